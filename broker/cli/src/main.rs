@@ -1,0 +1,2 @@
+//! The `logmill` binary.
+fn main() {}

@@ -1,0 +1,1 @@
+//! Groups and transactions as pure state machines.
