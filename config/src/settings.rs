@@ -1,0 +1,125 @@
+//! Every setting there is.
+
+use std::fmt::Write as _;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::schema::{Key, Refused, settings};
+use crate::value::{ByteSize, DirectIo, Durability, HostPort, LogFormat, Raw, Value};
+
+settings! {
+    /// The whole configuration of a Logmill process.
+    Config {
+        /// The directory that holds everything Logmill keeps. One process at a time.
+        data_dir: PathBuf = PathBuf::from("logmill-data"),
+        /// Where clients connect. Kafka's protocol and gRPC share this port; port 0 lets the system choose.
+        listen: HostPort = HostPort { host: "127.0.0.1".to_owned(), port: 9092 },
+        /// The address told to clients, when it is not the one listened on ("" = the same).
+        advertised: Option<HostPort> = None,
+        /// How long a stop waits for requests under way before it closes their connections.
+        shutdown_drain: Duration = Duration::from_secs(10),
+    }
+
+    /// What no client may exceed.
+    limits: Limits {
+        /// The largest request; a longer one costs its sender the connection.
+        max_request: ByteSize = ByteSize::mib(100),
+        /// Memory for requests being received and handled, over all connections; beyond it reading waits.
+        request_memory: ByteSize = ByteSize::mib(256),
+        /// Connections at one time; further ones are closed at once.
+        max_connections: u32 = 10_000,
+        /// A connection without a request for this long is closed.
+        idle_timeout: Duration = Duration::from_secs(600),
+        /// Memory for the newest records of all partitions, from which consumers at the end are served.
+        tail_memory: ByteSize = ByteSize::mib(64),
+    }
+
+    /// The commit journal, through which everything becomes durable.
+    journal: Journal {
+        /// Size of one journal file; files are recycled.
+        file_size: ByteSize = ByteSize::mib(32),
+        /// All journal files together; bounds the time a start after a crash takes.
+        max_size: ByteSize = ByteSize::gib(1),
+        /// Whether writes go past the page cache: "auto" where the file system can, "on", "off".
+        direct: DirectIo = DirectIo::Auto,
+    }
+
+    /// What a topic has unless it says otherwise.
+    topics: Topics {
+        /// Whether asking for a topic that does not exist creates it, as Kafka does.
+        auto_create: bool = true,
+        /// Partitions of a topic created without a number.
+        partitions: u32 = 1,
+        /// When acks=all is answered: "disk" (bytes on the device) or "page-cache" (as Apache Kafka does).
+        durability: Durability = Durability::Disk,
+        /// A partition's log starts a new segment file at this size.
+        segment: ByteSize = ByteSize::gib(1),
+        /// One index entry per so many bytes of log.
+        index_interval: ByteSize = ByteSize::kib(4),
+        /// The largest record batch a producer may send.
+        max_message: ByteSize = ByteSize::bytes(1_048_588),
+    }
+
+    /// Consumer groups.
+    groups: Groups {
+        /// How long a new group waits for more members before its first assignment.
+        initial_rebalance_delay: Duration = Duration::from_millis(500),
+        /// The shortest session timeout a member may ask for.
+        min_session_timeout: Duration = Duration::from_secs(6),
+        /// The longest session timeout a member may ask for.
+        max_session_timeout: Duration = Duration::from_secs(30 * 60),
+    }
+
+    /// Transactions and idempotent producers.
+    transactions: Transactions {
+        /// The longest transaction timeout a producer may ask for.
+        max_timeout: Duration = Duration::from_secs(15 * 60),
+        /// A transactional id unused for this long is forgotten.
+        expiry: Duration = Duration::from_secs(7 * 24 * 3600),
+        /// An idempotent producer unused for this long is forgotten.
+        producer_expiry: Duration = Duration::from_secs(24 * 3600),
+    }
+
+    /// Stream pipelines. An epoch is closed by the first limit it reaches, or when its input is used up.
+    pipelines: Pipelines {
+        /// Records one epoch takes in.
+        epoch_records: u32 = 50_000,
+        /// Bytes one epoch takes in.
+        epoch_bytes: ByteSize = ByteSize::mib(8),
+        /// How long an epoch waits for more input.
+        epoch_time: Duration = Duration::from_millis(100),
+    }
+
+    /// Log lines on standard error.
+    telemetry: Telemetry {
+        /// The least level written: "error", "warn", "info", "debug", "trace", or directives such as "info,logmill_broker=debug".
+        level: String = "info".to_owned(),
+        /// "text" for people, "json" for machines.
+        format: LogFormat = LogFormat::Text,
+    }
+}
+
+impl Config {
+    /// The configuration as a file: every key with its line of meaning.
+    pub fn to_toml(&self) -> String {
+        let mut text = String::from(
+            "# Logmill's configuration: every key, its default and one line of meaning.\n\
+             #\n\
+             # A flag of the command goes before the environment, the environment before this file.\n\
+             # The variable of a key is LOGMILL_KEY or LOGMILL_SECTION__KEY: LOGMILL_LIMITS__MAX_REQUEST=\"64 MiB\".\n\
+             # Sizes have the units B, KiB, MiB, GiB, TiB; times have ms, s, min, h, d.\n",
+        );
+        let mut section = "";
+        for key in self.keys() {
+            if key.section != section {
+                section = key.section;
+                let meaning =
+                    Self::SECTIONS.iter().find(|(name, _)| *name == section).map_or("", |(_, doc)| doc);
+                // Writing to a String cannot fail.
+                let _ = write!(text, "\n#{meaning}\n[{section}]\n");
+            }
+            let _ = write!(text, "\n#{}\n{} = {}\n", key.meaning, key.name, key.value);
+        }
+        text
+    }
+}
