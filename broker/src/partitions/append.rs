@@ -44,6 +44,11 @@ pub struct Pending {
 }
 
 impl Pending {
+    /// An append that is promised when `durable` says so.
+    pub(crate) fn new(appended: Appended, durable: oneshot::Receiver<()>) -> Self {
+        Self { appended, durable: Some(durable) }
+    }
+
     /// The offsets, known since sequencing. Not a promise yet.
     #[must_use]
     pub fn appended(&self) -> &Appended {
