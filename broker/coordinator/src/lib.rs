@@ -1,1 +1,14 @@
-//! Groups and transactions as pure state machines.
+//! Consumer groups and transactions as pure state machines over records.
+//!
+//! Two machines, [`groups::GroupMachine`] and [`transactions::TransactionMachine`], one of each per partition
+//! of `__consumer_offsets` and `__transaction_state`. They decide; the broker acts: see [`Machine`] for the
+//! contract between the two. This crate knows no clock, no randomness, no sockets, files or threads.
+
+#![forbid(unsafe_code)]
+
+pub mod groups;
+mod machine;
+pub mod transactions;
+
+pub use logmill_wire::{ErrorCode, Str};
+pub use machine::{Machine, RequestId, Step};

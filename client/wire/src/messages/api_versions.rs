@@ -1,0 +1,39 @@
+//! ApiVersions: which APIs and versions, and which features, a broker has. The first request on a connection.
+
+use crate::schema::{schema, since};
+use crate::{ErrorCode, Str};
+
+schema! {
+    request ApiVersionsRequest(ApiVersions, 0..=4, flexible 3) -> ApiVersionsResponse {
+        client_software_name: Str,    since(3).ignorable();
+        client_software_version: Str, since(3).ignorable();
+    }
+
+    response ApiVersionsResponse(ApiVersions, 0..=4, flexible 3) {
+        error_code: ErrorCode;
+        api_keys: Vec<ApiVersion>;
+        throttle_time_ms: i32,                        since(1).ignorable();
+        supported_features: Vec<SupportedFeatureKey>, since(3).tag(0).ignorable();
+        finalized_features_epoch: i64 = -1,           since(3).tag(1).ignorable();
+        finalized_features: Vec<FinalizedFeatureKey>, since(3).tag(2).ignorable();
+        zk_migration_ready: bool,                     since(3).tag(3).ignorable();
+    }
+
+    struct ApiVersion {
+        api_key: i16;
+        min_version: i16;
+        max_version: i16;
+    }
+
+    struct SupportedFeatureKey {
+        name: Str;
+        min_version: i16;
+        max_version: i16;
+    }
+
+    struct FinalizedFeatureKey {
+        name: Str;
+        max_version_level: i16;
+        min_version_level: i16;
+    }
+}

@@ -1,0 +1,20 @@
+//! DeleteGroups: delete empty groups with their offsets.
+
+use crate::schema::schema;
+use crate::{ErrorCode, Str};
+
+schema! {
+    request DeleteGroupsRequest(DeleteGroups, 0..=2, flexible 2) -> DeleteGroupsResponse {
+        groups_names: Vec<Str>;
+    }
+
+    response DeleteGroupsResponse(DeleteGroups, 0..=2, flexible 2) {
+        throttle_time_ms: i32;
+        results: Vec<DeletableGroupResult>;
+    }
+
+    struct DeletableGroupResult {
+        group_id: Str;
+        error_code: ErrorCode;
+    }
+}

@@ -1,0 +1,38 @@
+//! DescribeGroups: state and members of classic groups.
+
+use bytes::Bytes;
+
+use crate::schema::{schema, since};
+use crate::{ErrorCode, Str};
+
+schema! {
+    request DescribeGroupsRequest(DescribeGroups, 0..=6, flexible 5) -> DescribeGroupsResponse {
+        groups: Vec<Str>;
+        include_authorized_operations: bool, since(3);
+    }
+
+    response DescribeGroupsResponse(DescribeGroups, 0..=6, flexible 5) {
+        throttle_time_ms: i32, since(1).ignorable();
+        groups: Vec<DescribedGroup>;
+    }
+
+    struct DescribedGroup {
+        error_code: ErrorCode;
+        error_message: Option<Str>,            since(6);
+        group_id: Str;
+        group_state: Str;
+        protocol_type: Str;
+        protocol_data: Str;
+        members: Vec<DescribedGroupMember>;
+        authorized_operations: i32 = i32::MIN, since(3);
+    }
+
+    struct DescribedGroupMember {
+        member_id: Str;
+        group_instance_id: Option<Str>, since(4).ignorable();
+        client_id: Str;
+        client_host: Str;
+        member_metadata: Bytes;
+        member_assignment: Bytes;
+    }
+}

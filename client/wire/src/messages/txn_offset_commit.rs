@@ -1,0 +1,44 @@
+//! TxnOffsetCommit: commit offsets of a group as part of a transaction (KIP-447).
+
+use crate::schema::{schema, since};
+use crate::{ErrorCode, Str};
+
+schema! {
+    request TxnOffsetCommitRequest(TxnOffsetCommit, 0..=5, flexible 3) -> TxnOffsetCommitResponse {
+        transactional_id: Str;
+        group_id: Str;
+        producer_id: i64;
+        producer_epoch: i16;
+        generation_id: i32 = -1,        since(3);
+        member_id: Str,                 since(3);
+        group_instance_id: Option<Str>, since(3);
+        topics: Vec<TxnOffsetCommitRequestTopic>;
+    }
+
+    struct TxnOffsetCommitRequestTopic {
+        name: Str;
+        partitions: Vec<TxnOffsetCommitRequestPartition>;
+    }
+
+    struct TxnOffsetCommitRequestPartition {
+        partition_index: i32;
+        committed_offset: i64;
+        committed_leader_epoch: i32 = -1, since(2).ignorable();
+        committed_metadata: Option<Str> = Some(Str::default());
+    }
+
+    response TxnOffsetCommitResponse(TxnOffsetCommit, 0..=5, flexible 3) {
+        throttle_time_ms: i32;
+        topics: Vec<TxnOffsetCommitResponseTopic>;
+    }
+
+    struct TxnOffsetCommitResponseTopic {
+        name: Str;
+        partitions: Vec<TxnOffsetCommitResponsePartition>;
+    }
+
+    struct TxnOffsetCommitResponsePartition {
+        partition_index: i32;
+        error_code: ErrorCode;
+    }
+}

@@ -1,0 +1,1 @@
+//! Records of Kafka's internal topics, and what group members tell each other.
