@@ -56,7 +56,7 @@ impl Loadable for GroupMachine {
     fn take_in(&mut self, batch: &Batch) -> Result<(), LoadError> {
         let header = batch.header();
         if header.is_control() {
-            if let Ok(marker) = EndTxnMarker::decode(batch) {
+            if let Ok(marker) = EndTxnMarker::from_batch(batch) {
                 self.apply_marker(header.producer_id, header.producer_epoch, marker.commit);
             }
             return Ok(());

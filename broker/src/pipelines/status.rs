@@ -26,7 +26,7 @@ pub struct PipelineView {
     /// What it is doing.
     pub state: PipelineState,
     /// How many times it was started.
-    pub generation: i64,
+    pub generation: u32,
     /// The last durable epoch's record; `None` before the first.
     pub progress: Option<Progress>,
     /// Windows open now.

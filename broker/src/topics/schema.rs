@@ -60,7 +60,7 @@ pub struct PipelineRecord {
     /// The SQL script, as it was given.
     pub script: String,
     /// Counts starts of the pipeline: an older generation can commit nothing.
-    pub generation: i64,
+    pub generation: u32,
     /// Whether the pipeline is meant to run.
     pub running: bool,
     /// Set when the input was declared finished: for each source topic, the end offset of each partition.
