@@ -1,1 +1,5 @@
 //! Bytes on disk.
+
+#![deny(unsafe_code)]
+
+pub mod disk;
