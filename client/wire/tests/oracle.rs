@@ -11,9 +11,21 @@ use bytes::{Bytes, BytesMut};
 use kafka_protocol::messages as theirs;
 use kafka_protocol::protocol::{Decodable, Encodable, Message as TheirMessage};
 use logmill_wire::samples::sample;
-use logmill_wire::{ApiKey, Decoder, Encoder, Message, messages as ours};
+use logmill_wire::{ApiKey, Decoder, EncodeErrorKind, Encoder, ErrorCode, Message, messages as ours};
 
 const SAMPLES: u64 = 200;
+
+/// Fields only one side has: theirs keeps what it did not understand and the fields of Kafka's unstable
+/// InitProducerId v6; ours has ApiVersions v5.
+const ONE_SIDED: [&str; 7] = [
+    "unknown_tagged_fields",
+    "enable_2_pc",
+    "keep_prepared_txn",
+    "ongoing_txn_producer_id",
+    "ongoing_txn_producer_epoch",
+    "cluster_id",
+    "node_id",
+];
 
 /// Writes with ours.
 fn written<M: Message>(message: &M, version: i16) -> Bytes {
@@ -49,15 +61,8 @@ fn field_names(debug: &str) -> BTreeSet<&str> {
         }
         previous = if escaped { ' ' } else { letter };
     }
-    // Theirs alone: what they did not understand, and the fields of Kafka's unstable InitProducerId v6.
-    for theirs in [
-        "unknown_tagged_fields",
-        "enable_2_pc",
-        "keep_prepared_txn",
-        "ongoing_txn_producer_id",
-        "ongoing_txn_producer_epoch",
-    ] {
-        names.remove(theirs);
+    for name in ONE_SIDED {
+        names.remove(name);
     }
     names
 }
@@ -94,6 +99,55 @@ where
     }
 }
 
+/// Tagged fields that theirs leaves out where a version lacks them.
+const LAX: [&str; 7] = [
+    "FetchRequest.replica_state",
+    "FetchResponse.node_endpoints",
+    "PartitionData.diverging_epoch",
+    "PartitionData.current_leader",
+    "PartitionData.snapshot_id",
+    "PartitionProduceResponse.current_leader",
+    "ProduceResponse.node_endpoints",
+];
+
+/// What an older version cannot say is refused by both, or left out by both.
+fn compare_downwards<O, T>(newest: i16, version: i16)
+where
+    O: Message,
+    T: Decodable + Encodable,
+{
+    for seed in 0..SAMPLES {
+        let message: O = sample(seed, newest);
+        let their_message = T::decode(&mut written(&message, newest), newest).unwrap();
+        let mut their_bytes = BytesMut::new();
+        let their_result = their_message.encode(&mut their_bytes, version);
+        let mut encoder = Encoder::new();
+        match message.encode(&mut encoder, version) {
+            Ok(()) => {
+                assert!(
+                    their_result.is_ok(),
+                    "{} v{version} seed {seed}: only theirs: {their_result:?}\n{message:?}",
+                    O::NAME
+                );
+                assert_eq!(
+                    encoder.into_segments().into_bytes(),
+                    their_bytes,
+                    "{} v{version} {seed}",
+                    O::NAME
+                );
+            }
+            // Theirs writes null as empty, and drops these fields; Kafka itself refuses, as we do.
+            Err(error) => assert!(
+                their_result.is_err()
+                    || matches!(error.kind, EncodeErrorKind::UnexpectedNull(_))
+                    || LAX.contains(&error.field),
+                "{} v{version} seed {seed}: only ours: {error}",
+                O::NAME
+            ),
+        }
+    }
+}
+
 macro_rules! oracle {
     ($($test:ident: $request:ident, $response:ident;)*) => {$(
         #[test]
@@ -111,6 +165,7 @@ macro_rules! oracle {
         assert!(our_versions.contains(&last), "{their_versions:?}");
         for version in their_versions.min..=last {
             compare::<ours::$message, theirs::$message>(version);
+            compare_downwards::<ours::$message, theirs::$message>(last, version);
         }
     };
 }
@@ -164,6 +219,25 @@ fn header_versions_of_every_api() {
             );
         }
         assert_eq!(format!("{their_key:?}"), key.name());
+    }
+}
+
+#[test]
+fn error_codes() {
+    for code in ErrorCode::ALL {
+        let Some(their_error) = kafka_protocol::ResponseError::try_from_code(code.0) else {
+            assert_eq!(*code, ErrorCode::NONE);
+            continue;
+        };
+        let name = code.name().unwrap();
+        if code.0 > 133 {
+            continue; // Newer than theirs.
+        }
+        let squeezed = name.replace('_', "");
+        assert_eq!(squeezed, format!("{their_error:?}").to_uppercase());
+        // Kafka's clients have retried this one for long; theirs does not know.
+        let retriable = their_error.is_retriable() || *code == ErrorCode::CONCURRENT_TRANSACTIONS;
+        assert_eq!(code.is_retriable(), retriable, "{name}");
     }
 }
 

@@ -14,6 +14,22 @@ pub mod consumer_offsets;
 pub mod consumer_protocol;
 pub mod transaction_state;
 
+/// Every record, and what members tell each other.
+#[cfg(feature = "samples")]
+pub const ALL: &[crate::samples::Sampled] = {
+    use crate::samples::Sampled;
+    &[
+        Sampled::of::<consumer_offsets::OffsetCommitKey>(),
+        Sampled::of::<consumer_offsets::OffsetCommitValue>(),
+        Sampled::of::<consumer_offsets::GroupMetadataKey>(),
+        Sampled::of::<consumer_offsets::GroupMetadataValue>(),
+        Sampled::of::<transaction_state::TransactionLogKey>(),
+        Sampled::of::<transaction_state::TransactionLogValue>(),
+        Sampled::of::<consumer_protocol::ConsumerProtocolSubscription>(),
+        Sampled::of::<consumer_protocol::ConsumerProtocolAssignment>(),
+    ]
+};
+
 /// Writes a message with its version in front.
 pub fn encode<M: Message>(message: &M, version: i16) -> Result<Bytes, EncodeError> {
     let mut encoder = Encoder::new();
