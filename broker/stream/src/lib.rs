@@ -1,1 +1,26 @@
-//! The stream engine.
+//! The stream engine: SQL to plan to operators to epochs.
+//!
+//! ```text
+//! script ─► sql::compile ─► Plan ─► Pipeline ─┬─► step(cut, input) ─► EpochOutput ─► one frame
+//!                                              └─► restore(changelog, progress)
+//! ```
+//!
+//! A pipeline is a pure machine: the same cuts over the same input give the same bytes, whoever runs it. It knows
+//! batches ([`logmill_record`]) and nothing else: no socket, no file, no clock, no thread, no random number. Logs are
+//! reached through one seam, [`Logs`].
+
+#![forbid(unsafe_code)]
+
+pub mod plan;
+pub mod sql;
+
+mod logs;
+mod pipeline;
+pub mod time;
+mod value;
+
+pub use logs::{CommitError, Logs, LogsError, ReadBatches};
+pub use pipeline::*;
+pub use plan::Plan;
+pub use sql::{SqlError, compile};
+pub use value::{DataType, Value};

@@ -1,0 +1,100 @@
+//! The seam: how the engine reaches logs.
+//!
+//! The broker implements it over its own partitions; tests implement it in memory; another implementation may reach
+//! a foreign Kafka cluster.
+
+use logmill_record::Batch;
+use thiserror::Error;
+
+use crate::pipeline::{AbortedRange, EpochOutput, TopicPartition};
+
+/// Reads durable, committed batches and commits epochs. Calls may block; the engine never calls two at a time.
+pub trait Logs {
+    /// What is left to wait for after an epoch is committed.
+    type Ticket;
+
+    /// The offset up to which committed records of a partition can be read: its last stable offset.
+    fn readable_end(&mut self, partition: &TopicPartition) -> Result<i64, LogsError>;
+
+    /// Whole batches that cover `from`, about `max_bytes` of them and at least one if there is one, never past the
+    /// readable end.
+    fn read(
+        &mut self,
+        partition: &TopicPartition,
+        from: i64,
+        max_bytes: usize,
+    ) -> Result<ReadBatches, LogsError>;
+
+    /// Commits an epoch as one frame, under its precondition (see [`EpochOutput`]). `Ok` is definite as to order:
+    /// nothing else can come between; the ticket tells when it is durable. `Err` is definite too: nothing happened.
+    fn commit(&mut self, epoch: EpochOutput) -> Result<Self::Ticket, CommitError>;
+
+    /// Waits until a committed epoch is durable.
+    fn wait(&mut self, ticket: Self::Ticket) -> Result<(), LogsError>;
+}
+
+/// What a read found.
+#[derive(Debug, Clone, Default)]
+pub struct ReadBatches {
+    /// Whole batches in offset order.
+    pub batches: Vec<Batch>,
+    /// Aborted transactions that overlap them; empty when their batches are left out already.
+    pub aborted: Vec<AbortedRange>,
+}
+
+/// A log that cannot be read or waited for.
+#[derive(Debug, Error)]
+pub enum LogsError {
+    /// Retention or a delete has overtaken the pipeline. Never skipped in silence.
+    #[error(
+        "{partition}: offset {offset} is gone, the log begins at {log_start}; records were deleted before the \
+         pipeline read them: start the pipeline again under another name, or keep the topic's data longer"
+    )]
+    OffsetOutOfRange {
+        /// The partition.
+        partition: TopicPartition,
+        /// The offset the pipeline is at.
+        offset: i64,
+        /// The first offset that is left.
+        log_start: i64,
+    },
+    /// The partition does not exist.
+    #[error("{partition}: no such partition")]
+    UnknownPartition {
+        /// The partition.
+        partition: TopicPartition,
+    },
+    /// Reading or waiting failed.
+    #[error("{what}")]
+    Failed {
+        /// What failed, where and why.
+        what: String,
+    },
+}
+
+/// An epoch that was not committed.
+#[derive(Debug, Error)]
+pub enum CommitError {
+    /// Another generation or epoch is the last one: this pipeline object is stale and must stop.
+    #[error("pipeline {pipeline} (generation {generation}, epoch {epoch}) is fenced: {reason}")]
+    Fenced {
+        /// The pipeline.
+        pipeline: String,
+        /// The generation that lost.
+        generation: u32,
+        /// The epoch that was to be committed.
+        epoch: u64,
+        /// What was found instead.
+        reason: String,
+    },
+    /// The frame was refused for another reason (full disk, frame too large, topic gone).
+    #[error("pipeline {pipeline}: epoch {epoch} was refused: {reason}")]
+    Refused {
+        /// The pipeline.
+        pipeline: String,
+        /// The epoch.
+        epoch: u64,
+        /// Why.
+        reason: String,
+    },
+}

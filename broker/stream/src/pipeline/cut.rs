@@ -1,0 +1,90 @@
+//! What one epoch covers, decided before it runs and recorded with it.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use logmill_record::Batch;
+use serde::{Deserialize, Serialize};
+
+/// A partition of a source topic.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct TopicPartition {
+    /// The topic's name.
+    pub topic: String,
+    /// The partition's index.
+    pub partition: i32,
+}
+
+impl TopicPartition {
+    /// The partition `partition` of `topic`.
+    pub fn new(topic: impl Into<String>, partition: i32) -> Self {
+        Self { topic: topic.into(), partition }
+    }
+}
+
+impl fmt::Display for TopicPartition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.topic, self.partition)
+    }
+}
+
+/// The offsets `from..to` of one input partition: `from` is the first that belongs to the epoch, `to` the first that
+/// does not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OffsetRange {
+    /// The first offset covered. It is where the previous epoch ended.
+    pub from: i64,
+    /// The offset after the last one covered.
+    pub to: i64,
+}
+
+impl OffsetRange {
+    /// Whether the range holds no offset.
+    pub fn is_empty(&self) -> bool {
+        self.from >= self.to
+    }
+
+    /// Whether `offset` belongs to the epoch.
+    pub fn contains(&self, offset: i64) -> bool {
+        (self.from..self.to).contains(&offset)
+    }
+}
+
+/// One epoch's cut. Together with the input's bytes it decides everything the epoch does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cut {
+    /// The range of each input partition. A partition that is not named does not move.
+    pub ranges: BTreeMap<TopicPartition, OffsetRange>,
+    /// Processing time, frozen for the epoch: the timestamp of its changelog and progress records.
+    pub now: i64,
+    /// The seed of everything random in the epoch.
+    pub seed: u64,
+    /// At most this many rows of closed windows are written; what is left goes on in the next epoch. At least 1.
+    pub emit_rows: u32,
+    /// The input is declared finished: the end offset of every source partition. Once declared it stays; see
+    /// [`Pipeline::declared_ends`](crate::Pipeline::declared_ends).
+    pub ends: Option<BTreeMap<TopicPartition, i64>>,
+}
+
+/// What a reader hands to an epoch for one partition: durable batches that cover the cut's range.
+#[derive(Debug, Clone)]
+pub struct Input {
+    /// Where the batches come from.
+    pub partition: TopicPartition,
+    /// Whole batches in offset order. Records outside the cut's range, control batches and aborted batches are
+    /// passed over by the engine.
+    pub batches: Vec<Batch>,
+    /// Aborted transactions that overlap the batches; empty when the reader has left their batches out.
+    pub aborted: Vec<AbortedRange>,
+}
+
+/// The batches of one aborted transaction in a partition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AbortedRange {
+    /// The transactional producer.
+    pub producer_id: i64,
+    /// The offset of its first record.
+    pub first_offset: i64,
+    /// The offset of its abort marker.
+    pub last_offset: i64,
+}

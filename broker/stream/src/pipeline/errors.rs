@@ -1,0 +1,144 @@
+//! What can go wrong in an epoch, and what it leaves behind.
+
+use logmill_record::BatchError;
+use thiserror::Error;
+
+use super::cut::TopicPartition;
+use super::progress::ProgressError;
+
+/// Why one record cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum RecordError {
+    /// The value is not what the format says.
+    #[error("cannot be decoded: {reason}")]
+    Decode {
+        /// What is wrong, and where in the value.
+        reason: String,
+    },
+    /// An expression of the query fails for it.
+    #[error("`{expression}` fails: {reason}")]
+    Evaluate {
+        /// The expression.
+        expression: String,
+        /// Why.
+        reason: String,
+    },
+    /// The event time is missing.
+    #[error("the event time `{column}` is null; every record of a table with a WATERMARK needs one")]
+    NoEventTime {
+        /// The event time's column.
+        column: String,
+    },
+}
+
+impl RecordError {
+    /// The part of the pipeline that refused the record: what a dead letter's `operator` header says.
+    pub fn operator(&self) -> &'static str {
+        match self {
+            RecordError::Decode { .. } => "decode",
+            RecordError::Evaluate { .. } => "evaluate",
+            RecordError::NoEventTime { .. } => "event-time",
+        }
+    }
+}
+
+/// Why an epoch was not computed.
+#[derive(Debug, Error)]
+pub enum EpochError {
+    /// A record fails under `'on-error' = 'fail'`. The pipeline is unchanged: it can still run the epoch that stops
+    /// before the record.
+    #[error("{partition}, offset {offset}: {error}")]
+    Poison {
+        /// Where the record is.
+        partition: TopicPartition,
+        /// Its offset.
+        offset: i64,
+        /// What is wrong with it.
+        error: RecordError,
+    },
+    /// A batch cannot be opened. The pipeline is unchanged.
+    #[error("{partition}, batch at offset {base_offset}: {error}")]
+    DamagedBatch {
+        /// Where the batch is.
+        partition: TopicPartition,
+        /// Its first offset.
+        base_offset: i64,
+        /// What is wrong with it.
+        error: BatchError,
+    },
+    /// The cut does not continue where the pipeline is, or the input does not fit the cut. The pipeline is
+    /// unchanged.
+    #[error("the cut of epoch {epoch} is wrong: {reason}")]
+    WrongCut {
+        /// The epoch.
+        epoch: u64,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The run is finished; nothing more is processed.
+    #[error("the run finished with epoch {epoch}; start a new pipeline to process more")]
+    Finished {
+        /// The last epoch.
+        epoch: u64,
+    },
+    /// An output row fails under the sink's `'on-error' = 'fail'`. The pipeline must be restored.
+    #[error(
+        "the row of window end {window_end} and key {key} cannot be written: `{expression}` fails: {reason}"
+    )]
+    OutputRow {
+        /// The window's end.
+        window_end: String,
+        /// The group's key.
+        key: String,
+        /// The expression that fails.
+        expression: String,
+        /// Why.
+        reason: String,
+    },
+    /// An earlier epoch failed half-way. The pipeline must be restored.
+    #[error("an earlier epoch failed; restore the pipeline from its changelog")]
+    NeedsRestore,
+}
+
+impl EpochError {
+    /// Whether the pipeline object is spoilt and must be rebuilt with
+    /// [`Pipeline::restore`](crate::Pipeline::restore).
+    pub fn needs_restore(&self) -> bool {
+        matches!(self, EpochError::OutputRow { .. } | EpochError::NeedsRestore)
+    }
+}
+
+/// Why a pipeline cannot be built from its changelog.
+#[derive(Debug, Error)]
+pub enum RestoreError {
+    /// The progress record cannot be read.
+    #[error(transparent)]
+    Progress(#[from] ProgressError),
+    /// The state was written by another plan.
+    #[error(
+        "the state of pipeline {pipeline} was written by another query (plan {found:08x}, now {expected:08x}); \
+         run the query it was started with, or start this one under another name"
+    )]
+    OtherPlan {
+        /// The pipeline.
+        pipeline: String,
+        /// The fingerprint in the progress record.
+        found: u32,
+        /// The fingerprint of the plan given.
+        expected: u32,
+    },
+    /// The progress record is of another pipeline, or of a newer generation than the one given.
+    #[error("the progress record does not belong here: {reason}")]
+    OtherPipeline {
+        /// What does not fit.
+        reason: String,
+    },
+    /// A changelog record cannot be read.
+    #[error("changelog record {index}: {reason}")]
+    DamagedChangelog {
+        /// Its place among the records given, from 0.
+        index: u64,
+        /// What is wrong.
+        reason: String,
+    },
+}

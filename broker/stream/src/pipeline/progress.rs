@@ -1,0 +1,166 @@
+//! The progress record: what an epoch covered and where it left the pipeline.
+//!
+//! It is committed in the same frame as the epoch's outputs and state changes, and it is the truth about how far the
+//! pipeline is. Its value is JSON, so that any Kafka client can read it.
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+/// The version of the progress record this release writes, and the newest it reads.
+pub const PROGRESS_VERSION: u16 = 1;
+
+/// The state of a pipeline after one epoch.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Progress {
+    /// The record's format version.
+    pub version: u16,
+    /// The pipeline's name.
+    pub pipeline: String,
+    /// The generation that ran the epoch.
+    pub generation: u32,
+    /// The epoch's number; the first is 1.
+    pub epoch: u64,
+    /// The fingerprint of the plan.
+    pub plan: u32,
+    /// Frozen processing time, in milliseconds.
+    pub now: i64,
+    /// The epoch's seed.
+    pub seed: u64,
+    /// The bound on rows written from closed windows.
+    pub emit_rows: u32,
+    /// Each input partition, in (topic, partition) order.
+    pub inputs: Vec<InputProgress>,
+    /// The pipeline's watermark: no record that counts has an earlier event time from here on.
+    pub watermark: Option<i64>,
+    /// Every window that ends here or before is written and dropped, except what `cursor` says.
+    pub closed_through: Option<i64>,
+    /// Where the emission of closed windows stopped for want of room.
+    pub cursor: Option<EmitCursor>,
+    /// What this epoch did.
+    pub counters: Counters,
+    /// What all epochs up to this one did.
+    pub totals: Counters,
+    /// CRC-32 over the epoch's output and changelog batches, in commit order.
+    pub digest: u32,
+    /// The input is declared finished, all of it is processed, and every window is closed. Nothing comes after.
+    pub finished: bool,
+}
+
+/// One input partition after an epoch.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InputProgress {
+    /// The topic.
+    pub topic: String,
+    /// The partition.
+    pub partition: i32,
+    /// The first offset the epoch covered.
+    pub from: i64,
+    /// The offset after the last one covered: where the next epoch begins.
+    pub to: i64,
+    /// The end the input is declared to have.
+    pub end: Option<i64>,
+    /// The partition's watermark: its newest event time less the allowed delay. `None` before its first record.
+    pub watermark: Option<i64>,
+}
+
+/// The last group written of a window that is only partly written.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EmitCursor {
+    /// The end of the window.
+    pub window_end: i64,
+    /// The group's encoded key, in hexadecimal.
+    pub key: String,
+}
+
+/// What happened to every record of the input, and what was written. Exact:
+/// `read = processed + late + skipped + dead_lettered`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counters {
+    /// Committed records the cut covered.
+    pub read: u64,
+    /// Records that were computed, those that a filter then left out included.
+    pub processed: u64,
+    /// Records whose window was closed already.
+    pub late: u64,
+    /// Records left out under `'on-error' = 'skip'`, and records without a value.
+    pub skipped: u64,
+    /// Of the skipped, records without a value (tombstones).
+    pub without_value: u64,
+    /// Records put aside under `'on-error' = 'dlq'`.
+    pub dead_lettered: u64,
+    /// Of the processed, records the filter left out.
+    pub filtered: u64,
+    /// Rows written to the sink.
+    pub written: u64,
+    /// Rows left out under the sink's `'on-error' = 'skip'`.
+    pub unwritten: u64,
+    /// Windows closed.
+    pub windows_closed: u64,
+}
+
+impl Counters {
+    /// Whether every record read is accounted for.
+    pub fn is_conserved(&self) -> bool {
+        self.read == self.processed + self.late + self.skipped + self.dead_lettered
+    }
+
+    /// Adds what another epoch did.
+    pub fn add(&mut self, other: &Counters) {
+        self.read += other.read;
+        self.processed += other.processed;
+        self.late += other.late;
+        self.skipped += other.skipped;
+        self.without_value += other.without_value;
+        self.dead_lettered += other.dead_lettered;
+        self.filtered += other.filtered;
+        self.written += other.written;
+        self.unwritten += other.unwritten;
+        self.windows_closed += other.windows_closed;
+    }
+}
+
+/// A progress record that cannot be read.
+#[derive(Debug, Error)]
+pub enum ProgressError {
+    /// A newer release wrote it.
+    #[error(
+        "progress record of format version {found}, but this release reads up to {PROGRESS_VERSION}; \
+         run the release that wrote it, or a newer one"
+    )]
+    NewerVersion {
+        /// The version found.
+        found: u16,
+    },
+    /// It is not a progress record.
+    #[error("damaged progress record: {reason}")]
+    Damaged {
+        /// What is wrong.
+        reason: String,
+    },
+}
+
+impl Progress {
+    /// The record's key: `<pipeline>@<epoch>`.
+    pub fn key(&self) -> Vec<u8> {
+        format!("{}@{}", self.pipeline, self.epoch).into_bytes()
+    }
+
+    /// The record's value.
+    pub fn encode(&self) -> Vec<u8> {
+        serde_json::to_vec(self).expect("a progress record is plain data with string keys")
+    }
+
+    /// Reads a record's value. A record of a newer format is refused, never guessed at.
+    pub fn decode(value: &[u8]) -> Result<Progress, ProgressError> {
+        #[derive(Deserialize)]
+        struct Version {
+            version: u16,
+        }
+        let damaged = |error: serde_json::Error| ProgressError::Damaged { reason: error.to_string() };
+        let Version { version } = serde_json::from_slice(value).map_err(damaged)?;
+        if version > PROGRESS_VERSION {
+            return Err(ProgressError::NewerVersion { found: version });
+        }
+        serde_json::from_slice(value).map_err(damaged)
+    }
+}

@@ -1,0 +1,629 @@
+//! Scalar expressions: names to columns, types checked, conversions made explicit.
+
+use sqlparser::ast::{
+    BinaryOperator as SqlOperator, CaseWhen, CastKind, Expr, InTarget, Spanned, TypedString, UnaryOperator,
+    ValueWithSpan,
+};
+use sqlparser::tokenizer::Location;
+
+use super::super::error::{SqlError, suggest};
+use super::query::start_or;
+use super::{literal, types};
+use crate::plan::{Aggregate, BinaryOperator, Branch, Column, Expression, NamedExpression};
+use crate::value::{DataType, Value};
+
+/// How deep an expression may nest; evaluation recurses as deep.
+const MAX_DEPTH: usize = 100;
+
+/// The columns a window adds to its table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum WindowColumn {
+    Start,
+    End,
+    Time,
+}
+
+/// What a closed group's row is made of, while it is being bound.
+#[derive(Debug)]
+pub(super) struct Groups {
+    pub(super) keys: Vec<NamedExpression>,
+    pub(super) aggregates: Vec<Aggregate>,
+}
+
+/// Binds expressions against the columns of one table, and after [`Binder::enter_groups`] against its groups.
+pub(super) struct Binder<'a> {
+    columns: Vec<Column>,
+    table: &'a str,
+    windowed: bool,
+    /// Where an expression without a position of its own is said to be.
+    fallback: Location,
+    pub(super) groups: Option<Groups>,
+    depth: usize,
+}
+
+impl<'a> Binder<'a> {
+    pub(super) fn new(columns: &[Column], table: &'a str, windowed: bool, fallback: Location) -> Self {
+        Self { columns: columns.to_vec(), table, windowed, fallback, groups: None, depth: 0 }
+    }
+
+    pub(super) fn enter_groups(&mut self, groups: Groups) {
+        self.groups = Some(groups);
+    }
+
+    pub(super) fn leave_groups(&mut self) -> Groups {
+        self.groups.take().expect("groups were entered")
+    }
+
+    /// Where an expression begins.
+    pub(super) fn locate(&self, expr: &Expr) -> Location {
+        let mut leftmost = expr;
+        while let Expr::BinaryOp { left, .. } = leftmost {
+            leftmost = left;
+        }
+        start_or(leftmost.span(), self.fallback)
+    }
+
+    pub(super) fn error(&self, expr: &Expr, message: impl Into<String>, help: impl Into<String>) -> SqlError {
+        SqlError::at(self.locate(expr), message, help)
+    }
+
+    /// Every column of the table, for `*`.
+    pub(super) fn all_columns(&self, at: Location) -> Result<Vec<Expression>, SqlError> {
+        if self.windowed {
+            return Err(SqlError::at(at, "`*` of groups has no meaning", "write the columns one by one"));
+        }
+        Ok((0..self.columns.len()).map(|index| self.column(index)).collect())
+    }
+
+    fn column(&self, index: usize) -> Expression {
+        let Column { name, data_type, .. } = &self.columns[index];
+        Expression::Column { index, data_type: *data_type, name: name.clone() }
+    }
+
+    /// A truth value, for `WHERE`, `HAVING` and the like.
+    pub(super) fn bind_condition(&mut self, expr: &Expr, clause: &str) -> Result<Expression, SqlError> {
+        let condition = self.bind(expr)?;
+        types::coerce(condition, DataType::Boolean).map_err(|found| {
+            self.error(
+                expr,
+                format!("`{found}` is a {}, {clause} needs a BOOLEAN", found.data_type()),
+                "write a condition, such as `x > 0` or `x IS NOT NULL`",
+            )
+        })
+    }
+
+    /// Any expression.
+    pub(super) fn bind(&mut self, expr: &Expr) -> Result<Expression, SqlError> {
+        if self.depth == MAX_DEPTH {
+            return Err(self.error(
+                expr,
+                format!("the expression is more than {MAX_DEPTH} levels deep"),
+                "put parentheses around parts of a long chain: (a OR b OR c) OR (d OR e OR f)",
+            ));
+        }
+        self.depth += 1;
+        let bound = match self.bind_group_column(expr) {
+            Some(column) => Ok(column),
+            None => self.bind_node(expr),
+        };
+        self.depth -= 1;
+        bound
+    }
+
+    /// In a group's row: the key that the expression as a whole is, or a bound of the window.
+    fn bind_group_column(&mut self, expr: &Expr) -> Option<Expression> {
+        let groups = self.groups.take()?;
+        let found = match self.window_column(expr) {
+            Some(column) => Some(window_expression(column)),
+            None if matches!(expr, Expr::Value(_)) => None,
+            None => self.bind_node(expr).ok().and_then(|row_expression| {
+                let index = groups.keys.iter().position(|key| key.expression == row_expression)?;
+                Some(Expression::Column {
+                    index: 2 + index,
+                    data_type: row_expression.data_type(),
+                    name: groups.keys[index].name.clone(),
+                })
+            }),
+        };
+        self.groups = Some(groups);
+        found
+    }
+
+    /// Which bound of the window an expression names, if any. A column of the table goes first.
+    pub(super) fn window_column(&self, expr: &Expr) -> Option<WindowColumn> {
+        let name = match expr {
+            Expr::Identifier(ident) => &ident.value,
+            Expr::CompoundIdentifier(parts) => match parts.as_slice() {
+                [table, column] if table.value == self.table => &column.value,
+                _ => return None,
+            },
+            _ => return None,
+        };
+        if !self.windowed || self.columns.iter().any(|column| column.name == *name) {
+            return None;
+        }
+        match name.as_str() {
+            "window_start" => Some(WindowColumn::Start),
+            "window_end" => Some(WindowColumn::End),
+            "window_time" => Some(WindowColumn::Time),
+            _ => None,
+        }
+    }
+
+    fn bind_node(&mut self, expr: &Expr) -> Result<Expression, SqlError> {
+        match expr {
+            Expr::Identifier(ident) => self.bind_name(expr, &ident.value),
+            Expr::CompoundIdentifier(parts) => match parts.as_slice() {
+                [table, column] if table.value == self.table => self.bind_name(expr, &column.value),
+                [table, _] => Err(self.error(
+                    expr,
+                    format!("there is no table `{}` in FROM", table.value),
+                    format!("the table in FROM goes by the name `{}`", self.table),
+                )),
+                _ => {
+                    Err(self.error(expr, "nested fields are not supported yet", "name a column of the table"))
+                }
+            },
+            Expr::Nested(inner) => self.bind(inner),
+            Expr::Value(value) => literal::bind(value, false),
+            Expr::TypedString(TypedString { data_type, value, .. }) => {
+                self.typed_string(expr, data_type, value)
+            }
+            Expr::UnaryOp { op, expr: operand } => self.bind_unary(expr, *op, operand),
+            Expr::BinaryOp { left, op, right } => self.bind_binary(expr, left, op, right),
+            Expr::IsNull(operand) => Ok(Expression::IsNull(Box::new(self.bind(operand)?))),
+            Expr::IsNotNull(operand) => Ok(not(Expression::IsNull(Box::new(self.bind(operand)?)))),
+            Expr::IsTrue(operand) => Ok(is_true(self.bind_condition(operand, "IS TRUE")?)),
+            Expr::IsNotTrue(operand) => Ok(not(is_true(self.bind_condition(operand, "IS NOT TRUE")?))),
+            Expr::IsFalse(operand) => Ok(is_true(not(self.bind_condition(operand, "IS FALSE")?))),
+            Expr::IsNotFalse(operand) => Ok(not(is_true(not(self.bind_condition(operand, "IS NOT FALSE")?)))),
+            Expr::IsUnknown(operand) => {
+                Ok(Expression::IsNull(Box::new(self.bind_condition(operand, "IS UNKNOWN")?)))
+            }
+            Expr::IsNotUnknown(operand) => {
+                Ok(not(Expression::IsNull(Box::new(self.bind_condition(operand, "IS NOT UNKNOWN")?))))
+            }
+            Expr::IsDistinctFrom(left, right) => {
+                Ok(not(self.compare(expr, left, BinaryOperator::Same, right)?))
+            }
+            Expr::IsNotDistinctFrom(left, right) => self.compare(expr, left, BinaryOperator::Same, right),
+            Expr::Between { expr: operand, negated, low, high } => {
+                let above = self.compare(expr, operand, BinaryOperator::GreaterOrEqual, low)?;
+                let below = self.compare(expr, operand, BinaryOperator::LessOrEqual, high)?;
+                Ok(negate_if(*negated, binary(BinaryOperator::And, above, below)))
+            }
+            Expr::In { expr: operand, target: InTarget::List(list), negated, .. } => {
+                self.bind_in(expr, operand, list, *negated)
+            }
+            Expr::Like { negated, any: false, expr: text, pattern, escape_char } => {
+                let like = self.bind_like(text, pattern, escape_char.as_deref())?;
+                Ok(negate_if(*negated, like))
+            }
+            Expr::Case { operand, conditions, else_result, .. } => {
+                self.bind_case(expr, operand.as_deref(), conditions, else_result.as_deref())
+            }
+            Expr::Cast { kind, expr: operand, data_type, format: None } => {
+                let wanted = types::from_sql(data_type, self.locate(expr))?;
+                self.bind_cast(expr, kind, operand, wanted)
+            }
+            Expr::Interval(_) => Err(self.error(
+                expr,
+                "an INTERVAL stands only after the + or - of a TIMESTAMP",
+                "write <timestamp> + INTERVAL '5' MINUTE",
+            )),
+            _ => self.bind_call(expr),
+        }
+    }
+
+    fn bind_name(&self, expr: &Expr, name: &str) -> Result<Expression, SqlError> {
+        if let Some(index) = self.columns.iter().position(|column| column.name == name) {
+            if self.groups.is_some() {
+                return Err(self.error(
+                    expr,
+                    format!("`{name}` has many values in a group"),
+                    format!("add `{name}` to GROUP BY, or aggregate it: MAX({name})"),
+                ));
+            }
+            return Ok(self.column(index));
+        }
+        if self.window_column(expr).is_some() {
+            return Err(self.error(
+                expr,
+                format!("`{name}` is known only of groups"),
+                "use it in SELECT, GROUP BY or HAVING; compare the event time itself in WHERE and in aggregates",
+            ));
+        }
+        let mut names: Vec<&str> = self.columns.iter().map(|column| column.name.as_str()).collect();
+        if self.windowed {
+            names.extend(["window_start", "window_end", "window_time"]);
+        }
+        Err(self.error(expr, format!("there is no column `{name}`"), suggest(name, names.iter().copied())))
+    }
+
+    fn typed_string(
+        &self,
+        expr: &Expr,
+        data_type: &sqlparser::ast::DataType,
+        value: &ValueWithSpan,
+    ) -> Result<Expression, SqlError> {
+        let at = start_or(value.span, self.locate(expr));
+        match (types::from_sql(data_type, at)?, &value.value) {
+            (DataType::Timestamp, sqlparser::ast::Value::SingleQuotedString(text)) => {
+                literal::timestamp(text, at)
+            }
+            _ => Err(SqlError::at(
+                at,
+                format!("`{expr}` is not a constant of the language"),
+                "of types only TIMESTAMP stands before a text: TIMESTAMP '2013-01-31 10:00:00'",
+            )),
+        }
+    }
+
+    fn bind_unary(&mut self, expr: &Expr, op: UnaryOperator, operand: &Expr) -> Result<Expression, SqlError> {
+        match (op, operand) {
+            (
+                UnaryOperator::Minus,
+                Expr::Value(value @ ValueWithSpan { value: sqlparser::ast::Value::Number(..), .. }),
+            ) => literal::bind(value, true),
+            (UnaryOperator::Minus | UnaryOperator::Plus, _) => {
+                let bound = self.bind_number(operand)?;
+                Ok(match op {
+                    UnaryOperator::Minus => Expression::Negate(Box::new(bound)),
+                    _ => bound,
+                })
+            }
+            (UnaryOperator::Not, _) => Ok(not(self.bind_condition(operand, "NOT")?)),
+            _ => Err(self.error(expr, format!("the operator {op} is not supported"), "write +, - or NOT")),
+        }
+    }
+
+    /// An expression that must be a number.
+    pub(super) fn bind_number(&mut self, expr: &Expr) -> Result<Expression, SqlError> {
+        let bound = self.bind(expr)?;
+        match bound.data_type() {
+            DataType::BigInt | DataType::Double => Ok(bound),
+            _ => types::coerce(bound, DataType::BigInt).map_err(|found| {
+                self.error(
+                    expr,
+                    format!("`{found}` is a {}, not a number", found.data_type()),
+                    "write CAST(... AS BIGINT) or CAST(... AS DOUBLE)",
+                )
+            }),
+        }
+    }
+
+    /// An expression that must have a type.
+    pub(super) fn bind_as(&mut self, expr: &Expr, wanted: DataType) -> Result<Expression, SqlError> {
+        let bound = self.bind(expr)?;
+        types::coerce(bound, wanted).map_err(|found| {
+            self.error(
+                expr,
+                format!("`{found}` is a {}, a {wanted} is needed", found.data_type()),
+                match types::can_cast(found.data_type(), wanted) {
+                    true => format!("write CAST(... AS {wanted})"),
+                    false => format!("use an expression that is a {wanted}"),
+                },
+            )
+        })
+    }
+
+    fn bind_binary(
+        &mut self,
+        expr: &Expr,
+        left: &Expr,
+        op: &SqlOperator,
+        right: &Expr,
+    ) -> Result<Expression, SqlError> {
+        let operator = match op {
+            SqlOperator::Plus => BinaryOperator::Add,
+            SqlOperator::Minus => BinaryOperator::Subtract,
+            SqlOperator::Multiply => BinaryOperator::Multiply,
+            SqlOperator::Divide => BinaryOperator::Divide,
+            SqlOperator::Modulo => BinaryOperator::Modulo,
+            SqlOperator::StringConcat => BinaryOperator::Concat,
+            SqlOperator::Eq => BinaryOperator::Equal,
+            SqlOperator::NotEq => BinaryOperator::NotEqual,
+            SqlOperator::Lt => BinaryOperator::Less,
+            SqlOperator::LtEq => BinaryOperator::LessOrEqual,
+            SqlOperator::Gt => BinaryOperator::Greater,
+            SqlOperator::GtEq => BinaryOperator::GreaterOrEqual,
+            SqlOperator::And => BinaryOperator::And,
+            SqlOperator::Or => BinaryOperator::Or,
+            other => {
+                return Err(self.error(
+                    expr,
+                    format!("the operator {other} is not supported"),
+                    "the operators are + - * / % || = <> < <= > >= AND OR NOT",
+                ));
+            }
+        };
+        match operator {
+            BinaryOperator::And | BinaryOperator::Or => {
+                let left = self.bind_condition(left, operator.symbol())?;
+                let right = self.bind_condition(right, operator.symbol())?;
+                Ok(binary(operator, left, right))
+            }
+            BinaryOperator::Concat => {
+                let left = self.bind_as(left, DataType::String)?;
+                let right = self.bind_as(right, DataType::String)?;
+                Ok(binary(operator, left, right))
+            }
+            operator if operator.is_arithmetic() => self.bind_arithmetic(left, operator, right),
+            _ => self.compare(expr, left, operator, right),
+        }
+    }
+
+    fn bind_arithmetic(
+        &mut self,
+        left: &Expr,
+        operator: BinaryOperator,
+        right: &Expr,
+    ) -> Result<Expression, SqlError> {
+        if let Some(ms) = self.interval(right)? {
+            return self.bind_time_shift(left, operator, ms);
+        }
+        if operator == BinaryOperator::Add
+            && let Some(ms) = self.interval(left)?
+        {
+            return self.bind_time_shift(right, operator, ms);
+        }
+        let bound = self.bind(left)?;
+        match bound.data_type() {
+            DataType::Timestamp => {
+                return Err(self.error(
+                    left,
+                    format!(
+                        "`{bound}` is a TIMESTAMP(3); only an INTERVAL can be added to one or taken away"
+                    ),
+                    "write <timestamp> - INTERVAL '1' HOUR, or compare the two instants",
+                ));
+            }
+            DataType::String if operator == BinaryOperator::Add && bound != null() => {
+                return Err(self.error(left, "`+` adds numbers", "join texts with ||: a || b"));
+            }
+            _ => {}
+        }
+        let left = self.bind_number(left)?;
+        let right = self.bind_number(right)?;
+        let wanted = match left.data_type() == right.data_type() {
+            true => left.data_type(),
+            false => DataType::Double,
+        };
+        let to = |side| types::coerce(side, wanted).expect("a number becomes a DOUBLE");
+        Ok(binary(operator, to(left), to(right)))
+    }
+
+    fn interval(&self, expr: &Expr) -> Result<Option<i64>, SqlError> {
+        match expr {
+            Expr::Nested(inner) => self.interval(inner),
+            Expr::Interval(interval) => literal::interval_ms(interval, self.locate(expr)).map(Some),
+            _ => Ok(None),
+        }
+    }
+
+    fn bind_time_shift(
+        &mut self,
+        instant: &Expr,
+        operator: BinaryOperator,
+        ms: i64,
+    ) -> Result<Expression, SqlError> {
+        if !matches!(operator, BinaryOperator::Add | BinaryOperator::Subtract) {
+            return Err(self.error(
+                instant,
+                format!("{} is not for an INTERVAL", operator.symbol()),
+                "add it to a TIMESTAMP or take it away",
+            ));
+        }
+        let instant = self.bind_as(instant, DataType::Timestamp)?;
+        Ok(binary(operator, instant, literal::literal(Value::BigInt(ms), DataType::BigInt)))
+    }
+
+    fn compare(
+        &mut self,
+        expr: &Expr,
+        left: &Expr,
+        operator: BinaryOperator,
+        right: &Expr,
+    ) -> Result<Expression, SqlError> {
+        let (left, right) = (self.bind(left)?, self.bind(right)?);
+        self.compare_bound(expr, left, operator, right)
+    }
+
+    fn compare_bound(
+        &self,
+        expr: &Expr,
+        left: Expression,
+        operator: BinaryOperator,
+        right: Expression,
+    ) -> Result<Expression, SqlError> {
+        let Some(wanted) = types::common_type([&left, &right].into_iter()) else {
+            let (left_type, right_type) = (left.data_type(), right.data_type());
+            let help = match (left_type, right_type) {
+                (DataType::Timestamp, DataType::String) | (DataType::String, DataType::Timestamp) => {
+                    "write the instant as TIMESTAMP '2013-01-31 10:00:00'".to_owned()
+                }
+                _ => format!("write CAST(... AS {left_type}) or CAST(... AS {right_type})"),
+            };
+            return Err(self.error(
+                expr,
+                format!("a {left_type} and a {right_type} cannot be compared: `{left}` and `{right}`"),
+                help,
+            ));
+        };
+        let to = |side| types::coerce(side, wanted).expect("the common type is reached from both sides");
+        Ok(binary(operator, to(left), to(right)))
+    }
+
+    fn bind_in(
+        &mut self,
+        expr: &Expr,
+        operand: &Expr,
+        list: &[Expr],
+        negated: bool,
+    ) -> Result<Expression, SqlError> {
+        let operand = self.bind(operand)?;
+        let mut equals = Vec::with_capacity(list.len());
+        for item in list {
+            let item = self.bind(item)?;
+            equals.push(self.compare_bound(expr, operand.clone(), BinaryOperator::Equal, item)?);
+        }
+        // A balanced tree: a long list must not nest deeply.
+        while equals.len() > 1 {
+            let mut pairs = equals.into_iter();
+            let mut halved = Vec::new();
+            while let Some(left) = pairs.next() {
+                halved.push(match pairs.next() {
+                    Some(right) => binary(BinaryOperator::Or, left, right),
+                    None => left,
+                });
+            }
+            equals = halved;
+        }
+        match equals.pop() {
+            Some(any) => Ok(negate_if(negated, any)),
+            None => Err(self.error(expr, "IN has an empty list", "write IN ('a', 'b')")),
+        }
+    }
+
+    fn bind_like(
+        &mut self,
+        text: &Expr,
+        pattern: &Expr,
+        escape: Option<&Expr>,
+    ) -> Result<Expression, SqlError> {
+        let text_bound = self.bind_as(text, DataType::String)?;
+        let Some(pattern_text) = literal::text(pattern) else {
+            return Err(self.error(
+                pattern,
+                "the pattern is not a constant",
+                "write LIKE '<pattern>' in single quotes",
+            ));
+        };
+        let escape = match escape {
+            None => None,
+            Some(expr) => match literal::text(expr).map(|text| text.chars().collect::<Vec<_>>()).as_deref() {
+                Some([character]) => Some(*character),
+                _ => return Err(self.error(expr, "ESCAPE is not one character", "write ESCAPE '!'")),
+            },
+        };
+        Ok(Expression::Like { text: Box::new(text_bound), pattern: pattern_text.to_owned(), escape })
+    }
+
+    fn bind_case(
+        &mut self,
+        expr: &Expr,
+        operand: Option<&Expr>,
+        conditions: &[CaseWhen],
+        otherwise: Option<&Expr>,
+    ) -> Result<Expression, SqlError> {
+        let operand = operand.map(|operand| self.bind(operand)).transpose()?;
+        let mut whens = Vec::new();
+        let mut results = Vec::new();
+        for CaseWhen { condition, result } in conditions {
+            whens.push(match &operand {
+                None => self.bind_condition(condition, "WHEN")?,
+                Some(operand) => {
+                    let value = self.bind(condition)?;
+                    self.compare_bound(condition, operand.clone(), BinaryOperator::Equal, value)?
+                }
+            });
+            results.push(self.bind(result)?);
+        }
+        results.push(match otherwise {
+            Some(otherwise) => self.bind(otherwise)?,
+            None => null(),
+        });
+        let mut results = self.unify(expr, results, "the branches of CASE")?;
+        let otherwise = Box::new(results.pop().expect("there is always an ELSE"));
+        let branches = whens.into_iter().zip(results).map(|(when, then)| Branch { when, then }).collect();
+        Ok(Expression::Case { branches, otherwise })
+    }
+
+    /// Makes several expressions of one type.
+    pub(super) fn unify(
+        &self,
+        expr: &Expr,
+        expressions: Vec<Expression>,
+        what: &str,
+    ) -> Result<Vec<Expression>, SqlError> {
+        let Some(wanted) = types::common_type(expressions.iter()) else {
+            let mut found: Vec<String> =
+                expressions.iter().map(|each| each.data_type().to_string()).collect();
+            found.sort();
+            found.dedup();
+            return Err(self.error(
+                expr,
+                format!("{what} have no type in common: {}", found.join(", ")),
+                "write CAST(... AS <type>) around those that differ",
+            ));
+        };
+        let to = |each| types::coerce(each, wanted).expect("the common type is reached from all");
+        Ok(expressions.into_iter().map(to).collect())
+    }
+
+    fn bind_cast(
+        &mut self,
+        expr: &Expr,
+        kind: &CastKind,
+        operand: &Expr,
+        wanted: DataType,
+    ) -> Result<Expression, SqlError> {
+        if !matches!(kind, CastKind::Cast | CastKind::DoubleColon) {
+            return Err(self.error(
+                expr,
+                "a CAST that gives NULL for what it cannot convert is not supported yet",
+                "write CAST, and set 'on-error' = 'skip' or 'dlq' on the table",
+            ));
+        }
+        let bound = self.bind(operand)?;
+        let bound = match types::coerce(bound, wanted) {
+            Ok(converted) => return Ok(converted),
+            Err(bound) => bound,
+        };
+        if !types::can_cast(bound.data_type(), wanted) {
+            return Err(self.error(
+                expr,
+                format!("a {} cannot become a {wanted}", bound.data_type()),
+                "CAST knows text from and to every type, BIGINT and DOUBLE, BIGINT (milliseconds) and TIMESTAMP(3)",
+            ));
+        }
+        Ok(Expression::Cast { operand: Box::new(bound), data_type: wanted })
+    }
+}
+
+fn window_expression(column: WindowColumn) -> Expression {
+    let bound = |index, name: &str| Expression::Column {
+        index,
+        data_type: DataType::Timestamp,
+        name: name.to_owned(),
+    };
+    match column {
+        WindowColumn::Start => bound(0, "window_start"),
+        WindowColumn::End => bound(1, "window_end"),
+        WindowColumn::Time => binary(
+            BinaryOperator::Subtract,
+            bound(1, "window_end"),
+            literal::literal(Value::BigInt(1), DataType::BigInt),
+        ),
+    }
+}
+
+pub(super) fn null() -> Expression {
+    literal::literal(Value::Null, DataType::String)
+}
+
+fn binary(operator: BinaryOperator, left: Expression, right: Expression) -> Expression {
+    Expression::Binary { operator, left: Box::new(left), right: Box::new(right) }
+}
+
+fn not(operand: Expression) -> Expression {
+    Expression::Not(Box::new(operand))
+}
+
+fn is_true(operand: Expression) -> Expression {
+    Expression::IsTrue(Box::new(operand))
+}
+
+fn negate_if(negated: bool, condition: Expression) -> Expression {
+    if negated { not(condition) } else { condition }
+}

@@ -1,0 +1,101 @@
+//! Constants: numbers, texts, instants and intervals.
+
+use sqlparser::ast::{DateTimeField, Expr, Interval, Value as SqlValue, ValueWithSpan};
+use sqlparser::tokenizer::Location;
+
+use super::super::error::SqlError;
+use crate::plan::Expression;
+use crate::time;
+use crate::value::{DataType, Value};
+
+/// A constant of the script.
+pub(super) fn bind(value: &ValueWithSpan, negative: bool) -> Result<Expression, SqlError> {
+    let at = value.span.start;
+    match &value.value {
+        SqlValue::Number(digits, false) => number(digits, negative, at),
+        SqlValue::SingleQuotedString(text) => Ok(literal(Value::String(text.clone()), DataType::String)),
+        SqlValue::Boolean(value) => Ok(literal(Value::Boolean(*value), DataType::Boolean)),
+        SqlValue::Null => Ok(literal(Value::Null, DataType::String)),
+        other => Err(SqlError::at(
+            at,
+            format!("`{other}` is not a constant of the language"),
+            "write a number, a text in single quotes, TRUE, FALSE, NULL or TIMESTAMP '...'",
+        )),
+    }
+}
+
+pub(super) fn literal(value: Value, data_type: DataType) -> Expression {
+    Expression::Literal { value, data_type }
+}
+
+fn number(digits: &str, negative: bool, at: Location) -> Result<Expression, SqlError> {
+    let signed = if negative { format!("-{digits}") } else { digits.to_owned() };
+    if digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return match signed.parse() {
+            Ok(value) => Ok(literal(Value::BigInt(value), DataType::BigInt)),
+            Err(_) => Err(SqlError::at(
+                at,
+                format!("{signed} does not fit a BIGINT"),
+                format!("stay between {} and {}, or write it as a DOUBLE: {signed}.0", i64::MIN, i64::MAX),
+            )),
+        };
+    }
+    match signed.parse::<f64>() {
+        Ok(value) if value.is_finite() => Ok(literal(Value::Double(value), DataType::Double)),
+        _ => Err(SqlError::at(at, format!("{signed} is not a DOUBLE"), "write a number such as 12.5 or 1e9")),
+    }
+}
+
+/// `TIMESTAMP '2013-01-01 10:00:00'`.
+pub(super) fn timestamp(text: &str, at: Location) -> Result<Expression, SqlError> {
+    match time::parse_timestamp(text) {
+        Some(ms) => Ok(literal(Value::Timestamp(ms), DataType::Timestamp)),
+        None => Err(SqlError::at(
+            at,
+            format!("'{text}' is not an instant"),
+            "write TIMESTAMP '2013-01-31 10:00:00', in UTC",
+        )),
+    }
+}
+
+/// The text of a constant, if it is one.
+pub(super) fn text(expr: &Expr) -> Option<&str> {
+    match expr {
+        Expr::Value(ValueWithSpan { value: SqlValue::SingleQuotedString(text), .. }) => Some(text),
+        _ => None,
+    }
+}
+
+/// The length of an `INTERVAL` in milliseconds.
+pub(super) fn interval_ms(interval: &Interval, at: Location) -> Result<i64, SqlError> {
+    let help = "write INTERVAL '<whole number>' and SECOND, MINUTE, HOUR or DAY";
+    let at = match &*interval.value {
+        Expr::Value(value) => value.span.start,
+        _ => at,
+    };
+    let unit_ms = match &interval.leading_field {
+        Some(DateTimeField::Millisecond | DateTimeField::Milliseconds) => 1,
+        Some(DateTimeField::Second | DateTimeField::Seconds) => 1_000,
+        Some(DateTimeField::Minute | DateTimeField::Minutes) => 60_000,
+        Some(DateTimeField::Hour | DateTimeField::Hours) => 3_600_000,
+        Some(DateTimeField::Day | DateTimeField::Days) => 86_400_000,
+        Some(DateTimeField::Month | DateTimeField::Months | DateTimeField::Year | DateTimeField::Years) => {
+            return Err(SqlError::at(
+                at,
+                "months and years have no fixed length",
+                "write the number of days: INTERVAL '30' DAY",
+            ));
+        }
+        Some(other) => {
+            return Err(SqlError::at(at, format!("the unit {other} is not supported"), help));
+        }
+        None => return Err(SqlError::at(at, "the interval has no unit", help)),
+    };
+    if interval.last_field.is_some() {
+        return Err(SqlError::at(at, "an interval has one unit here", help));
+    }
+    text(&interval.value)
+        .and_then(|text| text.trim().parse::<i64>().ok())
+        .and_then(|count| count.checked_mul(unit_ms))
+        .ok_or_else(|| SqlError::at(at, format!("{} is not a length of time", interval.value), help))
+}

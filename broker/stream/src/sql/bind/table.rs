@@ -1,0 +1,246 @@
+//! `CREATE TABLE`: columns, watermark and options of a source or a sink.
+
+use sqlparser::ast::{BinaryOperator, Expr};
+
+use super::super::error::{SqlError, suggest};
+use super::super::script::{CreateTable, TableOption, Watermark};
+use super::{literal, types};
+use crate::plan::{Column, Compression, ErrorPolicy, EventTime, Format, Sink, SinkErrorPolicy, Source};
+use crate::value::DataType;
+
+const SOURCE_OPTIONS: [&str; 4] = ["topic", "format", "on-error", "dlq-topic"];
+const SINK_OPTIONS: [&str; 4] = ["topic", "format", "compression", "on-error"];
+
+/// The table as a source, with all its columns.
+pub(super) fn source(table: &CreateTable) -> Result<Source, SqlError> {
+    let options = Options::new(table, &SOURCE_OPTIONS)?;
+    let columns = columns(table)?;
+    let event_time = table.watermark.as_ref().map(|watermark| event_time(watermark, &columns)).transpose()?;
+    Ok(Source {
+        table: table.name.value.clone(),
+        topic: options.topic("topic")?,
+        format: options.format()?,
+        on_error: options.on_source_error()?,
+        columns,
+        event_time,
+    })
+}
+
+/// The table as a sink.
+pub(super) fn sink(table: &CreateTable) -> Result<Sink, SqlError> {
+    let options = Options::new(table, &SINK_OPTIONS)?;
+    if let Some(watermark) = &table.watermark {
+        return Err(SqlError::at(
+            watermark.column.span.start,
+            format!("`{}` is written to, a WATERMARK means nothing there", table.name.value),
+            "leave the WATERMARK out",
+        ));
+    }
+    Ok(Sink {
+        table: table.name.value.clone(),
+        topic: options.topic("topic")?,
+        format: options.format()?,
+        columns: columns(table)?,
+        compression: options.compression()?,
+        on_error: options.on_sink_error()?,
+    })
+}
+
+fn columns(table: &CreateTable) -> Result<Vec<Column>, SqlError> {
+    let mut columns: Vec<Column> = Vec::new();
+    for definition in &table.columns {
+        let name = &definition.name.value;
+        if columns.iter().any(|column| column.name == *name) {
+            return Err(SqlError::at(
+                definition.name.span.start,
+                format!("a second column `{name}`"),
+                "give it another name",
+            ));
+        }
+        columns.push(Column {
+            name: name.clone(),
+            data_type: types::from_sql(&definition.data_type, definition.data_type_at)?,
+            required: definition.required,
+        });
+    }
+    if columns.is_empty() {
+        return Err(SqlError::at(
+            table.name.span.start,
+            format!("table `{}` has no columns", table.name.value),
+            "list the fields of the topic's records: (<name> <TYPE>, ...)",
+        ));
+    }
+    Ok(columns)
+}
+
+fn event_time(watermark: &Watermark, columns: &[Column]) -> Result<EventTime, SqlError> {
+    let name = &watermark.column.value;
+    let Some(column) = columns.iter().position(|column| column.name == *name) else {
+        return Err(SqlError::at(
+            watermark.column.span.start,
+            format!("there is no column `{name}`"),
+            suggest(name, columns.iter().map(|column| column.name.as_str())),
+        ));
+    };
+    if columns[column].data_type != DataType::Timestamp {
+        return Err(SqlError::at(
+            watermark.column.span.start,
+            format!("`{name}` is a {}, event time is a TIMESTAMP(3)", columns[column].data_type),
+            format!("declare `{name} TIMESTAMP(3)`; it reads ISO-8601 text and epoch milliseconds"),
+        ));
+    }
+    let wrong = || {
+        SqlError::at(
+            watermark.expression_at,
+            "this is not a bounded delay",
+            format!(
+                "write WATERMARK FOR {name} AS {name} - INTERVAL '5' SECOND, or just {name} for no delay"
+            ),
+        )
+    };
+    let is_column = |expr: &Expr| matches!(expr, Expr::Identifier(ident) if ident.value == *name);
+    let delay_ms = match &watermark.expression {
+        expr if is_column(expr) => 0,
+        Expr::BinaryOp { left, op: BinaryOperator::Minus, right } if is_column(left) => match &**right {
+            Expr::Interval(interval) => literal::interval_ms(interval, watermark.expression_at)?,
+            _ => return Err(wrong()),
+        },
+        _ => return Err(wrong()),
+    };
+    if delay_ms < 0 {
+        return Err(wrong());
+    }
+    Ok(EventTime { column, delay_ms })
+}
+
+struct Options<'a> {
+    table: &'a CreateTable,
+}
+
+impl<'a> Options<'a> {
+    fn new(table: &'a CreateTable, known: &[&'static str]) -> Result<Self, SqlError> {
+        for (index, option) in table.options.iter().enumerate() {
+            if table.options[..index].iter().any(|other| other.key == option.key) {
+                return Err(SqlError::at(
+                    option.key_at,
+                    format!("option '{}' is given twice", option.key),
+                    "keep one of them",
+                ));
+            }
+            if !known.contains(&option.key.as_str()) {
+                return Err(unknown_option(option, known));
+            }
+        }
+        Ok(Self { table })
+    }
+
+    fn get(&self, key: &str) -> Option<&'a TableOption> {
+        self.table.options.iter().find(|option| option.key == key)
+    }
+
+    fn topic(&self, key: &str) -> Result<String, SqlError> {
+        let Some(option) = self.get(key) else { return Err(self.missing("topic", "'<topic name>'")) };
+        let legal = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
+        let name = &option.value;
+        if name.is_empty() || name.len() > 249 || name == "." || name == ".." || !name.bytes().all(legal) {
+            return Err(SqlError::at(
+                option.value_at,
+                format!("'{name}' is not a topic's name"),
+                "use 1 to 249 of the letters a-z, A-Z, 0-9, `.`, `_` and `-`",
+            ));
+        }
+        Ok(name.clone())
+    }
+
+    fn format(&self) -> Result<Format, SqlError> {
+        match self.get("format") {
+            None => Err(self.missing("format", "'json'")),
+            Some(option) if option.value == "json" => Ok(Format::Json),
+            Some(option) => Err(choice(option, "'format' = 'json'; other formats are not supported yet")),
+        }
+    }
+
+    fn on_source_error(&self) -> Result<ErrorPolicy, SqlError> {
+        let dlq_topic = self.get("dlq-topic");
+        let policy = self.get("on-error");
+        match (policy.map(|option| option.value.as_str()), dlq_topic) {
+            (Some("dlq"), Some(_)) => Ok(ErrorPolicy::DeadLetter { topic: self.topic("dlq-topic")? }),
+            (Some("dlq"), None) => {
+                let at = policy.map_or(self.table.name.span.start, |option| option.value_at);
+                Err(SqlError::at(
+                    at,
+                    "'on-error' = 'dlq' needs a topic for the dead letters",
+                    "add 'dlq-topic' = '<topic name>'",
+                ))
+            }
+            (_, Some(topic)) => Err(SqlError::at(
+                topic.key_at,
+                "'dlq-topic' means something only with 'on-error' = 'dlq'",
+                "add 'on-error' = 'dlq', or leave 'dlq-topic' out",
+            )),
+            (None | Some("fail"), None) => Ok(ErrorPolicy::Fail),
+            (Some("skip"), None) => Ok(ErrorPolicy::Skip),
+            (Some(_), None) => Err(choice(
+                policy.expect("matched as present"),
+                "'on-error' = 'fail', 'skip' or 'dlq' (with 'dlq-topic')",
+            )),
+        }
+    }
+
+    fn on_sink_error(&self) -> Result<SinkErrorPolicy, SqlError> {
+        match self.get("on-error") {
+            None => Ok(SinkErrorPolicy::Fail),
+            Some(option) => match option.value.as_str() {
+                "fail" => Ok(SinkErrorPolicy::Fail),
+                "skip" => Ok(SinkErrorPolicy::Skip),
+                _ => Err(choice(option, "'on-error' = 'fail' or 'skip' for a table that is written to")),
+            },
+        }
+    }
+
+    fn compression(&self) -> Result<Compression, SqlError> {
+        let Some(option) = self.get("compression") else { return Ok(Compression::None) };
+        match option.value.as_str() {
+            "none" => Ok(Compression::None),
+            "gzip" => Ok(Compression::Gzip),
+            "snappy" => Ok(Compression::Snappy),
+            "lz4" => Ok(Compression::Lz4),
+            "zstd" => Ok(Compression::Zstd),
+            _ => Err(choice(option, "'compression' = 'none', 'gzip', 'snappy', 'lz4' or 'zstd'")),
+        }
+    }
+
+    fn missing(&self, key: &str, value: &str) -> SqlError {
+        SqlError::at(
+            self.table.name.span.start,
+            format!("table `{}` has no option '{key}'", self.table.name.value),
+            format!("add WITH ('{key}' = {value})"),
+        )
+    }
+}
+
+fn choice(option: &TableOption, help: &str) -> SqlError {
+    SqlError::at(
+        option.value_at,
+        format!("option '{}' cannot be '{}'", option.key, option.value),
+        format!("write {help}"),
+    )
+}
+
+fn unknown_option(option: &TableOption, known: &[&'static str]) -> SqlError {
+    let key = option.key.as_str();
+    let (message, help) = if key == "connector" || key.starts_with("properties.") {
+        (
+            format!("option '{key}' means nothing here"),
+            "leave it out: a table is always a topic of this broker".to_owned(),
+        )
+    } else if key == "idle-after" {
+        (
+            "idle partitions are not supported yet".to_owned(),
+            "leave 'idle-after' out: a partition without records holds the watermark back".to_owned(),
+        )
+    } else {
+        (format!("there is no option '{key}'"), suggest(key, known.iter().copied()))
+    };
+    SqlError::at(option.key_at, message, help)
+}

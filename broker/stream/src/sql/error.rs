@@ -1,0 +1,65 @@
+//! The one error of the language: where, what, and what to write instead.
+
+use sqlparser::tokenizer::Location;
+use thiserror::Error;
+
+/// A script that cannot be run. It points at the text and says what to write.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("line {line}, column {column}: {message}\n  help: {help}")]
+pub struct SqlError {
+    /// The line, from 1.
+    pub line: u64,
+    /// The column, in characters from 1.
+    pub column: u64,
+    /// What is wrong.
+    pub message: String,
+    /// What to write instead.
+    pub help: String,
+}
+
+impl SqlError {
+    pub(crate) fn at(location: Location, message: impl Into<String>, help: impl Into<String>) -> Self {
+        Self {
+            line: location.line.max(1),
+            column: location.column.max(1),
+            message: message.into(),
+            help: help.into(),
+        }
+    }
+
+    /// The script's line with a caret under the place, for a terminal.
+    pub fn excerpt(&self, script: &str) -> String {
+        let line = script.lines().nth((self.line - 1) as usize).unwrap_or_default();
+        let gutter = self.line.to_string();
+        let before: String = line
+            .chars()
+            .take((self.column - 1) as usize)
+            .map(|character| if character == '\t' { '\t' } else { ' ' })
+            .collect();
+        format!("{gutter} | {line}\n{:width$} | {before}^", "", width = gutter.len())
+    }
+}
+
+/// `, did you mean ...?` for a misspelt name, or nothing.
+pub(crate) fn did_you_mean<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    known
+        .into_iter()
+        .map(|name| (strsim::damerau_levenshtein(&word.to_lowercase(), &name.to_lowercase()), name))
+        .filter(|(distance, name)| *distance <= name.len().max(word.len()) / 3 + 1)
+        .min()
+        .map(|(_, name)| name)
+}
+
+/// The help for an unknown name: the likely one, or all of them.
+pub(crate) fn suggest<'a>(word: &str, known: impl IntoIterator<Item = &'a str> + Clone) -> String {
+    match did_you_mean(word, known.clone()) {
+        Some(name) => format!("did you mean `{name}`?"),
+        None => {
+            let names: Vec<&str> = known.into_iter().collect();
+            match names.is_empty() {
+                true => "there is none to choose from".to_owned(),
+                false => format!("known are: {}", names.join(", ")),
+            }
+        }
+    }
+}

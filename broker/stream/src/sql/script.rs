@@ -1,0 +1,362 @@
+//! Text to statements: our own loop over the parser, for the statements it does not know.
+
+use sqlparser::ast::{DataType, Expr, Ident, Query};
+use sqlparser::keywords::Keyword;
+use sqlparser::parser::{Parser, ParserError};
+use sqlparser::tokenizer::{Location, Token, TokenWithSpan, Tokenizer};
+
+use super::dialect::StreamingDialect;
+use super::error::SqlError;
+
+/// A longer script is refused before it is read.
+const MAX_SCRIPT_BYTES: usize = 256 * 1024;
+/// A longer statement is refused before it is parsed: what nests in memory nests on the stack.
+const MAX_STATEMENT_TOKENS: usize = 4_000;
+
+/// A script: tables, and what is written into them.
+#[derive(Debug)]
+pub(crate) struct Script {
+    pub(crate) tables: Vec<CreateTable>,
+    pub(crate) inserts: Vec<Insert>,
+}
+
+/// `CREATE TABLE name (...) WITH (...)`.
+#[derive(Debug)]
+pub(crate) struct CreateTable {
+    pub(crate) name: Ident,
+    pub(crate) columns: Vec<ColumnDefinition>,
+    pub(crate) watermark: Option<Watermark>,
+    pub(crate) options: Vec<TableOption>,
+}
+
+/// `name TYPE [NOT NULL]`.
+#[derive(Debug)]
+pub(crate) struct ColumnDefinition {
+    pub(crate) name: Ident,
+    pub(crate) data_type: DataType,
+    pub(crate) data_type_at: Location,
+    pub(crate) required: bool,
+}
+
+/// `WATERMARK FOR column AS expression`.
+#[derive(Debug)]
+pub(crate) struct Watermark {
+    pub(crate) column: Ident,
+    pub(crate) expression: Expr,
+    pub(crate) expression_at: Location,
+}
+
+/// `'key' = 'value'`.
+#[derive(Debug)]
+pub(crate) struct TableOption {
+    pub(crate) key: String,
+    pub(crate) key_at: Location,
+    pub(crate) value: String,
+    pub(crate) value_at: Location,
+}
+
+/// `INSERT INTO table [(columns)] query`.
+#[derive(Debug)]
+pub(crate) struct Insert {
+    pub(crate) at: Location,
+    pub(crate) table: Ident,
+    pub(crate) columns: Vec<Ident>,
+    pub(crate) query: Box<Query>,
+}
+
+/// Parses a script.
+pub(crate) fn parse(text: &str) -> Result<Script, SqlError> {
+    if text.len() > MAX_SCRIPT_BYTES {
+        return Err(SqlError::at(
+            Location { line: 1, column: 1 },
+            format!("the script is {} bytes long", text.len()),
+            format!("keep it below {MAX_SCRIPT_BYTES} bytes: one pipeline a script"),
+        ));
+    }
+    let dialect = StreamingDialect;
+    let tokens = Tokenizer::new(&dialect, text).tokenize_with_location().map_err(|error| {
+        SqlError::at(error.location, error.message, "close every quote and comment, and use SQL's signs only")
+    })?;
+    check_statement_lengths(&tokens)?;
+    let mut statements = Statements { parser: Parser::new(&dialect).with_tokens_with_locations(tokens) };
+    statements.script()
+}
+
+fn check_statement_lengths(tokens: &[TokenWithSpan]) -> Result<(), SqlError> {
+    let mut length = 0;
+    for token in tokens {
+        match &token.token {
+            Token::SemiColon => length = 0,
+            Token::Whitespace(_) => {}
+            _ => length += 1,
+        }
+        if length > MAX_STATEMENT_TOKENS {
+            return Err(SqlError::at(
+                token.span.start,
+                format!("the statement has more than {MAX_STATEMENT_TOKENS} words and signs"),
+                "make it shorter",
+            ));
+        }
+    }
+    Ok(())
+}
+
+struct Statements<'a> {
+    parser: Parser<'a>,
+}
+
+impl<'a> Statements<'a> {
+    fn script(&mut self) -> Result<Script, SqlError> {
+        let mut script = Script { tables: Vec::new(), inserts: Vec::new() };
+        loop {
+            while self.parser.consume_token(&Token::SemiColon) {}
+            let at = self.here();
+            if self.parser.peek_token().token == Token::EOF {
+                return Ok(script);
+            }
+            match self.parser.parse_one_of_keywords(&[Keyword::CREATE, Keyword::INSERT]) {
+                Some(Keyword::CREATE) => script.tables.push(self.create_table()?),
+                Some(_) => script.inserts.push(self.insert(at)?),
+                None => return Err(self.unknown_statement(at)),
+            }
+            self.end_of_statement()?;
+        }
+    }
+
+    fn unknown_statement(&mut self, at: Location) -> SqlError {
+        let word = self.parser.peek_token();
+        let help = match &word.token {
+            Token::Word(select) if matches!(select.keyword, Keyword::SELECT | Keyword::WITH) => {
+                "say where the rows go: INSERT INTO <table> SELECT ..."
+            }
+            _ => "a script is made of CREATE TABLE ... WITH (...) and one INSERT INTO ... SELECT ...",
+        };
+        SqlError::at(at, format!("`{}` does not begin a statement here", word.token), help)
+    }
+
+    fn end_of_statement(&mut self) -> Result<(), SqlError> {
+        let token = self.parser.peek_token();
+        match &token.token {
+            Token::SemiColon | Token::EOF => Ok(()),
+            Token::Word(word) if word.value.eq_ignore_ascii_case("EMIT") => Err(SqlError::at(
+                token.span.start,
+                "EMIT is not supported yet",
+                "leave it out: a window's rows are written once, when the window closes",
+            )),
+            other => Err(SqlError::at(
+                token.span.start,
+                format!("`{other}` is not expected here"),
+                "end the statement with `;`",
+            )),
+        }
+    }
+
+    fn create_table(&mut self) -> Result<CreateTable, SqlError> {
+        let at = self.here();
+        if !self.parser.parse_keyword(Keyword::TABLE) {
+            let found = self.parser.peek_token().token;
+            return Err(SqlError::at(
+                at,
+                format!("CREATE {found} is not supported"),
+                "write CREATE TABLE <name> (<columns>) WITH ('topic' = '...', 'format' = 'json')",
+            ));
+        }
+        let name = self.name("a name for the table")?;
+        self.sign(&Token::LParen, "list the table's columns: (<name> <TYPE>, ...)")?;
+        let mut table = CreateTable { name, columns: Vec::new(), watermark: None, options: Vec::new() };
+        loop {
+            self.table_item(&mut table)?;
+            if !self.parser.consume_token(&Token::Comma) {
+                break;
+            }
+        }
+        self.sign(&Token::RParen, "separate columns with `,` and close the list with `)`")?;
+        if self.parser.parse_keyword(Keyword::WITH) {
+            table.options = self.options()?;
+        }
+        Ok(table)
+    }
+
+    fn table_item(&mut self, table: &mut CreateTable) -> Result<(), SqlError> {
+        let [first, second] = self.parser.peek_tokens_with_location();
+        let at = first.span.start;
+        let follows = |keyword| matches!(&second.token, Token::Word(word) if word.keyword == keyword);
+        match &first.token {
+            Token::Word(word) if word.value.eq_ignore_ascii_case("WATERMARK") && follows(Keyword::FOR) => {
+                if table.watermark.is_some() {
+                    return Err(SqlError::at(at, "a second WATERMARK", "a table has one event time"));
+                }
+                table.watermark = Some(self.watermark()?);
+                Ok(())
+            }
+            Token::Word(word)
+                if matches!(word.keyword, Keyword::PRIMARY | Keyword::UNIQUE) && follows(Keyword::KEY)
+                    || word.keyword == Keyword::CONSTRAINT =>
+            {
+                Err(SqlError::at(
+                    at,
+                    "keys and constraints are not supported yet",
+                    "leave it out: every row is written as a record of its own",
+                ))
+            }
+            _ => {
+                let column = self.column()?;
+                table.columns.push(column);
+                Ok(())
+            }
+        }
+    }
+
+    fn watermark(&mut self) -> Result<Watermark, SqlError> {
+        self.parser.next_token();
+        self.parser.next_token();
+        let help = "write WATERMARK FOR <column> AS <column> - INTERVAL '5' SECOND";
+        let column = self.name("the event time's column")?;
+        if !self.parser.parse_keyword(Keyword::AS) {
+            return Err(SqlError::at(self.here(), "AS is missing", help));
+        }
+        let expression_at = self.here();
+        let expression = self.with_parser(Parser::parse_expr, help)?;
+        Ok(Watermark { column, expression, expression_at })
+    }
+
+    fn column(&mut self) -> Result<ColumnDefinition, SqlError> {
+        let name = self.name("a column's name")?;
+        let data_type_at = self.here();
+        if self.parser.parse_keyword(Keyword::AS) {
+            return Err(SqlError::at(
+                data_type_at,
+                "computed columns are not supported yet",
+                "compute it in the SELECT",
+            ));
+        }
+        let data_type = self.with_parser(
+            Parser::parse_data_type,
+            "write <name> <TYPE>, with BOOLEAN, BIGINT, DOUBLE, STRING or TIMESTAMP(3)",
+        )?;
+        let mut required = false;
+        loop {
+            let at = self.here();
+            if self.parser.parse_keywords(&[Keyword::NOT, Keyword::NULL]) {
+                required = true;
+            } else if self.parser.parse_keyword(Keyword::NULL) {
+                required = false;
+            } else if let Token::Word(word) = self.parser.peek_token().token {
+                return Err(SqlError::at(
+                    at,
+                    format!("`{word}` is not supported in a column"),
+                    "a column is <name> <TYPE> [NOT NULL]",
+                ));
+            } else {
+                return Ok(ColumnDefinition { name, data_type, data_type_at, required });
+            }
+        }
+    }
+
+    fn options(&mut self) -> Result<Vec<TableOption>, SqlError> {
+        let help = "write WITH ('key' = 'value', ...)";
+        self.sign(&Token::LParen, help)?;
+        let mut options = Vec::new();
+        loop {
+            let (key, key_at) = self.text(help)?;
+            self.sign(&Token::Eq, help)?;
+            let (value, value_at) = self.text(help)?;
+            options.push(TableOption { key, key_at, value, value_at });
+            if !self.parser.consume_token(&Token::Comma) {
+                break;
+            }
+        }
+        self.sign(&Token::RParen, help)?;
+        Ok(options)
+    }
+
+    fn insert(&mut self, at: Location) -> Result<Insert, SqlError> {
+        let help = "write INSERT INTO <table> SELECT ... FROM ...";
+        if !self.parser.parse_keyword(Keyword::INTO) {
+            return Err(SqlError::at(self.here(), "INTO is missing", help));
+        }
+        let table = self.name("the table to write into")?;
+        let mut columns = Vec::new();
+        if self.parser.consume_token(&Token::LParen) {
+            loop {
+                columns.push(self.name("a column of the table")?);
+                if !self.parser.consume_token(&Token::Comma) {
+                    break;
+                }
+            }
+            self.sign(&Token::RParen, "separate columns with `,` and close the list with `)`")?;
+        }
+        let query = self.with_parser(Parser::parse_query, help)?;
+        Ok(Insert { at, table, columns, query })
+    }
+
+    fn name(&mut self, what: &str) -> Result<Ident, SqlError> {
+        let token = self.parser.next_token();
+        match token.token {
+            Token::Word(word) => {
+                Ok(Ident { value: word.value, quote_style: word.quote_style, span: token.span })
+            }
+            other => Err(SqlError::at(
+                token.span.start,
+                format!("`{other}` is not a name"),
+                format!("write {what}; a name with unusual letters goes between ` and `"),
+            )),
+        }
+    }
+
+    fn text(&mut self, help: &str) -> Result<(String, Location), SqlError> {
+        let token = self.parser.next_token();
+        match token.token {
+            Token::SingleQuotedString(text) => Ok((text, token.span.start)),
+            other => Err(SqlError::at(token.span.start, format!("`{other}` is not a text in quotes"), help)),
+        }
+    }
+
+    fn sign(&mut self, sign: &Token, help: &str) -> Result<(), SqlError> {
+        let at = self.here();
+        if self.parser.consume_token(sign) {
+            return Ok(());
+        }
+        let found = self.parser.peek_token().token;
+        Err(SqlError::at(at, format!("`{sign}` is missing before `{found}`"), help))
+    }
+
+    fn here(&self) -> Location {
+        self.parser.peek_token_ref().span.start
+    }
+
+    fn with_parser<T>(
+        &mut self,
+        parse: impl FnOnce(&mut Parser<'a>) -> Result<T, ParserError>,
+        help: &str,
+    ) -> Result<T, SqlError> {
+        let begin = self.here();
+        parse(&mut self.parser).map_err(|error| self.parser_error(error, begin, help))
+    }
+
+    fn parser_error(&self, error: ParserError, begin: Location, help: &str) -> SqlError {
+        match error {
+            ParserError::RecursionLimitExceeded => SqlError::at(
+                begin,
+                "the expression is nested too deeply",
+                "take it apart: fewer parentheses, CASEs and calls inside one another",
+            ),
+            ParserError::ParserError(text) | ParserError::TokenizerError(text) => {
+                let (message, location) = split_location(&text);
+                SqlError::at(location.unwrap_or_else(|| self.here()), message, help)
+            }
+        }
+    }
+}
+
+/// Takes the position off the end of a message of the parser: `..., found: x at Line: 3, Column: 7`.
+fn split_location(text: &str) -> (&str, Option<Location>) {
+    let located = text.rsplit_once(" at Line: ").and_then(|(message, position)| {
+        let (line, column) = position.split_once(", Column: ")?;
+        Some((message, Location { line: line.parse().ok()?, column: column.parse().ok()? }))
+    });
+    match located {
+        Some((message, location)) => (message, Some(location)),
+        None => (text, None),
+    }
+}

@@ -1,0 +1,337 @@
+//! A disk in memory that keeps only what it promised.
+//!
+//! ```text
+//!   write ──► current  (what reads see)                       crash: a seeded choice of what was pending survives,
+//!         └─► pending  (not promised)  ──sync──► durable              block by block, name by name; the rest is gone
+//! ```
+//!
+//! - Every changing call has a number ([`SimDisk::calls`]); [`SimDisk::crash_at`] ends the machine inside that call: its
+//!   effect is pending, torn like everything else, and every later call fails until [`SimDisk::restart`]. Reads are not
+//!   numbered: a crash during one leaves the same disk as a crash before the next change.
+//! - Chance comes from the seed alone: the same seed and calls give the same disk and the same [`SimDisk::trace`].
+//! - [`Faults`] are switched on by the test: a full disk, failing or lying flushes, short and failing reads.
+
+mod file;
+mod tree;
+
+use std::collections::BTreeSet;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use parking_lot::{Mutex, MutexGuard};
+
+use self::file::SimFile;
+use self::tree::Tree;
+use super::{DirEntry, Disk, DiskFile, DiskLock, OpenOptions};
+
+/// A simulated disk. Clones are the same disk.
+#[derive(Debug, Clone)]
+pub struct SimDisk {
+    state: Arc<Mutex<State>>,
+}
+
+/// What the disk does wrong. A path matches when it contains the given text.
+#[derive(Debug, Clone, Default)]
+pub struct Faults {
+    /// Bytes that all files together may have; beyond, writes fail with [`io::ErrorKind::StorageFull`] after a part.
+    pub capacity_bytes: Option<u64>,
+    /// Flushes (and durable writes) of these paths report success and flush nothing.
+    pub lying_flushes: Option<String>,
+    /// Flushes (and durable writes) of these paths fail; what was pending is forgotten, as operating systems do.
+    pub failing_flushes: Option<String>,
+    /// Reads of these paths fail.
+    pub failing_reads: Option<String>,
+    /// Reads return fewer bytes than asked for, now and then.
+    pub short_reads: bool,
+    /// The file system has no direct IO.
+    pub no_direct: bool,
+}
+
+#[derive(Debug)]
+struct State {
+    tree: Tree,
+    random: Random,
+    faults: Faults,
+    locks: BTreeSet<PathBuf>,
+    calls: u64,
+    crash_at: Option<u64>,
+    crashed: bool,
+    /// Handles of before the last restart are dead.
+    generation: u64,
+    trace: u64,
+}
+
+impl SimDisk {
+    /// An empty disk whose chances come from `seed`.
+    pub fn new(seed: u64) -> SimDisk {
+        SimDisk {
+            state: Arc::new(Mutex::new(State {
+                tree: Tree::new(),
+                random: Random::new(seed),
+                faults: Faults::default(),
+                locks: BTreeSet::new(),
+                calls: 0,
+                crash_at: None,
+                crashed: false,
+                generation: 0,
+                trace: 0,
+            })),
+        }
+    }
+
+    /// Changing calls so far.
+    pub fn calls(&self) -> u64 {
+        self.state.lock().calls
+    }
+
+    /// Digest of all changing calls so far: their kinds, paths, positions and bytes.
+    pub fn trace(&self) -> u64 {
+        self.state.lock().trace
+    }
+
+    /// Crashes inside the changing call of this number (the first call is 1).
+    pub fn crash_at(&self, call: u64) {
+        self.state.lock().crash_at = Some(call);
+    }
+
+    /// Crashes now.
+    pub fn crash(&self) {
+        self.state.lock().crashed = true;
+    }
+
+    /// The machine is down.
+    pub fn crashed(&self) -> bool {
+        self.state.lock().crashed
+    }
+
+    /// Brings the machine up after a crash (which happens now, if it did not happen yet): decides what of the pending
+    /// changes survived. Handles and locks of before are dead.
+    pub fn restart(&self) {
+        let state = &mut *self.state.lock();
+        state.tree.crash(&mut state.random);
+        state.locks.clear();
+        state.generation += 1;
+        state.crash_at = None;
+        state.crashed = false;
+    }
+
+    /// Replaces the faults.
+    pub fn set_faults(&self, faults: Faults) {
+        self.state.lock().faults = faults;
+    }
+
+    /// Flips the bits of `mask` in one byte of a file, on the medium: rot.
+    pub fn rot(&self, path: &Path, position: u64, mask: u8) -> io::Result<()> {
+        let state = &mut *self.state.lock();
+        let node = state.tree.find(path)?;
+        state.tree.file_mut(node)?.rot(position, mask)
+    }
+
+    /// Puts a file in place, durably, as if by another hand.
+    pub fn plant(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
+        let state = &mut *self.state.lock();
+        let node = state.tree.open(path, OpenOptions::CREATE)?;
+        state.tree.file_mut(node)?.plant(bytes);
+        state.tree.sync_dir(path.parent().unwrap_or(Path::new("/")))
+    }
+
+    /// All files with their lengths, sorted by path.
+    pub fn files(&self) -> Vec<(PathBuf, u64)> {
+        self.state.lock().tree.files()
+    }
+
+    /// Begins a changing call. `Ok(true)` means: the machine goes down inside it.
+    fn begin(&self, kind: Call, path: &Path, position: u64) -> io::Result<(MutexGuard<'_, State>, bool)> {
+        let mut state = self.state.lock();
+        state.alive()?;
+        state.calls += 1;
+        state.crashed = state.crash_at == Some(state.calls);
+        state.note(&[kind as u8]);
+        state.note(path.as_os_str().as_encoded_bytes());
+        state.note(&position.to_le_bytes());
+        let crashing = state.crashed;
+        Ok((state, crashing))
+    }
+
+    fn change(
+        &self,
+        kind: Call,
+        path: &Path,
+        change: impl FnOnce(&mut Tree) -> io::Result<()>,
+    ) -> io::Result<()> {
+        let (mut state, crashing) = self.begin(kind, path, 0)?;
+        let result = change(&mut state.tree);
+        if crashing { Err(crash()) } else { result }
+    }
+}
+
+impl State {
+    fn alive(&self) -> io::Result<()> {
+        if self.crashed { Err(crash()) } else { Ok(()) }
+    }
+
+    fn note(&mut self, bytes: &[u8]) {
+        let digest = crc32fast::hash(bytes);
+        self.trace = (self.trace.rotate_left(17) ^ u64::from(digest)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    }
+}
+
+/// Kinds of changing calls, for the trace.
+#[derive(Debug, Clone, Copy)]
+enum Call {
+    Create,
+    CreateDir,
+    Rename,
+    RemoveFile,
+    RemoveDir,
+    SyncDir,
+    Write,
+    SyncData,
+    SetLen,
+}
+
+fn crash() -> io::Error {
+    io::Error::other("the simulated machine is down")
+}
+
+fn matches(fault: Option<&String>, path: &Path) -> bool {
+    fault.is_some_and(|part| path.to_string_lossy().contains(part.as_str()))
+}
+
+impl Disk for SimDisk {
+    fn open(&self, path: &Path, options: OpenOptions) -> io::Result<Arc<dyn DiskFile>> {
+        let exists = {
+            let state = self.state.lock();
+            state.alive()?;
+            state.tree.find(path).is_ok()
+        };
+        let (mut state, crashing) = if exists || !options.create {
+            (self.state.lock(), false)
+        } else {
+            self.begin(Call::Create, path, 0)?
+        };
+        let node = state.tree.open(path, options)?;
+        if crashing {
+            return Err(crash());
+        }
+        let direct = options.direct && !state.faults.no_direct;
+        Ok(Arc::new(SimFile {
+            disk: self.clone(),
+            node,
+            path: path.to_owned(),
+            writable: options.write,
+            direct,
+            generation: state.generation,
+        }))
+    }
+
+    fn create_dir_all(&self, path: &Path) -> io::Result<()> {
+        if self.exists(path)? {
+            return Ok(());
+        }
+        self.change(Call::CreateDir, path, |tree| tree.create_dir_all(path))
+    }
+
+    fn read_dir(&self, path: &Path) -> io::Result<Vec<DirEntry>> {
+        let state = self.state.lock();
+        state.alive()?;
+        state.tree.read_dir(path)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.change(Call::Rename, from, |tree| tree.rename(from, to))
+    }
+
+    fn remove_file(&self, path: &Path) -> io::Result<()> {
+        self.change(Call::RemoveFile, path, |tree| tree.remove_file(path))
+    }
+
+    fn remove_dir_all(&self, path: &Path) -> io::Result<()> {
+        self.change(Call::RemoveDir, path, |tree| tree.remove_dir_all(path))
+    }
+
+    fn sync_dir(&self, path: &Path) -> io::Result<()> {
+        let (mut state, crashing) = self.begin(Call::SyncDir, path, 0)?;
+        if crashing {
+            return Err(crash());
+        }
+        if matches(state.faults.failing_flushes.as_ref(), path) {
+            return Err(io::Error::other("simulated flush failure"));
+        }
+        if matches(state.faults.lying_flushes.as_ref(), path) {
+            return Ok(());
+        }
+        state.tree.sync_dir(path)
+    }
+
+    fn file_len(&self, path: &Path) -> io::Result<u64> {
+        let mut state = self.state.lock();
+        state.alive()?;
+        let node = state.tree.find(path)?;
+        Ok(state.tree.file_mut(node)?.len())
+    }
+
+    fn exists(&self, path: &Path) -> io::Result<bool> {
+        let state = self.state.lock();
+        state.alive()?;
+        Ok(state.tree.find(path).is_ok())
+    }
+
+    fn lock(&self, path: &Path) -> io::Result<Box<dyn DiskLock>> {
+        self.open(path, OpenOptions::CREATE)?;
+        let mut state = self.state.lock();
+        if !state.locks.insert(path.to_owned()) {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        Ok(Box::new(SimLock { disk: self.clone(), path: path.to_owned(), generation: state.generation }))
+    }
+}
+
+#[derive(Debug)]
+struct SimLock {
+    disk: SimDisk,
+    path: PathBuf,
+    generation: u64,
+}
+
+impl DiskLock for SimLock {}
+
+impl Drop for SimLock {
+    fn drop(&mut self) {
+        let mut state = self.disk.state.lock();
+        if state.generation == self.generation {
+            state.locks.remove(&self.path);
+        }
+    }
+}
+
+/// A small deterministic generator (SplitMix64), for simulations only.
+#[derive(Debug, Clone)]
+pub struct Random(u64);
+
+impl Random {
+    /// A generator whose numbers follow from `seed`.
+    pub fn new(seed: u64) -> Random {
+        Random(seed)
+    }
+
+    /// The next number.
+    pub fn next_u64(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    /// A number below `bound`, which is not 0.
+    pub fn below(&mut self, bound: u64) -> u64 {
+        self.next_u64() % bound
+    }
+
+    /// True once in `n` times.
+    pub fn one_in(&mut self, n: u64) -> bool {
+        self.below(n) == 0
+    }
+}
