@@ -19,6 +19,7 @@ use logmill_wire::frame::{RequestHeader, decode_request, encode_response};
 use logmill_wire::messages;
 use logmill_wire::{ApiKey, DecodeError, Decoder, Response};
 
+use self::advertised::{Verdict, negotiate};
 use crate::context::Context;
 use crate::handlers::{self, Call};
 use crate::net::{CloseReason, Peer, Reply, Served, Service, Turn};
@@ -91,16 +92,17 @@ impl Dispatch {
         let mut decoder = Decoder::new(request);
         let header = RequestHeader::decode(&mut decoder).map_err(|error| malformed(&error))?;
         let version = header.api_version;
-        let unsupported = CloseReason::Unsupported { api_key: header.api_key, api_version: version };
-        let Some(api) = ApiKey::from_code(header.api_key) else { return Err(unsupported) };
         let envelope = Envelope { correlation_id: header.correlation_id, version };
-        if !advertised::is_served(api, version) {
-            if api == ApiKey::ApiVersions {
+        let api = match negotiate(header.api_key, version) {
+            Verdict::Serve(api) => api,
+            Verdict::TellVersions => {
                 let oldest = Envelope { version: 0, ..envelope };
                 return Ok(Served::Now(oldest.answer(&handlers::api_versions::unknown_version())));
             }
-            return Err(unsupported);
-        }
+            Verdict::Refuse => {
+                return Err(CloseReason::Unsupported { api_key: header.api_key, api_version: version });
+            }
+        };
         if !self.access.admits(session.principal(), api) {
             return Err(CloseReason::Forbidden { api_key: header.api_key });
         }
