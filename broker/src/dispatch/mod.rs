@@ -22,20 +22,28 @@ use logmill_wire::{ApiKey, DecodeError, Decoder, Response};
 use self::advertised::{Verdict, negotiate};
 use crate::context::Context;
 use crate::handlers::{self, Call};
-use crate::net::{CloseReason, Peer, Reply, Served, Service, Turn};
+use crate::net::{Answer, CloseReason, HeldMemory, MemoryBudget, Peer, Reply, Served, Service, Turn};
 use crate::security::Access;
 
 /// Serves Kafka requests.
 pub struct Dispatch {
     context: Arc<Context>,
     access: Access,
+    /// What responses that wait for their peers may hold of records read from files.
+    file_reads: MemoryBudget,
 }
+
+/// Records of the recent past are shared with the log's memory and cost a response nothing; older ones are
+/// read into memory of their own, which all responses together may have this much of. Beyond it a fetch
+/// still gets one batch at a time.
+const FILE_READ_BYTES: usize = 256 * 1024 * 1024;
 
 impl Dispatch {
     /// The door to everything the handlers may use.
     #[must_use]
     pub fn new(context: Context) -> Self {
-        Self { context: Arc::new(context), access: Access }
+        let file_reads = MemoryBudget::new(FILE_READ_BYTES);
+        Self { context: Arc::new(context), access: Access, file_reads }
     }
 }
 
@@ -49,8 +57,13 @@ pub(crate) struct Envelope {
 impl Envelope {
     /// The response as it goes out.
     pub(crate) fn answer<R: Response>(self, response: &R) -> Reply {
+        self.answer_holding(response, None)
+    }
+
+    /// The response as it goes out, with memory that is given back once it is written.
+    fn answer_holding<R: Response>(self, response: &R, held: Option<HeldMemory>) -> Reply {
         match encode_response(self.correlation_id, response, self.version) {
-            Ok(segments) => Reply::Answer(segments.into_vec()),
+            Ok(segments) => Reply::Answer(Answer { segments: segments.into_vec(), held }),
             Err(error) => {
                 tracing::error!(api = %R::KEY, version = self.version, %error, "a response cannot be encoded");
                 Reply::Close(CloseReason::Unanswerable(error.to_string()))
@@ -138,7 +151,11 @@ impl Dispatch {
             }};
         }
         Ok(match api {
-            ApiKey::Fetch => handle!(fetch),
+            ApiKey::Fetch => {
+                let request = decode_request(decoder, envelope.version).map_err(|error| malformed(&error))?;
+                let (response, held) = handlers::fetch::handle(call, request, &self.file_reads).await;
+                envelope.answer_holding(&response, held)
+            }
             ApiKey::ListOffsets => handle!(list_offsets),
             ApiKey::Metadata => handle!(metadata),
             ApiKey::OffsetCommit => handle!(offset_commit),
