@@ -17,8 +17,8 @@ use crate::error::{Error, Result};
 use crate::transport::backoff::Deadline;
 use crate::transport::connection::{Connection, Identity};
 
-/// Topic ids in Metadata: version 10 and later.
-const METADATA_WITH_TOPIC_ERRORS: i16 = 12;
+/// Version 13 only adds an error for clients that reach the wrong cluster (KIP-1102).
+const METADATA_HIGHEST: i16 = 12;
 
 /// A topic as its brokers describe it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -95,6 +95,8 @@ pub(crate) enum To {
     Leader(String, i32),
     /// The coordinator of a group or transaction.
     Coordinator(Coordinated),
+    /// This one.
+    Broker(i32),
 }
 
 /// A request to be made until it is answered or the time is over.
@@ -215,6 +217,7 @@ impl Cluster {
     pub(crate) async fn locate(&self, to: &To, lane: Lane) -> Result<Connection> {
         match to {
             To::Any => self.any(lane).await,
+            To::Broker(node) => self.connection(*node, lane).await,
             To::Controller => {
                 if self.known.read().controller < 0 {
                     self.refresh(Some(&[]), false).await?;
@@ -289,7 +292,12 @@ impl Cluster {
 
     /// The topic, from memory if it is known. Asks, and waits for a topic that is being created, until the
     /// deadline.
-    pub(crate) async fn topic(&self, name: &str, create: bool, deadline: &mut Deadline) -> Result<Arc<Topic>> {
+    pub(crate) async fn topic(
+        &self,
+        name: &str,
+        create: bool,
+        deadline: &mut Deadline,
+    ) -> Result<Arc<Topic>> {
         loop {
             match tokio::time::timeout_at(deadline.end(), self.topic_now(name, create)).await {
                 Ok(Ok(topic)) => return Ok(topic),
@@ -321,7 +329,7 @@ impl Cluster {
     /// Asks for brokers and topics (`None`: all topics) and remembers the answer.
     pub(crate) async fn refresh(&self, topics: Option<&[&str]>, create: bool) -> Result<MetadataResponse> {
         let connection = self.any(Lane::GENERAL).await?;
-        let version = connection.version::<MetadataRequest>(METADATA_WITH_TOPIC_ERRORS)?;
+        let version = connection.version::<MetadataRequest>(METADATA_HIGHEST)?;
         let topics = topics.map(|names| {
             let wanted = |name: &&str| MetadataRequestTopic {
                 name: Some(Str::from(*name)),

@@ -105,7 +105,9 @@ pub enum Error {
         offset: Option<i64>,
     },
     /// A record that cannot be sent.
-    #[error("a record of {size} bytes is over the producer's limit of {limit}; raise max_request or send less")]
+    #[error(
+        "a record of {size} bytes is over the producer's limit of {limit}; raise max_request or send less"
+    )]
     RecordTooLarge {
         /// Its size.
         size: usize,

@@ -181,7 +181,9 @@ mod tests {
                 let shares = assignor.assign(&members, &counts);
                 let mut given: Vec<(String, i32)> = shares
                     .values()
-                    .flat_map(|topics| topics.iter().flat_map(|(t, ps)| ps.iter().map(move |p| (t.clone(), *p))))
+                    .flat_map(|topics| {
+                        topics.iter().flat_map(|(t, ps)| ps.iter().map(move |p| (t.clone(), *p)))
+                    })
                     .collect();
                 given.sort();
                 let all: Vec<(String, i32)> =

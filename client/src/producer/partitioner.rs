@@ -53,7 +53,14 @@ struct Place {
 impl Sticky {
     /// The partition for the next keyless record of so many bytes. `start` chooses where a topic begins, so
     /// that many short-lived producers do not all begin with partition 0.
-    pub(crate) fn next(&mut self, topic: &str, partitions: u32, bytes: usize, batch: usize, start: u32) -> i32 {
+    pub(crate) fn next(
+        &mut self,
+        topic: &str,
+        partitions: u32,
+        bytes: usize,
+        batch: usize,
+        start: u32,
+    ) -> i32 {
         if !self.topics.contains_key(topic) {
             self.topics.insert(topic.to_owned(), Place { partition: start % partitions, bytes: 0 });
         }

@@ -11,13 +11,13 @@
 
 use std::collections::VecDeque;
 use std::io::IoSlice;
-use std::sync::{Arc, OnceLock};
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
 use logmill_wire::messages::api_versions::{ApiVersionsRequest, ApiVersionsResponse};
-use logmill_wire::{ApiKey, ErrorCode, Message as _, Request, Segments, Str, frame};
+use logmill_wire::{ErrorCode, Message as _, Request, Segments, Str, frame};
 use parking_lot::Mutex;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
@@ -133,7 +133,9 @@ impl Connection {
             let refused = body.get(4..6) == Some(&ErrorCode::UNSUPPORTED_VERSION.0.to_be_bytes());
             let response: ApiVersionsResponse = self.decode(body, if refused { 0 } else { version })?;
             if !refused {
-                Error::check(response.error_code, None, || format!("asking {} for its versions", self.address()))?;
+                Error::check(response.error_code, None, || {
+                    format!("asking {} for its versions", self.address())
+                })?;
                 return Ok(Versions::new(&response));
             }
             let theirs = Versions::new(&response);
@@ -168,14 +170,6 @@ impl Connection {
         let theirs = theirs.map_or("it has none".to_owned(), |range| format!("it has {range:?}"));
         let needed = format!("{} in version {ours} ({theirs})", R::KEY);
         Error::Unsupported { address: self.address().to_owned(), needed }
-    }
-
-    /// Sends a request in its newest common version and waits for the answer.
-    ///
-    /// Cancel safe: the answer to a request nobody waits for is dropped.
-    pub(crate) async fn call<R: Request>(&self, request: &R) -> Result<R::Response> {
-        let version = self.version::<R>(i16::MAX)?;
-        self.send(request, version, Duration::ZERO)?.await
     }
 
     /// Puts a request into the queue and gives a future of its answer. `beyond` is the time that the broker may
@@ -229,8 +223,10 @@ impl Connection {
         version: i16,
         waiter: Option<oneshot::Sender<Result<Bytes>>>,
     ) -> Result<()> {
-        let lost =
-            || Error::ConnectionLost { address: self.address().to_owned(), reason: "already closed".to_owned() };
+        let lost = || Error::ConnectionLost {
+            address: self.address().to_owned(),
+            reason: "already closed".to_owned(),
+        };
         let correlation = self.inner.next_correlation.fetch_add(1, Ordering::Relaxed);
         let client_id = Some(self.inner.identity.client_id.as_str());
         let segments = frame::encode_request(correlation, client_id, request, version).map_err(|error| {
@@ -261,11 +257,6 @@ impl Connection {
         self.inner.waiting.fail(self.address(), reason);
         self.inner.writer.abort();
         self.inner.reader.abort();
-    }
-
-    /// Whether the broker serves an API at all.
-    pub(crate) fn serves(&self, api: ApiKey) -> bool {
-        self.versions().offered(api).is_some()
     }
 }
 

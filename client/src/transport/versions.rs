@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 
 use logmill_wire::messages::api_versions::ApiVersionsResponse;
-use logmill_wire::{ApiKey, Message as _, Request};
+use logmill_wire::{ApiKey, Request};
 
 /// What one broker told about itself when the connection was opened.
 #[derive(Debug, Clone, Default)]
