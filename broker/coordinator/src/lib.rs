@@ -12,6 +12,8 @@ mod limits;
 mod machine;
 mod partitioner;
 mod schema;
+#[cfg(test)]
+mod testing;
 pub mod transactions;
 
 pub use logmill_wire::{ErrorCode, Str};
