@@ -49,6 +49,8 @@ pub struct Transaction {
     pub next_producer_id: i64,
     /// Current epoch.
     pub producer_epoch: i16,
+    /// The epoch to go on with under `next_producer_id`, -1 for the first.
+    pub next_producer_epoch: i16,
     /// How long a transaction may take, in ms.
     pub timeout_ms: i32,
     /// Where it stands.
@@ -103,6 +105,17 @@ impl TransactionState {
     /// The state of this name, in Kafka's spelling.
     pub fn from_name(name: &str) -> Option<TransactionState> {
         Self::ALL.into_iter().find(|state| state.name() == name)
+    }
+
+    /// A transaction of this state is on its way to its end.
+    pub(super) fn is_ending(self) -> bool {
+        use TransactionState::{PrepareAbort, PrepareCommit, PrepareEpochFence};
+        matches!(self, PrepareCommit | PrepareAbort | PrepareEpochFence)
+    }
+
+    /// The last transaction has ended.
+    pub(super) fn is_complete(self) -> bool {
+        matches!(self, TransactionState::CompleteCommit | TransactionState::CompleteAbort)
     }
 
     /// Every state, in the order of Kafka's numbers.

@@ -1,0 +1,49 @@
+//! The broker's clock: the one place that reads the time.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// Wall-clock time in milliseconds since the Unix epoch.
+///
+/// Time labels records and drives deadlines; it never decides safety.
+#[derive(Clone, Debug)]
+pub struct Clock(Source);
+
+#[derive(Clone, Debug)]
+enum Source {
+    System,
+    Manual(Arc<AtomicI64>),
+}
+
+impl Clock {
+    /// The machine's clock.
+    #[must_use]
+    pub fn system() -> Self {
+        Self(Source::System)
+    }
+
+    /// A clock for tests, which stands still until [`Clock::advance`] moves it.
+    #[must_use]
+    pub fn manual(start_ms: i64) -> Self {
+        Self(Source::Manual(Arc::new(AtomicI64::new(start_ms))))
+    }
+
+    /// Milliseconds since the Unix epoch.
+    #[must_use]
+    pub fn now_ms(&self) -> i64 {
+        match &self.0 {
+            Source::System => SystemTime::now()
+                .duration_since(UNIX_EPOCH)
+                .map_or(0, |elapsed| i64::try_from(elapsed.as_millis()).unwrap_or(i64::MAX)),
+            Source::Manual(now) => now.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Moves a manual clock on; the system's clock does not obey.
+    pub fn advance(&self, by_ms: i64) {
+        if let Source::Manual(now) = &self.0 {
+            now.fetch_add(by_ms, Ordering::Relaxed);
+        }
+    }
+}

@@ -1,0 +1,24 @@
+//! The drivers of the coordinators: they carry out what the pure machines of `logmill-coordinator` decide.
+//!
+//! ```text
+//! handler ──command──► machine.handle ──► Step ──► one frame ──► Store::commit
+//!                          ▲                            │ sequenced: apply
+//!                          └────────────────────────────┘
+//! reply ◄── Gate ◄── the frame (or the last one before it) is durable
+//! ```
+//!
+//! All machines stand behind one lock, which is held for memory work only: it makes every decision and the
+//! sequencing of its frame one step, also where a frame touches several machines (the end of a transaction
+//! with markers in `__consumer_offsets`, a pipeline's epoch with its mirrored offsets). The sequencer
+//! checks besides that each internal log still ends where its machine thinks (compare-and-append); if not,
+//! the machine is dropped and loaded again from its log. There is no roll-back code.
+
+mod deadlines;
+mod driver;
+mod gate;
+mod log_records;
+mod slot;
+mod transactional;
+
+pub use driver::{CoordinatorSettings, Coordinators, OwnedCommitError};
+pub use transactional::{FirstProduceError, OffsetsInTransaction, TransactionalProduce};

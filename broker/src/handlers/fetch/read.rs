@@ -1,0 +1,208 @@
+//! One pass over the partitions of a fetch, within its limits.
+
+use bytes::Bytes;
+use logmill_storage::{Isolation, Published, ReadError, ReadRequest, ReadResult};
+use logmill_wire::messages::FetchRequest;
+use logmill_wire::messages::fetch::{AbortedTransaction, EpochEndOffset, PartitionData};
+use logmill_wire::{Chunks, ErrorCode};
+
+use super::Wanted;
+use crate::net::{HeldMemory, MemoryBudget};
+use crate::partitions::Partition;
+
+/// What a response may hold, and what it should.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    max_bytes: usize,
+    min_bytes: usize,
+    isolation: Isolation,
+}
+
+impl Limits {
+    pub(super) fn of(request: &FetchRequest, broker_max: usize) -> Self {
+        let bytes = |count: i32| usize::try_from(count).unwrap_or(0);
+        let max_bytes = bytes(request.max_bytes).min(broker_max);
+        Self {
+            max_bytes,
+            min_bytes: bytes(request.min_bytes).min(max_bytes),
+            isolation: if request.isolation_level == 1 {
+                Isolation::Committed
+            } else {
+                Isolation::Uncommitted
+            },
+        }
+    }
+}
+
+/// Reads the partitions of one fetch, as often as it takes.
+pub(super) struct Reader<'a> {
+    pub(super) wanted: &'a [Wanted],
+    pub(super) partitions: &'a [Result<Partition, ErrorCode>],
+    pub(super) limits: Limits,
+    /// Bounds what all responses together hold of records that were read from files.
+    pub(super) file_reads: &'a MemoryBudget,
+}
+
+/// What one pass gave.
+pub(super) struct Round {
+    pub(super) data: Vec<PartitionData>,
+    /// What is held of `file_reads`, until the response is written.
+    pub(super) held: Option<HeldMemory>,
+    /// The response need not wait: there are bytes enough, or something to tell at once.
+    pub(super) enough: bool,
+}
+
+impl Reader<'_> {
+    pub(super) fn round(&self) -> Round {
+        let mut left = self.limits.max_bytes;
+        let mut total = 0;
+        let mut tell = self.wanted.is_empty();
+        let mut data = Vec::with_capacity(self.wanted.len());
+        let mut held = None;
+        for (wanted, partition) in self.wanted.iter().zip(self.partitions) {
+            // At least one batch in a response, however large, or a client could never go on (KIP-74).
+            let read = match partition {
+                Ok(partition) => self.read(partition, wanted, left, total == 0, &mut held),
+                Err(code) => Err(*code),
+            };
+            let answer = read.unwrap_or_else(failed);
+            let bytes = answer.records.as_ref().map_or(0, Chunks::len);
+            left = left.saturating_sub(bytes);
+            total += bytes;
+            tell |= answer.error_code != ErrorCode::NONE || answer.diverging_epoch.epoch >= 0;
+            data.push(PartitionData { partition_index: wanted.partition, ..answer });
+        }
+        Round { data, held, enough: tell || total >= self.limits.min_bytes }
+    }
+
+    fn read(
+        &self,
+        partition: &Partition,
+        wanted: &Wanted,
+        left: usize,
+        first: bool,
+        held: &mut Option<HeldMemory>,
+    ) -> Result<PartitionData, ErrorCode> {
+        let isolation = self.limits.isolation;
+        check_epoch(wanted.leader_epoch, partition.leader_epoch())?;
+        let published = partition.published();
+        if let Some(diverging_epoch) = diverging(partition, wanted) {
+            return Ok(PartitionData { diverging_epoch, ..answer(published, isolation) });
+        }
+        // A producer with acks=1 may know of an offset before readers do: that is "nothing yet", not "out of
+        // range".
+        if wanted.offset < published.log_start_offset || wanted.offset > partition.sequenced_end() {
+            return Err(ErrorCode::OFFSET_OUT_OF_RANGE);
+        }
+        let end = match isolation {
+            Isolation::Uncommitted => published.high_watermark,
+            Isolation::Committed => published.last_stable_offset,
+        };
+        let max_bytes = usize::try_from(wanted.max_bytes).unwrap_or(0).min(left);
+        if wanted.offset >= end || (max_bytes == 0 && !first) {
+            return Ok(answer(published, isolation));
+        }
+        let request = ReadRequest { offset: wanted.offset, max_bytes, isolation, min_one_batch: first };
+        let read = if partition.in_tail(wanted.offset) {
+            partition.read(request).map(Some)
+        } else {
+            self.read_file(partition, request, held)
+        };
+        let Some(result) = read.map_err(|error| read_error(partition, wanted.offset, &error))? else {
+            return Ok(answer(published, isolation));
+        };
+        let kafkas = |aborted: &logmill_storage::AbortedTransaction| AbortedTransaction {
+            producer_id: aborted.producer_id,
+            first_offset: aborted.first_offset,
+        };
+        let aborted = || result.aborted.iter().map(kafkas).collect();
+        Ok(PartitionData {
+            aborted_transactions: matches!(isolation, Isolation::Committed).then(aborted),
+            records: Some(Chunks::from(result.chunks)),
+            ..answer(result.published, isolation)
+        })
+    }
+
+    /// A read into memory of its own, which is taken from the budget first. When there is none, the first
+    /// partition gets its one batch all the same, and the others wait for the next fetch.
+    fn read_file(
+        &self,
+        partition: &Partition,
+        request: ReadRequest,
+        held: &mut Option<HeldMemory>,
+    ) -> Result<Option<ReadResult>, ReadError> {
+        let taken = self.file_reads.take_up_to(request.max_bytes);
+        let max_bytes = taken.as_ref().map_or(0, HeldMemory::bytes);
+        if max_bytes == 0 && !request.min_one_batch {
+            return Ok(None);
+        }
+        let result = blocking(|| partition.read(ReadRequest { max_bytes, ..request }))?;
+        if let Some(mut taken) = taken {
+            taken.shrink_to(result.chunks.iter().map(Bytes::len).sum());
+            match held {
+                Some(held) => held.merge(taken),
+                None => *held = Some(taken),
+            }
+        }
+        Ok(Some(result))
+    }
+}
+
+fn failed(error_code: ErrorCode) -> PartitionData {
+    PartitionData { error_code, high_watermark: -1, aborted_transactions: None, ..PartitionData::default() }
+}
+
+/// Where the partition stands, without records.
+fn answer(published: Published, isolation: Isolation) -> PartitionData {
+    PartitionData {
+        error_code: ErrorCode::NONE,
+        high_watermark: published.high_watermark,
+        last_stable_offset: published.last_stable_offset,
+        log_start_offset: published.log_start_offset,
+        aborted_transactions: matches!(isolation, Isolation::Committed).then(Vec::new),
+        ..PartitionData::default()
+    }
+}
+
+/// A client that believes in another leader epoch than ours must look again (KIP-320).
+pub(in crate::handlers) fn check_epoch(believed: i32, actual: i32) -> Result<(), ErrorCode> {
+    match believed {
+        ..0 => Ok(()),
+        _ if believed < actual => Err(ErrorCode::FENCED_LEADER_EPOCH),
+        _ if believed > actual => Err(ErrorCode::UNKNOWN_LEADER_EPOCH),
+        _ => Ok(()),
+    }
+}
+
+/// Where the client's log parts from ours, when its last record is not on our branch (KIP-595).
+fn diverging(partition: &Partition, wanted: &Wanted) -> Option<EpochEndOffset> {
+    if wanted.last_epoch < 0 {
+        return None;
+    }
+    let (epoch, end_offset) = partition.leader_epoch_for(wanted.last_epoch)?;
+    (epoch < wanted.last_epoch || end_offset < wanted.offset).then_some(EpochEndOffset { epoch, end_offset })
+}
+
+/// The one place where Fetch's error codes for a failed read are chosen.
+fn read_error(partition: &Partition, offset: i64, error: &ReadError) -> ErrorCode {
+    match error {
+        ReadError::OutOfRange { .. } => ErrorCode::OFFSET_OUT_OF_RANGE,
+        ReadError::Corrupt(_) => {
+            tracing::error!(?partition, offset, %error, "stored records are corrupt");
+            ErrorCode::CORRUPT_MESSAGE
+        }
+        _ => {
+            tracing::error!(?partition, offset, %error, "stored records cannot be read");
+            ErrorCode::KAFKA_STORAGE_ERROR
+        }
+    }
+}
+
+/// Runs something that may wait for a file without holding up the worker's other tasks.
+pub(in crate::handlers) fn blocking<T>(work: impl FnOnce() -> T) -> T {
+    use tokio::runtime::{Handle, RuntimeFlavor};
+    match Handle::try_current().map(|runtime| runtime.runtime_flavor()) {
+        Ok(RuntimeFlavor::MultiThread) => tokio::task::block_in_place(work),
+        _ => work(),
+    }
+}

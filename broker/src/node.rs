@@ -1,0 +1,332 @@
+//! Where everything is put together.
+//!
+//! ```text
+//! configuration ─► store (journal replayed) ─► threads ─► metadata ─► topics, coordinators, pipelines ─► port
+//! ```
+//!
+//! The port opens last: who can connect is served. Stopping goes the other way: the port closes, requests
+//! under way are finished, pipelines close their epochs, a checkpoint and the clean mark are written.
+
+use std::collections::BTreeMap;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::sync::Arc;
+
+use logmill_config::{Config, DirectIo, Durability as ConfiguredDurability};
+use logmill_storage::{
+    Durability, Fatal, JournalOptions, LogOptions, PartitionId, PartitionSpec, RealDisk, Store, StoreError, StoreOptions,
+};
+use tokio::runtime::Handle;
+use tokio::sync::{Mutex, mpsc};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use crate::clock::Clock;
+use crate::context::{Context, HandlerLimits, NodeInfo};
+use crate::coordinators::{CoordinatorSettings, Coordinators};
+use crate::dispatch::Dispatch;
+use crate::net::{Listener, NetSettings};
+use crate::partitions::{LogThreads, Partition, Partitions};
+use crate::pipelines::{PipelineSettings, Pipelines};
+use crate::producer_ids::ProducerIds;
+use crate::services::{self, NodeService, PipelineService};
+use crate::topics::{CreateTopicError, METADATA_TOPIC, MetadataError, MetadataLog, MetadataRecord, TopicDefaults, Topics};
+
+/// The metadata topic has the same id everywhere, so that it can be found before metadata is read.
+const METADATA_TOPIC_ID: Uuid = Uuid::from_u128(1);
+
+/// A single node is number 1, as in Kafka's own examples.
+const NODE_ID: i32 = 1;
+
+/// Appliers: segment writes are copies into the page cache, and two threads keep up with one journal.
+const APPLIER_SHARDS: usize = 2;
+
+/// HTTP/2 connections that may wait for the gRPC server to take them.
+const HANDOVER_QUEUE: usize = 64;
+
+/// The exit status after the log could not be made durable (`EX_IOERR` of sysexits).
+const EXIT_LOG_FAILED: i32 = 74;
+
+/// Why the broker did not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The address cannot be listened on.
+    #[error("{0}")]
+    Listen(#[source] std::io::Error),
+    /// The configured address is none.
+    #[error("{address} is not an address to listen on: {detail}")]
+    Address {
+        /// The address.
+        address: String,
+        /// Why not.
+        detail: String,
+    },
+    /// The data directory cannot be opened.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The metadata cannot be read or written.
+    #[error(transparent)]
+    Metadata(#[from] MetadataError),
+    /// A topic of the metadata cannot be opened.
+    #[error("{0}")]
+    Topics(#[from] CreateTopicError),
+    /// A coordinator's log cannot be read.
+    #[error("{0}")]
+    Coordinators(String),
+    /// The operating system refused a thread.
+    #[error("cannot start a thread: {0}")]
+    Thread(#[source] std::io::Error),
+}
+
+/// A running broker.
+pub struct Node {
+    address: SocketAddr,
+    info: Arc<NodeInfo>,
+    stop: CancellationToken,
+    tasks: Vec<JoinHandle<()>>,
+    deadlines: JoinHandle<()>,
+    pipelines: Pipelines,
+    threads: LogThreads,
+}
+
+impl Node {
+    /// Opens the data directory, recovers, and serves. Needs a multi-threaded tokio runtime.
+    ///
+    /// # Errors
+    /// [`StartError`] says what is wrong and where; nothing is left running.
+    pub async fn start(config: Config) -> Result<Self, StartError> {
+        let clock = Clock::system();
+        let started_ms = clock.now_ms();
+        let listen = resolve(&config)?;
+        let options = store_options(&config);
+        let log_defaults = options.log.clone();
+        let (store, recovery) = blocking(move || Store::open(Arc::new(RealDisk::new()), options)).await?;
+        tracing::info!(recovery = %recovery, "the log is open");
+        let on_fatal = Arc::new(|fatal: &Fatal| {
+            tracing::error!(%fatal, "the log cannot be made durable; the process ends, start it again to recover");
+            std::process::exit(EXIT_LOG_FAILED);
+        });
+        let threads = LogThreads::start(Arc::clone(&store), APPLIER_SHARDS, on_fatal).map_err(StartError::Thread)?;
+        let partitions = Partitions::new(Arc::clone(&store), threads.progress());
+        let (metadata, records, cluster_id) = open_metadata(&store, &partitions, &clock).await?;
+        let topics = Topics::load(
+            Arc::clone(&store),
+            Arc::clone(&metadata),
+            &records,
+            TopicDefaults {
+                partitions: i32::try_from(config.topics.partitions).unwrap_or(1),
+                log: log_defaults,
+                configs: broker_topic_configs(&config),
+                auto_create: config.topics.auto_create,
+            },
+            clock.clone(),
+        )?;
+        let coordinators =
+            Coordinators::new(partitions.clone(), topics.clone(), coordinator_settings(&config), clock.clone());
+        let loading = coordinators.clone();
+        blocking(move || loading.load()).await.map_err(StartError::Coordinators)?;
+        let listener = Listener::bind(net_settings(&config, listen)).map_err(StartError::Listen)?;
+        let address = listener.local_addr().map_err(StartError::Listen)?;
+        let advertised = match &config.advertised {
+            Some(advertised) => (advertised.host.clone(), advertised.port),
+            None => (config.listen.host.clone(), address.port()),
+        };
+        let info = Arc::new(NodeInfo { node_id: NODE_ID, cluster_id, advertised });
+        let pipelines = Pipelines::load(
+            topics.clone(),
+            coordinators.clone(),
+            &records,
+            PipelineSettings {
+                epoch_bytes: usize::try_from(config.pipelines.epoch_bytes.get()).unwrap_or(usize::MAX),
+                epoch_records: config.pipelines.epoch_records as usize,
+                emit_rows: config.pipelines.epoch_records,
+            },
+            clock.clone(),
+            Handle::current(),
+        );
+        let stop = CancellationToken::new();
+        let (handed_over, http2) = mpsc::channel(HANDOVER_QUEUE);
+        let node_service = NodeService {
+            node: Arc::clone(&info),
+            topics: topics.clone(),
+            store: Arc::clone(&store),
+            clock: clock.clone(),
+            started_ms,
+            data_dir: config.data_dir.clone(),
+            connections: listener.open_connections(),
+        };
+        let context = Context {
+            producer_ids: ProducerIds::load(metadata, &records, clock.clone()),
+            topics,
+            partitions,
+            coordinators: coordinators.clone(),
+            node: Arc::clone(&info),
+            clock,
+            limits: HandlerLimits { fetch_bytes: FETCH_BYTES, fetch_wait_ms: FETCH_WAIT_MS },
+        };
+        let tasks = vec![
+            tokio::spawn(services::serve(http2, node_service, PipelineService(pipelines.clone()), stop.clone())),
+            tokio::spawn(listener.serve(Arc::new(Dispatch::new(context)), handed_over, stop.clone())),
+        ];
+        let deadlines = tokio::spawn(coordinators.run_deadlines());
+        pipelines.resume().await;
+        tracing::info!(%address, cluster = info.cluster_id, "serving");
+        Ok(Self { address, info, stop, tasks, deadlines, pipelines, threads })
+    }
+
+    /// The address that is listened on, with the real port where port 0 was asked for.
+    #[must_use]
+    pub fn local_addr(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Who this broker is, as clients see it.
+    #[must_use]
+    pub fn info(&self) -> &NodeInfo {
+        &self.info
+    }
+
+    /// Stops: no new requests, those under way are finished, epochs closed, everything flushed, a
+    /// checkpoint and the clean mark written.
+    ///
+    /// # Errors
+    /// When the checkpoint could not be made durable; the next start replays the journal and loses nothing.
+    pub async fn shutdown(self) -> Result<(), Fatal> {
+        self.stop.cancel();
+        for task in self.tasks {
+            if task.await.is_err() {
+                tracing::error!("a task of the broker ended with a panic");
+            }
+        }
+        self.pipelines.shutdown().await;
+        self.deadlines.abort();
+        let threads = self.threads;
+        let closed = blocking(move || threads.close()).await;
+        tracing::info!("stopped");
+        closed
+    }
+}
+
+/// The most bytes one fetch response carries.
+const FETCH_BYTES: usize = 64 << 20;
+/// The longest a fetch waits for data.
+const FETCH_WAIT_MS: i32 = 30_000;
+
+/// Runs what blocks beside the runtime's workers; a panic in it goes on here.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done,
+        Err(ended) => std::panic::resume_unwind(ended.into_panic()),
+    }
+}
+
+/// Opens the metadata log, making it on first use; reads it, and gives a new directory its cluster id.
+async fn open_metadata(
+    store: &Arc<Store>,
+    partitions: &Partitions,
+    clock: &Clock,
+) -> Result<(Arc<Mutex<MetadataLog>>, Vec<MetadataRecord>, String), StartError> {
+    let id = PartitionId { topic: METADATA_TOPIC_ID, partition: 0 };
+    let options = LogOptions { durability: Durability::Disk, ..LogOptions::default() };
+    let log = match store.partition(id) {
+        Some(log) => log,
+        None => {
+            let store = Arc::clone(store);
+            let spec = PartitionSpec { id, topic_name: METADATA_TOPIC.to_owned(), options };
+            blocking(move || store.create_partition(spec)).await?
+        }
+    };
+    let mut metadata = MetadataLog::new(partitions.clone(), Partition::new(log));
+    let mut records = metadata.load()?;
+    let known = records.iter().find_map(|record| match record {
+        MetadataRecord::Cluster { id } => Some(id.clone()),
+        _ => None,
+    });
+    let cluster_id = match known {
+        Some(id) => id,
+        None => {
+            let id = logmill_record::topic_id::to_base64(Uuid::new_v4());
+            let record = MetadataRecord::Cluster { id: id.clone() };
+            metadata.append(clock.now_ms(), std::slice::from_ref(&record)).await?;
+            records.push(record);
+            id
+        }
+    };
+    Ok((Arc::new(Mutex::new(metadata)), records, cluster_id))
+}
+
+fn resolve(config: &Config) -> Result<SocketAddr, StartError> {
+    let address = (config.listen.host.as_str(), config.listen.port);
+    let failed = |detail: String| StartError::Address { address: config.listen.to_string(), detail };
+    let mut found = address.to_socket_addrs().map_err(|error| failed(error.to_string()))?;
+    found.next().ok_or_else(|| failed("the name has no address".to_owned()))
+}
+
+fn store_options(config: &Config) -> StoreOptions {
+    let bytes = |size: logmill_config::ByteSize| usize::try_from(size.get()).unwrap_or(usize::MAX);
+    let small = |size: logmill_config::ByteSize| u32::try_from(size.get()).unwrap_or(u32::MAX);
+    StoreOptions {
+        data_dir: config.data_dir.clone(),
+        journal: JournalOptions {
+            file_bytes: config.journal.file_size.get(),
+            max_bytes: config.journal.max_size.get(),
+            direct: config.journal.direct != DirectIo::Off,
+            ..JournalOptions::default()
+        },
+        tail_bytes: bytes(config.limits.tail_memory),
+        applier_shards: APPLIER_SHARDS,
+        log: LogOptions {
+            segment_bytes: small(config.topics.segment).min(i32::MAX as u32),
+            index_interval_bytes: small(config.topics.index_interval),
+            durability: match config.topics.durability {
+                ConfiguredDurability::Disk => Durability::Disk,
+                ConfiguredDurability::PageCache => Durability::PageCache,
+            },
+            ..LogOptions::default()
+        },
+    }
+}
+
+fn broker_topic_configs(config: &Config) -> BTreeMap<String, String> {
+    let durability = match config.topics.durability {
+        ConfiguredDurability::Disk => "disk",
+        ConfiguredDurability::PageCache => "page-cache",
+    };
+    BTreeMap::from([
+        ("logmill.durability".to_owned(), durability.to_owned()),
+        ("max.message.bytes".to_owned(), config.topics.max_message.get().to_string()),
+        ("segment.bytes".to_owned(), config.topics.segment.get().to_string()),
+        ("index.interval.bytes".to_owned(), config.topics.index_interval.get().to_string()),
+    ])
+}
+
+fn coordinator_settings(config: &Config) -> CoordinatorSettings {
+    let ms = |time: std::time::Duration| i32::try_from(time.as_millis()).unwrap_or(i32::MAX);
+    CoordinatorSettings {
+        groups: logmill_coordinator::groups::Settings {
+            initial_rebalance_delay_ms: ms(config.groups.initial_rebalance_delay),
+            min_session_timeout_ms: ms(config.groups.min_session_timeout),
+            max_session_timeout_ms: ms(config.groups.max_session_timeout),
+            ..Default::default()
+        },
+        transactions: logmill_coordinator::transactions::Settings {
+            max_timeout_ms: ms(config.transactions.max_timeout),
+            id_expiry_ms: i64::try_from(config.transactions.expiry.as_millis()).unwrap_or(i64::MAX),
+            ..Default::default()
+        },
+    }
+}
+
+fn net_settings(config: &Config, listen: SocketAddr) -> NetSettings {
+    let bytes = |size: logmill_config::ByteSize| usize::try_from(size.get()).unwrap_or(usize::MAX);
+    NetSettings {
+        listen,
+        max_connections: config.limits.max_connections as usize,
+        max_request_bytes: bytes(config.limits.max_request),
+        request_memory_bytes: bytes(config.limits.request_memory),
+        idle_timeout: config.limits.idle_timeout,
+        drain_timeout: config.shutdown_drain,
+        ..NetSettings::default()
+    }
+}

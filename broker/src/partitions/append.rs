@@ -1,0 +1,130 @@
+//! Appending: one frame for each batch of a produce, answered when its promise holds.
+
+use std::sync::Arc;
+
+use logmill_record::Batch;
+use logmill_storage::{Append, Appended, Check, Committed, Frame, Rejection, Store};
+use tokio::sync::{Notify, oneshot};
+
+use super::Partition;
+
+/// When an append is answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Acknowledge {
+    /// `acks=all` (and our own appends): after the bytes are durable and visible.
+    Durable,
+    /// `acks=1` and `acks=0`: after the offsets are assigned. The client chose to risk the rest.
+    Sequenced,
+}
+
+/// Why an append was not acknowledged.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum AppendError {
+    /// Definite: nothing was appended.
+    #[error(transparent)]
+    Rejected(#[from] Rejection),
+    /// Indefinite: the broker stopped before the frame's fate was known.
+    #[error("the broker is stopping; whether the append happened is unknown, so retry it idempotently")]
+    Stopping,
+}
+
+/// The door through which everything is appended.
+#[derive(Clone)]
+pub struct Partitions {
+    store: Arc<Store>,
+    progress: Arc<Notify>,
+}
+
+/// An append that has its offsets and waits for its promise.
+#[must_use = "an append is acknowledged only when its wait has ended"]
+pub struct Pending {
+    appended: Appended,
+    durable: Option<oneshot::Receiver<()>>,
+}
+
+impl Pending {
+    /// An append that is promised when `durable` says so.
+    pub(crate) fn new(appended: Appended, durable: oneshot::Receiver<()>) -> Self {
+        Self { appended, durable: Some(durable) }
+    }
+
+    /// The offsets, known since sequencing. Not a promise yet.
+    #[must_use]
+    pub fn appended(&self) -> &Appended {
+        &self.appended
+    }
+
+    /// Resolves when the promise that was asked for holds.
+    ///
+    /// # Errors
+    /// [`AppendError::Stopping`] when the log ended first.
+    pub async fn wait(self) -> Result<Appended, AppendError> {
+        if let Some(durable) = self.durable {
+            durable.await.map_err(|_| AppendError::Stopping)?;
+        }
+        Ok(self.appended)
+    }
+}
+
+impl Partitions {
+    pub(crate) fn new(store: Arc<Store>, progress: Arc<Notify>) -> Self {
+        Self { store, progress }
+    }
+
+    /// The store behind the door, for those who build frames of several appends.
+    #[must_use]
+    pub fn store(&self) -> &Arc<Store> {
+        &self.store
+    }
+
+    /// Sequences one batch: checks, assigns offsets, queues it for the journal. Never waits for IO.
+    ///
+    /// # Errors
+    /// A definite [`Rejection`]; nothing happened.
+    pub fn submit(
+        &self,
+        partition: &Partition,
+        batch: Batch,
+        check: Check,
+        acknowledge: Acknowledge,
+    ) -> Result<Pending, AppendError> {
+        let frame = Frame { appends: vec![Append { partition: partition.id(), batch, check }] };
+        let (mut committed, durable) = self.commit(frame, acknowledge)?;
+        let appended = committed.appends.swap_remove(0);
+        Ok(Pending { appended, durable })
+    }
+
+    /// Sequences a frame of any number of appends; the receiver resolves when it is durable and visible.
+    ///
+    /// # Errors
+    /// A definite [`Rejection`]; nothing happened.
+    pub fn commit(
+        &self,
+        frame: Frame,
+        acknowledge: Acknowledge,
+    ) -> Result<(Committed, Option<oneshot::Receiver<()>>), Rejection> {
+        match acknowledge {
+            Acknowledge::Sequenced => Ok((self.store.commit(frame, None)?, None)),
+            Acknowledge::Durable => {
+                let (done, durable) = oneshot::channel();
+                let done = Box::new(move || {
+                    // A caller that went away does not need the answer.
+                    let _ = done.send(());
+                });
+                Ok((self.store.commit(frame, Some(done))?, Some(durable)))
+            }
+        }
+    }
+
+    /// Waits while the journal is too far behind to take more bytes: produce is slowed, not failed.
+    pub async fn room(&self) {
+        loop {
+            let progress = self.progress.notified();
+            if !self.store.congestion().is_full() {
+                return;
+            }
+            progress.await;
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! The threads behind the log: one writes the journal, some apply, one makes checkpoints.
+//!
+//! The code they run is the store's; the broker owns the threads and decides what a fatal error means:
+//! the process ends, because after a failed flush nobody knows what the device holds.
+
+use std::sync::Arc;
+use std::thread::{Builder, JoinHandle};
+
+use logmill_storage::{Fatal, Store, Work};
+use tokio::sync::Notify;
+
+/// The running threads. They end when the store is closed.
+pub struct LogThreads {
+    store: Arc<Store>,
+    progress: Arc<Notify>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+/// What happens when the log can no longer be trusted. Production ends the process.
+pub type OnFatal = Arc<dyn Fn(&Fatal) + Send + Sync>;
+
+impl LogThreads {
+    /// Starts the journal's, the appliers' and the checkpoint's threads.
+    ///
+    /// # Errors
+    /// When the operating system refuses a thread.
+    pub fn start(store: Arc<Store>, shards: usize, on_fatal: OnFatal) -> std::io::Result<Self> {
+        let progress = Arc::new(Notify::new());
+        let checkpoint = Arc::new(CheckpointBell::default());
+        let mut threads = Vec::with_capacity(shards + 2);
+        {
+            let (store, progress, bell) = (Arc::clone(&store), Arc::clone(&progress), Arc::clone(&checkpoint));
+            let on_fatal = Arc::clone(&on_fatal);
+            threads.push(Builder::new().name("journal".into()).spawn(move || {
+                while store.journal_wait() == Work::Ready {
+                    if let Err(fatal) = store.journal_round() {
+                        on_fatal(&fatal);
+                        break;
+                    }
+                    if store.checkpoint_due() {
+                        bell.ring();
+                    }
+                    progress.notify_waiters();
+                }
+                bell.close();
+            })?);
+        }
+        for shard in 0..shards {
+            let (store, progress) = (Arc::clone(&store), Arc::clone(&progress));
+            let on_fatal = Arc::clone(&on_fatal);
+            threads.push(Builder::new().name(format!("applier-{shard}")).spawn(move || {
+                while store.apply_wait(shard) == Work::Ready {
+                    if let Err(fatal) = store.apply_round(shard) {
+                        on_fatal(&fatal);
+                        break;
+                    }
+                    progress.notify_waiters();
+                }
+            })?);
+        }
+        {
+            let (store, progress, bell) = (Arc::clone(&store), Arc::clone(&progress), checkpoint);
+            threads.push(Builder::new().name("checkpoint".into()).spawn(move || {
+                while bell.wait() {
+                    match store.checkpoint() {
+                        Ok(_) => progress.notify_waiters(),
+                        Err(fatal) => {
+                            on_fatal(&fatal);
+                            break;
+                        }
+                    }
+                }
+            })?);
+        }
+        Ok(Self { store, progress, threads })
+    }
+
+    /// Notified after every round: room in the journal, or bytes applied.
+    #[must_use]
+    pub fn progress(&self) -> Arc<Notify> {
+        Arc::clone(&self.progress)
+    }
+
+    /// Drains the journal, applies everything, writes a checkpoint and the clean mark, ends the threads.
+    ///
+    /// # Errors
+    /// [`Fatal`] when the last checkpoint could not be made durable; the next start replays the journal.
+    pub fn close(self) -> Result<(), Fatal> {
+        let closed = self.store.close();
+        for thread in self.threads {
+            if thread.join().is_err() {
+                tracing::error!("a log thread ended with a panic");
+            }
+        }
+        closed
+    }
+}
+
+/// Wakes the checkpoint thread; several rings before it wakes count as one.
+#[derive(Default)]
+struct CheckpointBell {
+    state: parking_lot::Mutex<BellState>,
+    rung: parking_lot::Condvar,
+}
+
+#[derive(Default)]
+struct BellState {
+    rung: bool,
+    closed: bool,
+}
+
+impl CheckpointBell {
+    fn ring(&self) {
+        self.state.lock().rung = true;
+        self.rung.notify_one();
+    }
+
+    fn close(&self) {
+        self.state.lock().closed = true;
+        self.rung.notify_one();
+    }
+
+    /// `true` when rung, `false` when closed.
+    fn wait(&self) -> bool {
+        let mut state = self.state.lock();
+        while !state.rung && !state.closed {
+            self.rung.wait(&mut state);
+        }
+        let go = !state.closed;
+        state.rung = false;
+        go
+    }
+}

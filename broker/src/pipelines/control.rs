@@ -1,0 +1,57 @@
+//! What a running pipeline is told from outside.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+/// Where the input was declared to end: for each source topic, the end offset of each partition.
+pub type InputEnds = BTreeMap<String, Vec<i64>>;
+
+/// Orders for one runner; cheap to clone.
+#[derive(Clone, Default)]
+pub(super) struct Control(Arc<Shared>);
+
+#[derive(Default)]
+struct Shared {
+    orders: Mutex<Orders>,
+    changed: Notify,
+}
+
+#[derive(Clone, Default)]
+struct Orders {
+    stop: bool,
+    ends: Option<InputEnds>,
+}
+
+impl Control {
+    pub(super) fn new(ends: Option<InputEnds>) -> Self {
+        Self(Arc::new(Shared { orders: Mutex::new(Orders { stop: false, ends }), changed: Notify::new() }))
+    }
+
+    /// Asks the runner to stop after the epoch it is in.
+    pub(super) fn stop(&self) {
+        self.0.orders.lock().stop = true;
+        self.0.changed.notify_one();
+    }
+
+    pub(super) fn is_stopping(&self) -> bool {
+        self.0.orders.lock().stop
+    }
+
+    /// Declares where the input ends.
+    pub(super) fn finish_at(&self, ends: InputEnds) {
+        self.0.orders.lock().ends = Some(ends);
+        self.0.changed.notify_one();
+    }
+
+    pub(super) fn ends(&self) -> Option<InputEnds> {
+        self.0.orders.lock().ends.clone()
+    }
+
+    /// Resolves when there is a new order. One that came before is remembered.
+    pub(super) async fn changed(&self) {
+        self.0.changed.notified().await;
+    }
+}

@@ -1,0 +1,172 @@
+//! The engine's seam over this broker's own partitions.
+
+use logmill_coordinator::groups::{Record, StoredOffset};
+use logmill_storage::{Append, Check, Isolation, PartitionId, ReadError, ReadRequest, Rejection};
+use logmill_stream::{AbortedRange, CommitError, EpochOutput, Logs, LogsError, ReadBatches, TopicPartition};
+use logmill_wire::Str;
+use tokio::runtime::Handle;
+use tokio::sync::oneshot;
+
+use crate::coordinators::{Coordinators, OwnedCommitError};
+use crate::partitions::Partition;
+use crate::topics::Topics;
+
+/// Reads the sources and commits the epochs of one pipeline.
+pub(super) struct BrokerLogs {
+    topics: Topics,
+    coordinators: Coordinators,
+    group: String,
+    changelog: Partition,
+    progress: Partition,
+    /// Where the progress log ends if nobody else is the pipeline's runner.
+    progress_end: i64,
+    runtime: Handle,
+}
+
+impl BrokerLogs {
+    pub(super) fn new(
+        topics: Topics,
+        coordinators: Coordinators,
+        group: String,
+        changelog: Partition,
+        progress: Partition,
+        runtime: Handle,
+    ) -> Self {
+        let progress_end = progress.sequenced_end();
+        Self { topics, coordinators, group, changelog, progress, progress_end, runtime }
+    }
+
+    fn source(&self, partition: &TopicPartition) -> Result<Partition, LogsError> {
+        let topic = self.topics.get(&partition.topic);
+        let found = topic.and_then(|topic| topic.partition(partition.partition).cloned());
+        found.ok_or_else(|| LogsError::UnknownPartition { partition: partition.clone() })
+    }
+
+    fn target(&self, topic: &str, partition: i32) -> Result<PartitionId, String> {
+        let found = self.topics.get(topic);
+        let found = found.as_ref().and_then(|topic| topic.partition(partition));
+        found.map(|partition| partition.id()).ok_or_else(|| format!("there is no partition {topic}-{partition}"))
+    }
+
+    /// The whole frame, and the mirrored offsets.
+    fn frame(&self, epoch: &EpochOutput) -> Result<(Vec<Append>, Vec<Record>), String> {
+        let mut appends = Vec::with_capacity(epoch.outputs.len() + epoch.changelog.len() + 1);
+        // The condition comes first: the epoch before must be the last one.
+        appends.push(Append {
+            partition: self.progress.id(),
+            batch: epoch.progress_batch.clone(),
+            check: Check::Internal { expected_end: Some(self.progress_end) },
+        });
+        for batch in &epoch.changelog {
+            appends.push(Append {
+                partition: self.changelog.id(),
+                batch: batch.clone(),
+                check: Check::Internal { expected_end: None },
+            });
+        }
+        for output in &epoch.outputs {
+            appends.push(Append {
+                partition: self.target(&output.topic, output.partition)?,
+                batch: output.batch.clone(),
+                check: Check::Internal { expected_end: None },
+            });
+        }
+        let offsets = epoch
+            .offsets()
+            .map(|(source, offset)| Record::Offset {
+                group: Str::from(self.group.as_str()),
+                topic: Str::from(source.topic.as_str()),
+                partition: source.partition,
+                value: Some(StoredOffset {
+                    offset,
+                    leader_epoch: -1,
+                    metadata: Str::from(""),
+                    commit_timestamp: epoch.progress.now,
+                    expire_timestamp: None,
+                    topic_id: self.topics.get(&source.topic).map(|topic| topic.id),
+                }),
+                producer: None,
+            })
+            .collect();
+        Ok((appends, offsets))
+    }
+}
+
+impl Logs for BrokerLogs {
+    type Ticket = oneshot::Receiver<()>;
+
+    fn readable_end(&mut self, partition: &TopicPartition) -> Result<i64, LogsError> {
+        Ok(self.source(partition)?.published().last_stable_offset)
+    }
+
+    fn read(
+        &mut self,
+        partition: &TopicPartition,
+        from: i64,
+        max_bytes: usize,
+    ) -> Result<ReadBatches, LogsError> {
+        let log = self.source(partition)?;
+        let request =
+            ReadRequest { offset: from, max_bytes, isolation: Isolation::Committed, min_one_batch: true };
+        let read = log.read(request).map_err(|error| match error {
+            ReadError::OffsetOutOfRange { .. } => LogsError::OffsetOutOfRange {
+                partition: partition.clone(),
+                offset: from,
+                log_start: log.published().log_start_offset,
+            },
+            other => LogsError::Failed { what: format!("{partition} cannot be read at offset {from}: {other}") },
+        })?;
+        let mut batches = Vec::new();
+        for chunk in read.chunks {
+            for batch in logmill_record::batch::batches(chunk) {
+                batches.push(batch.map_err(|error| LogsError::Failed {
+                    what: format!("{partition} holds a batch near offset {from} that cannot be read: {error}"),
+                })?);
+            }
+        }
+        let aborted = read
+            .aborted
+            .iter()
+            .map(|aborted| AbortedRange {
+                producer_id: aborted.producer_id,
+                first_offset: aborted.first_offset,
+                last_offset: aborted.last_offset,
+            })
+            .collect();
+        Ok(ReadBatches { batches, aborted })
+    }
+
+    fn commit(&mut self, epoch: EpochOutput) -> Result<Self::Ticket, CommitError> {
+        let refused = |reason: String| CommitError::Refused {
+            pipeline: epoch.pipeline().to_owned(),
+            epoch: epoch.epoch(),
+            reason,
+        };
+        let (appends, offsets) = self.frame(&epoch).map_err(refused)?;
+        match self.coordinators.commit_owned(&self.group, offsets, appends) {
+            Ok((committed, durable)) => {
+                if let Some(progress) = committed.appends.first() {
+                    self.progress_end = progress.last_offset + 1;
+                }
+                Ok(durable)
+            }
+            Err(OwnedCommitError::Rejected(Rejection::ExpectedEnd { partition, expected, actual }))
+                if partition == self.progress.id() =>
+            {
+                Err(CommitError::Fenced {
+                    pipeline: epoch.pipeline().to_owned(),
+                    generation: epoch.generation(),
+                    epoch: epoch.epoch(),
+                    reason: format!("the progress log ends at {actual}, not at {expected}"),
+                })
+            }
+            Err(error) => Err(refused(error.to_string())),
+        }
+    }
+
+    fn wait(&mut self, ticket: Self::Ticket) -> Result<(), LogsError> {
+        self.runtime
+            .block_on(ticket)
+            .map_err(|_| LogsError::Failed { what: "the broker is stopping".to_owned() })
+    }
+}

@@ -1,0 +1,23 @@
+//! Pipelines: the drivers of the stream engine.
+//!
+//! ```text
+//! source partitions ──read──► Pipeline::step (pure, on the pipeline's own thread) ──► one frame
+//!        ▲                                                                              │
+//!        └── woken by publication        outputs + changelog + progress + mirrored offsets
+//! ```
+//!
+//! A pipeline is a metadata record (name, script, generation, declared input ends), a changelog topic with
+//! its state, a progress topic with one record for each epoch, and the consumer group `logmill.<name>` that
+//! mirrors its input offsets for lag tools. The progress record is the truth: an epoch's frame is accepted
+//! only where the progress log ends where the epoch before left it, so an older generation can commit
+//! nothing.
+
+mod control;
+mod logs;
+mod manager;
+mod runner;
+mod status;
+
+pub use control::InputEnds;
+pub use manager::{InputEnd, PipelineError, PipelineSettings, Pipelines};
+pub use status::{PipelineState, PipelineView, SourceView};

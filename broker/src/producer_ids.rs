@@ -1,0 +1,69 @@
+//! Handing out producer ids, each once, across restarts.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use crate::clock::Clock;
+use crate::topics::{MetadataError, MetadataLog, MetadataRecord};
+
+/// Ids reserved by one metadata record. A restart loses what is left of the block, never repeats it.
+const BLOCK: i64 = 1000;
+
+/// The source of producer ids; cheap to clone.
+#[derive(Clone)]
+pub struct ProducerIds(Arc<Shared>);
+
+struct Shared {
+    reserved: Mutex<Range<i64>>,
+    metadata: Arc<tokio::sync::Mutex<MetadataLog>>,
+    next_block: Mutex<i64>,
+    clock: Clock,
+}
+
+impl ProducerIds {
+    /// Goes on after the ids the metadata says were reserved.
+    #[must_use]
+    pub fn load(
+        metadata: Arc<tokio::sync::Mutex<MetadataLog>>,
+        records: &[MetadataRecord],
+        clock: Clock,
+    ) -> Self {
+        let next = records
+            .iter()
+            .filter_map(|record| match record {
+                MetadataRecord::ProducerIds { next } => Some(*next),
+                _ => None,
+            })
+            .max()
+            .unwrap_or(0);
+        Self(Arc::new(Shared {
+            reserved: Mutex::new(next..next),
+            metadata,
+            next_block: Mutex::new(next),
+            clock,
+        }))
+    }
+
+    /// An id that nobody ever had.
+    ///
+    /// # Errors
+    /// When a new block cannot be reserved.
+    pub async fn next(&self) -> Result<i64, MetadataError> {
+        loop {
+            if let Some(id) = self.0.reserved.lock().next() {
+                return Ok(id);
+            }
+            let mut metadata = self.0.metadata.lock().await;
+            if !self.0.reserved.lock().is_empty() {
+                continue;
+            }
+            let start = *self.0.next_block.lock();
+            let end = start + BLOCK;
+            metadata.append(self.0.clock.now_ms(), &[MetadataRecord::ProducerIds { next: end }]).await?;
+            *self.0.next_block.lock() = end;
+            *self.0.reserved.lock() = start..end;
+        }
+    }
+}

@@ -1,0 +1,155 @@
+//! Pipelines over gRPC.
+
+use logmill_rpc::v1::{
+    DescribePipelineRequest, DescribePipelineResponse, EndOffsets, FinishInputRequest, FinishInputResponse,
+    InputEnd as WireEnd, ListPipelinesRequest, ListPipelinesResponse, PartitionOffset, Pipeline, PipelineCounters,
+    PipelineState as WireState, RunPipelineRequest, RunPipelineResponse, SourcePosition, StopPipelineRequest,
+    StopPipelineResponse, input_end, pipelines_server,
+};
+use tonic::{Request, Response, Status};
+
+use crate::pipelines::{InputEnd, InputEnds, PipelineError, PipelineState, PipelineView, Pipelines};
+
+/// Answers for all pipelines of the broker.
+pub(crate) struct PipelineService(pub(crate) Pipelines);
+
+#[tonic::async_trait]
+impl pipelines_server::Pipelines for PipelineService {
+    async fn run(
+        &self,
+        request: Request<RunPipelineRequest>,
+    ) -> Result<Response<RunPipelineResponse>, Status> {
+        let request = request.into_inner();
+        let end = request.end.map(input_end_of).transpose()?;
+        let (pipeline, created) = self.0.run(&request.name, &request.script, end).await.map_err(status)?;
+        Ok(Response::new(RunPipelineResponse { pipeline: Some(shown(pipeline)), created }))
+    }
+
+    async fn list(
+        &self,
+        _request: Request<ListPipelinesRequest>,
+    ) -> Result<Response<ListPipelinesResponse>, Status> {
+        let brief = |view: PipelineView| Pipeline {
+            script: String::new(),
+            plan: String::new(),
+            sources: Vec::new(),
+            ..shown(view)
+        };
+        Ok(Response::new(ListPipelinesResponse { pipelines: self.0.list().into_iter().map(brief).collect() }))
+    }
+
+    async fn describe(
+        &self,
+        request: Request<DescribePipelineRequest>,
+    ) -> Result<Response<DescribePipelineResponse>, Status> {
+        let view = self.0.view(&request.into_inner().name).map_err(status)?;
+        Ok(Response::new(DescribePipelineResponse { pipeline: Some(shown(view)) }))
+    }
+
+    async fn stop(
+        &self,
+        request: Request<StopPipelineRequest>,
+    ) -> Result<Response<StopPipelineResponse>, Status> {
+        let view = self.0.stop(&request.into_inner().name).await.map_err(status)?;
+        Ok(Response::new(StopPipelineResponse { pipeline: Some(shown(view)) }))
+    }
+
+    async fn finish_input(
+        &self,
+        request: Request<FinishInputRequest>,
+    ) -> Result<Response<FinishInputResponse>, Status> {
+        let request = request.into_inner();
+        let end = request.end.ok_or_else(|| Status::invalid_argument("say where the input ends"))?;
+        let ends = self.0.finish_input(&request.name, input_end_of(end)?).await.map_err(status)?;
+        Ok(Response::new(FinishInputResponse { end: Some(end_offsets(&ends)) }))
+    }
+}
+
+/// The gRPC status of every error of a pipeline.
+#[expect(clippy::needless_pass_by_value, reason = "it is given to map_err")]
+fn status(error: PipelineError) -> Status {
+    let text = error.to_string();
+    match error {
+        PipelineError::Name(_) | PipelineError::Script(_) | PipelineError::Ends(_) => Status::invalid_argument(text),
+        PipelineError::Unknown(_) => Status::not_found(text),
+        PipelineError::OtherScript(_) => Status::already_exists(text),
+        PipelineError::NoSource(_) | PipelineError::Sink { .. } | PipelineError::State { .. } => {
+            Status::failed_precondition(text)
+        }
+        PipelineError::Metadata(_)
+        | PipelineError::Topic(_)
+        | PipelineError::Group(_)
+        | PipelineError::Thread(_) => Status::unavailable(text),
+    }
+}
+
+fn input_end_of(end: WireEnd) -> Result<InputEnd, Status> {
+    match end.end {
+        Some(input_end::End::Now(_)) => Ok(InputEnd::Now),
+        Some(input_end::End::Offsets(offsets)) => {
+            let mut ends = InputEnds::new();
+            let mut partitions = offsets.partitions;
+            partitions.sort_by(|a, b| (&a.topic, a.partition).cmp(&(&b.topic, b.partition)));
+            for partition in partitions {
+                let of_topic = ends.entry(partition.topic).or_default();
+                if i32::try_from(of_topic.len()) != Ok(partition.partition) || partition.offset < 0 {
+                    return Err(Status::invalid_argument(
+                        "name the end of every partition of the topic once, none of them negative",
+                    ));
+                }
+                of_topic.push(partition.offset);
+            }
+            Ok(InputEnd::At(ends))
+        }
+        None => Err(Status::invalid_argument("say where the input ends: now, or at which offsets")),
+    }
+}
+
+fn end_offsets(ends: &InputEnds) -> EndOffsets {
+    let partitions = ends.iter().flat_map(|(topic, ends)| {
+        (0..).zip(ends).map(|(partition, offset)| PartitionOffset { topic: topic.clone(), partition, offset: *offset })
+    });
+    EndOffsets { partitions: partitions.collect() }
+}
+
+fn shown(view: PipelineView) -> Pipeline {
+    let (state, error) = match view.state {
+        PipelineState::Running => (WireState::Running, String::new()),
+        PipelineState::Finished => (WireState::Finished, String::new()),
+        PipelineState::Stopped => (WireState::Stopped, String::new()),
+        PipelineState::Failed { error } => (WireState::Failed, error),
+    };
+    let totals = view.progress.as_ref().map(|progress| progress.totals).unwrap_or_default();
+    let signed = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
+    let finished = view.progress.as_ref().is_some_and(|progress| progress.finished);
+    Pipeline {
+        name: view.name,
+        state: state.into(),
+        generation: i64::from(view.generation),
+        epoch: view.progress.as_ref().map_or(0, |progress| signed(progress.epoch)),
+        counters: Some(PipelineCounters {
+            records_in: signed(totals.read),
+            records_out: signed(totals.written),
+            late: signed(totals.late),
+            rejected: signed(totals.skipped + totals.dead_lettered),
+            open_windows: signed(view.open_windows),
+        }),
+        watermark_ms: view.progress.and_then(|progress| progress.watermark).filter(|_| !finished),
+        error,
+        script: view.script,
+        plan: view.plan,
+        sources: view
+            .sources
+            .into_iter()
+            .map(|source| SourcePosition {
+                topic: source.topic,
+                partition: source.partition,
+                position: source.position,
+                end: source.end,
+                finish_at: source.finish_at,
+                watermark_ms: source.watermark,
+            })
+            .collect(),
+        sinks: view.sinks,
+    }
+}

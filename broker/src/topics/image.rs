@@ -1,0 +1,75 @@
+//! What the metadata log adds up to: an immutable picture of all topics.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use uuid::Uuid;
+
+use crate::partitions::Partition;
+
+/// One topic, as it is at one moment.
+#[derive(Clone, Debug)]
+pub struct Topic {
+    /// The topic's name.
+    pub name: Arc<str>,
+    /// The topic's id.
+    pub id: Uuid,
+    /// Whether clients may only read it.
+    pub internal: bool,
+    /// Its partitions, by index.
+    pub partitions: Vec<Partition>,
+    /// The configs set for it.
+    pub configs: BTreeMap<String, String>,
+    /// The pipeline that alone may write to it.
+    pub owner: Option<Arc<str>>,
+}
+
+impl Topic {
+    /// The partition of this index.
+    #[must_use]
+    pub fn partition(&self, index: i32) -> Option<&Partition> {
+        usize::try_from(index).ok().and_then(|index| self.partitions.get(index))
+    }
+}
+
+/// All topics at one moment.
+#[derive(Clone, Debug, Default)]
+pub struct Image {
+    by_name: BTreeMap<Arc<str>, Arc<Topic>>,
+    by_id: HashMap<Uuid, Arc<Topic>>,
+}
+
+impl Image {
+    /// The topic of this name.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&Arc<Topic>> {
+        self.by_name.get(name)
+    }
+
+    /// The topic of this id.
+    #[must_use]
+    pub fn by_id(&self, id: Uuid) -> Option<&Arc<Topic>> {
+        self.by_id.get(&id)
+    }
+
+    /// All topics, by name.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<Topic>> {
+        self.by_name.values()
+    }
+
+    pub(super) fn with(&self, topic: Topic) -> Self {
+        let mut next = self.clone();
+        let topic = Arc::new(topic);
+        next.by_id.insert(topic.id, Arc::clone(&topic));
+        next.by_name.insert(Arc::clone(&topic.name), topic);
+        next
+    }
+
+    pub(super) fn without(&self, id: Uuid) -> Self {
+        let mut next = self.clone();
+        if let Some(topic) = next.by_id.remove(&id) {
+            next.by_name.remove(&topic.name);
+        }
+        next
+    }
+}

@@ -1,0 +1,33 @@
+//! Topics: the image every handler reads, and the one writer that changes it.
+//!
+//! The truth is the log `__logmill_metadata` (see [`schema`]); the [`Image`] is what its records add up
+//! to, replaced whole at each change, so that a reader holds one consistent view without a lock.
+//!
+//! Creating makes the partitions' directories first and then commits one frame with the record that makes
+//! them true; directories that no record names (a crash in between) are removed at the next start.
+//! Deleting commits the record first and then removes the directories.
+
+mod configs;
+mod image;
+mod metadata_log;
+mod names;
+mod schema;
+mod topics;
+
+pub use configs::{ConfigDefinition, ConfigEntry, ConfigError, ConfigSource, ConfigType, TOPIC_CONFIGS};
+pub use image::{Image, Topic};
+pub use metadata_log::{MetadataError, MetadataLog};
+pub use names::{MAX_TOPIC_NAME, NameError, check_name, is_internal};
+pub use schema::{MetadataRecord, PipelineRecord, SchemaError, TopicRecord};
+pub use topics::{CreateTopicError, DeleteTopicError, NewTopic, TopicDefaults, Topics};
+
+/// The topic that holds everything the broker knows about itself.
+pub const METADATA_TOPIC: &str = "__logmill_metadata";
+/// Kafka's topic of committed group offsets.
+pub const OFFSETS_TOPIC: &str = "__consumer_offsets";
+/// Kafka's topic of transaction states.
+pub const TRANSACTIONS_TOPIC: &str = "__transaction_state";
+/// What names the changelog topics of pipelines.
+pub const CHANGELOG_PREFIX: &str = "__logmill_changelog.";
+/// What names the progress topics of pipelines.
+pub const PROGRESS_PREFIX: &str = "__logmill_progress.";

@@ -1,0 +1,230 @@
+//! The records of `__logmill_metadata`, version 1.
+//!
+//! Keys are text (`topic/<id>`, `pipeline/<name>`, `producer-ids`), values are JSON with a `version`
+//! field, so that any Kafka client can read what the broker knows. The last record of a key counts; a
+//! null value (tombstone) says that the thing is gone. A newer version is refused, never guessed at.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+/// The version this binary writes, and the newest it reads.
+const VERSION: u32 = 1;
+
+/// One fact about the broker.
+#[derive(Clone, Debug, PartialEq)]
+pub enum MetadataRecord {
+    /// A topic exists, with these partitions and configs.
+    Topic(TopicRecord),
+    /// The topic is gone; so are its records.
+    TopicDeleted(Uuid),
+    /// A pipeline exists.
+    Pipeline(PipelineRecord),
+    /// The pipeline was removed.
+    PipelineDeleted(String),
+    /// Producer ids below this one may have been handed out.
+    ProducerIds {
+        /// The first id that was never reserved.
+        next: i64,
+    },
+    /// Who this data directory is. Written once, when the directory is first used.
+    Cluster {
+        /// Kafka's cluster id: 22 characters of base64url.
+        id: String,
+    },
+}
+
+/// A topic as it is stored.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TopicRecord {
+    /// The topic's name.
+    pub name: String,
+    /// The topic's id; never used again after deletion.
+    pub id: Uuid,
+    /// How many partitions it has.
+    pub partitions: i32,
+    /// The configs that were set for it; all others have the broker's defaults.
+    pub configs: BTreeMap<String, String>,
+    /// The pipeline that alone may write to it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<String>,
+}
+
+/// A pipeline as it is stored.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PipelineRecord {
+    /// The pipeline's name.
+    pub name: String,
+    /// The SQL script, as it was given.
+    pub script: String,
+    /// Counts starts of the pipeline: an older generation can commit nothing.
+    pub generation: u32,
+    /// Whether the pipeline is meant to run.
+    pub running: bool,
+    /// Set when the input was declared finished: for each source topic, the end offset of each partition.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub input_ends: Option<BTreeMap<String, Vec<i64>>>,
+    /// When it was created, ms since the epoch.
+    pub created_ms: i64,
+}
+
+/// A metadata record that this binary cannot read.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SchemaError {
+    /// A newer broker wrote it.
+    #[error(
+        "metadata record {key:?} has version {version}, this binary reads up to {VERSION}; \
+         start the newer binary that wrote it"
+    )]
+    Newer {
+        /// The record's key.
+        key: String,
+        /// The version found.
+        version: u64,
+    },
+    /// Not a key of ours.
+    #[error("metadata record {key:?} has a key that this binary does not know")]
+    UnknownKey {
+        /// The record's key.
+        key: String,
+    },
+    /// The value does not have the shape its key promises.
+    #[error("metadata record {key:?} cannot be read: {detail}")]
+    Malformed {
+        /// The record's key.
+        key: String,
+        /// What is wrong.
+        detail: String,
+    },
+}
+
+#[derive(Serialize, Deserialize)]
+struct Versioned<T> {
+    version: u32,
+    #[serde(flatten)]
+    value: T,
+}
+
+#[derive(Serialize, Deserialize)]
+struct ProducerIds {
+    next: i64,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Cluster {
+    id: String,
+}
+
+impl MetadataRecord {
+    /// The record's key and value; a null value deletes.
+    #[must_use]
+    pub fn encode(&self) -> (Bytes, Option<Bytes>) {
+        let (key, value) = match self {
+            Self::Topic(topic) => (format!("topic/{}", topic.id), Some(json(topic))),
+            Self::TopicDeleted(id) => (format!("topic/{id}"), None),
+            Self::Pipeline(pipeline) => (format!("pipeline/{}", pipeline.name), Some(json(pipeline))),
+            Self::PipelineDeleted(name) => (format!("pipeline/{name}"), None),
+            Self::ProducerIds { next } => ("producer-ids".to_owned(), Some(json(&ProducerIds { next: *next }))),
+            Self::Cluster { id } => ("cluster".to_owned(), Some(json(&Cluster { id: id.clone() }))),
+        };
+        (Bytes::from(key), value)
+    }
+
+    /// Reads a record back.
+    ///
+    /// # Errors
+    /// [`SchemaError`] for anything this binary did not or could not have written.
+    pub fn decode(key: &[u8], value: Option<&[u8]>) -> Result<Self, SchemaError> {
+        let key = String::from_utf8_lossy(key).into_owned();
+        match (key.split_once('/'), value) {
+            (Some(("topic", id)), None) => Ok(Self::TopicDeleted(uuid(&key, id)?)),
+            (Some(("topic", id)), Some(value)) => {
+                let topic: TopicRecord = parse(&key, value)?;
+                if uuid(&key, id)? != topic.id || !(1..=1_000_000).contains(&topic.partitions) {
+                    let detail = format!("it describes topic {} with {} partitions", topic.id, topic.partitions);
+                    return Err(SchemaError::Malformed { key, detail });
+                }
+                Ok(Self::Topic(topic))
+            }
+            (Some(("pipeline", name)), None) => Ok(Self::PipelineDeleted(name.to_owned())),
+            (Some(("pipeline", _)), Some(value)) => Ok(Self::Pipeline(parse(&key, value)?)),
+            (None, Some(value)) if key == "producer-ids" => {
+                let ids: ProducerIds = parse(&key, value)?;
+                Ok(Self::ProducerIds { next: ids.next })
+            }
+            (None, Some(value)) if key == "cluster" => {
+                let cluster: Cluster = parse(&key, value)?;
+                Ok(Self::Cluster { id: cluster.id })
+            }
+            _ => Err(SchemaError::UnknownKey { key }),
+        }
+    }
+}
+
+fn json<T: Serialize>(value: &T) -> Bytes {
+    let text = serde_json::to_vec(&Versioned { version: VERSION, value });
+    Bytes::from(text.expect("maps with text keys always serialise"))
+}
+
+fn parse<T: for<'de> Deserialize<'de>>(key: &str, value: &[u8]) -> Result<T, SchemaError> {
+    let malformed = |error: serde_json::Error| SchemaError::Malformed { key: key.to_owned(), detail: error.to_string() };
+    let value: serde_json::Value = serde_json::from_slice(value).map_err(malformed)?;
+    match value.get("version").and_then(serde_json::Value::as_u64) {
+        Some(version) if version > u64::from(VERSION) => {
+            Err(SchemaError::Newer { key: key.to_owned(), version })
+        }
+        Some(_) => serde_json::from_value::<Versioned<T>>(value).map(|v| v.value).map_err(malformed),
+        None => Err(SchemaError::Malformed { key: key.to_owned(), detail: "it has no version".into() }),
+    }
+}
+
+fn uuid(key: &str, text: &str) -> Result<Uuid, SchemaError> {
+    Uuid::parse_str(text)
+        .map_err(|error| SchemaError::Malformed { key: key.to_owned(), detail: error.to_string() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn round_trip(record: MetadataRecord) {
+        let (key, value) = record.encode();
+        assert_eq!(MetadataRecord::decode(&key, value.as_deref()).expect("our own record"), record);
+    }
+
+    #[test]
+    fn records_come_back_as_they_were() {
+        let id = Uuid::from_u128(7);
+        round_trip(MetadataRecord::Topic(TopicRecord {
+            name: "flights".into(),
+            id,
+            partitions: 3,
+            configs: BTreeMap::from([("retention.ms".into(), "-1".into())]),
+            owner: Some("p".into()),
+        }));
+        round_trip(MetadataRecord::TopicDeleted(id));
+        round_trip(MetadataRecord::Pipeline(PipelineRecord {
+            name: "carrier-hourly".into(),
+            script: "INSERT INTO ...".into(),
+            generation: 4,
+            running: true,
+            input_ends: Some(BTreeMap::from([("flights".into(), vec![1, 2])])),
+            created_ms: 5,
+        }));
+        round_trip(MetadataRecord::PipelineDeleted("x".into()));
+        round_trip(MetadataRecord::ProducerIds { next: 2000 });
+        round_trip(MetadataRecord::Cluster { id: "abc".into() });
+    }
+
+    #[test]
+    fn a_newer_version_and_strange_keys_are_refused() {
+        let newer = MetadataRecord::decode(b"producer-ids", Some(br#"{"version":2,"next":1}"#));
+        assert!(matches!(newer, Err(SchemaError::Newer { version: 2, .. })));
+        assert!(matches!(MetadataRecord::decode(b"acl/x", None), Err(SchemaError::UnknownKey { .. })));
+        let bad = MetadataRecord::decode(b"producer-ids", Some(br#"{"version":1}"#));
+        assert!(matches!(bad, Err(SchemaError::Malformed { .. })));
+    }
+}

@@ -1,0 +1,389 @@
+//! Creating, finding and deleting topics.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use logmill_storage::{LogOptions, PartitionId, PartitionSpec, Store, StoreError};
+use tokio::sync::Mutex;
+use uuid::Uuid;
+
+use super::configs::{self, ConfigEntry, ConfigError};
+use super::image::{Image, Topic};
+use super::metadata_log::{MetadataError, MetadataLog};
+use super::names::{NameError, check_name, is_internal};
+use super::schema::{MetadataRecord, TopicRecord};
+use crate::clock::Clock;
+use crate::partitions::Partition;
+
+/// The most partitions one topic may have.
+const MAX_PARTITIONS: i32 = 10_000;
+
+/// What a topic has when its creator does not say.
+#[derive(Clone, Debug)]
+pub struct TopicDefaults {
+    /// How many partitions.
+    pub partitions: i32,
+    /// How its logs are opened.
+    pub log: LogOptions,
+    /// Topic configs that the broker's configuration sets for every topic.
+    pub configs: BTreeMap<String, String>,
+    /// Whether asking for a topic that does not exist creates it.
+    pub auto_create: bool,
+}
+
+/// A topic that somebody wants.
+#[derive(Clone, Debug, Default)]
+pub struct NewTopic {
+    /// Its name.
+    pub name: String,
+    /// How many partitions; `None` for the broker's default.
+    pub partitions: Option<i32>,
+    /// Configs to set for it.
+    pub configs: BTreeMap<String, String>,
+    /// The pipeline that alone may write to it.
+    pub owner: Option<String>,
+}
+
+/// Why a topic was not created.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CreateTopicError {
+    /// The name breaks a rule.
+    #[error(transparent)]
+    Name(#[from] NameError),
+    /// There is one already, or one whose metric name would be the same (`.` and `_` are one there).
+    #[error("topic {existing:?} exists already")]
+    Exists {
+        /// The topic that is there.
+        existing: String,
+    },
+    /// Too few or too many partitions.
+    #[error("a topic has 1 to {MAX_PARTITIONS} partitions, not {0}")]
+    Partitions(i32),
+    /// A config that cannot be set.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The disk.
+    #[error("the topic's directories could not be made: {0}")]
+    Storage(#[from] StoreError),
+    /// The metadata log.
+    #[error(transparent)]
+    Metadata(#[from] MetadataError),
+    /// The name is the broker's own.
+    #[error("names that begin with \"__logmill_\" are the broker's own")]
+    Reserved,
+}
+
+/// Why a topic was not deleted or changed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DeleteTopicError {
+    /// No such topic.
+    #[error("there is no such topic")]
+    Unknown,
+    /// The broker needs it.
+    #[error("internal topics cannot be deleted")]
+    Internal,
+    /// A pipeline needs it.
+    #[error("the topic belongs to pipeline {owner:?}; remove the pipeline first")]
+    Owned {
+        /// The pipeline.
+        owner: String,
+    },
+    /// The metadata log.
+    #[error(transparent)]
+    Metadata(#[from] MetadataError),
+}
+
+/// All topics; cheap to clone.
+#[derive(Clone)]
+pub struct Topics(Arc<Shared>);
+
+struct Shared {
+    store: Arc<Store>,
+    image: ArcSwap<Image>,
+    metadata: Arc<Mutex<MetadataLog>>,
+    defaults: TopicDefaults,
+    clock: Clock,
+}
+
+impl Topics {
+    /// Builds the image from the metadata log's records.
+    ///
+    /// Partitions without a directory are created again when they are empty in the journal too (a crash
+    /// between the record and the directory cannot happen, see the module); directories that no record
+    /// names are removed.
+    ///
+    /// # Errors
+    /// [`CreateTopicError::Storage`] when a partition's directory is missing or cannot be opened.
+    pub fn load(
+        store: Arc<Store>,
+        metadata: Arc<Mutex<MetadataLog>>,
+        records: &[MetadataRecord],
+        defaults: TopicDefaults,
+        clock: Clock,
+    ) -> Result<Self, CreateTopicError> {
+        let mut live: BTreeMap<Uuid, TopicRecord> = BTreeMap::new();
+        for record in records {
+            match record {
+                MetadataRecord::Topic(topic) => drop(live.insert(topic.id, topic.clone())),
+                MetadataRecord::TopicDeleted(id) => drop(live.remove(id)),
+                _ => {}
+            }
+        }
+        let known: BTreeSet<PartitionId> = live
+            .values()
+            .flat_map(|topic| (0..topic.partitions).map(|partition| PartitionId { topic: topic.id, partition }))
+            .collect();
+        for stray in store.partitions() {
+            if !known.contains(&stray.id()) && stray.topic_name() != super::METADATA_TOPIC {
+                tracing::info!(topic = stray.topic_name(), partition = stray.id().partition, "removing a directory that no topic owns");
+                store.delete_partition(stray.id())?;
+            }
+        }
+        let mut image = Image::default();
+        for record in live.values() {
+            let options = configs::log_options(&record.configs, &defaults.log);
+            let partitions = (0..record.partitions)
+                .map(|partition| {
+                    let id = PartitionId { topic: record.id, partition };
+                    let log = store.partition(id).ok_or_else(|| StoreError::missing_partition(&record.name, id))?;
+                    store.set_options(id, options.clone())?;
+                    Ok(Partition::new(log))
+                })
+                .collect::<Result<Vec<_>, StoreError>>()?;
+            image = image.with(topic(record, partitions));
+        }
+        Ok(Self(Arc::new(Shared { store, image: ArcSwap::from_pointee(image), metadata, defaults, clock })))
+    }
+
+    /// The topic of this name.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<Arc<Topic>> {
+        self.0.image.load().get(name).cloned()
+    }
+
+    /// The topic of this id.
+    #[must_use]
+    pub fn by_id(&self, id: Uuid) -> Option<Arc<Topic>> {
+        self.0.image.load().by_id(id).cloned()
+    }
+
+    /// All topics at one moment.
+    #[must_use]
+    pub fn image(&self) -> Arc<Image> {
+        self.0.image.load_full()
+    }
+
+    /// What a topic has when its creator does not say.
+    #[must_use]
+    pub fn defaults(&self) -> &TopicDefaults {
+        &self.0.defaults
+    }
+
+    /// All configs of a topic with the values in force.
+    #[must_use]
+    pub fn configs(&self, topic: &Topic) -> Vec<ConfigEntry> {
+        configs::describe(&topic.configs, &self.0.defaults.configs)
+    }
+
+    /// One config of a topic as a number: the topic's value, else the broker's, else Kafka's default.
+    #[must_use]
+    pub fn config_value(&self, topic: &Topic, name: &str) -> Option<String> {
+        let set = topic.configs.get(name).or_else(|| self.0.defaults.configs.get(name));
+        set.cloned().or_else(|| {
+            super::TOPIC_CONFIGS.iter().find(|definition| definition.name == name).map(|d| d.default.to_owned())
+        })
+    }
+
+    /// Checks whether a client could create this topic now, and changes nothing.
+    ///
+    /// # Errors
+    /// What [`Topics::create`] would say.
+    pub fn validate(&self, new: &NewTopic) -> Result<i32, CreateTopicError> {
+        if new.name.starts_with("__logmill_") {
+            return Err(CreateTopicError::Reserved);
+        }
+        self.check(new)
+    }
+
+    fn check(&self, new: &NewTopic) -> Result<i32, CreateTopicError> {
+        check_name(&new.name)?;
+        let image = self.0.image.load();
+        let same_metric_name = |topic: &&Arc<Topic>| topic.name.replace('.', "_") == new.name.replace('.', "_");
+        if let Some(existing) = image.get(&new.name).or_else(|| image.iter().find(same_metric_name)) {
+            return Err(CreateTopicError::Exists { existing: existing.name.to_string() });
+        }
+        let partitions = new.partitions.unwrap_or(self.0.defaults.partitions);
+        if !(1..=MAX_PARTITIONS).contains(&partitions) {
+            return Err(CreateTopicError::Partitions(partitions));
+        }
+        configs::check(&new.configs)?;
+        Ok(partitions)
+    }
+
+    /// Creates a topic for a client.
+    ///
+    /// # Errors
+    /// [`CreateTopicError`]; all but a stopping broker are definite: nothing was created.
+    pub async fn create(&self, new: NewTopic) -> Result<Arc<Topic>, CreateTopicError> {
+        self.validate(&new)?;
+        self.create_any(new).await
+    }
+
+    /// Finds or creates one of the broker's own topics.
+    ///
+    /// # Errors
+    /// As [`Topics::create`].
+    pub async fn ensure_internal(&self, new: NewTopic) -> Result<Arc<Topic>, CreateTopicError> {
+        if let Some(topic) = self.get(&new.name) {
+            return Ok(topic);
+        }
+        let name = new.name.clone();
+        match self.create_any(new).await {
+            Err(CreateTopicError::Exists { .. }) => {
+                self.get(&name).ok_or(CreateTopicError::Exists { existing: name })
+            }
+            other => other,
+        }
+    }
+
+    async fn create_any(&self, new: NewTopic) -> Result<Arc<Topic>, CreateTopicError> {
+        let mut metadata = self.0.metadata.lock().await;
+        let partitions = self.check(&new)?;
+        let record = TopicRecord {
+            name: new.name,
+            id: Uuid::new_v4(),
+            partitions,
+            configs: new.configs,
+            owner: new.owner,
+        };
+        let logs = self.make_partitions(&record, 0).await?;
+        metadata.append(self.0.clock.now_ms(), &[MetadataRecord::Topic(record.clone())]).await?;
+        let name = record.name.clone();
+        self.0.image.store(Arc::new(self.0.image.load().with(topic(&record, logs))));
+        tracing::info!(topic = name, partitions, "created");
+        self.get(&name).ok_or(CreateTopicError::Exists { existing: name })
+    }
+
+    /// Adds partitions to a topic, up to `count` in all.
+    ///
+    /// # Errors
+    /// [`CreateTopicError::Partitions`] when it would not grow.
+    pub async fn grow(&self, name: &str, count: i32) -> Result<Arc<Topic>, CreateTopicError> {
+        let mut metadata = self.0.metadata.lock().await;
+        let old = self.get(name).ok_or(CreateTopicError::Partitions(count))?;
+        let have = i32::try_from(old.partitions.len()).unwrap_or(i32::MAX);
+        if count <= have || count > MAX_PARTITIONS {
+            return Err(CreateTopicError::Partitions(count));
+        }
+        let record = TopicRecord {
+            name: old.name.to_string(),
+            id: old.id,
+            partitions: count,
+            configs: old.configs.clone(),
+            owner: old.owner.as_ref().map(ToString::to_string),
+        };
+        let mut logs = old.partitions.clone();
+        logs.extend(self.make_partitions(&record, have).await?);
+        metadata.append(self.0.clock.now_ms(), &[MetadataRecord::Topic(record.clone())]).await?;
+        self.0.image.store(Arc::new(self.0.image.load().with(topic(&record, logs))));
+        self.get(name).ok_or(CreateTopicError::Partitions(count))
+    }
+
+    async fn make_partitions(&self, record: &TopicRecord, from: i32) -> Result<Vec<Partition>, CreateTopicError> {
+        let options = configs::log_options(&record.configs, &self.0.defaults.log);
+        let store = Arc::clone(&self.0.store);
+        let (name, id, partitions) = (record.name.clone(), record.id, record.partitions);
+        let made = tokio::task::spawn_blocking(move || {
+            let mut made = Vec::new();
+            for partition in from..partitions {
+                let id = PartitionId { topic: id, partition };
+                let spec = PartitionSpec { id, topic_name: name.clone(), options: options.clone() };
+                match store.create_partition(spec) {
+                    Ok(log) => made.push(log),
+                    Err(error) => {
+                        // Half a topic is no topic: the next start would remove these too.
+                        for log in &made {
+                            let log: &logmill_storage::Partition = log;
+                            if let Err(left) = store.delete_partition(log.id()) {
+                                tracing::warn!(topic = name, %left, "a directory of a topic that was not created stays until the next start");
+                            }
+                        }
+                        return Err(error);
+                    }
+                }
+            }
+            Ok(made)
+        })
+        .await
+        .map_err(|_| MetadataError::Stopping)??;
+        Ok(made.into_iter().map(Partition::new).collect())
+    }
+
+    /// Deletes a topic. Its records are gone when this returns; its files go in the background.
+    ///
+    /// # Errors
+    /// [`DeleteTopicError`]; all but a stopping broker are definite.
+    pub async fn delete(&self, id: Uuid) -> Result<Arc<Topic>, DeleteTopicError> {
+        let mut metadata = self.0.metadata.lock().await;
+        let topic = self.by_id(id).ok_or(DeleteTopicError::Unknown)?;
+        if topic.internal {
+            return Err(DeleteTopicError::Internal);
+        }
+        if let Some(owner) = &topic.owner {
+            return Err(DeleteTopicError::Owned { owner: owner.to_string() });
+        }
+        metadata.append(self.0.clock.now_ms(), &[MetadataRecord::TopicDeleted(id)]).await?;
+        self.0.image.store(Arc::new(self.0.image.load().without(id)));
+        for partition in &topic.partitions {
+            if let Err(error) = self.0.store.delete_partition(partition.id()) {
+                tracing::warn!(topic = %topic.name, %error, "the files of a deleted topic stay until the next start");
+            }
+        }
+        tracing::info!(topic = %topic.name, "deleted");
+        Ok(topic)
+    }
+
+    /// Gives a topic to a pipeline, which alone may write to it from here on, or takes it back.
+    ///
+    /// # Errors
+    /// As [`Topics::delete`].
+    pub async fn set_owner(&self, id: Uuid, owner: Option<&str>) -> Result<(), DeleteTopicError> {
+        let mut metadata = self.0.metadata.lock().await;
+        let old = self.by_id(id).ok_or(DeleteTopicError::Unknown)?;
+        if let (Some(new), Some(owned)) = (owner, &old.owner) {
+            if new != &**owned {
+                return Err(DeleteTopicError::Owned { owner: owned.to_string() });
+            }
+        }
+        let record = TopicRecord {
+            name: old.name.to_string(),
+            id,
+            partitions: i32::try_from(old.partitions.len()).unwrap_or(i32::MAX),
+            configs: old.configs.clone(),
+            owner: owner.map(str::to_owned),
+        };
+        metadata.append(self.0.clock.now_ms(), &[MetadataRecord::Topic(record.clone())]).await?;
+        self.0.image.store(Arc::new(self.0.image.load().with(topic(&record, old.partitions.clone()))));
+        Ok(())
+    }
+
+    /// The metadata log, for the others who write to it (pipelines, producer ids).
+    #[must_use]
+    pub(crate) fn metadata(&self) -> Arc<Mutex<MetadataLog>> {
+        Arc::clone(&self.0.metadata)
+    }
+}
+
+fn topic(record: &TopicRecord, partitions: Vec<Partition>) -> Topic {
+    Topic {
+        name: Arc::from(record.name.as_str()),
+        id: record.id,
+        internal: is_internal(&record.name),
+        partitions,
+        configs: record.configs.clone(),
+        owner: record.owner.as_deref().map(Arc::from),
+    }
+}
