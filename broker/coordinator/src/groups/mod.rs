@@ -40,3 +40,8 @@ pub use reply::{
 };
 pub use settings::Settings;
 pub use state::GroupState;
+
+#[cfg(test)]
+mod simulation;
+#[cfg(test)]
+mod tests;

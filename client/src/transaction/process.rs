@@ -1,0 +1,66 @@
+//! The exactly-once loop: read, write, commit both in one transaction.
+
+use std::collections::BTreeMap;
+
+use super::{Transaction, TransactionalProducer};
+use crate::consumer::{Consumer, ConsumerRecord};
+use crate::error::{Error, Result};
+
+impl TransactionalProducer {
+    /// Reads batches of at most `max` records and hands each to `work` with a transaction; what `work` sends and the
+    /// offsets of the batch are committed together. When a transaction must be aborted (a rebalance took the
+    /// partitions away, a record could not be written), the batch is read again, by whoever has its partitions then.
+    /// So every record takes effect exactly once in what is written.
+    ///
+    /// The consumer should be built with [`manual_commit`](crate::ConsumerBuilder::manual_commit): its offsets are
+    /// committed here. Ends only with an error.
+    ///
+    /// # Errors
+    /// Whatever `work` gives back that does not call for an abort; errors of the consumer; [`Error::Fenced`]. The
+    /// open transaction is aborted. When a commit fails so that nobody knows whether it took effect, the consumer
+    /// gives nothing more of the partitions concerned: close it and build another, which begins with what is
+    /// committed.
+    ///
+    /// # Cancel safety
+    /// The batch under way is read again by the next call or by another member.
+    pub async fn process<W>(&mut self, consumer: &mut Consumer, max: usize, mut work: W) -> Result<()>
+    where
+        W: AsyncFnMut(&[ConsumerRecord], &mut Transaction<'_>) -> Result<()>,
+    {
+        loop {
+            let mut taken = consumer.take_batch(max).await?;
+            if taken.membership.generation < 0 && !taken.membership.group.is_empty() {
+                // The partitions were taken away a moment ago; their next reader begins with these records.
+                continue;
+            }
+            let mut ends: BTreeMap<(&str, i32), i64> = BTreeMap::new();
+            for record in &taken.records {
+                ends.insert((&*record.topic, record.partition), record.offset + 1);
+            }
+            let mut transaction = self.begin().await?;
+            let mut worked = work(&taken.records, &mut transaction).await;
+            if worked.is_ok() && !taken.membership.group.is_empty() {
+                let offsets: Vec<(&str, i32, i64)> =
+                    ends.iter().map(|((topic, partition), offset)| (*topic, *partition, *offset)).collect();
+                worked = transaction.send_offsets(&taken.membership, &offsets).await;
+            }
+            let ended = match worked {
+                Ok(()) => match transaction.commit().await {
+                    Err(error) if !error.requires_abort() => {
+                        taken.lose();
+                        return Err(error);
+                    }
+                    ended => ended,
+                },
+                Err(error) => transaction.abort().await.and(Err(error)),
+            };
+            match ended {
+                Ok(()) => taken.done = true,
+                Err(error @ Error::AbortRequired { .. }) => {
+                    tracing::warn!(id = self.id(), %error, "the batch is read again");
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+}
