@@ -1,12 +1,13 @@
 //! Comparing an open store with the model.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::{Bytes, BytesMut};
 use logmill_record::{Batch, batches};
+use logmill_storage::PartitionId;
 use logmill_storage::disk::sim::Random;
 use logmill_storage::log::AbortedTransaction;
-use logmill_storage::{Isolation, Partition, PartitionId, ReadRequest};
+use logmill_storage::store::{Isolation, Partition, ReadRequest};
 
 use crate::machine::Machine;
 use crate::model::{LogState, Model, PartitionModel, Placed, Presence};
@@ -21,7 +22,7 @@ struct Seen {
 
 /// What recovery has kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Kept {
+pub(crate) struct Kept {
     pub frames: usize,
     pub lost_frames: usize,
     /// Plain produce in page-cache mode that was acknowledged and is gone, as its promise allows.
@@ -30,10 +31,9 @@ pub struct Kept {
 
 /// After a start: finds out which prefix has survived, says what is wrong with it, cuts the model down to it, and
 /// compares everything else. Partitions that were deleted and came back are returned; they have to be deleted again.
-pub fn after_start(
+pub(crate) fn after_start(
     machine: &Machine,
     model: &mut Model,
-    clean: bool,
     random: &mut Random,
 ) -> Result<(Kept, Vec<PartitionId>), Violation> {
     let mut seen = BTreeMap::new();
@@ -55,7 +55,7 @@ pub fn after_start(
         let missing = partition.presence == Presence::Certain && !seen.contains_key(id);
         ensure!(!missing, "{} {id}: was there, and is gone", partition.topic);
     }
-    let kept = cut_to_survivors(model, &seen)?;
+    let (kept, shortened) = cut_to_survivors(model, &seen)?;
     let mut resurrected = Vec::new();
     for (id, partition) in &mut model.partitions {
         let found = seen.get(id);
@@ -67,10 +67,11 @@ pub fn after_start(
         }
         if let Some(Seen { partition: handle, .. }) = found {
             let epoch = handle.leader_epoch();
-            let floor = partition.leader_epoch + i32::from(partition.page_cache && !clean);
+            let lost = shortened.contains(id);
+            // Whoever has seen what is gone finds out by the epoch (KIP-320).
             ensure!(
-                epoch >= floor,
-                "{} {id}: leader epoch {epoch}, was {}, clean start: {clean}",
+                epoch >= partition.leader_epoch + i32::from(lost),
+                "{} {id}: leader epoch {epoch}, was {}, acknowledged produce was lost: {lost}",
                 partition.topic,
                 partition.leader_epoch
             );
@@ -96,7 +97,7 @@ pub fn after_start(
 }
 
 /// While it runs: what is published is a beginning of what was committed, and holds what is done.
-pub fn while_running(machine: &Machine, model: &mut Model, random: &mut Random) -> Result<(), Violation> {
+pub(crate) fn while_running(machine: &Machine, model: &mut Model, random: &mut Random) -> Result<(), Violation> {
     let handles = machine.partitions();
     let expected: Vec<_> = model.live().map(|(id, _)| id).collect();
     let found: Vec<_> = handles.keys().copied().collect();
@@ -148,8 +149,13 @@ fn compare_batches(expected: &PartitionModel, id: PartitionId, batches: &[Batch]
 }
 
 /// Decides what has survived of each frame.
-fn cut_to_survivors(model: &mut Model, seen: &BTreeMap<PartitionId, Seen>) -> Result<Kept, Violation> {
+fn cut_to_survivors(
+    model: &mut Model,
+    seen: &BTreeMap<PartitionId, Seen>,
+) -> Result<(Kept, BTreeSet<PartitionId>), Violation> {
     let mut kept = Kept::default();
+    // Page-cache partitions that lost something acknowledged.
+    let mut shortened = BTreeSet::new();
     let mut first_missing: Option<usize> = None;
     for (number, frame) in model.frames.iter_mut().enumerate().filter(|(_, frame)| !frame.lost) {
         // What is in a deleted partition says nothing.
@@ -198,6 +204,7 @@ fn cut_to_survivors(model: &mut Model, seen: &BTreeMap<PartitionId, Seen>) -> Re
             }
         } else if missing > 0 && frame.done {
             kept.lost_from_page_cache += 1;
+            shortened.extend(presence.iter().filter(|(_, present)| !present).map(|(id, _)| *id));
         }
         // Plain produce to several page-cache partitions is one frame for convenience only: each part is on its own.
         frame.lost = missing > 0 && missing == presence.len();
@@ -225,7 +232,7 @@ fn cut_to_survivors(model: &mut Model, seen: &BTreeMap<PartitionId, Seen>) -> Re
         // It was read: it must not go away again.
         partition.flushed = seen.batches.len();
     }
-    Ok(kept)
+    Ok((kept, shortened))
 }
 
 fn end_of(batches: &[Batch]) -> i64 {

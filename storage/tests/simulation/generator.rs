@@ -3,8 +3,9 @@
 
 use logmill_record::control::marker_batch;
 use logmill_record::{Batch, BatchBuilder, BatchOptions, EndTxnMarker, ProducerStamp};
-use logmill_storage::{Durability, LogOptions, PartitionId};
+use logmill_storage::PartitionId;
 use logmill_storage::disk::sim::Random;
+use logmill_storage::log::{Durability, LogOptions};
 
 
 use crate::model::{Condition, Model, PlannedAppend, PlannedFrame};
@@ -20,7 +21,7 @@ const LONG_VALUE_BYTES: u64 = 9000;
 
 /// One step.
 #[derive(Debug)]
-pub enum Step {
+pub(crate) enum Step {
     Commit(PlannedFrame),
     Journal,
     Apply(usize),
@@ -31,14 +32,13 @@ pub enum Step {
     /// Makes the passing topic again.
     Create,
     SetOptions(PartitionId, LogOptions),
-    Flush(PartitionId),
     /// Looks at what is published.
     Look,
 }
 
 /// Draws steps.
 #[derive(Debug)]
-pub struct Generator {
+pub(crate) struct Generator {
     random: Random,
     shards: u64,
     value_bytes: u64,
@@ -48,7 +48,7 @@ pub struct Generator {
 }
 
 impl Generator {
-    pub fn new(random: Random, profile: &Profile) -> Generator {
+    pub(crate) fn new(random: Random, profile: &Profile) -> Generator {
         Generator {
             random,
             shards: profile.options.applier_shards as u64,
@@ -59,7 +59,7 @@ impl Generator {
         }
     }
 
-    pub fn step(&mut self, model: &Model) -> Step {
+    pub(crate) fn step(&mut self, model: &Model) -> Step {
         if self.random.one_in(self.checkpoint_every) {
             return Step::Checkpoint;
         }
@@ -81,11 +81,6 @@ impl Generator {
                     let page_cache = model.partitions[&id].page_cache;
                     let durability = if page_cache { Durability::PageCache } else { Durability::Disk };
                     return Step::SetOptions(id, log_options(&mut self.random, durability));
-                }
-            }
-            5 => {
-                if let Some(id) = self.pick(model, |_, _| true) {
-                    return Step::Flush(id);
                 }
             }
             _ => {}

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use logmill_storage::PartitionId;
 use logmill_storage::disk::{Disk, SimDisk};
-use logmill_storage::{
-    Append, Check, Checkpointed, Committed, Fatal, Frame, Partition, PartitionId, Recovery, Rejection, Store, StoreError,
+use logmill_storage::store::{
+    Append, Check, Checkpointed, Committed, Fatal, Frame, Partition, Recovery, Rejection, Store, StoreError,
     StoreOptions,
 };
 use parking_lot::Mutex;
@@ -17,7 +18,7 @@ use crate::trace::Violation;
 const DRAIN_ROUNDS: usize = 400;
 
 /// An open store.
-pub struct Machine {
+pub(crate) struct Machine {
     pub store: Arc<Store>,
     shards: usize,
     /// Tickets of commits whose `done` was called, in that order.
@@ -28,7 +29,7 @@ pub struct Machine {
 
 /// Why a step ended.
 #[derive(Debug)]
-pub enum Stop {
+pub(crate) enum Stop {
     /// The store gave up; fine if the machine went down, else not.
     Failed(String),
     Violation(Violation),
@@ -53,7 +54,7 @@ impl From<Violation> for Stop {
 }
 
 impl Machine {
-    pub fn open(disk: &SimDisk, options: &StoreOptions) -> Result<(Machine, Recovery), StoreError> {
+    pub(crate) fn open(disk: &SimDisk, options: &StoreOptions) -> Result<(Machine, Recovery), StoreError> {
         let disk: Arc<dyn Disk> = Arc::new(disk.clone());
         let shards = options.applier_shards;
         let (store, recovery) = Store::open(disk, options.clone())?;
@@ -62,12 +63,12 @@ impl Machine {
         Ok((machine, recovery))
     }
 
-    pub fn partitions(&self) -> BTreeMap<PartitionId, Partition> {
+    pub(crate) fn partitions(&self) -> BTreeMap<PartitionId, Partition> {
         self.store.partitions().into_iter().map(|partition| (partition.id(), partition)).collect()
     }
 
     /// Commits a frame. The ticket comes back from [`Machine::take_done`] when the frame is done.
-    pub fn commit(&mut self, planned: &PlannedFrame) -> Result<(u64, Committed), Rejection> {
+    pub(crate) fn commit(&mut self, planned: &PlannedFrame) -> Result<(u64, Committed), Rejection> {
         let ticket = self.next_ticket;
         let done = Arc::clone(&self.done);
         let frame = Frame {
@@ -88,37 +89,37 @@ impl Machine {
         Ok((ticket, committed))
     }
 
-    pub fn take_done(&mut self) -> Vec<u64> {
+    pub(crate) fn take_done(&mut self) -> Vec<u64> {
         let done = std::mem::take(&mut *self.done.lock());
         self.pending -= done.len() as u64;
         done
     }
 
     /// Commits that are not done.
-    pub fn pending(&self) -> u64 {
+    pub(crate) fn pending(&self) -> u64 {
         self.pending - self.done.lock().len() as u64
     }
 
-    pub fn journal(&self) -> Result<(), Stop> {
+    pub(crate) fn journal(&self) -> Result<(), Stop> {
         self.store.journal_round()?;
         Ok(())
     }
 
-    pub fn apply(&self, shard: usize) -> Result<(), Stop> {
+    pub(crate) fn apply(&self, shard: usize) -> Result<(), Stop> {
         self.store.apply_round(shard)?;
         Ok(())
     }
 
-    pub fn apply_all(&self) -> Result<(), Stop> {
+    pub(crate) fn apply_all(&self) -> Result<(), Stop> {
         (0..self.shards).try_for_each(|shard| self.apply(shard))
     }
 
-    pub fn checkpoint(&self) -> Result<Checkpointed, Stop> {
+    pub(crate) fn checkpoint(&self) -> Result<Checkpointed, Stop> {
         Ok(self.store.checkpoint()?)
     }
 
     /// Everything that was committed is done afterwards.
-    pub fn drain(&self) -> Result<(), Stop> {
+    pub(crate) fn drain(&self) -> Result<(), Stop> {
         for _ in 0..DRAIN_ROUNDS {
             if self.pending() == 0 {
                 return self.apply_all();
@@ -144,7 +145,7 @@ fn check(condition: Condition) -> Check {
 }
 
 /// The model's word for a rejection; `None` for those that the model never gives.
-pub fn refusal(rejection: &Rejection) -> Option<Refusal> {
+pub(crate) fn refusal(rejection: &Rejection) -> Option<Refusal> {
     match rejection {
         Rejection::UnknownPartition { .. } => Some(Refusal::UnknownPartition),
         Rejection::OutOfOrderSequence { .. } => Some(Refusal::OutOfOrderSequence),

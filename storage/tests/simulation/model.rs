@@ -10,7 +10,7 @@ use logmill_storage::log::AbortedTransaction;
 
 /// Why a frame is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Refusal {
+pub(crate) enum Refusal {
     UnknownPartition,
     OutOfOrderSequence,
     DuplicateSequence,
@@ -23,7 +23,7 @@ pub enum Refusal {
 
 /// The precondition of an append.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Condition {
+pub(crate) enum Condition {
     Client { begins: bool, v2: bool },
     Internal { expected_end: Option<i64> },
     Marker { coordinator_epoch: i32, v2: bool },
@@ -31,7 +31,7 @@ pub enum Condition {
 
 /// One append of a frame that is to be committed.
 #[derive(Debug, Clone)]
-pub struct PlannedAppend {
+pub(crate) struct PlannedAppend {
     pub partition: PartitionId,
     pub batch: Batch,
     pub condition: Condition,
@@ -39,7 +39,7 @@ pub struct PlannedAppend {
 
 /// A frame that is to be committed.
 #[derive(Debug, Clone, Default)]
-pub struct PlannedFrame {
+pub(crate) struct PlannedFrame {
     pub what: &'static str,
     pub appends: Vec<PlannedAppend>,
     /// Offsets of page-cache partitions that must be durable before.
@@ -48,7 +48,7 @@ pub struct PlannedFrame {
 
 /// What the rules say about a frame.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Verdict {
+pub(crate) enum Verdict {
     /// First and last offset of each append.
     Accept(Vec<(i64, i64)>),
     /// The only append was made before, at these offsets.
@@ -58,7 +58,7 @@ pub enum Verdict {
 
 /// A batch that a producer appended: first and last sequence, base and last offset.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Recent {
+pub(crate) struct Recent {
     pub first: i32,
     pub last: i32,
     pub base_offset: i64,
@@ -67,7 +67,7 @@ pub struct Recent {
 
 /// A producer of one partition.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Producer {
+pub(crate) struct Producer {
     pub epoch: i16,
     pub coordinator_epoch: i32,
     pub last_timestamp: i64,
@@ -88,11 +88,11 @@ impl Producer {
         }
     }
 
-    pub fn last_sequence(&self) -> i32 {
+    pub(crate) fn last_sequence(&self) -> i32 {
         self.recent.back().map_or(-1, |batch| batch.last)
     }
 
-    pub fn next_sequence(&self) -> i32 {
+    pub(crate) fn next_sequence(&self) -> i32 {
         following(self.last_sequence())
     }
 
@@ -110,7 +110,7 @@ fn following(sequence: i32) -> i32 {
 
 /// What follows from the batches of a partition.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct LogState {
+pub(crate) struct LogState {
     pub end: i64,
     pub producers: BTreeMap<i64, Producer>,
     /// In the order of their markers.
@@ -118,7 +118,7 @@ pub struct LogState {
 }
 
 impl LogState {
-    pub fn of<'a>(batches: impl IntoIterator<Item = &'a Placed>) -> LogState {
+    pub(crate) fn of<'a>(batches: impl IntoIterator<Item = &'a Placed>) -> LogState {
         let mut state = LogState::default();
         for placed in batches {
             state.apply(&placed.header, placed.marker);
@@ -127,7 +127,7 @@ impl LogState {
     }
 
     /// Offset after the last that readers of committed data may see.
-    pub fn last_stable(&self) -> i64 {
+    pub(crate) fn last_stable(&self) -> i64 {
         self.producers.values().filter_map(|producer| producer.transaction).min().unwrap_or(self.end)
     }
 
@@ -240,7 +240,7 @@ impl LogState {
 
 /// A batch in its place.
 #[derive(Debug, Clone)]
-pub struct Placed {
+pub(crate) struct Placed {
     /// Number of its frame.
     pub frame: usize,
     pub bytes: Bytes,
@@ -250,7 +250,7 @@ pub struct Placed {
 
 /// Whether a partition has to be there after a crash.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Presence {
+pub(crate) enum Presence {
     /// Its creation was acknowledged.
     Certain,
     /// It was being made, or its deletion was not yet followed by a start that confirmed it.
@@ -262,7 +262,7 @@ pub enum Presence {
 
 /// A partition.
 #[derive(Debug, Clone)]
-pub struct PartitionModel {
+pub(crate) struct PartitionModel {
     pub topic: &'static str,
     pub page_cache: bool,
     pub presence: Presence,
@@ -275,11 +275,11 @@ pub struct PartitionModel {
 }
 
 impl PartitionModel {
-    pub fn is_live(&self) -> bool {
+    pub(crate) fn is_live(&self) -> bool {
         self.presence == Presence::Certain
     }
 
-    pub fn truncate(&mut self, batches: usize) {
+    pub(crate) fn truncate(&mut self, batches: usize) {
         if batches < self.batches.len() {
             self.batches.truncate(batches);
             self.state = LogState::of(&self.batches);
@@ -289,7 +289,7 @@ impl PartitionModel {
 
 /// A committed frame.
 #[derive(Debug, Clone)]
-pub struct FrameModel {
+pub(crate) struct FrameModel {
     pub what: &'static str,
     /// Partition and place among its batches.
     pub appends: Vec<(PartitionId, usize)>,
@@ -305,18 +305,18 @@ pub struct FrameModel {
 
 /// Everything.
 #[derive(Debug, Clone, Default)]
-pub struct Model {
+pub(crate) struct Model {
     pub partitions: BTreeMap<PartitionId, PartitionModel>,
     pub frames: Vec<FrameModel>,
 }
 
 impl Model {
-    pub fn live(&self) -> impl Iterator<Item = (PartitionId, &PartitionModel)> {
+    pub(crate) fn live(&self) -> impl Iterator<Item = (PartitionId, &PartitionModel)> {
         self.partitions.iter().filter(|(_, partition)| partition.is_live()).map(|(id, p)| (*id, p))
     }
 
     /// What has to become of a frame.
-    pub fn judge(&self, frame: &PlannedFrame) -> Verdict {
+    pub(crate) fn judge(&self, frame: &PlannedFrame) -> Verdict {
         let mut states: BTreeMap<PartitionId, LogState> = BTreeMap::new();
         let mut places = Vec::with_capacity(frame.appends.len());
         for append in &frame.appends {
@@ -350,7 +350,7 @@ impl Model {
     }
 
     /// Lets an accepted frame happen; returns its number.
-    pub fn append(&mut self, planned: &PlannedFrame) -> usize {
+    pub(crate) fn append(&mut self, planned: &PlannedFrame) -> usize {
         let number = self.frames.len();
         let journaled = self.is_journaled(planned);
         let mut appends = Vec::with_capacity(planned.appends.len());

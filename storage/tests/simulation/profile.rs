@@ -3,19 +3,21 @@
 use std::path::PathBuf;
 
 use logmill_storage::disk::sim::{Faults, Random};
-use logmill_storage::{Durability, JournalOptions, LogOptions, StoreOptions};
+use logmill_storage::journal::JournalOptions;
+use logmill_storage::log::{Durability, LogOptions};
+use logmill_storage::store::StoreOptions;
 use uuid::Uuid;
 
 /// Where the store lives.
-pub const DATA_DIR: &str = "/data";
+pub(crate) const DATA_DIR: &str = "/data";
 /// The topic of coordinators' and pipelines' records: always through the journal.
-pub const STATE: &str = "__state";
+pub(crate) const STATE: &str = "__state";
 /// The topic that is deleted and made again under the same name.
-pub const PASSING: &str = "passing";
+pub(crate) const PASSING: &str = "passing";
 
 /// A topic of the scenario.
 #[derive(Debug, Clone, Copy)]
-pub struct Topic {
+pub(crate) struct Topic {
     pub name: &'static str,
     pub partitions: i32,
     pub durability: Durability,
@@ -23,7 +25,7 @@ pub struct Topic {
 
 /// What a seed decides once and for all.
 #[derive(Debug, Clone)]
-pub struct Profile {
+pub(crate) struct Profile {
     pub options: StoreOptions,
     pub faults: Faults,
     pub topics: Vec<Topic>,
@@ -39,10 +41,9 @@ pub struct Profile {
 
 impl Profile {
     /// The profile of a seed. `small`: few enough calls to crash at each of them.
-    pub fn new(random: &mut Random, small: bool) -> Profile {
+    pub(crate) fn new(random: &mut Random, small: bool) -> Profile {
         let blocks = |random: &mut Random, from: u64, count: u64| (from + random.below(count)) << 12;
         let options = StoreOptions {
-            data_dir: PathBuf::from(DATA_DIR),
             journal: JournalOptions {
                 first_file_bytes: blocks(random, 4, 2),
                 file_bytes: blocks(random, 4, 5),
@@ -53,7 +54,7 @@ impl Profile {
             tail_bytes: [0, 2 << 10, 1 << 20][random.below(3) as usize],
             applier_shards: 1 + random.below(3) as usize,
             log: log_options(random, Durability::Disk),
-            new_directory_id: Uuid::from_u128(0xd1),
+            ..StoreOptions::new(PathBuf::from(DATA_DIR), Uuid::from_u128(0xd1))
         };
         let durability =
             |random: &mut Random| if random.one_in(2) { Durability::PageCache } else { Durability::Disk };
@@ -84,7 +85,7 @@ impl Profile {
 }
 
 /// Settings with which a handful of batches rolls a segment.
-pub fn log_options(random: &mut Random, durability: Durability) -> LogOptions {
+pub(crate) fn log_options(random: &mut Random, durability: Durability) -> LogOptions {
     LogOptions {
         segment_bytes: 300 + random.below(4000) as u32,
         index_interval_bytes: [1, 128, 1024][random.below(3) as usize],

@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use logmill_storage::PartitionId;
 use logmill_storage::disk::SimDisk;
 use logmill_storage::disk::sim::{Faults, Random};
-use logmill_storage::{LogOptions, PartitionId, PartitionSpec, Rejection};
+use logmill_storage::log::{Durability, LogOptions};
+use logmill_storage::store::{PartitionSpec, Rejection};
 use uuid::Uuid;
 
 use crate::check;
@@ -21,7 +23,7 @@ const LATER_STEPS: u64 = 30;
 
 /// Which case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Case {
+pub(crate) struct Case {
     pub seed: u64,
     /// A scenario of few calls.
     pub small: bool,
@@ -33,7 +35,7 @@ pub struct Case {
 
 /// Where the machine went down.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum During {
+pub(crate) enum During {
     Open,
     Create,
     Delete,
@@ -41,13 +43,12 @@ pub enum During {
     Apply,
     Checkpoint,
     Close,
-    Flush,
     Else,
 }
 
 /// What cases have been through.
 #[derive(Debug, Clone, Default)]
-pub struct Coverage {
+pub(crate) struct Coverage {
     pub cases: u64,
     pub steps: u64,
     pub frames: u64,
@@ -72,7 +73,7 @@ pub struct Coverage {
 }
 
 impl Coverage {
-    pub fn add(&mut self, other: &Coverage) {
+    pub(crate) fn add(&mut self, other: &Coverage) {
         for (during, count) in &other.crashes {
             *self.crashes.entry(*during).or_default() += count;
         }
@@ -96,7 +97,7 @@ impl Coverage {
 }
 
 /// Runs a case; returns the disk calls of its first life.
-pub fn run(case: &Case, coverage: &mut Coverage, trace: &mut Trace) -> Result<u64, Violation> {
+pub(crate) fn run(case: &Case, coverage: &mut Coverage, trace: &mut Trace) -> Result<u64, Violation> {
     let mut world = World::new(case, coverage, trace);
     world.coverage.cases += 1;
     if let Some(call) = case.crash {
@@ -206,10 +207,10 @@ impl<'a> World<'a> {
         self.coverage.starts += 1;
         let (machine, recovery) = Machine::open(&self.disk, &self.profile.options)?;
         self.trace.note(format_args!("OPEN {recovery:?}"));
-        self.coverage.replayed_frames += machine.store.stats().replayed_frames;
+        self.coverage.replayed_frames += recovery.replayed_frames;
+        self.coverage.torn += u64::from(recovery.journal_cut.is_some());
         ensure_clean(self.stopped, recovery.clean)?;
-        let clean = recovery.clean;
-        let (kept, resurrected) = check::after_start(&machine, &mut self.model, clean, &mut self.random)?;
+        let (kept, resurrected) = check::after_start(&machine, &mut self.model, &mut self.random)?;
         self.trace.note(format_args!("{kept:?}"));
         self.coverage.lost_frames += kept.lost_frames as u64;
         self.coverage.lost_from_page_cache += kept.lost_from_page_cache as u64;
@@ -223,6 +224,12 @@ impl<'a> World<'a> {
         }
         for topic in self.profile.topics.clone() {
             self.make_topic(&machine, topic)?;
+        }
+        self.during = During::Else;
+        for (id, partition) in self.model.live() {
+            // What the topics' own records say, which the store has not kept.
+            let durability = if partition.page_cache { Durability::PageCache } else { Durability::Disk };
+            machine.store.set_options(id, LogOptions { durability, ..self.profile.options.log })?;
         }
         if self.lie {
             let lying_flushes = Some(".journal".to_owned());
@@ -244,7 +251,7 @@ impl<'a> World<'a> {
             let id = PartitionId { topic: Uuid::from_u128(self.topics_made), partition };
             self.during = During::Create;
             self.trace.note(format_args!("create {}-{partition} as {id}", topic.name));
-            let page_cache = topic.durability == logmill_storage::Durability::PageCache;
+            let page_cache = topic.durability == Durability::PageCache;
             let made = PartitionModel {
                 topic: topic.name,
                 page_cache,
@@ -333,15 +340,6 @@ impl<'a> World<'a> {
                 self.trace.note(format_args!("options of {id}: {options:?}"));
                 life.machine().store.set_options(id, options)?;
             }
-            Step::Flush(id) => {
-                self.trace.note(format_args!("flush {id}"));
-                self.during = During::Flush;
-                let done = self.done_batches();
-                if let Some(partition) = life.machine().store.partition(id) {
-                    partition.flush()?;
-                    self.flushed(done.into_iter().filter(|(flushed, _)| *flushed == id));
-                }
-            }
             Step::Look => {
                 self.trace.note(format_args!("look"));
                 self.harvest(life)?;
@@ -415,6 +413,7 @@ impl<'a> World<'a> {
         let checkpointed = life.machine().checkpoint()?;
         self.trace.note(format_args!("{checkpointed:?}"));
         self.coverage.checkpoints += 1;
+        self.coverage.recycled += checkpointed.recycled_files as u64;
         self.flushed(done);
         Ok(())
     }

@@ -4,7 +4,7 @@ use std::fmt;
 
 /// The story of a case: kept when somebody wants to read or compare it, free of charge when not.
 #[derive(Debug, Default)]
-pub struct Trace {
+pub(crate) struct Trace {
     lines: Option<Vec<String>>,
 }
 
@@ -12,26 +12,26 @@ pub struct Trace {
 const SHOWN_LINES: usize = 60;
 
 impl Trace {
-    pub fn silent() -> Trace {
+    pub(crate) fn silent() -> Trace {
         Trace { lines: None }
     }
 
-    pub fn kept() -> Trace {
+    pub(crate) fn kept() -> Trace {
         Trace { lines: Some(Vec::new()) }
     }
 
-    pub fn note(&mut self, line: fmt::Arguments<'_>) {
+    pub(crate) fn note(&mut self, line: fmt::Arguments<'_>) {
         if let Some(lines) = &mut self.lines {
             lines.push(line.to_string());
         }
     }
 
-    pub fn lines(&self) -> &[String] {
+    pub(crate) fn lines(&self) -> &[String] {
         self.lines.as_deref().unwrap_or_default()
     }
 
     /// The last lines.
-    pub fn end(&self) -> String {
+    pub(crate) fn end(&self) -> String {
         let lines = self.lines();
         lines[lines.len().saturating_sub(SHOWN_LINES)..].join("\n")
     }
@@ -39,7 +39,7 @@ impl Trace {
 
 /// Something that must not be.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Violation(pub String);
+pub(crate) struct Violation(pub String);
 
 impl fmt::Display for Violation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
