@@ -150,8 +150,7 @@ impl PartitionLog {
             writer.snapshots.remove(&offset);
         }
         let active = self.active();
-        active.trim_files()?;
-        writer.unflushed.extend(active.written_file());
+        writer.unflushed.extend(active.trim_files()?);
         if self.epochs.write().truncate_from_end(end) {
             writer.epochs_changed = true;
         }
@@ -204,9 +203,7 @@ impl PartitionLog {
         match segment.with_aborted(&look) {
             Err(ReadError::Corrupt(_)) => {
                 let entries = aborted_again(&self.environment, &self.directory, &view.segments, segment)?;
-                segment.set_aborted(entries, 0);
-                // Not being able to write it is no obstacle to reading: it is made again the next time.
-                let _ = segment.write_out_indexes();
+                segment.replace_aborted(entries);
                 segment.with_aborted(look)
             }
             looked => looked,
