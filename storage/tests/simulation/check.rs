@@ -30,12 +30,12 @@ pub(crate) struct Kept {
 }
 
 /// After a start: finds out which prefix has survived, says what is wrong with it, cuts the model down to it, and
-/// compares everything else. Partitions that were deleted and came back are returned; they have to be deleted again.
+/// compares everything else.
 pub(crate) fn after_start(
     machine: &Machine,
     model: &mut Model,
     random: &mut Random,
-) -> Result<(Kept, Vec<PartitionId>), Violation> {
+) -> Result<Kept, Violation> {
     let mut seen = BTreeMap::new();
     for (id, partition) in machine.partitions() {
         let Some(expected) = model.partitions.get(&id) else {
@@ -44,8 +44,8 @@ pub(crate) fn after_start(
         let name = expected.topic;
         ensure!(partition.topic_name() == name, "{name} {id}: is called {}", partition.topic_name());
         ensure!(
-            expected.presence != Presence::Deleted { replaced: true },
-            "{name} {id}: was deleted and its directory given to another, and is back"
+            expected.presence != Presence::Deleted,
+            "{name} {id}: was deleted, and is back"
         );
         let batches = read_all(&partition, Isolation::Uncommitted, random)?;
         compare_batches(expected, id, &batches)?;
@@ -56,13 +56,11 @@ pub(crate) fn after_start(
         ensure!(!missing, "{} {id}: was there, and is gone", partition.topic);
     }
     let (kept, shortened) = cut_to_survivors(model, &seen)?;
-    let mut resurrected = Vec::new();
     for (id, partition) in &mut model.partitions {
         let found = seen.get(id);
         match (partition.presence, found.is_some()) {
             (Presence::Possible, true) => partition.presence = Presence::Certain,
-            (Presence::Possible, false) => partition.presence = Presence::Deleted { replaced: false },
-            (Presence::Deleted { .. }, true) => resurrected.push(*id),
+            (Presence::Possible, false) => partition.presence = Presence::Deleted,
             _ => {}
         }
         if let Some(Seen { partition: handle, .. }) = found {
@@ -80,7 +78,7 @@ pub(crate) fn after_start(
     }
     for (id, Seen { partition, batches }) in &seen {
         let expected = &model.partitions[id];
-        if expected.is_live() {
+        {
             let published = partition.published();
             ensure!(
                 published.high_watermark == expected.state.end,
@@ -93,7 +91,7 @@ pub(crate) fn after_start(
             compare_producers(partition, expected, *id)?;
         }
     }
-    Ok((kept, resurrected))
+    Ok(kept)
 }
 
 /// While it runs: what is published is a beginning of what was committed, and holds what is done.
@@ -162,9 +160,6 @@ fn cut_to_survivors(
         let presence: Vec<_> = frame
             .appends
             .iter()
-            .filter(|(id, _)| {
-                matches!(model.partitions[id].presence, Presence::Certain | Presence::Possible)
-            })
             .filter_map(|(id, place)| seen.get(id).map(|seen| (*id, *place < seen.batches.len())))
             .collect();
         if presence.is_empty() {
@@ -218,9 +213,6 @@ fn cut_to_survivors(
     }
     for (id, partition) in &mut model.partitions {
         let Some(seen) = seen.get(id) else { continue };
-        if matches!(partition.presence, Presence::Deleted { .. }) {
-            continue;
-        }
         ensure!(
             seen.batches.len() >= partition.flushed,
             "{} {id}: {} batches were flushed, {} are there",
@@ -231,6 +223,7 @@ fn cut_to_survivors(
         partition.truncate(seen.batches.len());
         // It was read: it must not go away again.
         partition.flushed = seen.batches.len();
+        partition.state.restarted();
     }
     Ok((kept, shortened))
 }
@@ -310,7 +303,8 @@ fn compare_times(
     random: &mut Random,
 ) -> Result<(), Violation> {
     let mut times = Vec::new();
-    for placed in visible.iter().filter(|placed| placed.marker.is_none()) {
+    // Markers count, as in Kafka.
+    for placed in visible {
         let batch = Batch::trusted(placed.bytes.clone()).expect("it is a batch");
         let records = batch.records(0).expect("it has records");
         times.extend(records.iter().map(|record| (record.offset, record.timestamp)));

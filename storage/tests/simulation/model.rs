@@ -51,14 +51,18 @@ pub(crate) struct PlannedFrame {
 pub(crate) enum Verdict {
     /// First and last offset of each append.
     Accept(Vec<(i64, i64)>),
-    /// The only append was made before, at these offsets.
-    Duplicate(i64, i64),
+    /// The only append was made before.
+    Duplicate(Recent),
     Refuse(Refusal),
 }
 
 /// A batch that a producer appended: first and last sequence, base and last offset.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Recent {
+    /// Its offsets are known for certain. After a start that is so for the newest batch of each producer only: the
+    /// snapshot's format has room for no more, and the log is searched for the others within bounds. A duplicate of one
+    /// that was not found is refused as what it is, a duplicate.
+    pub(crate) certain: bool,
     pub first: i32,
     pub last: i32,
     pub base_offset: i64,
@@ -126,6 +130,13 @@ impl LogState {
         state
     }
 
+    /// The store was started.
+    pub(crate) fn restarted(&mut self) {
+        for producer in self.producers.values_mut() {
+            producer.recent.iter_mut().rev().skip(1).for_each(|recent| recent.certain = false);
+        }
+    }
+
     /// Offset after the last that readers of committed data may see.
     pub(crate) fn last_stable(&self) -> i64 {
         self.producers.values().filter_map(|producer| producer.transaction).min().unwrap_or(self.end)
@@ -161,6 +172,7 @@ impl LogState {
             producer.recent.pop_front();
         }
         producer.recent.push_back(Recent {
+            certain: true,
             first: header.base_sequence,
             last: header.last_sequence(),
             base_offset: header.base_offset,
@@ -168,8 +180,8 @@ impl LogState {
         });
     }
 
-    /// Says what would happen to a batch: the offsets of the original when it is a duplicate.
-    fn check(&self, header: &BatchHeader, condition: Condition) -> Result<Option<(i64, i64)>, Refusal> {
+    /// Says what would happen to a batch: the original when it is a duplicate.
+    fn check(&self, header: &BatchHeader, condition: Condition) -> Result<Option<Recent>, Refusal> {
         let known = self.producers.get(&header.producer_id);
         match condition {
             Condition::Marker { coordinator_epoch, v2 } => {
@@ -199,7 +211,7 @@ impl LogState {
                 };
                 let in_epoch = known.filter(|known| known.epoch == header.producer_epoch);
                 if let Some(recent) = in_epoch.and_then(|known| known.recent.iter().find(same)) {
-                    return Ok(Some((recent.base_offset, recent.last_offset)));
+                    return Ok(Some(*recent));
                 }
                 if known.is_some_and(|known| header.producer_epoch < known.epoch) {
                     return Err(Refusal::InvalidProducerEpoch);
@@ -253,11 +265,10 @@ pub(crate) struct Placed {
 pub(crate) enum Presence {
     /// Its creation was acknowledged.
     Certain,
-    /// It was being made, or its deletion was not yet followed by a start that confirmed it.
+    /// It was being made, or deleted, when the machine went down.
     Possible,
-    /// Its deletion was acknowledged. It may come back, as deletion is made durable by those who ask for it, unless the
-    /// directory was given to another since.
-    Deleted { replaced: bool },
+    /// Its deletion was acknowledged, or it was never made after all.
+    Deleted,
 }
 
 /// A partition.
@@ -337,7 +348,7 @@ impl Model {
             };
             match state.check(append.batch.header(), condition) {
                 Err(refusal) => return Verdict::Refuse(refusal),
-                Ok(Some((base, last))) if frame.appends.len() == 1 => return Verdict::Duplicate(base, last),
+                Ok(Some(original)) if frame.appends.len() == 1 => return Verdict::Duplicate(original),
                 Ok(Some(_)) => return Verdict::Refuse(Refusal::DuplicateSequence),
                 Ok(None) => {
                     let header = BatchHeader { base_offset: state.end, ..*append.batch.header() };

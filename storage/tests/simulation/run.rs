@@ -12,7 +12,7 @@ use uuid::Uuid;
 use crate::check;
 use crate::generator::{Generator, Step};
 use crate::machine::{Machine, Stop, refusal};
-use crate::model::{LogState, Model, PartitionModel, PlannedFrame, Presence, Verdict};
+use crate::model::{LogState, Model, PartitionModel, PlannedFrame, Presence, Refusal, Verdict};
 use crate::profile::{PASSING, Profile, Topic};
 use crate::trace::{Trace, Violation, ensure, ensure_stop};
 
@@ -53,12 +53,13 @@ pub(crate) struct Coverage {
     pub steps: u64,
     pub frames: u64,
     pub duplicates: u64,
+    /// Refused as duplicates, as their offsets were not known after a start.
+    pub forgotten_duplicates: u64,
     pub refusals: u64,
     pub starts: u64,
     pub crashes: BTreeMap<During, u64>,
     pub lost_frames: u64,
     pub lost_from_page_cache: u64,
-    pub resurrected: u64,
     /// Torn ends of the journal that were cut.
     pub torn: u64,
     /// Frames replayed, and batches of them that were in the segments before, and that were not.
@@ -81,11 +82,11 @@ impl Coverage {
         self.steps += other.steps;
         self.frames += other.frames;
         self.duplicates += other.duplicates;
+        self.forgotten_duplicates += other.forgotten_duplicates;
         self.refusals += other.refusals;
         self.starts += other.starts;
         self.lost_frames += other.lost_frames;
         self.lost_from_page_cache += other.lost_from_page_cache;
-        self.resurrected += other.resurrected;
         self.torn += other.torn;
         self.replayed_frames += other.replayed_frames;
         self.replayed_present += other.replayed_present;
@@ -96,8 +97,11 @@ impl Coverage {
     }
 }
 
+/// Disk calls of a first life: what was being done, in the calls up to and with which number.
+pub(crate) type Calls = Vec<(During, u64)>;
+
 /// Runs a case; returns the disk calls of its first life.
-pub(crate) fn run(case: &Case, coverage: &mut Coverage, trace: &mut Trace) -> Result<u64, Violation> {
+pub(crate) fn run(case: &Case, coverage: &mut Coverage, trace: &mut Trace) -> Result<Calls, Violation> {
     let mut world = World::new(case, coverage, trace);
     world.coverage.cases += 1;
     if let Some(call) = case.crash {
@@ -105,10 +109,10 @@ pub(crate) fn run(case: &Case, coverage: &mut Coverage, trace: &mut Trace) -> Re
     }
     let steps = world.profile.steps;
     world.live(steps, true)?;
-    let calls = world.disk.calls();
+    let calls = std::mem::take(&mut world.calls);
     let again = case.crash.is_some() && world.random.one_in(2);
     if again {
-        world.disk.crash_at(calls + 1 + world.random.below(SECOND_CRASH_WITHIN));
+        world.disk.crash_at(world.disk.calls() + 1 + world.random.below(SECOND_CRASH_WITHIN));
     }
     let steps = 1 + world.random.below(LATER_STEPS) as usize;
     let clean = world.random.one_in(2);
@@ -131,6 +135,7 @@ struct World<'a> {
     /// Everything that is not the scenario: how much to read, when to crash again.
     random: Random,
     during: During,
+    calls: Calls,
     /// The last life ended by a clean stop.
     stopped: bool,
     topics_made: u128,
@@ -154,6 +159,7 @@ impl<'a> World<'a> {
             model: Model::default(),
             random: Random::new(luck.rotate_left(32)),
             during: During::Open,
+            calls: Vec::new(),
             stopped: true,
             topics_made: 0,
             lie: case.lie,
@@ -162,9 +168,23 @@ impl<'a> World<'a> {
         }
     }
 
+    /// What is being done from here on, for the disk calls that come.
+    fn now(&mut self, during: During) {
+        self.note_calls();
+        self.during = during;
+    }
+
+    fn note_calls(&mut self) {
+        let calls = self.disk.calls();
+        if self.calls.last().map_or(0, |(_, last)| *last) < calls {
+            self.calls.push((self.during, calls));
+        }
+    }
+
     /// A start, some steps, and an end: the crash that was asked for, else a clean stop, else the power is cut.
     fn live(&mut self, steps: usize, clean: bool) -> Result<(), Violation> {
         let ended = self.run_steps(steps, clean);
+        self.note_calls();
         let files = self.disk.files();
         let segments = files.iter().filter(|(path, _)| path.extension().is_some_and(|ext| ext == "log"));
         self.coverage.rolled += u64::from(segments.count() > self.model.partitions.len());
@@ -203,29 +223,23 @@ impl<'a> World<'a> {
     }
 
     fn start(&mut self) -> Result<Machine, Stop> {
-        self.during = During::Open;
+        self.now(During::Open);
         self.coverage.starts += 1;
         let (machine, recovery) = Machine::open(&self.disk, &self.profile.options)?;
         self.trace.note(format_args!("OPEN {recovery:?}"));
         self.coverage.replayed_frames += recovery.replayed_frames;
         self.coverage.torn += u64::from(recovery.journal_cut.is_some());
         ensure_clean(self.stopped, recovery.clean)?;
-        let (kept, resurrected) = check::after_start(&machine, &mut self.model, &mut self.random)?;
+        let kept = check::after_start(&machine, &mut self.model, &mut self.random)?;
         self.trace.note(format_args!("{kept:?}"));
         self.coverage.lost_frames += kept.lost_frames as u64;
         self.coverage.lost_from_page_cache += kept.lost_from_page_cache as u64;
-        self.coverage.resurrected += resurrected.len() as u64;
         // From here on a stop is not a clean one any more.
         self.stopped = false;
-        self.during = During::Delete;
-        for id in resurrected {
-            self.trace.note(format_args!("delete {id} again"));
-            machine.store.delete_partition(id)?;
-        }
         for topic in self.profile.topics.clone() {
             self.make_topic(&machine, topic)?;
         }
-        self.during = During::Else;
+        self.now(During::Else);
         for (id, partition) in self.model.live() {
             // What the topics' own records say, which the store has not kept.
             let durability = if partition.page_cache { Durability::PageCache } else { Durability::Disk };
@@ -249,7 +263,7 @@ impl<'a> World<'a> {
             }
             self.topics_made += 1;
             let id = PartitionId { topic: Uuid::from_u128(self.topics_made), partition };
-            self.during = During::Create;
+            self.now(During::Create);
             self.trace.note(format_args!("create {}-{partition} as {id}", topic.name));
             let page_cache = topic.durability == Durability::PageCache;
             let made = PartitionModel {
@@ -264,20 +278,6 @@ impl<'a> World<'a> {
             self.model.partitions.insert(id, made);
             let spec = PartitionSpec { id, topic_name: topic.name.to_owned(), options };
             let handle = machine.store.create_partition(spec)?;
-            let others: Vec<_> = self
-                .model
-                .partitions
-                .iter()
-                .filter(|(other, found)| {
-                    **other != id && found.topic == topic.name && other.partition == partition
-                })
-                .map(|(other, _)| *other)
-                .collect();
-            for other in others {
-                if let Some(found) = self.model.partitions.get_mut(&other) {
-                    found.presence = Presence::Deleted { replaced: true };
-                }
-            }
             if let Some(made) = self.model.partitions.get_mut(&id) {
                 made.presence = Presence::Certain;
                 made.leader_epoch = handle.leader_epoch();
@@ -300,12 +300,12 @@ impl<'a> World<'a> {
     }
 
     fn step(&mut self, life: &mut Life, step: Step) -> Result<(), Stop> {
-        self.during = During::Else;
+        self.now(During::Else);
         match step {
             Step::Commit(planned) => self.commit(life, &planned)?,
             Step::Journal => {
                 self.trace.note(format_args!("journal"));
-                self.during = During::Journal;
+                self.now(During::Journal);
                 life.machine().journal()?;
                 if life.machine().store.checkpoint_due() && self.random.one_in(2) {
                     self.checkpoint(life)?;
@@ -313,7 +313,7 @@ impl<'a> World<'a> {
             }
             Step::Apply(shard) => {
                 self.trace.note(format_args!("apply {shard}"));
-                self.during = During::Apply;
+                self.now(During::Apply);
                 life.machine().apply(shard)?;
             }
             Step::Checkpoint => self.checkpoint(life)?,
@@ -325,10 +325,10 @@ impl<'a> World<'a> {
             }
             Step::Delete(id) => {
                 self.trace.note(format_args!("delete {id}"));
-                self.during = During::Delete;
+                self.now(During::Delete);
                 self.set_presence(id, Presence::Possible);
                 life.machine().store.delete_partition(id)?;
-                self.set_presence(id, Presence::Deleted { replaced: false });
+                self.set_presence(id, Presence::Deleted);
             }
             Step::Create => {
                 let passing = self.profile.topics.iter().find(|topic| topic.name == PASSING).copied();
@@ -379,7 +379,8 @@ impl<'a> World<'a> {
                 self.coverage.frames += 1;
                 life.tickets.insert(ticket, Ticket::Frame(number));
             }
-            (Ok((ticket, committed)), Verdict::Duplicate(base, last)) => {
+            (Ok((ticket, committed)), Verdict::Duplicate(original)) => {
+                let (base, last) = (original.base_offset, original.last_offset);
                 let append = committed.appends[0];
                 let found = (append.duplicate, append.base_offset, append.last_offset);
                 ensure_stop!(
@@ -395,6 +396,17 @@ impl<'a> World<'a> {
                 let size: usize = planned.appends.iter().map(|append| append.batch.size()).sum();
                 ensure_stop!(bytes > limit && bytes >= size as u64, "{size} bytes are not too many");
             }
+            (Err(rejection), Verdict::Duplicate(original)) if !original.certain => {
+                let refused = refusal(&rejection);
+                let transactional = planned.appends[0].batch.header().is_transactional();
+                ensure_stop!(
+                    refused == Some(Refusal::DuplicateSequence)
+                        || (transactional && refused == Some(Refusal::TransactionNotOpen)),
+                    "{}: a duplicate of {original:?} is refused as {rejection:?}",
+                    planned.what
+                );
+                self.coverage.forgotten_duplicates += 1;
+            }
             (Err(rejection), Verdict::Refuse(refused)) if refusal(&rejection) == Some(refused) => {
                 self.coverage.refusals += 1;
             }
@@ -408,7 +420,7 @@ impl<'a> World<'a> {
     fn checkpoint(&mut self, life: &mut Life) -> Result<(), Stop> {
         self.harvest(life)?;
         self.trace.note(format_args!("checkpoint"));
-        self.during = During::Checkpoint;
+        self.now(During::Checkpoint);
         let done = self.done_batches();
         let checkpointed = life.machine().checkpoint()?;
         self.trace.note(format_args!("{checkpointed:?}"));
@@ -420,7 +432,7 @@ impl<'a> World<'a> {
 
     fn close(&mut self, life: &mut Life) -> Result<(), Stop> {
         self.trace.note(format_args!("close"));
-        self.during = During::Close;
+        self.now(During::Close);
         life.machine().drain()?;
         self.harvest(life)?;
         let pending = life.tickets.len();
