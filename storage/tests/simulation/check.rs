@@ -43,10 +43,7 @@ pub(crate) fn after_start(
         };
         let name = expected.topic;
         ensure!(partition.topic_name() == name, "{name} {id}: is called {}", partition.topic_name());
-        ensure!(
-            expected.presence != Presence::Deleted,
-            "{name} {id}: was deleted, and is back"
-        );
+        ensure!(expected.presence != Presence::Deleted, "{name} {id}: was deleted, and is back");
         let batches = read_all(&partition, Isolation::Uncommitted, random)?;
         compare_batches(expected, id, &batches)?;
         seen.insert(id, Seen { partition, batches });
@@ -95,7 +92,11 @@ pub(crate) fn after_start(
 }
 
 /// While it runs: what is published is a beginning of what was committed, and holds what is done.
-pub(crate) fn while_running(machine: &Machine, model: &mut Model, random: &mut Random) -> Result<(), Violation> {
+pub(crate) fn while_running(
+    machine: &Machine,
+    model: &mut Model,
+    random: &mut Random,
+) -> Result<(), Violation> {
     let handles = machine.partitions();
     let expected: Vec<_> = model.live().map(|(id, _)| id).collect();
     let found: Vec<_> = handles.keys().copied().collect();
@@ -114,7 +115,11 @@ pub(crate) fn while_running(machine: &Machine, model: &mut Model, random: &mut R
         compare_batches(expected, *id, &batches)?;
         let done = expected.batches.iter().rposition(|placed| model.frames[placed.frame].done);
         let done = done.map_or(0, |last| last + 1);
-        ensure!(batches.len() >= done, "{topic} {id}: {done} batches are done, {} can be read", batches.len());
+        ensure!(
+            batches.len() >= done,
+            "{topic} {id}: {done} batches are done, {} can be read",
+            batches.len()
+        );
         compare_state(partition, expected, *id, batches.len(), random)?;
         compare_producers(partition, expected, *id)?;
         visible_frames.extend(expected.batches[..batches.len()].iter().map(|placed| placed.frame));
@@ -252,7 +257,10 @@ fn compare_state(
     let published = partition.published();
     let found = (published.log_start_offset, published.high_watermark, published.last_stable_offset);
     let wanted = (0, state.end, state.last_stable());
-    ensure!(found == wanted, "{topic} {id}: published (start, high watermark, last stable) {found:?}, should be {wanted:?}");
+    ensure!(
+        found == wanted,
+        "{topic} {id}: published (start, high watermark, last stable) {found:?}, should be {wanted:?}"
+    );
     compare_aborted(partition, state, id, topic, random)?;
     compare_times(partition, visible, id, topic, random)
 }
@@ -274,20 +282,27 @@ fn compare_aborted(
     let from = random.below(stable as u64 + 1) as i64;
     let isolation = Isolation::Committed;
     let request = ReadRequest { offset: from, max_bytes: usize::MAX, isolation, min_one_batch: true };
-    let result = partition.read(request).map_err(|error| Violation(format!("{topic} {id}: read at {from}: {error}")))?;
+    let result = partition
+        .read(request)
+        .map_err(|error| Violation(format!("{topic} {id}: read at {from}: {error}")))?;
     let read = decode(&result.chunks, id)?;
     if let Some(first) = read.first() {
         let (base, last) = (first.header().base_offset, first.header().last_offset());
-        ensure!((base..=last).contains(&from), "{topic} {id}: asked for {from}, got a batch of {base} to {last}");
+        ensure!(
+            (base..=last).contains(&from),
+            "{topic} {id}: asked for {from}, got a batch of {base} to {last}"
+        );
     }
     let overlapping = |upper: i64| -> Vec<AbortedTransaction> {
-        let meets = |aborted: &&AbortedTransaction| aborted.last_offset >= from && aborted.first_offset < upper;
+        let meets =
+            |aborted: &&AbortedTransaction| aborted.last_offset >= from && aborted.first_offset < upper;
         state.aborted.iter().filter(meets).copied().collect()
     };
     let (least, most) = (overlapping(end_of(&read)), overlapping(stable));
     let found = &result.aborted;
     ensure!(
-        read.is_empty() || (least.iter().all(|one| found.contains(one)) && found.iter().all(|one| most.contains(one))),
+        read.is_empty()
+            || (least.iter().all(|one| found.contains(one)) && found.iter().all(|one| most.contains(one))),
         "{topic} {id}: aborted transactions from {from}: {found:?}, should be {least:?} and at most {most:?}"
     );
     let ordered = found.windows(2).all(|pair| pair[0].last_offset < pair[1].last_offset);
@@ -320,7 +335,10 @@ fn compare_times(
     let asked = times[random.below(times.len() as u64) as usize].1 + random.below(3) as i64 - 1;
     let found = partition.offset_for_timestamp(asked).map_err(failed)?;
     let wanted = times.iter().find(|(_, time)| *time >= asked).copied();
-    ensure!(found == wanted, "{topic} {id}: first record at or after {asked}: {found:?}, should be {wanted:?}");
+    ensure!(
+        found == wanted,
+        "{topic} {id}: first record at or after {asked}: {found:?}, should be {wanted:?}"
+    );
     Ok(())
 }
 
@@ -333,7 +351,14 @@ fn compare_producers(
         .producers()
         .into_iter()
         .map(|p| {
-            (p.producer_id, p.producer_epoch, p.last_sequence, p.coordinator_epoch, p.transaction_first_offset, p.last_timestamp)
+            (
+                p.producer_id,
+                p.producer_epoch,
+                p.last_sequence,
+                p.coordinator_epoch,
+                p.transaction_first_offset,
+                p.last_timestamp,
+            )
         })
         .collect();
     found.sort_unstable();
@@ -341,7 +366,9 @@ fn compare_producers(
         .state
         .producers
         .iter()
-        .map(|(id, p)| (*id, p.epoch, p.last_sequence(), p.coordinator_epoch, p.transaction, p.last_timestamp))
+        .map(|(id, p)| {
+            (*id, p.epoch, p.last_sequence(), p.coordinator_epoch, p.transaction, p.last_timestamp)
+        })
         .collect();
     ensure!(
         found == wanted,
@@ -363,9 +390,9 @@ fn read_all(
         let max_bytes = [0, 700, 1 << 20][random.below(3) as usize];
         let offset = end_of(&all);
         let request = ReadRequest { offset, max_bytes, isolation, min_one_batch: true };
-        let result = partition
-            .read(request)
-            .map_err(|error| Violation(format!("{} {id}: read at {offset}: {error}", partition.topic_name())))?;
+        let result = partition.read(request).map_err(|error| {
+            Violation(format!("{} {id}: read at {offset}: {error}", partition.topic_name()))
+        })?;
         let more = decode(&result.chunks, id)?;
         if more.is_empty() {
             return Ok(all);

@@ -7,7 +7,6 @@ use logmill_storage::PartitionId;
 use logmill_storage::disk::sim::Random;
 use logmill_storage::log::{Durability, LogOptions};
 
-
 use crate::model::{Condition, Model, PlannedAppend, PlannedFrame};
 use crate::profile::{PASSING, Profile, STATE, log_options};
 
@@ -280,7 +279,10 @@ impl Generator {
         let id = self.data_partition(model)?;
         let expected = model.partitions[&state].state.end + 1;
         let (output, progress) = (self.batch(None, false), self.batch(None, false));
-        Some(frame("stale epoch", vec![internal(id, output, None), internal(state, progress, Some(expected))]))
+        Some(frame(
+            "stale epoch",
+            vec![internal(id, output, None), internal(state, progress, Some(expected))],
+        ))
     }
 
     /// One request with batches for several partitions.
@@ -303,7 +305,10 @@ impl Generator {
         let Some(id) = id else { return self.plain(model) };
         let other = self.data_partition(model)?;
         let (batch, lost) = (self.batch(None, false), self.batch(None, false));
-        Some(frame("to a deleted one", vec![client(other, batch, false, false), client(id, lost, false, false)]))
+        Some(frame(
+            "to a deleted one",
+            vec![client(other, batch, false, false), client(id, lost, false, false)],
+        ))
     }
 
     fn expected_end(&mut self, model: &Model, id: PartitionId) -> Option<i64> {
@@ -316,8 +321,7 @@ impl Generator {
     }
 
     fn pick(&mut self, model: &Model, wanted: impl Fn(PartitionId, &str) -> bool) -> Option<PartitionId> {
-        let ids: Vec<_> =
-            model.live().filter(|(id, p)| wanted(*id, p.topic)).map(|(id, _)| id).collect();
+        let ids: Vec<_> = model.live().filter(|(id, p)| wanted(*id, p.topic)).map(|(id, _)| id).collect();
         (!ids.is_empty()).then(|| ids[self.random.below(ids.len() as u64) as usize])
     }
 

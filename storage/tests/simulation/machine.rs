@@ -58,8 +58,7 @@ impl Machine {
         let disk: Arc<dyn Disk> = Arc::new(disk.clone());
         let shards = options.applier_shards;
         let (store, recovery) = Store::open(disk, options.clone())?;
-        let machine =
-            Machine { store, shards, done: Arc::default(), next_ticket: 0, pending: 0 };
+        let machine = Machine { store, shards, done: Arc::default(), next_ticket: 0, pending: 0 };
         Ok((machine, recovery))
     }
 
@@ -130,7 +129,8 @@ impl Machine {
                 self.checkpoint()?;
             }
         }
-        Err(Violation(format!("{} commits are still not done after {DRAIN_ROUNDS} rounds", self.pending())).into())
+        Err(Violation(format!("{} commits are still not done after {DRAIN_ROUNDS} rounds", self.pending()))
+            .into())
     }
 }
 

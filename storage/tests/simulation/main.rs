@@ -19,7 +19,6 @@
 //! `LOGMILL_SIM_SEEDS=n` tries more seeds, `LOGMILL_SIM_FIRST=n` other ones; a failure names the one case to run again.
 
 mod check;
-mod damage;
 mod generator;
 mod machine;
 mod model;

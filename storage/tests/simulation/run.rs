@@ -201,7 +201,10 @@ impl<'a> World<'a> {
             }
             Ok(()) => self.trace.note(format_args!("POWER CUT")),
             Err(Stop::Failed(message)) => {
-                return Err(Violation(format!("the store failed on a healthy disk during {:?}: {message}", self.during)));
+                return Err(Violation(format!(
+                    "the store failed on a healthy disk during {:?}: {message}",
+                    self.during
+                )));
             }
             Err(Stop::Violation(violation)) => return Err(violation),
         }
@@ -228,6 +231,8 @@ impl<'a> World<'a> {
         let (machine, recovery) = Machine::open(&self.disk, &self.profile.options)?;
         self.trace.note(format_args!("OPEN {recovery:?}"));
         self.coverage.replayed_frames += recovery.replayed_frames;
+        self.coverage.replayed_present += recovery.present_batches;
+        self.coverage.replayed_written += recovery.written_batches;
         self.coverage.torn += u64::from(recovery.journal_cut.is_some());
         ensure_clean(self.stopped, recovery.clean)?;
         let kept = check::after_start(&machine, &mut self.model, &mut self.random)?;
@@ -359,12 +364,20 @@ impl<'a> World<'a> {
     fn commit(&mut self, life: &mut Life, planned: &PlannedFrame) -> Result<(), Stop> {
         let expected = self.model.judge(planned);
         let answer = life.machine().commit(planned);
-        self.trace.note(format_args!("commit {} ({} appends): {answer:?}", planned.what, planned.appends.len()));
+        self.trace.note(format_args!(
+            "commit {} ({} appends): {answer:?}",
+            planned.what,
+            planned.appends.len()
+        ));
         match (answer, expected) {
             (Ok((ticket, committed)), Verdict::Accept(places)) => {
                 let found: Vec<_> =
                     committed.appends.iter().map(|append| (append.base_offset, append.last_offset)).collect();
-                ensure_stop!(found == places, "{}: got offsets {found:?}, should be {places:?}", planned.what);
+                ensure_stop!(
+                    found == places,
+                    "{}: got offsets {found:?}, should be {places:?}",
+                    planned.what
+                );
                 let new = committed.appends.iter().all(|append| !append.duplicate);
                 ensure_stop!(new, "{}: taken for a duplicate", planned.what);
                 let before = life.last_sequence;
@@ -411,7 +424,9 @@ impl<'a> World<'a> {
                 self.coverage.refusals += 1;
             }
             (answer, expected) => {
-                return Err(Violation(format!("{}: got {answer:?}, should be {expected:?}", planned.what)).into());
+                return Err(
+                    Violation(format!("{}: got {answer:?}, should be {expected:?}", planned.what)).into()
+                );
             }
         }
         Ok(())

@@ -12,11 +12,11 @@ use crate::run::{Calls, Case, Coverage, During, run};
 use crate::trace::{Trace, Violation};
 
 /// Seeds tried by `cargo test`.
-const SEEDS: u64 = 3000;
+const SEEDS: u64 = 5000;
 /// Crash points of each of them.
 const CRASHES_PER_SEED: u64 = 4;
 /// Small scenarios, each crashed at every call.
-const SMALL_SEEDS: u64 = 60;
+const SMALL_SEEDS: u64 = 25;
 
 fn from_environment(name: &str) -> Option<u64> {
     let text = std::env::var(name).ok()?;
