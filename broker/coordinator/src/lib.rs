@@ -6,9 +6,12 @@
 
 #![forbid(unsafe_code)]
 
+mod deadlines;
 pub mod groups;
 mod machine;
+mod partitioner;
 pub mod transactions;
 
 pub use logmill_wire::{ErrorCode, Str};
 pub use machine::{Machine, RequestId, Step};
+pub use partitioner::{java_string_hash, partition_for};

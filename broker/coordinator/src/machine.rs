@@ -85,13 +85,14 @@ pub trait Machine {
     /// cannot fail.
     fn apply(&mut self, record: &Self::Record);
 
-    /// Called once when the log has been applied to its end: deadlines start from now, and what an
-    /// imported log left half done is completed.
+    /// Called once when the log has been applied to its end: members get their session timeouts from now,
+    /// and what an imported log left half done is due at once.
     fn loaded(&mut self, now: i64) -> Step<Self::Record, Self::Reply>;
 
     /// When [`Machine::on_deadline`] wants to be called next; `None` when nothing waits.
     fn next_deadline(&self) -> Option<i64>;
 
-    /// Does what is due at `now`. Calling it early, or late, is harmless.
+    /// Does what is due at `now`, or part of it: afterwards [`Machine::next_deadline`] may still be due.
+    /// Calling it early, or late, is harmless.
     fn on_deadline(&mut self, now: i64) -> Step<Self::Record, Self::Reply>;
 }

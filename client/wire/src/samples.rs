@@ -1,13 +1,57 @@
 //! Random messages for tests: content that a version can say, the same for the same seed.
 
+use std::ops::RangeInclusive;
+
 use bytes::Bytes;
 
+use crate::decoder::Decoder;
+use crate::encoder::Encoder;
+use crate::error::DecodeError;
 use crate::schema::Message;
 use crate::text::Str;
 
 /// A random instance of a message, as one of its versions can say it.
 pub fn sample<M: Message>(seed: u64, version: i16) -> M {
     M::sample(&mut Sampler { state: seed, version, allow_null: true })
+}
+
+/// A message of some type, for tests that go over all of them.
+#[derive(Debug, Clone, Copy)]
+pub struct Sampled {
+    /// The struct's name.
+    pub name: &'static str,
+    /// First and last version.
+    pub versions: (i16, i16),
+    /// The bytes of a random instance: seed, version.
+    pub sample: fn(u64, i16) -> Bytes,
+    /// Reads bytes to the last one, in a version.
+    pub decode: fn(Bytes, i16) -> Result<(), DecodeError>,
+}
+
+impl Sampled {
+    pub(crate) const fn of<M: Message>() -> Sampled {
+        Sampled {
+            name: M::NAME,
+            versions: (*M::VERSIONS.start(), *M::VERSIONS.end()),
+            sample: |seed, version| {
+                let mut encoder = Encoder::new();
+                sample::<M>(seed, version)
+                    .encode(&mut encoder, version)
+                    .expect("a sample is made of what the version can say");
+                encoder.into_segments().into_bytes()
+            },
+            decode: |bytes, version| {
+                let mut decoder = Decoder::new(bytes);
+                M::decode(&mut decoder, version)?;
+                decoder.finish()
+            },
+        }
+    }
+
+    /// All its versions.
+    pub fn versions(&self) -> RangeInclusive<i16> {
+        self.versions.0..=self.versions.1
+    }
 }
 
 /// The source of the randomness.

@@ -25,6 +25,7 @@
 //! Reading leaves the default in a field the version lacks. Unknown tags, and tags of other versions,
 //! are skipped.
 
+use std::fmt::Debug;
 use std::ops::RangeInclusive;
 
 use bytes::Bytes;
@@ -44,7 +45,7 @@ use crate::text::Str;
 pub const NEVER: i16 = i16::MAX;
 
 /// A message with versions of its own: a request, a response, or a record of an internal topic.
-pub trait Message: Value + Default {
+pub trait Message: Value + Debug + Clone + PartialEq + Default + Send + Sync + 'static {
     /// The struct's name, which is Kafka's.
     const NAME: &'static str;
     /// The versions that can be read and written.

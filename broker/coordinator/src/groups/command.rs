@@ -234,13 +234,16 @@ pub struct ForgetTopic {
 
 /// Takes a group for a part of the broker. It shows as stable with one member and refuses members, commits
 /// and deletion from outside; its owner writes offsets as records of its own frames
-/// ([`Record::Offset`](super::Record::Offset)). Owning again under the same name changes nothing.
+/// ([`Record::Offset`](super::Record::Offset)).
 #[derive(Debug, Clone, PartialEq)]
 pub struct Own {
     /// The group.
     pub group: Str,
     /// Who owns it: shown as the member's and the client's id.
     pub owner: Str,
+    /// The partitions it reads, by topic: shown as the member's assignment. Owning again with others
+    /// changes them.
+    pub assignment: Vec<(Str, Vec<i32>)>,
 }
 
 /// Gives an owned group back.

@@ -1,16 +1,38 @@
 //! Consumer groups of the classic protocol, and their offsets.
 
 mod command;
+mod commit_offsets;
+mod commit_transactional_offsets;
+mod consumer_protocol;
+mod delete;
+mod delete_offsets;
+mod describe;
+mod durable;
+mod expiry;
+mod fetch_offsets;
+mod heartbeat;
+mod join;
+mod leave;
+mod list;
+mod live;
+mod machine;
+mod member;
+mod own;
+mod rebalance;
 mod record;
 mod reply;
 mod settings;
 mod state;
+mod sync;
+mod turn;
+mod waiting;
 
 pub use command::{
     Command, CommitOffsets, CommitTransactionalOffsets, Delete, DeleteOffsets, Describe, Disown,
     FetchOffsets, ForgetTopic, Heartbeat, Join, Leave, LeavingMember, List, Own, PartitionOffset, Sync,
     TopicOffsets,
 };
+pub use machine::GroupMachine;
 pub use record::{Record, StoredGroup, StoredMember, StoredOffset};
 pub use reply::{
     Committed, Description, Fetched, FetchedOffset, Joined, JoinedMember, Left, LeftMember, Listing,

@@ -11,6 +11,13 @@ pub struct TopicPartition {
     pub partition: i32,
 }
 
+impl TopicPartition {
+    /// A copy with memory of its own.
+    pub(super) fn detached(&self) -> TopicPartition {
+        TopicPartition { topic: self.topic.detached(), partition: self.partition }
+    }
+}
+
 /// One request, for transactional ids of this machine's partition.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Command {

@@ -105,6 +105,17 @@ impl TransactionState {
         Self::ALL.into_iter().find(|state| state.name() == name)
     }
 
+    /// A transaction of this state is on its way to its end.
+    pub(super) fn is_ending(self) -> bool {
+        use TransactionState::{PrepareAbort, PrepareCommit, PrepareEpochFence};
+        matches!(self, PrepareCommit | PrepareAbort | PrepareEpochFence)
+    }
+
+    /// The last transaction has ended.
+    pub(super) fn is_complete(self) -> bool {
+        matches!(self, TransactionState::CompleteCommit | TransactionState::CompleteAbort)
+    }
+
     /// Every state, in the order of Kafka's numbers.
     pub const ALL: [TransactionState; 8] = [
         TransactionState::Empty,

@@ -4,12 +4,15 @@ use crate::schema::{schema, since};
 use crate::{ErrorCode, Str};
 
 schema! {
-    request ApiVersionsRequest(ApiVersions, 0..=4, flexible 3) -> ApiVersionsResponse {
+    request ApiVersionsRequest(ApiVersions, 0..=5, flexible 3) -> ApiVersionsResponse {
         client_software_name: Str,    since(3).ignorable();
         client_software_version: Str, since(3).ignorable();
+        /// The cluster and node the client means to talk to (KIP-1242); `None` and -1 when it does not know.
+        cluster_id: Option<Str>,      since(5).ignorable();
+        node_id: i32 = -1,            since(5).ignorable();
     }
 
-    response ApiVersionsResponse(ApiVersions, 0..=4, flexible 3) {
+    response ApiVersionsResponse(ApiVersions, 0..=5, flexible 3) {
         error_code: ErrorCode;
         api_keys: Vec<ApiVersion>;
         throttle_time_ms: i32,                        since(1).ignorable();

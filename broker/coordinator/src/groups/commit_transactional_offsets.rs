@@ -1,0 +1,50 @@
+//! TxnOffsetCommit: offsets that become true with a transaction.
+
+use super::command::CommitTransactionalOffsets;
+use super::live::Live;
+use super::reply::{Committed, Reply};
+use super::state::GroupState;
+use super::turn::Turn;
+use crate::{ErrorCode, RequestId};
+
+impl Turn<'_> {
+    pub(super) fn commit_transactional_offsets(
+        &mut self,
+        request: RequestId,
+        commit: &CommitTransactionalOffsets,
+    ) {
+        let group = self.open(&commit.group);
+        let verdict = self.check_transactional_commit(&group, commit);
+        self.close(group);
+        let producer = Some((commit.producer_id, commit.producer_epoch));
+        let topics = self.store_offsets(&commit.group, &commit.offsets, verdict, None, producer);
+        self.reply(request, Reply::Committed(Committed { topics }));
+    }
+
+    /// Fences members of an earlier generation (KIP-447). Unlike a plain commit it may come while the group
+    /// rebalances: the producer speaks for what was read before, and its transaction ends on its own.
+    fn check_transactional_commit(
+        &self,
+        group: &Live,
+        commit: &CommitTransactionalOffsets,
+    ) -> Result<(), ErrorCode> {
+        if commit.group.is_empty() {
+            return Err(ErrorCode::INVALID_GROUP_ID);
+        }
+        if self.is_owned(&commit.group) {
+            return Err(ErrorCode::UNKNOWN_MEMBER_ID);
+        }
+        if !self.exists(&commit.group) && group.is_idle() && commit.generation >= 0 {
+            return Err(ErrorCode::ILLEGAL_GENERATION);
+        }
+        if commit.generation < 0 && group.state == GroupState::Empty {
+            return Ok(());
+        }
+        if commit.generation < 0 && commit.member_id.is_empty() && commit.instance_id.is_none() {
+            // Versions below 3 do not say who they are.
+            return Ok(());
+        }
+        group.check_member(&commit.member_id, commit.instance_id.as_ref())?;
+        if commit.generation == group.generation { Ok(()) } else { Err(ErrorCode::ILLEGAL_GENERATION) }
+    }
+}

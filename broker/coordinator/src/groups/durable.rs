@@ -1,0 +1,150 @@
+//! What is true about groups: the sum of the records.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::record::{Record, StoredGroup, StoredOffset};
+use crate::Str;
+
+/// `client_host` of the member that stands for the owner of a group. Hosts of clients come from the broker,
+/// never from a client, so nobody else can have it.
+pub(super) const OWNER_HOST: &str = "(logmill)";
+
+/// Every group's durable state. Changes only in [`Groups::apply`] and [`Groups::apply_marker`].
+#[derive(Debug, Clone, PartialEq, Default)]
+pub(super) struct Groups {
+    groups: BTreeMap<Str, Group>,
+    /// Offsets of open transactions, by producer id. One producer has at most one open transaction.
+    pending: BTreeMap<i64, BTreeMap<OffsetKey, StoredOffset>>,
+}
+
+/// Group, topic, partition.
+type OffsetKey = (Str, Str, i32);
+
+/// One group's durable state. It exists while it has anything in it.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub(super) struct Group {
+    pub(super) stored: Option<StoredGroup>,
+    pub(super) offsets: BTreeMap<Str, BTreeMap<i32, StoredOffset>>,
+    /// Producers with a pending offset, by partition.
+    pub(super) pending: BTreeMap<(Str, i32), BTreeSet<i64>>,
+}
+
+impl Groups {
+    pub(super) fn get(&self, group: &str) -> Option<&Group> {
+        self.groups.get(group)
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&Str, &Group)> {
+        self.groups.iter()
+    }
+
+    pub(super) fn apply(&mut self, record: &Record) {
+        match record {
+            Record::Group { group, value } => {
+                self.change(group, |durable| durable.stored = value.clone());
+            }
+            Record::Offset { group, topic, partition, value, producer: None } => match value {
+                Some(offset) => self.change(group, |durable| durable.put(topic, *partition, offset.clone())),
+                None => self.forget(group, topic, *partition),
+            },
+            Record::Offset { group, topic, partition, value, producer: Some((producer, _)) } => {
+                if let Some(offset) = value {
+                    self.pending
+                        .entry(*producer)
+                        .or_default()
+                        .insert((group.clone(), topic.clone(), *partition), offset.clone());
+                    self.change(group, |durable| {
+                        durable.pending.entry((topic.clone(), *partition)).or_default().insert(*producer);
+                    });
+                }
+            }
+        }
+    }
+
+    /// Ends a producer's transaction. What it commits counts from now: it wins over any offset committed
+    /// before the marker, however the records lie in the log.
+    pub(super) fn apply_marker(&mut self, producer: i64, commit: bool) {
+        for ((group, topic, partition), offset) in self.pending.remove(&producer).unwrap_or_default() {
+            self.change(&group, |durable| {
+                durable.no_longer_pending(&topic, partition, producer);
+                if commit {
+                    durable.put(&topic, partition, offset);
+                }
+            });
+        }
+    }
+
+    /// A tombstone takes what is committed and what is pending.
+    fn forget(&mut self, group: &Str, topic: &Str, partition: i32) {
+        let key = (group.clone(), topic.clone(), partition);
+        let producers =
+            self.get(group).and_then(|durable| durable.pending.get(&(topic.clone(), partition))).cloned();
+        for producer in producers.unwrap_or_default() {
+            if let Some(offsets) = self.pending.get_mut(&producer) {
+                offsets.remove(&key);
+                if offsets.is_empty() {
+                    self.pending.remove(&producer);
+                }
+            }
+        }
+        self.change(group, |durable| {
+            durable.pending.remove(&(topic.clone(), partition));
+            if let Some(partitions) = durable.offsets.get_mut(topic) {
+                partitions.remove(&partition);
+                if partitions.is_empty() {
+                    durable.offsets.remove(topic);
+                }
+            }
+        });
+    }
+
+    fn change(&mut self, group: &Str, change: impl FnOnce(&mut Group)) {
+        let durable = self.groups.entry(group.clone()).or_default();
+        change(durable);
+        if durable.is_nothing() {
+            self.groups.remove(group);
+        }
+    }
+}
+
+impl Group {
+    /// The part of the broker that owns the group.
+    pub(super) fn owner(&self) -> Option<&Str> {
+        let member = self.stored.as_ref()?.members.first()?;
+        (member.client_host == OWNER_HOST).then_some(&member.member_id)
+    }
+
+    pub(super) fn is_pending(&self, topic: &Str, partition: i32) -> bool {
+        self.pending.contains_key(&(topic.clone(), partition))
+    }
+
+    pub(super) fn offset(&self, topic: &str, partition: i32) -> Option<&StoredOffset> {
+        self.offsets.get(topic)?.get(&partition)
+    }
+
+    /// Partitions with a committed or a pending offset, sorted.
+    pub(super) fn partitions(&self) -> BTreeSet<(Str, i32)> {
+        let committed = self.offsets.iter().flat_map(|(topic, partitions)| {
+            partitions.keys().map(move |partition| (topic.clone(), *partition))
+        });
+        committed.chain(self.pending.keys().cloned()).collect()
+    }
+
+    fn put(&mut self, topic: &Str, partition: i32, offset: StoredOffset) {
+        self.offsets.entry(topic.clone()).or_default().insert(partition, offset);
+    }
+
+    fn no_longer_pending(&mut self, topic: &Str, partition: i32, producer: i64) {
+        let key = (topic.clone(), partition);
+        if let Some(producers) = self.pending.get_mut(&key) {
+            producers.remove(&producer);
+            if producers.is_empty() {
+                self.pending.remove(&key);
+            }
+        }
+    }
+
+    fn is_nothing(&self) -> bool {
+        self.stored.is_none() && self.offsets.is_empty() && self.pending.is_empty()
+    }
+}

@@ -1,0 +1,131 @@
+//! The machine: hands each command to its file, and deadlines to what waits for them.
+
+use std::collections::BTreeSet;
+
+use super::command::Command;
+use super::durable::Groups;
+use super::live::Live;
+use super::record::Record;
+use super::reply::Reply;
+use super::settings::Settings;
+use super::turn::Turn;
+use super::waiting::{Timer, Waiting};
+use crate::{Machine, RequestId, Step, Str};
+
+/// The consumer groups of one partition of `__consumer_offsets`, and their offsets.
+#[derive(Debug, Clone)]
+pub struct GroupMachine {
+    settings: Settings,
+    groups: Groups,
+    waiting: Waiting,
+}
+
+impl GroupMachine {
+    /// A machine that has seen no records.
+    pub fn new(settings: Settings) -> GroupMachine {
+        GroupMachine { settings, groups: Groups::default(), waiting: Waiting::new() }
+    }
+
+    /// Takes in the marker that ends a producer's transaction in this partition: its pending offsets
+    /// become the groups' offsets, or are dropped. What commits counts from the marker on, over anything
+    /// committed before it. Like [`Machine::apply`], the order is the log's.
+    pub fn apply_marker(&mut self, producer_id: i64, _producer_epoch: i16, commit: bool) {
+        self.groups.apply_marker(producer_id, commit);
+    }
+
+    fn turn<'a>(&'a mut self, now: i64) -> Turn<'a> {
+        Turn {
+            now,
+            settings: &self.settings,
+            groups: &self.groups,
+            waiting: &mut self.waiting,
+            step: Step::nothing(),
+        }
+    }
+}
+
+impl Machine for GroupMachine {
+    type Command = Command;
+    type Record = Record;
+    type Reply = Reply;
+
+    fn handle(&mut self, now: i64, request: RequestId, command: Command) -> Step<Record, Reply> {
+        let mut turn = self.turn(now);
+        match &command {
+            Command::Join(join) => turn.join(request, join),
+            Command::Sync(sync) => turn.sync(request, sync),
+            Command::Heartbeat(heartbeat) => turn.heartbeat(request, heartbeat),
+            Command::Leave(leave) => turn.leave(request, leave),
+            Command::CommitOffsets(commit) => turn.commit_offsets(request, commit),
+            Command::CommitTransactionalOffsets(commit) => turn.commit_transactional_offsets(request, commit),
+            Command::FetchOffsets(fetch) => turn.fetch_offsets(request, fetch),
+            Command::Describe(describe) => turn.describe(request, describe),
+            Command::List(list) => turn.list(request, list),
+            Command::Delete(delete) => turn.delete(request, delete),
+            Command::DeleteOffsets(delete) => turn.delete_offsets(request, delete),
+            Command::ForgetTopic(forget) => turn.forget_topic(request, forget),
+            Command::Own(own) => turn.own(request, own),
+            Command::Disown(disown) => turn.disown(request, disown),
+        }
+        turn.step
+    }
+
+    fn apply(&mut self, record: &Record) {
+        self.groups.apply(record);
+    }
+
+    fn loaded(&mut self, now: i64) -> Step<Record, Reply> {
+        let groups = &self.groups;
+        self.waiting = Waiting::new();
+        let mut turn =
+            Turn { now, settings: &self.settings, groups, waiting: &mut self.waiting, step: Step::nothing() };
+        for (id, durable) in groups.iter().filter(|(_, durable)| durable.owner().is_none()) {
+            let group = Live::restored(id.clone(), durable);
+            if group.is_idle() {
+                turn.watch_expiry(id);
+            }
+            for member in group.members() {
+                turn.renew_session(&group, &member.id);
+            }
+            turn.close(group);
+        }
+        turn.step
+    }
+
+    fn next_deadline(&self) -> Option<i64> {
+        self.waiting.deadlines.next()
+    }
+
+    fn on_deadline(&mut self, now: i64) -> Step<Record, Reply> {
+        let mut turn = self.turn(now);
+        let mut recorded = BTreeSet::new();
+        while let Some((id, _)) = turn.waiting.deadlines.due(now)
+            // What was just recorded about a group has to be applied before more is decided about it.
+            && !recorded.contains(id)
+            && let Some((id, timer)) = turn.waiting.deadlines.pop_due(now)
+        {
+            let records = turn.step.records.len();
+            turn.timer(&id, timer);
+            if turn.step.records.len() > records {
+                recorded.insert(id);
+            }
+        }
+        turn.step
+    }
+}
+
+impl Turn<'_> {
+    fn timer(&mut self, id: &Str, timer: Timer) {
+        if timer == Timer::Expiry {
+            return self.expiry_deadline(id);
+        }
+        let mut group = self.open(id);
+        match timer {
+            Timer::Join => self.join_deadline(&mut group),
+            Timer::Sync => self.sync_deadline(&mut group),
+            Timer::Session(member_id) => self.session_deadline(&mut group, &member_id),
+            Timer::Expiry => {}
+        }
+        self.close(group);
+    }
+}
