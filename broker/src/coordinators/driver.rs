@@ -14,7 +14,7 @@ use tokio::sync::{Notify, oneshot};
 
 use super::gate::Gate;
 use super::log_records;
-use super::slot::{LoadError, Loadable, Slot};
+use super::slot::{LoadError, Slot};
 use crate::clock::Clock;
 use crate::partitions::{Partition, Partitions};
 use crate::topics::{CreateTopicError, NewTopic, OFFSETS_TOPIC, TRANSACTIONS_TOPIC, Topic, Topics};

@@ -109,7 +109,7 @@ impl Logs for BrokerLogs {
         let request =
             ReadRequest { offset: from, max_bytes, isolation: Isolation::Committed, min_one_batch: true };
         let read = log.read(request).map_err(|error| match error {
-            ReadError::OffsetOutOfRange { .. } => LogsError::OffsetOutOfRange {
+            ReadError::OutOfRange { .. } => LogsError::OffsetOutOfRange {
                 partition: partition.clone(),
                 offset: from,
                 log_start: log.published().log_start_offset,

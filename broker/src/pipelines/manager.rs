@@ -404,14 +404,21 @@ impl Pipelines {
             (known.record.clone(), Arc::clone(&known.plan), control, known.shown.clone(), known.thread.take())
         };
         join(thread).await;
-        self.source(&plan)?;
+        let source = self.source(&plan)?;
         record.generation += 1;
         record.running = true;
         self.save(&record).await?;
         let generation = record.generation;
         self.update(name, |known| known.record = record);
         let group = group_of(name);
-        let own = Command::Own(Own { group: Str::from(group.as_str()), owner: Str::from(name) });
+        let own = Command::Own(Own {
+            group: Str::from(group.as_str()),
+            owner: Str::from(name),
+            assignment: vec![(
+                Str::from(&*source.name),
+                source.partitions.iter().map(crate::partitions::Partition::index).collect(),
+            )],
+        });
         match self.0.coordinators.group(&group, own).await {
             Ok(Reply::Owned(ErrorCode::NONE)) => {}
             Ok(Reply::Owned(error)) | Err(error) => return Err(PipelineError::Group(error)),
