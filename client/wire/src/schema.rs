@@ -22,6 +22,9 @@
 //! the first version with compact lengths and tagged fields, [`NEVER`] if there is none. `record` is a
 //! message outside requests and responses: a record of an internal topic.
 //!
+//! The fields of a nested structure speak of their versions only where they differ from those of the
+//! structure itself.
+//!
 //! Reading leaves the default in a field the version lacks. Unknown tags, and tags of other versions,
 //! are skipped.
 
@@ -335,7 +338,7 @@ macro_rules! schema {
 }
 pub(crate) use schema;
 
-/// A primitive: its type, its size, how to read, write and sample it.
+/// A primitive: its type, its size in bytes, how to read, write and sample it.
 macro_rules! primitive {
     ($($type:ty, $size:literal, $read:expr, $write:expr, $sample:expr;)*) => {$(
         impl Value for $type {
@@ -361,18 +364,28 @@ macro_rules! primitive {
 }
 
 primitive! {
-    bool, 1, |d: &mut Decoder| Ok(d.i8()? != 0), |e: &mut Encoder, v| e.put_i8(i8::from(v)), |s: &mut Sampler| s.bits() & 1 == 1;
     i8, 1, Decoder::i8, Encoder::put_i8, |s: &mut Sampler| s.bits() as i8;
     i16, 2, Decoder::i16, Encoder::put_i16, |s: &mut Sampler| s.bits() as i16;
     u16, 2, Decoder::u16, Encoder::put_u16, |s: &mut Sampler| s.bits() as u16;
     i32, 4, Decoder::i32, Encoder::put_i32, |s: &mut Sampler| s.bits() as i32;
     i64, 8, Decoder::i64, Encoder::put_i64, |s: &mut Sampler| s.bits() as i64;
     f64, 8, Decoder::f64, Encoder::put_f64, |s: &mut Sampler| s.bits() as f64;
-    Uuid, 16, Decoder::uuid, Encoder::put_uuid, |s: &mut Sampler| Uuid::from_u64_pair(s.bits(), s.bits());
-    ErrorCode, 2, |d: &mut Decoder| d.i16().map(ErrorCode), |e: &mut Encoder, v: ErrorCode| e.put_i16(v.0), |s: &mut Sampler| ErrorCode(s.bits() as i16);
+    bool, 1,
+        |d: &mut Decoder| Ok(d.i8()? != 0),
+        |e: &mut Encoder, value| e.put_i8(i8::from(value)),
+        |s: &mut Sampler| s.bits() & 1 == 1;
+    Uuid, 16,
+        Decoder::uuid,
+        Encoder::put_uuid,
+        |s: &mut Sampler| Uuid::from_u64_pair(s.bits(), s.bits());
+    ErrorCode, 2,
+        |d: &mut Decoder| d.i16().map(ErrorCode),
+        |e: &mut Encoder, code: ErrorCode| e.put_i16(code.0),
+        |s: &mut Sampler| ErrorCode(s.bits() as i16);
 }
 
-/// A type with a length in front, which can say null by it: how to read and write it with and without.
+/// A type with a length in front, which can say null by it: its type, the size of a plain length, how to
+/// read, write and sample it.
 macro_rules! lengthy {
     ($($type:ty, $plain_size:literal, $read:expr, $write:expr, $sample:expr;)*) => {$(
         impl Value for $type {
@@ -408,9 +421,15 @@ macro_rules! lengthy {
 }
 
 lengthy! {
-    Str, 2, Decoder::string, |e: &mut Encoder, v: Option<&Str>| e.put_string(v.map(Str::as_str)), Sampler::text;
+    Str, 2,
+        Decoder::string,
+        |e: &mut Encoder, text: Option<&Str>| e.put_string(text.map(Str::as_str)),
+        Sampler::text;
     Bytes, 4, Decoder::bytes, Encoder::put_bytes, Sampler::bytes;
-    Chunks, 4, |d: &mut Decoder| Ok(d.bytes()?.map(Chunks::from)), Encoder::put_chunks, |s: &mut Sampler| Chunks::from(vec![s.bytes(), s.bytes()]);
+    Chunks, 4,
+        |d: &mut Decoder| Ok(d.bytes()?.map(Chunks::from)),
+        Encoder::put_chunks,
+        |s: &mut Sampler| Chunks::from(vec![s.bytes(), s.bytes()]);
 }
 
 impl<T: Value> Value for Vec<T> {

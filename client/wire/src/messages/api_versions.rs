@@ -4,6 +4,8 @@ use crate::schema::{schema, since};
 use crate::{ErrorCode, Str};
 
 schema! {
+    /// Asks a broker what it speaks. Answered in version 0 if it does not know the version asked in
+    /// (KIP-511).
     request ApiVersionsRequest(ApiVersions, 0..=5, flexible 3) -> ApiVersionsResponse {
         client_software_name: Str,    since(3).ignorable();
         client_software_version: Str, since(3).ignorable();
@@ -12,6 +14,7 @@ schema! {
         node_id: i32 = -1,            since(5).ignorable();
     }
 
+    /// What the broker speaks.
     response ApiVersionsResponse(ApiVersions, 0..=5, flexible 3) {
         error_code: ErrorCode;
         api_keys: Vec<ApiVersion>;
@@ -22,18 +25,22 @@ schema! {
         zk_migration_ready: bool,                     since(3).tag(3).ignorable();
     }
 
+    /// One API with the versions the broker serves.
     struct ApiVersion {
         api_key: i16;
         min_version: i16;
         max_version: i16;
     }
 
+    /// A feature with the levels the broker could run at. Before version 4, one whose lowest level is 0
+    /// must be left out.
     struct SupportedFeatureKey {
         name: Str;
         min_version: i16;
         max_version: i16;
     }
 
+    /// A feature with the level it runs at: `transaction.version` 2 switches clients to KIP-890.
     struct FinalizedFeatureKey {
         name: Str;
         max_version_level: i16;

@@ -4,6 +4,7 @@ use crate::schema::{schema, since};
 use crate::{ErrorCode, Str};
 
 schema! {
+    /// Ends the open transaction.
     request EndTxnRequest(EndTxn, 0..=5, flexible 3) -> EndTxnResponse {
         transactional_id: Str;
         producer_id: i64;
@@ -11,6 +12,7 @@ schema! {
         committed: bool;
     }
 
+    /// From version 5 with the id and epoch to go on with (KIP-890).
     response EndTxnResponse(EndTxn, 0..=5, flexible 3) {
         throttle_time_ms: i32;
         error_code: ErrorCode;

@@ -6,6 +6,7 @@ use crate::schema::{schema, since, until};
 use crate::{Chunks, ErrorCode, Str};
 
 schema! {
+    /// Partitions to read, or the change to those of the session.
     request FetchRequest(Fetch, 4..=18, flexible 12) -> FetchResponse {
         cluster_id: Option<Str>,                    since(12).tag(0).ignorable();
         replica_id: i32 = -1,                       until(14);
@@ -21,17 +22,20 @@ schema! {
         rack_id: Str,                               since(11).ignorable();
     }
 
+    /// Who asks, when it is a follower.
     struct ReplicaState {
         replica_id: i32 = -1;
         replica_epoch: i64 = -1;
     }
 
+    /// Partitions of one topic: by name, from version 13 by id.
     struct FetchTopic {
         topic: Str,     until(12).ignorable();
         topic_id: Uuid, since(13).ignorable();
         partitions: Vec<FetchPartition>;
     }
 
+    /// From where and how much to read of one partition.
     struct FetchPartition {
         partition: i32;
         current_leader_epoch: i32 = -1, since(9).ignorable();
@@ -43,12 +47,14 @@ schema! {
         high_watermark: i64 = i64::MAX, since(18).tag(1).ignorable();
     }
 
+    /// Partitions the session need no longer read.
     struct ForgottenTopic {
         topic: Str,     until(12).ignorable();
         topic_id: Uuid, since(13).ignorable();
         partitions: Vec<i32>;
     }
 
+    /// Batches, and what has changed since the last response of the session.
     response FetchResponse(Fetch, 4..=18, flexible 12) {
         throttle_time_ms: i32;
         error_code: ErrorCode,             since(7).ignorable();
@@ -57,12 +63,14 @@ schema! {
         node_endpoints: Vec<NodeEndpoint>, since(16).tag(0);
     }
 
+    /// Partitions of one topic.
     struct FetchableTopicResponse {
         topic: Str,     until(12).ignorable();
         topic_id: Uuid, since(13).ignorable();
         partitions: Vec<PartitionData>;
     }
 
+    /// Batches of one partition, in as many slices as the log had them.
     struct PartitionData {
         partition_index: i32;
         error_code: ErrorCode;
@@ -77,26 +85,31 @@ schema! {
         records: Option<Chunks> = Some(Chunks::default());
     }
 
+    /// Where the log parts from what the reader knows (KIP-595).
     struct EpochEndOffset {
         epoch: i32 = -1;
         end_offset: i64 = -1;
     }
 
+    /// Who leads the partition now, to save the client a Metadata request (KIP-951).
     struct LeaderIdAndEpoch {
         leader_id: i32 = -1;
         leader_epoch: i32 = -1;
     }
 
+    /// From which snapshot a follower should start.
     struct SnapshotId {
         end_offset: i64 = -1;
         epoch: i32 = -1;
     }
 
+    /// A transaction whose records, from this offset to its marker, a `read_committed` reader must skip.
     struct AbortedTransaction {
         producer_id: i64;
         first_offset: i64;
     }
 
+    /// Where to reach a leader named above.
     struct NodeEndpoint {
         node_id: i32;
         host: Str;

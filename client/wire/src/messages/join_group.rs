@@ -6,6 +6,8 @@ use crate::schema::{always, schema, since};
 use crate::{ErrorCode, Str};
 
 schema! {
+    /// A member joins or joins again. From version 4 a first join is told its id and must come back
+    /// (KIP-394).
     request JoinGroupRequest(JoinGroup, 0..=9, flexible 6) -> JoinGroupResponse {
         group_id: Str;
         session_timeout_ms: i32;
@@ -17,11 +19,14 @@ schema! {
         reason: Option<Str>,            since(8).ignorable();
     }
 
+    /// An assignor the member can work with, and what it wants to say to it.
     struct JoinGroupRequestProtocol {
         name: Str;
         metadata: Bytes;
     }
 
+    /// The new generation. Only the leader gets the members, and then assigns (unless told to skip,
+    /// KIP-814).
     response JoinGroupResponse(JoinGroup, 0..=9, flexible 6) {
         throttle_time_ms: i32,                             since(2).ignorable();
         error_code: ErrorCode;
@@ -34,6 +39,7 @@ schema! {
         members: Vec<JoinGroupResponseMember>;
     }
 
+    /// A member, and what it said to the chosen assignor.
     struct JoinGroupResponseMember {
         member_id: Str;
         group_instance_id: Option<Str>, since(5).ignorable();

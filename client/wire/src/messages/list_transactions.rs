@@ -4,6 +4,7 @@ use crate::schema::{schema, since};
 use crate::{ErrorCode, Str};
 
 schema! {
+    /// Asks for all, or those in some states, of some producers, open for some time, or matching a pattern.
     request ListTransactionsRequest(ListTransactions, 0..=2, flexible 0) -> ListTransactionsResponse {
         state_filters: Vec<Str>;
         producer_id_filters: Vec<i64>;
@@ -11,6 +12,7 @@ schema! {
         transactional_id_pattern: Option<Str>, since(2);
     }
 
+    /// The transactional ids.
     response ListTransactionsResponse(ListTransactions, 0..=2, flexible 0) {
         throttle_time_ms: i32;
         error_code: ErrorCode;
@@ -18,6 +20,7 @@ schema! {
         transaction_states: Vec<TransactionState>;
     }
 
+    /// One transactional id.
     struct TransactionState {
         transactional_id: Str;
         producer_id: i64;

@@ -6,6 +6,7 @@ use crate::schema::{always, between, schema, since};
 use crate::{ErrorCode, Str};
 
 schema! {
+    /// Asks for topics, or all of them (`None`; in version 0 an empty list), and for the brokers.
     request MetadataRequest(Metadata, 0..=13, flexible 9) -> MetadataResponse {
         topics: Option<Vec<MetadataRequestTopic>> = Some(Vec::new()), always().nullable_since(1);
         allow_auto_topic_creation: bool = true,                       since(4);
@@ -13,11 +14,13 @@ schema! {
         include_topic_authorized_operations: bool,                    since(8);
     }
 
+    /// A topic by name, or by id.
     struct MetadataRequestTopic {
         topic_id: Uuid,                           since(10).ignorable();
         name: Option<Str> = Some(Str::default()), always().nullable_since(10);
     }
 
+    /// Brokers and topics.
     response MetadataResponse(Metadata, 0..=13, flexible 9) {
         throttle_time_ms: i32,                         since(3).ignorable();
         brokers: Vec<MetadataResponseBroker>;
@@ -28,6 +31,7 @@ schema! {
         error_code: ErrorCode,                         since(13).ignorable();
     }
 
+    /// A broker and where to reach it.
     struct MetadataResponseBroker {
         node_id: i32;
         host: Str;
@@ -35,6 +39,7 @@ schema! {
         rack: Option<Str>, since(1).ignorable();
     }
 
+    /// A topic with its partitions, or why there is none.
     struct MetadataResponseTopic {
         error_code: ErrorCode;
         name: Option<Str> = Some(Str::default()),    always().nullable_since(12);
@@ -44,6 +49,7 @@ schema! {
         topic_authorized_operations: i32 = i32::MIN, since(8);
     }
 
+    /// A partition and who leads it.
     struct MetadataResponsePartition {
         error_code: ErrorCode;
         partition_index: i32;

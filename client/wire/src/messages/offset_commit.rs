@@ -6,6 +6,7 @@ use crate::schema::{schema, since, until};
 use crate::{ErrorCode, Str};
 
 schema! {
+    /// Offsets of a group to store: by topic name, from version 10 by topic id.
     request OffsetCommitRequest(OffsetCommit, 2..=10, flexible 8) -> OffsetCommitResponse {
         group_id: Str;
         generation_id_or_member_epoch: i32 = -1;
@@ -15,12 +16,14 @@ schema! {
         topics: Vec<OffsetCommitRequestTopic>;
     }
 
+    /// Partitions of one topic.
     struct OffsetCommitRequestTopic {
         name: Str,      until(9).ignorable();
         topic_id: Uuid, since(10).ignorable();
         partitions: Vec<OffsetCommitRequestPartition>;
     }
 
+    /// The offset to read next.
     struct OffsetCommitRequestPartition {
         partition_index: i32;
         committed_offset: i64;
@@ -28,17 +31,20 @@ schema! {
         committed_metadata: Option<Str> = Some(Str::default());
     }
 
+    /// What became of each.
     response OffsetCommitResponse(OffsetCommit, 2..=10, flexible 8) {
         throttle_time_ms: i32, since(3).ignorable();
         topics: Vec<OffsetCommitResponseTopic>;
     }
 
+    /// Partitions of one topic.
     struct OffsetCommitResponseTopic {
         name: Str,      until(9).ignorable();
         topic_id: Uuid, since(10).ignorable();
         partitions: Vec<OffsetCommitResponsePartition>;
     }
 
+    /// One partition.
     struct OffsetCommitResponsePartition {
         partition_index: i32;
         error_code: ErrorCode;

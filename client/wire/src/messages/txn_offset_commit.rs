@@ -4,6 +4,7 @@ use crate::schema::{schema, since};
 use crate::{ErrorCode, Str};
 
 schema! {
+    /// Offsets that count once the transaction is committed.
     request TxnOffsetCommitRequest(TxnOffsetCommit, 0..=5, flexible 3) -> TxnOffsetCommitResponse {
         transactional_id: Str;
         group_id: Str;
@@ -15,11 +16,13 @@ schema! {
         topics: Vec<TxnOffsetCommitRequestTopic>;
     }
 
+    /// Partitions of one topic.
     struct TxnOffsetCommitRequestTopic {
         name: Str;
         partitions: Vec<TxnOffsetCommitRequestPartition>;
     }
 
+    /// The offset to read next.
     struct TxnOffsetCommitRequestPartition {
         partition_index: i32;
         committed_offset: i64;
@@ -27,16 +30,19 @@ schema! {
         committed_metadata: Option<Str> = Some(Str::default());
     }
 
+    /// What became of each.
     response TxnOffsetCommitResponse(TxnOffsetCommit, 0..=5, flexible 3) {
         throttle_time_ms: i32;
         topics: Vec<TxnOffsetCommitResponseTopic>;
     }
 
+    /// Partitions of one topic.
     struct TxnOffsetCommitResponseTopic {
         name: Str;
         partitions: Vec<TxnOffsetCommitResponsePartition>;
     }
 
+    /// One partition.
     struct TxnOffsetCommitResponsePartition {
         partition_index: i32;
         error_code: ErrorCode;

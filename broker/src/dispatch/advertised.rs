@@ -1,0 +1,81 @@
+//! What the broker speaks: the one table of APIs and versions.
+//!
+//! Only what is implemented and correct stands here. Versions outside the table cost the caller its
+//! connection, except that an unknown version of ApiVersions is answered (KIP-511).
+
+use std::ops::RangeInclusive;
+
+use logmill_wire::ApiKey;
+
+/// Every API that is served, with its versions, by key.
+pub const ADVERTISED: &[(ApiKey, RangeInclusive<i16>)] = &[
+    (ApiKey::Produce, 3..=13),
+    (ApiKey::Fetch, 4..=18),
+    (ApiKey::ListOffsets, 1..=11),
+    (ApiKey::Metadata, 0..=13),
+    (ApiKey::OffsetCommit, 2..=10),
+    (ApiKey::OffsetFetch, 1..=10),
+    (ApiKey::FindCoordinator, 0..=6),
+    (ApiKey::JoinGroup, 0..=9),
+    (ApiKey::Heartbeat, 0..=4),
+    (ApiKey::LeaveGroup, 0..=5),
+    (ApiKey::SyncGroup, 0..=5),
+    (ApiKey::DescribeGroups, 0..=6),
+    (ApiKey::ListGroups, 0..=5),
+    (ApiKey::ApiVersions, 0..=4),
+    (ApiKey::CreateTopics, 2..=7),
+    (ApiKey::DeleteTopics, 1..=6),
+    (ApiKey::InitProducerId, 0..=5),
+    (ApiKey::OffsetForLeaderEpoch, 2..=4),
+    (ApiKey::AddPartitionsToTxn, 0..=3),
+    (ApiKey::AddOffsetsToTxn, 0..=4),
+    (ApiKey::EndTxn, 0..=5),
+    (ApiKey::TxnOffsetCommit, 0..=5),
+    (ApiKey::DescribeConfigs, 1..=4),
+    (ApiKey::CreatePartitions, 0..=3),
+    (ApiKey::DeleteGroups, 0..=2),
+    (ApiKey::DescribeCluster, 0..=2),
+];
+
+/// The lowest version that is *said* to be served.
+///
+/// Produce says 0 although 3 is the lowest: librdkafka before 2025 otherwise silently gives up
+/// compression (KAFKA-18659).
+#[must_use]
+pub fn lowest_said(api: ApiKey, lowest: i16) -> i16 {
+    if api == ApiKey::Produce { 0 } else { lowest }
+}
+
+/// Whether this API is served in this version.
+#[must_use]
+pub fn is_served(api: ApiKey, version: i16) -> bool {
+    ADVERTISED.iter().any(|(served, versions)| *served == api && versions.contains(&version))
+}
+
+/// The feature whose finalised level lets producers use KIP-890's transactions.
+pub const TRANSACTION_VERSION: &str = "transaction.version";
+
+/// Its level: producers add partitions implicitly, and every transaction has an epoch of its own.
+pub const TRANSACTION_LEVEL: i16 = 2;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_is_in_order_and_without_repetition() {
+        assert!(ADVERTISED.windows(2).all(|pair| pair[0].0.code() < pair[1].0.code()));
+    }
+
+    #[test]
+    fn only_produce_says_more_than_it_does() {
+        for (api, versions) in ADVERTISED {
+            let said = lowest_said(*api, *versions.start());
+            assert_eq!(said != *versions.start(), *api == ApiKey::Produce);
+        }
+        assert!(is_served(ApiKey::Produce, 3));
+        assert!(!is_served(ApiKey::Produce, 2));
+        assert!(!is_served(ApiKey::AddPartitionsToTxn, 4));
+        assert!(!is_served(ApiKey::SaslHandshake, 0));
+    }
+}

@@ -1,0 +1,170 @@
+//! From a frame to its handler and back.
+//!
+//! ```text
+//! frame ─► header ─► version served? ─► principal, authorisation ─► decode ─► handler ─► encode
+//! ```
+//!
+//! The rules of negotiation (`ApiVersions` in an unknown version is answered in version 0, everything else
+//! that we do not speak closes the connection) are here; what an API means is in [`crate::handlers`].
+
+pub mod advertised;
+mod session;
+
+pub use session::Session;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use logmill_wire::frame::{RequestHeader, decode_request, encode_response};
+use logmill_wire::messages;
+use logmill_wire::{ApiKey, DecodeError, Decoder, Response};
+
+use crate::context::Context;
+use crate::handlers::{self, Call};
+use crate::net::{CloseReason, Peer, Reply, Served, Service, Turn};
+use crate::security::Access;
+
+/// Serves Kafka requests.
+pub struct Dispatch {
+    context: Arc<Context>,
+    access: Access,
+}
+
+impl Dispatch {
+    /// The door to everything the handlers may use.
+    #[must_use]
+    pub fn new(context: Context) -> Self {
+        Self { context: Arc::new(context), access: Access }
+    }
+}
+
+/// What is needed to answer: the request's number and version.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Envelope {
+    pub(crate) correlation_id: i32,
+    pub(crate) version: i16,
+}
+
+impl Envelope {
+    /// The response as it goes out.
+    pub(crate) fn answer<R: Response>(self, response: &R) -> Reply {
+        match encode_response(self.correlation_id, response, self.version) {
+            Ok(segments) => Reply::Answer(segments.into_vec()),
+            Err(error) => {
+                tracing::error!(api = %R::KEY, version = self.version, %error, "a response cannot be encoded");
+                Reply::Close(CloseReason::Unanswerable(error.to_string()))
+            }
+        }
+    }
+}
+
+impl Service for Dispatch {
+    type Session = Session;
+
+    fn open(&self, peer: Peer) -> Session {
+        Session::new(peer)
+    }
+
+    fn turn(&self, request: &[u8]) -> Turn {
+        let api = request.first_chunk().and_then(|&code| ApiKey::from_code(i16::from_be_bytes(code)));
+        match api {
+            Some(ApiKey::Produce) => Turn::Overlaps,
+            Some(ApiKey::Fetch | ApiKey::JoinGroup | ApiKey::SyncGroup) => Turn::Parks,
+            _ => Turn::Alone,
+        }
+    }
+
+    async fn serve<'a>(&'a self, session: &'a mut Session, request: Bytes) -> Served {
+        match self.route(session, request).await {
+            Ok(served) => served,
+            Err(reason) => Served::Now(Reply::Close(reason)),
+        }
+    }
+}
+
+fn malformed(error: &DecodeError) -> CloseReason {
+    CloseReason::Malformed(error.to_string())
+}
+
+impl Dispatch {
+    async fn route(&self, session: &mut Session, request: Bytes) -> Result<Served, CloseReason> {
+        let mut decoder = Decoder::new(request);
+        let header = RequestHeader::decode(&mut decoder).map_err(|error| malformed(&error))?;
+        let version = header.api_version;
+        let unsupported = CloseReason::Unsupported { api_key: header.api_key, api_version: version };
+        let Some(api) = ApiKey::from_code(header.api_key) else { return Err(unsupported) };
+        let envelope = Envelope { correlation_id: header.correlation_id, version };
+        if !advertised::is_served(api, version) {
+            if api == ApiKey::ApiVersions {
+                let oldest = Envelope { version: 0, ..envelope };
+                return Ok(Served::Now(oldest.answer(&handlers::api_versions::unknown_version())));
+            }
+            return Err(unsupported);
+        }
+        if !self.access.admits(session.principal(), api) {
+            return Err(CloseReason::Forbidden { api_key: header.api_key });
+        }
+        if api == ApiKey::Produce {
+            // Nothing of the frame but the batches may be held when they are sequenced: see the handler.
+            drop(header);
+            let request: messages::ProduceRequest =
+                decode_request(decoder, version).map_err(|error| malformed(&error))?;
+            return Ok(handlers::produce::handle(&self.context, envelope, request).await);
+        }
+        let call = Call {
+            context: &self.context,
+            access: &self.access,
+            session,
+            version,
+            client_id: header.client_id.unwrap_or_default(),
+        };
+        self.answer(api, call, envelope, decoder).await.map(Served::Now)
+    }
+
+    /// The one place that names a handler for each API.
+    async fn answer(
+        &self,
+        api: ApiKey,
+        call: Call<'_>,
+        envelope: Envelope,
+        decoder: Decoder,
+    ) -> Result<Reply, CloseReason> {
+        macro_rules! handle {
+            ($handler:ident) => {{
+                let request = decode_request(decoder, envelope.version).map_err(|error| malformed(&error))?;
+                envelope.answer(&handlers::$handler::handle(call, request).await)
+            }};
+        }
+        Ok(match api {
+            ApiKey::Fetch => handle!(fetch),
+            ApiKey::ListOffsets => handle!(list_offsets),
+            ApiKey::Metadata => handle!(metadata),
+            ApiKey::OffsetCommit => handle!(offset_commit),
+            ApiKey::OffsetFetch => handle!(offset_fetch),
+            ApiKey::FindCoordinator => handle!(find_coordinator),
+            ApiKey::JoinGroup => handle!(join_group),
+            ApiKey::Heartbeat => handle!(heartbeat),
+            ApiKey::LeaveGroup => handle!(leave_group),
+            ApiKey::SyncGroup => handle!(sync_group),
+            ApiKey::DescribeGroups => handle!(describe_groups),
+            ApiKey::ListGroups => handle!(list_groups),
+            ApiKey::ApiVersions => handle!(api_versions),
+            ApiKey::CreateTopics => handle!(create_topics),
+            ApiKey::DeleteTopics => handle!(delete_topics),
+            ApiKey::InitProducerId => handle!(init_producer_id),
+            ApiKey::OffsetForLeaderEpoch => handle!(offset_for_leader_epoch),
+            ApiKey::AddPartitionsToTxn => handle!(add_partitions_to_txn),
+            ApiKey::AddOffsetsToTxn => handle!(add_offsets_to_txn),
+            ApiKey::EndTxn => handle!(end_txn),
+            ApiKey::TxnOffsetCommit => handle!(txn_offset_commit),
+            ApiKey::DescribeConfigs => handle!(describe_configs),
+            ApiKey::CreatePartitions => handle!(create_partitions),
+            ApiKey::DeleteGroups => handle!(delete_groups),
+            ApiKey::DescribeCluster => handle!(describe_cluster),
+            _ => {
+                let (api_key, api_version) = (api.code(), envelope.version);
+                return Err(CloseReason::Unsupported { api_key, api_version });
+            }
+        })
+    }
+}

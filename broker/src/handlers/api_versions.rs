@@ -1,0 +1,100 @@
+//! ApiVersions: what we speak, so that the client can choose.
+
+use logmill_wire::messages::api_versions::{ApiVersion, FinalizedFeatureKey, SupportedFeatureKey};
+use logmill_wire::messages::{ApiVersionsRequest, ApiVersionsResponse};
+use logmill_wire::{ApiKey, ErrorCode, Str};
+
+use super::Call;
+use crate::dispatch::advertised::{ADVERTISED, TRANSACTION_LEVEL, TRANSACTION_VERSION, lowest_said};
+
+/// From this version on a client may be told of a feature whose lowest level is 0 (KAFKA-17011).
+const LEVEL_ZERO_FROM: i16 = 4;
+
+pub(crate) async fn handle(call: Call<'_>, request: ApiVersionsRequest) -> ApiVersionsResponse {
+    if call.version >= 3
+        && !(is_software_name(&request.client_software_name)
+            && is_software_name(&request.client_software_version))
+    {
+        return ApiVersionsResponse {
+            error_code: ErrorCode::INVALID_REQUEST,
+            ..ApiVersionsResponse::default()
+        };
+    }
+    respond(call.version)
+}
+
+/// The answer, in the layout of version 0, to a version that we do not know (KIP-511).
+pub(crate) fn unknown_version() -> ApiVersionsResponse {
+    let only = ADVERTISED.iter().filter(|(api, _)| *api == ApiKey::ApiVersions).map(said).collect();
+    ApiVersionsResponse {
+        error_code: ErrorCode::UNSUPPORTED_VERSION,
+        api_keys: only,
+        ..ApiVersionsResponse::default()
+    }
+}
+
+fn respond(version: i16) -> ApiVersionsResponse {
+    let name = Str::from_static(TRANSACTION_VERSION);
+    let supported =
+        SupportedFeatureKey { name: name.clone(), min_version: 0, max_version: TRANSACTION_LEVEL };
+    let finalized = FinalizedFeatureKey {
+        name,
+        max_version_level: TRANSACTION_LEVEL,
+        min_version_level: TRANSACTION_LEVEL,
+    };
+    ApiVersionsResponse {
+        api_keys: ADVERTISED.iter().map(said).collect(),
+        supported_features: if version >= LEVEL_ZERO_FROM { vec![supported] } else { Vec::new() },
+        finalized_features_epoch: 0,
+        finalized_features: vec![finalized],
+        ..ApiVersionsResponse::default()
+    }
+}
+
+fn said((api, versions): &(ApiKey, std::ops::RangeInclusive<i16>)) -> ApiVersion {
+    ApiVersion {
+        api_key: api.code(),
+        min_version: lowest_said(*api, *versions.start()),
+        max_version: *versions.end(),
+    }
+}
+
+/// Kafka's rule: `[a-zA-Z0-9](?:[a-zA-Z0-9\-.]*[a-zA-Z0-9])?`.
+fn is_software_name(name: &str) -> bool {
+    let is_inner = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.');
+    let ends = [name.bytes().next(), name.bytes().last()];
+    ends.iter().all(|end| end.is_some_and(|byte| byte.is_ascii_alphanumeric())) && name.bytes().all(is_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn software_names_follow_kafkas_rule() {
+        for good in ["librdkafka", "2.0.2", "a", "apache-kafka-java", "1-2.3"] {
+            assert!(is_software_name(good), "{good}");
+        }
+        for bad in ["", "-a", "a.", "a b", "caf\u{e9}", "a\nb", "a_b"] {
+            assert!(!is_software_name(bad), "{bad}");
+        }
+    }
+
+    #[test]
+    fn produce_says_zero_and_features_depend_on_the_version() {
+        let newest = respond(4);
+        let produce = newest.api_keys.iter().find(|said| said.api_key == 0).unwrap();
+        assert_eq!((produce.min_version, produce.max_version), (0, 13));
+        assert_eq!(newest.supported_features.len(), 1);
+        let older = respond(3);
+        assert!(older.supported_features.is_empty());
+        assert_eq!(older.finalized_features[0].max_version_level, 2);
+    }
+
+    #[test]
+    fn an_unknown_version_learns_the_known_ones() {
+        let response = unknown_version();
+        assert_eq!(response.error_code, ErrorCode::UNSUPPORTED_VERSION);
+        assert_eq!(response.api_keys, [ApiVersion { api_key: 18, min_version: 0, max_version: 4 }]);
+    }
+}

@@ -1,0 +1,51 @@
+//! One file for each Kafka API: thin translations between Kafka's words and ours.
+//!
+//! A handler decides nothing about logs, groups or transactions; it asks the part that does and says the
+//! answer in the version the client speaks. Error codes are chosen in one function for each family:
+//! [`produce`], [`fetch`], [`topic_errors`]; groups and transactions bring Kafka's codes themselves.
+
+pub(crate) mod add_offsets_to_txn;
+pub(crate) mod add_partitions_to_txn;
+pub(crate) mod api_versions;
+mod broker_configs;
+pub(crate) mod create_partitions;
+pub(crate) mod create_topics;
+pub(crate) mod delete_groups;
+pub(crate) mod delete_topics;
+pub(crate) mod describe_cluster;
+pub(crate) mod describe_configs;
+pub(crate) mod describe_groups;
+pub(crate) mod end_txn;
+pub(crate) mod fetch;
+pub(crate) mod find_coordinator;
+mod groups;
+pub(crate) mod heartbeat;
+pub(crate) mod init_producer_id;
+pub(crate) mod join_group;
+pub(crate) mod leave_group;
+pub(crate) mod list_groups;
+pub(crate) mod list_offsets;
+pub(crate) mod metadata;
+pub(crate) mod offset_commit;
+pub(crate) mod offset_fetch;
+pub(crate) mod offset_for_leader_epoch;
+pub(crate) mod produce;
+pub(crate) mod sync_group;
+mod topic_errors;
+pub(crate) mod txn_offset_commit;
+
+use logmill_wire::Str;
+
+use crate::context::Context;
+use crate::dispatch::Session;
+use crate::security::Access;
+
+/// One request's circumstances.
+pub(crate) struct Call<'a> {
+    pub(crate) context: &'a Context,
+    pub(crate) access: &'a Access,
+    pub(crate) session: &'a mut Session,
+    pub(crate) version: i16,
+    /// As the client calls itself; a slice of the request's frame.
+    pub(crate) client_id: Str,
+}

@@ -1,0 +1,276 @@
+//! Produce: record batches into partitions.
+//!
+//! ```text
+//! request ─► resolve (names, ids) ─► admit (each batch checked once) ─► sequence ─► wait ─► response
+//!            └────── in arrival order, on the connection's task ──────┘   └─ overlaps with later requests
+//! ```
+//!
+//! Sequencing happens before [`handle`] returns, so the order of a connection's requests is the order of
+//! its batches. Everything but the batches is let go of before that: a batch that is the only holder of
+//! its frame gets its offset in place, without a copy.
+
+mod admit;
+mod refusal;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use logmill_record::Batch;
+use logmill_storage::{Appended, Check, Rejection};
+use logmill_wire::messages::produce::{PartitionProduceResponse, TopicProduceData, TopicProduceResponse};
+use logmill_wire::messages::{ProduceRequest, ProduceResponse};
+use logmill_wire::{ErrorCode, Str};
+use uuid::Uuid;
+
+use self::admit::{Admitted, TopicRules};
+use self::refusal::Refusal;
+use crate::context::Context;
+use crate::coordinators::TransactionalProduce;
+use crate::dispatch::Envelope;
+use crate::net::{CloseReason, Reply, Served};
+use crate::partitions::{Acknowledge, AppendError, Partition, Pending};
+use crate::topics::Topic;
+
+/// From this version on topics are named by id.
+const IDS_FROM: i16 = 13;
+/// From this version on a transactional produce adds its partition to the transaction (KIP-890).
+const IMPLICIT_FROM: i16 = 12;
+
+/// One request on its way, without any slice of its frame but the batches.
+struct Produce<'a> {
+    context: &'a Context,
+    version: i16,
+    acknowledge: Acknowledge,
+    transactional_id: Option<Str>,
+    /// The producer of the request's transactional batches, which is one (KIP-98).
+    producer: Option<(i64, i16)>,
+}
+
+/// One topic of the request.
+struct TopicWork {
+    name: Str,
+    id: Uuid,
+    partitions: Vec<(i32, Outcome)>,
+}
+
+enum Outcome {
+    Admitted(Target),
+    Waiting(Pending, i64),
+    Appended(Appended, i64),
+    Refused(Refusal),
+}
+
+/// A checked batch and where it goes.
+struct Target {
+    topic: Arc<Topic>,
+    partition: Partition,
+    admitted: Admitted,
+}
+
+pub(crate) async fn handle(context: &Context, envelope: Envelope, request: ProduceRequest) -> Served {
+    let acks = request.acks;
+    let (acknowledge, allowed) = match acks {
+        -1 => (Acknowledge::Durable, true),
+        0 | 1 => (Acknowledge::Sequenced, true),
+        _ => (Acknowledge::Sequenced, false),
+    };
+    let mut produce = Produce {
+        context,
+        version: envelope.version,
+        acknowledge,
+        transactional_id: request.transactional_id.map(|id| id.detached()),
+        producer: None,
+    };
+    let now = context.clock.now_ms();
+    let mut topics: Vec<TopicWork> = Vec::with_capacity(request.topic_data.len());
+    for topic in request.topic_data {
+        topics.push(produce.resolve(topic, allowed, now));
+    }
+    if acks == 0 {
+        produce.sequence(&mut topics).await;
+        return Served::Now(unanswered(&topics));
+    }
+    produce.sequence(&mut topics).await;
+    let waits =
+        topics.iter().any(|topic| topic.partitions.iter().any(|(_, o)| matches!(o, Outcome::Waiting(..))));
+    if !waits {
+        return Served::Now(envelope.answer(&respond(topics)));
+    }
+    Served::Later(Box::pin(async move {
+        for topic in &mut topics {
+            for (_, outcome) in &mut topic.partitions {
+                wait(outcome).await;
+            }
+        }
+        envelope.answer(&respond(topics))
+    }))
+}
+
+impl Produce<'_> {
+    /// Finds the topic and checks its batches.
+    fn resolve(&mut self, data: TopicProduceData, allowed: bool, now: i64) -> TopicWork {
+        let by_id = self.version >= IDS_FROM;
+        let found = if by_id {
+            self.context.topics.by_id(data.topic_id).ok_or(ErrorCode::UNKNOWN_TOPIC_ID)
+        } else {
+            self.context.topics.get(&data.name).ok_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)
+        };
+        let (name, id) = match &found {
+            _ if by_id => (Str::default(), data.topic_id),
+            Ok(topic) => (Str::from(&*topic.name), topic.id),
+            Err(_) => (data.name.detached(), Uuid::nil()),
+        };
+        let found = found.map_err(Refusal::code).and_then(|topic| match topic.owner.as_deref() {
+            _ if !allowed => Err(Refusal::code(ErrorCode::INVALID_REQUIRED_ACKS)),
+            Some(owner) => Err(Refusal::owned(owner)),
+            None if topic.internal => Err(Refusal::code(ErrorCode::INVALID_TOPIC_EXCEPTION)),
+            None => Ok(topic),
+        });
+        let rules = found.as_ref().ok().map(|topic| TopicRules::of(&self.context.topics, topic));
+        let mut partitions = Vec::with_capacity(data.partition_data.len());
+        for partition in data.partition_data {
+            let outcome = match (&found, &rules) {
+                (Ok(topic), Some(rules)) => self.admit(topic, partition.index, partition.records, rules, now),
+                (Err(refusal), _) => Err(refusal.clone()),
+                (Ok(_), None) => Err(Refusal::code(ErrorCode::UNKNOWN_SERVER_ERROR)),
+            };
+            partitions.push((partition.index, outcome.map_or_else(Outcome::Refused, Outcome::Admitted)));
+        }
+        TopicWork { name, id, partitions }
+    }
+
+    fn admit(
+        &mut self,
+        topic: &Arc<Topic>,
+        index: i32,
+        records: Option<Bytes>,
+        rules: &TopicRules,
+        now: i64,
+    ) -> Result<Target, Refusal> {
+        let partition =
+            topic.partition(index).ok_or_else(|| Refusal::code(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION))?;
+        let admitted = admit::admit(records.unwrap_or_default(), self.version, rules, now)?;
+        let header = admitted.batch.header();
+        if header.is_transactional() {
+            if self.transactional_id.is_none() {
+                return Err(Refusal::code(ErrorCode::INVALID_TXN_STATE));
+            }
+            let producer = (header.producer_id, header.producer_epoch);
+            if *self.producer.get_or_insert(producer) != producer {
+                return Err(Refusal::code(ErrorCode::INVALID_PRODUCER_ID_MAPPING));
+            }
+        }
+        Ok(Target { topic: Arc::clone(topic), partition: partition.clone(), admitted })
+    }
+
+    /// Gives every admitted batch its offsets, in the order of the request.
+    async fn sequence(&self, topics: &mut [TopicWork]) {
+        self.context.partitions.room().await;
+        let transactions = match self.producer {
+            Some(_) => self.context.coordinators.ensure_transactions().await.map(|_topic| ()),
+            None => Ok(()),
+        };
+        for topic in topics {
+            for (_, outcome) in &mut topic.partitions {
+                let before = std::mem::replace(outcome, Outcome::Refused(Refusal::code(ErrorCode::NONE)));
+                *outcome = match before {
+                    Outcome::Admitted(target) => self.append(target, transactions),
+                    other => other,
+                };
+            }
+        }
+    }
+
+    fn append(&self, target: Target, transactions: Result<(), ErrorCode>) -> Outcome {
+        let stamp = target.admitted.log_append_time;
+        let appended = match &self.transactional_id {
+            Some(id) if target.admitted.batch.header().is_transactional() => transactions
+                .map_err(|code| Refusal::transaction(code, self.version))
+                .and_then(|()| self.append_transactional(id.clone(), target)),
+            _ => {
+                let check = Check::Client { begins: false, transaction_v2: false };
+                self.submit(&target.partition, target.admitted.batch, check).map_err(Refusal::append)
+            }
+        };
+        match appended {
+            Ok(pending) if self.acknowledge == Acknowledge::Durable => Outcome::Waiting(pending, stamp),
+            Ok(pending) => Outcome::Appended(pending.appended().clone(), stamp),
+            Err(refusal) => Outcome::Refused(refusal),
+        }
+    }
+
+    /// Most batches belong to a transaction that has begun in their partition. The first one does not, and
+    /// goes through the transaction's coordinator.
+    fn append_transactional(&self, transactional_id: Str, target: Target) -> Result<Pending, Refusal> {
+        let Target { topic, partition, admitted: Admitted { batch, .. } } = target;
+        let implicit = self.version >= IMPLICIT_FROM;
+        let check = Check::Client { begins: false, transaction_v2: implicit };
+        match self.submit(&partition, batch.clone(), check) {
+            Err(AppendError::Rejected(Rejection::TransactionNotOpen { .. })) => {}
+            other => return other.map_err(Refusal::append),
+        }
+        let topic = Str::from(&*topic.name);
+        let first = TransactionalProduce { transactional_id, topic, partition, batch, implicit };
+        self.context.coordinators.produce_first(first).map_err(|error| Refusal::first(error, self.version))
+    }
+
+    fn submit(&self, partition: &Partition, batch: Batch, check: Check) -> Result<Pending, AppendError> {
+        self.context.partitions.submit(partition, batch, check, self.acknowledge)
+    }
+}
+
+async fn wait(outcome: &mut Outcome) {
+    let before = std::mem::replace(outcome, Outcome::Refused(Refusal::code(ErrorCode::NONE)));
+    *outcome = match before {
+        Outcome::Waiting(pending, stamp) => match pending.wait().await {
+            Ok(appended) => Outcome::Appended(appended, stamp),
+            Err(error) => Outcome::Refused(Refusal::append(error)),
+        },
+        other => other,
+    };
+}
+
+/// `acks=0` has no response: closing the connection is the only way to tell of a failure.
+fn unanswered(topics: &[TopicWork]) -> Reply {
+    let refused = |topic: &TopicWork| {
+        topic.partitions.iter().find_map(|(index, outcome)| match outcome {
+            Outcome::Refused(refusal) => {
+                Some(format!("topic {:?} partition {index}: {refusal}", &*topic.name))
+            }
+            _ => None,
+        })
+    };
+    match topics.iter().find_map(refused) {
+        None => Reply::Silence,
+        Some(what) => Reply::Close(CloseReason::UnacknowledgedFailure(what)),
+    }
+}
+
+fn respond(topics: Vec<TopicWork>) -> ProduceResponse {
+    let responses = topics
+        .into_iter()
+        .map(|topic| TopicProduceResponse {
+            name: topic.name,
+            topic_id: topic.id,
+            partition_responses: topic.partitions.into_iter().map(respond_partition).collect(),
+        })
+        .collect();
+    ProduceResponse { responses, ..ProduceResponse::default() }
+}
+
+fn respond_partition((index, outcome): (i32, Outcome)) -> PartitionProduceResponse {
+    match outcome {
+        Outcome::Appended(appended, log_append_time_ms) => PartitionProduceResponse {
+            index,
+            error_code: ErrorCode::NONE,
+            base_offset: appended.base_offset,
+            log_append_time_ms,
+            log_start_offset: appended.log_start_offset,
+            ..PartitionProduceResponse::default()
+        },
+        Outcome::Refused(refusal) => refusal.respond(index),
+        Outcome::Admitted(_) | Outcome::Waiting(..) => {
+            unreachable!("a response is built when everything is sequenced and waited for")
+        }
+    }
+}
