@@ -101,7 +101,7 @@ impl Node {
         let listen = resolve(&config)?;
         let options = store_options(&config);
         let log_defaults = options.log.clone();
-        let (store, recovery) = blocking(move || Store::open(Arc::new(RealDisk::new()), options)).await?;
+        let (store, recovery) = blocking(move || Store::open(Arc::new(RealDisk), options)).await?;
         tracing::info!(recovery = %recovery, "the log is open");
         let on_fatal = Arc::new(|fatal: &Fatal| {
             tracing::error!(%fatal, "the log cannot be made durable; the process ends, start it again to recover");
