@@ -15,6 +15,7 @@ use logmill_config::{Config, DirectIo, Durability as ConfiguredDurability};
 use logmill_storage::{
     Durability, Fatal, JournalOptions, LogOptions, PartitionId, PartitionSpec, RealDisk, Store, StoreError, StoreOptions,
 };
+use logmill_stream::EpochLimits;
 use tokio::runtime::Handle;
 use tokio::sync::{Mutex, mpsc};
 use tokio::task::JoinHandle;
@@ -27,7 +28,7 @@ use crate::coordinators::{CoordinatorSettings, Coordinators};
 use crate::dispatch::Dispatch;
 use crate::net::{Listener, NetSettings};
 use crate::partitions::{LogThreads, Partition, Partitions};
-use crate::pipelines::{PipelineSettings, Pipelines};
+use crate::pipelines::Pipelines;
 use crate::producer_ids::ProducerIds;
 use crate::services::{self, NodeService, PipelineService};
 use crate::topics::{CreateTopicError, METADATA_TOPIC, MetadataError, MetadataLog, MetadataRecord, TopicDefaults, Topics};
@@ -137,10 +138,9 @@ impl Node {
             topics.clone(),
             coordinators.clone(),
             &records,
-            PipelineSettings {
-                epoch_bytes: usize::try_from(config.pipelines.epoch_bytes.get()).unwrap_or(usize::MAX),
-                epoch_records: config.pipelines.epoch_records as usize,
-                emit_rows: config.pipelines.epoch_records,
+            EpochLimits {
+                input_bytes: config.pipelines.epoch_bytes.in_memory(),
+                emit_rows: config.pipelines.emit_rows,
             },
             clock.clone(),
             Handle::current(),
@@ -264,7 +264,6 @@ fn resolve(config: &Config) -> Result<SocketAddr, StartError> {
 }
 
 fn store_options(config: &Config) -> StoreOptions {
-    let bytes = |size: logmill_config::ByteSize| usize::try_from(size.get()).unwrap_or(usize::MAX);
     let small = |size: logmill_config::ByteSize| u32::try_from(size.get()).unwrap_or(u32::MAX);
     StoreOptions {
         data_dir: config.data_dir.clone(),
@@ -274,7 +273,7 @@ fn store_options(config: &Config) -> StoreOptions {
             direct: config.journal.direct != DirectIo::Off,
             ..JournalOptions::default()
         },
-        tail_bytes: bytes(config.limits.tail_memory),
+        tail_bytes: config.limits.tail_memory.in_memory(),
         applier_shards: APPLIER_SHARDS,
         log: LogOptions {
             segment_bytes: small(config.topics.segment).min(i32::MAX as u32),
@@ -319,12 +318,11 @@ fn coordinator_settings(config: &Config) -> CoordinatorSettings {
 }
 
 fn net_settings(config: &Config, listen: SocketAddr) -> NetSettings {
-    let bytes = |size: logmill_config::ByteSize| usize::try_from(size.get()).unwrap_or(usize::MAX);
     NetSettings {
         listen,
         max_connections: config.limits.max_connections as usize,
-        max_request_bytes: bytes(config.limits.max_request),
-        request_memory_bytes: bytes(config.limits.request_memory),
+        max_request_bytes: config.limits.max_request.in_memory(),
+        request_memory_bytes: config.limits.request_memory.in_memory(),
         idle_timeout: config.limits.idle_timeout,
         drain_timeout: config.shutdown_drain,
         ..NetSettings::default()

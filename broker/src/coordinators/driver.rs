@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use logmill_coordinator::groups::{self, GroupMachine};
 use logmill_coordinator::transactions::{self, TransactionMachine};
+use logmill_coordinator::schema::SchemaError;
 use logmill_coordinator::{Machine, RequestId, Step, partition_for};
 use logmill_record::control::{EndTxnMarker, marker_batch};
 use logmill_storage::{Append, Check, Committed, Frame, Rejection};
@@ -214,10 +215,10 @@ impl Coordinators {
         group: &str,
         offsets: Vec<groups::Record>,
         appends: Vec<Append>,
-    ) -> Result<(Committed, oneshot::Receiver<()>), OwnedCommitError> {
+    ) -> Result<(Committed, oneshot::Receiver<()>), CommitError> {
         let mut state = self.lock();
         let partition = self.group_partition(group);
-        self.load_group(&mut state, partition)?;
+        self.load_group(&mut state, partition).map_err(|error| CommitError::Coordinator(error.to_string()))?;
         let (done, durable) = oneshot::channel();
         let together = Together {
             groups: vec![(partition, Step { records: offsets, replies: Vec::new() })],
@@ -244,7 +245,7 @@ impl Coordinators {
         let answer = slot.wait_for(request);
         let step = slot.machine.handle(self.now(), request, command);
         let together = Together { groups: vec![(partition, step)], ..Together::default() };
-        self.commit(&mut state, together).map_err(|rejection| rejection_error(&rejection))?;
+        self.commit(&mut state, together).map_err(|error| error.code())?;
         drop(state);
         self.0.deadlines.notify_one();
         Ok(answer)
@@ -263,7 +264,7 @@ impl Coordinators {
         let answer = slot.wait_for(request);
         let step = slot.machine.handle(self.now(), request, command);
         let together = Together { transactions: vec![(partition, step)], ..Together::default() };
-        self.commit(&mut state, together).map_err(|rejection| rejection_error(&rejection))?;
+        self.commit(&mut state, together).map_err(|error| error.code())?;
         drop(state);
         self.0.deadlines.notify_one();
         Ok(answer)
@@ -273,7 +274,7 @@ impl Coordinators {
     ///
     /// A rejected frame drops the machines that had records in it, unless the append of somebody else was
     /// the reason: nothing of the step has happened then, and nothing of it was in waiting state either.
-    pub(super) fn commit(&self, state: &mut State, together: Together) -> Result<Committed, Rejection> {
+    pub(super) fn commit(&self, state: &mut State, together: Together) -> Result<Committed, CommitError> {
         let now = self.now();
         let Together { groups, transactions, first, done } = together;
         let foreign: Vec<_> = first.iter().map(|append| append.partition).collect();
@@ -281,7 +282,7 @@ impl Coordinators {
         let mut ends = Vec::new();
         for (partition, step) in &transactions {
             let Some(slot) = state.transactions.get(partition) else { continue };
-            if let Some(batch) = log_records::transaction_batch(now, &step.records) {
+            if let Some(batch) = log_records::transaction_batch(now, &step.records).map_err(unwritable)? {
                 frame.appends.push(internal(&slot.log, batch, Some(slot.end)));
             }
             for record in &step.records {
@@ -292,7 +293,8 @@ impl Coordinators {
         }
         for (partition, step) in &groups {
             let Some(slot) = state.groups.get(partition) else { continue };
-            for (nth, batch) in log_records::group_batches(now, &step.records).into_iter().enumerate() {
+            let batches = log_records::group_batches(now, &step.records).map_err(unwritable)?;
+            for (nth, batch) in batches.into_iter().enumerate() {
                 frame.appends.push(internal(&slot.log, batch, (nth == 0).then_some(slot.end)));
             }
         }
@@ -326,7 +328,7 @@ impl Coordinators {
                     });
                     transactions.iter().for_each(|(partition, _)| drop(state.transactions.remove(partition)));
                 }
-                return Err(rejection);
+                return Err(rejection.into());
             }
         };
         for (partition, step) in groups {
@@ -424,7 +426,7 @@ impl Coordinators {
     }
 
     fn finish_loading(&self, state: &mut State, together: Together) -> Result<(), LoadError> {
-        self.commit(state, together).map(drop).map_err(LoadError::Rejected)
+        self.commit(state, together).map(drop).map_err(LoadError::Commit)
     }
 
     pub(super) fn transaction_partition(&self, transactional_id: &str) -> i32 {
@@ -496,22 +498,36 @@ impl Coordinators {
     }
 }
 
-/// Why a frame with mirrored offsets was not committed. Definite.
+/// Why a frame of coordinators was not committed. Definite.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum OwnedCommitError {
+pub enum CommitError {
     /// The frame was rejected.
     #[error(transparent)]
     Rejected(#[from] Rejection),
+    /// A record cannot be written in Kafka's encoding. The machines let nothing in that cannot.
+    #[error("a coordinator's record cannot be written: {0}")]
+    Unwritable(SchemaError),
     /// The group's coordinator cannot be loaded now.
-    #[error("the offsets cannot be mirrored: {0}")]
+    #[error("the group's coordinator cannot be loaded: {0}")]
     Coordinator(String),
 }
 
-impl From<LoadError> for OwnedCommitError {
-    fn from(error: LoadError) -> Self {
-        Self::Coordinator(error.to_string())
+impl CommitError {
+    /// The error a client gets.
+    pub(super) fn code(&self) -> ErrorCode {
+        match self {
+            Self::Rejected(Rejection::ExpectedEnd { .. }) => ErrorCode::NOT_COORDINATOR,
+            Self::Rejected(Rejection::InvalidProducerEpoch { .. }) => ErrorCode::INVALID_PRODUCER_EPOCH,
+            Self::Rejected(_) | Self::Coordinator(_) => ErrorCode::COORDINATOR_NOT_AVAILABLE,
+            Self::Unwritable(_) => ErrorCode::UNKNOWN_SERVER_ERROR,
+        }
     }
+}
+
+fn unwritable(error: SchemaError) -> CommitError {
+    tracing::error!(%error, "a coordinator's record cannot be written");
+    CommitError::Unwritable(error)
 }
 
 fn internal(log: &Partition, batch: logmill_record::Batch, expected_end: Option<i64>) -> Append {
@@ -528,13 +544,3 @@ pub(super) fn coordinator_error(topic: &str, partition: i32, error: &LoadError) 
         }
     }
 }
-
-/// The error a client gets when a coordinator's frame was rejected.
-pub(super) fn rejection_error(rejection: &Rejection) -> ErrorCode {
-    match rejection {
-        Rejection::ExpectedEnd { .. } => ErrorCode::NOT_COORDINATOR,
-        Rejection::InvalidProducerEpoch { .. } => ErrorCode::INVALID_PRODUCER_EPOCH,
-        _ => ErrorCode::COORDINATOR_NOT_AVAILABLE,
-    }
-}
-

@@ -7,7 +7,7 @@ use logmill_wire::Str;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
-use crate::coordinators::{Coordinators, OwnedCommitError};
+use crate::coordinators::{CommitError as FrameError, Coordinators};
 use crate::partitions::Partition;
 use crate::topics::Topics;
 
@@ -34,6 +34,11 @@ impl BrokerLogs {
     ) -> Self {
         let progress_end = progress.sequenced_end();
         Self { topics, coordinators, group, changelog, progress, progress_end, runtime }
+    }
+
+    /// Forgets where it left off: the next epoch goes on where the progress log ends now.
+    pub(super) fn rewind(&mut self) {
+        self.progress_end = self.progress.sequenced_end();
     }
 
     fn source(&self, partition: &TopicPartition) -> Result<Partition, LogsError> {
@@ -150,7 +155,7 @@ impl Logs for BrokerLogs {
                 }
                 Ok(durable)
             }
-            Err(OwnedCommitError::Rejected(Rejection::ExpectedEnd { partition, expected, actual }))
+            Err(FrameError::Rejected(Rejection::ExpectedEnd { partition, expected, actual }))
                 if partition == self.progress.id() =>
             {
                 Err(CommitError::Fenced {

@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use logmill_storage::{Isolation, ReadRequest};
 use logmill_stream::{
-    CommitError, Cut, EpochError, Input, Logs, LogsError, OffsetRange, Pipeline, Plan, Progress, TopicPartition,
+    CommitError, DeclareEndError, EpochLimits, EpochLoop, InputPartition, Logs, LogsError, Pipeline, PipelineSpec, Plan,
+    Progress, TopicPartition, Turn, TurnError,
 };
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
@@ -29,14 +30,6 @@ const IDLE_LOOK: Duration = Duration::from_secs(5);
 
 /// How long a runner waits before it tries again what was refused for want of room.
 const REFUSED_PAUSE: Duration = Duration::from_secs(1);
-
-/// How epochs are cut.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct RunnerSettings {
-    pub(super) epoch_bytes: usize,
-    pub(super) epoch_records: usize,
-    pub(super) emit_rows: u32,
-}
 
 /// What is shown of the runner; shared with the manager.
 #[derive(Clone)]
@@ -84,7 +77,7 @@ pub(super) struct Runner {
     pub(super) progress: Partition,
     pub(super) control: Control,
     pub(super) shown: Shown,
-    pub(super) settings: RunnerSettings,
+    pub(super) limits: EpochLimits,
     pub(super) clock: Clock,
     pub(super) runtime: Handle,
 }
@@ -95,9 +88,9 @@ enum RunError {
     #[error(transparent)]
     Logs(#[from] LogsError),
     #[error(transparent)]
-    Epoch(#[from] EpochError),
+    Turn(#[from] TurnError),
     #[error(transparent)]
-    Commit(#[from] CommitError),
+    End(#[from] DeclareEndError),
     #[error("the state cannot be restored: {0}")]
     Restore(String),
 }
@@ -117,10 +110,11 @@ impl Runner {
         let name = self.name.clone();
         let ended = loop {
             match self.run_once() {
-                Err(RunError::Commit(error @ CommitError::Refused { .. })) => {
+                Err(RunError::Turn(TurnError::Commit(error @ CommitError::Refused { .. }))) => {
                     // Nothing of the epoch happened. A full disk gets room again: build the state anew, go on.
                     tracing::warn!(pipeline = name, %error, "an epoch was refused; trying again");
                     self.runtime.block_on(async {
+                        // The pause is over early when an order comes.
                         let _ = tokio::time::timeout(REFUSED_PAUSE, self.control.changed()).await;
                     });
                     if self.control.is_stopping() {
@@ -139,155 +133,53 @@ impl Runner {
     }
 
     fn run_once(&mut self) -> Result<PipelineState, RunError> {
-        let mut pipeline = self.restore()?;
+        let pipeline = self.restore()?;
+        let mut epochs = EpochLoop::new(pipeline, self.limits);
         let mut in_flight: Option<InFlight> = None;
         let ended = loop {
-            if pipeline.is_finished() {
-                break PipelineState::Finished;
-            }
             if self.control.is_stopping() {
                 break PipelineState::Stopped;
             }
+            if let Some(ends) = self.control.ends() {
+                epochs.declare_ends(flat(&ends))?;
+            }
             // Registered before the sources are looked at: what is published meanwhile ends the wait at once.
             let news = DataWait::register(self.sources()?);
-            let ends = self.control.ends().map(|ends| flat(&ends));
-            let Some((cut, inputs)) = self.next_cut(&pipeline, ends)? else {
-                self.settle(&mut in_flight)?;
-                let control = &self.control;
-                self.runtime.block_on(async {
-                    tokio::select! {
-                        _ = news.published(IDLE_LOOK) => {}
-                        () = control.changed() => {}
-                    }
-                });
-                continue;
-            };
-            drop(news);
-            let epoch = match pipeline.step(cut, inputs) {
-                Ok(epoch) => epoch,
-                Err(EpochError::Poison { partition, offset, error }) => {
-                    // Everything before the poison record is committed, then the pipeline stops at it.
-                    self.settle(&mut in_flight)?;
-                    if self.step_before(&mut pipeline, &partition, offset)? {
-                        continue;
-                    }
-                    return Err(EpochError::Poison { partition, offset, error }.into());
+            match epochs.turn(&mut self.logs, self.clock.now_ms(), self.clock.now_ms().unsigned_abs()) {
+                Ok(Turn::Finished) => break PipelineState::Finished,
+                Ok(Turn::Committed { progress, ticket }) => {
+                    let open_windows = epochs.pipeline().open_windows();
+                    let before = in_flight.replace(InFlight { ticket, progress: *progress, open_windows });
+                    self.settle(before)?;
                 }
-                Err(error) => return Err(error.into()),
-            };
-            self.commit(&pipeline, epoch, &mut in_flight)?;
+                Ok(Turn::Idle) => {
+                    self.settle(in_flight.take())?;
+                    let control = &self.control;
+                    self.runtime.block_on(async {
+                        tokio::select! {
+                            _ = news.published(IDLE_LOOK) => {}
+                            () = control.changed() => {}
+                        }
+                    });
+                }
+                Err(error) => {
+                    // What was committed before stays committed, and is shown.
+                    self.settle(in_flight.take())?;
+                    return Err(error.into());
+                }
+            }
         };
-        self.settle(&mut in_flight)?;
+        self.settle(in_flight)?;
         Ok(ended)
     }
 
-    /// Sequences an epoch, then waits for the one before it.
-    fn commit(
-        &mut self,
-        pipeline: &Pipeline,
-        epoch: logmill_stream::EpochOutput,
-        in_flight: &mut Option<InFlight>,
-    ) -> Result<(), RunError> {
-        let progress = epoch.progress.clone();
-        let open_windows = pipeline.open_windows();
-        let ticket = self.logs.commit(epoch)?;
-        let before = in_flight.replace(InFlight { ticket, progress, open_windows });
-        self.settle(&mut { before })
-    }
-
     /// Waits until the epoch is durable, and shows it.
-    fn settle(&mut self, in_flight: &mut Option<InFlight>) -> Result<(), RunError> {
-        if let Some(epoch) = in_flight.take() {
+    fn settle(&mut self, in_flight: Option<InFlight>) -> Result<(), RunError> {
+        if let Some(epoch) = in_flight {
             self.logs.wait(epoch.ticket)?;
             self.shown.set_progress(epoch.progress, epoch.open_windows);
         }
         Ok(())
-    }
-
-    /// Commits what stands before a poison record; `false` when nothing does.
-    fn step_before(
-        &mut self,
-        pipeline: &mut Pipeline,
-        partition: &TopicPartition,
-        offset: i64,
-    ) -> Result<bool, RunError> {
-        let from = pipeline.position(partition);
-        if offset <= from {
-            return Ok(false);
-        }
-        let read = self.logs.read(partition, from, self.settings.epoch_bytes)?;
-        let ranges = BTreeMap::from([(partition.clone(), OffsetRange { from, to: offset })]);
-        let cut = self.cut(ranges, self.control.ends().map(|ends| flat(&ends)), pipeline.epoch());
-        let input = Input { partition: partition.clone(), batches: read.batches, aborted: read.aborted };
-        let epoch = pipeline.step(cut, vec![input])?;
-        let mut in_flight = None;
-        self.commit(pipeline, epoch, &mut in_flight)?;
-        self.settle(&mut in_flight)?;
-        Ok(true)
-    }
-
-    /// Decides what the next epoch covers and reads it; `None` when there is nothing to do.
-    fn next_cut(
-        &mut self,
-        pipeline: &Pipeline,
-        ends: Option<BTreeMap<TopicPartition, i64>>,
-    ) -> Result<Option<(Cut, Vec<Input>)>, RunError> {
-        let sources: Vec<TopicPartition> = self
-            .sources()?
-            .iter()
-            .map(|partition| TopicPartition::new(partition.topic_name(), partition.index()))
-            .collect();
-        let mut waiting = Vec::new();
-        for source in sources {
-            let from = pipeline.position(&source);
-            let readable = self.logs.readable_end(&source)?;
-            let to = ends.as_ref().and_then(|ends| ends.get(&source)).map_or(readable, |end| readable.min(*end));
-            if to > from {
-                waiting.push((source, from, to));
-            }
-        }
-        if waiting.is_empty() && !pipeline.has_work(ends.as_ref()) {
-            return Ok(None);
-        }
-        // Every partition that has something gets its share, so that none runs far ahead of the others.
-        let share = self.settings.epoch_bytes / waiting.len().max(1);
-        let mut records_left = self.settings.epoch_records;
-        let mut ranges = BTreeMap::new();
-        let mut inputs = Vec::new();
-        let count = waiting.len();
-        for (nth, (source, from, bound)) in waiting.into_iter().enumerate() {
-            let records = records_left / (count - nth);
-            let read = self.logs.read(&source, from, share)?;
-            let mut to = from;
-            let mut taken = 0;
-            let mut batches = Vec::with_capacity(read.batches.len());
-            for batch in read.batches {
-                let header = *batch.header();
-                if header.base_offset >= bound || (taken >= records && taken > 0) {
-                    break;
-                }
-                to = header.next_offset().min(bound);
-                taken += usize::try_from(header.count).unwrap_or(0);
-                batches.push(batch);
-            }
-            if to == from {
-                // Nothing but what was aborted or compacted away stands before the bound.
-                to = bound;
-            }
-            records_left = records_left.saturating_sub(taken);
-            ranges.insert(source.clone(), OffsetRange { from, to });
-            inputs.push(Input { partition: source, batches, aborted: read.aborted });
-        }
-        Ok(Some((self.cut(ranges, ends, pipeline.epoch()), inputs)))
-    }
-
-    fn cut(
-        &self,
-        ranges: BTreeMap<TopicPartition, OffsetRange>,
-        ends: Option<BTreeMap<TopicPartition, i64>>,
-        epoch: u64,
-    ) -> Cut {
-        Cut { ranges, now: self.clock.now_ms(), seed: epoch, emit_rows: self.settings.emit_rows, ends }
     }
 
     fn sources(&self) -> Result<Vec<Partition>, RunError> {
@@ -301,7 +193,7 @@ impl Runner {
 
     /// Builds the machine from the last progress record and the changelog.
     fn restore(&mut self) -> Result<Pipeline, RunError> {
-        let broken = |what: String| RunError::Restore(what);
+        self.logs.rewind();
         let mut last = None;
         for_each_batch(&self.progress, |batch| {
             for record in batch.records(READ_BYTES).map_err(|error| error.to_string())? {
@@ -309,27 +201,42 @@ impl Runner {
             }
             Ok(())
         })
-        .map_err(broken)?;
+        .map_err(RunError::Restore)?;
+        let unreadable = |error: String| RunError::Restore(error);
         let progress = last
             .map(|value| Progress::decode(&value))
             .transpose()
-            .map_err(|error| RunError::Restore(error.to_string()))?;
-        let partitions = |topic: &str| self.topics.get(topic).map_or(0, |topic| topic.partitions.len());
-        let mut restoring = Pipeline::restore(
-            Arc::clone(&self.plan),
-            &self.name,
-            self.generation,
-            |topic| i32::try_from(partitions(topic)).unwrap_or(i32::MAX),
-            progress.clone(),
-        )
-        .map_err(|error| RunError::Restore(error.to_string()))?;
+            .map_err(|error| unreadable(error.to_string()))?;
+        let mut restoring = Pipeline::restore((*self.plan).clone(), self.spec()?, progress.clone())
+            .map_err(|error| unreadable(error.to_string()))?;
         for_each_batch(&self.changelog, |batch| restoring.apply(batch).map_err(|error| error.to_string()))
-            .map_err(broken)?;
-        let pipeline = restoring.finish().map_err(|error| RunError::Restore(error.to_string()))?;
+            .map_err(unreadable)?;
+        let pipeline = restoring.finish();
         if let Some(progress) = progress {
             self.shown.set_progress(progress, pipeline.open_windows());
         }
         Ok(pipeline)
+    }
+
+    fn spec(&self) -> Result<PipelineSpec, RunError> {
+        let count = |topic: &str| {
+            let partitions = self.topics.get(topic).map_or(0, |topic| topic.partitions.len());
+            i32::try_from(partitions).unwrap_or(i32::MAX)
+        };
+        Ok(PipelineSpec {
+            name: self.name.clone(),
+            generation: self.generation,
+            inputs: self
+                .sources()?
+                .iter()
+                .map(|source| InputPartition {
+                    partition: TopicPartition::new(source.topic_name(), source.index()),
+                    start: source.published().log_start_offset,
+                })
+                .collect(),
+            sink_partitions: count(&self.plan.sink.topic),
+            dead_letter_partitions: self.plan.dead_letter_topic().map_or(0, count),
+        })
     }
 }
 
