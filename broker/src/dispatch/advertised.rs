@@ -22,7 +22,7 @@ pub const ADVERTISED: &[(ApiKey, RangeInclusive<i16>)] = &[
     (ApiKey::SyncGroup, 0..=5),
     (ApiKey::DescribeGroups, 0..=6),
     (ApiKey::ListGroups, 0..=5),
-    (ApiKey::ApiVersions, 0..=4),
+    (ApiKey::ApiVersions, 0..=5),
     (ApiKey::CreateTopics, 2..=7),
     (ApiKey::DeleteTopics, 1..=6),
     (ApiKey::InitProducerId, 0..=5),
@@ -46,10 +46,27 @@ pub fn lowest_said(api: ApiKey, lowest: i16) -> i16 {
     if api == ApiKey::Produce { 0 } else { lowest }
 }
 
-/// Whether this API is served in this version.
+/// What becomes of a request, by key and version alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is decoded and handled.
+    Serve(ApiKey),
+    /// It is answered with the versions that are known, without being looked at any further.
+    TellVersions,
+    /// It costs its sender the connection.
+    Refuse,
+}
+
+/// Decides by the rules of Kafka's negotiation.
 #[must_use]
-pub fn is_served(api: ApiKey, version: i16) -> bool {
-    ADVERTISED.iter().any(|(served, versions)| *served == api && versions.contains(&version))
+pub fn negotiate(api_key: i16, version: i16) -> Verdict {
+    let Some(api) = ApiKey::from_code(api_key) else { return Verdict::Refuse };
+    let is_served = ADVERTISED.iter().any(|(served, versions)| *served == api && versions.contains(&version));
+    match api {
+        _ if is_served => Verdict::Serve(api),
+        ApiKey::ApiVersions => Verdict::TellVersions,
+        _ => Verdict::Refuse,
+    }
 }
 
 /// The feature whose finalised level lets producers use KIP-890's transactions.
@@ -73,9 +90,17 @@ mod tests {
             let said = lowest_said(*api, *versions.start());
             assert_eq!(said != *versions.start(), *api == ApiKey::Produce);
         }
-        assert!(is_served(ApiKey::Produce, 3));
-        assert!(!is_served(ApiKey::Produce, 2));
-        assert!(!is_served(ApiKey::AddPartitionsToTxn, 4));
-        assert!(!is_served(ApiKey::SaslHandshake, 0));
+    }
+
+    #[test]
+    fn what_is_not_in_the_table_is_refused_and_unknown_api_versions_are_told() {
+        assert_eq!(negotiate(0, 3), Verdict::Serve(ApiKey::Produce));
+        for (key, version) in [(0, 2), (0, 14), (0, -1), (24, 4), (17, 0), (4, 0), (-1, 0), (i16::MAX, 0)] {
+            assert_eq!(negotiate(key, version), Verdict::Refuse, "{key} {version}");
+        }
+        assert_eq!(negotiate(18, 5), Verdict::Serve(ApiKey::ApiVersions));
+        for version in [6, 99, i16::MAX, -1] {
+            assert_eq!(negotiate(18, version), Verdict::TellVersions);
+        }
     }
 }

@@ -19,22 +19,31 @@ use logmill_wire::frame::{RequestHeader, decode_request, encode_response};
 use logmill_wire::messages;
 use logmill_wire::{ApiKey, DecodeError, Decoder, Response};
 
+use self::advertised::{Verdict, negotiate};
 use crate::context::Context;
 use crate::handlers::{self, Call};
-use crate::net::{CloseReason, Peer, Reply, Served, Service, Turn};
+use crate::net::{Answer, CloseReason, HeldMemory, MemoryBudget, Peer, Reply, Served, Service, Turn};
 use crate::security::Access;
 
 /// Serves Kafka requests.
 pub struct Dispatch {
     context: Arc<Context>,
     access: Access,
+    /// What responses that wait for their peers may hold of records read from files.
+    file_reads: MemoryBudget,
 }
+
+/// Records of the recent past are shared with the log's memory and cost a response nothing; older ones are
+/// read into memory of their own, which all responses together may have this much of. Beyond it a fetch
+/// still gets one batch at a time.
+const FILE_READ_BYTES: usize = 256 * 1024 * 1024;
 
 impl Dispatch {
     /// The door to everything the handlers may use.
     #[must_use]
     pub fn new(context: Context) -> Self {
-        Self { context: Arc::new(context), access: Access }
+        let file_reads = MemoryBudget::new(FILE_READ_BYTES);
+        Self { context: Arc::new(context), access: Access, file_reads }
     }
 }
 
@@ -48,8 +57,13 @@ pub(crate) struct Envelope {
 impl Envelope {
     /// The response as it goes out.
     pub(crate) fn answer<R: Response>(self, response: &R) -> Reply {
+        self.answer_holding(response, None)
+    }
+
+    /// The response as it goes out, with memory that is given back once it is written.
+    fn answer_holding<R: Response>(self, response: &R, held: Option<HeldMemory>) -> Reply {
         match encode_response(self.correlation_id, response, self.version) {
-            Ok(segments) => Reply::Answer(segments.into_vec()),
+            Ok(segments) => Reply::Answer(Answer { segments: segments.into_vec(), held }),
             Err(error) => {
                 tracing::error!(api = %R::KEY, version = self.version, %error, "a response cannot be encoded");
                 Reply::Close(CloseReason::Unanswerable(error.to_string()))
@@ -91,16 +105,17 @@ impl Dispatch {
         let mut decoder = Decoder::new(request);
         let header = RequestHeader::decode(&mut decoder).map_err(|error| malformed(&error))?;
         let version = header.api_version;
-        let unsupported = CloseReason::Unsupported { api_key: header.api_key, api_version: version };
-        let Some(api) = ApiKey::from_code(header.api_key) else { return Err(unsupported) };
         let envelope = Envelope { correlation_id: header.correlation_id, version };
-        if !advertised::is_served(api, version) {
-            if api == ApiKey::ApiVersions {
+        let api = match negotiate(header.api_key, version) {
+            Verdict::Serve(api) => api,
+            Verdict::TellVersions => {
                 let oldest = Envelope { version: 0, ..envelope };
                 return Ok(Served::Now(oldest.answer(&handlers::api_versions::unknown_version())));
             }
-            return Err(unsupported);
-        }
+            Verdict::Refuse => {
+                return Err(CloseReason::Unsupported { api_key: header.api_key, api_version: version });
+            }
+        };
         if !self.access.admits(session.principal(), api) {
             return Err(CloseReason::Forbidden { api_key: header.api_key });
         }
@@ -136,7 +151,11 @@ impl Dispatch {
             }};
         }
         Ok(match api {
-            ApiKey::Fetch => handle!(fetch),
+            ApiKey::Fetch => {
+                let request = decode_request(decoder, envelope.version).map_err(|error| malformed(&error))?;
+                let (response, held) = handlers::fetch::handle(call, request, &self.file_reads).await;
+                envelope.answer_holding(&response, held)
+            }
             ApiKey::ListOffsets => handle!(list_offsets),
             ApiKey::Metadata => handle!(metadata),
             ApiKey::OffsetCommit => handle!(offset_commit),

@@ -5,22 +5,33 @@ use logmill_wire::messages::{ApiVersionsRequest, ApiVersionsResponse};
 use logmill_wire::{ApiKey, ErrorCode, Str};
 
 use super::Call;
+use crate::context::NodeInfo;
 use crate::dispatch::advertised::{ADVERTISED, TRANSACTION_LEVEL, TRANSACTION_VERSION, lowest_said};
 
+/// From this version on a client says what software it is.
+const NAMES_FROM: i16 = 3;
 /// From this version on a client may be told of a feature whose lowest level is 0 (KAFKA-17011).
 const LEVEL_ZERO_FROM: i16 = 4;
 
 pub(crate) async fn handle(call: Call<'_>, request: ApiVersionsRequest) -> ApiVersionsResponse {
-    if call.version >= 3
-        && !(is_software_name(&request.client_software_name)
-            && is_software_name(&request.client_software_version))
-    {
-        return ApiVersionsResponse {
-            error_code: ErrorCode::INVALID_REQUEST,
-            ..ApiVersionsResponse::default()
-        };
+    let names = [&request.client_software_name, &request.client_software_version];
+    if call.version >= NAMES_FROM && !names.into_iter().all(|name| is_software_name(name)) {
+        return refused(ErrorCode::INVALID_REQUEST);
+    }
+    if is_elsewhere(&call.context.node, &request) {
+        return refused(ErrorCode::REBOOTSTRAP_REQUIRED);
     }
     respond(call.version)
+}
+
+fn refused(error_code: ErrorCode) -> ApiVersionsResponse {
+    ApiVersionsResponse { error_code, ..ApiVersionsResponse::default() }
+}
+
+/// Whether the client means to talk to another cluster or node than this one (KIP-1242, version 5).
+fn is_elsewhere(node: &NodeInfo, request: &ApiVersionsRequest) -> bool {
+    request.cluster_id.as_ref().is_some_and(|id| **id != *node.cluster_id)
+        || (request.node_id >= 0 && request.node_id != node.node_id)
 }
 
 /// The answer, in the layout of version 0, to a version that we do not know (KIP-511).
@@ -92,9 +103,28 @@ mod tests {
     }
 
     #[test]
+    fn a_client_that_looks_for_another_node_is_sent_back_to_its_bootstrap() {
+        let node = NodeInfo { node_id: 1, cluster_id: "c".into(), advertised: ("h".into(), 9092) };
+        let asks = |cluster_id: Option<&str>, node_id| ApiVersionsRequest {
+            cluster_id: cluster_id.map(Str::from),
+            node_id,
+            ..ApiVersionsRequest::default()
+        };
+        for (cluster, id, elsewhere) in [
+            (None, -1, false),
+            (Some("c"), 1, false),
+            (Some("d"), 1, true),
+            (None, 2, true),
+            (Some("c"), -1, false),
+        ] {
+            assert_eq!(is_elsewhere(&node, &asks(cluster, id)), elsewhere, "{cluster:?} {id}");
+        }
+    }
+
+    #[test]
     fn an_unknown_version_learns_the_known_ones() {
         let response = unknown_version();
         assert_eq!(response.error_code, ErrorCode::UNSUPPORTED_VERSION);
-        assert_eq!(response.api_keys, [ApiVersion { api_key: 18, min_version: 0, max_version: 4 }]);
+        assert_eq!(response.api_keys, [ApiVersion { api_key: 18, min_version: 0, max_version: 5 }]);
     }
 }

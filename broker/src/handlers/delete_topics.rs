@@ -40,7 +40,11 @@ async fn delete(context: &Context, wish: DeleteTopicState) -> DeletableTopicResu
         (Some(name), true) => match context.topics.get(name) {
             Some(topic) => topic.id,
             None => {
-                return refused(wish, ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, "there is no topic of this name");
+                return refused(
+                    wish,
+                    ErrorCode::UNKNOWN_TOPIC_OR_PARTITION,
+                    "there is no topic of this name",
+                );
             }
         },
         (None, false) => match context.topics.by_id(wish.topic_id) {

@@ -21,6 +21,9 @@ const EARLIEST_LOCAL: (i64, i16) = (-4, 8);
 const LATEST_TIERED: (i64, i16) = (-5, 9);
 const EARLIEST_PENDING_UPLOAD: (i64, i16) = (-6, 11);
 
+/// From this version on a response has a place for the leader epoch.
+const EPOCH_FROM: i16 = 4;
+
 pub(crate) async fn handle(call: Call<'_>, request: ListOffsetsRequest) -> ListOffsetsResponse {
     let isolation = if request.isolation_level == 1 { Isolation::Committed } else { Isolation::Uncommitted };
     let version = call.version;
@@ -37,7 +40,7 @@ pub(crate) async fn handle(call: Call<'_>, request: ListOffsetsRequest) -> ListO
                     Some(partition) => find(partition, wanted, isolation, version),
                     None => Err(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION),
                 };
-                respond(wanted.partition_index, found)
+                respond(wanted.partition_index, found, version)
             })
             .collect();
         topics.push(ListOffsetsTopicResponse { name: asked.name, partitions });
@@ -55,7 +58,11 @@ struct Found {
 
 const NOTHING: Found = Found { offset: -1, timestamp: -1, leader_epoch: -1 };
 
-fn respond(partition_index: i32, found: Result<Found, ErrorCode>) -> ListOffsetsPartitionResponse {
+fn respond(
+    partition_index: i32,
+    found: Result<Found, ErrorCode>,
+    version: i16,
+) -> ListOffsetsPartitionResponse {
     let (error_code, found) = match found {
         Ok(found) => (ErrorCode::NONE, found),
         Err(code) => (code, NOTHING),
@@ -65,7 +72,7 @@ fn respond(partition_index: i32, found: Result<Found, ErrorCode>) -> ListOffsets
         error_code,
         timestamp: found.timestamp,
         offset: found.offset,
-        leader_epoch: found.leader_epoch,
+        leader_epoch: if version >= EPOCH_FROM { found.leader_epoch } else { -1 },
     }
 }
 

@@ -24,7 +24,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use super::frame_reader::{FrameReader, Incoming, ReadEnd, Received};
-use super::memory::{HeldMemory, RequestMemory};
+use super::memory::{HeldMemory, MemoryBudget};
 use super::outgoing::Outgoing;
 use super::service::{CloseReason, Later, Peer, Reply, Served, Service, Turn};
 use super::settings::{MAX_IN_FLIGHT, NetSettings};
@@ -118,7 +118,7 @@ impl<S: Service, I: AsyncRead + AsyncWrite + Unpin + Send> Connection<S, I> {
         peer: Peer,
         io: I,
         settings: Arc<NetSettings>,
-        memory: &RequestMemory,
+        memory: &MemoryBudget,
         stop: &CancellationToken,
     ) -> Self {
         let session = service.open(peer);
@@ -213,7 +213,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin + Send> Wire<I> {
             };
             self.in_flight.pop_front();
             match reply {
-                Reply::Answer(segments) => self.outgoing.push(segments),
+                Reply::Answer(answer) => self.outgoing.push(answer),
                 Reply::Silence => {}
                 Reply::Close(reason) => return Err(reason.into()),
             }

@@ -21,8 +21,8 @@ mod settings;
 
 pub use handover::HandedOver;
 pub use listener::{Listener, OpenConnections};
-pub use memory::{HeldMemory, RequestMemory};
-pub use service::{CloseReason, Later, Peer, Reply, Served, Service, Turn};
+pub use memory::{HeldMemory, MemoryBudget};
+pub use service::{Answer, CloseReason, Later, Peer, Reply, Served, Service, Turn};
 pub use settings::NetSettings;
 
 #[cfg(test)]

@@ -8,17 +8,22 @@ use std::time::Duration;
 use bytes::{Buf, Bytes};
 use tokio::io::AsyncWrite;
 
+use super::memory::HeldMemory;
+use super::service::Answer;
 use super::settings::{SEGMENTS_PER_WRITE, SLOWEST_BYTES_PER_SECOND};
 
 /// The segments that are not yet written, oldest first.
 #[derive(Debug, Default)]
 pub(super) struct Outgoing {
     segments: VecDeque<Bytes>,
+    /// Given back when everything is written.
+    held: Vec<HeldMemory>,
 }
 
 impl Outgoing {
-    pub(super) fn push(&mut self, segments: Vec<Bytes>) {
-        self.segments.extend(segments.into_iter().filter(|segment| !segment.is_empty()));
+    pub(super) fn push(&mut self, answer: Answer) {
+        self.segments.extend(answer.segments.into_iter().filter(|segment| !segment.is_empty()));
+        self.held.extend(answer.held);
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -56,6 +61,7 @@ impl Outgoing {
             }
             self.advance(written);
         }
+        self.held.clear();
         Ok(())
     }
 
@@ -84,7 +90,7 @@ mod tests {
         for index in 0_u8..200 {
             let segment = vec![index; usize::from(index % 7) * 13];
             expected.extend_from_slice(&segment);
-            outgoing.push(vec![Bytes::from(segment)]);
+            outgoing.push(vec![Bytes::from(segment)].into());
         }
         let (mut near, mut far) = tokio::io::duplex(50);
         let reader = tokio::spawn(async move {
@@ -101,7 +107,7 @@ mod tests {
     #[tokio::test]
     async fn a_peer_that_takes_nothing_is_given_up() {
         let mut outgoing = Outgoing::default();
-        outgoing.push(vec![Bytes::from_static(&[1; 100])]);
+        outgoing.push(vec![Bytes::from_static(&[1; 100])].into());
         let (mut near, _far) = tokio::io::duplex(10);
         let error = outgoing.write_all(&mut near, Duration::from_millis(20)).await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);

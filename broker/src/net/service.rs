@@ -6,6 +6,8 @@ use std::pin::Pin;
 
 use bytes::Bytes;
 
+use super::memory::HeldMemory;
+
 /// A response that is not known yet.
 pub type Later = Pin<Box<dyn Future<Output = Reply> + Send>>;
 
@@ -33,12 +35,27 @@ pub enum Served {
 /// What the connection does about a request.
 #[derive(Debug)]
 pub enum Reply {
-    /// A whole response frame, in segments.
-    Answer(Vec<Bytes>),
+    /// A whole response frame.
+    Answer(Answer),
     /// No response (`acks=0`).
     Silence,
     /// The connection is closed: the reason goes to the log.
     Close(CloseReason),
+}
+
+/// A response frame on its way out.
+#[derive(Debug)]
+pub struct Answer {
+    /// Its bytes, in order.
+    pub segments: Vec<Bytes>,
+    /// What is given back once it is written.
+    pub held: Option<HeldMemory>,
+}
+
+impl From<Vec<Bytes>> for Answer {
+    fn from(segments: Vec<Bytes>) -> Self {
+        Self { segments, held: None }
+    }
 }
 
 /// Why a request costs its sender the connection.

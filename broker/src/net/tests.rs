@@ -45,7 +45,7 @@ impl Scripted {
 
 fn answer(request: &Bytes) -> Reply {
     let length = i32::try_from(request.len()).unwrap().to_be_bytes();
-    Reply::Answer(vec![Bytes::copy_from_slice(&length), request.clone()])
+    Reply::Answer(vec![Bytes::copy_from_slice(&length), request.clone()].into())
 }
 
 impl Service for Scripted {
@@ -87,7 +87,7 @@ impl Service for Scripted {
 struct Rig {
     service: Arc<Scripted>,
     address: SocketAddr,
-    memory: RequestMemory,
+    memory: MemoryBudget,
     grpc: mpsc::Receiver<HandedOver>,
     stop: CancellationToken,
     serving: JoinHandle<()>,

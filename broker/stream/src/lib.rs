@@ -14,11 +14,18 @@
 pub mod plan;
 pub mod sql;
 
+mod column;
+mod epoch_loop;
+mod eval;
+mod json;
 mod logs;
+mod murmur2;
 mod pipeline;
 pub mod time;
 mod value;
+mod window;
 
+pub use epoch_loop::{DeclareEndError, EpochLimits, EpochLoop, Turn, TurnError};
 pub use logs::{CommitError, Logs, LogsError, ReadBatches};
 pub use pipeline::*;
 pub use plan::Plan;

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::plan::TimeUnit;
+
 /// The first instant a `TIMESTAMP` can hold: the beginning of year 1.
 pub const MIN_TIMESTAMP: i64 = -62_135_596_800_000;
 /// The last instant a `TIMESTAMP` can hold: the last millisecond of year 9999.
@@ -44,6 +46,20 @@ impl Civil {
         let month = if march_month < 10 { march_month + 3 } else { march_month - 9 } as u32;
         let year = year_of_era + era * 400 + i64::from(month <= 2);
         Civil { year, month, day, ms_of_day }
+    }
+
+    /// The beginning of the unit the reading lies in, as an instant.
+    pub fn floor(self, unit: TimeUnit) -> i64 {
+        let midnight = |month, day| days_from_civil(self.year, month, day) * DAY_MS;
+        let ms_of_day = i64::from(self.ms_of_day);
+        match unit {
+            TimeUnit::Year => midnight(1, 1),
+            TimeUnit::Month => midnight(self.month, 1),
+            TimeUnit::Day => midnight(self.month, self.day),
+            TimeUnit::Hour => midnight(self.month, self.day) + ms_of_day / 3_600_000 * 3_600_000,
+            TimeUnit::Minute => midnight(self.month, self.day) + ms_of_day / 60_000 * 60_000,
+            TimeUnit::Second => midnight(self.month, self.day) + ms_of_day / 1_000 * 1_000,
+        }
     }
 }
 

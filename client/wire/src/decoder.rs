@@ -209,7 +209,7 @@ impl Decoder {
     /// it (and then has read it whole); unknown ones are skipped.
     pub(crate) fn tagged_fields(
         &mut self,
-        mut read: impl FnMut(&mut Decoder, u32) -> Result<bool, DecodeError>,
+        read: &mut dyn FnMut(&mut Decoder, u32) -> Result<bool, DecodeError>,
     ) -> Result<(), DecodeError> {
         let count = self.unsigned_varint()?;
         for _ in 0..count {

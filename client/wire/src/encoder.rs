@@ -193,7 +193,7 @@ impl Encoder {
     pub(crate) fn put_tagged_field(
         &mut self,
         tag: u32,
-        write: impl FnOnce(&mut Encoder) -> Result<(), EncodeError>,
+        write: &dyn Fn(&mut Encoder) -> Result<(), EncodeError>,
     ) -> Result<(), EncodeError> {
         let mut content = Encoder::new();
         content.enter(self.version, self.flexible);

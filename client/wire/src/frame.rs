@@ -42,7 +42,7 @@ impl RequestHeader {
         let client_id = decoder.classic_string()?;
         if api.request_header_version(api_version) >= 2 {
             decoder.at("RequestHeader's tagged fields");
-            decoder.tagged_fields(|_, _| Ok(false))?;
+            decoder.tagged_fields(&mut |_, _| Ok(false))?;
         }
         Ok(RequestHeader { api_key, api_version, correlation_id, client_id })
     }
@@ -120,7 +120,7 @@ pub fn decode_response<R: Response>(frame: Bytes, version: i16) -> Result<(i32, 
     let correlation_id = decoder.i32()?;
     if R::KEY.response_header_version(version) >= 1 {
         decoder.at("ResponseHeader's tagged fields");
-        decoder.tagged_fields(|_, _| Ok(false))?;
+        decoder.tagged_fields(&mut |_, _| Ok(false))?;
     }
     let response = R::decode(&mut decoder, version)?;
     decoder.finish()?;

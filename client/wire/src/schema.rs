@@ -278,7 +278,7 @@ macro_rules! schema {
                 })*
                 if decoder.flexible {
                     decoder.at(concat!(stringify!($name), "'s tagged fields"));
-                    decoder.tagged_fields(|_decoder, _tag| {
+                    decoder.tagged_fields(&mut |_decoder, _tag| {
                         $(if Self::$field.tag_at(version) == Some(_tag) {
                             _decoder.at(concat!(stringify!($name), ".", stringify!($field)));
                             this.$field = $crate::schema::Value::read(_decoder)?;
@@ -313,7 +313,7 @@ macro_rules! schema {
                     $(if let Some(tag) = Self::$field.tag_at(version)
                         && $crate::schema::differs(&self.$field, schema!(@default $($default)?)) {
                         encoder.at(concat!(stringify!($name), ".", stringify!($field)));
-                        encoder.put_tagged_field(tag, |content| {
+                        encoder.put_tagged_field(tag, &|content| {
                             $crate::schema::Value::write(&self.$field, content)
                         })?;
                     })*

@@ -26,6 +26,7 @@ use uuid::Uuid;
 use self::read::{Limits, Reader, Round};
 use super::Call;
 use crate::context::Context;
+use crate::net::{HeldMemory, MemoryBudget};
 use crate::partitions::{DataWait, Partition};
 
 /// From this version on topics are named by id.
@@ -51,7 +52,12 @@ struct Wanted {
     last_epoch: i32,
 }
 
-pub(crate) async fn handle(call: Call<'_>, request: FetchRequest) -> FetchResponse {
+/// The response, and what it holds of `file_reads` until it is written.
+pub(crate) async fn handle(
+    call: Call<'_>,
+    request: FetchRequest,
+    file_reads: &MemoryBudget,
+) -> (FetchResponse, Option<HeldMemory>) {
     let limits = Limits::of(&request, call.context.limits.fetch_bytes);
     let wait = Duration::from_millis(
         u64::try_from(request.max_wait_ms.min(call.context.limits.fetch_wait_ms)).unwrap_or(0),
@@ -59,13 +65,15 @@ pub(crate) async fn handle(call: Call<'_>, request: FetchRequest) -> FetchRespon
     let by_id = call.version >= IDS_FROM;
     let plan = match session::begin(&mut call.session.fetch, request, by_id) {
         Ok(plan) => plan,
-        Err(error_code) => return FetchResponse { error_code, ..FetchResponse::default() },
+        Err(error_code) => return (FetchResponse { error_code, ..FetchResponse::default() }, None),
     };
     let partitions: Vec<_> = plan.wanted.iter().map(|wanted| find(call.context, wanted)).collect();
-    let data = read(&plan.wanted, &partitions, limits, wait).await;
+    let reader = Reader { wanted: &plan.wanted, partitions: &partitions, limits, file_reads };
+    let Round { data, held, .. } = read(&reader, wait).await;
     let answered: Vec<_> = plan.wanted.into_iter().map(|wanted| wanted.topic).zip(data).collect();
     let (session_id, answered) = session::finish(&mut call.session.fetch, plan.kind, answered);
-    FetchResponse { session_id, responses: by_topic(answered), ..FetchResponse::default() }
+    let response = FetchResponse { session_id, responses: by_topic(answered), ..FetchResponse::default() };
+    (response, held)
 }
 
 fn find(context: &Context, wanted: &Wanted) -> Result<Partition, ErrorCode> {
@@ -78,26 +86,22 @@ fn find(context: &Context, wanted: &Wanted) -> Result<Partition, ErrorCode> {
 }
 
 /// Reads until there is enough, or time is up.
-async fn read(
-    wanted: &[Wanted],
-    partitions: &[Result<Partition, ErrorCode>],
-    limits: Limits,
-    wait: Duration,
-) -> Vec<PartitionData> {
-    let reader = Reader { wanted, partitions, limits };
-    let Round { data, enough } = reader.round();
-    if enough || wait.is_zero() {
-        return data;
+async fn read(reader: &Reader<'_>, wait: Duration) -> Round {
+    let round = reader.round();
+    if round.enough || wait.is_zero() {
+        return round;
     }
+    drop(round);
     let deadline = Instant::now() + wait;
     // Registered first, read after: what is published in between ends the wait at once.
-    let publications = DataWait::register(partitions.iter().flatten().cloned().collect());
+    let publications = DataWait::register(reader.partitions.iter().flatten().cloned().collect());
     loop {
-        let Round { data, enough } = reader.round();
+        let round = reader.round();
         let left = deadline.saturating_duration_since(Instant::now());
-        if enough || left.is_zero() {
-            return data;
+        if round.enough || left.is_zero() {
+            return round;
         }
+        drop(round);
         publications.published(left).await;
     }
 }

@@ -1,11 +1,13 @@
 //! One pass over the partitions of a fetch, within its limits.
 
+use bytes::Bytes;
 use logmill_storage::{Isolation, Published, ReadError, ReadRequest, ReadResult};
 use logmill_wire::messages::FetchRequest;
 use logmill_wire::messages::fetch::{AbortedTransaction, EpochEndOffset, PartitionData};
 use logmill_wire::{Chunks, ErrorCode};
 
 use super::Wanted;
+use crate::net::{HeldMemory, MemoryBudget};
 use crate::partitions::Partition;
 
 /// What a response may hold, and what it should.
@@ -37,11 +39,15 @@ pub(super) struct Reader<'a> {
     pub(super) wanted: &'a [Wanted],
     pub(super) partitions: &'a [Result<Partition, ErrorCode>],
     pub(super) limits: Limits,
+    /// Bounds what all responses together hold of records that were read from files.
+    pub(super) file_reads: &'a MemoryBudget,
 }
 
 /// What one pass gave.
 pub(super) struct Round {
     pub(super) data: Vec<PartitionData>,
+    /// What is held of `file_reads`, until the response is written.
+    pub(super) held: Option<HeldMemory>,
     /// The response need not wait: there are bytes enough, or something to tell at once.
     pub(super) enough: bool,
 }
@@ -52,10 +58,11 @@ impl Reader<'_> {
         let mut total = 0;
         let mut tell = self.wanted.is_empty();
         let mut data = Vec::with_capacity(self.wanted.len());
+        let mut held = None;
         for (wanted, partition) in self.wanted.iter().zip(self.partitions) {
             // At least one batch in a response, however large, or a client could never go on (KIP-74).
             let read = match partition {
-                Ok(partition) => read(partition, wanted, self.limits.isolation, left, total == 0),
+                Ok(partition) => self.read(partition, wanted, left, total == 0, &mut held),
                 Err(code) => Err(*code),
             };
             let answer = read.unwrap_or_else(failed);
@@ -65,59 +72,84 @@ impl Reader<'_> {
             tell |= answer.error_code != ErrorCode::NONE || answer.diverging_epoch.epoch >= 0;
             data.push(PartitionData { partition_index: wanted.partition, ..answer });
         }
-        Round { data, enough: tell || total >= self.limits.min_bytes }
+        Round { data, held, enough: tell || total >= self.limits.min_bytes }
+    }
+
+    fn read(
+        &self,
+        partition: &Partition,
+        wanted: &Wanted,
+        left: usize,
+        first: bool,
+        held: &mut Option<HeldMemory>,
+    ) -> Result<PartitionData, ErrorCode> {
+        let isolation = self.limits.isolation;
+        check_epoch(wanted.leader_epoch, partition.leader_epoch())?;
+        let published = partition.published();
+        if let Some(diverging_epoch) = diverging(partition, wanted) {
+            return Ok(PartitionData { diverging_epoch, ..answer(published, isolation) });
+        }
+        // A producer with acks=1 may know of an offset before readers do: that is "nothing yet", not "out of
+        // range".
+        if wanted.offset < published.log_start_offset || wanted.offset > partition.sequenced_end() {
+            return Err(ErrorCode::OFFSET_OUT_OF_RANGE);
+        }
+        let end = match isolation {
+            Isolation::Uncommitted => published.high_watermark,
+            Isolation::Committed => published.last_stable_offset,
+        };
+        let max_bytes = usize::try_from(wanted.max_bytes).unwrap_or(0).min(left);
+        if wanted.offset >= end || (max_bytes == 0 && !first) {
+            return Ok(answer(published, isolation));
+        }
+        let request = ReadRequest { offset: wanted.offset, max_bytes, isolation, min_one_batch: first };
+        let read = if partition.in_tail(wanted.offset) {
+            partition.read(request).map(Some)
+        } else {
+            self.read_file(partition, request, held)
+        };
+        let Some(result) = read.map_err(|error| read_error(partition, wanted.offset, &error))? else {
+            return Ok(answer(published, isolation));
+        };
+        let kafkas = |aborted: &logmill_storage::AbortedTransaction| AbortedTransaction {
+            producer_id: aborted.producer_id,
+            first_offset: aborted.first_offset,
+        };
+        let aborted = || result.aborted.iter().map(kafkas).collect();
+        Ok(PartitionData {
+            aborted_transactions: matches!(isolation, Isolation::Committed).then(aborted),
+            records: Some(Chunks::from(result.chunks)),
+            ..answer(result.published, isolation)
+        })
+    }
+
+    /// A read into memory of its own, which is taken from the budget first. When there is none, the first
+    /// partition gets its one batch all the same, and the others wait for the next fetch.
+    fn read_file(
+        &self,
+        partition: &Partition,
+        request: ReadRequest,
+        held: &mut Option<HeldMemory>,
+    ) -> Result<Option<ReadResult>, ReadError> {
+        let taken = self.file_reads.take_up_to(request.max_bytes);
+        let max_bytes = taken.as_ref().map_or(0, HeldMemory::bytes);
+        if max_bytes == 0 && !request.min_one_batch {
+            return Ok(None);
+        }
+        let result = blocking(|| partition.read(ReadRequest { max_bytes, ..request }))?;
+        if let Some(mut taken) = taken {
+            taken.shrink_to(result.chunks.iter().map(Bytes::len).sum());
+            match held {
+                Some(held) => held.merge(taken),
+                None => *held = Some(taken),
+            }
+        }
+        Ok(Some(result))
     }
 }
 
 fn failed(error_code: ErrorCode) -> PartitionData {
     PartitionData { error_code, high_watermark: -1, aborted_transactions: None, ..PartitionData::default() }
-}
-
-fn read(
-    partition: &Partition,
-    wanted: &Wanted,
-    isolation: Isolation,
-    left: usize,
-    first: bool,
-) -> Result<PartitionData, ErrorCode> {
-    check_epoch(wanted.leader_epoch, partition.leader_epoch())?;
-    if let Some(diverging_epoch) = diverging(partition, wanted) {
-        let published = partition.published();
-        return Ok(PartitionData { diverging_epoch, ..answer(published, isolation) });
-    }
-    let published = partition.published();
-    // A producer with acks=1 may know of an offset before readers do: that is "nothing yet", not "out of range".
-    if wanted.offset < published.log_start_offset || wanted.offset > partition.sequenced_end() {
-        return Err(ErrorCode::OFFSET_OUT_OF_RANGE);
-    }
-    let end = match isolation {
-        Isolation::Uncommitted => published.high_watermark,
-        Isolation::Committed => published.last_stable_offset,
-    };
-    let max_bytes = usize::try_from(wanted.max_bytes).unwrap_or(0).min(left);
-    if wanted.offset >= end || (max_bytes == 0 && !first) {
-        return Ok(answer(published, isolation));
-    }
-    let request = ReadRequest { offset: wanted.offset, max_bytes, isolation, min_one_batch: first };
-    let result = if partition.in_tail(wanted.offset) {
-        partition.read(request)
-    } else {
-        blocking(|| partition.read(request))
-    };
-    let ReadResult { chunks, aborted, published, .. } =
-        result.map_err(|error| read_error(partition, wanted.offset, &error))?;
-    let aborted = || {
-        let kafkas = |a: &logmill_storage::AbortedTransaction| AbortedTransaction {
-            producer_id: a.producer_id,
-            first_offset: a.first_offset,
-        };
-        aborted.iter().map(kafkas).collect()
-    };
-    Ok(PartitionData {
-        aborted_transactions: matches!(isolation, Isolation::Committed).then(aborted),
-        records: Some(Chunks::from(chunks)),
-        ..answer(published, isolation)
-    })
 }
 
 /// Where the partition stands, without records.

@@ -86,11 +86,10 @@ pub(crate) async fn handle(context: &Context, envelope: Envelope, request: Produ
     for topic in request.topic_data {
         topics.push(produce.resolve(topic, allowed, now));
     }
+    produce.sequence(&mut topics).await;
     if acks == 0 {
-        produce.sequence(&mut topics).await;
         return Served::Now(unanswered(&topics));
     }
-    produce.sequence(&mut topics).await;
     let waits =
         topics.iter().any(|topic| topic.partitions.iter().any(|(_, o)| matches!(o, Outcome::Waiting(..))));
     if !waits {

@@ -82,14 +82,10 @@ pub enum EpochError {
         epoch: u64,
     },
     /// An output row fails under the sink's `'on-error' = 'fail'`. The pipeline must be restored.
-    #[error(
-        "the row of window end {window_end} and key {key} cannot be written: `{expression}` fails: {reason}"
-    )]
+    #[error("the output row of {row} cannot be written: `{expression}` fails: {reason}")]
     OutputRow {
-        /// The window's end.
-        window_end: String,
-        /// The group's key.
-        key: String,
+        /// Which row: its window and key, or the record it comes from.
+        row: String,
         /// The expression that fails.
         expression: String,
         /// Why.
@@ -127,9 +123,11 @@ pub enum RestoreError {
         /// The fingerprint of the plan given.
         expected: u32,
     },
-    /// The progress record is of another pipeline, or of a newer generation than the one given.
-    #[error("the progress record does not belong here: {reason}")]
-    OtherPipeline {
+    /// The pipeline's description does not fit its plan or its progress record.
+    #[error("pipeline {pipeline} cannot run like this: {reason}")]
+    WrongSpec {
+        /// The pipeline.
+        pipeline: String,
         /// What does not fit.
         reason: String,
     },

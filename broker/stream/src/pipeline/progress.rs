@@ -30,10 +30,9 @@ pub struct Progress {
     pub emit_rows: u32,
     /// Each input partition, in (topic, partition) order.
     pub inputs: Vec<InputProgress>,
-    /// The pipeline's watermark: no record that counts has an earlier event time from here on.
+    /// The pipeline's watermark: every window that ends here or before is closed. `None` before every partition has
+    /// shown a record; `i64::MAX` when event time has ended.
     pub watermark: Option<i64>,
-    /// Every window that ends here or before is written and dropped, except what `cursor` says.
-    pub closed_through: Option<i64>,
     /// Where the emission of closed windows stopped for want of room.
     pub cursor: Option<EmitCursor>,
     /// What this epoch did.
@@ -94,7 +93,7 @@ pub struct Counters {
     pub written: u64,
     /// Rows left out under the sink's `'on-error' = 'skip'`.
     pub unwritten: u64,
-    /// Windows closed.
+    /// Windows closed and wholly written.
     pub windows_closed: u64,
 }
 

@@ -1,0 +1,218 @@
+//! Expressions over columns.
+//!
+//! A row for which an expression has no value (an overflow, a division by zero, a text that is no number) is a
+//! *fault*: the row reads `NULL` and is remembered, so that the policy of the table can be applied to just that
+//! record. A row that an enclosing `CASE`, `COALESCE`, `AND` or `OR` does not need is not *active* and cannot fault.
+
+mod arithmetic;
+mod cast;
+mod compare;
+mod like;
+mod logic;
+mod text;
+mod time_parts;
+
+use std::collections::BTreeMap;
+
+use arrow_buffer::BooleanBuffer;
+
+use crate::column::Column;
+use crate::plan::{BinaryOperator, Expression, Function};
+
+/// Why an expression has no value for a row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Fault {
+    pub(crate) expression: String,
+    pub(crate) reason: String,
+}
+
+/// Evaluates expressions over one chunk of rows and collects the faults.
+#[derive(Debug)]
+pub(crate) struct Evaluator<'a> {
+    columns: &'a [Column],
+    rows: usize,
+    /// The first fault of each row that has one.
+    faults: BTreeMap<usize, Fault>,
+}
+
+impl<'a> Evaluator<'a> {
+    pub(crate) fn new(columns: &'a [Column], rows: usize) -> Self {
+        Self { columns, rows, faults: BTreeMap::new() }
+    }
+
+    /// A mask of all rows.
+    pub(crate) fn all_rows(&self) -> BooleanBuffer {
+        BooleanBuffer::new_set(self.rows)
+    }
+
+    /// The faults so far, by row.
+    pub(crate) fn into_faults(self) -> BTreeMap<usize, Fault> {
+        self.faults
+    }
+
+    /// Remembers a fault found elsewhere.
+    pub(crate) fn add_fault(&mut self, row: usize, fault: Fault) {
+        self.faults.entry(row).or_insert(fault);
+    }
+
+    /// The expression's value for every row; only active rows can fault.
+    pub(crate) fn evaluate(&mut self, expression: &Expression, active: &BooleanBuffer) -> Column {
+        match expression {
+            Expression::Column { index, .. } => self.columns[*index].clone(),
+            Expression::Literal { value, data_type } => Column::repeat(value, *data_type, self.rows),
+            Expression::Negate(operand) => {
+                let operand = self.evaluate(operand, active);
+                self.negate(expression, &operand, active)
+            }
+            Expression::Not(operand) => Column::Boolean(logic::not(self.evaluate(operand, active).boolean())),
+            Expression::IsNull(operand) => Column::Boolean(logic::is_null(&self.evaluate(operand, active))),
+            Expression::IsTrue(operand) => {
+                Column::Boolean(logic::is_true(self.evaluate(operand, active).boolean()).into())
+            }
+            Expression::Binary { operator, left, right } => {
+                self.binary(expression, *operator, left, right, active)
+            }
+            Expression::Like { text, pattern, escape } => {
+                let text = self.evaluate(text, active);
+                Column::Boolean(like::like(text.string(), pattern, *escape))
+            }
+            Expression::Case { branches, otherwise } => {
+                let mut remaining = active.clone();
+                let mut choice = vec![branches.len(); self.rows];
+                let mut values = Vec::with_capacity(branches.len() + 1);
+                for (index, branch) in branches.iter().enumerate() {
+                    let when = self.evaluate(&branch.when, &remaining);
+                    let taken = &logic::is_true(when.boolean()) & &remaining;
+                    taken.set_indices().for_each(|row| choice[row] = index);
+                    values.push(self.evaluate(&branch.then, &taken));
+                    remaining = &remaining & &!&taken;
+                }
+                values.push(self.evaluate(otherwise, &remaining));
+                Column::choose(&values, expression.data_type(), &choice)
+            }
+            Expression::Cast { operand, data_type } => {
+                let operand = self.evaluate(operand, active);
+                self.cast(expression, &operand, *data_type, active)
+            }
+            Expression::Call { function: Function::Coalesce, arguments } => {
+                self.coalesce(expression, arguments, active)
+            }
+            Expression::Call { function, arguments } => {
+                let arguments: Vec<Column> =
+                    arguments.iter().map(|argument| self.evaluate(argument, active)).collect();
+                self.call(expression, *function, &arguments, active)
+            }
+        }
+    }
+
+    /// Where a condition is true, among the active rows.
+    pub(crate) fn evaluate_mask(&mut self, condition: &Expression, active: &BooleanBuffer) -> BooleanBuffer {
+        &logic::is_true(self.evaluate(condition, active).boolean()) & active
+    }
+
+    fn binary(
+        &mut self,
+        expression: &Expression,
+        operator: BinaryOperator,
+        left: &Expression,
+        right: &Expression,
+        active: &BooleanBuffer,
+    ) -> Column {
+        let left = self.evaluate(left, active);
+        match operator {
+            BinaryOperator::And => {
+                let open = &!&logic::is_true(&logic::not(left.boolean())) & active;
+                let right = self.evaluate(right, &open);
+                Column::Boolean(logic::and(left.boolean(), right.boolean()))
+            }
+            BinaryOperator::Or => {
+                let open = &!&logic::is_true(left.boolean()) & active;
+                let right = self.evaluate(right, &open);
+                Column::Boolean(logic::or(left.boolean(), right.boolean()))
+            }
+            BinaryOperator::Concat => {
+                let right = self.evaluate(right, active);
+                Column::String(text::concat(left.string(), right.string()))
+            }
+            operator if operator.is_arithmetic() => {
+                let right = self.evaluate(right, active);
+                self.arithmetic(expression, operator, &left, &right, active)
+            }
+            operator => {
+                let right = self.evaluate(right, active);
+                Column::Boolean(compare::compare(operator, &left, &right))
+            }
+        }
+    }
+
+    fn coalesce(
+        &mut self,
+        expression: &Expression,
+        arguments: &[Expression],
+        active: &BooleanBuffer,
+    ) -> Column {
+        let mut remaining = active.clone();
+        let mut choice = vec![arguments.len() - 1; self.rows];
+        let mut values = Vec::with_capacity(arguments.len());
+        for (index, argument) in arguments.iter().enumerate() {
+            let value = self.evaluate(argument, &remaining);
+            let missing = logic::is_null(&value).values().clone();
+            let taken = &remaining & &!&missing;
+            taken.set_indices().for_each(|row| choice[row] = index);
+            remaining = &remaining & &missing;
+            values.push(value);
+        }
+        Column::choose(&values, expression.data_type(), &choice)
+    }
+
+    fn call(
+        &mut self,
+        expression: &Expression,
+        function: Function,
+        arguments: &[Column],
+        active: &BooleanBuffer,
+    ) -> Column {
+        match function {
+            Function::Coalesce => unreachable!("evaluated with its arguments' masks"),
+            Function::NullIf => compare::null_if(&arguments[0], &arguments[1], expression.data_type()),
+            Function::Greatest => {
+                compare::extreme(arguments, expression.data_type(), BinaryOperator::Greater)
+            }
+            Function::Least => compare::extreme(arguments, expression.data_type(), BinaryOperator::Less),
+            Function::Abs => self.absolute(expression, &arguments[0], active),
+            Function::Floor => arithmetic::round(&arguments[0], f64::floor),
+            Function::Ceil => arithmetic::round(&arguments[0], f64::ceil),
+            Function::Round => arithmetic::round(&arguments[0], f64::round),
+            Function::Upper => Column::String(text::map(arguments[0].string(), str::to_uppercase)),
+            Function::Lower => Column::String(text::map(arguments[0].string(), str::to_lowercase)),
+            Function::Trim => Column::String(text::map(arguments[0].string(), |text| text.trim().to_owned())),
+            Function::CharLength => Column::BigInt(text::char_length(arguments[0].string())),
+            Function::Substring => self.substring(expression, arguments, active),
+            Function::Replace => {
+                let [text, from, to] = arguments else { unreachable!("the binder counts arguments") };
+                Column::String(text::replace(text.string(), from.string(), to.string()))
+            }
+            Function::Extract(unit) => Column::BigInt(time_parts::extract(arguments[0].timestamp(), unit)),
+            Function::FloorTime(unit) => Column::Timestamp(time_parts::floor(arguments[0].timestamp(), unit)),
+        }
+    }
+
+    /// Keeps a result, or remembers why there is none.
+    fn keep<T>(
+        &mut self,
+        result: Result<T, String>,
+        expression: &Expression,
+        row: usize,
+        active: &BooleanBuffer,
+    ) -> Option<T> {
+        match result {
+            Ok(value) => Some(value),
+            Err(reason) => {
+                if active.value(row) {
+                    self.add_fault(row, Fault { expression: expression.to_string(), reason });
+                }
+                None
+            }
+        }
+    }
+}

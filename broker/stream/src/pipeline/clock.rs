@@ -1,0 +1,98 @@
+//! Event time: a watermark for each input partition, and the pipeline's, which follows the slowest.
+
+/// A partition's watermark before its first record.
+const NONE: i64 = i64::MIN;
+/// The watermark when event time has ended.
+pub(super) const END_OF_TIME: i64 = i64::MAX;
+
+/// The watermarks. None of them ever goes back.
+#[derive(Debug, Clone)]
+pub(super) struct EventClock {
+    delay_ms: i64,
+    partitions: Vec<i64>,
+    /// Partitions whose declared end is reached: they hold nothing back.
+    ended: Vec<bool>,
+    pipeline: i64,
+}
+
+impl EventClock {
+    pub(super) fn new(delay_ms: i64, partitions: usize) -> Self {
+        Self { delay_ms, partitions: vec![NONE; partitions], ended: vec![false; partitions], pipeline: NONE }
+    }
+
+    /// Takes up where an earlier run was.
+    pub(super) fn restore(&mut self, pipeline: Option<i64>) {
+        self.pipeline = pipeline.unwrap_or(NONE);
+    }
+
+    /// Takes up where an earlier run of one partition was.
+    pub(super) fn restore_partition(&mut self, partition: usize, watermark: Option<i64>) {
+        self.partitions[partition] = watermark.unwrap_or(NONE);
+    }
+
+    /// The least watermark of all partitions but one.
+    pub(super) fn others(&self, partition: usize) -> i64 {
+        let others = self.partitions.iter().zip(&self.ended).enumerate();
+        others
+            .filter(|(index, (_, ended))| *index != partition && !**ended)
+            .map(|(_, (watermark, _))| *watermark)
+            .min()
+            .unwrap_or(END_OF_TIME)
+    }
+
+    /// A record with this event time is seen. Returns the pipeline's watermark, given the least of the others.
+    pub(super) fn advance(&mut self, partition: usize, time: i64, others: i64) -> i64 {
+        let watermark = &mut self.partitions[partition];
+        *watermark = (*watermark).max(time.saturating_sub(self.delay_ms));
+        self.pipeline = self.pipeline.max(others.min(*watermark));
+        self.pipeline
+    }
+
+    /// A partition's declared end is reached.
+    pub(super) fn end(&mut self, partition: usize) {
+        self.ended[partition] = true;
+        // With nothing left to wait for, time ends.
+        self.pipeline = self.pipeline.max(self.others(usize::MAX));
+    }
+
+    /// The pipeline's watermark.
+    pub(super) fn watermark(&self) -> Option<i64> {
+        (self.pipeline != NONE).then_some(self.pipeline)
+    }
+
+    /// A partition's watermark.
+    pub(super) fn partition_watermark(&self, partition: usize) -> Option<i64> {
+        (self.partitions[partition] != NONE).then_some(self.partitions[partition])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_slowest_partition_holds_the_pipeline_back() {
+        let mut clock = EventClock::new(10, 3);
+        assert_eq!(clock.watermark(), None);
+        clock.advance(0, 100, clock.others(0));
+        clock.advance(1, 50, clock.others(1));
+        assert_eq!(clock.watermark(), None, "partition 2 has shown nothing");
+        clock.advance(2, 70, clock.others(2));
+        assert_eq!(clock.watermark(), Some(40));
+        clock.advance(1, 45, clock.others(1));
+        assert_eq!(clock.watermark(), Some(40), "an older record moves nothing");
+        clock.end(1);
+        assert_eq!(clock.watermark(), Some(60), "an ended partition holds nothing back");
+        clock.end(0);
+        clock.end(2);
+        assert_eq!(clock.watermark(), Some(END_OF_TIME));
+    }
+
+    #[test]
+    fn a_new_partition_does_not_turn_the_pipeline_back() {
+        let mut clock = EventClock::new(0, 2);
+        clock.restore(Some(500));
+        clock.restore_partition(0, Some(500));
+        assert_eq!(clock.advance(1, 100, clock.others(1)), 500);
+    }
+}

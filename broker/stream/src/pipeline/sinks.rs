@@ -1,0 +1,105 @@
+//! Rows and dead letters into batches.
+
+use std::collections::BTreeMap;
+
+use logmill_record::{BatchBuilder, BatchOptions, Codec, Record};
+
+use super::cut::TopicPartition;
+use super::errors::RecordError;
+use super::output::OutputBatch;
+use crate::plan::Compression;
+
+/// A batch is closed when it has grown to this many bytes, uncompressed.
+const BATCH_BYTES: usize = 512 * 1024;
+
+pub(super) fn codec(compression: Compression) -> Codec {
+    match compression {
+        Compression::None => Codec::None,
+        Compression::Gzip => Codec::Gzip,
+        Compression::Snappy => Codec::Snappy,
+        Compression::Lz4 => Codec::Lz4,
+        Compression::Zstd => Codec::Zstd,
+    }
+}
+
+/// Collects the records of one topic and makes batches of them.
+#[derive(Debug)]
+pub(super) struct TopicWriter {
+    topic: String,
+    codec: Codec,
+    open: BTreeMap<i32, BatchBuilder>,
+    closed: Vec<OutputBatch>,
+}
+
+impl TopicWriter {
+    pub(super) fn new(topic: &str, codec: Codec) -> Self {
+        Self { topic: topic.to_owned(), codec, open: BTreeMap::new(), closed: Vec::new() }
+    }
+
+    pub(super) fn push(
+        &mut self,
+        partition: i32,
+        timestamp: i64,
+        key: Option<&[u8]>,
+        value: Option<&[u8]>,
+        headers: &[(&[u8], Option<&[u8]>)],
+    ) {
+        let codec = self.codec;
+        let builder = self
+            .open
+            .entry(partition)
+            .or_insert_with(|| BatchBuilder::new(BatchOptions { codec, ..BatchOptions::default() }));
+        // Clients refuse times before the epoch; event time there is clamped to it.
+        builder.push(timestamp.max(0), key, value, headers);
+        if builder.size_estimate() >= BATCH_BYTES {
+            self.closed.push(OutputBatch { topic: self.topic.clone(), partition, batch: builder.build() });
+        }
+    }
+
+    /// The batches: those that filled up in the order they did, then the rest by partition.
+    pub(super) fn finish(mut self) -> Vec<OutputBatch> {
+        for (partition, mut builder) in self.open {
+            if !builder.is_empty() {
+                self.closed.push(OutputBatch {
+                    topic: self.topic.clone(),
+                    partition,
+                    batch: builder.build(),
+                });
+            }
+        }
+        self.closed
+    }
+}
+
+/// A record put aside, and why.
+#[derive(Debug)]
+pub(super) struct DeadLetter {
+    pub(super) source: TopicPartition,
+    pub(super) record: Record,
+    pub(super) error: RecordError,
+}
+
+impl DeadLetter {
+    /// Writes the record as it came, with headers that say why and from where.
+    pub(super) fn write(&self, partitions: i32, writer: &mut TopicWriter) {
+        let error = self.error.to_string();
+        let partition = self.source.partition.to_string();
+        let offset = self.record.offset.to_string();
+        let mut headers: Vec<(&[u8], Option<&[u8]>)> =
+            self.record.headers.iter().map(|header| (&*header.key, header.value.as_deref())).collect();
+        headers.extend([
+            (&b"logmill.error"[..], Some(error.as_bytes())),
+            (b"logmill.operator", Some(self.error.operator().as_bytes())),
+            (b"logmill.topic", Some(self.source.topic.as_bytes())),
+            (b"logmill.partition", Some(partition.as_bytes())),
+            (b"logmill.offset", Some(offset.as_bytes())),
+        ]);
+        writer.push(
+            self.source.partition % partitions,
+            self.record.timestamp,
+            self.record.key.as_deref(),
+            self.record.value.as_deref(),
+            &headers,
+        );
+    }
+}

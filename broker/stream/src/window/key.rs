@@ -1,0 +1,179 @@
+//! Group keys as bytes whose order is the order of the values: `NULL` first, then ascending.
+
+use crate::column::Column;
+use crate::value::{DataType, Value};
+
+const NULL: u8 = 0;
+const PRESENT: u8 = 1;
+/// A text ends with two zeros; a zero inside it is followed by this.
+const ZERO_INSIDE: u8 = 0xff;
+
+/// Appends the value of one key column in one row.
+pub(crate) fn encode_key_part(column: &Column, row: usize, out: &mut Vec<u8>) {
+    if column.is_null(row) {
+        out.push(NULL);
+        return;
+    }
+    out.push(PRESENT);
+    match column {
+        Column::Boolean(array) => out.push(u8::from(array.value(row))),
+        Column::BigInt(array) => encode_integer(array.value(row), out),
+        Column::Timestamp(array) => encode_integer(array.value(row), out),
+        Column::Double(array) => encode_float(array.value(row), out),
+        Column::String(array) => encode_text(array.value(row), out),
+    }
+}
+
+fn encode_integer(value: i64, out: &mut Vec<u8>) {
+    out.extend_from_slice(&((value as u64) ^ (1 << 63)).to_be_bytes());
+}
+
+fn encode_float(value: f64, out: &mut Vec<u8>) {
+    // The two zeros are one value. Finite floats order like their bits once negative ones are turned around.
+    let bits = (value + 0.0).to_bits();
+    let ordered = if bits >> 63 == 1 { !bits } else { bits | (1 << 63) };
+    out.extend_from_slice(&ordered.to_be_bytes());
+}
+
+fn encode_text(text: &str, out: &mut Vec<u8>) {
+    for byte in text.bytes() {
+        out.push(byte);
+        if byte == 0 {
+            out.push(ZERO_INSIDE);
+        }
+    }
+    out.extend_from_slice(&[0, 0]);
+}
+
+/// The values of an encoded key; `None` if it is damaged.
+pub(crate) fn decode_key(mut bytes: &[u8], types: &[DataType]) -> Option<Vec<Value>> {
+    let values = types.iter().map(|data_type| decode_part(&mut bytes, *data_type)).collect::<Option<_>>()?;
+    bytes.is_empty().then_some(values)
+}
+
+fn decode_part(bytes: &mut &[u8], data_type: DataType) -> Option<Value> {
+    let (presence, rest) = bytes.split_first()?;
+    *bytes = rest;
+    match *presence {
+        NULL => return Some(Value::Null),
+        PRESENT => {}
+        _ => return None,
+    }
+    Some(match data_type {
+        DataType::Boolean => {
+            let (value, rest) = bytes.split_first()?;
+            *bytes = rest;
+            Value::Boolean(match value {
+                0 => false,
+                1 => true,
+                _ => return None,
+            })
+        }
+        DataType::BigInt => Value::BigInt(decode_integer(bytes)?),
+        DataType::Timestamp => Value::Timestamp(decode_integer(bytes)?),
+        DataType::Double => {
+            let ordered = decode_u64(bytes)?;
+            let bits = if ordered >> 63 == 1 { ordered & !(1 << 63) } else { !ordered };
+            Value::Double(f64::from_bits(bits))
+        }
+        DataType::String => Value::String(decode_text(bytes)?),
+    })
+}
+
+fn decode_u64(bytes: &mut &[u8]) -> Option<u64> {
+    let (value, rest) = bytes.split_first_chunk()?;
+    *bytes = rest;
+    Some(u64::from_be_bytes(*value))
+}
+
+fn decode_integer(bytes: &mut &[u8]) -> Option<i64> {
+    decode_u64(bytes).map(|value| (value ^ (1 << 63)) as i64)
+}
+
+fn decode_text(bytes: &mut &[u8]) -> Option<String> {
+    let mut text = Vec::new();
+    loop {
+        let (byte, rest) = bytes.split_first()?;
+        *bytes = rest;
+        if *byte != 0 {
+            text.push(*byte);
+            continue;
+        }
+        let (after, rest) = bytes.split_first()?;
+        *bytes = rest;
+        match *after {
+            0 => return String::from_utf8(text).ok(),
+            ZERO_INSIDE => text.push(0),
+            _ => return None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cmp::Ordering;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn encode(values: &[Value], types: &[DataType]) -> Vec<u8> {
+        let mut out = Vec::new();
+        for (value, data_type) in values.iter().zip(types) {
+            encode_key_part(&Column::repeat(value, *data_type, 1), 0, &mut out);
+        }
+        out
+    }
+
+    const TYPES: [DataType; 5] =
+        [DataType::Boolean, DataType::String, DataType::BigInt, DataType::Double, DataType::Timestamp];
+
+    fn key() -> impl Strategy<Value = Vec<Value>> {
+        let part = |strategy: BoxedStrategy<Value>| prop_oneof![1 => Just(Value::Null), 4 => strategy];
+        (
+            part(any::<bool>().prop_map(Value::Boolean).boxed()),
+            part("[\\x00a\\x01é]{0,3}".prop_map(Value::String).boxed()),
+            part(prop_oneof![-2_i64..3, any::<i64>()].prop_map(Value::BigInt).boxed()),
+            part((-2.0..2.0_f64).prop_map(Value::Double).boxed()),
+            part((-5_i64..5).prop_map(Value::Timestamp).boxed()),
+        )
+            .prop_map(|(a, b, c, d, e)| vec![a, b, c, d, e])
+    }
+
+    fn order(left: &[Value], right: &[Value]) -> Ordering {
+        let part = |(left, right): (&Value, &Value)| match (left, right) {
+            (Value::Null, Value::Null) => Ordering::Equal,
+            (Value::Null, _) => Ordering::Less,
+            (_, Value::Null) => Ordering::Greater,
+            (Value::Boolean(left), Value::Boolean(right)) => left.cmp(right),
+            (Value::String(left), Value::String(right)) => left.cmp(right),
+            (Value::BigInt(left), Value::BigInt(right)) => left.cmp(right),
+            (Value::Double(left), Value::Double(right)) => left.partial_cmp(right).unwrap(),
+            (Value::Timestamp(left), Value::Timestamp(right)) => left.cmp(right),
+            _ => unreachable!("keys of one type"),
+        };
+        left.iter().zip(right).map(part).find(|order| order.is_ne()).unwrap_or(Ordering::Equal)
+    }
+
+    proptest! {
+        #[test]
+        fn bytes_order_as_values_do_and_come_back(left in key(), right in key()) {
+            let (left_bytes, right_bytes) = (encode(&left, &TYPES), encode(&right, &TYPES));
+            prop_assert_eq!(left_bytes.cmp(&right_bytes), order(&left, &right));
+            prop_assert_eq!(decode_key(&left_bytes, &TYPES), Some(left));
+        }
+
+        #[test]
+        fn damage_is_seen_without_a_panic(bytes in prop::collection::vec(any::<u8>(), 0..40)) {
+            if let Some(values) = decode_key(&bytes, &TYPES) {
+                prop_assert_eq!(values.len(), TYPES.len());
+            }
+        }
+    }
+
+    #[test]
+    fn the_two_zeros_are_one_key() {
+        let key = |zero: f64| encode(&[Value::Double(zero)], &[DataType::Double]);
+        assert_eq!(key(0.0), key(-0.0));
+    }
+}

@@ -1,0 +1,221 @@
+//! Logs in memory, and what the tests need to fill and read them.
+
+#![allow(dead_code)] // Each test program uses its own part.
+
+use std::collections::BTreeMap;
+
+use logmill_record::{Batch, BatchBuilder, BatchOptions, ProducerStamp, Record};
+use logmill_stream::{
+    AbortedRange, CommitError, EpochLimits, EpochLoop, EpochOutput, InputPartition, Logs, LogsError,
+    Pipeline, PipelineSpec, Plan, Progress, ReadBatches, TopicPartition, Turn, TurnError, compile,
+};
+use serde_json::Value;
+
+const BUDGET: usize = 64 << 20;
+
+/// Logs in memory. An epoch is committed whole or not at all.
+#[derive(Debug, Default, Clone)]
+pub(crate) struct MemoryLogs {
+    pub(crate) partitions: BTreeMap<TopicPartition, Vec<Batch>>,
+    pub(crate) aborted: BTreeMap<TopicPartition, Vec<AbortedRange>>,
+    pub(crate) changelog: Vec<Batch>,
+    pub(crate) progress: Vec<Progress>,
+    /// Batches read at once at most; 0 is no bound.
+    pub(crate) batches_per_read: usize,
+    /// The next commit is refused.
+    pub(crate) refuse_next: bool,
+}
+
+impl MemoryLogs {
+    /// Creates the partitions of a topic.
+    pub(crate) fn create(&mut self, topic: &str, partitions: i32) {
+        for partition in 0..partitions {
+            self.partitions.entry(TopicPartition::new(topic, partition)).or_default();
+        }
+    }
+
+    pub(crate) fn end(&self, partition: &TopicPartition) -> i64 {
+        self.partitions[partition].last().map_or(0, |batch| batch.header().next_offset())
+    }
+
+    /// Appends a batch at the end of a partition.
+    pub(crate) fn append(&mut self, topic: &str, partition: i32, batch: Batch) {
+        let partition = TopicPartition::new(topic, partition);
+        let base_offset = self.partitions.get(&partition).map_or(0, |_| self.end(&partition));
+        self.partitions.entry(partition).or_default().push(batch.stamped(base_offset, 0));
+    }
+
+    /// Appends values, each a record, as one batch.
+    pub(crate) fn produce(&mut self, topic: &str, partition: i32, values: &[String]) {
+        if !values.is_empty() {
+            self.append(topic, partition, batch_of(values, None));
+        }
+    }
+
+    /// The committed records of a topic, by partition and offset.
+    pub(crate) fn records(&self, topic: &str) -> Vec<(i32, Record)> {
+        let partitions = self.partitions.iter().filter(|(partition, _)| partition.topic == topic);
+        partitions
+            .flat_map(|(partition, batches)| {
+                let records = batches.iter().flat_map(|batch| batch.records(BUDGET).unwrap());
+                records.map(|record| (partition.partition, record))
+            })
+            .collect()
+    }
+
+    /// The values of a topic's records as JSON text, by partition and offset.
+    pub(crate) fn values(&self, topic: &str) -> Vec<String> {
+        let text = |record: Record| String::from_utf8(record.value.unwrap().to_vec()).unwrap();
+        self.records(topic).into_iter().map(|(_, record)| text(record)).collect()
+    }
+
+    pub(crate) fn ends(&self, topic: &str) -> BTreeMap<TopicPartition, i64> {
+        let partitions = self.partitions.keys().filter(|partition| partition.topic == topic);
+        partitions.map(|partition| (partition.clone(), self.end(partition))).collect()
+    }
+
+    pub(crate) fn last_progress(&self) -> Option<Progress> {
+        self.progress.last().cloned()
+    }
+}
+
+pub(crate) fn batch_of(values: &[String], producer: Option<ProducerStamp>) -> Batch {
+    let transactional = producer.is_some();
+    let mut builder = BatchBuilder::new(BatchOptions { producer, transactional, ..BatchOptions::default() });
+    for (index, value) in values.iter().enumerate() {
+        builder.push(1_000 + index as i64, Some(b"key"), Some(value.as_bytes()), &[]);
+    }
+    builder.build()
+}
+
+impl Logs for MemoryLogs {
+    type Ticket = ();
+
+    fn readable_end(&mut self, partition: &TopicPartition) -> Result<i64, LogsError> {
+        Ok(self.end(partition))
+    }
+
+    fn read(
+        &mut self,
+        partition: &TopicPartition,
+        from: i64,
+        max_bytes: usize,
+    ) -> Result<ReadBatches, LogsError> {
+        let mut bytes = 0;
+        let mut batches = Vec::new();
+        for batch in &self.partitions[partition] {
+            if batch.header().next_offset() <= from {
+                continue;
+            }
+            let full =
+                bytes > max_bytes || batches.len() == self.batches_per_read && self.batches_per_read > 0;
+            if full && !batches.is_empty() {
+                break;
+            }
+            bytes += batch.size();
+            batches.push(batch.clone());
+        }
+        Ok(ReadBatches { batches, aborted: self.aborted.get(partition).cloned().unwrap_or_default() })
+    }
+
+    fn commit(&mut self, epoch: EpochOutput) -> Result<(), CommitError> {
+        if std::mem::take(&mut self.refuse_next) {
+            return Err(CommitError::Refused {
+                pipeline: epoch.pipeline().to_owned(),
+                epoch: epoch.epoch(),
+                reason: "the test says so".to_owned(),
+            });
+        }
+        let last = self.progress.last().map_or((0, 0), |progress| (progress.generation, progress.epoch));
+        if last.1 + 1 != epoch.epoch() || last.0 > epoch.generation() {
+            return Err(CommitError::Fenced {
+                pipeline: epoch.pipeline().to_owned(),
+                generation: epoch.generation(),
+                epoch: epoch.epoch(),
+                reason: format!("epoch {} of generation {} is the last", last.1, last.0),
+            });
+        }
+        for output in epoch.outputs {
+            Batch::validate(output.batch.bytes().clone()).expect("an output batch is a legal batch");
+            self.append(&output.topic, output.partition, output.batch);
+        }
+        for batch in epoch.changelog {
+            Batch::validate(batch.bytes().clone()).expect("a changelog batch is a legal batch");
+            self.changelog.push(batch);
+        }
+        let record = &epoch.progress_batch.records(BUDGET).unwrap()[0];
+        let progress = Progress::decode(record.value.as_ref().unwrap()).unwrap();
+        assert_eq!(progress, epoch.progress, "the record says what the epoch says");
+        assert!(progress.counters.is_conserved() && progress.totals.is_conserved());
+        self.progress.push(progress);
+        Ok(())
+    }
+
+    fn wait(&mut self, (): ()) -> Result<(), LogsError> {
+        Ok(())
+    }
+}
+
+pub(crate) fn plan(script: &str) -> Plan {
+    compile(script).unwrap_or_else(|error| panic!("{error}\n{}", error.excerpt(script)))
+}
+
+pub(crate) fn spec(plan: &Plan, logs: &MemoryLogs, generation: u32) -> PipelineSpec {
+    let count =
+        |topic: &str| logs.partitions.keys().filter(|partition| partition.topic == topic).count() as i32;
+    let inputs = logs.partitions.keys().filter(|partition| partition.topic == plan.source.topic);
+    PipelineSpec {
+        name: "test".to_owned(),
+        generation,
+        inputs: inputs.map(|partition| InputPartition { partition: partition.clone(), start: 0 }).collect(),
+        sink_partitions: count(&plan.sink.topic).max(1),
+        dead_letter_partitions: 2,
+    }
+}
+
+/// The pipeline as its committed records describe it.
+pub(crate) fn restored(plan: &Plan, logs: &MemoryLogs, generation: u32) -> Pipeline {
+    let spec = spec(plan, logs, generation);
+    let mut restoring = Pipeline::restore(plan.clone(), spec, logs.last_progress()).unwrap();
+    for batch in &logs.changelog {
+        restoring.apply(batch).unwrap();
+    }
+    restoring.finish()
+}
+
+/// Runs a pipeline over all of the input, which is declared finished; restores it after every `crash_every` epochs.
+pub(crate) fn run_bounded(
+    plan: &Plan,
+    logs: &mut MemoryLogs,
+    limits: EpochLimits,
+    crash_every: u64,
+) -> Result<(), TurnError> {
+    let ends = logs.ends(&plan.source.topic);
+    let mut generation = 1;
+    loop {
+        let mut epochs = EpochLoop::new(restored(plan, logs, generation), limits);
+        epochs.declare_ends(ends.clone()).unwrap();
+        let mut left = crash_every;
+        loop {
+            let epoch = epochs.pipeline().epoch();
+            match epochs.turn(logs, 1_700_000_000_000 + epoch as i64, epoch)? {
+                Turn::Finished => return Ok(()),
+                Turn::Idle => panic!("a bounded run has always something to do"),
+                Turn::Committed { .. } => {}
+            }
+            left = left.wrapping_sub(1);
+            if left == 0 {
+                break;
+            }
+        }
+        generation += 1;
+    }
+}
+
+pub(crate) fn small_epochs(emit_rows: u32) -> EpochLimits {
+    EpochLimits { input_bytes: 1, emit_rows }
+}
+
+pub(crate) fn json(text: &str) -> Value {
+    serde_json::from_str(text).unwrap()
+}
