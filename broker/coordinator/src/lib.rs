@@ -8,10 +8,15 @@
 
 mod deadlines;
 pub mod groups;
+mod limits;
 mod machine;
 mod partitioner;
+mod schema;
+#[cfg(test)]
+mod testing;
 pub mod transactions;
 
 pub use logmill_wire::{ErrorCode, Str};
 pub use machine::{Machine, RequestId, Step};
 pub use partitioner::{java_string_hash, partition_for};
+pub use schema::{KeyValue, SchemaError};

@@ -5,7 +5,8 @@ use super::live::Live;
 use super::record::{Record, StoredOffset};
 use super::reply::{Committed, Reply};
 use super::state::GroupState;
-use super::turn::Turn;
+use super::turn::{Turn, is_group_id};
+use crate::limits::MAX_TOPIC_BYTES;
 use crate::{ErrorCode, RequestId, Str};
 
 /// From this version an unknown group is called that.
@@ -25,7 +26,7 @@ impl Turn<'_> {
     }
 
     fn check_commit(&self, group: &Live, commit: &CommitOffsets) -> Result<(), ErrorCode> {
-        if commit.group.is_empty() {
+        if !is_group_id(&commit.group) {
             return Err(ErrorCode::INVALID_GROUP_ID);
         }
         if self.is_owned(&commit.group) {
@@ -74,6 +75,7 @@ impl Turn<'_> {
                 let metadata = partition.metadata.as_deref().unwrap_or_default();
                 let error = match (verdict, partition.refused) {
                     (Err(error), _) | (Ok(()), Some(error)) => error,
+                    _ if topic.len() > MAX_TOPIC_BYTES => ErrorCode::INVALID_TOPIC_EXCEPTION,
                     _ if metadata.len() > self.settings.max_offset_metadata_bytes => {
                         ErrorCode::OFFSET_METADATA_TOO_LARGE
                     }
@@ -90,11 +92,12 @@ impl Turn<'_> {
                     partition: partition.partition,
                     value: Some(StoredOffset {
                         offset: partition.offset,
-                        leader_epoch: partition.leader_epoch,
+                        leader_epoch: if expire_timestamp.is_none() { partition.leader_epoch } else { -1 },
                         metadata: Str::from(metadata),
                         commit_timestamp: self.now,
                         expire_timestamp,
-                        topic_id: *topic_id,
+                        // Kafka has no version of the record with both.
+                        topic_id: topic_id.filter(|_| expire_timestamp.is_none()),
                     }),
                     producer,
                 });

@@ -4,7 +4,7 @@ use super::command::CommitTransactionalOffsets;
 use super::live::Live;
 use super::reply::{Committed, Reply};
 use super::state::GroupState;
-use super::turn::Turn;
+use super::turn::{Turn, is_group_id};
 use crate::{ErrorCode, RequestId};
 
 impl Turn<'_> {
@@ -28,7 +28,7 @@ impl Turn<'_> {
         group: &Live,
         commit: &CommitTransactionalOffsets,
     ) -> Result<(), ErrorCode> {
-        if commit.group.is_empty() {
+        if !is_group_id(&commit.group) {
             return Err(ErrorCode::INVALID_GROUP_ID);
         }
         if self.is_owned(&commit.group) {

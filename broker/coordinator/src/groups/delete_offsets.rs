@@ -25,7 +25,7 @@ impl Turn<'_> {
             let subscribed = self.subscribed_topics(&delete.group);
             let group = delete.group.detached();
             for (topic, partitions) in &delete.topics {
-                let refused = subscribed.as_ref().is_none_or(|subscribed| subscribed.contains(&**topic));
+                let refused = subscribed.as_ref().is_none_or(|subscribed| subscribed.contains(topic));
                 let mut answers = Vec::with_capacity(partitions.len());
                 for &partition in partitions {
                     if refused {
@@ -51,7 +51,7 @@ impl Turn<'_> {
     }
 
     /// Topics the members read; `None` when a member's subscription cannot be read, and any topic may be.
-    fn subscribed_topics(&self, group: &str) -> Option<BTreeSet<String>> {
+    fn subscribed_topics(&self, group: &str) -> Option<BTreeSet<Str>> {
         let Some(live) = self.waiting.live.get(group) else { return Some(BTreeSet::new()) };
         let mut topics = BTreeSet::new();
         for member in live.members() {

@@ -5,7 +5,7 @@ use super::live::Live;
 use super::member::Member;
 use super::reply::{Joined, Reply};
 use super::state::GroupState;
-use super::turn::Turn;
+use super::turn::{Turn, is_group_id};
 use super::waiting::Timer;
 use crate::{ErrorCode, RequestId, Str};
 
@@ -43,8 +43,10 @@ impl Turn<'_> {
     fn check_join(&self, join: &Join) -> Result<(), ErrorCode> {
         let settings = self.settings;
         let sessions = settings.min_session_timeout_ms..=settings.max_session_timeout_ms;
-        if join.group.is_empty() {
+        if !is_group_id(&join.group) {
             Err(ErrorCode::INVALID_GROUP_ID)
+        } else if join.is_too_large(settings.max_member_bytes) {
+            Err(ErrorCode::INVALID_REQUEST)
         } else if !sessions.contains(&join.session_timeout_ms) {
             Err(ErrorCode::INVALID_SESSION_TIMEOUT)
         } else if self.is_owned(&join.group) {

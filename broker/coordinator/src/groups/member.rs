@@ -4,6 +4,7 @@ use bytes::Bytes;
 
 use super::command::Join;
 use super::record::StoredMember;
+use crate::limits::MAX_NAME_BYTES;
 use crate::{RequestId, Str};
 
 /// A member, and the requests it has parked.
@@ -89,9 +90,18 @@ impl Member {
 }
 
 impl Join {
-    /// In ms; the session timeout where the request has none (version 0).
+    /// In ms; the session timeout where the request has none (version 0) or none that could be kept.
     pub(super) fn rebalance_timeout(&self) -> i32 {
-        if self.rebalance_timeout_ms < 0 { self.session_timeout_ms } else { self.rebalance_timeout_ms }
+        if self.rebalance_timeout_ms <= 0 { self.session_timeout_ms } else { self.rebalance_timeout_ms }
+    }
+
+    /// Whether something could not be kept.
+    pub(super) fn is_too_large(&self, max_member_bytes: usize) -> bool {
+        let instance_id = self.instance_id.as_deref().unwrap_or_default();
+        let names = [&*self.client_id, &*self.client_host, instance_id, &*self.protocol_type];
+        let mut names = names.into_iter().chain(self.protocols.iter().map(|(name, _)| &**name));
+        let metadata_bytes: usize = self.protocols.iter().map(|(_, metadata)| metadata.len()).sum();
+        names.any(|name| name.len() > MAX_NAME_BYTES) || metadata_bytes > max_member_bytes
     }
 
     /// The protocols, in memory that is not the request's.

@@ -40,3 +40,6 @@ pub use reply::{
 };
 pub use settings::Settings;
 pub use state::GroupState;
+
+#[cfg(test)]
+mod tests;

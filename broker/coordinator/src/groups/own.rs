@@ -7,7 +7,7 @@ use super::durable::OWNER_HOST;
 use super::record::{Record, StoredGroup, StoredMember};
 use super::reply::Reply;
 use super::state::GroupState;
-use super::turn::Turn;
+use super::turn::{Turn, is_group_id};
 use super::waiting::Timer;
 use crate::{ErrorCode, RequestId, Str};
 
@@ -26,7 +26,7 @@ impl Turn<'_> {
 
     /// Whether there is nothing to do.
     fn check_own(&self, own: &Own) -> Result<bool, ErrorCode> {
-        if own.group.is_empty() {
+        if !is_group_id(&own.group) {
             return Err(ErrorCode::INVALID_GROUP_ID);
         }
         let stored = self.groups.get(&own.group).filter(|durable| durable.owner().is_some());

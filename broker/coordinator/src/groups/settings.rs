@@ -14,6 +14,12 @@ pub struct Settings {
     pub max_members: usize,
     /// How long a new member's first join may be parked: if its client is gone it does not stay longer.
     pub new_member_join_timeout_ms: i32,
+    /// How many bytes of metadata a member may bring, over all its protocols, and how many of assignment
+    /// it may get. Ours: Kafka has only the size of a record.
+    pub max_member_bytes: usize,
+    /// How many bytes the metadata and assignments of a group may have together. Ours too; keep it below
+    /// what a frame may hold.
+    pub max_group_bytes: usize,
     /// How many bytes of metadata an offset may carry.
     pub max_offset_metadata_bytes: usize,
     /// How long the offsets of an empty group are kept; `None`: as long as the topic lives. Kafka: 7 days.
@@ -30,6 +36,8 @@ impl Default for Settings {
             max_session_timeout_ms: 1_800_000,
             max_members: usize::MAX,
             new_member_join_timeout_ms: 300_000,
+            max_member_bytes: 1 << 20,
+            max_group_bytes: 16 << 20,
             max_offset_metadata_bytes: 4096,
             offsets_retention_ms: None,
             expiry_check_interval_ms: 600_000,

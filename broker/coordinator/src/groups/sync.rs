@@ -41,6 +41,9 @@ impl Turn<'_> {
     }
 
     fn park_sync(&mut self, request: RequestId, group: &mut Live, sync: &Sync) {
+        if group.is_leader(&sync.member_id) && self.is_too_large(group, sync) {
+            return self.refuse_sync(request, ErrorCode::RECORD_LIST_TOO_LARGE);
+        }
         self.synced(group, &sync.member_id);
         if let Some(member) = group.member_mut(&sync.member_id)
             && let Some(earlier) = member.syncing.replace(request)
@@ -63,6 +66,15 @@ impl Turn<'_> {
         group.state = GroupState::Stable;
         self.record(group.record(self.now));
         self.hand_out_assignments(group);
+    }
+
+    /// Whether the group with this assignment could not be kept.
+    fn is_too_large(&self, group: &Live, sync: &Sync) -> bool {
+        let assigned = sync.assignments.iter().map(|(_, assignment)| assignment.len());
+        let protocol = group.protocol.as_deref().unwrap_or_default();
+        let metadata: usize = group.members().map(|member| member.metadata(protocol).len()).sum();
+        assigned.clone().any(|bytes| bytes > self.settings.max_member_bytes)
+            || assigned.sum::<usize>() + metadata > self.settings.max_group_bytes
     }
 
     fn synced(&mut self, group: &mut Live, member_id: &Str) {

@@ -8,7 +8,13 @@ use super::record::Record;
 use super::reply::{Joined, Reply, Synced};
 use super::settings::Settings;
 use super::waiting::{Timer, Waiting};
+use crate::limits::MAX_NAME_BYTES;
 use crate::{ErrorCode, RequestId, Step, Str};
+
+/// Whether this can be a group's id.
+pub(super) fn is_group_id(group: &str) -> bool {
+    !group.is_empty() && group.len() <= MAX_NAME_BYTES
+}
 
 /// The commands are methods of this, one file each. Durable state can only be read here.
 pub(super) struct Turn<'a> {

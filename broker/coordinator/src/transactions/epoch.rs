@@ -42,6 +42,7 @@ impl Transaction {
         Transaction {
             state,
             next_producer_id: -1,
+            next_producer_epoch: -1,
             partitions: Default::default(),
             started: -1,
             updated: now,

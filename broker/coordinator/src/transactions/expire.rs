@@ -42,7 +42,7 @@ impl Transaction {
         }
         Transaction {
             producer_id: self.next_producer_id,
-            producer_epoch: 0,
+            producer_epoch: self.next_producer_epoch.max(0),
             previous_producer_id: self.producer_id,
             ..self.clone()
         }

@@ -5,6 +5,7 @@ use super::command::InitProducer;
 use super::record::{Transaction, TransactionState};
 use super::reply::{ProducerGrant, Reply};
 use super::turn::{Turn, fenced};
+use crate::limits::MAX_NAME_BYTES;
 use crate::{ErrorCode, RequestId};
 
 /// From this version clients know PRODUCER_FENCED.
@@ -22,7 +23,7 @@ impl Turn<'_> {
     }
 
     fn check_init(&self, init: &InitProducer) -> Result<Standing, ErrorCode> {
-        if init.transactional_id.is_empty() {
+        if init.transactional_id.is_empty() || init.transactional_id.len() > MAX_NAME_BYTES {
             return Err(ErrorCode::INVALID_REQUEST);
         }
         if init.timeout_ms <= 0 || init.timeout_ms > self.settings.max_timeout_ms {
@@ -55,6 +56,7 @@ impl Turn<'_> {
             previous_producer_id: -1,
             next_producer_id: -1,
             producer_epoch: 0,
+            next_producer_epoch: -1,
             timeout_ms: init.timeout_ms,
             state: TransactionState::Empty,
             partitions: Default::default(),

@@ -24,3 +24,6 @@ pub use machine::TransactionMachine;
 pub use record::{Marker, Record, Transaction, TransactionState};
 pub use reply::{Description, Listed, Listing, ProducerGrant, Reply};
 pub use settings::Settings;
+
+#[cfg(test)]
+mod tests;

@@ -49,6 +49,8 @@ pub struct Transaction {
     pub next_producer_id: i64,
     /// Current epoch.
     pub producer_epoch: i16,
+    /// The epoch to go on with under `next_producer_id`, -1 for the first.
+    pub next_producer_epoch: i16,
     /// How long a transaction may take, in ms.
     pub timeout_ms: i32,
     /// Where it stands.

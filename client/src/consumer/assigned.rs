@@ -1,0 +1,405 @@
+//! The partitions a consumer reads: where it is in each, and what has been fetched ahead. Pure.
+//!
+//! A partition's offsets, from the oldest: `done` ≤ `position` ≤ `fetch`. Records before `position` were given to the
+//! program; those before `done` it has finished with (it came back for more); those from `fetch` on are not
+//! fetched yet.
+//!
+//! Each partition carries an epoch that changes when it is assigned anew or moved: what was fetched under
+//! an older epoch is dropped unseen.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use logmill_record::Record;
+
+use super::{ConsumerRecord, decode::Decoded};
+use crate::admin::OffsetSpec;
+use crate::error::Error;
+
+/// A topic and a partition.
+pub(crate) type Key = (Arc<str>, i32);
+
+/// Where reading begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Start {
+    Offset(i64),
+    /// To be asked for first.
+    Spec(OffsetSpec),
+}
+
+#[derive(Debug)]
+struct Assigned {
+    epoch: u64,
+    start: Option<OffsetSpec>,
+    fetch: i64,
+    position: i64,
+    done: i64,
+    buffered: usize,
+}
+
+#[derive(Debug)]
+struct Chunk {
+    key: Key,
+    epoch: u64,
+    records: VecDeque<Record>,
+    next: i64,
+    bytes: usize,
+}
+
+/// A partition to fetch from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Wanted {
+    pub(crate) key: Key,
+    pub(crate) epoch: u64,
+    pub(crate) offset: i64,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct AssignedPartitions {
+    partitions: BTreeMap<Key, Assigned>,
+    ready: VecDeque<Chunk>,
+    errors: VecDeque<Error>,
+    next_epoch: u64,
+    buffered: usize,
+    /// Partitions of which records were given out since the program last came for more.
+    given: Vec<Key>,
+}
+
+impl AssignedPartitions {
+    /// These partitions and no others, each from its start. What was fetched before is dropped.
+    pub(crate) fn assign(&mut self, partitions: impl IntoIterator<Item = (Key, Start)>) {
+        self.partitions.clear();
+        self.ready.clear();
+        self.given.clear();
+        self.buffered = 0;
+        for (key, start) in partitions {
+            self.place(key, start);
+        }
+    }
+
+    fn place(&mut self, key: Key, start: Start) {
+        self.next_epoch += 1;
+        let (start, offset) = match start {
+            Start::Offset(offset) => (None, offset),
+            Start::Spec(spec) => (Some(spec), -1),
+        };
+        let assigned = Assigned {
+            epoch: self.next_epoch,
+            start,
+            fetch: offset,
+            position: offset,
+            done: offset,
+            buffered: 0,
+        };
+        self.partitions.insert(key, assigned);
+    }
+
+    /// Goes on from another place. Gives whether the partition is assigned.
+    pub(crate) fn seek(&mut self, key: &Key, start: Start) -> bool {
+        if !self.partitions.contains_key(key) {
+            return false;
+        }
+        self.ready.retain(|chunk| chunk.key != *key);
+        self.given.retain(|given| given != key);
+        self.place(key.clone(), start);
+        self.count_buffered();
+        true
+    }
+
+    fn count_buffered(&mut self) {
+        self.buffered = self.ready.iter().map(|chunk| chunk.bytes).sum();
+    }
+
+    /// Partitions whose start must be asked for.
+    pub(crate) fn unresolved(&self) -> Vec<(Key, u64, OffsetSpec)> {
+        let unresolved =
+            |(key, assigned): (&Key, &Assigned)| Some((key.clone(), assigned.epoch, assigned.start?));
+        self.partitions.iter().filter_map(unresolved).collect()
+    }
+
+    /// The answer to [`unresolved`](Self::unresolved).
+    pub(crate) fn resolved(&mut self, key: &Key, epoch: u64, offset: i64) {
+        if let Some(assigned) = self.partitions.get_mut(key).filter(|assigned| assigned.epoch == epoch) {
+            assigned.start = None;
+            (assigned.fetch, assigned.position, assigned.done) = (offset, offset, offset);
+        }
+    }
+
+    /// Partitions to fetch from, while the buffers are not full: `total` bytes over all, `each` per partition.
+    pub(crate) fn wanted(&self, total: usize, each: usize) -> Vec<Wanted> {
+        if self.buffered >= total {
+            return Vec::new();
+        }
+        self.partitions
+            .iter()
+            .filter(|(_, assigned)| assigned.start.is_none() && assigned.buffered < each)
+            .map(|(key, assigned)| Wanted { key: key.clone(), epoch: assigned.epoch, offset: assigned.fetch })
+            .collect()
+    }
+
+    /// What a fetch has brought. Gives whether there is something new for the program.
+    pub(crate) fn fetched(&mut self, wanted: &Wanted, decoded: Decoded, bytes: usize) -> bool {
+        let current = self.partitions.get_mut(&wanted.key);
+        let Some(assigned) = current.filter(|a| a.epoch == wanted.epoch && a.fetch == wanted.offset) else {
+            return false;
+        };
+        if decoded.next == assigned.fetch {
+            return false;
+        }
+        assigned.fetch = decoded.next;
+        assigned.buffered += bytes;
+        self.buffered += bytes;
+        self.ready.push_back(Chunk {
+            key: wanted.key.clone(),
+            epoch: wanted.epoch,
+            records: decoded.records.into(),
+            next: decoded.next,
+            bytes,
+        });
+        true
+    }
+
+    /// The offset of a partition does not exist: it starts from `reset`, or the program is told `error`.
+    pub(crate) fn out_of_range(
+        &mut self,
+        wanted: &Wanted,
+        reset: Option<OffsetSpec>,
+        error: impl FnOnce() -> Error,
+    ) {
+        let same = self.partitions.get(&wanted.key).is_some_and(|assigned| assigned.epoch == wanted.epoch);
+        if !same {
+            return;
+        }
+        match reset {
+            Some(spec) => {
+                self.seek(&wanted.key.clone(), Start::Spec(spec));
+            }
+            None => {
+                self.fail(error());
+                self.partitions.remove(&wanted.key);
+            }
+        }
+    }
+
+    /// No record has the time asked for: the partition starts with what comes next.
+    pub(crate) fn start_at_end(&mut self, key: &Key, epoch: u64) {
+        if let Some(assigned) = self.partitions.get_mut(key).filter(|assigned| assigned.epoch == epoch) {
+            assigned.start = Some(OffsetSpec::Latest);
+        }
+    }
+
+    /// The partition cannot be read: it is given up and the program told.
+    pub(crate) fn stop(&mut self, key: &Key, epoch: u64, error: Error) {
+        if self.partitions.get(key).is_some_and(|assigned| assigned.epoch == epoch) {
+            self.partitions.remove(key);
+            self.fail(error);
+        }
+    }
+
+    /// Tells the program.
+    pub(crate) fn fail(&mut self, error: Error) {
+        self.errors.push_back(error);
+    }
+
+    /// The program comes for more: it has finished with what it was given.
+    pub(crate) fn finish_given(&mut self) {
+        for key in self.given.drain(..) {
+            if let Some(assigned) = self.partitions.get_mut(&key) {
+                assigned.done = assigned.position;
+            }
+        }
+    }
+
+    /// Whether the program must be told of an error first.
+    pub(crate) fn has_error(&self) -> bool {
+        !self.errors.is_empty()
+    }
+
+    /// The next record that was fetched. Gives also whether a buffer has become free.
+    pub(crate) fn next(&mut self) -> (Option<Result<ConsumerRecord, Error>>, bool) {
+        let mut freed = false;
+        if let Some(error) = self.errors.pop_front() {
+            return (Some(Err(error)), freed);
+        }
+        while let Some(chunk) = self.ready.front_mut() {
+            let Some(assigned) = self.partitions.get_mut(&chunk.key).filter(|a| a.epoch == chunk.epoch)
+            else {
+                self.drop_front();
+                freed = true;
+                continue;
+            };
+            let record = chunk.records.pop_front();
+            if let Some(record) = &record {
+                assigned.position = record.offset + 1;
+                if !self.given.contains(&chunk.key) {
+                    self.given.push(chunk.key.clone());
+                }
+            }
+            let (topic, partition) = chunk.key.clone();
+            if chunk.records.is_empty() {
+                // Past records that are not for this reader: markers, aborted ones.
+                assigned.position = chunk.next;
+                if record.is_none() && !self.given.contains(&chunk.key) {
+                    assigned.done = assigned.position;
+                }
+                assigned.buffered = assigned.buffered.saturating_sub(chunk.bytes);
+                self.drop_front();
+                freed = true;
+            }
+            if let Some(record) = record {
+                return (Some(Ok(ConsumerRecord::new(topic, partition, record))), freed);
+            }
+        }
+        (None, freed)
+    }
+
+    fn drop_front(&mut self) {
+        if let Some(chunk) = self.ready.pop_front() {
+            self.buffered = self.buffered.saturating_sub(chunk.bytes);
+        }
+    }
+
+    /// The partitions, in order.
+    pub(crate) fn keys(&self) -> Vec<Key> {
+        self.partitions.keys().cloned().collect()
+    }
+
+    /// The next offset the program gets from a partition, when it is known.
+    pub(crate) fn position(&self, key: &Key) -> Option<i64> {
+        self.partitions.get(key).map(|assigned| assigned.position).filter(|position| *position >= 0)
+    }
+
+    /// Where each partition's reader is, in order.
+    pub(crate) fn positions(&self) -> Vec<(Key, i64)> {
+        self.known(|assigned| assigned.position)
+    }
+
+    /// Up to where each partition's reader has finished, in order.
+    pub(crate) fn done(&self) -> Vec<(Key, i64)> {
+        self.known(|assigned| assigned.done)
+    }
+
+    fn known(&self, offset: impl Fn(&Assigned) -> i64) -> Vec<(Key, i64)> {
+        let known = self.partitions.iter().map(|(key, assigned)| (key.clone(), offset(assigned)));
+        known.filter(|(_, offset)| *offset >= 0).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(partition: i32) -> Key {
+        (Arc::from("t"), partition)
+    }
+
+    fn records(offsets: &[i64], next: i64) -> Decoded {
+        let records = offsets.iter().map(|offset| Record { offset: *offset, ..Record::default() });
+        Decoded { records: records.collect(), next }
+    }
+
+    fn fetch(assigned: &mut AssignedPartitions, partition: i32, decoded: Decoded) -> bool {
+        let wanted = assigned.wanted(1000, 1000).into_iter().find(|wanted| wanted.key.1 == partition);
+        assigned.fetched(&wanted.expect("wanted"), decoded, 10)
+    }
+
+    fn next(assigned: &mut AssignedPartitions) -> Option<(i32, i64)> {
+        assigned
+            .next()
+            .0
+            .map(|record| record.expect("a record"))
+            .map(|record| (record.partition, record.offset))
+    }
+
+    #[test]
+    fn records_come_in_order_and_move_the_position() {
+        let mut assigned = AssignedPartitions::default();
+        assigned.assign([(key(0), Start::Offset(5))]);
+        assert!(fetch(&mut assigned, 0, records(&[5, 7], 9)));
+        assert_eq!(assigned.position(&key(0)), Some(5));
+        assert_eq!(next(&mut assigned), Some((0, 5)));
+        assert_eq!(assigned.position(&key(0)), Some(6));
+        assert_eq!(next(&mut assigned), Some((0, 7)));
+        // The chunk ended with something this reader does not see.
+        assert_eq!(assigned.position(&key(0)), Some(9));
+        assert_eq!(next(&mut assigned), None);
+    }
+
+    #[test]
+    fn only_finished_records_are_done() {
+        let mut assigned = AssignedPartitions::default();
+        assigned.assign([(key(0), Start::Offset(0))]);
+        fetch(&mut assigned, 0, records(&[0, 1], 2));
+        assigned.finish_given();
+        assert_eq!(next(&mut assigned), Some((0, 0)));
+        assert_eq!(assigned.done(), [(key(0), 0)]);
+        assigned.finish_given();
+        assert_eq!(assigned.done(), [(key(0), 1)]);
+        assert_eq!(next(&mut assigned), Some((0, 1)));
+        assert_eq!(assigned.done(), [(key(0), 1)]);
+    }
+
+    #[test]
+    fn a_chunk_without_records_is_done_at_once() {
+        let mut assigned = AssignedPartitions::default();
+        assigned.assign([(key(0), Start::Offset(0))]);
+        fetch(&mut assigned, 0, records(&[], 4));
+        assert_eq!(next(&mut assigned), None);
+        assert_eq!(assigned.done(), [(key(0), 4)]);
+    }
+
+    #[test]
+    fn a_seek_drops_what_was_fetched_before() {
+        let mut assigned = AssignedPartitions::default();
+        assigned.assign([(key(0), Start::Offset(0)), (key(1), Start::Offset(0))]);
+        fetch(&mut assigned, 0, records(&[0, 1], 2));
+        fetch(&mut assigned, 1, records(&[0], 1));
+        let late = assigned.wanted(1000, 1000).remove(0);
+        assert!(assigned.seek(&key(0), Start::Offset(50)));
+        assert!(!assigned.fetched(&late, records(&[2], 3), 10), "fetched before the seek");
+        assert_eq!(next(&mut assigned), Some((1, 0)));
+        assert_eq!(next(&mut assigned), None);
+        fetch(&mut assigned, 0, records(&[50], 51));
+        assert_eq!(next(&mut assigned), Some((0, 50)));
+        assert!(!assigned.seek(&key(9), Start::Offset(0)));
+    }
+
+    #[test]
+    fn full_buffers_stop_fetching_and_reading_frees_them() {
+        let mut assigned = AssignedPartitions::default();
+        assigned.assign([(key(0), Start::Offset(0)), (key(1), Start::Offset(0))]);
+        fetch(&mut assigned, 0, records(&[0], 1));
+        assert_eq!(assigned.wanted(1000, 10).len(), 1, "partition 0 has its share");
+        assert_eq!(assigned.wanted(10, 1000).len(), 0, "all together are full");
+        assert!(assigned.next().1);
+        assert_eq!(assigned.wanted(10, 10).len(), 2);
+    }
+
+    #[test]
+    fn a_start_is_asked_for_once_resolved_it_is_fetched() {
+        let mut assigned = AssignedPartitions::default();
+        assigned.assign([(key(0), Start::Spec(OffsetSpec::Earliest))]);
+        assert_eq!(assigned.wanted(10, 10), []);
+        let (key, epoch, spec) = assigned.unresolved().remove(0);
+        assert_eq!(spec, OffsetSpec::Earliest);
+        assigned.resolved(&key, epoch + 1, 3);
+        assert_eq!(assigned.position(&key), None, "an answer to an older question");
+        assigned.resolved(&key, epoch, 3);
+        assert_eq!(assigned.wanted(10, 10)[0].offset, 3);
+    }
+
+    #[test]
+    fn an_offset_out_of_range_resets_or_fails() {
+        let mut assigned = AssignedPartitions::default();
+        assigned.assign([(key(0), Start::Offset(100))]);
+        let wanted = assigned.wanted(10, 10).remove(0);
+        assigned.out_of_range(&wanted, Some(OffsetSpec::Latest), || Error::Closed);
+        assert_eq!(assigned.unresolved()[0].2, OffsetSpec::Latest);
+
+        assigned.assign([(key(0), Start::Offset(100))]);
+        let wanted = assigned.wanted(10, 10).remove(0);
+        assigned.out_of_range(&wanted, None, || Error::Closed);
+        assert!(matches!(assigned.next().0, Some(Err(Error::Closed))));
+        assert_eq!(assigned.keys(), []);
+    }
+}

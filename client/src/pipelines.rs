@@ -1,0 +1,187 @@
+//! Stream pipelines of a Logmill broker.
+
+use std::time::Duration;
+
+use logmill_rpc::v1;
+use logmill_rpc::v1::node_client::NodeClient;
+use logmill_rpc::v1::pipelines_client::PipelinesClient;
+use tonic::transport::{Channel, Endpoint};
+use tonic::{Code, Status};
+
+use crate::error::{Error, Result, RpcCode};
+
+/// Where the input of a pipeline ends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum InputEnd {
+    /// At what is committed in the source partitions when the broker handles the call.
+    Now,
+    /// At these offsets (topic, partition, first offset not included), one for each source partition.
+    Offsets(Vec<(String, i32, i64)>),
+}
+
+impl From<InputEnd> for v1::InputEnd {
+    fn from(end: InputEnd) -> Self {
+        let end =
+            match end {
+                InputEnd::Now => v1::input_end::End::Now(v1::EndNow {}),
+                InputEnd::Offsets(offsets) => {
+                    let partitions = offsets
+                        .into_iter()
+                        .map(|(topic, partition, offset)| v1::PartitionOffset { topic, partition, offset });
+                    v1::input_end::End::Offsets(v1::EndOffsets { partitions: partitions.collect() })
+                }
+            };
+        Self { end: Some(end) }
+    }
+}
+
+/// Starts, watches and stops pipelines. Only Logmill brokers have them.
+#[derive(Debug, Clone)]
+pub struct Pipelines {
+    bootstrap: Vec<String>,
+}
+
+impl Pipelines {
+    pub(crate) fn new(bootstrap: Vec<String>) -> Self {
+        Self { bootstrap }
+    }
+
+    async fn channel(&self, operation: &'static str) -> Result<Channel> {
+        let mut last = "no bootstrap address was given".to_owned();
+        for address in &self.bootstrap {
+            let endpoint = Endpoint::from_shared(format!("http://{address}"))
+                .map_err(|error| Error::InvalidArgument(format!("{address} is no address: {error}")))?
+                .connect_timeout(Duration::from_secs(10))
+                .timeout(Duration::from_secs(60));
+            match endpoint.connect().await {
+                Ok(channel) => return Ok(channel),
+                Err(error) => last = format!("cannot connect to {address}: {}", innermost(&error)),
+            }
+        }
+        Err(Error::Rpc { operation, code: RpcCode::Unavailable, message: last })
+    }
+
+    async fn client(&self, operation: &'static str) -> Result<PipelinesClient<Channel>> {
+        Ok(PipelinesClient::new(self.channel(operation).await?))
+    }
+
+    /// Creates a pipeline and starts it, or goes on with the one of that name and script. Gives it, and whether it
+    /// is new.
+    ///
+    /// # Errors
+    /// [`RpcCode::InvalidArgument`] with line and column for a script that does not plan,
+    /// [`RpcCode::AlreadyExists`] when the name runs another script.
+    ///
+    /// # Cancel safety
+    /// The pipeline may run although the future was dropped.
+    pub async fn run(&self, name: &str, script: &str, end: Option<InputEnd>) -> Result<(v1::Pipeline, bool)> {
+        const OPERATION: &str = "running a pipeline";
+        let request = v1::RunPipelineRequest {
+            name: name.to_owned(),
+            script: script.to_owned(),
+            end: end.map(v1::InputEnd::from),
+        };
+        let response = self.client(OPERATION).await?.run(request).await;
+        let response = response.map_err(failed(OPERATION))?.into_inner();
+        Ok((response.pipeline.unwrap_or_default(), response.created))
+    }
+
+    /// Every pipeline, by name, without scripts and plans.
+    ///
+    /// # Errors
+    /// When the broker cannot be reached or is not Logmill.
+    ///
+    /// # Cancel safety
+    /// Safe.
+    pub async fn list(&self) -> Result<Vec<v1::Pipeline>> {
+        const OPERATION: &str = "listing pipelines";
+        let response = self.client(OPERATION).await?.list(v1::ListPipelinesRequest {}).await;
+        Ok(response.map_err(failed(OPERATION))?.into_inner().pipelines)
+    }
+
+    /// One pipeline with its plan, positions and counters.
+    ///
+    /// # Errors
+    /// [`RpcCode::NotFound`].
+    ///
+    /// # Cancel safety
+    /// Safe.
+    pub async fn describe(&self, name: &str) -> Result<v1::Pipeline> {
+        const OPERATION: &str = "describing a pipeline";
+        let request = v1::DescribePipelineRequest { name: name.to_owned() };
+        let response = self.client(OPERATION).await?.describe(request).await;
+        Ok(response.map_err(failed(OPERATION))?.into_inner().pipeline.unwrap_or_default())
+    }
+
+    /// Stops a pipeline after its running epoch; running the same script under the same name goes on.
+    ///
+    /// # Errors
+    /// [`RpcCode::NotFound`].
+    ///
+    /// # Cancel safety
+    /// The pipeline may stop although the future was dropped.
+    pub async fn stop(&self, name: &str) -> Result<v1::Pipeline> {
+        const OPERATION: &str = "stopping a pipeline";
+        let request = v1::StopPipelineRequest { name: name.to_owned() };
+        let response = self.client(OPERATION).await?.stop(request).await;
+        Ok(response.map_err(failed(OPERATION))?.into_inner().pipeline.unwrap_or_default())
+    }
+
+    /// Declares the input finished: the pipeline reads up to the end, closes every window and is finished. Gives
+    /// the end that holds, which is an earlier one if it was declared before.
+    ///
+    /// # Errors
+    /// [`RpcCode::NotFound`], or [`RpcCode::InvalidArgument`] when the end does not fit the sources.
+    ///
+    /// # Cancel safety
+    /// The end may be declared although the future was dropped; declaring it again changes nothing.
+    pub async fn finish_input(&self, name: &str, end: InputEnd) -> Result<Vec<(String, i32, i64)>> {
+        const OPERATION: &str = "finishing the input of a pipeline";
+        let request = v1::FinishInputRequest { name: name.to_owned(), end: Some(end.into()) };
+        let response = self.client(OPERATION).await?.finish_input(request).await;
+        let end = response.map_err(failed(OPERATION))?.into_inner().end.unwrap_or_default();
+        Ok(end.partitions.into_iter().map(|p| (p.topic, p.partition, p.offset)).collect())
+    }
+
+    /// How the broker is.
+    ///
+    /// # Errors
+    /// When the broker cannot be reached or is not Logmill.
+    ///
+    /// # Cancel safety
+    /// Safe.
+    pub async fn node_status(&self) -> Result<v1::NodeStatusResponse> {
+        const OPERATION: &str = "asking for the status of the node";
+        let mut client = NodeClient::new(self.channel(OPERATION).await?);
+        let response = client.status(v1::NodeStatusRequest {}).await;
+        Ok(response.map_err(failed(OPERATION))?.into_inner())
+    }
+}
+
+fn failed(operation: &'static str) -> impl Fn(Status) -> Error {
+    move |status| {
+        let code = match status.code() {
+            Code::InvalidArgument => RpcCode::InvalidArgument,
+            Code::NotFound => RpcCode::NotFound,
+            Code::AlreadyExists => RpcCode::AlreadyExists,
+            Code::FailedPrecondition => RpcCode::FailedPrecondition,
+            Code::Unavailable | Code::DeadlineExceeded => RpcCode::Unavailable,
+            Code::Unimplemented => RpcCode::Unimplemented,
+            _ => RpcCode::Other,
+        };
+        let message = match status.message() {
+            "" => status.code().description().to_owned(),
+            message => message.to_owned(),
+        };
+        Error::Rpc { operation, code, message }
+    }
+}
+
+/// tonic says "transport error"; what lies below says which.
+fn innermost(error: &dyn std::error::Error) -> String {
+    let mut error = error;
+    while let Some(source) = error.source() {
+        error = source;
+    }
+    error.to_string()
+}
