@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use logmill_coordinator::groups::{self, GroupMachine};
 use logmill_coordinator::transactions::{self, TransactionMachine};
-use logmill_coordinator::schema::SchemaError;
+use logmill_coordinator::SchemaError;
 use logmill_coordinator::{Machine, RequestId, Step, partition_for};
 use logmill_record::control::{EndTxnMarker, marker_batch};
 use logmill_storage::{Append, Check, Committed, Frame, Rejection};

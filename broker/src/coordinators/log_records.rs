@@ -1,7 +1,7 @@
 //! Between the machines' records and the batches of their logs.
 
 use bytes::Bytes;
-use logmill_coordinator::schema::{KeyValue, SchemaError};
+use logmill_coordinator::{KeyValue, SchemaError};
 use logmill_coordinator::{groups, transactions};
 use logmill_record::Batch;
 use logmill_record::builder::{BatchBuilder, BatchOptions, ProducerStamp};

@@ -17,7 +17,7 @@ pub struct LogThreads {
 }
 
 /// What happens when the log can no longer be trusted. Production ends the process.
-pub type OnFatal = Arc<dyn Fn(&Fatal) + Send + Sync>;
+pub(crate) type OnFatal = Arc<dyn Fn(&Fatal) + Send + Sync>;
 
 impl LogThreads {
     /// Starts the journal's, the appliers' and the checkpoint's threads.

@@ -69,6 +69,11 @@ impl Windows {
         &mut group.accumulators
     }
 
+    /// How many windows hold rows.
+    pub(crate) fn open(&self) -> usize {
+        self.buckets.len()
+    }
+
     /// Whether a window that ends at `watermark` or before is not wholly written.
     pub(crate) fn emission_pending(&self, watermark: i64) -> bool {
         self.buckets.first_key_value().is_some_and(|(end, _)| *end <= watermark)
