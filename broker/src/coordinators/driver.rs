@@ -8,7 +8,7 @@ use logmill_coordinator::transactions::{self, TransactionMachine};
 use logmill_coordinator::SchemaError;
 use logmill_coordinator::{Machine, RequestId, Step, partition_for};
 use logmill_record::control::{EndTxnMarker, marker_batch};
-use logmill_storage::{Append, Check, Committed, Frame, Rejection};
+use logmill_storage::{Append, Check, Committed, Frame, PartitionId, Rejection};
 use logmill_wire::ErrorCode;
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::{Notify, oneshot};
@@ -59,6 +59,8 @@ pub(super) struct Together {
     pub(super) transactions: Vec<(i32, Step<transactions::Record, transactions::Reply>)>,
     /// Appends that come first in the frame, so that their offsets come first in what is committed.
     pub(super) first: Vec<Append>,
+    /// What else must be durable before the frame is: offsets of partitions that it was computed from.
+    pub(super) requires: Vec<(PartitionId, i64)>,
     /// Told when the frame is durable, before any reply is released.
     pub(super) done: Option<Box<dyn FnOnce() + Send>>,
 }
@@ -214,7 +216,7 @@ impl Coordinators {
         &self,
         group: &str,
         offsets: Vec<groups::Record>,
-        appends: Vec<Append>,
+        frame: Frame,
     ) -> Result<(Committed, oneshot::Receiver<()>), CommitError> {
         let mut state = self.lock();
         let partition = self.group_partition(group);
@@ -222,7 +224,8 @@ impl Coordinators {
         let (done, durable) = oneshot::channel();
         let together = Together {
             groups: vec![(partition, Step { records: offsets, replies: Vec::new() })],
-            first: appends,
+            first: frame.appends,
+            requires: frame.requires,
             done: Some(Box::new(move || {
                 // A pipeline that was stopped does not wait any more.
                 let _ = done.send(());
@@ -276,9 +279,9 @@ impl Coordinators {
     /// the reason: nothing of the step has happened then, and nothing of it was in waiting state either.
     pub(super) fn commit(&self, state: &mut State, together: Together) -> Result<Committed, CommitError> {
         let now = self.now();
-        let Together { groups, transactions, first, done } = together;
+        let Together { groups, transactions, first, requires, done } = together;
         let foreign: Vec<_> = first.iter().map(|append| append.partition).collect();
-        let mut frame = Frame { appends: first };
+        let mut frame = Frame { appends: first, requires };
         let mut ends = Vec::new();
         for (partition, step) in &transactions {
             let Some(slot) = state.transactions.get(partition) else { continue };

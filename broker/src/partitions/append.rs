@@ -89,7 +89,7 @@ impl Partitions {
         check: Check,
         acknowledge: Acknowledge,
     ) -> Result<Pending, AppendError> {
-        let frame = Frame { appends: vec![Append { partition: partition.id(), batch, check }] };
+        let frame = Frame::from(vec![Append { partition: partition.id(), batch, check }]);
         let (mut committed, durable) = self.commit(frame, acknowledge)?;
         let appended = committed.appends.swap_remove(0);
         Ok(Pending { appended, durable })

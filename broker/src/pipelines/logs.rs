@@ -1,7 +1,7 @@
 //! The engine's seam over this broker's own partitions.
 
 use logmill_coordinator::groups::{Record, StoredOffset};
-use logmill_storage::{Append, Check, Isolation, PartitionId, ReadError, ReadRequest, Rejection};
+use logmill_storage::{Append, Check, Frame, Isolation, PartitionId, ReadError, ReadRequest, Rejection};
 use logmill_stream::{AbortedRange, CommitError, EpochOutput, Logs, LogsError, ReadBatches, TopicPartition};
 use logmill_wire::Str;
 use tokio::runtime::Handle;
@@ -54,7 +54,7 @@ impl BrokerLogs {
     }
 
     /// The whole frame, and the mirrored offsets.
-    fn frame(&self, epoch: &EpochOutput) -> Result<(Vec<Append>, Vec<Record>), String> {
+    fn frame(&self, epoch: &EpochOutput) -> Result<(Frame, Vec<Record>), String> {
         let mut appends = Vec::with_capacity(epoch.outputs.len() + epoch.changelog.len() + 1);
         // The condition comes first: the epoch before must be the last one.
         appends.push(Append {
@@ -93,7 +93,12 @@ impl BrokerLogs {
                 producer: None,
             })
             .collect();
-        Ok((appends, offsets))
+        // Records that only the page cache holds must be on the device before what was computed from them.
+        let requires = epoch
+            .offsets()
+            .filter_map(|(source, offset)| Some((self.source(&source).ok()?.id(), offset)))
+            .collect();
+        Ok((Frame { appends, requires }, offsets))
     }
 }
 
@@ -147,8 +152,8 @@ impl Logs for BrokerLogs {
             epoch: epoch.epoch(),
             reason,
         };
-        let (appends, offsets) = self.frame(&epoch).map_err(refused)?;
-        match self.coordinators.commit_owned(&self.group, offsets, appends) {
+        let (frame, offsets) = self.frame(&epoch).map_err(refused)?;
+        match self.coordinators.commit_owned(&self.group, offsets, frame) {
             Ok((committed, durable)) => {
                 if let Some(progress) = committed.appends.first() {
                     self.progress_end = progress.last_offset + 1;
