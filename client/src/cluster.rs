@@ -307,6 +307,26 @@ impl Cluster {
         }
     }
 
+    /// Waits until a topic that was created is known to the brokers, with a leader for each partition.
+    pub(crate) async fn await_topic(&self, name: &str, deadline: &mut Deadline) -> Result<Arc<Topic>> {
+        loop {
+            self.forget_topic(name);
+            let error = match tokio::time::timeout_at(deadline.end(), self.topic_now(name, false)).await {
+                Ok(Ok(topic)) if topic.partitions.values().all(|partition| partition.leader >= 0) => {
+                    return Ok(topic);
+                }
+                Ok(Ok(_)) | Ok(Err(Error::UnknownTopic { .. })) => Error::Broker {
+                    operation: format!("waiting for topic {name}"),
+                    code: ErrorCode::LEADER_NOT_AVAILABLE,
+                    message: None,
+                },
+                Ok(Err(error)) => error,
+                Err(_) => return Err(deadline.timed_out()),
+            };
+            deadline.retry(error).await?;
+        }
+    }
+
     async fn topic_now(&self, name: &str, create: bool) -> Result<Arc<Topic>> {
         if let Some(topic) = self.cached_topic(name) {
             return Ok(topic);

@@ -133,7 +133,7 @@ impl From<&Topic> for TopicDescription {
 }
 
 impl Admin {
-    /// Creates a topic and gives its id (nil when the broker is older than topic ids).
+    /// Creates a topic, waits until it can be used, and gives its id (nil when the broker is older than topic ids).
     ///
     /// # Errors
     /// `TOPIC_ALREADY_EXISTS`, an illegal name, number or configuration, or the time is over.
@@ -161,16 +161,14 @@ impl Admin {
             validate_only: false,
         };
         let operation = || format!("creating topic {}", topic.name);
-        let created = self
-            .cluster
-            .ask(&Ask::new(To::Controller), &mut self.deadline(operation()), request, |response, _| {
+        let mut deadline = self.deadline(operation());
+        self.cluster
+            .ask(&Ask::new(To::Controller), &mut deadline, request, |response, _| {
                 let result = response.topics.into_iter().next().unwrap_or_default();
-                Error::check(result.error_code, result.error_message.as_deref(), operation)?;
-                Ok(result.topic_id)
+                Error::check(result.error_code, result.error_message.as_deref(), operation)
             })
-            .await;
-        self.cluster.forget_topic(&topic.name);
-        created
+            .await?;
+        Ok(self.cluster.await_topic(&topic.name, &mut deadline).await?.id)
     }
 
     /// Deletes a topic with everything in it.

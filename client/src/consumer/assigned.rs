@@ -54,6 +54,10 @@ pub(crate) struct Wanted {
     pub(crate) offset: i64,
 }
 
+/// Where records began.
+#[derive(Debug)]
+pub(crate) struct Marks(BTreeMap<Key, (u64, i64)>);
+
 #[derive(Debug, Default)]
 pub(crate) struct AssignedPartitions {
     partitions: BTreeMap<Key, Assigned>,
@@ -92,6 +96,37 @@ impl AssignedPartitions {
             buffered: 0,
         };
         self.partitions.insert(key, assigned);
+    }
+
+    /// Remembers where the given records began, to be able to go back there.
+    pub(crate) fn mark(&self, records: &[ConsumerRecord]) -> Marks {
+        let mut marks: BTreeMap<Key, (u64, i64)> = BTreeMap::new();
+        for record in records {
+            let key = (Arc::clone(&record.topic), record.partition);
+            if let Some(assigned) = self.partitions.get(&key) {
+                marks.entry(key).or_insert((assigned.epoch, record.offset));
+            }
+        }
+        Marks(marks)
+    }
+
+    /// Goes back to where records began, in the partitions that are still assigned as they were then: in others
+    /// somebody else may have gone on meanwhile.
+    pub(crate) fn rewind(&mut self, marks: &Marks) {
+        for (key, (epoch, offset)) in &marks.0 {
+            if self.partitions.get(key).is_some_and(|assigned| assigned.epoch == *epoch) {
+                self.seek(key, Start::Offset(*offset));
+            }
+        }
+    }
+
+    /// Gives up the partitions of these records, if they are still assigned as they were then.
+    pub(crate) fn lose(&mut self, marks: &Marks) {
+        for (key, (epoch, _)) in &marks.0 {
+            if self.partitions.get(key).is_some_and(|assigned| assigned.epoch == *epoch) {
+                self.partitions.remove(key);
+            }
+        }
     }
 
     /// Goes on from another place. Gives whether the partition is assigned.
@@ -362,6 +397,26 @@ mod tests {
         fetch(&mut assigned, 0, records(&[50], 51));
         assert_eq!(next(&mut assigned), Some((0, 50)));
         assert!(!assigned.seek(&key(9), Start::Offset(0)));
+    }
+
+    #[test]
+    fn records_can_be_read_again_unless_the_partition_was_assigned_anew() {
+        let mut assigned = AssignedPartitions::default();
+        assigned.assign([(key(0), Start::Offset(3)), (key(1), Start::Offset(3))]);
+        fetch(&mut assigned, 0, records(&[3, 4], 5));
+        fetch(&mut assigned, 1, records(&[3], 4));
+        let mut given = Vec::new();
+        while let Some(record) = assigned.next().0 {
+            given.push(record.expect("a record"));
+        }
+        let marks = assigned.mark(&given);
+        assigned.rewind(&marks);
+        assert_eq!(assigned.positions(), [(key(0), 3), (key(1), 3)]);
+
+        let marks = assigned.mark(&given);
+        assigned.assign([(key(0), Start::Offset(5))]);
+        assigned.rewind(&marks);
+        assert_eq!(assigned.positions(), [(key(0), 5)]);
     }
 
     #[test]

@@ -37,7 +37,7 @@ use crate::admin::{Isolation, OffsetSpec};
 use crate::cluster::{Cluster, Lane};
 use crate::error::{Error, Result};
 use crate::transport::backoff::Deadline;
-use assigned::{AssignedPartitions, Key, Start};
+use assigned::{AssignedPartitions, Key, Marks, Start};
 use fetcher::Fetcher;
 use membership::{GroupSettings, Membership};
 use offsets::Committer;
@@ -419,16 +419,18 @@ impl Consumer {
     /// # Cancel safety
     /// Safe.
     pub async fn next_batch(&mut self, max: usize) -> Result<Vec<ConsumerRecord>> {
-        self.take_batch(max).await.map(|(records, _)| records)
+        let mut taken = self.take_batch(max).await?;
+        taken.done = true;
+        Ok(std::mem::take(&mut taken.records))
     }
 
     /// As [`next_batch`](Self::next_batch), with who the member was when it was given these records.
-    pub(crate) async fn take_batch(&mut self, max: usize) -> Result<(Vec<ConsumerRecord>, GroupMembership)> {
+    pub(crate) async fn take_batch(&mut self, max: usize) -> Result<TakenBatch> {
         loop {
             let mut records = Vec::new();
             let mut failed = None;
             let mut any_freed = false;
-            let membership = {
+            let (membership, marks) = {
                 let mut assigned = self.shared.assigned.lock();
                 assigned.finish_given();
                 while records.len() < max.max(1) && (records.is_empty() || !assigned.has_error()) {
@@ -444,16 +446,18 @@ impl Consumer {
                     }
                 }
                 // A membership ends before its partitions are given back and begins before new ones are taken.
-                self.membership()
+                (self.membership(), assigned.mark(&records))
             };
             if any_freed {
                 self.shared.work.notify_one();
             }
             if let Some(error) = failed {
+                // Only before the first record: an error behind it waits for the next call.
                 return Err(error);
             }
             if !records.is_empty() {
-                return Ok((records, membership));
+                let shared = Arc::clone(&self.shared);
+                return Ok(TakenBatch { records, membership, marks, done: false, shared });
             }
             self.shared.ready.notified().await;
         }
@@ -559,6 +563,32 @@ impl Consumer {
         if let Some(membership) = self.membership.take() {
             // A task that panicked has left nothing to wait for.
             let _ = membership.await;
+        }
+    }
+}
+
+/// Records that were taken. Unless they are done when this is dropped, the consumer gives them again.
+pub(crate) struct TakenBatch {
+    pub(crate) records: Vec<ConsumerRecord>,
+    pub(crate) membership: GroupMembership,
+    pub(crate) done: bool,
+    marks: Marks,
+    shared: Arc<Shared>,
+}
+
+impl TakenBatch {
+    /// Nobody knows whether these records are done: the consumer reads none of their partitions any more.
+    pub(crate) fn lose(&mut self) {
+        self.done = true;
+        self.shared.assigned.lock().lose(&self.marks);
+    }
+}
+
+impl Drop for TakenBatch {
+    fn drop(&mut self) {
+        if !self.done {
+            self.shared.assigned.lock().rewind(&self.marks);
+            self.shared.work.notify_one();
         }
     }
 }

@@ -169,8 +169,8 @@ impl PartitionQueue {
         now: Instant,
     ) -> (OutcomeHandle, i32) {
         let size = record.size();
-        let full = |open: &Box<Building>| open.builder.size_estimate() + size > self.settings.batch_bytes;
-        if self.open.as_ref().is_some_and(full) {
+        let full = |open: &Building| open.builder.size_estimate() + size > self.settings.batch_bytes;
+        if self.open.as_deref().is_some_and(full) {
             self.seal();
         }
         let options = BatchOptions {

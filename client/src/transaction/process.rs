@@ -1,10 +1,9 @@
 //! The exactly-once loop: read, write, commit both in one transaction.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use super::{Transaction, TransactionalProducer};
-use crate::consumer::{Consumer, ConsumerRecord, StartAt};
+use crate::consumer::{Consumer, ConsumerRecord};
 use crate::error::{Error, Result};
 
 impl TransactionalProducer {
@@ -18,7 +17,9 @@ impl TransactionalProducer {
     ///
     /// # Errors
     /// Whatever `work` gives back that does not call for an abort; errors of the consumer; [`Error::Fenced`]. The
-    /// open transaction is aborted.
+    /// open transaction is aborted. When a commit fails so that nobody knows whether it took effect, the consumer
+    /// gives nothing more of the partitions concerned: close it and build another, which begins with what is
+    /// committed.
     ///
     /// # Cancel safety
     /// The batch under way is read again by the next call or by another member.
@@ -27,40 +28,36 @@ impl TransactionalProducer {
         W: AsyncFnMut(&[ConsumerRecord], &mut Transaction<'_>) -> Result<()>,
     {
         loop {
-            let (records, membership) = consumer.take_batch(max).await?;
-            if membership.generation < 0 && !membership.group.is_empty() {
+            let mut taken = consumer.take_batch(max).await?;
+            if taken.membership.generation < 0 && !taken.membership.group.is_empty() {
                 // The partitions were taken away a moment ago; their next reader begins with these records.
                 continue;
             }
-            let mut begin: BTreeMap<(Arc<str>, i32), i64> = BTreeMap::new();
-            let mut end: BTreeMap<(Arc<str>, i32), i64> = BTreeMap::new();
-            for record in &records {
-                let key = (Arc::clone(&record.topic), record.partition);
-                begin.entry(key.clone()).or_insert(record.offset);
-                end.insert(key, record.offset + 1);
+            let mut ends: BTreeMap<(&str, i32), i64> = BTreeMap::new();
+            for record in &taken.records {
+                ends.insert((&*record.topic, record.partition), record.offset + 1);
             }
             let mut transaction = self.begin().await?;
-            let mut done = work(&records, &mut transaction).await;
-            if done.is_ok() && !membership.group.is_empty() {
+            let mut worked = work(&taken.records, &mut transaction).await;
+            if worked.is_ok() && !taken.membership.group.is_empty() {
                 let offsets: Vec<(&str, i32, i64)> =
-                    end.iter().map(|((topic, partition), offset)| (&**topic, *partition, *offset)).collect();
-                done = transaction.send_offsets(&membership, &offsets).await;
+                    ends.iter().map(|((topic, partition), offset)| (*topic, *partition, *offset)).collect();
+                worked = transaction.send_offsets(&taken.membership, &offsets).await;
             }
-            let ended = match done {
-                Ok(()) => transaction.commit().await,
-                Err(error) => {
-                    transaction.abort().await?;
-                    Err(error)
-                }
+            let ended = match worked {
+                Ok(()) => match transaction.commit().await {
+                    Err(error) if !error.requires_abort() => {
+                        taken.lose();
+                        return Err(error);
+                    }
+                    ended => ended,
+                },
+                Err(error) => transaction.abort().await.and(Err(error)),
             };
             match ended {
-                Ok(()) => {}
+                Ok(()) => taken.done = true,
                 Err(error @ Error::AbortRequired { .. }) => {
                     tracing::warn!(id = self.id(), %error, "the batch is read again");
-                    for ((topic, partition), offset) in begin {
-                        // A partition that is no longer assigned is somebody else's to read.
-                        let _ = consumer.seek(&topic, partition, StartAt::Offset(offset));
-                    }
                 }
                 Err(error) => return Err(error),
             }
