@@ -63,14 +63,33 @@
 //! - Bytes are checked (header, CRC-32C, offset) whenever they come from a file. What does not check out below the end
 //!   of the log is [`error::ReadError::Corrupt`] with file and position. It is never skipped, cut or repaired here.
 
+pub mod buffers;
 pub mod epochs;
 pub mod error;
+mod flush;
+mod index;
+mod metadata;
+mod names;
 pub mod options;
+pub mod partition_log;
 pub mod producers;
+pub mod recovery;
+mod segment;
+mod timestamps;
 pub mod transactions;
+mod walk;
 
+pub use buffers::ReadBuffers;
 pub use epochs::LeaderEpochs;
 pub use error::{Corruption, LogError, ReadError};
+pub use flush::{Flush, Flushed};
 pub use options::{Durability, LogOptions};
+pub use partition_log::{ClosedSegment, PartitionLog};
 pub use producers::{ProducerView, Producers};
+pub use recovery::{OpenAt, Recovered, Replayed, Tail};
+pub use segment::LogEnvironment;
+pub use timestamps::TimestampOffset;
 pub use transactions::{AbortedTransaction, EndedTransaction, OpenTransactions, TransactionEvent};
+
+#[cfg(test)]
+mod tests;

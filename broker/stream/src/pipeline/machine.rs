@@ -95,9 +95,9 @@ impl Pipeline {
         self.clock.watermark()
     }
 
-    /// How many windows hold rows that are not written yet.
+    /// How many windows hold state: open ones, and closed ones that are not wholly written.
     pub fn open_windows(&self) -> u64 {
-        self.windows.open() as u64
+        self.windows.len() as u64
     }
 
     /// Whether closed windows wait to be written. The next cut must then cover no input.

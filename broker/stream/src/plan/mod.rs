@@ -26,7 +26,7 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// The topic that takes the records that cannot be used, if the source has one.
+    /// The topic for records that cannot be used, if the source has one.
     pub fn dead_letter_topic(&self) -> Option<&str> {
         match &self.source.on_error {
             ErrorPolicy::DeadLetter { topic } => Some(topic),

@@ -470,11 +470,21 @@ fn bind_outputs(
         })?;
         outputs[target] = Some(output);
     }
-    Ok(outputs
+    outputs
         .into_iter()
         .zip(&sink.columns)
-        .map(|(output, column)| output.unwrap_or(null(column.data_type)))
-        .collect())
+        .map(|(output, column)| match output {
+            None if column.required => Err(SqlError::at(
+                insert.table.span.start,
+                format!(
+                    "column `{}` of `{}` is NOT NULL, and no value is selected for it",
+                    column.name, sink.table
+                ),
+                "name it among the columns to insert, and select a value",
+            )),
+            output => Ok(output.unwrap_or(null(column.data_type))),
+        })
+        .collect()
 }
 
 fn null(data_type: DataType) -> Expression {
