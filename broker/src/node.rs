@@ -103,7 +103,19 @@ impl Node {
         let options = store_options(&config);
         let log_defaults = options.log.clone();
         let (store, recovery) = blocking(move || Store::open(Arc::new(RealDisk), options)).await?;
-        tracing::info!(recovery = %recovery, "the log is open");
+        tracing::info!(
+            new = recovery.new,
+            clean = recovery.clean,
+            partitions = recovery.partitions.len(),
+            replayed_frames = recovery.replayed_frames,
+            "the log is open"
+        );
+        if let Some(cut) = &recovery.journal_cut {
+            tracing::warn!(?cut, "the journal had a torn end, which nobody was told about; it was cut");
+        }
+        for truncation in &recovery.truncations {
+            tracing::warn!(?truncation, "the end of a partition that no frame vouches for was cut");
+        }
         let on_fatal = Arc::new(|fatal: &Fatal| {
             tracing::error!(%fatal, "the log cannot be made durable; the process ends, start it again to recover");
             std::process::exit(EXIT_LOG_FAILED);
@@ -265,12 +277,12 @@ fn resolve(config: &Config) -> Result<SocketAddr, StartError> {
 
 fn store_options(config: &Config) -> StoreOptions {
     let small = |size: logmill_config::ByteSize| u32::try_from(size.get()).unwrap_or(u32::MAX);
+    let direct = config.journal.direct != DirectIo::Off;
     StoreOptions {
-        data_dir: config.data_dir.clone(),
         journal: JournalOptions {
             file_bytes: config.journal.file_size.get(),
             max_bytes: config.journal.max_size.get(),
-            direct: config.journal.direct != DirectIo::Off,
+            direct,
             ..JournalOptions::default()
         },
         tail_bytes: config.limits.tail_memory.in_memory(),
@@ -284,6 +296,7 @@ fn store_options(config: &Config) -> StoreOptions {
             },
             ..LogOptions::default()
         },
+        ..StoreOptions::new(config.data_dir.clone(), Uuid::new_v4())
     }
 }
 
