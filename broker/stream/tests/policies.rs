@@ -54,7 +54,8 @@ fn fail_commits_what_comes_before_and_names_the_record() {
     let mut epochs = EpochLoop::new(restored(&plan, &logs, 1), EpochLimits::default());
     assert!(matches!(epochs.turn(&mut logs, 0, 0).unwrap(), Turn::Committed { .. }));
     assert_eq!(logs.values("out"), [r#"{"v":6}"#, r#"{"v":3}"#]);
-    // Again and again, from a restart too, until the query or the policy is another.
+    // Again and again, from a restart too, until the query or the policy is another; no partition runs on alone.
+    logs.produce("in", 1, &[r#"{"a": 6}"#.to_owned()]);
     for generation in 2..4 {
         let error = epochs.turn(&mut logs, 0, 0).unwrap_err();
         let TurnError::Poison { partition, offset, error, .. } = error else { panic!("{error}") };
@@ -63,6 +64,19 @@ fn fail_commits_what_comes_before_and_names_the_record() {
         epochs = EpochLoop::new(restored(&plan, &logs, generation), EpochLimits::default());
     }
     assert_eq!(logs.values("out").len(), 2);
+}
+
+#[test]
+fn what_comes_before_is_committed_in_every_partition() {
+    let plan = filter("");
+    let mut logs =
+        logs_with(&[&[r#"{"a": 2}"#, "x"], &["y", r#"{"a": 1}"#], &[r#"{"a": 4}"#, r#"{"a": 6}"#, "z"]]);
+    let mut epochs = EpochLoop::new(restored(&plan, &logs, 1), EpochLimits::default());
+    assert!(matches!(epochs.turn(&mut logs, 0, 0).unwrap(), Turn::Committed { .. }));
+    assert_eq!(logs.values("out"), [r#"{"v":6}"#, r#"{"v":3}"#, r#"{"v":2}"#]);
+    let error = epochs.turn(&mut logs, 0, 0).unwrap_err().to_string();
+    assert!(error.contains("in-0, offset 1: cannot be decoded"), "{error}");
+    assert!(error.contains("'on-error' = 'skip'"), "{error}");
 }
 
 #[test]
