@@ -34,6 +34,10 @@ pub(super) struct Ledger {
     outcomes: BTreeMap<Producer, BTreeSet<bool>>,
     /// Granted to a producer that did not say who it was: to nobody else before or after.
     exclusive: BTreeSet<Producer>,
+    /// The state of each id before its last record.
+    before: BTreeMap<Str, Option<Producer>>,
+    /// Which producer was given each identity in place of its own.
+    heirs: BTreeMap<Producer, Producer>,
     pub(super) seen: BTreeMap<String, u32>,
 }
 
@@ -54,6 +58,7 @@ impl Ledger {
             return Ok(());
         };
         let before = self.ids.get(id).cloned();
+        self.before.insert(id.clone(), before.as_ref().map(|was| (was.producer_id, was.producer_epoch)));
         self.check_markers(before.as_ref(), value.as_ref(), &markers)?;
         if let Some(after) = value {
             self.check_state(id, before.as_ref(), after)?;
@@ -139,14 +144,21 @@ impl Ledger {
         Ok(())
     }
 
-    /// An answer, given once its step's records are recorded.
-    pub(super) fn answer(&mut self, command: &Command, reply: &Reply) -> Result<(), Violation> {
+    /// An answer, given once its step's records are recorded, if there were any.
+    pub(super) fn answer(
+        &mut self,
+        command: &Command,
+        reply: &Reply,
+        recorded: bool,
+    ) -> Result<(), Violation> {
         match (command, reply) {
             (Command::InitProducer(init), Reply::Initialised(grant)) if grant.error == ErrorCode::NONE => {
                 let granted = self.check_grant(&init.transactional_id, grant)?;
                 let first = init.current.is_some() || self.exclusive.insert(granted);
                 ensure!(first, "{granted:?} was granted twice");
-                ensure!(init.current != Some(granted), "{granted:?} was granted to itself");
+                if let Some(current) = init.current {
+                    self.check_heir(&init.transactional_id, current, granted, recorded)?;
+                }
             }
             (Command::AddPartitions(add), Reply::PartitionsAdded(answers)) => {
                 let producer = (add.producer_id, add.producer_epoch);
@@ -161,7 +173,10 @@ impl Ledger {
                 self.append(&add.transactional_id, producer, &add.offsets, add.mode)?;
             }
             (Command::EndTransaction(end), Reply::Ended(grant)) if grant.error == ErrorCode::NONE => {
-                self.check_grant(&end.transactional_id, grant)?;
+                let granted = self.check_grant(&end.transactional_id, grant)?;
+                if end.version >= 5 && recorded {
+                    self.heirs.insert(granted, (end.producer_id, end.producer_epoch));
+                }
                 let outcomes = self.outcomes.get(&(end.producer_id, end.producer_epoch));
                 let committed = outcomes.is_some_and(|outcomes| outcomes.contains(&true));
                 if end.version >= 5 {
@@ -171,6 +186,25 @@ impl Ledger {
             }
             _ => {}
         }
+        Ok(())
+    }
+
+    /// Who asks for the next epoch must have the current one, or have been given this in its place.
+    fn check_heir(
+        &mut self,
+        id: &Str,
+        current: Producer,
+        granted: Producer,
+        recorded: bool,
+    ) -> Result<(), Violation> {
+        if recorded {
+            let before = self.before.get(id).copied().flatten();
+            let entitled = before.is_none_or(|before| before == current);
+            ensure!(entitled, "{current:?} is fenced by {before:?} and was granted {granted:?}");
+            self.heirs.insert(granted, current);
+        }
+        let heir = self.heirs.get(&granted);
+        ensure!(heir == Some(&current), "{granted:?} was granted to {current:?} and is the heir of {heir:?}");
         Ok(())
     }
 

@@ -262,7 +262,7 @@ impl Run {
         ensure!(answered.eq(expected), "answered {:?}, asked {expected:?}", step.replies);
         if let (Some(origin), Some((_, reply))) = (origin, step.replies.into_iter().next()) {
             self.count(&reply);
-            self.ledger.answer(&origin.command, &reply)?;
+            self.ledger.answer(&origin.command, &reply, !step.records.is_empty())?;
             frame.told.push((origin, reply));
         }
         frame.records = step.records;
@@ -305,7 +305,7 @@ impl Run {
         for frame in &self.frames {
             self.ledger.record(&frame.records)?;
             for (origin, reply) in &frame.told {
-                self.ledger.answer(&origin.command, reply)?;
+                self.ledger.answer(&origin.command, reply, !frame.records.is_empty())?;
             }
         }
         let next = self.random.between(5_000, 40_000);
