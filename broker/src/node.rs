@@ -152,6 +152,7 @@ impl Node {
             &records,
             EpochLimits {
                 input_bytes: config.pipelines.epoch_bytes.in_memory(),
+                input_records: u64::from(config.pipelines.epoch_records),
                 emit_rows: config.pipelines.emit_rows,
             },
             clock.clone(),

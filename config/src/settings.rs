@@ -84,6 +84,8 @@ settings! {
     pipelines: Pipelines {
         /// Bytes of record batches one epoch takes in, about.
         epoch_bytes: ByteSize = ByteSize::mib(8),
+        /// Records one epoch takes in, about.
+        epoch_records: u32 = 65_536,
         /// Rows of closed windows one epoch writes at most; what is left comes in the next.
         emit_rows: u32 = 50_000,
     }

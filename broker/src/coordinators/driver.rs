@@ -1,6 +1,6 @@
 //! The driver: one lock, all machines, every step one frame.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use logmill_coordinator::groups::{self, GroupMachine};
@@ -22,6 +22,9 @@ use crate::topics::{CreateTopicError, NewTopic, OFFSETS_TOPIC, TRANSACTIONS_TOPI
 
 /// Partitions of each internal topic, as in Kafka.
 const INTERNAL_PARTITIONS: i32 = 50;
+
+/// How long a machine that was dropped waits before it is tried to load it again, in ms.
+const RELOAD_PAUSE_MS: i64 = 10;
 
 /// What the machines are made with.
 #[derive(Clone, Debug, Default)]
@@ -50,6 +53,8 @@ pub(super) struct State {
     next_request: u64,
     groups: BTreeMap<i32, Slot<GroupMachine>>,
     transactions: BTreeMap<i32, Slot<TransactionMachine>>,
+    /// Machines whose frame was rejected: their deadlines count again once they are loaded.
+    dropped: BTreeSet<(&'static str, i32)>,
 }
 
 /// What becomes one frame: steps of machines, by the partition they live in, and appends of others.
@@ -76,7 +81,12 @@ impl Coordinators {
     /// A driver without machines; [`Coordinators::load`] loads what is on disk.
     #[must_use]
     pub fn new(partitions: Partitions, topics: Topics, settings: CoordinatorSettings, clock: Clock) -> Self {
-        let state = State { next_request: 0, groups: BTreeMap::new(), transactions: BTreeMap::new() };
+        let state = State {
+            next_request: 0,
+            groups: BTreeMap::new(),
+            transactions: BTreeMap::new(),
+            dropped: BTreeSet::new(),
+        };
         Self(Arc::new(Shared {
             state: Mutex::new(state),
             partitions,
@@ -328,8 +338,13 @@ impl Coordinators {
                     tracing::warn!(%rejection, "a coordinator's frame was rejected; its machine is loaded again");
                     groups.iter().filter(|(_, step)| !step.records.is_empty()).for_each(|(partition, _)| {
                         state.groups.remove(partition);
+                        state.dropped.insert((OFFSETS_TOPIC, *partition));
                     });
-                    transactions.iter().for_each(|(partition, _)| drop(state.transactions.remove(partition)));
+                    transactions.iter().for_each(|(partition, _)| {
+                        state.transactions.remove(partition);
+                        state.dropped.insert((TRANSACTIONS_TOPIC, *partition));
+                    });
+                    self.0.deadlines.notify_one();
                 }
                 return Err(rejection.into());
             }
@@ -449,11 +464,28 @@ impl Coordinators {
         Arc::clone(&self.0.deadlines)
     }
 
+    /// Loads the machines that were dropped, so that their sessions and transactions time out again.
+    pub(super) fn reload_dropped(&self) {
+        let mut state = self.lock();
+        for (topic, partition) in std::mem::take(&mut state.dropped) {
+            let loaded = match topic {
+                OFFSETS_TOPIC => self.load_group(&mut state, partition),
+                _ => self.load_transaction(&mut state, partition),
+            };
+            if let Err(error) = loaded {
+                tracing::debug!(topic, partition, %error, "a coordinator cannot be loaded again yet");
+                state.dropped.insert((topic, partition));
+            }
+        }
+    }
+
+    /// When the next machine wants to be called; soon, when one waits to be loaded again.
     pub(super) fn next_deadline(&self) -> Option<i64> {
         let state = self.lock();
         let groups = state.groups.values().filter_map(|slot| slot.machine.next_deadline());
         let transactions = state.transactions.values().filter_map(|slot| slot.machine.next_deadline());
-        groups.chain(transactions).min()
+        let reload = (!state.dropped.is_empty()).then(|| self.now() + RELOAD_PAUSE_MS);
+        groups.chain(transactions).chain(reload).min()
     }
 
     pub(super) fn meet_deadlines(&self) {
