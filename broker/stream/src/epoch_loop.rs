@@ -16,7 +16,9 @@ use logmill_record::Batch;
 use thiserror::Error;
 
 use crate::logs::{CommitError, Logs, LogsError};
-use crate::pipeline::{Cut, EpochError, Input, OffsetRange, Pipeline, Progress, RecordError, TopicPartition};
+use crate::pipeline::{
+    Cut, EpochError, EpochOutput, Input, OffsetRange, Pipeline, Progress, RecordError, TopicPartition,
+};
 
 /// How large epochs grow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -187,23 +189,30 @@ impl EpochLoop {
         if !news && cut.ranges.values().all(OffsetRange::is_empty) {
             return Ok(Turn::Idle);
         }
-        let output = loop {
-            match self.pipeline.step(&cut, &input) {
-                Ok(output) => break output,
+        let output = self.step_before_poison(&mut cut, &input)?;
+        let progress = Box::new(output.progress.clone());
+        let ticket = logs.commit(output)?;
+        Ok(Turn::Committed { progress, ticket })
+    }
+
+    /// Steps over the cut, or over what comes before the records in it that fail. Once nothing does in the partition
+    /// of the first of them, this is the end: no other partition runs on without it.
+    fn step_before_poison(&mut self, cut: &mut Cut, input: &[Input]) -> Result<EpochOutput, TurnError> {
+        let mut something_before = false;
+        loop {
+            match self.pipeline.step(cut, input) {
+                Ok(output) => return Ok(output),
                 Err(EpochError::Poison { partition, offset, error }) => {
-                    // What comes before the record is an epoch of its own; when nothing does, this is the end.
                     let range = cut.ranges.get_mut(&partition).expect("the record lies in the cut");
                     range.to = offset;
-                    if cut.ranges.values().all(OffsetRange::is_empty) {
+                    something_before |= !range.is_empty();
+                    if !something_before {
                         return Err(TurnError::Poison { pipeline: self.name(), partition, offset, error });
                     }
                 }
                 Err(error) => return Err(TurnError::Epoch { pipeline: self.name(), error }),
             }
-        };
-        let progress = Box::new(output.progress.clone());
-        let ticket = logs.commit(output)?;
-        Ok(Turn::Committed { progress, ticket })
+        }
     }
 
     fn name(&self) -> String {

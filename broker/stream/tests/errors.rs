@@ -170,6 +170,8 @@ fn windows() {
         "whole number",
     );
     query(&select("TABLE(TUMBLE(TABLE t, DESCRIPTOR(ts), INTERVAL »'0' HOUR))"), "no length", "INTERVAL");
+    let ages = select("TABLE(TUMBLE(TABLE t, DESCRIPTOR(ts), INTERVAL »'40000' DAY))");
+    query(&ages, "more than 100 years", "INTERVAL");
     query(&select("TABLE(TUMBLE(TABLE t, DESCRIPTOR(ts), »5))"), "not an INTERVAL", "INTERVAL");
     query(
         &select("TABLE(TUMBLE(TABLE »out, DESCRIPTOR(x), INTERVAL '1' HOUR))"),

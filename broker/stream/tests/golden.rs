@@ -245,6 +245,17 @@ fn time_before_the_epoch_has_windows_too() {
 }
 
 #[test]
+fn a_window_beyond_the_end_of_time_is_the_records_error() {
+    check(
+        &format!("{SOURCE} {COUNT}"),
+        r#"{"ts": 0}
+           {"ts": "9999-12-31T23:59:59.999Z"}
+           {"ts": 1}"#,
+        r#"{"w":"1970-01-01T00:00:00Z","n":2}"#,
+    );
+}
+
+#[test]
 fn columns_may_have_the_names_of_keywords() {
     check(
         "CREATE TABLE src (year BIGINT, month BIGINT, day BIGINT, hour BIGINT, minute BIGINT, flight BIGINT, origin STRING,

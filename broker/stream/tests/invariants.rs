@@ -223,6 +223,22 @@ proptest! {
     }
 
     #[test]
+    fn a_compacted_changelog_restores_the_same_state(
+        events in events(2, DELAY),
+        limits in limits(),
+        crash_every in 1_u64..4,
+    ) {
+        let plan = plan(&script(""));
+        let mut undisturbed = logs(&events, 2);
+        let mut compacted = MemoryLogs { compacted: true, ..undisturbed.clone() };
+        run_bounded(&plan, &mut undisturbed, limits, 0).unwrap();
+        run_bounded(&plan, &mut compacted, limits, crash_every).unwrap();
+        prop_assert_eq!(undisturbed.values("out"), compacted.values("out"));
+        let digests = |logs: &MemoryLogs| logs.progress.iter().map(|progress| progress.digest).collect::<Vec<_>>();
+        prop_assert_eq!(digests(&undisturbed), digests(&compacted));
+    }
+
+    #[test]
     fn in_one_partition_the_cuts_decide_nothing_not_even_what_is_late(
         events in events(1, 4 * DELAY),
         one in limits(),

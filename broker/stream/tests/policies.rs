@@ -9,6 +9,7 @@ use logmill_stream::{
     AbortedRange, Cut, EpochError, EpochLimits, EpochLoop, Input, OffsetRange, Pipeline, PipelineSpec, Plan,
     Progress, ProgressError, RecordError, RestoreError, TopicPartition, Turn, TurnError,
 };
+use proptest::prelude::*;
 use support::{MemoryLogs, batch_of, plan, restored, run_bounded, small_epochs, spec};
 
 fn filter(options: &str) -> Plan {
@@ -54,7 +55,8 @@ fn fail_commits_what_comes_before_and_names_the_record() {
     let mut epochs = EpochLoop::new(restored(&plan, &logs, 1), EpochLimits::default());
     assert!(matches!(epochs.turn(&mut logs, 0, 0).unwrap(), Turn::Committed { .. }));
     assert_eq!(logs.values("out"), [r#"{"v":6}"#, r#"{"v":3}"#]);
-    // Again and again, from a restart too, until the query or the policy is another.
+    // Again and again, from a restart too, until the query or the policy is another; no partition runs on alone.
+    logs.produce("in", 1, &[r#"{"a": 6}"#.to_owned()]);
     for generation in 2..4 {
         let error = epochs.turn(&mut logs, 0, 0).unwrap_err();
         let TurnError::Poison { partition, offset, error, .. } = error else { panic!("{error}") };
@@ -63,6 +65,19 @@ fn fail_commits_what_comes_before_and_names_the_record() {
         epochs = EpochLoop::new(restored(&plan, &logs, generation), EpochLimits::default());
     }
     assert_eq!(logs.values("out").len(), 2);
+}
+
+#[test]
+fn what_comes_before_is_committed_in_every_partition() {
+    let plan = filter("");
+    let mut logs =
+        logs_with(&[&[r#"{"a": 2}"#, "x"], &["y", r#"{"a": 1}"#], &[r#"{"a": 4}"#, r#"{"a": 6}"#, "z"]]);
+    let mut epochs = EpochLoop::new(restored(&plan, &logs, 1), EpochLimits::default());
+    assert!(matches!(epochs.turn(&mut logs, 0, 0).unwrap(), Turn::Committed { .. }));
+    assert_eq!(logs.values("out"), [r#"{"v":6}"#, r#"{"v":3}"#, r#"{"v":2}"#]);
+    let error = epochs.turn(&mut logs, 0, 0).unwrap_err().to_string();
+    assert!(error.contains("in-0, offset 1: cannot be decoded"), "{error}");
+    assert!(error.contains("'on-error' = 'skip'"), "{error}");
 }
 
 #[test]
@@ -307,6 +322,49 @@ fn a_pipeline_is_not_restored_from_what_is_not_its_own() {
     assert!(apply(b"\x01x\x00\x01", Some(b"")).contains("kind"));
     assert!(apply(b"\x01g\x00\x01garbage", Some(b"")).contains("damaged group"));
     assert!(apply(b"\x01d\x00\x01", Some(b"123")).contains("damaged end"));
+}
+
+proptest! {
+    #[test]
+    fn damaged_state_is_refused_without_a_panic(
+        kind in prop_oneof![Just(b'g'), Just(b'd')],
+        key in prop::collection::vec(any::<u8>(), 0..30),
+        value in prop::collection::vec(any::<u8>(), 0..20),
+        text in "\\PC{0,40}",
+    ) {
+        let plan = window();
+        let mut logs = logs_with(&[&[r#"{"a": 1, "ts": 0}"#]]);
+        EpochLoop::new(restored(&plan, &logs, 1), EpochLimits::default()).turn(&mut logs, 0, 0).unwrap();
+        let spec = spec(&plan, &logs, 1);
+        let mut restoring = Pipeline::restore(plan, spec, logs.last_progress()).unwrap();
+        let mut builder = BatchBuilder::new(BatchOptions::default());
+        builder.push(0, Some(&[&[1, kind, 0, 1], &key[..]].concat()), Some(&value), &[]);
+        prop_assert!(restoring.apply(&builder.build()).is_err() || value.len() == 8);
+        prop_assert!(Progress::decode(text.as_bytes()).is_err());
+    }
+}
+
+#[test]
+fn a_topic_may_get_more_partitions() {
+    let plan = window();
+    let mut logs = logs_with(&[&[r#"{"a": 1, "ts": 0}"#, r#"{"a": 1, "ts": 9000}"#]]);
+    let mut epochs = EpochLoop::new(restored(&plan, &logs, 1), EpochLimits::default());
+    epochs.turn(&mut logs, 0, 0).unwrap();
+    assert_eq!(logs.values("out"), [r#"{"a":1,"n":1}"#]);
+    logs.create("in", 2);
+    logs.produce("in", 0, &[r#"{"a": 2, "ts": 20000}"#.to_owned()]);
+    let mut epochs = EpochLoop::new(restored(&plan, &logs, 2), EpochLimits::default());
+    epochs.turn(&mut logs, 0, 0).unwrap();
+    assert_eq!(
+        logs.last_progress().unwrap().watermark,
+        Some(9000),
+        "the new partition holds time where it was"
+    );
+    logs.produce("in", 1, &[r#"{"a": 3, "ts": 8999}"#.to_owned(), r#"{"a": 3, "ts": 10000}"#.to_owned()]);
+    epochs.turn(&mut logs, 0, 0).unwrap();
+    let progress = logs.last_progress().unwrap();
+    assert_eq!((progress.watermark, progress.totals.late), (Some(10000), 1));
+    assert_eq!(logs.values("out"), [r#"{"a":1,"n":1}"#, r#"{"a":1,"n":1}"#]);
 }
 
 #[test]

@@ -56,6 +56,8 @@ impl PartitionLog {
         let active = self.active();
         writer.write_snapshot(self, end_offset)?;
         let mut files = active.write_out_indexes()?;
+        // An index file may be new. The name of a transaction index must not be lost: no such file means no such entry.
+        writer.directory_changed |= !files.is_empty();
         files.append(&mut writer.unflushed);
         if writer.flushed_end != end_offset {
             files.extend(active.written_file());

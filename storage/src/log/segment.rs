@@ -19,7 +19,7 @@ use std::sync::{Arc, OnceLock};
 use logmill_record::{Batch, BatchHeader};
 use parking_lot::{Mutex, RwLock};
 
-use crate::disk::{Disk, DiskFile, OpenOptions, read_file};
+use crate::disk::{Disk, DiskFile, OpenOptions, read_file, replace_file};
 
 use super::buffers::ReadBuffers;
 use super::error::{Corruption, LogError, ReadError};
@@ -249,6 +249,15 @@ impl Segment {
         Ok(if rest.is_empty() { Ok(aborted) } else { Err("length is not a multiple of an entry's") })
     }
 
+    /// Replaces the file of the aborted transactions, durably: that some of them are missing could not be seen from it.
+    pub(crate) fn replace_aborted(&self, entries: Vec<AbortedTransaction>) {
+        let bytes: Vec<u8> = entries.iter().flat_map(AbortedTransaction::encode).collect();
+        // Not being able to write it is no obstacle to reading: it is made again the next time.
+        let _ = replace_file(self.disk(), &self.path(FileKind::TransactionIndex), &bytes);
+        let written = entries.len();
+        self.set_aborted(entries, written);
+    }
+
     /// Puts aborted transactions in place that were read or found again; `written` of them are in the file.
     pub(crate) fn set_aborted(&self, entries: Vec<AbortedTransaction>, written: usize) {
         *self.aborted.write() = Some(AbortedList { entries, written });
@@ -299,29 +308,30 @@ impl Segment {
         Ok(files)
     }
 
-    /// Makes every file exactly as long as what is known of it. After this nothing of an earlier life is left.
-    pub(crate) fn trim_files(&self) -> Result<(), LogError> {
+    /// Makes every file exactly as long as what is known of it. After this nothing of an earlier life is left. Returns the
+    /// files, for flushing.
+    pub(crate) fn trim_files(&self) -> Result<Vec<Arc<dyn DiskFile>>, LogError> {
         let path = self.path(FileKind::Log);
         let file = self.log_file(true).map_err(|(path, error)| LogError::io("open", &path)(error))?;
         if file.len().map_err(LogError::io("look at", &path))? != self.size() {
             file.set_len(self.size()).map_err(LogError::io("cut", &path))?;
         }
-        let mut files = Vec::new();
+        let mut files = vec![Arc::clone(file)];
         if let Some(indexes) = &mut *self.indexes.write() {
             indexes.trim_files(self.disk(), &mut files)?;
         }
-        self.write_out_indexes()?;
+        files.extend(self.write_out_indexes()?);
         let path = self.path(FileKind::TransactionIndex);
-        let length = self
-            .aborted
-            .read()
-            .as_ref()
-            .map_or(0, |list| list.entries.len() * AbortedTransaction::ENCODED_LEN);
-        if length == 0 {
-            return remove_if_there(self.disk(), &path);
+        let entries = self.aborted.read().as_ref().map_or(0, |list| list.entries.len());
+        if entries == 0 {
+            remove_if_there(self.disk(), &path)?;
+        } else {
+            let file = self.disk().open(&path, OpenOptions::WRITE).map_err(LogError::io("open", &path))?;
+            let length = entries * AbortedTransaction::ENCODED_LEN;
+            file.set_len(length as u64).map_err(LogError::io("cut", &path))?;
+            files.push(file);
         }
-        let file = self.disk().open(&path, OpenOptions::WRITE).map_err(LogError::io("open", &path))?;
-        file.set_len(length as u64).map_err(LogError::io("cut", &path))
+        Ok(files)
     }
 
     /// The file of the batches, for flushing. Only for a segment that was written to.

@@ -153,7 +153,7 @@ mod tests {
 
         // A flipped bit in the body of the second batch is seen only when bodies are checked.
         let position = batch(0, 10).size() + CHUNK_BYTES;
-        file.write_at(&[b'w'], position as u64).unwrap();
+        file.write_at(b"w", position as u64).unwrap();
         let mut walk = Walk::headers(&*file, 0, bytes.len() as u64);
         assert!((0..7).all(|_| walk.next().unwrap().is_some()));
         let mut walk = Walk::checked(&*file, 0, bytes.len() as u64);

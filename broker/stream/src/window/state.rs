@@ -9,42 +9,56 @@ use super::accumulator::Accumulator;
 /// nothing: buckets are sorted when they are written, changes are listed in the order they happen.
 #[derive(Debug, Default)]
 pub(crate) struct Windows {
-    buckets: BTreeMap<i64, HashMap<Arc<[u8]>, Group>>,
-    /// The groups this epoch has changed, in the order of their first change.
-    changed: Vec<(i64, Arc<[u8]>)>,
+    buckets: BTreeMap<i64, Bucket>,
+    /// The groups this epoch has changed, in the order of their first change: window end, and slot in the bucket.
+    changed: Vec<(i64, usize)>,
     /// The closed window that is being written: what is left of it.
     writing: Option<Writing>,
 }
 
+#[derive(Debug, Default)]
+struct Bucket {
+    slots: HashMap<Arc<[u8]>, usize>,
+    groups: Vec<Group>,
+}
+
 #[derive(Debug)]
 struct Group {
+    key: Arc<[u8]>,
     accumulators: Vec<Accumulator>,
     changed: bool,
+}
+
+impl Bucket {
+    fn insert(&mut self, key: &[u8], accumulators: Vec<Accumulator>) -> usize {
+        let key: Arc<[u8]> = key.into();
+        let slot = self.groups.len();
+        self.slots.insert(Arc::clone(&key), slot);
+        self.groups.push(Group { key, accumulators, changed: false });
+        slot
+    }
 }
 
 /// A closed window on its way out.
 #[derive(Debug)]
 struct Writing {
     window_end: i64,
-    /// What is not written yet, the next group last.
-    left: Vec<(Arc<[u8]>, Group)>,
-    /// The last key written; `None` before the first.
+    groups: Vec<Group>,
+    /// The slots that are not written yet, the next one last.
+    left: Vec<usize>,
+    /// The last key written.
     last_key: Option<Arc<[u8]>>,
 }
 
 impl Writing {
-    fn new(window_end: i64, bucket: HashMap<Arc<[u8]>, Group>) -> Writing {
-        let mut left: Vec<_> = bucket.into_iter().collect();
-        left.sort_unstable_by(|(left, _), (right, _)| right.cmp(left));
-        Writing { window_end, left, last_key: None }
+    fn new(window_end: i64, groups: Vec<Group>) -> Writing {
+        let mut left: Vec<usize> = (0..groups.len()).collect();
+        left.sort_unstable_by(|left, right| groups[*right].key.cmp(&groups[*left].key));
+        Writing { window_end, groups, left, last_key: None }
     }
 
-    fn group(&mut self, window_end: i64, key: &[u8]) -> Option<&mut Group> {
-        if window_end != self.window_end {
-            return None;
-        }
-        let index = self.left.binary_search_by(|(other, _)| key.cmp(other)).ok()?;
-        Some(&mut self.left[index].1)
+    fn is_left(&self, slot: usize) -> bool {
+        self.last_key.as_ref().is_none_or(|last_key| self.groups[slot].key > *last_key)
     }
 }
 
@@ -75,17 +89,15 @@ impl Windows {
         key: &[u8],
         empty: impl FnOnce() -> Vec<Accumulator>,
     ) -> &mut [Accumulator] {
-        let groups = self.buckets.entry(window_end).or_default();
-        // Looked up first, so that a group that is there costs no allocation.
-        if !groups.contains_key(key) {
-            let key: Arc<[u8]> = key.into();
-            self.changed.push((window_end, Arc::clone(&key)));
-            groups.insert(key, Group { accumulators: empty(), changed: true });
-        }
-        let group = groups.get_mut(key).expect("just inserted");
+        let bucket = self.buckets.entry(window_end).or_default();
+        let slot = match bucket.slots.get(key) {
+            Some(slot) => *slot,
+            None => bucket.insert(key, empty()),
+        };
+        let group = &mut bucket.groups[slot];
         if !group.changed {
             group.changed = true;
-            self.changed.push((window_end, key.into()));
+            self.changed.push((window_end, slot));
         }
         &mut group.accumulators
     }
@@ -107,16 +119,18 @@ impl Windows {
             let Some(mut writing) = self.writing.take().or_else(|| self.begin_writing(watermark)) else {
                 break;
             };
+            let window_end = writing.window_end;
             while closed.groups.len() < limit
-                && let Some((key, group)) = writing.left.pop()
+                && let Some(slot) = writing.left.pop()
             {
-                writing.last_key = Some(Arc::clone(&key));
-                let window_end = writing.window_end;
-                closed.groups.push(ClosedGroup { window_end, key, accumulators: group.accumulators });
+                let group = &mut writing.groups[slot];
+                let accumulators = std::mem::take(&mut group.accumulators);
+                writing.last_key = Some(Arc::clone(&group.key));
+                closed.groups.push(ClosedGroup { window_end, key: Arc::clone(&group.key), accumulators });
             }
             if writing.left.is_empty() {
                 closed.windows += 1;
-                closed.dropped_through = Some(writing.window_end);
+                closed.dropped_through = Some(window_end);
             } else {
                 self.writing = Some(writing);
             }
@@ -127,18 +141,21 @@ impl Windows {
     fn begin_writing(&mut self, watermark: i64) -> Option<Writing> {
         let entry = self.buckets.first_entry().filter(|entry| *entry.key() <= watermark)?;
         let (window_end, bucket) = entry.remove_entry();
-        Some(Writing::new(window_end, bucket))
+        Some(Writing::new(window_end, bucket.groups))
     }
 
     /// Visits the groups changed since the last call that are still there, in the order of their first change.
     pub(crate) fn take_changes(&mut self, mut visit: impl FnMut(i64, &[u8], &[Accumulator])) {
-        for (window_end, key) in std::mem::take(&mut self.changed) {
-            let open = self.buckets.get_mut(&window_end).and_then(|bucket| bucket.get_mut(&key));
-            let writing = self.writing.as_mut().and_then(|writing| writing.group(window_end, &key));
-            if let Some(group) = open.or(writing) {
-                group.changed = false;
-                visit(window_end, &key, &group.accumulators);
-            }
+        for (window_end, slot) in std::mem::take(&mut self.changed) {
+            let group = match (self.buckets.get_mut(&window_end), &mut self.writing) {
+                (Some(bucket), _) => &mut bucket.groups[slot],
+                (None, Some(writing)) if writing.window_end == window_end && writing.is_left(slot) => {
+                    &mut writing.groups[slot]
+                }
+                _ => continue,
+            };
+            group.changed = false;
+            visit(window_end, &group.key, &group.accumulators);
         }
     }
 
@@ -150,8 +167,13 @@ impl Windows {
 
     /// Restores a group as it was.
     pub(crate) fn restore_group(&mut self, window_end: i64, key: &[u8], accumulators: Vec<Accumulator>) {
-        let group = Group { accumulators, changed: false };
-        self.buckets.entry(window_end).or_default().insert(key.into(), group);
+        let bucket = self.buckets.entry(window_end).or_default();
+        match bucket.slots.get(key) {
+            Some(slot) => bucket.groups[*slot].accumulators = accumulators,
+            None => {
+                bucket.insert(key, accumulators);
+            }
+        }
     }
 
     /// Restores the drop of every bucket that ends at `through` or before.
@@ -161,8 +183,8 @@ impl Windows {
 
     /// Restores how far a partly written window was written.
     pub(crate) fn restore_cursor(&mut self, window_end: i64, last_key: &[u8]) {
-        let mut bucket = self.buckets.remove(&window_end).unwrap_or_default();
-        bucket.retain(|key, _| **key > *last_key);
-        self.writing = Some(Writing { last_key: Some(last_key.into()), ..Writing::new(window_end, bucket) });
+        let mut groups = self.buckets.remove(&window_end).unwrap_or_default().groups;
+        groups.retain(|group| *group.key > *last_key);
+        self.writing = Some(Writing { last_key: Some(last_key.into()), ..Writing::new(window_end, groups) });
     }
 }

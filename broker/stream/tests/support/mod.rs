@@ -22,6 +22,8 @@ pub(crate) struct MemoryLogs {
     pub(crate) progress: Vec<Progress>,
     /// Batches read at once at most; 0 is no bound.
     pub(crate) batches_per_read: usize,
+    /// The changelog is compacted before each restore.
+    pub(crate) compacted: bool,
     /// Epochs whose first commit is refused.
     pub(crate) refuse: BTreeSet<u64>,
 }
@@ -72,6 +74,21 @@ impl MemoryLogs {
     pub(crate) fn ends(&self, topic: &str) -> BTreeMap<TopicPartition, i64> {
         let partitions = self.partitions.keys().filter(|partition| partition.topic == topic);
         partitions.map(|partition| (partition.clone(), self.end(partition))).collect()
+    }
+
+    /// Compacts the changelog as its topic is: of each key only the last record stays.
+    pub(crate) fn compact(&mut self) {
+        let records: Vec<Record> =
+            self.changelog.iter().flat_map(|batch| batch.records(BUDGET).unwrap()).collect();
+        let last: BTreeMap<_, usize> =
+            records.iter().enumerate().map(|(index, record)| (record.key.clone(), index)).collect();
+        let mut builder = BatchBuilder::new(BatchOptions::default());
+        for (index, record) in records.iter().enumerate() {
+            if last[&record.key] == index {
+                builder.push(record.timestamp, record.key.as_deref(), record.value.as_deref(), &[]);
+            }
+        }
+        self.changelog = if builder.is_empty() { Vec::new() } else { vec![builder.build()] };
     }
 
     pub(crate) fn last_progress(&self) -> Option<Progress> {
@@ -197,6 +214,9 @@ pub(crate) fn run_bounded(
     let ends = logs.ends(&plan.source.topic);
     let mut generation = 1;
     loop {
+        if logs.compacted {
+            logs.compact();
+        }
         let mut epochs = EpochLoop::new(restored(plan, logs, generation), limits);
         epochs.declare_ends(ends.clone()).unwrap();
         let mut left = crash_every;

@@ -1,5 +1,6 @@
 //! Tests of the partition log as a whole, over the simulated disk.
 
+mod crashing;
 mod damage;
 mod reading;
 mod recovering;

@@ -74,6 +74,8 @@ fn check_group(group: &Live) -> Result<(), Violation> {
         let chosen = group.protocol.as_ref().and_then(|protocol| support.get(protocol));
         ensure!(chosen == Some(&count), "{id}: {:?} is not supported by all", group.protocol);
     }
+    let preparing = group.state == GroupState::PreparingRebalance;
+    ensure!(group.initial.is_none() || preparing, "{id}: still the initial rebalance in {:?}", group.state);
     let unsynced = group.unsynced.iter().all(|member| group.member(member).is_some());
     ensure!(unsynced, "{id}: waits for the sync of no member");
     Ok(())
@@ -175,15 +177,32 @@ pub(super) fn check_promise(
             );
         }
         (Command::Heartbeat(heartbeat), Reply::Heartbeat(ErrorCode::NONE)) => {
-            let group = machine.waiting.live.get(&heartbeat.group);
-            let current = group.is_some_and(|group| {
-                group.generation == heartbeat.generation && group.member(&heartbeat.member_id).is_some()
-            });
-            ensure!(current, "{}: heard in a generation that is over", heartbeat.member_id);
+            let who = (&heartbeat.group, &heartbeat.member_id, heartbeat.generation);
+            ensure!(is_current(machine, who), "{who:?} was heard in a generation that is over");
+        }
+        (Command::CommitOffsets(commit), Reply::Committed(committed)) if commit.generation >= 0 => {
+            let accepted = committed.topics.iter().flat_map(|(_, answers)| answers);
+            let accepted = accepted.into_iter().any(|(_, error)| *error == ErrorCode::NONE);
+            let who = (&commit.group, &commit.member_id, commit.generation);
+            ensure!(!accepted || is_current(machine, who), "{who:?} committed in a generation that is over");
+        }
+        (Command::CommitTransactionalOffsets(commit), Reply::Committed(committed))
+            if commit.generation >= 0 =>
+        {
+            let accepted = committed.topics.iter().flat_map(|(_, answers)| answers);
+            let accepted = accepted.into_iter().any(|(_, error)| *error == ErrorCode::NONE);
+            let who = (&commit.group, &commit.member_id, commit.generation);
+            ensure!(!accepted || is_current(machine, who), "{who:?} committed in a generation that is over");
         }
         _ => {}
     }
     Ok(())
+}
+
+/// Whether the member is one of this generation.
+fn is_current(machine: &GroupMachine, (group, member_id, generation): (&Str, &Str, i32)) -> bool {
+    let group = machine.waiting.live.get(group);
+    group.is_some_and(|group| group.generation == generation && group.member(member_id).is_some())
 }
 
 /// The offsets are what the answers said.

@@ -177,6 +177,9 @@ struct Call<'a> {
 
 const TUMBLE_HELP: &str = "write TABLE(TUMBLE(TABLE <table>, DESCRIPTOR(<event time>), INTERVAL '1' HOUR))";
 
+/// Windows are no longer than this, so that their bounds stay within what an instant can be.
+const MAX_WINDOW_MS: i64 = 100 * 366 * 86_400_000;
+
 fn function_call(function: &Function, at: Location) -> Result<Call<'_>, SqlError> {
     match &function.args {
         FunctionArguments::List(list) => Ok(Call { name: &function.name, args: &list.args }),
@@ -230,6 +233,9 @@ fn bind_tumble(
     let size_ms = literal::interval_ms(interval, size_at)?;
     if size_ms <= 0 {
         return Err(SqlError::at(size_at, "a window of no length", TUMBLE_HELP));
+    }
+    if size_ms > MAX_WINDOW_MS {
+        return Err(SqlError::at(size_at, "a window of more than 100 years", TUMBLE_HELP));
     }
     let alias = alias_name(alias, &source.table)?;
     Ok(From { source, alias, size_ms: Some(size_ms) })
