@@ -32,16 +32,8 @@ fn frame(commit: u64, sizes: &[usize]) -> FrameBody {
     FrameBody { commit, entries: entries.collect() }
 }
 
-struct Boxed(FrameBody);
-
-impl AsRef<FrameBody> for Boxed {
-    fn as_ref(&self) -> &FrameBody {
-        &self.0
-    }
-}
-
-fn frames(commits: std::ops::Range<u64>, size: usize) -> Vec<Arc<Boxed>> {
-    commits.map(|commit| Arc::new(Boxed(frame(commit, &[size, size / 2])))).collect()
+fn frames(commits: std::ops::Range<u64>, size: usize) -> Vec<FrameBody> {
+    commits.map(|commit| frame(commit, &[size, size / 2])).collect()
 }
 
 fn fresh(disk: &Arc<dyn Disk>, root: &Path) -> Journal {
@@ -96,21 +88,21 @@ fn frames_come_back_as_written_on_every_disk() {
     for (disk, root) in disks {
         let mut journal = fresh(&disk, root);
         let first = frames(1..4, 100);
-        let written = journal.write(&first).unwrap();
+        let written = journal.write(&first, |frame| frame).unwrap();
         assert_eq!((written.frames, written.writes, written.full), (3, 1, false), "one write for all");
         assert_eq!(journal.durable(), 3);
         journal.write_idle().unwrap();
         assert!(!journal.wants_idle_frame());
         let long = frames(10..11, 20_000);
-        journal.write(&long).unwrap();
+        journal.write(&long, |frame| frame).unwrap();
         assert_eq!(journal.durable(), 5, "the idle frame has a sequence too");
 
         let (scanned, back) = read_back(&*disk, root, &start()).unwrap();
         assert_eq!((scanned.last_sequence, scanned.last_commit, scanned.frames), (5, 10, 4));
         assert_eq!(scanned.cut, None);
         for (written, read) in first.iter().chain(&long).zip(&back) {
-            assert_eq!(written.0.commit, read.commit);
-            for (written, read) in written.0.entries.iter().zip(&read.entries) {
+            assert_eq!(written.commit, read.commit);
+            for (written, read) in written.entries.iter().zip(&read.entries) {
                 assert_eq!((written.partition, &written.batch), (read.partition, &read.batch));
             }
         }
@@ -126,7 +118,7 @@ fn the_ring_grows_fills_up_and_is_used_again() {
     assert_eq!(sim.files().len(), 1);
     let mut commit = 1;
     loop {
-        let written = journal.write(&frames(commit..commit + 1, 6000)).unwrap();
+        let written = journal.write(&frames(commit..commit + 1, 6000), |frame| frame).unwrap();
         if written.full {
             assert_eq!(written.frames, 0);
             break;
@@ -145,7 +137,7 @@ fn the_ring_grows_fills_up_and_is_used_again() {
     assert_eq!(journal.file_after(covered), first_needed);
     let bytes = journal.total_bytes();
     for commit in commit..commit + 6 {
-        assert_eq!(journal.write(&frames(commit..commit + 1, 6000)).unwrap().frames, 1);
+        assert_eq!(journal.write(&frames(commit..commit + 1, 6000), |frame| frame).unwrap().frames, 1);
     }
     assert!(journal.total_bytes() <= bytes, "no new file while an old one is free: {:?}", sim.files());
     let from_checkpoint = ReplayStart { file_number: first_needed, covered, durable: covered, ..start() };
@@ -166,10 +158,13 @@ fn a_full_disk_is_a_full_ring() {
     let mut journal = fresh(&disk, Path::new(ROOT));
     sim.set_faults(Faults { capacity_bytes: Some(20 << 10), ..Faults::default() });
     let queue = frames(1..20, 3000);
-    let written = journal.write(&queue).unwrap();
+    let written = journal.write(&queue, |frame| frame).unwrap();
     assert!(written.full && written.frames > 0);
     sim.set_faults(Faults::default());
-    assert!(journal.write(&queue[written.frames..]).unwrap().frames > 0, "goes on when there is space");
+    assert!(
+        journal.write(&queue[written.frames..], |frame| frame).unwrap().frames > 0,
+        "goes on when there is space"
+    );
 }
 
 #[test]
@@ -183,7 +178,7 @@ fn a_failed_flush_is_an_error() {
             failing_flushes: Some("journal".to_owned()),
             ..Faults::default()
         });
-        assert!(matches!(journal.write(&frames(1..2, 10)), Err(JournalError::Io { .. })));
+        assert!(matches!(journal.write(&frames(1..2, 10), |frame| frame), Err(JournalError::Io { .. })));
     }
 }
 
@@ -194,7 +189,7 @@ fn run_until_crash(disk: &Arc<dyn Disk>, journal: &mut Journal, random: &mut Ran
         let count = 1 + random.below(4);
         let queue = frames(handed + 1..handed + 1 + count, random.below(5000) as usize);
         handed += count;
-        let Ok(written) = journal.write(&queue) else { break };
+        let Ok(written) = journal.write(&queue, |frame| frame) else { break };
         acknowledged += written.frames as u64;
         if random.one_in(3) && journal.write_idle().is_err() {
             break;
@@ -243,8 +238,8 @@ fn a_torn_end_is_cut_and_damage_below_it_is_not() {
     // The last write, with nothing that says it was durable: torn.
     let (sim, disk) = simulated(1);
     let mut journal = fresh(&disk, root);
-    journal.write(&frames(1..2, 100)).unwrap();
-    journal.write(&frames(2..3, 100)).unwrap();
+    journal.write(&frames(1..2, 100), |frame| frame).unwrap();
+    journal.write(&frames(2..3, 100), |frame| frame).unwrap();
     sim.rot(&file, second_write + 200, 1).unwrap();
     let (scanned, back) = read_back(&*disk, root, &start()).unwrap();
     assert_eq!(back.len(), 1);
@@ -277,8 +272,8 @@ fn a_torn_write_of_many_frames_is_torn_even_when_its_end_survived() {
     let (sim, disk) = simulated(1);
     let root = Path::new(ROOT);
     let mut journal = fresh(&disk, root);
-    journal.write(&frames(1..2, 100)).unwrap();
-    journal.write(&frames(2..6, 1000)).unwrap();
+    journal.write(&frames(1..2, 100), |frame| frame).unwrap();
+    journal.write(&frames(2..6, 1000), |frame| frame).unwrap();
     sim.rot(&root.join("000000.journal"), 2 * BLOCK_BYTES as u64 + 80, 1).unwrap();
     let (scanned, back) = read_back(&*disk, root, &start()).unwrap();
     assert_eq!(back.len(), 1);
@@ -292,10 +287,10 @@ fn a_damaged_file_header_is_not_an_end() {
     let mut journal = fresh(&disk, root);
     let mut commit = 1;
     while sim.files().len() < 3 || journal.file_after(commit) < 3 {
-        journal.write(&frames(commit..commit + 1, 6000)).unwrap();
+        journal.write(&frames(commit..commit + 1, 6000), |frame| frame).unwrap();
         commit += 1;
     }
-    journal.write(&frames(commit..commit + 1, 6000)).unwrap();
+    journal.write(&frames(commit..commit + 1, 6000), |frame| frame).unwrap();
     let header_of = |number: usize| sim.files()[number].0.clone();
     for (file, damaged) in [(1, "in the middle"), (2, "at the end")] {
         sim.rot(&header_of(file), 30, 4).unwrap();
@@ -314,7 +309,7 @@ fn foreign_newer_and_older_files_are_refused() {
     let (sim, disk) = simulated(1);
     let root = Path::new(ROOT);
     let mut journal = fresh(&disk, root);
-    journal.write(&frames(1..3, 100)).unwrap();
+    journal.write(&frames(1..3, 100), |frame| frame).unwrap();
     let other = ReplayStart { directory: Uuid::from_u128(0xd2), ..start() };
     assert!(matches!(read_back(&*disk, root, &other), Err(JournalError::Foreign { found: DIRECTORY, .. })));
     let later = ReplayStart { incarnation: 2, ..start() };
@@ -332,8 +327,8 @@ fn a_new_incarnation_does_not_read_the_torn_end_of_the_last() {
     let (sim, disk) = simulated(1);
     let root = Path::new(ROOT);
     let mut journal = fresh(&disk, root);
-    journal.write(&frames(1..2, 100)).unwrap();
-    journal.write(&frames(2..6, 1000)).unwrap();
+    journal.write(&frames(1..2, 100), |frame| frame).unwrap();
+    journal.write(&frames(2..6, 1000), |frame| frame).unwrap();
     sim.rot(&root.join("000000.journal"), 2 * BLOCK_BYTES as u64 + 80, 1).unwrap();
     drop(journal);
     let (scanned, _) = read_back(&*disk, root, &start()).unwrap();
@@ -348,7 +343,7 @@ fn a_new_incarnation_does_not_read_the_torn_end_of_the_last() {
         .unwrap();
     journal.recycle(identity.file_number).unwrap();
     for commit in 100..110 {
-        journal.write(&frames(commit..commit + 1, 3000)).unwrap();
+        journal.write(&frames(commit..commit + 1, 3000), |frame| frame).unwrap();
     }
     let begin =
         ReplayStart { incarnation: 2, file_number: identity.file_number, covered: 1, durable: 1, ..start() };
@@ -364,7 +359,7 @@ fn garbage_never_panics() {
         let (sim, disk) = simulated(seed);
         let root = Path::new(ROOT);
         let mut journal = fresh(&disk, root);
-        journal.write(&frames(1..6, 2000)).unwrap();
+        journal.write(&frames(1..6, 2000), |frame| frame).unwrap();
         for _ in 0..8 {
             let (file, bytes) = sim.files()[0].clone();
             sim.rot(&file, random.below(bytes), random.next_u64() as u8).unwrap();

@@ -154,17 +154,21 @@ impl Journal {
 
     /// Writes as many frames of the front as fit one write; they are durable on return. The first gets the sequence after
     /// [`Journal::durable`], and so on.
-    pub(crate) fn write<F: AsRef<FrameBody>>(&mut self, frames: &[Arc<F>]) -> Result<Written, JournalError> {
+    pub(crate) fn write<F>(
+        &mut self,
+        frames: &[F],
+        body: impl Fn(&F) -> &FrameBody,
+    ) -> Result<Written, JournalError> {
         let mut written = Written::default();
         while written.frames < frames.len() && written.bytes < MAX_WRITE_BYTES {
-            let needed = (*frames[written.frames]).as_ref().frame_bytes();
+            let needed = body(&frames[written.frames]).frame_bytes();
             if needed > self.room() && !self.roll(needed)? {
                 written.full = true;
                 break;
             }
             let mut end = self.position;
             while let Some(frame) = frames.get(written.frames) {
-                let frame = (**frame).as_ref();
+                let frame = body(frame);
                 let bytes = frame.frame_bytes();
                 let more = end - self.position;
                 if bytes > self.file_bytes() - end || (more > 0 && more + bytes > MAX_WRITE_BYTES) {

@@ -56,7 +56,7 @@ pub mod error;
 mod flush;
 mod index;
 mod metadata;
-mod names;
+pub(crate) mod names;
 pub mod options;
 pub mod partition_log;
 pub mod producers;

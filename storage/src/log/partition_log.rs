@@ -10,12 +10,12 @@ use logmill_record::{Batch, EndTxnMarker};
 use parking_lot::{Mutex, MutexGuard, RwLock};
 use uuid::Uuid;
 
-use crate::disk::{Disk, DiskFile, OpenOptions};
+use crate::disk::{DiskFile, OpenOptions};
 
 use super::epochs::LeaderEpochs;
 use super::error::{LogError, ReadError};
 use super::metadata;
-use super::names::{FileKind, PARTITION_METADATA};
+use super::names::FileKind;
 use super::options::LogOptions;
 use super::producers::{ProducerView, Producers};
 use super::segment::{LogEnvironment, Segment, remove_if_there};
@@ -93,12 +93,6 @@ impl PartitionLog {
             epochs: RwLock::new(epochs),
             writer: Mutex::new(writer),
         })
-    }
-
-    /// Whether making the directory was never finished: it holds nothing that anybody was told about.
-    pub fn is_unfinished(disk: &dyn Disk, directory: &Path) -> Result<bool, LogError> {
-        let path = directory.join(PARTITION_METADATA);
-        Ok(!disk.exists(&path).map_err(LogError::io("look for", &path))?)
     }
 
     pub(super) fn assemble(

@@ -79,11 +79,7 @@ impl Store {
         self.sequencer.partitions().iter().any(|listed| !listed.state.view.lock().in_flight.is_empty())
     }
 
-    fn checkpoint_locked(
-        &self,
-        stage: &mut CheckpointStage,
-        closing: bool,
-    ) -> Result<Checkpointed, Fatal> {
+    fn checkpoint_locked(&self, stage: &mut CheckpointStage, closing: bool) -> Result<Checkpointed, Fatal> {
         self.check_alive()?;
         self.checkpoint_due.store(false, Ordering::Release);
         let mut result = Checkpointed { full: !self.settle()?, ..Checkpointed::default() };

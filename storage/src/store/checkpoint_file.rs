@@ -77,8 +77,7 @@ impl CheckpointFile {
         out.extend(if start.closed { CLOSED } else { 0 }.to_le_bytes());
         out.extend([0; 4]);
         out.extend(start.directory.as_bytes());
-        let numbers =
-            [start.incarnation, start.file_number, start.covered, start.durable, self.last_commit];
+        let numbers = [start.incarnation, start.file_number, start.covered, start.durable, self.last_commit];
         numbers.iter().for_each(|number| out.extend(number.to_le_bytes()));
         out.extend((self.partitions.len() as u32).to_le_bytes());
         for partition in &self.partitions {

@@ -19,6 +19,8 @@ pub struct StoreStats {
     pub journal_bytes: u64,
     /// Writes that only said up to where frames are durable.
     pub idle_writes: u64,
+    /// Sequence of the last durable frame in the journal: a point up to which everything is consistent.
+    pub durable_sequence: u64,
     /// Bytes of the journal's files.
     pub journal_file_bytes: u64,
     /// Batches written to segments.
@@ -33,18 +35,6 @@ pub struct StoreStats {
     pub replayed_frames: u64,
     /// Bytes of batches in memory for tail reads.
     pub tail_bytes: u64,
-    /// Number of the last durable frame of the journal, since the directory was made.
-    pub durable_sequence: u64,
-    /// Bytes of the journal in use: what a start after a crash would read.
-    pub journal_used_bytes: u64,
-}
-
-/// What is not counted but has a size now.
-pub(crate) struct Sizes {
-    pub(crate) journal_file_bytes: u64,
-    pub(crate) journal_used_bytes: u64,
-    pub(crate) durable_sequence: u64,
-    pub(crate) tail_bytes: u64,
 }
 
 #[derive(Debug, Default)]
@@ -77,7 +67,12 @@ impl Count {
 }
 
 impl Counts {
-    pub(crate) fn stats(&self, now: Sizes) -> StoreStats {
+    pub(crate) fn stats(
+        &self,
+        durable_sequence: u64,
+        journal_file_bytes: u64,
+        tail_bytes: u64,
+    ) -> StoreStats {
         StoreStats {
             frames: self.frames.get(),
             duplicates: self.duplicates.get(),
@@ -86,15 +81,14 @@ impl Counts {
             journal_writes: self.journal_writes.get(),
             journal_bytes: self.journal_bytes.get(),
             idle_writes: self.idle_writes.get(),
-            journal_file_bytes: now.journal_file_bytes,
+            durable_sequence,
+            journal_file_bytes,
             applied_batches: self.applied_batches.get(),
             applied_bytes: self.applied_bytes.get(),
             applied_writes: self.applied_writes.get(),
             checkpoints: self.checkpoints.get(),
             replayed_frames: self.replayed_frames.get(),
-            tail_bytes: now.tail_bytes,
-            durable_sequence: now.durable_sequence,
-            journal_used_bytes: now.journal_used_bytes,
+            tail_bytes,
         }
     }
 }

@@ -38,10 +38,7 @@ pub(crate) fn parse_directory_name(name: &str) -> Option<(&str, i32)> {
 
 fn is_topic_name(name: &str) -> bool {
     let legal = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
-    (1..=MAX_TOPIC_NAME_BYTES).contains(&name.len())
-        && name != "."
-        && name != ".."
-        && name.bytes().all(legal)
+    (1..=MAX_TOPIC_NAME_BYTES).contains(&name.len()) && name != "." && name != ".." && name.bytes().all(legal)
 }
 
 /// The shard of a partition: partitions of one topic are spread evenly.

@@ -101,6 +101,14 @@ pub enum StoreError {
         /// The journal's directory.
         directory: PathBuf,
     },
+    /// A topic's record names a partition that is not in the data directory.
+    #[error("partition {topic_name}-{} ({partition}) is not in the data directory; restore it from a backup", partition.partition)]
+    MissingPartition {
+        /// Name of the topic.
+        topic_name: String,
+        /// Which.
+        partition: PartitionId,
+    },
     /// There is no such partition.
     #[error("partition {0} does not exist")]
     UnknownPartition(PartitionId),
@@ -110,6 +118,11 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// For a caller whose own records name a partition that the store does not have.
+    pub fn missing_partition(topic_name: &str, partition: PartitionId) -> StoreError {
+        StoreError::MissingPartition { topic_name: topic_name.to_owned(), partition }
+    }
+
     pub(crate) fn io(operation: &'static str, path: &Path) -> impl FnOnce(io::Error) -> StoreError {
         move |source| StoreError::Io { operation, path: path.to_owned(), source: Arc::new(source) }
     }

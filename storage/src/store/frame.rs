@@ -189,7 +189,7 @@ pub enum Rejection {
 }
 
 impl Rejection {
-    /// The partition whose condition did not hold, where it was one partition's.
+    /// The partition that the rejection is about; none when it is about the frame or the store.
     pub fn partition(&self) -> Option<PartitionId> {
         match self {
             Rejection::UnknownPartition(partition)

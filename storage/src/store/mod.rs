@@ -28,6 +28,7 @@ mod rounds;
 mod sequencer;
 mod tail;
 
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -37,7 +38,7 @@ use uuid::Uuid;
 
 use self::appliers::Appliers;
 use self::checkpoint::CheckpointStage;
-use self::counts::{Counts, Sizes};
+use self::counts::Counts;
 use self::directories::Directories;
 use self::rounds::JournalStage;
 use self::sequencer::Sequencer;
@@ -135,11 +136,11 @@ pub struct Store {
     counts: Counts,
     /// The next wait for the journal ends by itself: an idle frame is to be written, or space to be tried for again.
     journal_alarm: AtomicBool,
-    /// Bytes of the journal in use, and of all its files: for whoever does not want to wait for its lock.
+    /// Bytes of the journal in use, bytes of all its files, and its last durable sequence: for whoever does not want to
+    /// wait for its lock.
     ring_used: AtomicU64,
-    /// Number of the last durable frame.
-    durable: AtomicU64,
     ring_total: AtomicU64,
+    ring_durable: AtomicU64,
     _lock: Box<dyn DiskLock>,
 }
 
@@ -211,17 +212,14 @@ impl Store {
 
     /// Counts since the store was opened.
     pub fn stats(&self) -> StoreStats {
-        self.counts.stats(Sizes {
-            journal_file_bytes: self.ring_total.load(Ordering::Relaxed),
-            journal_used_bytes: self.ring_used.load(Ordering::Relaxed),
-            durable_sequence: self.durable.load(Ordering::Relaxed),
-            tail_bytes: self.tail.bytes() as u64,
-        })
+        let (durable, total) =
+            (self.ring_durable.load(Ordering::Relaxed), self.ring_total.load(Ordering::Relaxed));
+        self.counts.stats(durable, total, self.tail.bytes() as u64)
     }
 }
 
-impl std::fmt::Debug for Store {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Store").field("data_dir", &self.options.data_dir).finish_non_exhaustive()
     }
 }

@@ -64,12 +64,6 @@ impl fmt::Debug for FrameState {
     }
 }
 
-impl AsRef<FrameBody> for FrameState {
-    fn as_ref(&self) -> &FrameBody {
-        &self.body
-    }
-}
-
 impl FrameState {
     pub(crate) fn new(
         body: FrameBody,
@@ -355,11 +349,7 @@ impl View {
     }
 
     /// Aborted transactions that a reader of the tail, or of what is not yet applied, can meet.
-    pub(crate) fn aborted_between(
-        &self,
-        from: i64,
-        upper: i64,
-    ) -> impl Iterator<Item = &AbortedTransaction> {
+    pub(crate) fn aborted_between(&self, from: i64, upper: i64) -> impl Iterator<Item = &AbortedTransaction> {
         self.aborted.iter().filter(move |aborted| aborted.overlaps(from, upper))
     }
 

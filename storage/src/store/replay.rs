@@ -8,6 +8,7 @@
 //! Everything up to the new checkpoint can be repeated: a crash on the way changes nothing of the outcome.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64};
@@ -29,6 +30,7 @@ use super::{Store, StoreOptions};
 use crate::PartitionId;
 use crate::disk::{Disk, DiskLock};
 use crate::journal::{Cut, Journal, NewIncarnation, ReplayStart, Scanned, inspect, recover};
+use crate::log::names::PARTITION_METADATA;
 use crate::log::{Durability, LogEnvironment, LogOptions, OpenAt, PartitionLog, ReadBuffers, Recovered};
 
 const LOCK_NAME: &str = ".lock";
@@ -83,6 +85,38 @@ pub struct Truncation {
     pub found_end: i64,
     /// Bytes behind the valid batches that were no batches.
     pub torn_bytes: u64,
+}
+
+impl fmt::Display for Recovery {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let partitions = self.partitions.len();
+        if self.new {
+            return write!(f, "new data directory");
+        }
+        if self.clean {
+            write!(f, "after a clean stop: {partitions} partitions")?;
+        } else {
+            write!(
+                f,
+                "after an unclean stop: {partitions} partitions, {} frames replayed",
+                self.replayed_frames
+            )?;
+        }
+        if let Some(cut) = &self.journal_cut {
+            write!(f, "; journal {} torn at position {}, cut there", cut.file.display(), cut.position)?;
+        }
+        if !self.truncations.is_empty() {
+            write!(f, "; {} partitions had torn ends, cut", self.truncations.len())?;
+        }
+        if self.rebuilt_files > 0 {
+            write!(f, "; {} indexes and snapshots made again", self.rebuilt_files)?;
+        }
+        if !self.unknown_partitions.is_empty() {
+            let appends: u64 = self.unknown_partitions.values().sum();
+            write!(f, "; {appends} appends to deleted partitions passed over")?;
+        }
+        Ok(())
+    }
 }
 
 pub(crate) fn open(
@@ -252,7 +286,7 @@ impl Opening<'_> {
         for (name, topic_name, index) in &found.partitions {
             let directory = self.data_dir.join(name);
             let known_here = known_names.get(&(topic_name.as_str(), *index)).and_then(|id| known.get(id));
-            if known_here.is_none() && PartitionLog::is_unfinished(self.disk, &directory)? {
+            if known_here.is_none() && is_unfinished(self.disk, &directory)? {
                 self.remove(&directory)?;
                 continue;
             }
@@ -260,8 +294,7 @@ impl Opening<'_> {
                 recovery_point: known.recovery_point,
                 log_start_offset: known.log_start_offset,
             });
-            let (log, recovered) =
-                PartitionLog::open(self.environment, &directory, self.defaults, at)?;
+            let (log, recovered) = PartitionLog::open(self.environment, &directory, self.defaults, at)?;
             let id = PartitionId { topic: log.topic_id(), partition: *index };
             // A directory that was deleted and made again by the same name is another partition.
             let known = known.get(&id);
@@ -324,7 +357,8 @@ impl Opening<'_> {
             if end_offset != partition.recovery_point || torn_bytes > 0 || found_end != end_offset {
                 partition.log.flush()?;
             }
-            partition.leader_epoch = partition.leader_epoch.max(partition.log.last_leader_epoch().unwrap_or(0));
+            partition.leader_epoch =
+                partition.leader_epoch.max(partition.log.last_leader_epoch().unwrap_or(0));
             if partition.keeps_unjournaled && !self.recovery.clean {
                 // Records that consumers saw may be gone: a new epoch tells them (KIP-320).
                 partition.leader_epoch += 1;
@@ -357,9 +391,8 @@ impl Opening<'_> {
         let disk = Arc::clone(&self.environment.disk);
         let journal_dir = self.journal_dir.to_owned();
         let mut journal =
-            Journal::start(disk, journal_dir, options.journal, identity, next.scanned.files)?.ok_or_else(
-                || StoreError::NoSpaceForJournal { directory: self.journal_dir.to_owned() },
-            )?;
+            Journal::start(disk, journal_dir, options.journal, identity, next.scanned.files)?
+                .ok_or_else(|| StoreError::NoSpaceForJournal { directory: self.journal_dir.to_owned() })?;
         let checkpoint = CheckpointFile {
             start: ReplayStart {
                 directory: identity.directory,
@@ -372,7 +405,9 @@ impl Opening<'_> {
             last_commit: next.last_commit,
             partitions: self.partitions.iter().map(|(id, partition)| partition.checkpointed(*id)).collect(),
         };
-        checkpoint.write(self.disk, self.data_dir).map_err(StoreError::io("write the checkpoint in", self.data_dir))?;
+        checkpoint
+            .write(self.disk, self.data_dir)
+            .map_err(StoreError::io("write the checkpoint in", self.data_dir))?;
         // Only now does nobody need the old frames, or the directories of deleted partitions, any more.
         journal.recycle(identity.file_number)?;
         for name in &found.dying {
@@ -400,7 +435,6 @@ impl Opening<'_> {
         let counts = Counts::default();
         counts.replayed_frames.add(self.recovery.replayed_frames);
         let (ring_used, ring_total) = (journal.used_bytes(), journal.total_bytes());
-        let durable = journal.durable();
         let store = Store {
             environment: self.environment.clone(),
             sequencer,
@@ -413,13 +447,28 @@ impl Opening<'_> {
             counts,
             journal_alarm: AtomicBool::new(false),
             ring_used: AtomicU64::new(ring_used),
-            durable: AtomicU64::new(durable),
             ring_total: AtomicU64::new(ring_total),
+            ring_durable: AtomicU64::new(last_sequence),
             _lock: lock,
             options,
         };
         Ok((Arc::new(store), self.recovery))
     }
+}
+
+/// A directory that was being made when the machine went down: without metadata, which comes last, and without data.
+fn is_unfinished(disk: &dyn Disk, directory: &Path) -> Result<bool, StoreError> {
+    let metadata = directory.join(PARTITION_METADATA);
+    if disk.exists(&metadata).map_err(StoreError::io("look at", &metadata))? {
+        return Ok(false);
+    }
+    for entry in disk.read_dir(directory).map_err(StoreError::io("list", directory))? {
+        let path = directory.join(&entry.name);
+        if entry.is_dir || disk.file_len(&path).map_err(StoreError::io("measure", &path))? > 0 {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 impl Recovering {

@@ -52,11 +52,22 @@ pub struct Congestion {
     pub storage_full: bool,
 }
 
+impl Congestion {
+    /// Bytes waiting for the journal above which producers should wait.
+    const QUEUE_LIMIT_BYTES: u64 = 64 << 20;
+    /// Fill of the ring above which producers should wait: a checkpoint is due since one half, and not done yet.
+    const RING_LIMIT: f64 = 0.85;
+
+    /// The store is behind: a produce that comes now should wait until a round or a checkpoint is done.
+    pub fn is_full(&self) -> bool {
+        self.queued_bytes > Congestion::QUEUE_LIMIT_BYTES || self.ring_fill > Congestion::RING_LIMIT
+    }
+}
+
 impl JournalStage {
     pub(crate) fn new(journal: Journal) -> JournalStage {
         JournalStage { journal, pending: VecDeque::new(), closed: false }
     }
-
 }
 
 impl Store {
@@ -111,7 +122,7 @@ impl Store {
             return Ok(());
         }
         let written = journal
-            .write(&pending.make_contiguous()[..ready])
+            .write(&pending.make_contiguous()[..ready], |frame| &frame.body)
             .map_err(|error| self.poison(error.into()))?;
         let first = journal.durable() + 1 - written.frames as u64;
         let mut queued_bytes = 0;
@@ -139,8 +150,8 @@ impl Store {
 
     pub(crate) fn measure_ring(&self, journal: &Journal) {
         self.ring_used.store(journal.used_bytes(), Ordering::Relaxed);
-        self.durable.store(journal.durable(), Ordering::Relaxed);
         self.ring_total.store(journal.total_bytes(), Ordering::Relaxed);
+        self.ring_durable.store(journal.durable(), Ordering::Relaxed);
     }
 
     /// Whether what the frame depends on is flushed; if not, the appliers are asked for it.

@@ -67,13 +67,11 @@ enum Phase {
     Failed(Fatal),
 }
 
-/// Why the journal's thread was woken.
+/// Why a thread was woken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Work {
     /// There is something to do.
     Ready,
-    /// Nothing came for a while.
-    Idle,
     /// The store is closed or has failed: leave the loop.
     Ended,
 }
@@ -251,7 +249,7 @@ impl Sequencer {
                 None => self.work.wait(&mut state),
                 Some(timeout) => {
                     if self.work.wait_for(&mut state, timeout).timed_out() {
-                        return Work::Idle;
+                        return Work::Ready;
                     }
                 }
             }
@@ -287,10 +285,6 @@ impl Sequencer {
             Phase::Failed(fatal) => Some(fatal.clone()),
             Phase::Open | Phase::Closed => None,
         }
-    }
-
-    pub(crate) fn is_closed(&self) -> bool {
-        !matches!(self.state.lock().phase, Phase::Open)
     }
 
     /// Whether the journal (0) or a shard of appliers (from 1) finds the disk full.
@@ -456,10 +450,8 @@ impl Sequenced {
             })
             .collect();
         let body = FrameBody { commit: sequence, entries };
-        let partitions: Vec<_> = planned
-            .iter()
-            .map(|planned| Arc::clone(&self.partitions[&planned.id].state))
-            .collect();
+        let partitions: Vec<_> =
+            planned.iter().map(|planned| Arc::clone(&self.partitions[&planned.id].state)).collect();
         let frame = Arc::new(FrameState::new(body, partitions, journaled, requires, done));
         let mut appended = Vec::with_capacity(planned.len());
         for ((planned, entry), state) in planned.iter().zip(&frame.body.entries).zip(&frame.partitions) {
