@@ -31,7 +31,7 @@ mod tail;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 use uuid::Uuid;
@@ -141,6 +141,9 @@ pub struct Store {
     ring_used: AtomicU64,
     ring_total: AtomicU64,
     ring_durable: AtomicU64,
+    /// Bytes of batches that are sequenced and not yet in the segments; below zero for a moment when a round is quicker than
+    /// the commit that counts.
+    unapplied_bytes: AtomicI64,
     _lock: Box<dyn DiskLock>,
 }
 
@@ -166,6 +169,7 @@ impl Store {
             return Ok(sequencing.committed);
         }
         self.counts.frames.add(1);
+        self.unapplied_bytes.fetch_add(sequencing.bytes as i64, Ordering::Relaxed);
         sequencing.plain.iter().for_each(|partition| self.appliers.ready(partition));
         Ok(sequencing.committed)
     }

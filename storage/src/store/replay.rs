@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64};
 
 use logmill_record::Batch;
 use parking_lot::Mutex;
@@ -459,6 +459,7 @@ impl Opening<'_> {
             ring_used: AtomicU64::new(ring_used),
             ring_total: AtomicU64::new(ring_total),
             ring_durable: AtomicU64::new(last_sequence),
+            unapplied_bytes: AtomicI64::new(0),
             _lock: lock,
             options,
         };
@@ -474,8 +475,8 @@ fn is_unfinished(disk: &dyn Disk, directory: &Path) -> Result<bool, StoreError> 
     }
     for entry in disk.read_dir(directory).map_err(StoreError::io("list", directory))? {
         let path = directory.join(&entry.name);
-        let holds_data = path.extension().is_some_and(|extension| extension == "log");
-        if holds_data && disk.file_len(&path).map_err(StoreError::io("measure", &path))? > 0 {
+        let is_log = path.extension().is_some_and(|extension| extension == "log");
+        if is_log && disk.file_len(&path).map_err(StoreError::io("measure", &path))? > 0 {
             return Ok(false);
         }
     }

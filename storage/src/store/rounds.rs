@@ -46,6 +46,8 @@ pub struct Round {
 pub struct Congestion {
     /// Bytes of frames that wait for the journal.
     pub queued_bytes: u64,
+    /// Bytes of batches in memory that are not in the segments yet, whichever way they take.
+    pub unapplied_bytes: u64,
     /// Share of the journal's ring in use, from 0 to 1. A checkpoint is due at one half.
     pub ring_fill: f64,
     /// The disk is full: frames of clients are rejected.
@@ -55,12 +57,16 @@ pub struct Congestion {
 impl Congestion {
     /// Bytes waiting for the journal above which producers should wait.
     const QUEUE_LIMIT_BYTES: u64 = 64 << 20;
+    /// Bytes waiting for the segments above which producers should wait: they are memory.
+    const UNAPPLIED_LIMIT_BYTES: u64 = 256 << 20;
     /// Fill of the ring above which producers should wait: a checkpoint is due since one half, and not done yet.
     const RING_LIMIT: f64 = 0.85;
 
     /// The store is behind: a produce that comes now should wait until a round or a checkpoint is done.
     pub fn is_full(&self) -> bool {
-        self.queued_bytes > Congestion::QUEUE_LIMIT_BYTES || self.ring_fill > Congestion::RING_LIMIT
+        self.queued_bytes > Congestion::QUEUE_LIMIT_BYTES
+            || self.unapplied_bytes > Congestion::UNAPPLIED_LIMIT_BYTES
+            || self.ring_fill > Congestion::RING_LIMIT
     }
 }
 
@@ -180,6 +186,7 @@ impl Store {
         self.check_alive()?;
         let around = Around { sequencer: &self.sequencer, tail: &self.tail };
         let applied = self.appliers.round(shard, &around).map_err(|fatal| self.poison(fatal))?;
+        self.unapplied_bytes.fetch_sub(applied.bytes as i64, Ordering::Relaxed);
         self.counts.applied_batches.add(applied.batches);
         self.counts.applied_bytes.add(applied.bytes);
         self.counts.applied_writes.add(applied.writes);
@@ -197,6 +204,7 @@ impl Store {
         let used = self.ring_used.load(Ordering::Relaxed);
         Congestion {
             queued_bytes: self.sequencer.queued_bytes(),
+            unapplied_bytes: self.unapplied_bytes.load(Ordering::Relaxed).max(0) as u64,
             ring_fill: used as f64 / self.options.journal.max_bytes as f64,
             storage_full: self.sequencer.is_full(),
         }

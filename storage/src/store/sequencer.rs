@@ -79,6 +79,8 @@ pub enum Work {
 /// What a commit leaves to be done.
 pub(crate) struct Sequencing {
     pub(crate) committed: Committed,
+    /// Bytes of the frame's batches, now on their way to the segments.
+    pub(crate) bytes: u64,
     /// Partitions whose applier has work now: the frame skips the journal.
     pub(crate) plain: Vec<Arc<PartitionState>>,
     /// A duplicate: to be called when the partition is published up to the offset.
@@ -422,6 +424,7 @@ impl Sequenced {
         let appended = Appended { base_offset, last_offset, log_start_offset, duplicate: true };
         Ok(Sequencing {
             committed: Committed { sequence: self.last_commit, appends: vec![appended] },
+            bytes: 0,
             plain: Vec::new(),
             duplicate: Some((Arc::clone(&partition.state), last_offset + 1, done)),
         })
@@ -473,11 +476,17 @@ impl Sequenced {
             }
         }
         let plain = if journaled { Vec::new() } else { frame.partitions.clone() };
+        let batch_bytes = frame.body.entries.iter().map(|entry| entry.batch.size() as u64).sum();
         if journaled {
             self.queued_bytes += bytes;
             self.queue.push_back(frame);
         }
-        Sequencing { committed: Committed { sequence, appends: appended }, plain, duplicate: None }
+        Sequencing {
+            committed: Committed { sequence, appends: appended },
+            bytes: batch_bytes,
+            plain,
+            duplicate: None,
+        }
     }
 
     /// Plain produce to partitions in page-cache mode skips the journal: only what must be atomic or ordered with other

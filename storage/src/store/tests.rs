@@ -1,5 +1,6 @@
 //! Everything by hand, on the simulated disk.
 
+mod crash;
 mod faults;
 mod lifecycle;
 mod page_cache;

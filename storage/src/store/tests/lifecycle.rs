@@ -33,8 +33,10 @@ fn a_frame_is_visible_when_durable_and_not_before() {
     assert!(partition.in_tail(0));
     assert_eq!(offsets(&read(&partition, 1, Isolation::Committed)), [0], "an offset inside gives the batch");
     assert_eq!(partition.size_bytes(), 0, "not applied yet");
+    assert!(store.congestion().unapplied_bytes > 0);
     settle(&store);
     assert!(partition.size_bytes() > 0);
+    assert_eq!(store.congestion().unapplied_bytes, 0);
     assert!(matches!(
         partition.read(ReadRequest {
             offset: 4,
