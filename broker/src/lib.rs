@@ -1,3 +1,27 @@
-//! The server.
+//! The server: the only room with sockets, threads and a clock.
+//!
+//! ```text
+//! net ─► dispatch (security) ─► handlers ─► partitions, coordinators, topics ─► logmill-storage
+//!                                                     ▲
+//!                               pipelines ────────────┘        services (gRPC) ─► pipelines
+//! ```
+//!
+//! [`node`] puts everything together. The deciding is done elsewhere: `logmill-coordinator` and
+//! `logmill-stream` are pure, `logmill-storage` checks and sequences; here is what they cannot have: sockets, threads,
+//! a clock.
 
+#![forbid(unsafe_code)]
+
+pub mod clock;
+pub mod context;
+pub mod coordinators;
+pub mod dispatch;
+mod handlers;
 pub mod net;
+pub mod node;
+pub mod partitions;
+pub mod pipelines;
+pub mod producer_ids;
+pub mod security;
+mod services;
+pub mod topics;

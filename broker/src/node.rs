@@ -15,6 +15,7 @@ use logmill_config::{Config, DirectIo, Durability as ConfiguredDurability};
 use logmill_storage::{
     Durability, Fatal, JournalOptions, LogOptions, PartitionId, PartitionSpec, RealDisk, Store, StoreError, StoreOptions,
 };
+use logmill_stream::EpochLimits;
 use tokio::runtime::Handle;
 use tokio::sync::{Mutex, mpsc};
 use tokio::task::JoinHandle;
@@ -27,7 +28,7 @@ use crate::coordinators::{CoordinatorSettings, Coordinators};
 use crate::dispatch::Dispatch;
 use crate::net::{Listener, NetSettings};
 use crate::partitions::{LogThreads, Partition, Partitions};
-use crate::pipelines::{PipelineSettings, Pipelines};
+use crate::pipelines::Pipelines;
 use crate::producer_ids::ProducerIds;
 use crate::services::{self, NodeService, PipelineService};
 use crate::topics::{CreateTopicError, METADATA_TOPIC, MetadataError, MetadataLog, MetadataRecord, TopicDefaults, Topics};
@@ -101,8 +102,20 @@ impl Node {
         let listen = resolve(&config)?;
         let options = store_options(&config);
         let log_defaults = options.log.clone();
-        let (store, recovery) = blocking(move || Store::open(Arc::new(RealDisk::new()), options)).await?;
-        tracing::info!(recovery = %recovery, "the log is open");
+        let (store, recovery) = blocking(move || Store::open(Arc::new(RealDisk), options)).await?;
+        tracing::info!(
+            new = recovery.new,
+            clean = recovery.clean,
+            partitions = recovery.partitions.len(),
+            replayed_frames = recovery.replayed_frames,
+            "the log is open"
+        );
+        if let Some(cut) = &recovery.journal_cut {
+            tracing::warn!(?cut, "the journal had a torn end, which nobody was told about; it was cut");
+        }
+        for truncation in &recovery.truncations {
+            tracing::warn!(?truncation, "the end of a partition that no frame vouches for was cut");
+        }
         let on_fatal = Arc::new(|fatal: &Fatal| {
             tracing::error!(%fatal, "the log cannot be made durable; the process ends, start it again to recover");
             std::process::exit(EXIT_LOG_FAILED);
@@ -137,10 +150,10 @@ impl Node {
             topics.clone(),
             coordinators.clone(),
             &records,
-            PipelineSettings {
-                epoch_bytes: usize::try_from(config.pipelines.epoch_bytes.get()).unwrap_or(usize::MAX),
-                epoch_records: config.pipelines.epoch_records as usize,
-                emit_rows: config.pipelines.epoch_records,
+            EpochLimits {
+                input_bytes: config.pipelines.epoch_bytes.in_memory(),
+                input_records: u64::from(config.pipelines.epoch_records),
+                emit_rows: config.pipelines.emit_rows,
             },
             clock.clone(),
             Handle::current(),
@@ -264,17 +277,16 @@ fn resolve(config: &Config) -> Result<SocketAddr, StartError> {
 }
 
 fn store_options(config: &Config) -> StoreOptions {
-    let bytes = |size: logmill_config::ByteSize| usize::try_from(size.get()).unwrap_or(usize::MAX);
     let small = |size: logmill_config::ByteSize| u32::try_from(size.get()).unwrap_or(u32::MAX);
+    let direct = config.journal.direct != DirectIo::Off;
     StoreOptions {
-        data_dir: config.data_dir.clone(),
         journal: JournalOptions {
             file_bytes: config.journal.file_size.get(),
             max_bytes: config.journal.max_size.get(),
-            direct: config.journal.direct != DirectIo::Off,
+            direct,
             ..JournalOptions::default()
         },
-        tail_bytes: bytes(config.limits.tail_memory),
+        tail_bytes: config.limits.tail_memory.in_memory(),
         applier_shards: APPLIER_SHARDS,
         log: LogOptions {
             segment_bytes: small(config.topics.segment).min(i32::MAX as u32),
@@ -285,6 +297,7 @@ fn store_options(config: &Config) -> StoreOptions {
             },
             ..LogOptions::default()
         },
+        ..StoreOptions::new(config.data_dir.clone(), Uuid::new_v4())
     }
 }
 
@@ -319,12 +332,11 @@ fn coordinator_settings(config: &Config) -> CoordinatorSettings {
 }
 
 fn net_settings(config: &Config, listen: SocketAddr) -> NetSettings {
-    let bytes = |size: logmill_config::ByteSize| usize::try_from(size.get()).unwrap_or(usize::MAX);
     NetSettings {
         listen,
         max_connections: config.limits.max_connections as usize,
-        max_request_bytes: bytes(config.limits.max_request),
-        request_memory_bytes: bytes(config.limits.request_memory),
+        max_request_bytes: config.limits.max_request.in_memory(),
+        request_memory_bytes: config.limits.request_memory.in_memory(),
         idle_timeout: config.limits.idle_timeout,
         drain_timeout: config.shutdown_drain,
         ..NetSettings::default()

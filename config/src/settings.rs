@@ -80,14 +80,14 @@ settings! {
         producer_expiry: Duration = Duration::from_secs(24 * 3600),
     }
 
-    /// Stream pipelines. An epoch is closed by the first limit it reaches, or when its input is used up.
+    /// Stream pipelines. An epoch closes when its input is used up, or at these limits.
     pipelines: Pipelines {
-        /// Records one epoch takes in.
-        epoch_records: u32 = 50_000,
-        /// Bytes one epoch takes in.
+        /// Bytes of record batches one epoch takes in, about.
         epoch_bytes: ByteSize = ByteSize::mib(8),
-        /// How long an epoch waits for more input.
-        epoch_time: Duration = Duration::from_millis(100),
+        /// Records one epoch takes in, about.
+        epoch_records: u32 = 65_536,
+        /// Rows of closed windows one epoch writes at most; what is left comes in the next.
+        emit_rows: u32 = 50_000,
     }
 
     /// Log lines on standard error.

@@ -30,6 +30,7 @@ fn start(filter: EnvFilter, format: LogFormat) {
     let lines = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
+        .with_target(false)
         .with_ansi(std::io::stderr().is_terminal());
     // A second subscriber in one process is refused; the first stays.
     let _ = match format {

@@ -37,6 +37,12 @@ impl<K: Clone + Ord> Deadlines<K> {
         self.by_key.get(key).copied()
     }
 
+    /// Every key that has a deadline, for checks.
+    #[cfg(test)]
+    pub(crate) fn keys(&self) -> impl Iterator<Item = &K> {
+        self.by_key.keys()
+    }
+
     /// The earliest deadline.
     pub(crate) fn next(&self) -> Option<i64> {
         self.by_time.first().map(|(at, _)| *at)

@@ -11,6 +11,8 @@ pub mod groups;
 mod limits;
 mod machine;
 mod partitioner;
+#[cfg(test)]
+mod random;
 mod schema;
 #[cfg(test)]
 mod testing;

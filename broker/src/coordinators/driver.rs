@@ -1,26 +1,30 @@
 //! The driver: one lock, all machines, every step one frame.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use logmill_coordinator::groups::{self, GroupMachine};
 use logmill_coordinator::transactions::{self, TransactionMachine};
+use logmill_coordinator::SchemaError;
 use logmill_coordinator::{Machine, RequestId, Step, partition_for};
 use logmill_record::control::{EndTxnMarker, marker_batch};
-use logmill_storage::{Append, Check, Committed, Frame, Rejection};
+use logmill_storage::{Append, Check, Committed, Frame, PartitionId, Rejection};
 use logmill_wire::ErrorCode;
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::{Notify, oneshot};
 
 use super::gate::Gate;
 use super::log_records;
-use super::slot::{LoadError, Loadable, Slot};
+use super::slot::{LoadError, Slot};
 use crate::clock::Clock;
 use crate::partitions::{Partition, Partitions};
 use crate::topics::{CreateTopicError, NewTopic, OFFSETS_TOPIC, TRANSACTIONS_TOPIC, Topic, Topics};
 
 /// Partitions of each internal topic, as in Kafka.
 const INTERNAL_PARTITIONS: i32 = 50;
+
+/// How long a machine that was dropped waits before it is tried to load it again, in ms.
+const RELOAD_PAUSE_MS: i64 = 10;
 
 /// What the machines are made with.
 #[derive(Clone, Debug, Default)]
@@ -49,6 +53,8 @@ pub(super) struct State {
     next_request: u64,
     groups: BTreeMap<i32, Slot<GroupMachine>>,
     transactions: BTreeMap<i32, Slot<TransactionMachine>>,
+    /// Machines whose frame was rejected: their deadlines count again once they are loaded.
+    dropped: BTreeSet<(&'static str, i32)>,
 }
 
 /// What becomes one frame: steps of machines, by the partition they live in, and appends of others.
@@ -58,6 +64,8 @@ pub(super) struct Together {
     pub(super) transactions: Vec<(i32, Step<transactions::Record, transactions::Reply>)>,
     /// Appends that come first in the frame, so that their offsets come first in what is committed.
     pub(super) first: Vec<Append>,
+    /// What else must be durable before the frame is: offsets of partitions that it was computed from.
+    pub(super) requires: Vec<(PartitionId, i64)>,
     /// Told when the frame is durable, before any reply is released.
     pub(super) done: Option<Box<dyn FnOnce() + Send>>,
 }
@@ -73,7 +81,12 @@ impl Coordinators {
     /// A driver without machines; [`Coordinators::load`] loads what is on disk.
     #[must_use]
     pub fn new(partitions: Partitions, topics: Topics, settings: CoordinatorSettings, clock: Clock) -> Self {
-        let state = State { next_request: 0, groups: BTreeMap::new(), transactions: BTreeMap::new() };
+        let state = State {
+            next_request: 0,
+            groups: BTreeMap::new(),
+            transactions: BTreeMap::new(),
+            dropped: BTreeSet::new(),
+        };
         Self(Arc::new(Shared {
             state: Mutex::new(state),
             partitions,
@@ -213,15 +226,16 @@ impl Coordinators {
         &self,
         group: &str,
         offsets: Vec<groups::Record>,
-        appends: Vec<Append>,
-    ) -> Result<(Committed, oneshot::Receiver<()>), OwnedCommitError> {
+        frame: Frame,
+    ) -> Result<(Committed, oneshot::Receiver<()>), CommitError> {
         let mut state = self.lock();
         let partition = self.group_partition(group);
-        self.load_group(&mut state, partition)?;
+        self.load_group(&mut state, partition).map_err(|error| CommitError::Coordinator(error.to_string()))?;
         let (done, durable) = oneshot::channel();
         let together = Together {
             groups: vec![(partition, Step { records: offsets, replies: Vec::new() })],
-            first: appends,
+            first: frame.appends,
+            requires: frame.requires,
             done: Some(Box::new(move || {
                 // A pipeline that was stopped does not wait any more.
                 let _ = done.send(());
@@ -244,7 +258,7 @@ impl Coordinators {
         let answer = slot.wait_for(request);
         let step = slot.machine.handle(self.now(), request, command);
         let together = Together { groups: vec![(partition, step)], ..Together::default() };
-        self.commit(&mut state, together).map_err(|rejection| rejection_error(&rejection))?;
+        self.commit(&mut state, together).map_err(|error| error.code())?;
         drop(state);
         self.0.deadlines.notify_one();
         Ok(answer)
@@ -263,7 +277,7 @@ impl Coordinators {
         let answer = slot.wait_for(request);
         let step = slot.machine.handle(self.now(), request, command);
         let together = Together { transactions: vec![(partition, step)], ..Together::default() };
-        self.commit(&mut state, together).map_err(|rejection| rejection_error(&rejection))?;
+        self.commit(&mut state, together).map_err(|error| error.code())?;
         drop(state);
         self.0.deadlines.notify_one();
         Ok(answer)
@@ -273,15 +287,15 @@ impl Coordinators {
     ///
     /// A rejected frame drops the machines that had records in it, unless the append of somebody else was
     /// the reason: nothing of the step has happened then, and nothing of it was in waiting state either.
-    pub(super) fn commit(&self, state: &mut State, together: Together) -> Result<Committed, Rejection> {
+    pub(super) fn commit(&self, state: &mut State, together: Together) -> Result<Committed, CommitError> {
         let now = self.now();
-        let Together { groups, transactions, first, done } = together;
+        let Together { groups, transactions, first, requires, done } = together;
         let foreign: Vec<_> = first.iter().map(|append| append.partition).collect();
-        let mut frame = Frame { appends: first };
+        let mut frame = Frame { appends: first, requires };
         let mut ends = Vec::new();
         for (partition, step) in &transactions {
             let Some(slot) = state.transactions.get(partition) else { continue };
-            if let Some(batch) = log_records::transaction_batch(now, &step.records) {
+            if let Some(batch) = log_records::transaction_batch(now, &step.records).map_err(unwritable)? {
                 frame.appends.push(internal(&slot.log, batch, Some(slot.end)));
             }
             for record in &step.records {
@@ -292,7 +306,8 @@ impl Coordinators {
         }
         for (partition, step) in &groups {
             let Some(slot) = state.groups.get(partition) else { continue };
-            for (nth, batch) in log_records::group_batches(now, &step.records).into_iter().enumerate() {
+            let batches = log_records::group_batches(now, &step.records).map_err(unwritable)?;
+            for (nth, batch) in batches.into_iter().enumerate() {
                 frame.appends.push(internal(&slot.log, batch, (nth == 0).then_some(slot.end)));
             }
         }
@@ -323,10 +338,15 @@ impl Coordinators {
                     tracing::warn!(%rejection, "a coordinator's frame was rejected; its machine is loaded again");
                     groups.iter().filter(|(_, step)| !step.records.is_empty()).for_each(|(partition, _)| {
                         state.groups.remove(partition);
+                        state.dropped.insert((OFFSETS_TOPIC, *partition));
                     });
-                    transactions.iter().for_each(|(partition, _)| drop(state.transactions.remove(partition)));
+                    transactions.iter().for_each(|(partition, _)| {
+                        state.transactions.remove(partition);
+                        state.dropped.insert((TRANSACTIONS_TOPIC, *partition));
+                    });
+                    self.0.deadlines.notify_one();
                 }
-                return Err(rejection);
+                return Err(rejection.into());
             }
         };
         for (partition, step) in groups {
@@ -424,7 +444,7 @@ impl Coordinators {
     }
 
     fn finish_loading(&self, state: &mut State, together: Together) -> Result<(), LoadError> {
-        self.commit(state, together).map(drop).map_err(LoadError::Rejected)
+        self.commit(state, together).map(drop).map_err(LoadError::Commit)
     }
 
     pub(super) fn transaction_partition(&self, transactional_id: &str) -> i32 {
@@ -444,11 +464,28 @@ impl Coordinators {
         Arc::clone(&self.0.deadlines)
     }
 
+    /// Loads the machines that were dropped, so that their sessions and transactions time out again.
+    pub(super) fn reload_dropped(&self) {
+        let mut state = self.lock();
+        for (topic, partition) in std::mem::take(&mut state.dropped) {
+            let loaded = match topic {
+                OFFSETS_TOPIC => self.load_group(&mut state, partition),
+                _ => self.load_transaction(&mut state, partition),
+            };
+            if let Err(error) = loaded {
+                tracing::debug!(topic, partition, %error, "a coordinator cannot be loaded again yet");
+                state.dropped.insert((topic, partition));
+            }
+        }
+    }
+
+    /// When the next machine wants to be called; soon, when one waits to be loaded again.
     pub(super) fn next_deadline(&self) -> Option<i64> {
         let state = self.lock();
         let groups = state.groups.values().filter_map(|slot| slot.machine.next_deadline());
         let transactions = state.transactions.values().filter_map(|slot| slot.machine.next_deadline());
-        groups.chain(transactions).min()
+        let reload = (!state.dropped.is_empty()).then(|| self.now() + RELOAD_PAUSE_MS);
+        groups.chain(transactions).chain(reload).min()
     }
 
     pub(super) fn meet_deadlines(&self) {
@@ -496,22 +533,36 @@ impl Coordinators {
     }
 }
 
-/// Why a frame with mirrored offsets was not committed. Definite.
+/// Why a frame of coordinators was not committed. Definite.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum OwnedCommitError {
+pub enum CommitError {
     /// The frame was rejected.
     #[error(transparent)]
     Rejected(#[from] Rejection),
+    /// A record cannot be written in Kafka's encoding. The machines let nothing in that cannot.
+    #[error("a coordinator's record cannot be written: {0}")]
+    Unwritable(SchemaError),
     /// The group's coordinator cannot be loaded now.
-    #[error("the offsets cannot be mirrored: {0}")]
+    #[error("the group's coordinator cannot be loaded: {0}")]
     Coordinator(String),
 }
 
-impl From<LoadError> for OwnedCommitError {
-    fn from(error: LoadError) -> Self {
-        Self::Coordinator(error.to_string())
+impl CommitError {
+    /// The error a client gets.
+    pub(super) fn code(&self) -> ErrorCode {
+        match self {
+            Self::Rejected(Rejection::ExpectedEnd { .. }) => ErrorCode::NOT_COORDINATOR,
+            Self::Rejected(Rejection::InvalidProducerEpoch { .. }) => ErrorCode::INVALID_PRODUCER_EPOCH,
+            Self::Rejected(_) | Self::Coordinator(_) => ErrorCode::COORDINATOR_NOT_AVAILABLE,
+            Self::Unwritable(_) => ErrorCode::UNKNOWN_SERVER_ERROR,
+        }
     }
+}
+
+fn unwritable(error: SchemaError) -> CommitError {
+    tracing::error!(%error, "a coordinator's record cannot be written");
+    CommitError::Unwritable(error)
 }
 
 fn internal(log: &Partition, batch: logmill_record::Batch, expected_end: Option<i64>) -> Append {
@@ -528,13 +579,3 @@ pub(super) fn coordinator_error(topic: &str, partition: i32, error: &LoadError) 
         }
     }
 }
-
-/// The error a client gets when a coordinator's frame was rejected.
-pub(super) fn rejection_error(rejection: &Rejection) -> ErrorCode {
-    match rejection {
-        Rejection::ExpectedEnd { .. } => ErrorCode::NOT_COORDINATOR,
-        Rejection::InvalidProducerEpoch { .. } => ErrorCode::INVALID_PRODUCER_EPOCH,
-        _ => ErrorCode::COORDINATOR_NOT_AVAILABLE,
-    }
-}
-

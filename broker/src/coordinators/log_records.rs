@@ -1,14 +1,13 @@
 //! Between the machines' records and the batches of their logs.
 
-use logmill_coordinator::{groups, schema, transactions};
+use bytes::Bytes;
+use logmill_coordinator::{KeyValue, SchemaError};
+use logmill_coordinator::{groups, transactions};
 use logmill_record::Batch;
 use logmill_record::builder::{BatchBuilder, BatchOptions, ProducerStamp};
 
-/// A record of a coordinator's log that this binary cannot read.
-pub(super) type LogRecordError = schema::SchemaError;
-
 /// The batches of a group step: records of one transaction stand together in a transactional batch.
-pub(super) fn group_batches(now: i64, records: &[groups::Record]) -> Vec<Batch> {
+pub(super) fn group_batches(now: i64, records: &[groups::Record]) -> Result<Vec<Batch>, SchemaError> {
     let producer = |record: &groups::Record| match record {
         groups::Record::Offset { producer, .. } => *producer,
         groups::Record::Group { .. } => None,
@@ -23,38 +22,55 @@ pub(super) fn group_batches(now: i64, records: &[groups::Record]) -> Vec<Batch> 
                 ..BatchOptions::default()
             });
             for record in records {
-                let (key, value) = schema::encode_group(record);
-                batch.push(now, Some(&key), value.as_deref(), &[]);
+                push(&mut batch, now, &record.encode()?);
             }
-            batch.build()
+            Ok(batch.build())
         })
         .collect()
 }
 
 /// The batch of a transaction step's state records, if it has any.
-pub(super) fn transaction_batch(now: i64, records: &[transactions::Record]) -> Option<Batch> {
+pub(super) fn transaction_batch(
+    now: i64,
+    records: &[transactions::Record],
+) -> Result<Option<Batch>, SchemaError> {
     let mut batch = BatchBuilder::new(BatchOptions::default());
     for record in records {
-        if let Some((key, value)) = schema::encode_transaction(record) {
-            batch.push(now, Some(&key), value.as_deref(), &[]);
+        if let Some(pair) = record.encode()? {
+            push(&mut batch, now, &pair);
         }
     }
-    (!batch.is_empty()).then(|| batch.build())
+    Ok((!batch.is_empty()).then(|| batch.build()))
+}
+
+fn push(batch: &mut BatchBuilder, now: i64, pair: &KeyValue) {
+    batch.push(now, Some(&pair.key), pair.value.as_deref(), &[]);
 }
 
 /// Reads a record of `__consumer_offsets`; `None` for kinds that classic groups do not have.
 pub(super) fn decode_group(
-    key: &[u8],
-    value: Option<&[u8]>,
+    key: Option<Bytes>,
+    value: Option<Bytes>,
     producer: Option<(i64, i16)>,
-) -> Result<Option<groups::Record>, LogRecordError> {
-    schema::decode_group(key, value, producer)
+) -> Result<Option<groups::Record>, SchemaError> {
+    unless_unknown(groups::Record::decode(key, value, producer))
 }
 
 /// Reads a record of `__transaction_state`; `None` for kinds that it does not know.
 pub(super) fn decode_transaction(
-    key: &[u8],
-    value: Option<&[u8]>,
-) -> Result<Option<transactions::Record>, LogRecordError> {
-    schema::decode_transaction(key, value)
+    key: Option<Bytes>,
+    value: Option<Bytes>,
+) -> Result<Option<transactions::Record>, SchemaError> {
+    unless_unknown(transactions::Record::decode(key, value))
+}
+
+fn unless_unknown<T>(decoded: Result<T, SchemaError>) -> Result<Option<T>, SchemaError> {
+    match decoded {
+        Ok(record) => Ok(Some(record)),
+        Err(SchemaError::UnknownKind { kind }) => {
+            tracing::debug!(kind, "a record of another group protocol is passed over");
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
 }

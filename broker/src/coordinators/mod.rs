@@ -20,5 +20,5 @@ mod log_records;
 mod slot;
 mod transactional;
 
-pub use driver::{CoordinatorSettings, Coordinators, OwnedCommitError};
+pub use driver::{CommitError, CoordinatorSettings, Coordinators};
 pub use transactional::{FirstProduceError, OffsetsInTransaction, TransactionalProduce};

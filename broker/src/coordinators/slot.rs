@@ -2,16 +2,19 @@
 
 use std::collections::HashMap;
 
+use bytes::Bytes;
 use logmill_coordinator::groups::GroupMachine;
 use logmill_coordinator::transactions::TransactionMachine;
+use logmill_coordinator::SchemaError;
 use logmill_coordinator::{Machine, RequestId, Step};
 use logmill_record::Batch;
 use logmill_record::control::EndTxnMarker;
-use logmill_storage::{Isolation, ReadError, ReadRequest, Rejection};
+use logmill_storage::{Isolation, ReadError, ReadRequest};
 use tokio::sync::oneshot;
 
+use super::driver::CommitError;
 use super::gate::Gate;
-use super::log_records::{self, LogRecordError};
+use super::log_records;
 use crate::partitions::Partition;
 
 /// How much of a coordinator's log is read at a time, and the most a batch of it may unpack to.
@@ -38,11 +41,11 @@ pub(super) enum LoadError {
     #[error("the internal topic has no such partition")]
     NoSuchPartition,
     #[error("what was left half done could not be completed: {0}")]
-    Rejected(Rejection),
+    Commit(CommitError),
     #[error(transparent)]
     Read(#[from] ReadError),
     #[error(transparent)]
-    Record(#[from] LogRecordError),
+    Record(#[from] SchemaError),
     #[error("a batch of the coordinator's log at offset {offset} cannot be read: {detail}")]
     Batch { offset: i64, detail: String },
 }
@@ -87,11 +90,11 @@ impl Loadable for TransactionMachine {
 
 fn for_each_record(
     batch: &Batch,
-    mut take: impl FnMut(&[u8], Option<&[u8]>) -> Result<(), LoadError>,
+    mut take: impl FnMut(Option<Bytes>, Option<Bytes>) -> Result<(), LoadError>,
 ) -> Result<(), LoadError> {
     let unreadable = |detail: String| LoadError::Batch { offset: batch.header().base_offset, detail };
     for record in batch.records(READ_BYTES).map_err(|error| unreadable(error.to_string()))? {
-        take(record.key.as_deref().unwrap_or_default(), record.value.as_deref())?;
+        take(record.key, record.value)?;
     }
     Ok(())
 }

@@ -8,11 +8,11 @@ use logmill_coordinator::groups::{self, CommitTransactionalOffsets};
 use logmill_coordinator::transactions::{AddMode, AddOffsets, AddPartitions, Command, Reply, TopicPartition};
 use logmill_coordinator::Machine;
 use logmill_record::Batch;
-use logmill_storage::{Append, Check, Rejection};
+use logmill_storage::{Append, Check};
 use logmill_wire::{ErrorCode, Str};
 use tokio::sync::oneshot;
 
-use super::driver::{Coordinators, Together, coordinator_error, rejection_error};
+use super::driver::{CommitError, Coordinators, Together, coordinator_error};
 use crate::partitions::{AppendError, Partition, Pending};
 use crate::topics::{OFFSETS_TOPIC, TRANSACTIONS_TOPIC};
 
@@ -102,7 +102,10 @@ impl Coordinators {
             })),
             ..Together::default()
         };
-        let mut committed = self.commit(&mut state, together).map_err(AppendError::Rejected)?;
+        let mut committed = self.commit(&mut state, together).map_err(|error| match error {
+            CommitError::Rejected(rejection) => AppendError::Rejected(rejection).into(),
+            other => FirstProduceError::Coordinator(other.code()),
+        })?;
         drop(state);
         self.ring_deadlines();
         Ok(Pending::new(committed.appends.swap_remove(0), durable))
@@ -162,7 +165,7 @@ impl Coordinators {
         // Nothing to store means nothing to add either: the group refused.
         let transactions = if step.records.is_empty() { Vec::new() } else { vec![(home, added)] };
         let together = Together { groups: vec![(group, step)], transactions, ..Together::default() };
-        self.commit(&mut state, together).map_err(|rejection: Rejection| rejection_error(&rejection))?;
+        self.commit(&mut state, together).map_err(|error| error.code())?;
         drop(state);
         self.ring_deadlines();
         Ok(answer)

@@ -15,9 +15,9 @@ pub use session::Session;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use logmill_wire::frame::{RequestHeader, decode_request, encode_response};
+use logmill_wire::frame::{RequestHeader, encode_response};
 use logmill_wire::messages;
-use logmill_wire::{ApiKey, DecodeError, Decoder, Response};
+use logmill_wire::{ApiKey, Decoder, Request, Response};
 
 use self::advertised::{Verdict, negotiate};
 use crate::context::Context;
@@ -96,14 +96,17 @@ impl Service for Dispatch {
     }
 }
 
-fn malformed(error: &DecodeError) -> CloseReason {
-    CloseReason::Malformed(error.to_string())
+/// Reads a request's body. Bytes behind it are ignored, as Kafka ignores them: librdkafka 2.16 sends three
+/// with a Metadata request for all topics.
+fn decode<R: Request>(mut decoder: Decoder, version: i16) -> Result<R, CloseReason> {
+    R::decode(&mut decoder, version).map_err(|error| CloseReason::Malformed(error.to_string()))
 }
 
 impl Dispatch {
     async fn route(&self, session: &mut Session, request: Bytes) -> Result<Served, CloseReason> {
         let mut decoder = Decoder::new(request);
-        let header = RequestHeader::decode(&mut decoder).map_err(|error| malformed(&error))?;
+        let header =
+            RequestHeader::decode(&mut decoder).map_err(|error| CloseReason::Malformed(error.to_string()))?;
         let version = header.api_version;
         let envelope = Envelope { correlation_id: header.correlation_id, version };
         let api = match negotiate(header.api_key, version) {
@@ -122,8 +125,7 @@ impl Dispatch {
         if api == ApiKey::Produce {
             // Nothing of the frame but the batches may be held when they are sequenced: see the handler.
             drop(header);
-            let request: messages::ProduceRequest =
-                decode_request(decoder, version).map_err(|error| malformed(&error))?;
+            let request: messages::ProduceRequest = decode(decoder, version)?;
             return Ok(handlers::produce::handle(&self.context, envelope, request).await);
         }
         let call = Call {
@@ -146,13 +148,13 @@ impl Dispatch {
     ) -> Result<Reply, CloseReason> {
         macro_rules! handle {
             ($handler:ident) => {{
-                let request = decode_request(decoder, envelope.version).map_err(|error| malformed(&error))?;
+                let request = decode(decoder, envelope.version)?;
                 envelope.answer(&handlers::$handler::handle(call, request).await)
             }};
         }
         Ok(match api {
             ApiKey::Fetch => {
-                let request = decode_request(decoder, envelope.version).map_err(|error| malformed(&error))?;
+                let request = decode(decoder, envelope.version)?;
                 let (response, held) = handlers::fetch::handle(call, request, &self.file_reads).await;
                 envelope.answer_holding(&response, held)
             }
@@ -179,7 +181,11 @@ impl Dispatch {
             ApiKey::DescribeConfigs => handle!(describe_configs),
             ApiKey::CreatePartitions => handle!(create_partitions),
             ApiKey::DeleteGroups => handle!(delete_groups),
+            ApiKey::OffsetDelete => handle!(offset_delete),
             ApiKey::DescribeCluster => handle!(describe_cluster),
+            ApiKey::DescribeProducers => handle!(describe_producers),
+            ApiKey::DescribeTransactions => handle!(describe_transactions),
+            ApiKey::ListTransactions => handle!(list_transactions),
             _ => {
                 let (api_key, api_version) = (api.code(), envelope.version);
                 return Err(CloseReason::Unsupported { api_key, api_version });

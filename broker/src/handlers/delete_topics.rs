@@ -24,15 +24,22 @@ pub(crate) async fn handle(call: Call<'_>, request: DeleteTopicsRequest) -> Dele
         request.topic_names.into_iter().map(by_name).collect()
     };
     let mut seen = BTreeSet::new();
+    let repeated: BTreeSet<_> = wanted.iter().map(key).filter(|key| !seen.insert(key.clone())).collect();
+    let mut reported = BTreeSet::new();
     let mut responses = Vec::with_capacity(wanted.len());
     for wish in wanted {
-        responses.push(if seen.insert((wish.name.clone(), wish.topic_id)) {
-            delete(call.context, wish).await
-        } else {
-            refused(wish, ErrorCode::INVALID_REQUEST, "the topic is named twice in this request")
-        });
+        if !repeated.contains(&key(&wish)) {
+            responses.push(delete(call.context, wish).await);
+        } else if reported.insert(key(&wish)) {
+            let why = "the topic is named twice in this request";
+            responses.push(refused(wish, ErrorCode::INVALID_REQUEST, why));
+        }
     }
     DeleteTopicsResponse { responses, ..DeleteTopicsResponse::default() }
+}
+
+fn key(wish: &DeleteTopicState) -> (Option<Str>, Uuid) {
+    (wish.name.clone(), wish.topic_id)
 }
 
 async fn delete(context: &Context, wish: DeleteTopicState) -> DeletableTopicResult {

@@ -2,12 +2,21 @@
 
 use bytes::Bytes;
 use logmill_coordinator::groups::{Command, Reply, Sync};
+use logmill_wire::ErrorCode;
 use logmill_wire::messages::{SyncGroupRequest, SyncGroupResponse};
 
 use super::Call;
 use super::groups::ask;
 
+/// From this version on a member says which protocol it believes was chosen (KIP-559).
+const PROTOCOL_FROM: i16 = 5;
+
 pub(crate) async fn handle(call: Call<'_>, request: SyncGroupRequest) -> SyncGroupResponse {
+    let names_protocol = request.protocol_type.is_some() && request.protocol_name.is_some();
+    if call.version >= PROTOCOL_FROM && !names_protocol {
+        let error_code = ErrorCode::INCONSISTENT_GROUP_PROTOCOL;
+        return SyncGroupResponse { error_code, ..SyncGroupResponse::default() };
+    }
     let group = request.group_id.detached();
     let sync = Sync {
         group: group.clone(),

@@ -11,7 +11,7 @@ pub(super) fn create_error(error: &CreateTopicError) -> ErrorCode {
         CreateTopicError::Exists { .. } => ErrorCode::TOPIC_ALREADY_EXISTS,
         CreateTopicError::Partitions(_) => ErrorCode::INVALID_PARTITIONS,
         CreateTopicError::Config(_) => ErrorCode::INVALID_CONFIG,
-        CreateTopicError::Storage(_) => ErrorCode::KAFKA_STORAGE_ERROR,
+        CreateTopicError::Storage(_) | CreateTopicError::Missing { .. } => ErrorCode::KAFKA_STORAGE_ERROR,
         CreateTopicError::Metadata(_) => ErrorCode::BROKER_NOT_AVAILABLE,
     }
 }

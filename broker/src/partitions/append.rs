@@ -8,6 +8,12 @@ use tokio::sync::{Notify, oneshot};
 
 use super::Partition;
 
+/// Bytes of frames that may wait for the journal before produce is slowed.
+const MAX_QUEUED_BYTES: u64 = 64 << 20;
+
+/// How full the journal's ring may be before produce is slowed: a checkpoint began at one half.
+const MAX_RING_FILL: f64 = 0.9;
+
 /// When an append is answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Acknowledge {
@@ -89,7 +95,7 @@ impl Partitions {
         check: Check,
         acknowledge: Acknowledge,
     ) -> Result<Pending, AppendError> {
-        let frame = Frame { appends: vec![Append { partition: partition.id(), batch, check }] };
+        let frame = Frame::from(vec![Append { partition: partition.id(), batch, check }]);
         let (mut committed, durable) = self.commit(frame, acknowledge)?;
         let appended = committed.appends.swap_remove(0);
         Ok(Pending { appended, durable })
@@ -121,7 +127,8 @@ impl Partitions {
     pub async fn room(&self) {
         loop {
             let progress = self.progress.notified();
-            if !self.store.congestion().is_full() {
+            let congestion = self.store.congestion();
+            if congestion.queued_bytes <= MAX_QUEUED_BYTES && congestion.ring_fill <= MAX_RING_FILL {
                 return;
             }
             progress.await;

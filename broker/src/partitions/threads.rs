@@ -17,7 +17,7 @@ pub struct LogThreads {
 }
 
 /// What happens when the log can no longer be trusted. Production ends the process.
-pub type OnFatal = Arc<dyn Fn(&Fatal) + Send + Sync>;
+pub(crate) type OnFatal = Arc<dyn Fn(&Fatal) + Send + Sync>;
 
 impl LogThreads {
     /// Starts the journal's, the appliers' and the checkpoint's threads.
@@ -32,7 +32,7 @@ impl LogThreads {
             let (store, progress, bell) = (Arc::clone(&store), Arc::clone(&progress), Arc::clone(&checkpoint));
             let on_fatal = Arc::clone(&on_fatal);
             threads.push(Builder::new().name("journal".into()).spawn(move || {
-                while store.journal_wait() == Work::Ready {
+                while store.journal_wait() != Work::Ended {
                     if let Err(fatal) = store.journal_round() {
                         on_fatal(&fatal);
                         break;
@@ -49,7 +49,7 @@ impl LogThreads {
             let (store, progress) = (Arc::clone(&store), Arc::clone(&progress));
             let on_fatal = Arc::clone(&on_fatal);
             threads.push(Builder::new().name(format!("applier-{shard}")).spawn(move || {
-                while store.apply_wait(shard) == Work::Ready {
+                while store.apply_wait(shard) != Work::Ended {
                     if let Err(fatal) = store.apply_round(shard) {
                         on_fatal(&fatal);
                         break;

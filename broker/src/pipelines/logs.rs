@@ -1,13 +1,13 @@
 //! The engine's seam over this broker's own partitions.
 
 use logmill_coordinator::groups::{Record, StoredOffset};
-use logmill_storage::{Append, Check, Isolation, PartitionId, ReadError, ReadRequest, Rejection};
+use logmill_storage::{Append, Check, Frame, Isolation, PartitionId, ReadError, ReadRequest, Rejection};
 use logmill_stream::{AbortedRange, CommitError, EpochOutput, Logs, LogsError, ReadBatches, TopicPartition};
 use logmill_wire::Str;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
-use crate::coordinators::{Coordinators, OwnedCommitError};
+use crate::coordinators::{CommitError as FrameError, Coordinators};
 use crate::partitions::Partition;
 use crate::topics::Topics;
 
@@ -36,6 +36,11 @@ impl BrokerLogs {
         Self { topics, coordinators, group, changelog, progress, progress_end, runtime }
     }
 
+    /// Forgets where it left off: the next epoch goes on where the progress log ends now.
+    pub(super) fn rewind(&mut self) {
+        self.progress_end = self.progress.sequenced_end();
+    }
+
     fn source(&self, partition: &TopicPartition) -> Result<Partition, LogsError> {
         let topic = self.topics.get(&partition.topic);
         let found = topic.and_then(|topic| topic.partition(partition.partition).cloned());
@@ -49,7 +54,7 @@ impl BrokerLogs {
     }
 
     /// The whole frame, and the mirrored offsets.
-    fn frame(&self, epoch: &EpochOutput) -> Result<(Vec<Append>, Vec<Record>), String> {
+    fn frame(&self, epoch: &EpochOutput) -> Result<(Frame, Vec<Record>), String> {
         let mut appends = Vec::with_capacity(epoch.outputs.len() + epoch.changelog.len() + 1);
         // The condition comes first: the epoch before must be the last one.
         appends.push(Append {
@@ -88,7 +93,12 @@ impl BrokerLogs {
                 producer: None,
             })
             .collect();
-        Ok((appends, offsets))
+        // Records that only the page cache holds must be on the device before what was computed from them.
+        let requires = epoch
+            .offsets()
+            .filter_map(|(source, offset)| Some((self.source(&source).ok()?.id(), offset)))
+            .collect();
+        Ok((Frame { appends, requires }, offsets))
     }
 }
 
@@ -109,7 +119,7 @@ impl Logs for BrokerLogs {
         let request =
             ReadRequest { offset: from, max_bytes, isolation: Isolation::Committed, min_one_batch: true };
         let read = log.read(request).map_err(|error| match error {
-            ReadError::OffsetOutOfRange { .. } => LogsError::OffsetOutOfRange {
+            ReadError::OutOfRange { .. } => LogsError::OffsetOutOfRange {
                 partition: partition.clone(),
                 offset: from,
                 log_start: log.published().log_start_offset,
@@ -142,15 +152,15 @@ impl Logs for BrokerLogs {
             epoch: epoch.epoch(),
             reason,
         };
-        let (appends, offsets) = self.frame(&epoch).map_err(refused)?;
-        match self.coordinators.commit_owned(&self.group, offsets, appends) {
+        let (frame, offsets) = self.frame(&epoch).map_err(refused)?;
+        match self.coordinators.commit_owned(&self.group, offsets, frame) {
             Ok((committed, durable)) => {
                 if let Some(progress) = committed.appends.first() {
                     self.progress_end = progress.last_offset + 1;
                 }
                 Ok(durable)
             }
-            Err(OwnedCommitError::Rejected(Rejection::ExpectedEnd { partition, expected, actual }))
+            Err(FrameError::Rejected(Rejection::ExpectedEnd { partition, expected, actual }))
                 if partition == self.progress.id() =>
             {
                 Err(CommitError::Fenced {

@@ -5,14 +5,14 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use logmill_coordinator::groups::{Command, Own, Reply};
-use logmill_stream::{Plan, SqlError, compile};
+use logmill_stream::{EpochLimits, Plan, SqlError, compile};
 use logmill_wire::{ErrorCode, Str};
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
 
 use super::control::{Control, InputEnds};
 use super::logs::BrokerLogs;
-use super::runner::{Runner, RunnerSettings, Shown};
+use super::runner::{Runner, Shown};
 use super::status::{PipelineState, PipelineView, SourceView};
 use crate::clock::Clock;
 use crate::coordinators::Coordinators;
@@ -23,17 +23,6 @@ use crate::topics::{
 
 /// The longest name of a pipeline: its topics carry it behind a prefix.
 const MAX_NAME: usize = 200;
-
-/// How epochs are cut.
-#[derive(Clone, Copy, Debug)]
-pub struct PipelineSettings {
-    /// Bytes of batches one epoch takes in, about.
-    pub epoch_bytes: usize,
-    /// Records one epoch takes in, about.
-    pub epoch_records: usize,
-    /// Rows of closed windows one epoch writes at most.
-    pub emit_rows: u32,
-}
 
 /// Where the input of a pipeline ends.
 #[derive(Clone, Debug)]
@@ -103,7 +92,7 @@ pub struct Pipelines(Arc<Shared>);
 struct Shared {
     topics: Topics,
     coordinators: Coordinators,
-    settings: PipelineSettings,
+    limits: EpochLimits,
     clock: Clock,
     runtime: Handle,
     known: Mutex<BTreeMap<String, Known>>,
@@ -129,7 +118,7 @@ impl Pipelines {
         topics: Topics,
         coordinators: Coordinators,
         records: &[MetadataRecord],
-        settings: PipelineSettings,
+        limits: EpochLimits,
         clock: Clock,
         runtime: Handle,
     ) -> Self {
@@ -156,7 +145,7 @@ impl Pipelines {
         Self(Arc::new(Shared {
             topics,
             coordinators,
-            settings,
+            limits,
             clock,
             runtime,
             known: Mutex::new(known),
@@ -404,14 +393,21 @@ impl Pipelines {
             (known.record.clone(), Arc::clone(&known.plan), control, known.shown.clone(), known.thread.take())
         };
         join(thread).await;
-        self.source(&plan)?;
+        let source = self.source(&plan)?;
         record.generation += 1;
         record.running = true;
         self.save(&record).await?;
         let generation = record.generation;
         self.update(name, |known| known.record = record);
         let group = group_of(name);
-        let own = Command::Own(Own { group: Str::from(group.as_str()), owner: Str::from(name) });
+        let own = Command::Own(Own {
+            group: Str::from(group.as_str()),
+            owner: Str::from(name),
+            assignment: vec![(
+                Str::from(&*source.name),
+                source.partitions.iter().map(crate::partitions::Partition::index).collect(),
+            )],
+        });
         match self.0.coordinators.group(&group, own).await {
             Ok(Reply::Owned(ErrorCode::NONE)) => {}
             Ok(Reply::Owned(error)) | Err(error) => return Err(PipelineError::Group(error)),
@@ -444,11 +440,7 @@ impl Pipelines {
             progress,
             control,
             shown,
-            settings: RunnerSettings {
-                epoch_bytes: self.0.settings.epoch_bytes,
-                epoch_records: self.0.settings.epoch_records,
-                emit_rows: self.0.settings.emit_rows,
-            },
+            limits: self.0.limits,
             clock: self.0.clock.clone(),
             runtime: self.0.runtime.clone(),
         };
@@ -482,7 +474,8 @@ fn group_of(name: &str) -> String {
 
 /// The topics a plan writes: its sink and its dead letters.
 fn sinks(plan: &Plan) -> Vec<String> {
-    let mut sinks: Vec<String> = plan.output_topics().map(str::to_owned).collect();
+    let mut sinks = vec![plan.sink.topic.clone()];
+    sinks.extend(plan.dead_letter_topic().map(str::to_owned));
     sinks.sort_unstable();
     sinks.dedup();
     sinks

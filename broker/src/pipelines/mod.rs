@@ -19,5 +19,5 @@ mod runner;
 mod status;
 
 pub use control::InputEnds;
-pub use manager::{InputEnd, PipelineError, PipelineSettings, Pipelines};
+pub use manager::{InputEnd, PipelineError, Pipelines};
 pub use status::{PipelineState, PipelineView, SourceView};

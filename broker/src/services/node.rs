@@ -42,7 +42,7 @@ impl node_server::Node for NodeService {
             partitions: count(image.iter().map(|topic| topic.partitions.len()).sum()),
             connections: count(self.connections.count()),
             durable_sequence: i64::try_from(stats.durable_sequence).unwrap_or(i64::MAX),
-            journal_bytes: i64::try_from(stats.journal_bytes).unwrap_or(i64::MAX),
+            journal_bytes: i64::try_from(stats.journal_file_bytes).unwrap_or(i64::MAX),
         }))
     }
 }

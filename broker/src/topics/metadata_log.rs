@@ -89,7 +89,7 @@ impl MetadataLog {
         }
         let check = Check::Internal { expected_end: Some(self.log.sequenced_end()) };
         let append = Append { partition: self.log.id(), batch: builder.build(), check };
-        let (_, durable) = self.partitions.commit(Frame { appends: vec![append] }, Acknowledge::Durable)?;
+        let (_, durable) = self.partitions.commit(Frame::from(vec![append]), Acknowledge::Durable)?;
         match durable {
             Some(durable) => durable.await.map_err(|_| MetadataError::Stopping),
             None => Ok(()),

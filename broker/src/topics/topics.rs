@@ -67,6 +67,16 @@ pub enum CreateTopicError {
     /// The disk.
     #[error("the topic's directories could not be made: {0}")]
     Storage(#[from] StoreError),
+    /// A partition that the metadata names has no directory: data is gone. Nothing was changed.
+    #[error(
+        "the directory {topic}-{partition} is missing, though the topic exists; put it back from a backup and start again"
+    )]
+    Missing {
+        /// The topic.
+        topic: String,
+        /// The partition.
+        partition: i32,
+    },
     /// The metadata log.
     #[error(transparent)]
     Metadata(#[from] MetadataError),
@@ -148,11 +158,14 @@ impl Topics {
             let partitions = (0..record.partitions)
                 .map(|partition| {
                     let id = PartitionId { topic: record.id, partition };
-                    let log = store.partition(id).ok_or_else(|| StoreError::missing_partition(&record.name, id))?;
+                    let log = store.partition(id).ok_or_else(|| CreateTopicError::Missing {
+                        topic: record.name.clone(),
+                        partition,
+                    })?;
                     store.set_options(id, options.clone())?;
                     Ok(Partition::new(log))
                 })
-                .collect::<Result<Vec<_>, StoreError>>()?;
+                .collect::<Result<Vec<_>, CreateTopicError>>()?;
             image = image.with(topic(record, partitions));
         }
         Ok(Self(Arc::new(Shared { store, image: ArcSwap::from_pointee(image), metadata, defaults, clock })))

@@ -12,10 +12,13 @@
 
 use std::collections::BTreeMap;
 
+use logmill_record::Batch;
 use thiserror::Error;
 
 use crate::logs::{CommitError, Logs, LogsError};
-use crate::pipeline::{Cut, EpochError, Input, OffsetRange, Pipeline, Progress, RecordError, TopicPartition};
+use crate::pipeline::{
+    Cut, EpochError, EpochOutput, Input, OffsetRange, Pipeline, Progress, RecordError, TopicPartition,
+};
 
 /// How large epochs grow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,14 +26,16 @@ pub struct EpochLimits {
     /// About this many bytes of batches are read for one epoch, shared by the partitions that have some; at least one
     /// batch of each.
     pub input_bytes: usize,
+    /// About this many records are taken into one epoch, shared in the same way.
+    pub input_records: u64,
     /// At most this many rows of closed windows are written in one epoch.
     pub emit_rows: u32,
 }
 
 impl Default for EpochLimits {
-    /// 8 MiB in, 50,000 rows out.
+    /// 8 MiB or 65,536 records in, 50,000 rows of closed windows out.
     fn default() -> Self {
-        Self { input_bytes: 8 * 1024 * 1024, emit_rows: 50_000 }
+        Self { input_bytes: 8 * 1024 * 1024, input_records: 65_536, emit_rows: 50_000 }
     }
 }
 
@@ -55,8 +60,8 @@ pub enum Turn<T> {
 pub enum TurnError {
     /// A record fails under `'on-error' = 'fail'`. Everything before it is committed.
     #[error(
-        "pipeline {pipeline} stopped at {partition}, offset {offset}: the record {error}. Everything before it is \
-         committed. Set 'on-error' = 'skip' or 'dlq' on the table to go on without such records"
+        "pipeline {pipeline} stopped at {partition}, offset {offset}: {error}. Everything before it is committed. \
+         Set 'on-error' = 'skip' or 'dlq' on the table to go on without such records"
     )]
     Poison {
         /// The pipeline.
@@ -184,23 +189,30 @@ impl EpochLoop {
         if !news && cut.ranges.values().all(OffsetRange::is_empty) {
             return Ok(Turn::Idle);
         }
-        let output = loop {
-            match self.pipeline.step(&cut, &input) {
-                Ok(output) => break output,
+        let output = self.step_before_poison(&mut cut, &input)?;
+        let progress = Box::new(output.progress.clone());
+        let ticket = logs.commit(output)?;
+        Ok(Turn::Committed { progress, ticket })
+    }
+
+    /// Steps over the cut, or over what comes before the records in it that fail. Once nothing does in the partition
+    /// of the first of them, this is the end: no other partition runs on without it.
+    fn step_before_poison(&mut self, cut: &mut Cut, input: &[Input]) -> Result<EpochOutput, TurnError> {
+        let mut something_before = false;
+        loop {
+            match self.pipeline.step(cut, input) {
+                Ok(output) => return Ok(output),
                 Err(EpochError::Poison { partition, offset, error }) => {
-                    // What comes before the record is an epoch of its own; when nothing does, this is the end.
                     let range = cut.ranges.get_mut(&partition).expect("the record lies in the cut");
                     range.to = offset;
-                    if cut.ranges.values().all(OffsetRange::is_empty) {
+                    something_before |= !range.is_empty();
+                    if !something_before {
                         return Err(TurnError::Poison { pipeline: self.name(), partition, offset, error });
                     }
                 }
                 Err(error) => return Err(TurnError::Epoch { pipeline: self.name(), error }),
             }
-        };
-        let progress = Box::new(output.progress.clone());
-        let ticket = logs.commit(output)?;
-        Ok(Turn::Committed { progress, ticket })
+        }
     }
 
     fn name(&self) -> String {
@@ -229,14 +241,23 @@ impl EpochLoop {
             .collect()
     }
 
-    /// The ranges that the batches read cover, up to the declared ends.
+    /// The ranges that the batches read cover, as far as the limit of records and the declared ends allow.
     fn ranges(&self, input: &[Input]) -> BTreeMap<TopicPartition, OffsetRange> {
         let positions: BTreeMap<&TopicPartition, i64> = self.pipeline.positions().collect();
+        let share = self.limits.input_records / input.len().max(1) as u64;
         input
             .iter()
             .map(|Input { partition, batches, .. }| {
                 let from = positions[partition];
-                let mut to = batches.last().map_or(from, |batch| batch.header().next_offset()).max(from);
+                let mut to = from;
+                let mut records = 0;
+                for header in batches.iter().map(Batch::header) {
+                    records += u64::try_from(header.count).unwrap_or(0);
+                    if records > share && to > from {
+                        break;
+                    }
+                    to = to.max(header.next_offset());
+                }
                 if let Some(end) = self.ends.as_ref().and_then(|ends| ends.get(partition)) {
                     to = to.min(*end);
                 }

@@ -164,21 +164,34 @@ pub struct Iso(pub i64);
 impl fmt::Display for Iso {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let civil = Civil::from_millis(self.0);
+        // Filled in place: this is written for every row of every window.
+        let mut text = *b"0000-00-00T00:00:00.000Z";
         let seconds = civil.ms_of_day / 1000;
-        write!(
-            f,
-            "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}",
-            civil.year,
-            civil.month,
-            civil.day,
-            seconds / 3600,
-            seconds / 60 % 60,
-            seconds % 60
-        )?;
-        match civil.ms_of_day % 1000 {
-            0 => f.write_str("Z"),
-            millis => write!(f, ".{millis:03}Z"),
-        }
+        // Outside the years of a TIMESTAMP only a message could have such an instant; four digits are enough of it.
+        put_digits(&mut text[..4], civil.year.unsigned_abs() as u32);
+        put_digits(&mut text[5..7], civil.month);
+        put_digits(&mut text[8..10], civil.day);
+        put_digits(&mut text[11..13], seconds / 3600);
+        put_digits(&mut text[14..16], seconds / 60 % 60);
+        put_digits(&mut text[17..19], seconds % 60);
+        let length = match civil.ms_of_day % 1000 {
+            0 => {
+                text[19] = b'Z';
+                20
+            }
+            millis => {
+                put_digits(&mut text[20..23], millis);
+                24
+            }
+        };
+        f.write_str(std::str::from_utf8(&text[..length]).expect("digits and signs are ASCII"))
+    }
+}
+
+fn put_digits(place: &mut [u8], mut number: u32) {
+    for digit in place.iter_mut().rev() {
+        *digit = b'0' + (number % 10) as u8;
+        number /= 10;
     }
 }
 

@@ -47,6 +47,10 @@ fn lines(logs: &MemoryLogs) -> Vec<String> {
     lines
 }
 
+fn limits(input_bytes: usize, emit_rows: u32) -> EpochLimits {
+    EpochLimits { input_bytes, emit_rows, ..EpochLimits::default() }
+}
+
 fn check(input: &Path, expected: &Path, limits: EpochLimits, crash_every: u64) -> MemoryLogs {
     let plan = plan(SCRIPT);
     let mut logs = MemoryLogs::default();
@@ -78,9 +82,9 @@ fn a_month_gives_the_expected_report_whatever_the_epochs_and_crashes() {
     let input = folder.join("flights-2013-01.csv.gz");
     let expected = folder.join("expected-2013-01.csv");
     check(&input, &expected, EpochLimits::default(), 0);
-    check(&input, &expected, EpochLimits { input_bytes: 1, emit_rows: 100 }, 0);
-    check(&input, &expected, EpochLimits { input_bytes: 1 << 20, emit_rows: 7 }, 3);
-    check(&input, &expected, EpochLimits { input_bytes: 1 << 18, emit_rows: 1_000_000 }, 1);
+    check(&input, &expected, limits(1, 100), 0);
+    check(&input, &expected, limits(1 << 20, 7), 3);
+    check(&input, &expected, limits(1 << 18, 1_000_000), 1);
 }
 
 #[test]
@@ -92,6 +96,6 @@ fn the_whole_year_gives_the_expected_report() {
     };
     let folder = Path::new(&folder);
     let (input, expected) = (folder.join("flights.csv.gz"), folder.join("expected/carrier_hourly.csv"));
-    let logs = check(&input, &expected, EpochLimits { input_bytes: 4 << 20, emit_rows: 2_000 }, 5);
+    let logs = check(&input, &expected, limits(4 << 20, 2_000), 5);
     assert_eq!(logs.records("carrier-hourly").len(), 60_142);
 }

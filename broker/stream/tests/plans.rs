@@ -18,3 +18,40 @@ Sink carrier_hourly topic=carrier-hourly format=json compression=none on-error=f
       Source flights topic=flights format=json on-error=fail watermark=time_hour-86400000ms [carrier STRING, dep_time BIGINT, dep_delay BIGINT, time_hour TIMESTAMP(3)]",
     );
 }
+
+#[test]
+fn everything_at_once() {
+    check(
+        "CREATE TABLE a (unused STRING, x BIGINT NOT NULL, y DOUBLE, s STRING, ok BOOLEAN, ts TIMESTAMP(3),
+           WATERMARK FOR ts AS ts) WITH ('topic' = 'a.1', 'format' = 'json', 'on-error' = 'dlq', 'dlq-topic' = 'dead');
+         CREATE TABLE b (w TIMESTAMP(3), k STRING NOT NULL, v DOUBLE, n BIGINT)
+         WITH ('topic' = 'b', 'format' = 'json', 'compression' = 'lz4', 'on-error' = 'skip');
+         INSERT INTO b (v, k, w)
+         SELECT COUNT(*) FILTER (WHERE ok) + AVG(y) * 2, CASE LOWER(s) WHEN 'a' THEN 'A' END, window_end + INTERVAL '1' DAY
+         FROM TABLE(TUMBLE(TABLE a, DESCRIPTOR(ts), INTERVAL '5' MINUTE)) AS q
+         WHERE q.y BETWEEN 0 AND 5 AND s NOT LIKE '%''x' AND ts < TIMESTAMP '2013-01-01'
+         GROUP BY window_end, LOWER(s)
+         HAVING MAX(s) IS NOT NULL OR COUNT(*) FILTER (WHERE ok) > 3",
+        "
+Sink b topic=b format=json compression=lz4 on-error=skip [w TIMESTAMP(3), k STRING NOT NULL, v DOUBLE, n BIGINT]
+  Project (window_end + 86400000) AS w, CASE WHEN (key1 = 'a') THEN 'A' ELSE NULL END AS k, (CAST(COUNT(*) FILTER (WHERE ok) AS DOUBLE) + (AVG(y) * 2.0)) AS v, NULL AS n
+    Having (NOT ((MAX(s)) IS NULL) OR (COUNT(*) FILTER (WHERE ok) > 3))
+      TumbleAggregate size=300000ms keys=[LOWER(s) AS key1] aggregates=[MAX(s), COUNT(*) FILTER (WHERE ok), AVG(y)] emit=on-close
+        Filter ((((y >= 0.0) AND (y <= 5.0)) AND NOT ((s) LIKE '%''x')) AND (ts < TIMESTAMP '2013-01-01T00:00:00Z'))
+          Source a topic=a.1 format=json on-error=dlq(dead) watermark=ts-0ms [x BIGINT NOT NULL, y DOUBLE, s STRING, ok BOOLEAN, ts TIMESTAMP(3)]",
+    );
+}
+
+#[test]
+fn only_the_fields_in_use_are_read() {
+    check(
+        "CREATE TABLE a (x BIGINT, y BIGINT, z BIGINT) WITH ('topic' = 'a', 'format' = 'json');
+         CREATE TABLE b (v BIGINT) WITH ('topic' = 'b', 'format' = 'json');
+         INSERT INTO b SELECT z - 1 FROM a WHERE z IN (1, 2, NULL)",
+        "
+Sink b topic=b format=json compression=none on-error=fail [v BIGINT]
+  Project (z - 1) AS v
+    Filter (((z = 1) OR (z = 2)) OR (z = NULL))
+      Source a topic=a format=json on-error=fail [z BIGINT]",
+    );
+}

@@ -7,7 +7,7 @@ use crate::header::{
     ATTRIBUTES_AT, BATCH_HEADER_LEN, BatchHeader, CRC_AT, LEADER_EPOCH_AT, MAX_TIMESTAMP_AT, NO_PRODUCER_ID,
     TimestampType,
 };
-use crate::record::{MIN_RECORD_LEN, OpenBatch, Record};
+use crate::record::{OpenBatch, Record};
 
 /// Exactly one record batch: its decoded header and its bytes. Cloning costs one reference count.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,10 +29,10 @@ impl Batch {
             return Err(BatchError::ControlFromProducer);
         }
         if header.count < 1 {
-            return Err(batch.invalid_count("a produced batch has at least one record"));
+            return Err(header.invalid_count("a produced batch has at least one record"));
         }
         if header.count != header.last_offset_delta.wrapping_add(1) {
-            return Err(batch.invalid_count("a produced batch has count = last offset delta + 1"));
+            return Err(header.invalid_count("a produced batch has count = last offset delta + 1"));
         }
         let invalid_producer = |reason| BatchError::InvalidProducer {
             producer_id: header.producer_id,
@@ -59,44 +59,13 @@ impl Batch {
     ///
     /// Compaction may have removed records, so the count may be anything up to `lastOffsetDelta + 1`, even 0.
     pub fn verify(bytes: Bytes) -> Result<Batch, BatchError> {
-        let batch = Batch::trusted(bytes)?;
-        let header = &batch.header;
-        let computed = crc_fast::crc32_iscsi(&batch.bytes[ATTRIBUTES_AT..]);
-        if computed != header.crc {
-            return Err(BatchError::Checksum { stored: header.crc, computed });
-        }
-        if header.last_offset_delta < 0 || header.count < 0 {
-            return Err(batch.invalid_count("neither may be negative"));
-        }
-        if i64::from(header.count) > i64::from(header.last_offset_delta) + 1 {
-            return Err(batch.invalid_count("more records than offsets"));
-        }
-        if header.base_offset < 0
-            || header.base_offset.checked_add(i64::from(header.last_offset_delta) + 1).is_none()
-        {
-            return Err(BatchError::InvalidOffset {
-                base_offset: header.base_offset,
-                last_offset_delta: header.last_offset_delta,
-            });
-        }
-        let body = batch.bytes.len() - BATCH_HEADER_LEN;
-        let codec = header.codec()?;
-        if !codec.is_compressed() && header.count as usize > body / MIN_RECORD_LEN {
-            return Err(batch.invalid_count("more records than the bytes can hold"));
-        }
-        Ok(batch)
+        let header = BatchHeader::verify(&bytes)?;
+        Ok(Batch { header, bytes })
     }
 
     /// Reads the header only, for bytes that were checked before. Still refuses anything but exactly one batch.
     pub fn trusted(bytes: Bytes) -> Result<Batch, BatchError> {
-        let header = BatchHeader::parse(&bytes)?;
-        let size = header.size();
-        if bytes.len() < size {
-            return Err(BatchError::Truncated { needed: size, available: bytes.len() });
-        }
-        if bytes.len() > size {
-            return Err(BatchError::TrailingBytes { extra: bytes.len() - size });
-        }
+        let header = BatchHeader::parse_exact(&bytes)?;
         Ok(Batch { header, bytes })
     }
 
@@ -179,14 +148,6 @@ impl Batch {
             records.push(open.own(&view?)?);
         }
         Ok(records)
-    }
-
-    fn invalid_count(&self, reason: &'static str) -> BatchError {
-        BatchError::InvalidCount {
-            count: self.header.count,
-            last_offset_delta: self.header.last_offset_delta,
-            reason,
-        }
     }
 }
 

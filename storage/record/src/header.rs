@@ -2,6 +2,7 @@
 
 use crate::compression::Codec;
 use crate::error::BatchError;
+use crate::record::MIN_RECORD_LEN;
 
 /// Bytes of a batch header, up to and including the record count.
 pub const BATCH_HEADER_LEN: usize = 61;
@@ -174,6 +175,51 @@ impl BatchHeader {
             return Err(BatchError::InvalidLength { length: header.length, minimum: MINIMUM });
         }
         Ok(header)
+    }
+
+    /// Reads the header of `bytes`, which must be exactly one batch.
+    pub(crate) fn parse_exact(bytes: &[u8]) -> Result<BatchHeader, BatchError> {
+        let header = BatchHeader::parse(bytes)?;
+        let size = header.size();
+        if bytes.len() < size {
+            return Err(BatchError::Truncated { needed: size, available: bytes.len() });
+        }
+        if bytes.len() > size {
+            return Err(BatchError::TrailingBytes { extra: bytes.len() - size });
+        }
+        Ok(header)
+    }
+
+    /// Checks a whole batch where it lies, as [`crate::Batch::verify`] does: length, magic 2, CRC-32C, codec, count and
+    /// offsets within bounds. `bytes` must be exactly one batch.
+    pub fn verify(bytes: &[u8]) -> Result<BatchHeader, BatchError> {
+        let header = BatchHeader::parse_exact(bytes)?;
+        let computed = crc_fast::crc32_iscsi(&bytes[ATTRIBUTES_AT..]);
+        if computed != header.crc {
+            return Err(BatchError::Checksum { stored: header.crc, computed });
+        }
+        if header.last_offset_delta < 0 || header.count < 0 {
+            return Err(header.invalid_count("neither may be negative"));
+        }
+        if i64::from(header.count) > i64::from(header.last_offset_delta) + 1 {
+            return Err(header.invalid_count("more records than offsets"));
+        }
+        let end_offset = header.base_offset.checked_add(i64::from(header.last_offset_delta) + 1);
+        if header.base_offset < 0 || end_offset.is_none() {
+            return Err(BatchError::InvalidOffset {
+                base_offset: header.base_offset,
+                last_offset_delta: header.last_offset_delta,
+            });
+        }
+        let body = bytes.len() - BATCH_HEADER_LEN;
+        if !header.codec()?.is_compressed() && header.count as usize > body / MIN_RECORD_LEN {
+            return Err(header.invalid_count("more records than the bytes can hold"));
+        }
+        Ok(header)
+    }
+
+    pub(crate) fn invalid_count(&self, reason: &'static str) -> BatchError {
+        BatchError::InvalidCount { count: self.count, last_offset_delta: self.last_offset_delta, reason }
     }
 
     /// The 61 bytes.

@@ -18,7 +18,7 @@ pub(super) struct Groups {
 }
 
 /// Group, topic, partition.
-type OffsetKey = (Str, Str, i32);
+pub(super) type OffsetKey = (Str, Str, i32);
 
 /// One group's durable state. It exists while it has anything in it.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -36,6 +36,12 @@ impl Groups {
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (&Str, &Group)> {
         self.groups.iter()
+    }
+
+    /// Offsets of open transactions, for checks.
+    #[cfg(test)]
+    pub(super) fn pending(&self) -> &BTreeMap<i64, BTreeMap<OffsetKey, StoredOffset>> {
+        &self.pending
     }
 
     pub(super) fn apply(&mut self, record: &Record) {

@@ -97,6 +97,12 @@ impl Live {
         self.members.get_mut(id)
     }
 
+    /// How many members support each protocol, for checks.
+    #[cfg(test)]
+    pub(super) fn support(&self) -> &BTreeMap<Str, usize> {
+        &self.support
+    }
+
     /// Sorted by id.
     pub(super) fn members(&self) -> impl Iterator<Item = &Member> {
         self.members.values()

@@ -15,9 +15,9 @@ use crate::{Machine, RequestId, Step, Str};
 /// The consumer groups of one partition of `__consumer_offsets`, and their offsets.
 #[derive(Debug, Clone)]
 pub struct GroupMachine {
-    settings: Settings,
-    groups: Groups,
-    waiting: Waiting,
+    pub(super) settings: Settings,
+    pub(super) groups: Groups,
+    pub(super) waiting: Waiting,
 }
 
 impl GroupMachine {

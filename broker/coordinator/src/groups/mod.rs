@@ -42,4 +42,6 @@ pub use settings::Settings;
 pub use state::GroupState;
 
 #[cfg(test)]
+mod simulation;
+#[cfg(test)]
 mod tests;

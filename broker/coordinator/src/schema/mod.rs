@@ -1,6 +1,8 @@
 //! The machines' records as Kafka's bytes: what the driver puts into batches, and reads back at load.
 
 mod groups;
+#[cfg(test)]
+mod tests;
 mod transactions;
 
 use bytes::Bytes;

@@ -120,8 +120,11 @@ impl EndTransaction {
             return Some(Epoch::Current);
         }
         let bumped = self.producer_epoch.checked_add(1) == Some(transaction.producer_epoch);
+        // Only an end under version 2 has bumped the epoch. Where the last one was of version 1, the epoch
+        // before was another producer's, and its transaction had another end.
         let has_ended = transaction.state.is_complete() || transaction.state.is_ending();
-        (self.is_v2() && bumped && has_ended).then_some(Epoch::Before)
+        let has_bumped = has_ended && transaction.client_version >= 2;
+        (self.is_v2() && bumped && has_bumped).then_some(Epoch::Before)
     }
 }
 

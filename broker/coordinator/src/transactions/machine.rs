@@ -12,7 +12,7 @@ use crate::{Machine, RequestId, Step};
 #[derive(Debug, Clone)]
 pub struct TransactionMachine {
     settings: Settings,
-    transactions: Transactions,
+    pub(super) transactions: Transactions,
     waiting: Waiting,
 }
 

@@ -26,4 +26,6 @@ pub use reply::{Description, Listed, Listing, ProducerGrant, Reply};
 pub use settings::Settings;
 
 #[cfg(test)]
+mod simulation;
+#[cfg(test)]
 mod tests;

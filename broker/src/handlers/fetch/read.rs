@@ -56,20 +56,24 @@ impl Reader<'_> {
     pub(super) fn round(&self) -> Round {
         let mut left = self.limits.max_bytes;
         let mut total = 0;
-        let mut tell = self.wanted.is_empty();
+        // A partition that is not there does not end the wait for the others, or its client would ask without
+        // a pause.
+        let mut tell = self.partitions.iter().all(Result::is_err);
         let mut data = Vec::with_capacity(self.wanted.len());
         let mut held = None;
         for (wanted, partition) in self.wanted.iter().zip(self.partitions) {
             // At least one batch in a response, however large, or a client could never go on (KIP-74).
-            let read = match partition {
-                Ok(partition) => self.read(partition, wanted, left, total == 0, &mut held),
-                Err(code) => Err(*code),
+            let answer = match partition {
+                Ok(partition) => {
+                    let read = self.read(partition, wanted, left, total == 0, &mut held);
+                    tell |= read.as_ref().map_or(true, |answer| answer.diverging_epoch.epoch >= 0);
+                    read.unwrap_or_else(failed)
+                }
+                Err(code) => failed(*code),
             };
-            let answer = read.unwrap_or_else(failed);
             let bytes = answer.records.as_ref().map_or(0, Chunks::len);
             left = left.saturating_sub(bytes);
             total += bytes;
-            tell |= answer.error_code != ErrorCode::NONE || answer.diverging_epoch.epoch >= 0;
             data.push(PartitionData { partition_index: wanted.partition, ..answer });
         }
         Round { data, held, enough: tell || total >= self.limits.min_bytes }

@@ -152,7 +152,8 @@ impl Produce<'_> {
         let header = admitted.batch.header();
         if header.is_transactional() {
             if self.transactional_id.is_none() {
-                return Err(Refusal::code(ErrorCode::INVALID_TXN_STATE));
+                // What Kafka says: without an id there is nothing that could be allowed.
+                return Err(Refusal::code(ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED));
             }
             let producer = (header.producer_id, header.producer_epoch);
             if *self.producer.get_or_insert(producer) != producer {

@@ -121,9 +121,12 @@ fn rejection_code(rejection: &Rejection) -> ErrorCode {
         Rejection::OutOfOrderSequence { .. } => ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER,
         Rejection::DuplicateSequence { .. } => ErrorCode::DUPLICATE_SEQUENCE_NUMBER,
         Rejection::InvalidProducerEpoch { .. } => ErrorCode::INVALID_PRODUCER_EPOCH,
-        Rejection::TransactionNotOpen { .. } => ErrorCode::INVALID_TXN_STATE,
+        Rejection::TransactionNotOpen { .. } | Rejection::OutsideOpenTransaction { .. } => {
+            ErrorCode::INVALID_TXN_STATE
+        }
         Rejection::FrameTooLarge { .. } => ErrorCode::MESSAGE_TOO_LARGE,
-        Rejection::StorageFull { .. } => ErrorCode::KAFKA_STORAGE_ERROR,
+        Rejection::InvalidBatch { .. } => ErrorCode::INVALID_RECORD,
+        Rejection::StorageFull { .. } | Rejection::Failed { .. } => ErrorCode::KAFKA_STORAGE_ERROR,
         Rejection::Closed { .. } => ErrorCode::NOT_LEADER_OR_FOLLOWER,
         _ => ErrorCode::UNKNOWN_SERVER_ERROR,
     }

@@ -47,8 +47,10 @@ impl JsonDecoder {
     pub(crate) fn decode(&mut self, value: &[u8]) -> Result<(), String> {
         self.cells.fill(Cell::Null);
         self.texts.clear();
+        // Checked once as a whole: the parser then need not check each text by itself.
+        let text = std::str::from_utf8(value).map_err(|error| format!("not UTF-8: {error}"))?;
         let row = RowVisitor { fields: &self.fields, cells: &mut self.cells, texts: &mut self.texts };
-        let mut deserializer = serde_json::Deserializer::from_slice(value);
+        let mut deserializer = serde_json::Deserializer::from_str(text);
         deserializer
             .deserialize_map(row)
             .and_then(|()| deserializer.end())
@@ -320,6 +322,8 @@ mod tests {
             let error = decode(row).unwrap_err();
             assert!(error.contains(part), "{row}: {error}");
         }
+        let mut decoder = JsonDecoder::new(&fields(), 1);
+        assert!(decoder.decode(b"{\"x\": \"\xff\"}").unwrap_err().contains("not UTF-8"));
         let mut decoder = JsonDecoder::new(
             &[plan::Column { name: "i".to_owned(), data_type: DataType::BigInt, required: true }],
             1,

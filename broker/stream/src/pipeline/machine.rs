@@ -95,6 +95,11 @@ impl Pipeline {
         self.clock.watermark()
     }
 
+    /// How many windows hold state: open ones, and closed ones that are not wholly written.
+    pub fn open_windows(&self) -> u64 {
+        self.windows.len() as u64
+    }
+
     /// Whether closed windows wait to be written. The next cut must then cover no input.
     pub fn emission_pending(&self) -> bool {
         self.clock.watermark().is_some_and(|watermark| self.windows.emission_pending(watermark))

@@ -17,6 +17,7 @@ use crate::column::Column;
 use crate::eval::Evaluator;
 use crate::json::JsonDecoder;
 use crate::plan::{Body, ErrorPolicy, Plan};
+use crate::time;
 
 /// Rows evaluated at once.
 const CHUNK_ROWS: usize = 4096;
@@ -244,6 +245,9 @@ fn evaluate(
             let missing = (0..array.len()).filter(|row| array.is_null(*row));
             refused.extend(missing.map(|row| (row, RecordError::NoEventTime { column: column.clone() })));
         }
+        if let Body::Window(window) = &plan.body {
+            refused.extend(outside_of_time(&array, window.size_ms));
+        }
         times = Some(array);
     }
     let kept = match &plan.filter {
@@ -282,4 +286,19 @@ fn evaluate(
         }
     };
     (Chunk { partition, positions, times, sound, kept, body }, refused)
+}
+
+/// The rows whose window does not lie within the years a `TIMESTAMP` can hold.
+fn outside_of_time(times: &TimestampMillisecondArray, size_ms: i64) -> Vec<(usize, RecordError)> {
+    let outside = |time: i64| {
+        let start = time.div_euclid(size_ms) * size_ms;
+        !time::in_range(start) || !time::in_range(start + size_ms)
+    };
+    let rows = times.iter().enumerate().filter_map(|(row, time)| Some((row, time?)));
+    rows.filter(|(_, time)| outside(*time))
+        .map(|(row, time)| {
+            let reason = format!("the window of {} is not within the years 1 to 9999", time::Iso(time));
+            (row, RecordError::Evaluate { expression: "TUMBLE".to_owned(), reason })
+        })
+        .collect()
 }

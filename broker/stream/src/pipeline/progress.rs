@@ -6,6 +6,8 @@
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use super::cut::{Cut, OffsetRange, TopicPartition};
+
 /// The version of the progress record this release writes, and the newest it reads.
 pub const PROGRESS_VERSION: u16 = 1;
 
@@ -139,6 +141,20 @@ pub enum ProgressError {
 }
 
 impl Progress {
+    /// The cut of the epoch: running it again over the same input gives the same bytes.
+    pub fn cut(&self) -> Cut {
+        let partition = |input: &InputProgress| TopicPartition::new(&*input.topic, input.partition);
+        let range = |input: &InputProgress| OffsetRange { from: input.from, to: input.to };
+        let end = |input: &InputProgress| Some((partition(input), input.end?));
+        Cut {
+            ranges: self.inputs.iter().map(|input| (partition(input), range(input))).collect(),
+            now: self.now,
+            seed: self.seed,
+            emit_rows: self.emit_rows,
+            ends: self.inputs.iter().map(end).collect(),
+        }
+    }
+
     /// The record's key: `<pipeline>@<epoch>`.
     pub fn key(&self) -> Vec<u8> {
         format!("{}@{}", self.pipeline, self.epoch).into_bytes()

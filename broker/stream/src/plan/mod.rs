@@ -25,6 +25,16 @@ pub struct Plan {
     pub sink: Sink,
 }
 
+impl Plan {
+    /// The topic for records that cannot be used, if the source has one.
+    pub fn dead_letter_topic(&self) -> Option<&str> {
+        match &self.source.on_error {
+            ErrorPolicy::DeadLetter { topic } => Some(topic),
+            ErrorPolicy::Fail | ErrorPolicy::Skip => None,
+        }
+    }
+}
+
 /// A topic read as a table.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Source {

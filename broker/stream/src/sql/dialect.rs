@@ -32,6 +32,15 @@ impl Dialect for StreamingDialect {
         true
     }
 
+    /// `EMIT` after a table begins a clause; it is no name for the table.
+    fn is_table_factor_alias(&self, explicit: bool, keyword: &Keyword, parser: &mut Parser<'_>) -> bool {
+        let emit = matches!(
+            &parser.get_current_token().token,
+            Token::Word(word) if word.value.eq_ignore_ascii_case("EMIT") && word.quote_style.is_none()
+        );
+        explicit || self.is_table_alias(keyword, parser) && !emit
+    }
+
     /// `TABLE name` as an argument of a window function is the table's name.
     fn parse_prefix(&self, parser: &mut Parser<'_>) -> Option<Result<Expr, ParserError>> {
         let [first, second] = parser.peek_tokens();

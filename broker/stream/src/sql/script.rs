@@ -343,7 +343,15 @@ impl<'a> Statements<'a> {
             ),
             ParserError::ParserError(text) | ParserError::TokenizerError(text) => {
                 let (message, location) = split_location(&text);
-                SqlError::at(location.unwrap_or_else(|| self.here()), message, help)
+                let location = location.unwrap_or_else(|| self.here());
+                if message.starts_with("No infix parser") {
+                    return SqlError::at(
+                        location,
+                        "this sign is not an operator here",
+                        "the operators are + - * / % || = <> < <= > >= AND OR NOT",
+                    );
+                }
+                SqlError::at(location, message, help)
             }
         }
     }

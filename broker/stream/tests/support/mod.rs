@@ -2,7 +2,7 @@
 
 #![allow(dead_code)] // Each test program uses its own part.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use logmill_record::{Batch, BatchBuilder, BatchOptions, ProducerStamp, Record};
 use logmill_stream::{
@@ -22,8 +22,10 @@ pub(crate) struct MemoryLogs {
     pub(crate) progress: Vec<Progress>,
     /// Batches read at once at most; 0 is no bound.
     pub(crate) batches_per_read: usize,
-    /// The next commit is refused.
-    pub(crate) refuse_next: bool,
+    /// The changelog is compacted before each restore.
+    pub(crate) compacted: bool,
+    /// Epochs whose first commit is refused.
+    pub(crate) refuse: BTreeSet<u64>,
 }
 
 impl MemoryLogs {
@@ -74,6 +76,21 @@ impl MemoryLogs {
         partitions.map(|partition| (partition.clone(), self.end(partition))).collect()
     }
 
+    /// Compacts the changelog as its topic is: of each key only the last record stays.
+    pub(crate) fn compact(&mut self) {
+        let records: Vec<Record> =
+            self.changelog.iter().flat_map(|batch| batch.records(BUDGET).unwrap()).collect();
+        let last: BTreeMap<_, usize> =
+            records.iter().enumerate().map(|(index, record)| (record.key.clone(), index)).collect();
+        let mut builder = BatchBuilder::new(BatchOptions::default());
+        for (index, record) in records.iter().enumerate() {
+            if last[&record.key] == index {
+                builder.push(record.timestamp, record.key.as_deref(), record.value.as_deref(), &[]);
+            }
+        }
+        self.changelog = if builder.is_empty() { Vec::new() } else { vec![builder.build()] };
+    }
+
     pub(crate) fn last_progress(&self) -> Option<Progress> {
         self.progress.last().cloned()
     }
@@ -119,7 +136,7 @@ impl Logs for MemoryLogs {
     }
 
     fn commit(&mut self, epoch: EpochOutput) -> Result<(), CommitError> {
-        if std::mem::take(&mut self.refuse_next) {
+        if self.refuse.remove(&epoch.epoch()) {
             return Err(CommitError::Refused {
                 pipeline: epoch.pipeline().to_owned(),
                 epoch: epoch.epoch(),
@@ -139,7 +156,11 @@ impl Logs for MemoryLogs {
             Batch::validate(output.batch.bytes().clone()).expect("an output batch is a legal batch");
             self.append(&output.topic, output.partition, output.batch);
         }
+        let mut changed = BTreeSet::new();
         for batch in epoch.changelog {
+            for record in batch.records(BUDGET).unwrap() {
+                assert!(changed.insert(record.key), "an epoch writes a changed key once");
+            }
             Batch::validate(batch.bytes().clone()).expect("a changelog batch is a legal batch");
             self.changelog.push(batch);
         }
@@ -193,15 +214,21 @@ pub(crate) fn run_bounded(
     let ends = logs.ends(&plan.source.topic);
     let mut generation = 1;
     loop {
+        if logs.compacted {
+            logs.compact();
+        }
         let mut epochs = EpochLoop::new(restored(plan, logs, generation), limits);
         epochs.declare_ends(ends.clone()).unwrap();
         let mut left = crash_every;
         loop {
             let epoch = epochs.pipeline().epoch();
-            match epochs.turn(logs, 1_700_000_000_000 + epoch as i64, epoch)? {
-                Turn::Finished => return Ok(()),
-                Turn::Idle => panic!("a bounded run has always something to do"),
-                Turn::Committed { .. } => {}
+            match epochs.turn(logs, 1_700_000_000_000 + epoch as i64, epoch) {
+                Ok(Turn::Finished) => return Ok(()),
+                Ok(Turn::Idle) => panic!("a bounded run has always something to do"),
+                Ok(Turn::Committed { .. }) => {}
+                // What was computed and not committed never happened.
+                Err(TurnError::Commit(CommitError::Refused { .. })) => break,
+                Err(error) => return Err(error),
             }
             left = left.wrapping_sub(1);
             if left == 0 {
@@ -213,7 +240,7 @@ pub(crate) fn run_bounded(
 }
 
 pub(crate) fn small_epochs(emit_rows: u32) -> EpochLimits {
-    EpochLimits { input_bytes: 1, emit_rows }
+    EpochLimits { input_bytes: 1, emit_rows, ..EpochLimits::default() }
 }
 
 pub(crate) fn json(text: &str) -> Value {

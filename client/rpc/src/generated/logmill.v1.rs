@@ -897,7 +897,7 @@ pub struct NodeStatusResponse {
     /// The last frame of the journal that is durable.
     #[prost(int64, tag = "10")]
     pub durable_sequence: i64,
-    /// Journal bytes since the last checkpoint: what a start after a crash would replay.
+    /// Bytes of the files of the journal, which bound what a start after a crash reads.
     #[prost(int64, tag = "11")]
     pub journal_bytes: i64,
 }

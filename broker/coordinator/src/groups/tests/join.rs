@@ -196,6 +196,18 @@ fn the_initial_rebalance_ends_at_the_rebalance_timeout_whoever_comes() {
 }
 
 #[test]
+fn only_the_first_rebalance_waits() {
+    let settings = Settings { initial_rebalance_delay_ms: 3_000, ..Settings::default() };
+    let mut broker = with(settings);
+    let (id, first) = broker.join_twice(1);
+    broker.wait(3_000);
+    assert_eq!(broker.joined(first).unwrap().generation, 1);
+    let (_, second) = broker.join_twice(2);
+    broker.join(join(&id, 0));
+    assert_eq!(broker.joined(second).unwrap().generation, 2);
+}
+
+#[test]
 fn the_protocol_is_the_favourite_among_those_all_support() {
     let protocols = |names: &[&str]| names.iter().map(|name| ((*name).into(), Bytes::new())).collect();
     let settings = Settings { initial_rebalance_delay_ms: 1, ..Settings::default() };

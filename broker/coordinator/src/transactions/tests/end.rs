@@ -95,6 +95,18 @@ fn a_late_end_does_not_touch_the_next_transaction() {
 }
 
 #[test]
+fn a_producer_fenced_by_a_version_1_client_does_not_take_that_ones_commit_for_its_own() {
+    let mut broker = broker();
+    broker.init(init(None, 1));
+    broker.add((1, 0), &[0]);
+    assert_eq!(broker.init(init(None, 2)), granted(1, 1));
+    broker.add_as((1, 1), &[1], AddMode::Explicit, 3);
+    assert_eq!(broker.end(4, (1, 1), COMMIT), granted(1, 1));
+    // The first producer's transaction was aborted when it was fenced.
+    assert_eq!(broker.end(5, (1, 0), COMMIT).error, ErrorCode::PRODUCER_FENCED);
+}
+
+#[test]
 fn strangers_do_not_end_it() {
     let mut broker = Broker::with(stored(1, 7, TransactionState::Ongoing));
     for version in [4, 5] {

@@ -4,6 +4,7 @@ mod aggregate;
 mod expression;
 mod function;
 mod literal;
+mod operator;
 mod query;
 mod table;
 mod types;

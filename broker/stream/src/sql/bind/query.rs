@@ -177,6 +177,9 @@ struct Call<'a> {
 
 const TUMBLE_HELP: &str = "write TABLE(TUMBLE(TABLE <table>, DESCRIPTOR(<event time>), INTERVAL '1' HOUR))";
 
+/// Windows are no longer than this, so that their bounds stay within what an instant can be.
+const MAX_WINDOW_MS: i64 = 100 * 366 * 86_400_000;
+
 fn function_call(function: &Function, at: Location) -> Result<Call<'_>, SqlError> {
     match &function.args {
         FunctionArguments::List(list) => Ok(Call { name: &function.name, args: &list.args }),
@@ -230,6 +233,9 @@ fn bind_tumble(
     let size_ms = literal::interval_ms(interval, size_at)?;
     if size_ms <= 0 {
         return Err(SqlError::at(size_at, "a window of no length", TUMBLE_HELP));
+    }
+    if size_ms > MAX_WINDOW_MS {
+        return Err(SqlError::at(size_at, "a window of more than 100 years", TUMBLE_HELP));
     }
     let alias = alias_name(alias, &source.table)?;
     Ok(From { source, alias, size_ms: Some(size_ms) })
@@ -470,11 +476,21 @@ fn bind_outputs(
         })?;
         outputs[target] = Some(output);
     }
-    Ok(outputs
+    outputs
         .into_iter()
         .zip(&sink.columns)
-        .map(|(output, column)| output.unwrap_or(null(column.data_type)))
-        .collect())
+        .map(|(output, column)| match output {
+            None if column.required => Err(SqlError::at(
+                insert.table.span.start,
+                format!(
+                    "column `{}` of `{}` is NOT NULL, and no value is selected for it",
+                    column.name, sink.table
+                ),
+                "name it among the columns to insert, and select a value",
+            )),
+            output => Ok(output.unwrap_or(null(column.data_type))),
+        })
+        .collect()
 }
 
 fn null(data_type: DataType) -> Expression {

@@ -1,0 +1,258 @@
+//! What the language does not have, and what is misspelt: where the error points, what it says, what it advises.
+//!
+//! `»` stands before the place the error must point at.
+
+use logmill_stream::compile;
+
+const TABLES: &str = "\
+CREATE TABLE t (a BIGINT, b DOUBLE, s STRING, ok BOOLEAN, ts TIMESTAMP(3),
+  WATERMARK FOR ts AS ts - INTERVAL '1' MINUTE)
+WITH ('topic' = 'in', 'format' = 'json');
+CREATE TABLE out (x BIGINT) WITH ('topic' = 'out', 'format' = 'json');
+";
+
+#[track_caller]
+fn check(marked: &str, message: &str, help: &str) {
+    let before = marked.split('»').next().unwrap();
+    assert!(before.len() < marked.len(), "mark the place");
+    let line = before.matches('\n').count() as u64 + 1;
+    let column = before.rsplit('\n').next().unwrap().chars().count() as u64 + 1;
+    let script = marked.replace('»', "");
+    let error = compile(&script).expect_err("the script has a mistake");
+    assert_eq!((error.line, error.column), (line, column), "{error}\n{}", error.excerpt(&script));
+    assert!(error.message.contains(message), "{error}");
+    assert!(error.help.contains(help), "{error}");
+}
+
+/// A mistake in the query of a script whose tables are right.
+#[track_caller]
+fn query(marked: &str, message: &str, help: &str) {
+    check(&format!("{TABLES}{marked}"), message, help);
+}
+
+const TUMBLE: &str =
+    "FROM TABLE(TUMBLE(TABLE t, DESCRIPTOR(ts), INTERVAL '1' HOUR)) GROUP BY window_start, s";
+
+#[test]
+fn statements() {
+    check("»", "writes nothing", "INSERT INTO");
+    check("»SELECT 1", "`SELECT` does not begin a statement", "INSERT INTO <table> SELECT");
+    check("»DROP TABLE t", "`DROP` does not begin", "CREATE TABLE");
+    check("CREATE »VIEW v AS SELECT 1", "CREATE VIEW is not supported", "CREATE TABLE <name>");
+    check("INSERT »t SELECT 1", "INTO is missing", "INSERT INTO <table>");
+    check(&format!("»{TABLES}"), "writes nothing", "INSERT INTO");
+    query("INSERT INTO out SELECT a FROM t; »INSERT INTO out SELECT a FROM t", "a second INSERT", "one");
+    query("CREATE TABLE »t (a BIGINT)", "a second table named `t`", "another name");
+    query("INSERT INTO »outt SELECT a FROM t", "no table `outt`", "did you mean `out`?");
+    query("INSERT INTO out SELECT a FROM t »EMIT CHANGES", "EMIT", "leave it out");
+    check("CREATE TABLE t (a BIGINT) WITH ('topic' = »'in", "Unterminated string", "close every quote");
+}
+
+#[test]
+fn tables() {
+    let table = |columns: &str, options: &str| {
+        format!("CREATE TABLE src ({columns}) WITH ({options}); {TABLES} INSERT INTO out SELECT 1 FROM src")
+    };
+    let good = "'topic' = 'x', 'format' = 'json'";
+    check(&table("a »INT", good), "type INT is not supported", "write BIGINT");
+    check(&table("a »FLOAT", good), "FLOAT", "write DOUBLE");
+    check(&table("a »DECIMAL(10, 2)", good), "DECIMAL(10,2)", "decimals");
+    check(&table("a »VARCHAR(20)", good), "VARCHAR(20)", "write STRING");
+    check(&table("a »TIMESTAMP(6)", good), "TIMESTAMP(6)", "write TIMESTAMP(3)");
+    check(&table("a »BYTES", good), "BYTES", "the types are");
+    check(&table("a BIGINT, »a STRING", good), "a second column `a`", "another name");
+    check(&table("a BIGINT »DEFAULT 1", good), "`DEFAULT` is not supported", "[NOT NULL]");
+    check(&table("a BIGINT, b »AS a + 1", good), "computed columns", "SELECT");
+    check(&table("a BIGINT, »PRIMARY KEY (a) NOT ENFORCED", good), "keys and constraints", "leave it out");
+    check(&table("a BIGINT »b BIGINT", good), "`b` is not supported", "[NOT NULL]");
+    check(&table("a TIMESTAMP(3), WATERMARK FOR »b AS b", good), "no column `b`", "did you mean `a`?");
+    check(&table("a BIGINT, WATERMARK FOR »a AS a", good), "`a` is a BIGINT", "a TIMESTAMP(3)");
+    let late = "a TIMESTAMP(3), WATERMARK FOR a AS »a + INTERVAL '1' DAY";
+    check(&table(late, good), "not a bounded delay", "a - INTERVAL");
+    let month = "a TIMESTAMP(3), WATERMARK FOR a AS a - INTERVAL »'1' MONTH";
+    check(&table(month, good), "months and years", "'30' DAY");
+    let twice = "a TIMESTAMP(3), WATERMARK FOR a AS a, »WATERMARK FOR a AS a";
+    check(&table(twice, good), "a second WATERMARK", "one event time");
+
+    check(&table("a BIGINT", "'topic' = 'x', »'fromat' = 'json'"), "no option 'fromat'", "`format`");
+    check(&table("a BIGINT", "'topic' = »'a b', 'format' = 'json'"), "'a b' is not a topic", "1 to 249");
+    check(&table("a BIGINT", "'topic' = 'x', 'format' = »'avro'"), "cannot be 'avro'", "'json'");
+    check(&table("a BIGINT", "'topic' = 'x', »'topic' = 'y'"), "given twice", "keep one");
+    check(&table("a BIGINT", "»topic = 'x'"), "`topic` is not a text", "'key' = 'value'");
+    check(&table("a BIGINT", &format!("{good}, »'connector' = 'kafka'")), "'connector'", "leave it out");
+    check(
+        &table("a BIGINT", &format!("{good}, »'idle-after' = '5 s'")),
+        "idle partitions",
+        "leave 'idle-after'",
+    );
+    check(&table("a BIGINT", &format!("{good}, 'on-error' = »'ignore'")), "cannot be 'ignore'", "'skip'");
+    check(&table("a BIGINT", &format!("{good}, 'on-error' = »'dlq'")), "needs a topic", "'dlq-topic'");
+    check(&table("a BIGINT", &format!("{good}, »'dlq-topic' = 'd'")), "only with", "'on-error' = 'dlq'");
+    let no_format = table("a BIGINT", "'topic' = 'x'").replace("TABLE src", "TABLE »src");
+    check(&no_format, "no option 'format'", "'format' = 'json'");
+    query(
+        "CREATE TABLE o (x BIGINT) WITH ('topic' = 'o', 'format' = 'json', 'compression' = »'brotli');
+         INSERT INTO o SELECT a FROM t",
+        "cannot be 'brotli'",
+        "'zstd'",
+    );
+    check(
+        &format!("{TABLES} INSERT INTO t SELECT a, b, s, ok, ts FROM t").replace("FOR ts", "FOR »ts"),
+        "a WATERMARK means nothing",
+        "leave the WATERMARK out",
+    );
+}
+
+#[test]
+fn queries() {
+    query("INSERT INTO out SELECT a FROM »u", "no table `u`", "CREATE TABLE");
+    query("INSERT INTO out »SELECT 1", "FROM is missing", "FROM <table>");
+    query("INSERT INTO out SELECT »aa FROM t", "no column `aa`", "did you mean `a`?");
+    query("INSERT INTO out SELECT »u.a FROM t", "no table `u` in FROM", "the name `t`");
+    query("INSERT INTO out SELECT »t.a FROM t AS u", "no table `t` in FROM", "the name `u`");
+    query("INSERT INTO out SELECT a FROM t, »t AS u", "joins are not supported", "one table");
+    query(
+        "INSERT INTO out SELECT t.a FROM t JOIN »t AS u ON t.a = u.a",
+        "joins are not supported",
+        "one table",
+    );
+    query("INSERT INTO out SELECT a FROM (»SELECT a FROM t)", "a query in FROM", "a pipeline of its own");
+    query("INSERT INTO out »SELECT DISTINCT a FROM t", "SELECT DISTINCT", "GROUP BY");
+    query("INSERT INTO out SELECT a FROM t ORDER BY »a", "ORDER BY", "leave it out");
+    query("»INSERT INTO out SELECT a FROM t LIMIT 5", "LIMIT", "leave it out");
+    query("INSERT INTO out »WITH q AS (SELECT 1) SELECT a FROM t", "WITH", "without common tables");
+    query("»INSERT INTO out SELECT a FROM t UNION ALL SELECT a FROM t", "UNION", "one pipeline for each");
+    query("»INSERT INTO out VALUES (1)", "VALUES", "SELECT");
+    query(
+        "INSERT INTO out SELECT »s FROM t",
+        "`s` is a STRING, column `x` of `out` is a BIGINT",
+        "CAST(... AS BIGINT)",
+    );
+    query("INSERT INTO out SELECT a, »b FROM t", "2 values for 1 columns", "select one value for each of: x");
+    query("INSERT INTO out SELECT »* FROM t", "5 values for 1 columns", "x");
+    query("INSERT INTO out (»y) SELECT a FROM t", "no column `y`", "x");
+    query("INSERT INTO out (x, »x) SELECT a, a FROM t", "named twice", "once");
+    query("INSERT INTO out SELECT a FROM t GROUP BY »a", "never be complete", "TUMBLE");
+    query("INSERT INTO out SELECT »COUNT(*) FROM t", "no groups", "over a window");
+    query("INSERT INTO out SELECT »SUM(a) OVER (ORDER BY ts) FROM t", "OVER", "window of FROM");
+    query("INSERT INTO out SELECT a FROM t WHERE »COUNT(*) > 1", "no groups", "HAVING");
+    query("INSERT INTO out SELECT a FROM t WHERE »a", "WHERE needs a BOOLEAN", "a condition");
+}
+
+#[test]
+fn windows() {
+    let select =
+        |marked: &str| format!("INSERT INTO out SELECT COUNT(*) FROM {marked} GROUP BY window_start");
+    query(
+        &select("TABLE(»HOP(TABLE t, DESCRIPTOR(ts), INTERVAL '1' HOUR, INTERVAL '2' HOUR))"),
+        "HOP",
+        "TUMBLE",
+    );
+    query(&select("TABLE(»TUMBLE(TABLE t, DESCRIPTOR(ts)))"), "three arguments", "INTERVAL '1' HOUR");
+    query(
+        &select("TABLE(TUMBLE(TABLE »u, DESCRIPTOR(ts), INTERVAL '1' HOUR))"),
+        "no table `u`",
+        "CREATE TABLE",
+    );
+    query(
+        &select("TABLE(TUMBLE(TABLE t, DESCRIPTOR(»a), INTERVAL '1' HOUR))"),
+        "not the event time",
+        "DESCRIPTOR(ts)",
+    );
+    query(
+        &select("TABLE(TUMBLE(TABLE t, »ts, INTERVAL '1' HOUR))"),
+        "not a DESCRIPTOR",
+        "DESCRIPTOR(<event time>)",
+    );
+    query(
+        &select("TABLE(TUMBLE(TABLE t, DESCRIPTOR(ts), INTERVAL »'x' HOUR))"),
+        "not a length of time",
+        "whole number",
+    );
+    query(&select("TABLE(TUMBLE(TABLE t, DESCRIPTOR(ts), INTERVAL »'0' HOUR))"), "no length", "INTERVAL");
+    let ages = select("TABLE(TUMBLE(TABLE t, DESCRIPTOR(ts), INTERVAL »'40000' DAY))");
+    query(&ages, "more than 100 years", "INTERVAL");
+    query(&select("TABLE(TUMBLE(TABLE t, DESCRIPTOR(ts), »5))"), "not an INTERVAL", "INTERVAL");
+    query(
+        &select("TABLE(TUMBLE(TABLE »out, DESCRIPTOR(x), INTERVAL '1' HOUR))"),
+        "no event time",
+        "WATERMARK FOR",
+    );
+    query(
+        &select("TABLE(»FLIP(TABLE t, DESCRIPTOR(ts), INTERVAL '1' HOUR))"),
+        "not a function that makes a table",
+        "TUMBLE",
+    );
+    let from = "FROM TABLE(TUMBLE(TABLE t, DESCRIPTOR(ts), INTERVAL '1' HOUR))";
+    query(
+        &format!("INSERT INTO out SELECT COUNT(*) {from} GROUP BY »s"),
+        "window is not in GROUP BY",
+        "window_start",
+    );
+    query(&format!("INSERT INTO out »SELECT COUNT(*) {from}"), "window is not in GROUP BY", "window_start");
+    query(&format!("INSERT INTO out SELECT »a {TUMBLE}"), "many values in a group", "MAX(a)");
+    query(&format!("INSERT INTO out SELECT SUM(»COUNT(*)) {TUMBLE}"), "no groups", "once");
+    query(&format!("INSERT INTO out SELECT »* {TUMBLE}"), "`*` of groups", "one by one");
+    query(&format!("INSERT INTO out SELECT »COUNT(DISTINCT a) {TUMBLE}"), "DISTINCT", "second pipeline");
+    query(&format!("INSERT INTO out SELECT SUM(»s) {TUMBLE}"), "not a number", "CAST");
+    query(&format!("INSERT INTO out SELECT MAX(»ok) {TUMBLE}"), "no least", "FILTER");
+    query(
+        &format!("INSERT INTO out SELECT COUNT(*) {TUMBLE} HAVING »s"),
+        "HAVING needs a BOOLEAN",
+        "a condition",
+    );
+    query(
+        &format!("INSERT INTO out SELECT COUNT(*) {from} WHERE »window_start > ts GROUP BY window_start"),
+        "known only of groups",
+        "event time itself",
+    );
+    query(
+        &format!("INSERT INTO out SELECT COUNT(*) {from} GROUP BY window_start, ROLLUP(»s)"),
+        "several groupings",
+        "GROUP BY",
+    );
+    query(
+        &format!("INSERT INTO out SELECT COUNT(*) {from} GROUP BY window_start, »1"),
+        "constant is not a group",
+        "itself",
+    );
+}
+
+#[test]
+fn expressions() {
+    let where_ = |marked: &str| format!("INSERT INTO out SELECT a FROM t WHERE {marked}");
+    query(&where_("»s > 1"), "a STRING and a BIGINT cannot be compared", "CAST");
+    query(&where_("»ts > '2013-01-01'"), "cannot be compared", "TIMESTAMP '2013-01-31 10:00:00'");
+    query(&where_("ts > TIMESTAMP »'yesterday'"), "not an instant", "TIMESTAMP '");
+    query(&where_("»ts - ts > 1"), "only an INTERVAL", "compare the two instants");
+    query(&where_("»s + 'x' = 'y'"), "`+` adds numbers", "||");
+    query(&where_("»a || 'x' = 'y'"), "a STRING is needed", "CAST(... AS STRING)");
+    query(&where_("a »# 1 > 0"), "not an operator", "the operators are");
+    query(&where_("s LIKE »s"), "pattern is not a constant", "single quotes");
+    query(&where_("»s ILIKE 'x'"), "ILIKE", "LOWER(text) LIKE");
+    query(&where_("»CASE WHEN ok THEN 1 ELSE 'x' END = 1"), "no type in common: BIGINT, STRING", "CAST");
+    query(&where_("»UPER(s) = 'X'"), "no function UPER", "did you mean `UPPER`?");
+    query(&where_("»UPPER(s, s) = 'X'"), "UPPER with 2 arguments", "UPPER(text)");
+    query(&where_("»NOW() > ts"), "processing time", "event time");
+    query(&where_("CAST(»ok AS BIGINT) = 1"), "BOOLEAN cannot become", "CAST knows");
+    query(&where_("TRY_CAST(»s AS BIGINT) = 1"), "gives NULL for what it cannot convert", "'on-error'");
+    query(&where_("»a IN (SELECT a FROM t)"), "a query inside an expression", "IN (");
+    query(&where_("a = »9223372036854775808"), "does not fit a BIGINT", "DOUBLE");
+    query(&where_("INTERVAL »'1' DAY > ts"), "stands only after", "<timestamp> +");
+    query(&where_("a = »$1"), "`$1` is not a constant", "single quotes");
+}
+
+#[test]
+fn what_is_too_deep_is_refused_and_not_followed() {
+    let nested = format!("INSERT INTO out SELECT »{}a{} FROM t", "(".repeat(5_000), ")".repeat(5_000));
+    let script = format!("{TABLES}{}", nested.replace('»', ""));
+    assert!(compile(&script).unwrap_err().message.contains("more than 4000 words"));
+    let nested = format!("{TABLES}INSERT INTO out SELECT {}a{} FROM t", "(".repeat(900), ")".repeat(900));
+    assert!(compile(&nested).unwrap_err().message.contains("nested too deeply"));
+    let chain = format!("{TABLES}INSERT INTO out SELECT a{} FROM t", " + a".repeat(1_500));
+    assert!(compile(&chain).unwrap_err().message.contains("levels deep"));
+    let list = format!("{TABLES}INSERT INTO out SELECT a FROM t WHERE a IN (1{})", ", 2".repeat(1_500));
+    compile(&list).unwrap();
+    let long = "-".repeat(300_000);
+    assert!(compile(&long).unwrap_err().message.contains("300000 bytes"));
+}

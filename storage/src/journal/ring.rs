@@ -1,0 +1,272 @@
+//! The journal's files: zero-written once, used again and again.
+//!
+//! ```text
+//!   free ──take──► live … live, current ──recycle (checkpoint)──► free
+//!    ▲                                                              │ smaller than the current one
+//!   spare, zero-written bit by bit beside the writes                └──► removed
+//! ```
+//!
+//! A file that was written before is overwritten in place: no allocation, no change of its length, hence no work for the
+//! file system's own journal when it is flushed. An empty journal starts with one small file; files double in size up to
+//! the configured one, and new ones are made only when none is free.
+
+use std::collections::VecDeque;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::JournalOptions;
+use super::buffer::AlignedBuffer;
+use super::error::JournalError;
+use crate::disk::{BLOCK_BYTES, Disk, DiskFile, OpenOptions};
+
+/// Zeros written with one call.
+const ZEROS_BYTES: usize = 256 << 10;
+const FILE_SUFFIX: &str = ".journal";
+
+/// A file of the ring.
+#[derive(Debug)]
+pub(crate) struct RingFile {
+    pub(crate) path: PathBuf,
+    pub(crate) file: Arc<dyn DiskFile>,
+    pub(crate) bytes: u64,
+}
+
+/// A file with frames that replay may need, or the one being written.
+#[derive(Debug)]
+pub(crate) struct LiveFile {
+    pub(crate) file: RingFile,
+    /// Running number of this use.
+    pub(crate) number: u64,
+    pub(crate) first_sequence: u64,
+}
+
+/// A new file, zero-written up to a point.
+#[derive(Debug)]
+struct Spare {
+    file: RingFile,
+    zeroed: u64,
+}
+
+#[derive(Debug)]
+pub(crate) struct Ring {
+    disk: Arc<dyn Disk>,
+    directory: PathBuf,
+    options: JournalOptions,
+    live: VecDeque<LiveFile>,
+    free: Vec<RingFile>,
+    spare: Option<Spare>,
+    zeros: AlignedBuffer,
+    next_slot: u32,
+    disk_full: bool,
+    /// A file was taken. The first one may go beyond the ring's limit: only with it can a start write the checkpoint
+    /// that gives back all the others.
+    started: bool,
+}
+
+/// A file found in the journal's directory.
+#[derive(Debug)]
+pub(crate) struct FoundFile {
+    pub(crate) path: PathBuf,
+    pub(crate) bytes: u64,
+    /// Its running number and first sequence, when replay read it.
+    pub(crate) live: Option<(u64, u64)>,
+}
+
+/// The place of a file by its name, when it is a journal file's.
+pub(crate) fn slot_of(name: &str) -> Option<u32> {
+    name.strip_suffix(FILE_SUFFIX)?.parse().ok()
+}
+
+impl Ring {
+    pub(crate) fn new(
+        disk: Arc<dyn Disk>,
+        directory: PathBuf,
+        options: JournalOptions,
+        found: Vec<FoundFile>,
+    ) -> Result<Ring, JournalError> {
+        let mut zeros = AlignedBuffer::new(ZEROS_BYTES);
+        zeros.push(&[0; ZEROS_BYTES]);
+        let mut ring = Ring {
+            disk,
+            directory,
+            options,
+            live: VecDeque::new(),
+            free: Vec::new(),
+            spare: None,
+            zeros,
+            next_slot: 0,
+            disk_full: false,
+            started: false,
+        };
+        let mut live = Vec::new();
+        for FoundFile { path, bytes, live: place } in found {
+            let slot = path.file_name().and_then(|name| slot_of(name.to_str()?));
+            ring.next_slot = ring.next_slot.max(slot.map_or(0, |slot| slot + 1));
+            if place.is_none() && bytes < 2 * BLOCK_BYTES as u64 {
+                ring.disk.remove_file(&path).map_err(JournalError::io("remove", &path))?;
+                continue;
+            }
+            let options = OpenOptions { direct: ring.options.direct, ..OpenOptions::WRITE };
+            let file = ring.disk.open(&path, options).map_err(JournalError::io("open", &path))?;
+            let file = RingFile { path, file, bytes: bytes - bytes % BLOCK_BYTES as u64 };
+            match place {
+                Some((number, first_sequence)) => live.push(LiveFile { file, number, first_sequence }),
+                None => ring.free.push(file),
+            }
+        }
+        live.sort_by_key(|file| file.number);
+        ring.live = live.into();
+        Ok(ring)
+    }
+
+    /// The last attempt to make a file found the disk full.
+    pub(crate) fn disk_is_full(&self) -> bool {
+        self.disk_full
+    }
+
+    /// The file being written.
+    pub(crate) fn current(&self) -> Option<&LiveFile> {
+        self.live.back()
+    }
+
+    pub(crate) fn push_current(&mut self, file: LiveFile) {
+        assert!(self.live.back().is_none_or(|last| last.number < file.number), "file numbers grow");
+        self.live.push_back(file);
+        self.started = true;
+    }
+
+    /// The number of the file that holds a sequence, or will: the last one that begins at or before it.
+    pub(crate) fn file_with(&self, sequence: u64) -> Option<u64> {
+        self.live.iter().rev().find(|file| file.first_sequence <= sequence).map(|file| file.number)
+    }
+
+    /// Bytes of all files.
+    pub(crate) fn total_bytes(&self) -> u64 {
+        self.full_bytes()
+            + self.current().map_or(0, |current| current.file.bytes)
+            + self.free.iter().map(|file| file.bytes).sum::<u64>()
+            + self.spare.as_ref().map_or(0, |spare| spare.file.bytes)
+    }
+
+    /// Bytes of the live files behind the current one.
+    pub(crate) fn full_bytes(&self) -> u64 {
+        self.live.iter().rev().skip(1).map(|file| file.file.bytes).sum()
+    }
+
+    /// An unused file of at least this size. `None` when the ring, or the disk, is full: a checkpoint frees files.
+    pub(crate) fn take(&mut self, needed: u64) -> Result<Option<RingFile>, JournalError> {
+        if self.spare.as_ref().is_some_and(|spare| spare.file.bytes >= needed) {
+            if !self.zero_spare(u64::MAX)? {
+                return Ok(None);
+            }
+            return Ok(self.spare.take().map(|spare| spare.file));
+        }
+        let largest = (0..self.free.len()).max_by_key(|&i| (self.free[i].bytes, std::cmp::Reverse(i)));
+        if let Some(largest) = largest
+            && self.free[largest].bytes >= needed
+        {
+            return Ok(Some(self.free.swap_remove(largest)));
+        }
+        // What is free is too small for this frame, and gives way.
+        while self.total_bytes() + needed > self.options.max_bytes {
+            let Some(file) = self.free.pop().or_else(|| self.spare.take().map(|spare| spare.file)) else {
+                break;
+            };
+            self.remove(file)?;
+        }
+        if !self.begin_spare(needed)? || !self.zero_spare(u64::MAX)? {
+            return Ok(None);
+        }
+        Ok(self.spare.take().map(|spare| spare.file))
+    }
+
+    /// Works towards having a file at hand when the current one is full: writes up to `budget` bytes of zeros.
+    pub(crate) fn prepare(&mut self, budget: u64) -> Result<(), JournalError> {
+        if self.spare.is_none() && (!self.free.is_empty() || !self.begin_spare(0)?) {
+            return Ok(());
+        }
+        self.zero_spare(budget).map(|_| ())
+    }
+
+    /// Gives back the files before the one of this number.
+    pub(crate) fn recycle(&mut self, first_needed: u64) -> Result<usize, JournalError> {
+        let mut recycled = 0;
+        while self.live.len() > 1 && self.live[0].number < first_needed {
+            let current_bytes = self.live[self.live.len() - 1].file.bytes;
+            let Some(old) = self.live.pop_front() else { break };
+            recycled += 1;
+            let too_many = self.total_bytes() + old.file.bytes > self.options.max_bytes;
+            if old.file.bytes < current_bytes || too_many {
+                self.remove(old.file)?;
+            } else {
+                self.free.push(old.file);
+            }
+        }
+        Ok(recycled)
+    }
+
+    fn remove(&self, file: RingFile) -> Result<(), JournalError> {
+        self.disk.remove_file(&file.path).map_err(JournalError::io("remove", &file.path))
+    }
+
+    /// Makes the name of a new file. False when the ring or the disk is full.
+    fn begin_spare(&mut self, needed: u64) -> Result<bool, JournalError> {
+        let largest = self.live.iter().map(|file| file.file.bytes).max().unwrap_or(0);
+        let grown = (2 * largest).clamp(self.options.first_file_bytes, self.options.file_bytes);
+        let mut room = self.options.max_bytes.saturating_sub(self.total_bytes());
+        if !self.started {
+            room = room.max(self.options.first_file_bytes.max(needed));
+        }
+        let bytes = grown.min(room).max(needed).next_multiple_of(BLOCK_BYTES as u64);
+        // A small rest is not worth a file.
+        if bytes > room || (self.started && bytes < grown / 2) {
+            return Ok(false);
+        }
+        let path = self.directory.join(format!("{:06}{FILE_SUFFIX}", self.next_slot));
+        self.next_slot += 1;
+        let options = OpenOptions { direct: self.options.direct, ..OpenOptions::CREATE };
+        let file = match self.disk.open(&path, options) {
+            Err(error) if is_full(&error) => {
+                self.disk_full = true;
+                return Ok(false);
+            }
+            opened => opened.map_err(JournalError::io("create", &path))?,
+        };
+        self.disk.sync_dir(&self.directory).map_err(JournalError::io("flush", &self.directory))?;
+        self.spare = Some(Spare { file: RingFile { path, file, bytes }, zeroed: 0 });
+        Ok(true)
+    }
+
+    /// Writes up to `budget` bytes of zeros into the spare file. False when the disk is full: the file is removed again.
+    fn zero_spare(&mut self, mut budget: u64) -> Result<bool, JournalError> {
+        let Some(spare) = &mut self.spare else { return Ok(false) };
+        if spare.zeroed == spare.file.bytes {
+            return Ok(true);
+        }
+        while spare.zeroed < spare.file.bytes && budget > 0 {
+            let length = (spare.file.bytes - spare.zeroed).min(ZEROS_BYTES as u64);
+            match spare.file.file.write_at(&self.zeros.filled()[..length as usize], spare.zeroed) {
+                Ok(()) => spare.zeroed += length,
+                Err(error) if is_full(&error) => {
+                    self.disk_full = true;
+                    if let Some(spare) = self.spare.take() {
+                        self.remove(spare.file)?;
+                    }
+                    return Ok(false);
+                }
+                Err(error) => return Err(JournalError::io("write", &spare.file.path)(error)),
+            }
+            budget = budget.saturating_sub(length);
+        }
+        if spare.zeroed == spare.file.bytes && !spare.file.file.durable_writes() {
+            spare.file.file.sync_data().map_err(JournalError::io("flush", &spare.file.path))?;
+        }
+        self.disk_full = false;
+        Ok(true)
+    }
+}
+
+fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}

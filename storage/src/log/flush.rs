@@ -1,0 +1,105 @@
+//! Making a log durable.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::disk::{DiskFile, replace_file};
+
+use super::epochs::LeaderEpochs;
+use super::error::LogError;
+use super::names::LEADER_EPOCHS;
+use super::partition_log::PartitionLog;
+
+/// Producer snapshots kept beside those at segments' beginnings: the newest, and the one before, with which a start from
+/// the checkpoint before begins.
+const SNAPSHOTS_KEPT: usize = 2;
+
+/// Everything before an offset is on the device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Flushed {
+    /// The offset: the log's recovery point.
+    pub end_offset: i64,
+}
+
+/// A flush whose bytes have been written and must now be made durable, by the caller, for many logs at once:
+/// first [`Flush::files`], or the whole file system, then [`Flush::directory`], then [`Flush::finish`].
+///
+/// When making them durable fails, the flush is lost and nothing may be assumed of the files: the caller gives up for good.
+#[derive(Debug)]
+#[must_use = "nothing is durable before `finish`"]
+pub struct Flush<'a> {
+    log: &'a PartitionLog,
+    end_offset: i64,
+    files: Vec<Arc<dyn DiskFile>>,
+    directory_changed: bool,
+    epochs: Option<LeaderEpochs>,
+}
+
+impl PartitionLog {
+    /// Makes everything appended so far durable. Fatal when it fails: a second try would lie.
+    pub fn flush(&self) -> Result<Flushed, LogError> {
+        let flush = self.prepare_flush()?;
+        for file in flush.files() {
+            file.sync_data().map_err(LogError::io("flush files of", &self.directory))?;
+        }
+        if let Some(directory) = flush.directory() {
+            let disk = &*self.environment.disk;
+            disk.sync_dir(directory).map_err(LogError::io("flush", directory))?;
+        }
+        flush.finish()
+    }
+
+    /// Writes indexes and the producers' snapshot, and collects what has to be made durable.
+    pub fn prepare_flush(&self) -> Result<Flush<'_>, LogError> {
+        let mut writer = self.writer.lock();
+        let end_offset = self.end_offset();
+        let active = self.active();
+        writer.write_snapshot(self, end_offset)?;
+        let mut files = active.write_out_indexes()?;
+        // An index file may be new. The name of a transaction index must not be lost: no such file means no such entry.
+        writer.directory_changed |= !files.is_empty();
+        files.append(&mut writer.unflushed);
+        if writer.flushed_end != end_offset {
+            files.extend(active.written_file());
+        }
+        writer.flushed_end = end_offset;
+        let directory_changed = std::mem::take(&mut writer.directory_changed);
+        let epochs = std::mem::take(&mut writer.epochs_changed).then(|| self.epochs.read().clone());
+        Ok(Flush { log: self, end_offset, files, directory_changed, epochs })
+    }
+}
+
+impl Flush<'_> {
+    /// Files to be flushed, by these handles. Empty when nothing was written since the last flush.
+    pub fn files(&self) -> &[Arc<dyn DiskFile>] {
+        &self.files
+    }
+
+    /// The directory, when names in it have to be made durable.
+    pub fn directory(&self) -> Option<&Path> {
+        self.directory_changed.then_some(&*self.log.directory)
+    }
+
+    /// The offset before which everything will be durable.
+    pub fn end_offset(&self) -> i64 {
+        self.end_offset
+    }
+
+    /// To be called when files and directory are durable: writes what may only be written then, and removes producer
+    /// snapshots that nobody needs any more.
+    pub fn finish(self) -> Result<Flushed, LogError> {
+        let log = self.log;
+        if let Some(epochs) = &self.epochs {
+            let path = log.directory.join(LEADER_EPOCHS);
+            let disk = &*log.environment.disk;
+            replace_file(disk, &path, epochs.encode().as_bytes()).map_err(LogError::io("write", &path))?;
+        }
+        let view = log.view();
+        let mut writer = log.lock_writer();
+        writer.recovery_point = writer.recovery_point.max(self.end_offset);
+        let oldest_kept = writer.snapshots.iter().rev().nth(SNAPSHOTS_KEPT - 1).copied().unwrap_or(0);
+        let needed = |offset: i64| view.segments.iter().any(|segment| segment.base_offset() == offset);
+        writer.remove_snapshots(log, |offset| offset < oldest_kept && !needed(offset))?;
+        Ok(Flushed { end_offset: self.end_offset })
+    }
+}

@@ -1,0 +1,522 @@
+//! One partition's log: the segments, and who may do what with them.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use bytes::Bytes;
+use logmill_record::{Batch, EndTxnMarker};
+use parking_lot::{Mutex, MutexGuard, RwLock};
+use uuid::Uuid;
+
+use crate::disk::{Disk, DiskFile, OpenOptions};
+
+use super::epochs::LeaderEpochs;
+use super::error::{LogError, ReadError};
+use super::metadata;
+use super::names::FileKind;
+use super::options::LogOptions;
+use super::producers::{ProducerView, Producers};
+use super::segment::{LogEnvironment, Segment, remove_if_there};
+use super::transactions::{AbortedTransaction, OpenTransactions, TransactionEvent};
+
+/// Positions and relative offsets in the index files are signed 32-bit numbers.
+const SEGMENT_MAX: u64 = i32::MAX as u64;
+/// Room for one more entry of the larger kind keeps an index from growing over its bound.
+const LARGEST_INDEX_ENTRY: usize = 12;
+
+/// One partition's log. Any number of readers beside one writer at a time; see the module's head for who is who.
+#[derive(Debug)]
+pub struct PartitionLog {
+    pub(super) environment: LogEnvironment,
+    pub(super) directory: Arc<Path>,
+    topic_id: Uuid,
+    /// What readers see. The writer replaces it when a segment is added or removed.
+    pub(super) view: RwLock<Arc<View>>,
+    pub(super) end_offset: AtomicI64,
+    pub(super) epochs: RwLock<LeaderEpochs>,
+    pub(super) writer: Mutex<Writer>,
+}
+
+/// The segments at one moment, never empty, in the order of their offsets. The last is the one that is written to.
+#[derive(Debug)]
+pub(super) struct View {
+    pub(super) log_start_offset: i64,
+    pub(super) segments: Vec<Arc<Segment>>,
+}
+
+/// What only the writer knows.
+#[derive(Debug)]
+pub(super) struct Writer {
+    pub(super) options: LogOptions,
+    /// Producers as of the end of the log.
+    pub(super) producers: Producers,
+    pub(super) last_epoch: Option<i32>,
+    /// Timestamp of the first batch of the active segment that has one.
+    pub(super) first_timestamp: Option<i64>,
+    /// Files that were written and are not being written any more.
+    pub(super) unflushed: Vec<Arc<dyn DiskFile>>,
+    pub(super) flushed_end: i64,
+    pub(super) directory_changed: bool,
+    pub(super) epochs_changed: bool,
+    /// Offsets of the producer snapshots in the directory.
+    pub(super) snapshots: BTreeSet<i64>,
+    /// Segments found behind the end of the valid batches, until `cut`.
+    pub(super) stale_segments: Vec<i64>,
+    pub(super) recovery_point: i64,
+}
+
+impl PartitionLog {
+    /// Makes the directory with its first, empty segment. Durable on return, except for the directory's own name: the
+    /// caller syncs its parent. What is already there of a log is emptied.
+    pub fn create(
+        environment: &LogEnvironment,
+        directory: &Path,
+        topic_id: Uuid,
+        options: LogOptions,
+    ) -> Result<PartitionLog, LogError> {
+        let disk = &*environment.disk;
+        let shared: Arc<Path> = Arc::from(directory);
+        disk.create_dir_all(directory).map_err(LogError::io("create", directory))?;
+        let epochs = LeaderEpochs::default();
+        let first = Segment::create(environment, &shared, 0, options.index_interval_bytes)?;
+        // The metadata last: a directory without it was never finished. It makes all names durable.
+        metadata::write(disk, directory, topic_id)?;
+        let writer = Writer::new(options, Producers::default(), 0);
+        Ok(PartitionLog {
+            environment: environment.clone(),
+            directory: shared,
+            topic_id,
+            view: RwLock::new(Arc::new(View { log_start_offset: 0, segments: vec![Arc::new(first)] })),
+            end_offset: AtomicI64::new(0),
+            epochs: RwLock::new(epochs),
+            writer: Mutex::new(writer),
+        })
+    }
+
+    pub(super) fn assemble(
+        environment: &LogEnvironment,
+        directory: Arc<Path>,
+        topic_id: Uuid,
+        loaded: super::recovery::Loaded,
+    ) -> PartitionLog {
+        PartitionLog {
+            environment: environment.clone(),
+            directory,
+            topic_id,
+            view: RwLock::new(Arc::new(loaded.view)),
+            end_offset: AtomicI64::new(loaded.end_offset),
+            epochs: RwLock::new(loaded.epochs),
+            writer: Mutex::new(loaded.writer),
+        }
+    }
+
+    /// Whose directory it is, from `partition.metadata`, without opening the log.
+    pub fn read_topic_id(disk: &dyn Disk, directory: &Path) -> Result<Uuid, LogError> {
+        metadata::read(disk, directory)
+    }
+
+    /// The topic's id, from `partition.metadata`.
+    pub fn topic_id(&self) -> Uuid {
+        self.topic_id
+    }
+
+    /// The partition's directory.
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// Offset after the last batch.
+    pub fn end_offset(&self) -> i64 {
+        self.end_offset.load(Ordering::Acquire)
+    }
+
+    /// First offset that may be read.
+    pub fn log_start_offset(&self) -> i64 {
+        self.view().log_start_offset
+    }
+
+    /// Bytes of batches in all segments.
+    pub fn size_bytes(&self) -> u64 {
+        self.view().segments.iter().map(|segment| segment.size()).sum()
+    }
+
+    /// Takes effect from the next append on.
+    pub fn set_options(&self, options: LogOptions) {
+        self.writer.lock().options = options;
+    }
+
+    /// Producers as of the end of the log.
+    pub fn producers(&self) -> Vec<ProducerView> {
+        self.writer.lock().producers.views().collect()
+    }
+
+    /// All that is known of the producers as of the end of the log: what a sequencer begins with.
+    pub fn producer_state(&self) -> Producers {
+        self.writer.lock().producers.clone()
+    }
+
+    /// Transactions open at the end of the log.
+    pub fn open_transactions(&self) -> OpenTransactions {
+        self.writer.lock().producers.open_transactions().clone()
+    }
+
+    /// Forgets producers that were silent for `after_ms`, except those with an open transaction.
+    pub fn expire_producers(&self, now: i64, after_ms: i64) -> usize {
+        self.writer.lock().producers.expire(now, after_ms)
+    }
+
+    /// Appends stamped batches that go on exactly where the log ends, in as few writes as there are segments touched.
+    ///
+    /// On an error a prefix may have been appended: [`PartitionLog::end_offset`] says how far, and the same batches from
+    /// there on may be given again, for instance when the disk is no longer full.
+    pub fn append(&self, batches: &[Batch]) -> Result<(), LogError> {
+        let mut writer = self.writer.lock();
+        self.append_locked(&mut writer, batches)
+    }
+
+    pub(super) fn append_locked(&self, writer: &mut Writer, batches: &[Batch]) -> Result<(), LogError> {
+        let mut expected = self.end_offset();
+        for batch in batches {
+            if batch.header().base_offset != expected {
+                let directory = self.directory.to_path_buf();
+                return Err(LogError::NotNext { directory, expected, found: batch.header().base_offset });
+            }
+            expected = batch.header().next_offset();
+        }
+        let mut rest = batches;
+        while let Some(first) = rest.first() {
+            let mut active = self.active();
+            if writer.must_roll(&active, active.size(), first) {
+                active = self.roll(writer, first.header().base_offset)?;
+            }
+            let mut size = active.size() + first.size() as u64;
+            let mut run = 1;
+            while let Some(next) = rest.get(run)
+                && !writer.must_roll(&active, size, next)
+            {
+                size += next.size() as u64;
+                run += 1;
+            }
+            let (now, later) = rest.split_at(run);
+            active.append(now)?;
+            self.observe(writer, &active, now);
+            rest = later;
+        }
+        Ok(())
+    }
+
+    /// Follows batches that are now in the active segment, and publishes them.
+    fn observe(&self, writer: &mut Writer, active: &Segment, batches: &[Batch]) {
+        for batch in batches {
+            let header = batch.header();
+            let marker = if header.is_control() { EndTxnMarker::from_batch(batch).ok() } else { None };
+            let event = writer.producers.apply(header, marker);
+            if let Some(TransactionEvent::Ended(ended)) = event
+                && let Some(aborted) = ended.aborted()
+            {
+                active.add_aborted(aborted);
+            }
+            writer.observe_timestamp(header.max_timestamp);
+            if writer.last_epoch.is_none_or(|last| header.leader_epoch > last)
+                && self.epochs.write().observe(header.leader_epoch, header.base_offset)
+            {
+                writer.last_epoch = Some(header.leader_epoch);
+                writer.epochs_changed = true;
+            }
+        }
+        if let Some(last) = batches.last() {
+            self.end_offset.store(last.header().next_offset(), Ordering::Release);
+        }
+    }
+
+    /// Closes the active segment and begins one at `base_offset`, with a snapshot of the producers before it.
+    fn roll(&self, writer: &mut Writer, base_offset: i64) -> Result<Arc<Segment>, LogError> {
+        let closed = self.active();
+        let files = closed.seal()?;
+        writer.write_snapshot(self, base_offset)?;
+        let segment = Segment::create(
+            &self.environment,
+            &self.directory,
+            base_offset,
+            writer.options.index_interval_bytes,
+        )?;
+        let segment = Arc::new(segment);
+        writer.stale_segments.retain(|stale| *stale != base_offset);
+        writer.unflushed.extend(files);
+        writer.unflushed.extend(closed.written_file());
+        writer.directory_changed = true;
+        writer.first_timestamp = None;
+        let view = self.view();
+        let mut segments = view.segments.clone();
+        segments.push(Arc::clone(&segment));
+        *self.view.write() = Arc::new(View { log_start_offset: view.log_start_offset, segments });
+        Ok(segment)
+    }
+
+    /// Moves the first offset that may be read (DeleteRecords, retention). Never back, never behind the end. Returns the
+    /// start in force.
+    pub fn advance_log_start(&self, offset: i64) -> i64 {
+        let _writer = self.writer.lock();
+        let view = self.view();
+        let log_start_offset = offset.min(self.end_offset()).max(view.log_start_offset);
+        if log_start_offset > view.log_start_offset {
+            let segments = view.segments.clone();
+            *self.view.write() = Arc::new(View { log_start_offset, segments });
+        }
+        log_start_offset
+    }
+
+    /// Removes segments that lie wholly before the log's start. The start must be durable before (it is the store's to
+    /// write down). Returns the bytes freed.
+    pub fn remove_segments_before_start(&self) -> Result<u64, LogError> {
+        let mut writer = self.writer.lock();
+        let view = self.view();
+        // The last segment stays: it is written to.
+        let gone = view.segments[1..].iter().take_while(|s| s.base_offset() <= view.log_start_offset).count();
+        if gone == 0 {
+            return Ok(0);
+        }
+        let (removed, kept) = view.segments.split_at(gone);
+        let first_kept = kept[0].base_offset();
+        *self.view.write() =
+            Arc::new(View { log_start_offset: view.log_start_offset, segments: kept.to_vec() });
+        if self.epochs.write().truncate_from_start(view.log_start_offset) {
+            writer.epochs_changed = true;
+        }
+        writer.directory_changed = true;
+        let mut freed = 0;
+        for segment in removed {
+            segment.remove_files()?;
+            freed += segment.size();
+        }
+        writer.remove_snapshots(self, |offset| offset < first_kept)?;
+        Ok(freed)
+    }
+
+    /// Base offset, end offset, bytes and largest timestamp of each closed segment, oldest first: what retention decides
+    /// on. The active segment is not among them.
+    pub fn closed_segments(&self) -> Result<Vec<ClosedSegment>, ReadError> {
+        let view = self.view();
+        let (_, closed) = view.segments.split_last().expect("a log has a segment");
+        closed
+            .iter()
+            .map(|segment| {
+                Ok(ClosedSegment {
+                    base_offset: segment.base_offset(),
+                    end_offset: segment.end_offset(),
+                    size_bytes: segment.size(),
+                    max_timestamp: segment.largest()?.map(|largest| largest.timestamp),
+                })
+            })
+            .collect()
+    }
+
+    /// Reads whole batches from the one that holds `offset`, or the first behind it, to `upper_offset` (exclusive; never
+    /// beyond the end of the log), back to back in each chunk.
+    ///
+    /// At most `max_bytes`, except that the first batch is given whole when `min_one_batch` is set. Empty when there is
+    /// nothing to read yet. Every batch is checked; damage behind good batches is reported by the next read.
+    pub fn read(
+        &self,
+        offset: i64,
+        max_bytes: usize,
+        upper_offset: i64,
+        min_one_batch: bool,
+    ) -> Result<Vec<Bytes>, ReadError> {
+        // The end first: the view taken after it has every segment before the end.
+        let end_offset = self.end_offset();
+        let view = self.view();
+        let log_start_offset = view.log_start_offset;
+        if offset < log_start_offset || offset > end_offset {
+            return Err(ReadError::OutOfRange { offset, log_start_offset, end_offset });
+        }
+        let upper = upper_offset.min(end_offset);
+        let mut chunks = Vec::new();
+        let mut at = offset;
+        let mut left = max_bytes;
+        for segment in view.holding(offset) {
+            // A segment's bytes may be read in more than one piece.
+            while at < upper.min(segment.end_offset()) {
+                match segment.read(at, left, upper, min_one_batch && chunks.is_empty()) {
+                    Ok(chunk) if chunk.bytes.is_empty() => {
+                        if chunk.next_offset <= at {
+                            return Ok(chunks);
+                        }
+                        at = chunk.next_offset;
+                    }
+                    Ok(chunk) => {
+                        left = left.saturating_sub(chunk.bytes.len());
+                        at = chunk.next_offset;
+                        chunks.push(chunk.bytes);
+                    }
+                    Err(_) if !chunks.is_empty() => return Ok(chunks),
+                    Err(error) => return Err(self.gone_meanwhile(offset, error)),
+                }
+                if left == 0 {
+                    return Ok(chunks);
+                }
+            }
+            at = at.max(segment.end_offset());
+        }
+        Ok(chunks)
+    }
+
+    /// A segment that was removed while somebody still read from an older view is not an error of the disk.
+    pub(super) fn gone_meanwhile(&self, offset: i64, error: ReadError) -> ReadError {
+        let log_start_offset = self.log_start_offset();
+        if offset < log_start_offset && matches!(error, ReadError::Io { .. }) {
+            return ReadError::OutOfRange { offset, log_start_offset, end_offset: self.end_offset() };
+        }
+        error
+    }
+
+    /// Aborted transactions that a reader of the offsets `from..upper` of committed data has to leave out, in the order of
+    /// their markers.
+    pub fn aborted_transactions(&self, from: i64, upper: i64) -> Result<Vec<AbortedTransaction>, ReadError> {
+        let view = self.view();
+        let mut found: Vec<AbortedTransaction> = Vec::new();
+        for segment in view.holding(from) {
+            let complete = self.with_aborted(&view, segment, |entries| {
+                let first = entries.partition_point(|entry| entry.last_offset < from);
+                // Once the last stable offset of an entry has reached `upper`, later ones began behind it.
+                let last = entries[first..].iter().position(|entry| entry.last_stable_offset >= upper);
+                let end = last.map_or(entries.len(), |last| first + last + 1);
+                let mine = entries[first..end].iter().filter(|entry| entry.overlaps(from, upper)).copied();
+                (mine.collect::<Vec<_>>(), last.is_some())
+            });
+            let (mine, complete) = complete.map_err(|error| self.gone_meanwhile(from, error))?;
+            found.extend(mine);
+            if complete {
+                break;
+            }
+        }
+        Ok(found)
+    }
+
+    /// The newest leader epoch of the log.
+    pub fn last_leader_epoch(&self) -> Option<i32> {
+        self.epochs.read().last_epoch()
+    }
+
+    /// The leader epoch in which the batch at `offset` was appended.
+    pub fn leader_epoch_at(&self, offset: i64) -> Option<i32> {
+        self.epochs.read().epoch_at(offset)
+    }
+
+    /// For a client that last saw `epoch`: the largest epoch not above it, and the offset at which that ended
+    /// ([`LeaderEpochs::end_offset_for`]). `log_end` is where the newest epoch ends for this client.
+    pub fn end_offset_for_epoch(&self, epoch: i32, log_end: i64) -> Option<(i32, i64)> {
+        self.epochs.read().end_offset_for(epoch, log_end)
+    }
+
+    pub(super) fn view(&self) -> Arc<View> {
+        Arc::clone(&self.view.read())
+    }
+
+    pub(super) fn active(&self) -> Arc<Segment> {
+        let view = self.view.read();
+        Arc::clone(view.segments.last().expect("a log has a segment"))
+    }
+
+    pub(super) fn lock_writer(&self) -> MutexGuard<'_, Writer> {
+        self.writer.lock()
+    }
+}
+
+/// A segment that is not written to any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ClosedSegment {
+    /// First offset it may hold.
+    pub base_offset: i64,
+    /// Offset after the last it may hold.
+    pub end_offset: i64,
+    /// Bytes of its batches.
+    pub size_bytes: u64,
+    /// Its largest timestamp, ms; none when no batch has one.
+    pub max_timestamp: Option<i64>,
+}
+
+impl View {
+    /// The segments from the one that can hold `offset`.
+    pub(super) fn holding(&self, offset: i64) -> &[Arc<Segment>] {
+        let after = self.segments.partition_point(|segment| segment.base_offset() <= offset);
+        &self.segments[after.saturating_sub(1)..]
+    }
+}
+
+impl Writer {
+    pub(super) fn new(options: LogOptions, producers: Producers, end_offset: i64) -> Writer {
+        Writer {
+            options,
+            producers,
+            last_epoch: None,
+            first_timestamp: None,
+            unflushed: Vec::new(),
+            flushed_end: end_offset,
+            directory_changed: false,
+            epochs_changed: false,
+            snapshots: BTreeSet::new(),
+            stale_segments: Vec::new(),
+            recovery_point: end_offset,
+        }
+    }
+
+    /// Whether the batch has to go to a new segment, when the active one has `size` bytes.
+    fn must_roll(&self, active: &Segment, size: u64, batch: &Batch) -> bool {
+        if size == 0 {
+            return false;
+        }
+        let header = batch.header();
+        let full = size + batch.size() as u64 > u64::from(self.options.segment_bytes).min(SEGMENT_MAX);
+        let far = header.last_offset() - active.base_offset() > SEGMENT_MAX as i64;
+        let old = self
+            .first_timestamp
+            .is_some_and(|first| header.max_timestamp.saturating_sub(first) > self.options.segment_ms);
+        full || far
+            || old
+            || active.index_bytes() + LARGEST_INDEX_ENTRY > self.options.index_max_bytes as usize
+    }
+
+    pub(super) fn observe_timestamp(&mut self, timestamp: i64) {
+        if self.first_timestamp.is_none() && timestamp >= 0 {
+            self.first_timestamp = Some(timestamp);
+        }
+    }
+
+    /// Writes the producers' snapshot as of `offset`, which is the end of the log, unless it is there.
+    pub(super) fn write_snapshot(&mut self, log: &PartitionLog, offset: i64) -> Result<(), LogError> {
+        if self.snapshots.contains(&offset) {
+            return Ok(());
+        }
+        let path = FileKind::ProducerSnapshot.path(&log.directory, offset);
+        let bytes = self.producers.encode_snapshot();
+        let file =
+            log.environment.disk.open(&path, OpenOptions::CREATE).map_err(LogError::io("create", &path))?;
+        file.write_at(&bytes, 0).map_err(LogError::io("write", &path))?;
+        file.set_len(bytes.len() as u64).map_err(LogError::io("cut", &path))?;
+        self.snapshots.insert(offset);
+        self.unflushed.push(file);
+        self.directory_changed = true;
+        Ok(())
+    }
+
+    /// Removes producer snapshots.
+    pub(super) fn remove_snapshots(
+        &mut self,
+        log: &PartitionLog,
+        which: impl Fn(i64) -> bool,
+    ) -> Result<(), LogError> {
+        // The newest is what the next start begins with.
+        let newest = self.snapshots.last().copied();
+        let gone: Vec<i64> =
+            self.snapshots.iter().copied().filter(|o| which(*o) && Some(*o) != newest).collect();
+        for offset in gone {
+            let path: PathBuf = FileKind::ProducerSnapshot.path(&log.directory, offset);
+            remove_if_there(&*log.environment.disk, &path)?;
+            self.snapshots.remove(&offset);
+        }
+        Ok(())
+    }
+}

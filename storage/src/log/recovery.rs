@@ -1,0 +1,199 @@
+//! Opening a log, after a clean stop or a crash.
+//!
+//! ```text
+//!   settled segments          │ scanned                                    │ tail
+//!   known to be on the device │ every batch checked, everything derived    │ torn, stale or foreign bytes:
+//!   (read when asked for)     │ from them made again                       │ reported, cut only by `cut`
+//!                      recovery point                                 valid end
+//! ```
+//!
+//! The journal is replayed onto the valid end before anything is cut: what looks torn may be a batch that the journal has.
+
+mod loader;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use logmill_record::Batch;
+
+use super::error::{LogError, ReadError};
+use super::metadata;
+use super::names::FileKind;
+use super::options::LogOptions;
+use super::partition_log::{PartitionLog, View, Writer};
+use super::segment::{LogEnvironment, Segment, remove_if_there, remove_segment_files};
+use super::transactions::AbortedTransaction;
+
+pub(super) use loader::Loaded;
+use loader::{Loader, aborted_again};
+
+/// What is known of a log from elsewhere, when it is opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct OpenAt {
+    /// Everything before this offset is on the device, by an earlier flush.
+    pub recovery_point: i64,
+    /// First offset that may be read.
+    pub log_start_offset: i64,
+}
+
+/// What opening a log found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Recovered {
+    /// Offset after the last valid batch; not before the recovery point.
+    pub valid_end: i64,
+    /// Bytes behind the recovery point that were read and checked.
+    pub scanned_bytes: u64,
+    /// What lies behind the last valid batch.
+    pub tail: Option<Tail>,
+    /// Derived files that were missing or wrong and have been made again.
+    pub rebuilt: Vec<PathBuf>,
+}
+
+/// Bytes behind the last valid batch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tail {
+    /// The segment they begin in.
+    pub file: PathBuf,
+    /// Where.
+    pub position: u64,
+    /// How many there are, later segments included.
+    pub bytes: u64,
+    /// Why they are not a batch of this log.
+    pub reason: String,
+}
+
+/// What became of a batch that was replayed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Replayed {
+    /// It was there already.
+    Present,
+    /// It was missing or torn, and is there now.
+    Written,
+}
+
+impl PartitionLog {
+    /// Opens a log. Cuts nothing: after it come the journal's batches ([`PartitionLog::replay`]), and then, always,
+    /// [`PartitionLog::cut`] at the end that the store has found, before the first new append.
+    ///
+    /// Fails with [`LogError::LostBelowRecoveryPoint`] when batches are missing that were on the device.
+    pub fn open(
+        environment: &LogEnvironment,
+        directory: &Path,
+        options: LogOptions,
+        at: OpenAt,
+    ) -> Result<(PartitionLog, Recovered), LogError> {
+        let shared: Arc<Path> = Arc::from(directory);
+        let topic_id = metadata::read(&*environment.disk, directory)?;
+        let (loaded, recovered) = Loader::new(environment, &shared, options, at)?.load()?;
+        Ok((PartitionLog::assemble(environment, shared, topic_id, loaded), recovered))
+    }
+
+    /// Puts a stamped batch of the journal where it belongs. The same batch may be given any number of times.
+    ///
+    /// Batches come in the order of their offsets. One that is there already is written again all the same: whether the
+    /// device has it is not known. [`LogError::NotNext`] when there is a gap before it, [`LogError::Diverged`] when
+    /// another batch is in its place.
+    pub fn replay(&self, batch: &Batch) -> Result<Replayed, LogError> {
+        let mut writer = self.writer.lock();
+        if batch.header().base_offset >= self.end_offset() {
+            self.append_locked(&mut writer, std::slice::from_ref(batch))?;
+            return Ok(Replayed::Written);
+        }
+        let offset = batch.header().base_offset;
+        if batch.header().next_offset() <= writer.recovery_point {
+            return Ok(Replayed::Present);
+        }
+        let view = self.view();
+        let segment = &view.holding(offset)[0];
+        let Some(located) = segment.locate(offset)? else {
+            let directory = self.directory.to_path_buf();
+            return Err(LogError::NotNext { directory, expected: self.end_offset(), found: offset });
+        };
+        if segment.read_located(&located)?.bytes() != batch.bytes() {
+            let file = segment.path(FileKind::Log);
+            return Err(LogError::Diverged { file, position: located.position, offset });
+        }
+        // Its segment is behind the recovery point, and so among the files that the next flush flushes.
+        segment.write_again(batch, located.position)?;
+        Ok(Replayed::Present)
+    }
+
+    /// Ends recovery: drops the batches at and behind `end_offset`, if there are any, and every byte and file behind the
+    /// end. What is left is exactly the log. Returns the end, which is smaller when `end_offset` lies inside a batch.
+    pub fn cut(&self, end_offset: i64) -> Result<i64, LogError> {
+        let mut writer = self.writer.lock();
+        let disk = &*self.environment.disk;
+        if end_offset < self.end_offset() {
+            self.drop_batches_from(&mut writer, end_offset)?;
+        }
+        let end = self.end_offset();
+        for stale in std::mem::take(&mut writer.stale_segments) {
+            remove_segment_files(disk, &self.directory, stale)?;
+        }
+        let stale: Vec<i64> = writer.snapshots.range(end + 1..).copied().collect();
+        for offset in stale {
+            remove_if_there(disk, &FileKind::ProducerSnapshot.path(&self.directory, offset))?;
+            writer.snapshots.remove(&offset);
+        }
+        let active = self.active();
+        writer.unflushed.extend(active.trim_files()?);
+        if self.epochs.write().truncate_from_end(end) {
+            writer.epochs_changed = true;
+        }
+        writer.last_epoch = self.epochs.read().last_epoch();
+        writer.directory_changed = true;
+        Ok(end)
+    }
+
+    /// Shortens the files and loads the log again from what is left.
+    fn drop_batches_from(&self, writer: &mut Writer, end_offset: i64) -> Result<(), LogError> {
+        let view = self.view();
+        let kept = view.segments.partition_point(|s| s.base_offset() < end_offset).max(1);
+        for later in &view.segments[kept..] {
+            later.remove_files()?;
+        }
+        let last = &view.segments[kept - 1];
+        let located = last.locate(end_offset)?;
+        let (size, end) = match located {
+            // An offset inside a batch takes the whole batch with it.
+            Some(located) => (located.position, located.header.base_offset.min(end_offset)),
+            None => (last.size(), last.end_offset().min(end_offset)),
+        };
+        last.set_extent(size, end.max(last.base_offset()));
+        last.trim_log()?;
+        let at = OpenAt {
+            recovery_point: writer.recovery_point.min(end),
+            log_start_offset: view.log_start_offset.min(end),
+        };
+        let mut loader = Loader::new(&self.environment, &self.directory, writer.options, at)?;
+        loader.keep_unflushed(std::mem::take(&mut writer.unflushed));
+        let stale = std::mem::take(&mut writer.stale_segments);
+        let (mut loaded, _) = loader.load()?;
+        loaded.writer.stale_segments.extend(stale);
+        loaded.writer.stale_segments.sort_unstable();
+        loaded.writer.stale_segments.dedup();
+        *writer = loaded.writer;
+        *self.epochs.write() = loaded.epochs;
+        *self.view.write() = Arc::new(loaded.view);
+        self.end_offset.store(loaded.end_offset, Ordering::Release);
+        Ok(())
+    }
+
+    /// Looks at the aborted transactions of a segment, whose file is made again when it is wrong.
+    pub(super) fn with_aborted<T>(
+        &self,
+        view: &View,
+        segment: &Segment,
+        look: impl Fn(&[AbortedTransaction]) -> T,
+    ) -> Result<T, ReadError> {
+        match segment.with_aborted(&look) {
+            Err(ReadError::Corrupt(_)) => {
+                let entries = aborted_again(&self.environment, &self.directory, &view.segments, segment)?;
+                segment.replace_aborted(entries);
+                segment.with_aborted(look)
+            }
+            looked => looked,
+        }
+    }
+}

@@ -1,0 +1,499 @@
+//! Loading a log from its directory.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use logmill_record::{BATCH_HEADER_LEN, BatchHeader};
+
+use crate::disk::{Disk, DiskFile, read_file};
+use crate::log::epochs::LeaderEpochs;
+use crate::log::error::{LogError, ReadError};
+use crate::log::names::{FileKind, LEADER_EPOCHS, LEFTOVERS};
+use crate::log::options::LogOptions;
+use crate::log::partition_log::{View, Writer};
+use crate::log::producers::Producers;
+use crate::log::producers::snapshot::Lookback;
+use crate::log::segment::{LogEnvironment, Segment, Trust, remove_if_there};
+use crate::log::transactions::{AbortedTransaction, TransactionEvent};
+use crate::log::walk::{Step, Stop, Walk};
+
+use super::{OpenAt, Recovered, Tail};
+
+/// Index entries before a snapshot whose batches are looked at for duplicates that its format has no room for.
+const LOOKBACK_ENTRIES: usize = 16;
+
+/// A log as it was found.
+pub(in crate::log) struct Loaded {
+    pub(in crate::log) view: View,
+    pub(in crate::log) writer: Writer,
+    pub(in crate::log) epochs: LeaderEpochs,
+    pub(in crate::log) end_offset: i64,
+}
+
+/// The steps of opening.
+pub(super) struct Loader<'a> {
+    environment: &'a LogEnvironment,
+    directory: &'a Arc<Path>,
+    options: LogOptions,
+    at: OpenAt,
+    /// Base offsets of the segments in the directory.
+    bases: Vec<i64>,
+    snapshots: BTreeSet<i64>,
+    segments: Vec<Arc<Segment>>,
+    writer: Writer,
+    epochs: LeaderEpochs,
+    end_offset: i64,
+    recovered: Recovered,
+}
+
+impl<'a> Loader<'a> {
+    pub(super) fn new(
+        environment: &'a LogEnvironment,
+        directory: &'a Arc<Path>,
+        options: LogOptions,
+        at: OpenAt,
+    ) -> Result<Loader<'a>, LogError> {
+        let mut loader = Loader {
+            environment,
+            directory,
+            options,
+            at,
+            bases: Vec::new(),
+            snapshots: BTreeSet::new(),
+            segments: Vec::new(),
+            writer: Writer::new(options, Producers::default(), 0),
+            epochs: LeaderEpochs::default(),
+            end_offset: at.recovery_point,
+            recovered: Recovered { valid_end: 0, scanned_bytes: 0, tail: None, rebuilt: Vec::new() },
+        };
+        loader.list()?;
+        Ok(loader)
+    }
+
+    pub(super) fn keep_unflushed(&mut self, files: Vec<Arc<dyn DiskFile>>) {
+        self.writer.unflushed = files;
+    }
+
+    fn disk(&self) -> &'a dyn Disk {
+        &*self.environment.disk
+    }
+
+    /// Finds the segments and snapshots; removes what interrupted operations left.
+    fn list(&mut self) -> Result<(), LogError> {
+        let directory = &**self.directory;
+        let mut others = Vec::new();
+        for entry in self.disk().read_dir(directory).map_err(LogError::io("list", directory))? {
+            if LEFTOVERS.iter().any(|suffix| entry.name.ends_with(suffix)) {
+                remove_if_there(self.disk(), &directory.join(&entry.name))?;
+                continue;
+            }
+            match FileKind::parse(&entry.name) {
+                Some((FileKind::Log, base)) => self.bases.push(base),
+                Some((FileKind::ProducerSnapshot, offset)) => {
+                    self.snapshots.insert(offset);
+                }
+                Some(other) => others.push(other),
+                None => {}
+            }
+        }
+        self.bases.sort_unstable();
+        for (kind, base) in others {
+            if self.bases.binary_search(&base).is_err() {
+                remove_if_there(self.disk(), &kind.path(directory, base))?;
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn load(mut self) -> Result<(Loaded, Recovered), LogError> {
+        let recovery_point = self.at.recovery_point;
+        let first = self.bases.first().copied();
+        if first.is_none_or(|first| first > recovery_point.max(self.at.log_start_offset)) {
+            return self.load_empty();
+        }
+        // A segment is settled when the next one begins at or before the recovery point.
+        let settled = self.bases.windows(2).take_while(|pair| pair[1] <= recovery_point).count();
+        for at in 0..settled {
+            let base = self.bases[at];
+            let size = self.file_len(base)?;
+            self.segments.push(Arc::new(self.sealed(base, self.bases[at + 1], size)));
+        }
+        self.load_epochs(settled)?;
+        let first = self.bases[settled];
+        self.end_offset = first;
+        let producers = self.producers_at(recovery_point.max(first), settled)?;
+        self.writer.producers = producers;
+        self.scan(settled)?;
+        if self.end_offset < recovery_point {
+            let reason = self.recovered.tail.as_ref().map_or("the file ends".to_owned(), |tail| {
+                format!("{} at position {}: {}", tail.file.display(), tail.position, tail.reason)
+            });
+            return Err(self.lost(self.end_offset, reason));
+        }
+        let stale =
+            self.writer.stale_segments.iter().map(|base| self.file_len(*base)).sum::<Result<u64, _>>()?;
+        if let Some(tail) = &mut self.recovered.tail {
+            tail.bytes += stale;
+        }
+        self.recovered.valid_end = self.end_offset;
+        self.writer.last_epoch = self.epochs.last_epoch();
+        // Nothing is known to be on the device of what was scanned.
+        self.writer.flushed_end = -1;
+        self.writer.recovery_point = recovery_point;
+        self.writer.snapshots = self.snapshots;
+        let log_start_offset = self.at.log_start_offset.max(self.bases[0]);
+        let view = View { log_start_offset, segments: self.segments };
+        let loaded = Loaded { view, writer: self.writer, epochs: self.epochs, end_offset: self.end_offset };
+        Ok((loaded, self.recovered))
+    }
+
+    /// The first segment is not there: the partition is new, or the segment's name never reached the device, while those
+    /// of later ones may have.
+    fn load_empty(mut self) -> Result<(Loaded, Recovered), LogError> {
+        let start = self.at.log_start_offset;
+        if self.at.recovery_point > start {
+            return Err(self.lost(start, "its first segment is not in the directory".to_owned()));
+        }
+        self.writer.stale_segments = std::mem::take(&mut self.bases);
+        self.writer.epochs_changed = true;
+        let segment =
+            Segment::create(self.environment, self.directory, start, self.options.index_interval_bytes)?;
+        self.writer.directory_changed = true;
+        self.writer.flushed_end = -1;
+        self.writer.recovery_point = start;
+        self.writer.snapshots = self.snapshots;
+        self.recovered.valid_end = start;
+        let view = View { log_start_offset: start, segments: vec![Arc::new(segment)] };
+        let loaded = Loaded { view, writer: self.writer, epochs: LeaderEpochs::default(), end_offset: start };
+        Ok((loaded, self.recovered))
+    }
+
+    /// Walks the segments from the one that holds the recovery point, and stops at the first bytes that do not go on.
+    fn scan(&mut self, settled: usize) -> Result<(), LogError> {
+        for at in settled..self.bases.len() {
+            let base = self.bases[at];
+            // A hole between two segments, behind the recovery point: the end of the first one was lost.
+            let hole = at > settled && base != self.end_offset;
+            if hole || self.recovered.tail.is_some() {
+                if self.recovered.tail.is_none() {
+                    let file = FileKind::Log.path(self.directory, base);
+                    let reason = format!("the segment before it ends at offset {}", self.end_offset);
+                    self.recovered.tail = Some(Tail { file, position: 0, bytes: 0, reason });
+                }
+                self.writer.stale_segments.push(base);
+                continue;
+            }
+            if let Some(before) = self.segments.last()
+                && at > settled
+            {
+                let files = before.seal()?;
+                self.writer.unflushed.extend(files);
+                self.writer.unflushed.extend(before.written_file());
+            }
+            self.writer.first_timestamp = None;
+            let segment = self.scan_segment(base)?;
+            self.segments.push(segment);
+        }
+        Ok(())
+    }
+
+    /// One segment: trusts its indexes before the recovery point, walks there, and checks what follows.
+    fn scan_segment(&mut self, base: i64) -> Result<Arc<Segment>, LogError> {
+        let recovery_point = self.at.recovery_point;
+        let length = self.file_len(base)?;
+        let segment = self.sealed(base, i64::MAX, length);
+        segment.open_for_writing()?;
+        let read = segment.read_index_files(Trust::Before(recovery_point))?;
+        segment.set_extent(read.position, base);
+        segment.set_indexes(read.indexes);
+        self.load_aborted(&segment)?;
+        self.end_offset = base;
+        let file = Arc::clone(segment.reading_file()?);
+        self.first_timestamp_of(&*file);
+
+        let mut walk = Walk::headers(&*file, read.position, length);
+        let stop = loop {
+            let position = walk.position();
+            match walk.next() {
+                Ok(Some(step)) if step.header.base_offset < recovery_point => {
+                    if step.header.base_offset < self.end_offset {
+                        break Stop::Bad { position, reason: "offsets go backwards".to_owned() };
+                    }
+                    segment.adopt(&step.header, step.position);
+                    self.end_offset = step.header.next_offset();
+                }
+                Ok(Some(_)) => break self.check_batches(&segment, &*file, position, length),
+                Ok(None) => break Stop::Bad { position: length, reason: String::new() },
+                Err(stop) => break stop,
+            }
+        };
+        match stop {
+            Stop::Io(error) => return Err(LogError::io("read", &segment.path(FileKind::Log))(error)),
+            Stop::Bad { position, .. } if position >= length => {}
+            Stop::Bad { position, reason } => {
+                let file = segment.path(FileKind::Log);
+                self.recovered.tail = Some(Tail { file, position, bytes: length - position, reason });
+            }
+        }
+        self.writer.unflushed.extend(segment.written_file());
+        Ok(Arc::new(segment))
+    }
+
+    /// Behind the recovery point: every batch is checked, and everything derived from it is made again.
+    fn check_batches(&mut self, segment: &Segment, file: &dyn DiskFile, from: u64, length: u64) -> Stop {
+        let mut walk = Walk::checked(file, from, length);
+        loop {
+            let step = match walk.next() {
+                Ok(Some(step)) => step,
+                Ok(None) => return Stop::Bad { position: length, reason: String::new() },
+                Err(stop) => return stop,
+            };
+            if step.header.base_offset < self.end_offset {
+                let reason =
+                    format!("offset {} after the end at {}", step.header.base_offset, self.end_offset);
+                return Stop::Bad { position: step.position, reason };
+            }
+            if step.header.last_offset() - segment.base_offset() > i64::from(i32::MAX) {
+                return Stop::Bad {
+                    position: step.position,
+                    reason: "offset is too far from the base".to_owned(),
+                };
+            }
+            segment.adopt(&step.header, step.position);
+            self.end_offset = step.header.next_offset();
+            self.recovered.scanned_bytes += step.header.size() as u64;
+            self.epochs.observe(step.header.leader_epoch, step.header.base_offset);
+            self.writer.epochs_changed = true;
+            self.writer.observe_timestamp(step.header.max_timestamp);
+            if let Some(aborted) = apply(&mut self.writer.producers, &step) {
+                segment.add_aborted(aborted);
+            }
+        }
+    }
+
+    /// The timestamp by which the segment's age is reckoned.
+    fn first_timestamp_of(&mut self, file: &dyn DiskFile) {
+        let mut head = [0; BATCH_HEADER_LEN];
+        // Anything wrong here is met again by the walk.
+        if file.read_exact_at(&mut head, 0).is_ok()
+            && let Ok(header) = BatchHeader::parse(&head)
+        {
+            self.writer.observe_timestamp(header.max_timestamp);
+        }
+    }
+
+    /// Aborted transactions of the segment that end before the recovery point.
+    fn load_aborted(&mut self, segment: &Segment) -> Result<(), LogError> {
+        let recovery_point = self.at.recovery_point;
+        let (mut entries, written) = if segment.base_offset() >= recovery_point {
+            (Vec::new(), 0)
+        } else {
+            match segment.read_aborted_before(recovery_point)? {
+                Ok(entries) => {
+                    let written = entries.len();
+                    (entries, written)
+                }
+                Err(_) => {
+                    self.recovered.rebuilt.push(segment.path(FileKind::TransactionIndex));
+                    let before = self.segments.as_slice();
+                    (aborted_again(self.environment, self.directory, before, segment)?, 0)
+                }
+            }
+        };
+        entries.retain(|entry| entry.last_offset < recovery_point);
+        let written = written.min(entries.len());
+        segment.set_aborted(entries, written);
+        Ok(())
+    }
+
+    /// Leader epochs of the settled part, from their file, or from the batches when that is missing or wrong.
+    fn load_epochs(&mut self, settled: usize) -> Result<(), LogError> {
+        let path = self.directory.join(LEADER_EPOCHS);
+        let text = match read_file(self.disk(), &path) {
+            Ok(bytes) => Some(String::from_utf8_lossy(&bytes).into_owned()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => return Err(LogError::io("read", &path)(error)),
+        };
+        if let Some(Ok(mut epochs)) = text.as_deref().map(LeaderEpochs::decode) {
+            self.writer.epochs_changed = epochs.truncate_from_end(self.at.recovery_point);
+            self.epochs = epochs;
+            return Ok(());
+        }
+        if self.at.recovery_point > self.bases[0] {
+            self.recovered.rebuilt.push(path);
+            let mut epochs = LeaderEpochs::default();
+            self.walk_before_recovery_point(self.bases[0], settled, |step| {
+                epochs.observe(step.header.leader_epoch, step.header.base_offset);
+            })?;
+            self.epochs = epochs;
+        }
+        self.writer.epochs_changed = true;
+        Ok(())
+    }
+
+    /// Producers as of the recovery point: the newest snapshot not above it, and the batches between.
+    fn producers_at(&mut self, offset: i64, settled: usize) -> Result<Producers, LogError> {
+        let offset = offset.min(self.at.recovery_point.max(self.bases[0]));
+        let mut wrong = Vec::new();
+        let mut begin = None;
+        for &candidate in self.snapshots.range(..=offset).rev() {
+            match read_snapshot(self.disk(), self.directory, candidate)? {
+                Some(producers) => {
+                    begin = Some((candidate, producers));
+                    break;
+                }
+                None => wrong.push(candidate),
+            }
+        }
+        for candidate in wrong {
+            self.snapshots.remove(&candidate);
+            let path = FileKind::ProducerSnapshot.path(self.directory, candidate);
+            remove_if_there(self.disk(), &path)?;
+            self.recovered.rebuilt.push(path);
+        }
+        let (from, mut producers) = begin.unwrap_or((self.bases[0], Producers::default()));
+        if !producers.is_empty() {
+            self.look_back(from, &mut producers)?;
+        }
+        if from < self.at.recovery_point {
+            self.walk_before_recovery_point(from, settled, |step| {
+                apply(&mut producers, step);
+            })?;
+        }
+        Ok(producers)
+    }
+
+    /// Completes the producers of a snapshot with the batches right before it, which may reach into the segment before.
+    fn look_back(&self, snapshot: i64, producers: &mut Producers) -> Result<(), LogError> {
+        let holding = self.bases.partition_point(|base| *base < snapshot);
+        let Some(last) = holding.checked_sub(1) else { return Ok(()) };
+        let mut lookback = Lookback::default();
+        for at in last.saturating_sub(1)..=last {
+            let base = self.bases[at];
+            let length = self.file_len(base)?;
+            let segment = self.sealed(base, i64::MAX, length);
+            let end = self.bases.get(at + 1).map_or(snapshot, |next| snapshot.min(*next));
+            let position = segment.position_near(end, LOOKBACK_ENTRIES)?;
+            let mut walk = Walk::headers(&**segment.reading_file()?, position, length);
+            while let Ok(Some(step)) = walk.next() {
+                if step.header.base_offset >= snapshot {
+                    break;
+                }
+                lookback.observe(&step.header);
+            }
+        }
+        lookback.complete(producers);
+        Ok(())
+    }
+
+    /// Walks the batches from `from` to the recovery point.
+    fn walk_before_recovery_point(
+        &self,
+        from: i64,
+        settled: usize,
+        mut visit: impl FnMut(&Step),
+    ) -> Result<(), LogError> {
+        let recovery_point = self.at.recovery_point;
+        let bases = &self.bases[..(settled + 1).min(self.bases.len())];
+        let first = bases.partition_point(|base| *base <= from).saturating_sub(1);
+        for (at, &base) in bases.iter().enumerate().skip(first) {
+            let length = self.file_len(base)?;
+            let segment = self.sealed(base, bases.get(at + 1).copied().unwrap_or(i64::MAX), length);
+            let position = segment.read_index_files(Trust::Before(from))?.position;
+            let mut walk = Walk::headers(&**segment.reading_file()?, position, length);
+            loop {
+                match walk.next() {
+                    Ok(Some(step)) if step.header.base_offset >= recovery_point => return Ok(()),
+                    Ok(Some(step)) if step.header.base_offset >= from => visit(&step),
+                    Ok(Some(_)) => {}
+                    Ok(None) => break,
+                    Err(Stop::Io(error)) => {
+                        return Err(LogError::io("read", &segment.path(FileKind::Log))(error));
+                    }
+                    // In the segment of the recovery point the scan meets it again, and says what is lost.
+                    Err(Stop::Bad { .. }) if at == settled => return Ok(()),
+                    Err(Stop::Bad { position, reason }) => {
+                        return Err(segment.corruption(FileKind::Log, position, from, reason).into());
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn sealed(&self, base: i64, end: i64, size: u64) -> Segment {
+        Segment::sealed(self.environment, self.directory, base, end, size, self.options.index_interval_bytes)
+    }
+
+    fn file_len(&self, base: i64) -> Result<u64, LogError> {
+        let path = FileKind::Log.path(self.directory, base);
+        self.disk().file_len(&path).map_err(LogError::io("look at", &path))
+    }
+
+    fn lost(&self, valid_end: i64, reason: String) -> LogError {
+        LogError::LostBelowRecoveryPoint {
+            directory: self.directory.to_path_buf(),
+            valid_end,
+            recovery_point: self.at.recovery_point,
+            reason,
+        }
+    }
+}
+
+fn apply(producers: &mut Producers, step: &Step) -> Option<AbortedTransaction> {
+    match producers.apply(&step.header, step.marker)? {
+        TransactionEvent::Ended(ended) => ended.aborted(),
+        TransactionEvent::Began { .. } => None,
+    }
+}
+
+/// A snapshot, or `None` when it is not one.
+fn read_snapshot(disk: &dyn Disk, directory: &Path, offset: i64) -> Result<Option<Producers>, ReadError> {
+    let path = FileKind::ProducerSnapshot.path(directory, offset);
+    match read_file(disk, &path) {
+        Ok(bytes) => Ok(Producers::decode_snapshot(&bytes).ok()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(ReadError::io("read", &path)(error)),
+    }
+}
+
+/// Finds a segment's aborted transactions again, from the snapshot at its beginning or, without one, from the earlier
+/// segments.
+pub(super) fn aborted_again(
+    environment: &LogEnvironment,
+    directory: &Path,
+    segments: &[Arc<Segment>],
+    segment: &Segment,
+) -> Result<Vec<AbortedTransaction>, ReadError> {
+    let base = segment.base_offset();
+    let mut producers = match read_snapshot(&*environment.disk, directory, base)? {
+        Some(producers) => producers,
+        None => {
+            let mut producers = Producers::default();
+            for earlier in segments.iter().take_while(|earlier| earlier.base_offset() < base) {
+                walk_all(earlier, |step| {
+                    apply(&mut producers, step);
+                })?;
+            }
+            producers
+        }
+    };
+    let mut found = Vec::new();
+    walk_all(segment, |step| found.extend(apply(&mut producers, step)))?;
+    Ok(found)
+}
+
+fn walk_all(segment: &Segment, mut visit: impl FnMut(&Step)) -> Result<(), ReadError> {
+    let mut walk = Walk::headers(&**segment.reading_file()?, 0, segment.file_size()?);
+    loop {
+        match walk.next() {
+            Ok(Some(step)) => visit(&step),
+            Ok(None) => return Ok(()),
+            Err(Stop::Io(error)) => return Err(ReadError::io("read", &segment.path(FileKind::Log))(error)),
+            // What lies behind damage is not known to be a batch; its reader is told.
+            Err(Stop::Bad { .. }) => return Ok(()),
+        }
+    }
+}

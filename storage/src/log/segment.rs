@@ -1,0 +1,406 @@
+//! One segment: a range of offsets, its batches and its indexes.
+//!
+//! ```text
+//! <base>.log        [batch][batch][batch]…│ bytes behind `size` are never looked at
+//!                                        size (atomic: written by the writer after the bytes are there)
+//! ```
+//!
+//! Readers and the writer share a segment. The writer adds bytes, then index entries, then moves `size` and `end_offset`;
+//! a reader takes those first. The only lock between them guards the index in memory, for the length of a search.
+
+mod indexes;
+mod read;
+
+use std::io::{self, IoSlice};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use logmill_record::{Batch, BatchHeader};
+use parking_lot::{Mutex, RwLock};
+
+use crate::disk::{Disk, DiskFile, OpenOptions, read_file, replace_file};
+
+use super::buffers::ReadBuffers;
+use super::error::{Corruption, LogError, ReadError};
+use super::names::FileKind;
+use super::transactions::AbortedTransaction;
+
+pub(crate) use indexes::{Indexes, Trust};
+
+/// What all partition logs of a store share.
+#[derive(Debug, Clone)]
+pub struct LogEnvironment {
+    /// The file system.
+    pub disk: Arc<dyn Disk>,
+    /// Buffers for reads.
+    pub buffers: Arc<ReadBuffers>,
+}
+
+/// Aborted transactions whose markers lie in a segment, in the order of the markers.
+#[derive(Debug, Default)]
+struct AbortedList {
+    entries: Vec<AbortedTransaction>,
+    /// Entries that are in the file.
+    written: usize,
+}
+
+#[derive(Debug)]
+pub(crate) struct Segment {
+    environment: LogEnvironment,
+    directory: Arc<Path>,
+    base_offset: i64,
+    /// Opened when first needed.
+    log: OnceLock<Arc<dyn DiskFile>>,
+    size: AtomicU64,
+    end_offset: AtomicI64,
+    /// `None`: sealed earlier, and nobody has asked yet.
+    indexes: RwLock<Option<Indexes>>,
+    /// One loads, the others wait; readers of loaded indexes do not come here.
+    loading: Mutex<()>,
+    aborted: RwLock<Option<AbortedList>>,
+    index_interval_bytes: u64,
+}
+
+/// A batch in a segment.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Located {
+    pub(crate) position: u64,
+    pub(crate) header: BatchHeader,
+}
+
+impl Segment {
+    /// A new, empty segment. A file of that name, left over from before a crash, is emptied.
+    pub(crate) fn create(
+        environment: &LogEnvironment,
+        directory: &Arc<Path>,
+        base_offset: i64,
+        index_interval_bytes: u32,
+    ) -> Result<Segment, LogError> {
+        let segment =
+            Segment::sealed(environment, directory, base_offset, base_offset, 0, index_interval_bytes);
+        let disk = &*environment.disk;
+        for kind in FileKind::SEGMENT {
+            let path = kind.path(directory, base_offset);
+            if kind == FileKind::Log {
+                let file = disk.open(&path, OpenOptions::CREATE).map_err(LogError::io("create", &path))?;
+                file.set_len(0).map_err(LogError::io("empty", &path))?;
+                let _ = segment.log.set(file);
+            } else {
+                remove_if_there(disk, &path)?;
+            }
+        }
+        *segment.indexes.write() = Some(Indexes::new(directory, base_offset));
+        *segment.aborted.write() = Some(AbortedList::default());
+        Ok(segment)
+    }
+
+    /// A segment whose batches, up to `size`, end at `end_offset`. Nothing is read yet.
+    pub(crate) fn sealed(
+        environment: &LogEnvironment,
+        directory: &Arc<Path>,
+        base_offset: i64,
+        end_offset: i64,
+        size: u64,
+        index_interval_bytes: u32,
+    ) -> Segment {
+        Segment {
+            environment: environment.clone(),
+            directory: Arc::clone(directory),
+            base_offset,
+            log: OnceLock::new(),
+            size: AtomicU64::new(size),
+            end_offset: AtomicI64::new(end_offset),
+            indexes: RwLock::new(None),
+            loading: Mutex::new(()),
+            aborted: RwLock::new(None),
+            index_interval_bytes: u64::from(index_interval_bytes),
+        }
+    }
+
+    pub(crate) fn base_offset(&self) -> i64 {
+        self.base_offset
+    }
+
+    /// Bytes of batches.
+    pub(crate) fn size(&self) -> u64 {
+        self.size.load(Ordering::Acquire)
+    }
+
+    /// Offset after the last batch (for a sealed segment: at most where the next one begins).
+    pub(crate) fn end_offset(&self) -> i64 {
+        self.end_offset.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn path(&self, kind: FileKind) -> PathBuf {
+        kind.path(&self.directory, self.base_offset)
+    }
+
+    /// The file of the batches, opened for writing too when this is the first to ask and `write` is set.
+    fn log_file(&self, write: bool) -> Result<&Arc<dyn DiskFile>, (PathBuf, io::Error)> {
+        if let Some(file) = self.log.get() {
+            return Ok(file);
+        }
+        let path = self.path(FileKind::Log);
+        let options = if write { OpenOptions::WRITE } else { OpenOptions::READ };
+        let file = self.environment.disk.open(&path, options).map_err(|error| (path, error))?;
+        Ok(self.log.get_or_init(|| file))
+    }
+
+    /// Opens the file of the segment that will be written to.
+    pub(crate) fn open_for_writing(&self) -> Result<(), LogError> {
+        debug_assert!(self.log.get().is_none());
+        self.log_file(true).map(drop).map_err(|(path, error)| LogError::io("open", &path)(error))
+    }
+
+    /// The file of the batches.
+    pub(crate) fn reading_file(&self) -> Result<&Arc<dyn DiskFile>, ReadError> {
+        self.log_file(false).map_err(|(path, error)| ReadError::io("open", &path)(error))
+    }
+
+    /// Writes batches behind the last one, in one call, and publishes them to readers of this segment. On an error nothing
+    /// is published, and what was written will be written over. Only for the writer.
+    pub(crate) fn append(&self, batches: &[Batch]) -> Result<(), LogError> {
+        let path = || self.path(FileKind::Log);
+        let file = self.log_file(true).map_err(|(path, error)| LogError::io("open", &path)(error))?;
+        let start = self.size.load(Ordering::Relaxed);
+        let written = match batches {
+            [one] => file.write_at(one.bytes(), start),
+            several => {
+                let slices: Vec<IoSlice<'_>> = several.iter().map(|b| IoSlice::new(b.bytes())).collect();
+                file.write_slices_at(&slices, start)
+            }
+        };
+        written.map_err(|error| LogError::io("append to", &path())(error))?;
+        let mut position = start;
+        let mut indexes = self.indexes.write();
+        let indexes = indexes.as_mut().expect("the segment that is written to has its indexes");
+        for batch in batches {
+            indexes.observe(batch.header(), position, self.base_offset, self.index_interval_bytes);
+            position += batch.size() as u64;
+        }
+        self.size.store(position, Ordering::Release);
+        if let Some(last) = batches.last() {
+            self.end_offset.store(last.header().next_offset(), Ordering::Release);
+        }
+        Ok(())
+    }
+
+    /// Takes into account a batch that is already in the file. Only for recovery.
+    pub(crate) fn adopt(&self, header: &BatchHeader, position: u64) {
+        let mut indexes = self.indexes.write();
+        let indexes = indexes.as_mut().expect("the segment that is recovered has its indexes");
+        indexes.observe(header, position, self.base_offset, self.index_interval_bytes);
+        self.size.store(position + header.size() as u64, Ordering::Release);
+        self.end_offset.store(header.next_offset(), Ordering::Release);
+    }
+
+    /// Adds an aborted transaction whose marker lies in this segment. Only for the writer.
+    pub(crate) fn add_aborted(&self, aborted: AbortedTransaction) {
+        let mut list = self.aborted.write();
+        let list = list.as_mut().expect("the segment that is written to has its aborted transactions");
+        list.entries.push(aborted);
+    }
+
+    /// Aborted transactions whose markers lie in this segment. `Err` names what is wrong with the file.
+    pub(crate) fn with_aborted<T>(&self, look: impl Fn(&[AbortedTransaction]) -> T) -> Result<T, ReadError> {
+        if let Some(list) = &*self.aborted.read() {
+            return Ok(look(&list.entries));
+        }
+        let entries = self
+            .read_aborted()?
+            .map_err(|reason| self.corruption(FileKind::TransactionIndex, 0, 0, reason))?;
+        let mut list = self.aborted.write();
+        let written = entries.len();
+        Ok(look(&list.get_or_insert(AbortedList { entries, written }).entries))
+    }
+
+    /// Reads the file of the aborted transactions. The inner error: it is not what was once written.
+    fn read_aborted(&self) -> Result<Result<Vec<AbortedTransaction>, &'static str>, ReadError> {
+        self.read_aborted_before(self.end_offset())
+    }
+
+    /// Reads the file as far as markers lie before an offset; what follows may be anything.
+    pub(crate) fn read_aborted_before(
+        &self,
+        offset: i64,
+    ) -> Result<Result<Vec<AbortedTransaction>, &'static str>, ReadError> {
+        let path = self.path(FileKind::TransactionIndex);
+        let bytes = match read_file(self.disk(), &path) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Ok(Vec::new())),
+            Err(error) => return Err(ReadError::io("read", &path)(error)),
+        };
+        let (entries, rest) = bytes.as_chunks::<{ AbortedTransaction::ENCODED_LEN }>();
+        let mut aborted: Vec<AbortedTransaction> = Vec::with_capacity(entries.len());
+        for entry in entries {
+            let Some(entry) = AbortedTransaction::decode(entry) else {
+                return Ok(Err("an entry does not parse"));
+            };
+            if entry.last_offset >= offset {
+                return Ok(Ok(aborted));
+            }
+            let before = aborted.last().map_or(self.base_offset - 1, |last| last.last_offset);
+            if entry.last_offset <= before {
+                return Ok(Err("markers are not in order, or not in the segment"));
+            }
+            aborted.push(entry);
+        }
+        Ok(if rest.is_empty() { Ok(aborted) } else { Err("length is not a multiple of an entry's") })
+    }
+
+    /// Replaces the file of the aborted transactions, durably: that some of them are missing could not be seen from it.
+    pub(crate) fn replace_aborted(&self, entries: Vec<AbortedTransaction>) {
+        let bytes: Vec<u8> = entries.iter().flat_map(AbortedTransaction::encode).collect();
+        // Not being able to write it is no obstacle to reading: it is made again the next time.
+        let _ = replace_file(self.disk(), &self.path(FileKind::TransactionIndex), &bytes);
+        let written = entries.len();
+        self.set_aborted(entries, written);
+    }
+
+    /// Puts aborted transactions in place that were read or found again; `written` of them are in the file.
+    pub(crate) fn set_aborted(&self, entries: Vec<AbortedTransaction>, written: usize) {
+        *self.aborted.write() = Some(AbortedList { entries, written });
+    }
+
+    /// Puts indexes in place that were loaded or made again.
+    pub(crate) fn set_indexes(&self, indexes: Indexes) {
+        *self.indexes.write() = Some(indexes);
+    }
+
+    /// Bytes of the larger index.
+    pub(crate) fn index_bytes(&self) -> usize {
+        self.indexes.read().as_ref().map_or(0, Indexes::byte_len)
+    }
+
+    /// Writes the parts of the indexes that are not in their files. Returns the files written, for flushing. Only for the
+    /// writer.
+    pub(crate) fn write_out_indexes(&self) -> Result<Vec<Arc<dyn DiskFile>>, LogError> {
+        let disk = &*self.environment.disk;
+        let mut files = Vec::new();
+        if let Some(indexes) = &mut *self.indexes.write() {
+            indexes.write_out(disk, &mut files)?;
+        }
+        if let Some(list) = &mut *self.aborted.write()
+            && list.written < list.entries.len()
+        {
+            let path = self.path(FileKind::TransactionIndex);
+            let bytes: Vec<u8> =
+                list.entries[list.written..].iter().flat_map(AbortedTransaction::encode).collect();
+            let position = (list.written * AbortedTransaction::ENCODED_LEN) as u64;
+            let file = disk.open(&path, OpenOptions::CREATE).map_err(LogError::io("open", &path))?;
+            file.write_at(&bytes, position).map_err(LogError::io("write", &path))?;
+            // Nothing of an earlier life may follow: it would come back as aborted transactions.
+            file.set_len(position + bytes.len() as u64).map_err(LogError::io("cut", &path))?;
+            list.written = list.entries.len();
+            files.push(file);
+        }
+        Ok(files)
+    }
+
+    /// The last entries of the indexes, for a segment that will not grow any more; then everything is written out, and
+    /// nothing of an earlier life is left: a replay fills segments up that have torn or stale bytes behind their end.
+    pub(crate) fn seal(&self) -> Result<Vec<Arc<dyn DiskFile>>, LogError> {
+        if let Some(indexes) = &mut *self.indexes.write() {
+            indexes.seal();
+        }
+        let files = self.trim_files()?;
+        if let Some(indexes) = &mut *self.indexes.write() {
+            indexes.shrink(self.disk())?;
+        }
+        Ok(files)
+    }
+
+    /// Makes every file exactly as long as what is known of it. After this nothing of an earlier life is left. Returns the
+    /// files, for flushing.
+    pub(crate) fn trim_files(&self) -> Result<Vec<Arc<dyn DiskFile>>, LogError> {
+        let path = self.path(FileKind::Log);
+        let file = self.log_file(true).map_err(|(path, error)| LogError::io("open", &path)(error))?;
+        if file.len().map_err(LogError::io("look at", &path))? != self.size() {
+            file.set_len(self.size()).map_err(LogError::io("cut", &path))?;
+        }
+        let mut files = vec![Arc::clone(file)];
+        if let Some(indexes) = &mut *self.indexes.write() {
+            indexes.trim_files(self.disk(), &mut files)?;
+        }
+        files.extend(self.write_out_indexes()?);
+        let path = self.path(FileKind::TransactionIndex);
+        let entries = self.aborted.read().as_ref().map_or(0, |list| list.entries.len());
+        if entries == 0 {
+            remove_if_there(self.disk(), &path)?;
+        } else {
+            let file = self.disk().open(&path, OpenOptions::WRITE).map_err(LogError::io("open", &path))?;
+            let length = entries * AbortedTransaction::ENCODED_LEN;
+            file.set_len(length as u64).map_err(LogError::io("cut", &path))?;
+            files.push(file);
+        }
+        Ok(files)
+    }
+
+    /// The file of the batches, for flushing. Only for a segment that was written to.
+    pub(crate) fn written_file(&self) -> Option<Arc<dyn DiskFile>> {
+        self.log.get().cloned()
+    }
+
+    /// Cuts the file of the batches behind the last one.
+    pub(crate) fn trim_log(&self) -> Result<(), LogError> {
+        let path = self.path(FileKind::Log);
+        let file = self.disk().open(&path, OpenOptions::WRITE).map_err(LogError::io("open", &path))?;
+        file.set_len(self.size()).map_err(LogError::io("cut", &path))
+    }
+
+    /// Length of the file of the batches, which may be more than what is known to be batches.
+    pub(crate) fn file_size(&self) -> Result<u64, ReadError> {
+        self.reading_file()?.len().map_err(ReadError::io("look at", &self.path(FileKind::Log)))
+    }
+
+    /// How far batches reach, as recovery found it.
+    pub(crate) fn set_extent(&self, size: u64, end_offset: i64) {
+        self.size.store(size, Ordering::Release);
+        self.end_offset.store(end_offset, Ordering::Release);
+    }
+
+    /// Writes a batch over the same batch. Only for recovery.
+    pub(crate) fn write_again(&self, batch: &Batch, position: u64) -> Result<(), LogError> {
+        let file = self.log_file(true).map_err(|(path, error)| LogError::io("open", &path)(error))?;
+        file.write_at(batch.bytes(), position).map_err(LogError::io("write", &self.path(FileKind::Log)))
+    }
+
+    /// Removes the files. Readers that hold the segment keep what they have open.
+    pub(crate) fn remove_files(&self) -> Result<(), LogError> {
+        remove_segment_files(&*self.environment.disk, &self.directory, self.base_offset)
+    }
+
+    pub(crate) fn corruption(
+        &self,
+        kind: FileKind,
+        position: u64,
+        offset: i64,
+        reason: impl Into<String>,
+    ) -> Corruption {
+        Corruption { file: self.path(kind), position, offset, reason: reason.into() }
+    }
+
+    pub(crate) fn disk(&self) -> &dyn Disk {
+        &*self.environment.disk
+    }
+}
+
+/// Removes the files of a segment, the batches last.
+pub(crate) fn remove_segment_files(
+    disk: &dyn Disk,
+    directory: &Path,
+    base_offset: i64,
+) -> Result<(), LogError> {
+    FileKind::SEGMENT
+        .into_iter()
+        .try_for_each(|kind| remove_if_there(disk, &kind.path(directory, base_offset)))
+}
+
+/// Removes a file, unless it is not there.
+pub(crate) fn remove_if_there(disk: &dyn Disk, path: &Path) -> Result<(), LogError> {
+    match disk.remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(LogError::io("remove", path)(error)),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,269 @@
+//! The offset index and the time index of one segment.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use logmill_record::{BatchHeader, NO_TIMESTAMP};
+
+use crate::disk::{Disk, DiskFile};
+use crate::log::error::{LogError, ReadError};
+use crate::log::index::{Found, OffsetEntry, SparseIndex, TimeEntry};
+use crate::log::names::FileKind;
+use crate::log::walk::{Stop, Walk};
+
+use super::Segment;
+
+/// The largest timestamp of a segment, and the last offset of the first batch that has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Largest {
+    pub(crate) timestamp: i64,
+    pub(crate) last_offset: i64,
+}
+
+/// Both indexes, and what is needed to go on with them.
+#[derive(Debug)]
+pub(crate) struct Indexes {
+    offsets: SparseIndex<OffsetEntry>,
+    times: SparseIndex<TimeEntry>,
+    largest: Option<TimeEntry>,
+    bytes_since_entry: u64,
+}
+
+impl Indexes {
+    /// Of an empty segment.
+    pub(crate) fn new(directory: &Path, base_offset: i64) -> Indexes {
+        Indexes {
+            offsets: SparseIndex::new(FileKind::OffsetIndex.path(directory, base_offset)),
+            times: SparseIndex::new(FileKind::TimeIndex.path(directory, base_offset)),
+            largest: None,
+            bytes_since_entry: 0,
+        }
+    }
+
+    /// One batch more. Kafka's rule: an entry for the first batch that begins more than an interval behind the last.
+    pub(crate) fn observe(&mut self, header: &BatchHeader, position: u64, base_offset: i64, interval: u64) {
+        // Offsets and positions of a segment fit 32 bits: rolling sees to it.
+        let relative_offset = (header.last_offset() - base_offset) as u32;
+        if header.max_timestamp > self.largest.map_or(NO_TIMESTAMP, |largest| largest.timestamp) {
+            self.largest = Some(TimeEntry { timestamp: header.max_timestamp, relative_offset });
+        }
+        if self.bytes_since_entry > interval {
+            self.offsets.push(OffsetEntry { relative_offset, position: position as u32 });
+            self.push_largest();
+            self.bytes_since_entry = 0;
+        }
+        self.bytes_since_entry += header.size() as u64;
+    }
+
+    /// The segment will not grow any more: the last entry of a time index is the largest timestamp of its segment.
+    pub(crate) fn seal(&mut self) {
+        self.push_largest();
+    }
+
+    /// Brings the files to exactly what is in memory.
+    pub(crate) fn trim_files(
+        &mut self,
+        disk: &dyn Disk,
+        files: &mut Vec<Arc<dyn DiskFile>>,
+    ) -> Result<(), LogError> {
+        files.push(self.offsets.finish(disk).map_err(LogError::io("write", self.offsets.path()))?);
+        files.push(self.times.finish(disk).map_err(LogError::io("write", self.times.path()))?);
+        Ok(())
+    }
+
+    fn push_largest(&mut self) {
+        if let Some(largest) = self.largest
+            && self.times.last().is_none_or(|last| largest.timestamp > last.timestamp)
+        {
+            self.times.push(largest);
+        }
+    }
+
+    /// Bytes of the larger of the two files.
+    pub(crate) fn byte_len(&self) -> usize {
+        self.offsets.byte_len().max(self.times.byte_len())
+    }
+
+    pub(crate) fn write_out(
+        &mut self,
+        disk: &dyn Disk,
+        files: &mut Vec<Arc<dyn DiskFile>>,
+    ) -> Result<(), LogError> {
+        files.extend(self.offsets.write_out(disk).map_err(LogError::io("write", self.offsets.path()))?);
+        files.extend(self.times.write_out(disk).map_err(LogError::io("write", self.times.path()))?);
+        self.shrink(disk)
+    }
+
+    /// Writes the files again. Not being able to is no obstacle to reading: they are made again the next time.
+    fn rewrite(&mut self, disk: &dyn Disk) {
+        let _ = self.offsets.rewrite(disk).and_then(|_| self.times.rewrite(disk));
+    }
+
+    /// Lets go of memory, if the files are there to read from.
+    fn let_go(&mut self, disk: &dyn Disk) {
+        let _ = self.shrink(disk);
+    }
+
+    /// Lets go of memory that the files can stand in for.
+    pub(crate) fn shrink(&mut self, disk: &dyn Disk) -> Result<(), LogError> {
+        self.offsets.shrink(disk).map_err(LogError::io("open", self.offsets.path()))?;
+        self.times.shrink(disk).map_err(LogError::io("open", self.times.path()))
+    }
+}
+
+/// How many of a segment's batches its index files may be trusted for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Trust {
+    /// All of them: the segment is sealed, and was flushed.
+    All,
+    /// Those before this offset: what follows may not have been flushed, and is walked anyway.
+    Before(i64),
+}
+
+/// What the index files of a segment hold.
+pub(crate) struct ReadIndexes {
+    pub(crate) indexes: Indexes,
+    /// Batches from here on have to be observed.
+    pub(crate) position: u64,
+    /// Entries in the two files, when they hold nothing but good entries.
+    in_files: Option<(usize, usize)>,
+}
+
+impl Segment {
+    /// Loads the indexes if nobody has: reads the files, checks them against the batches, adds what is missing.
+    /// True when the files were not what they should be and have been made again.
+    pub(crate) fn load_indexes(&self) -> Result<bool, ReadError> {
+        if self.indexes.read().is_some() {
+            return Ok(false);
+        }
+        let _loading = self.loading.lock();
+        if self.indexes.read().is_some() {
+            return Ok(false);
+        }
+        let read = self.read_index_files(Trust::All)?;
+        let in_files = read.in_files;
+        let mut indexes = self.observe_from(read)?;
+        let exact = in_files == Some((indexes.offsets.len(), indexes.times.len()));
+        if !exact {
+            indexes.rewrite(self.disk());
+        }
+        indexes.let_go(self.disk());
+        self.set_indexes(indexes);
+        Ok(!exact)
+    }
+
+    /// Makes the indexes again from the batches, for entries that turned out wrong.
+    pub(crate) fn rebuild_indexes(&self) -> Result<(), ReadError> {
+        // The lock is held all the time: the writer, if this is its segment, must not add a batch meanwhile.
+        let mut current = self.indexes.write();
+        let nothing = ReadIndexes {
+            indexes: Indexes::new(&self.directory, self.base_offset),
+            position: 0,
+            in_files: None,
+        };
+        let mut indexes = self.observe_from(nothing)?;
+        indexes.rewrite(self.disk());
+        indexes.let_go(self.disk());
+        *current = Some(indexes);
+        Ok(())
+    }
+
+    /// Adds the batches that the files do not know of, and the last entry.
+    fn observe_from(&self, read: ReadIndexes) -> Result<Indexes, ReadError> {
+        let mut indexes = read.indexes;
+        let mut walk = Walk::headers(&**self.reading_file()?, read.position, self.size());
+        loop {
+            match walk.next() {
+                Ok(Some(step)) => {
+                    indexes.observe(&step.header, step.position, self.base_offset, self.index_interval_bytes);
+                }
+                // An index that ends at damaged bytes is right as far as it goes; who reads the damage is told.
+                Ok(None) | Err(Stop::Bad { .. }) => break,
+                Err(Stop::Io(error)) => return Err(ReadError::io("read", &self.path(FileKind::Log))(error)),
+            }
+        }
+        indexes.seal();
+        Ok(indexes)
+    }
+
+    /// Reads the index files as far as they may be trusted.
+    pub(crate) fn read_index_files(&self, trust: Trust) -> Result<ReadIndexes, ReadError> {
+        let size = self.size();
+        let range = (self.end_offset() - self.base_offset).max(0) as u64;
+        let trusted = match trust {
+            Trust::All => range,
+            Trust::Before(offset) => range.min((offset - self.base_offset).max(0) as u64),
+        };
+        let offset_path = self.path(FileKind::OffsetIndex);
+        let time_path = self.path(FileKind::TimeIndex);
+        let (offsets, offsets_exact) =
+            SparseIndex::load(self.disk(), offset_path.clone(), |e: OffsetEntry| {
+                e.position > 0 && u64::from(e.position) < size && u64::from(e.relative_offset) < trusted
+            })
+            .map_err(ReadError::io("read", &offset_path))?;
+        let (mut times, times_exact) = SparseIndex::load(self.disk(), time_path.clone(), |e: TimeEntry| {
+            // Zeros are what Kafka fills the rest of an active file with.
+            (e.timestamp, e.relative_offset) != (0, 0) && u64::from(e.relative_offset) < trusted
+        })
+        .map_err(ReadError::io("read", &time_path))?;
+        let in_files = (offsets_exact && times_exact).then_some((offsets.len(), times.len()));
+        // Go on from the batch of the last entry, if it is there; else from the beginning.
+        if let Some(last) = offsets.last()
+            && times.len() > 0
+            && self.has_batch(u64::from(last.position), self.base_offset + i64::from(last.relative_offset))?
+        {
+            // Timestamps of batches behind the last offset entry are observed again.
+            times.truncate(|entry| entry.relative_offset <= last.relative_offset);
+            let largest = times.last();
+            // The batch of the entry is observed again too, and makes no entry, being nearer than an interval to itself.
+            let indexes = Indexes { offsets, times, largest, bytes_since_entry: 0 };
+            return Ok(ReadIndexes { indexes, position: u64::from(last.position), in_files });
+        }
+        Ok(ReadIndexes { indexes: Indexes::new(&self.directory, self.base_offset), position: 0, in_files })
+    }
+
+    /// Whether a batch with that last offset begins at the position.
+    fn has_batch(&self, position: u64, last_offset: i64) -> Result<bool, ReadError> {
+        match Walk::headers(&**self.reading_file()?, position, self.size()).next() {
+            Ok(step) => Ok(step.is_some_and(|step| step.header.last_offset() == last_offset)),
+            Err(Stop::Bad { .. }) => Ok(false),
+            Err(Stop::Io(error)) => Err(ReadError::io("read", &self.path(FileKind::Log))(error)),
+        }
+    }
+
+    /// A position at or before the batch with that offset, from the index; 0 when it knows of nothing nearer.
+    pub(crate) fn position_before(&self, offset: i64) -> Result<u64, ReadError> {
+        self.load_indexes()?;
+        let relative = (offset - self.base_offset).clamp(0, i64::from(u32::MAX)) as u32;
+        let before = |entry: &OffsetEntry| entry.relative_offset <= relative;
+        let found = self.indexes.read().as_ref().map_or(Found::Entry(None), |i| i.offsets.floor(before));
+        let entry =
+            found.resolve(before).map_err(ReadError::io("read", &self.path(FileKind::OffsetIndex)))?;
+        Ok(entry.map_or(0, |entry| u64::from(entry.position)))
+    }
+
+    /// An offset before which no batch of the segment reaches that timestamp.
+    pub(crate) fn offset_before_timestamp(&self, timestamp: i64) -> Result<i64, ReadError> {
+        self.load_indexes()?;
+        let before = |entry: &TimeEntry| entry.timestamp < timestamp;
+        let found = self.indexes.read().as_ref().map_or(Found::Entry(None), |i| i.times.floor(before));
+        let entry = found.resolve(before).map_err(ReadError::io("read", &self.path(FileKind::TimeIndex)))?;
+        Ok(entry.map_or(self.base_offset, |entry| self.base_offset + i64::from(entry.relative_offset)))
+    }
+
+    /// The largest timestamp, if any batch has one.
+    pub(crate) fn largest(&self) -> Result<Option<Largest>, ReadError> {
+        self.load_indexes()?;
+        let largest = self.indexes.read().as_ref().and_then(|indexes| indexes.largest);
+        Ok(largest.map(|entry| Largest {
+            timestamp: entry.timestamp,
+            last_offset: self.base_offset + i64::from(entry.relative_offset),
+        }))
+    }
+
+    /// A position some entries before the end of the index: a little of the log's end, cheaply found.
+    pub(crate) fn position_near(&self, offset: i64, entries_back: usize) -> Result<u64, ReadError> {
+        let read = self.read_index_files(Trust::Before(offset))?;
+        Ok(read.indexes.offsets.nth_last(entries_back).map_or(0, |entry| u64::from(entry.position)))
+    }
+}

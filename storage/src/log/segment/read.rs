@@ -1,0 +1,276 @@
+//! Reading batches of a segment.
+
+use bytes::Bytes;
+use logmill_record::{BATCH_HEADER_LEN, Batch, BatchHeader};
+
+use crate::log::error::ReadError;
+use crate::log::names::FileKind;
+use crate::log::walk::{Step, Stop, Walk};
+
+use super::{Located, Segment};
+
+/// Read beyond what was asked for, because the index points at a batch before it.
+const EXTRA_BYTES: usize = 8 << 10;
+/// At most so many bytes at once, however much is asked for; a larger batch is read as a whole.
+const WINDOW_MAX_BYTES: usize = 4 << 20;
+
+/// What a read of one segment gave.
+pub(crate) struct Chunk {
+    /// Whole batches, possibly none.
+    pub(crate) bytes: Bytes,
+    /// Offset after the last of them; where to go on.
+    pub(crate) next_offset: i64,
+}
+
+impl Segment {
+    /// Reads whole, checked batches from the one that holds `offset`, or the first behind it, up to `upper`.
+    ///
+    /// At most `max_bytes`, or one batch if `one_at_least`. Damage behind good batches is left for the next read.
+    pub(crate) fn read(
+        &self,
+        offset: i64,
+        max_bytes: usize,
+        upper: i64,
+        one_at_least: bool,
+    ) -> Result<Chunk, ReadError> {
+        let size = self.size();
+        let mut position = self.position_before(offset)?;
+        let ordinary = max_bytes.min(WINDOW_MAX_BYTES) + EXTRA_BYTES;
+        let mut length = ordinary;
+        let mut from_index = position > 0;
+        loop {
+            let mut available = usize::try_from(size.saturating_sub(position)).unwrap_or(usize::MAX);
+            let wanted = length.min(available);
+            let window = self.load(position, wanted)?;
+            let cut_off = window.len() < wanted;
+            if cut_off {
+                available = window.len();
+            }
+            let scan = Scan {
+                segment: self,
+                window: &window,
+                window_at: position,
+                available,
+                cut_off,
+                offset,
+                from_index,
+            };
+            match scan.run(max_bytes, upper, one_at_least)? {
+                Scanned::Found { start, end, next_offset } => {
+                    return Ok(Chunk { bytes: window.slice(start..end), next_offset });
+                }
+                Scanned::Nothing => return Ok(Chunk { bytes: Bytes::new(), next_offset: offset }),
+                Scanned::EndOfSegment => {
+                    return Ok(Chunk { bytes: Bytes::new(), next_offset: self.end_offset().max(offset) });
+                }
+                Scanned::ReadOn { at, wanted } => {
+                    position += at as u64;
+                    length = wanted.max(ordinary);
+                    from_index &= at == 0;
+                }
+                Scanned::WrongIndex => {
+                    self.rebuild_indexes()?;
+                    position = self.position_before(offset)?;
+                    // If it is wrong again, then it is the batches.
+                    from_index = false;
+                }
+            }
+        }
+    }
+
+    /// The batch that holds `offset`, or the first behind it. `None` at the end of the segment.
+    pub(crate) fn locate(&self, offset: i64) -> Result<Option<Located>, ReadError> {
+        let mut position = self.position_before(offset)?;
+        for from_index in [position > 0, false] {
+            let mut walk = Walk::headers(&**self.reading_file()?, position, self.size());
+            let mut first = true;
+            loop {
+                match walk.next() {
+                    Ok(Some(step)) if from_index && first && step.header.last_offset() > offset => break,
+                    Ok(Some(step)) if step.header.last_offset() >= offset => {
+                        return Ok(Some(Located { position: step.position, header: step.header }));
+                    }
+                    Ok(Some(_)) => first = false,
+                    Ok(None) => return Ok(None),
+                    Err(Stop::Bad { .. }) if from_index && first => break,
+                    Err(Stop::Bad { position, reason }) => {
+                        return Err(self.corruption(FileKind::Log, position, offset, reason).into());
+                    }
+                    Err(Stop::Io(error)) => {
+                        return Err(ReadError::io("read", &self.path(FileKind::Log))(error));
+                    }
+                }
+            }
+            self.rebuild_indexes()?;
+            position = self.position_before(offset)?;
+        }
+        Ok(None)
+    }
+
+    /// The batches from the one that holds `offset`, or the first behind it, to the end of the segment. Headers only.
+    pub(crate) fn headers_from(&self, offset: i64) -> Result<Headers<'_>, ReadError> {
+        let position = match self.locate(offset)? {
+            Some(located) => located.position,
+            None => self.size(),
+        };
+        Ok(Headers {
+            segment: self,
+            walk: Walk::headers(&**self.reading_file()?, position, self.size()),
+            offset,
+        })
+    }
+
+    /// A batch that was located, read and checked.
+    pub(crate) fn read_located(&self, located: &Located) -> Result<Batch, ReadError> {
+        let bytes = self.load(located.position, located.header.size())?;
+        Batch::verify(bytes).map_err(|error| {
+            let offset = located.header.base_offset;
+            self.corruption(FileKind::Log, located.position, offset, error.to_string()).into()
+        })
+    }
+
+    /// Bytes of the file; fewer than `length` only at the end of the file.
+    fn load(&self, position: u64, length: usize) -> Result<Bytes, ReadError> {
+        let file = self.reading_file()?;
+        let mut buffer = self.environment.buffers.take(length);
+        let read = file
+            .read_full_at(&mut buffer.as_mut()[..length], position)
+            .map_err(|error| ReadError::io("read", &self.path(FileKind::Log))(error))?;
+        Ok(buffer.into_bytes(read))
+    }
+}
+
+/// Iterator of [`Segment::headers_from`]. Ends after an error.
+pub(crate) struct Headers<'a> {
+    segment: &'a Segment,
+    walk: Walk<'a>,
+    offset: i64,
+}
+
+impl Iterator for Headers<'_> {
+    type Item = Result<Step, ReadError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let error = match self.walk.next() {
+            Ok(step) => {
+                let step = step?;
+                self.offset = step.header.next_offset();
+                return Some(Ok(step));
+            }
+            Err(Stop::Bad { position, reason }) => {
+                self.segment.corruption(FileKind::Log, position, self.offset, reason).into()
+            }
+            Err(Stop::Io(error)) => ReadError::io("read", &self.segment.path(FileKind::Log))(error),
+        };
+        self.walk.stop();
+        Some(Err(error))
+    }
+}
+
+/// A look through bytes that were read.
+struct Scan<'a> {
+    segment: &'a Segment,
+    window: &'a Bytes,
+    window_at: u64,
+    /// Bytes of the segment from the window's position on.
+    available: usize,
+    /// The file ends there, although the segment does not.
+    cut_off: bool,
+    offset: i64,
+    /// The window begins where an index entry points.
+    from_index: bool,
+}
+
+enum Scanned {
+    Found {
+        start: usize,
+        end: usize,
+        next_offset: i64,
+    },
+    /// The next batch is too large, or not to be read yet.
+    Nothing,
+    EndOfSegment,
+    /// The next batch of interest begins here and needs so many bytes.
+    ReadOn {
+        at: usize,
+        wanted: usize,
+    },
+    WrongIndex,
+}
+
+impl Scan<'_> {
+    fn run(&self, max_bytes: usize, upper: i64, one_at_least: bool) -> Result<Scanned, ReadError> {
+        let mut at = 0;
+        let mut start = None;
+        let mut next_offset = self.offset;
+        while at < self.available {
+            let taken = start.map(|start| Scanned::Found { start, end: at, next_offset });
+            let header = match self.header(at) {
+                Ok(Some(header)) => header,
+                // The window ends inside a header.
+                Ok(None) => return Ok(taken.unwrap_or(Scanned::ReadOn { at, wanted: BATCH_HEADER_LEN })),
+                Err(_) if at == 0 && self.from_index => return Ok(Scanned::WrongIndex),
+                Err(reason) => return taken.map_or_else(|| Err(self.corrupt(at, reason)), Ok),
+            };
+            let size = header.size();
+            if at == 0 && self.from_index && header.last_offset() > self.offset {
+                return Ok(Scanned::WrongIndex);
+            }
+            if header.last_offset() < self.offset {
+                at += size;
+                if at > self.window.len() {
+                    return Ok(Scanned::ReadOn { at, wanted: BATCH_HEADER_LEN });
+                }
+                continue;
+            }
+            if header.next_offset() > upper {
+                return Ok(taken.unwrap_or(Scanned::Nothing));
+            }
+            let first = start.is_none();
+            if at + size - start.unwrap_or(at) > max_bytes && !(first && one_at_least) {
+                return Ok(taken.unwrap_or(Scanned::Nothing));
+            }
+            let Some(batch) = self.window.get(at..at + size) else {
+                return Ok(taken.unwrap_or(Scanned::ReadOn { at, wanted: size }));
+            };
+            let checked = BatchHeader::verify(batch).map_err(|error| error.to_string()).and_then(|header| {
+                if header.base_offset < next_offset && !first {
+                    Err("offsets go backwards".to_owned())
+                } else {
+                    Ok(())
+                }
+            });
+            if let Err(reason) = checked {
+                return taken.map_or_else(|| Err(self.corrupt(at, reason)), Ok);
+            }
+            start.get_or_insert(at);
+            next_offset = header.next_offset();
+            at += size;
+        }
+        match start {
+            Some(start) => Ok(Scanned::Found { start, end: at, next_offset }),
+            None if self.cut_off => {
+                Err(self.corrupt(at, "the file ends here, the segment does not".to_owned()))
+            }
+            None => Ok(Scanned::EndOfSegment),
+        }
+    }
+
+    /// The header at a place of the window; `None` if the window ends before it does but the segment does not.
+    fn header(&self, at: usize) -> Result<Option<BatchHeader>, String> {
+        let bytes = &self.window[at..];
+        let left = self.available - at;
+        if bytes.len() < BATCH_HEADER_LEN && left >= BATCH_HEADER_LEN {
+            return Ok(None);
+        }
+        let header = BatchHeader::parse(bytes).map_err(|error| error.to_string())?;
+        if header.size() > left {
+            return Err(format!("a batch of {} bytes, and {left} are left", header.size()));
+        }
+        Ok(Some(header))
+    }
+
+    fn corrupt(&self, at: usize, reason: String) -> ReadError {
+        self.segment.corruption(FileKind::Log, self.window_at + at as u64, self.offset, reason).into()
+    }
+}

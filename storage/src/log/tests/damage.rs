@@ -1,0 +1,164 @@
+//! Damaged files below the recovery point: batches are reported, everything derived is made again.
+
+use super::*;
+use crate::disk::sim::Faults;
+
+/// A flushed log over several segments.
+fn flushed(seed: u64) -> (Bench, Vec<Batch>, i64) {
+    let bench = Bench::new(seed);
+    let log = bench.create();
+    let mut maker = Maker::new();
+    let all: Vec<Batch> = (0..40).map(|_| maker.plain(2)).collect();
+    log.append(&all).unwrap();
+    let end = log.flush().unwrap().end_offset;
+    (bench, all, end)
+}
+
+#[test]
+fn a_damaged_batch_is_named_and_its_neighbours_are_read() {
+    let (bench, all, end) = flushed(1);
+    // A bit in the values of every batch, one after another.
+    let bases: Vec<i64> = bench
+        .names()
+        .iter()
+        .filter_map(|n| FileKind::parse(n))
+        .filter(|(k, _)| *k == FileKind::Log)
+        .map(|f| f.1)
+        .collect();
+    let mut position = 0;
+    let mut base = 0;
+    for batch in &all {
+        let offset = batch.header().base_offset;
+        if bases.contains(&offset) {
+            (base, position) = (offset, 0);
+        }
+        let path = bench.path(FileKind::Log, base);
+        let bad = position + batch.size() as u64 - 3;
+        bench.disk.rot(&path, bad, 0x10).unwrap();
+        let log = if bases.last() == Some(&base) {
+            // The scan of an unsettled segment trusts what was flushed.
+            bench.open(end).unwrap().0
+        } else {
+            bench.reopen(end)
+        };
+        let error = log.read(offset, 1 << 20, end, true).unwrap_err();
+        let ReadError::Corrupt(corruption) = error else { panic!("{error}") };
+        assert_eq!((&corruption.file, corruption.position, corruption.offset), (&path, position, offset));
+        assert!(corruption.reason.contains("checksum"), "{corruption}");
+        if offset > 0 {
+            let before = whole_batches(log.read(0, usize::MAX, end, true).unwrap());
+            assert_eq!(before.last().unwrap().header().next_offset(), offset, "read up to the damage");
+        }
+        if offset + 2 < end {
+            assert_eq!(read_all(&log, offset + 2)[0].header().base_offset, offset + 2, "and behind it");
+        }
+        bench.disk.rot(&path, bad, 0x10).unwrap();
+        position += batch.size() as u64;
+    }
+}
+
+#[test]
+fn a_shortened_segment_is_damage_not_an_end() {
+    let (bench, _, end) = flushed(1);
+    let base = {
+        let log = bench.reopen(end);
+        log.closed_segments().unwrap()[1].base_offset
+    };
+    let good = bench.file(FileKind::Log, base);
+    let path = bench.path(FileKind::Log, base);
+    let log = bench.reopen(end);
+    bench.disk.plant(&path, &good[..good.len() - 5]).unwrap();
+    let chunks = log.read(base, usize::MAX, end, true).unwrap();
+    let reached = whole_batches(chunks).last().unwrap().header().next_offset();
+    let error = log.read(reached, usize::MAX, end, true).unwrap_err();
+    assert!(matches!(error, ReadError::Corrupt(_)), "{error}");
+}
+
+#[test]
+fn wrong_missing_and_short_indexes_are_made_again() {
+    let (bench, all, end) = flushed(1);
+    // Opening and reading once brings every index file to its final form.
+    assert_eq!(read_all(&bench.reopen(end), 0), all);
+    let names: Vec<String> = bench.names().into_iter().filter(|name| name.ends_with("index")).collect();
+    assert!(names.len() > 6, "{names:?}");
+    for name in &names {
+        let path = directory().join(name);
+        let good = read_file(&*bench.disk, &path).unwrap();
+        let mut shifted = good.clone();
+        for entry in shifted.chunks_exact_mut(8) {
+            entry[7] = entry[7].wrapping_add(1);
+        }
+        let mut half = good.clone();
+        half.truncate(good.len() / 2 + 1);
+        let damages =
+            [Some(shifted), Some(half), Some(Vec::new()), Some(vec![0; 4096]), Some(vec![0xff; 64]), None];
+        for damage in damages {
+            match &damage {
+                Some(bytes) => bench.disk.plant(&path, bytes).unwrap(),
+                None => bench.disk.remove_file(&path).unwrap(),
+            }
+            let log = bench.reopen(end);
+            for offset in 0..end {
+                let read = whole_batches(log.read(offset, 1, end, true).unwrap());
+                assert_eq!(read, all[offset as usize / 2..][..1], "{name} with {damage:?}");
+                let found = log.offset_for_timestamp(1000 + offset * 10, end).unwrap();
+                assert_eq!(found, Some(TimestampOffset { offset, timestamp: 1000 + offset * 10 }), "{name}");
+            }
+            log.flush().unwrap();
+            bench.disk.plant(&path, &good).unwrap();
+        }
+    }
+}
+
+#[test]
+fn an_index_entry_that_is_wrong_in_the_middle_is_noticed_when_used() {
+    let (bench, all, end) = flushed(1);
+    assert_eq!(read_all(&bench.reopen(end), 0), all);
+    let path = bench.path(FileKind::OffsetIndex, 0);
+    let good = bench.file(FileKind::OffsetIndex, 0);
+    assert!(good.len() >= 3 * 8);
+    let mut wrong = good.clone();
+    wrong[4..8].copy_from_slice(&(u32::from_be_bytes(good[4..8].try_into().unwrap()) + 7).to_be_bytes());
+    bench.disk.plant(&path, &wrong).unwrap();
+    let log = bench.reopen(end);
+    for batch in &all[..6] {
+        let offset = batch.header().base_offset;
+        assert_eq!(&whole_batches(log.read(offset, 1, end, true).unwrap())[0], batch);
+    }
+    assert_eq!(bench.file(FileKind::OffsetIndex, 0), good);
+}
+
+#[test]
+fn damaged_snapshots_are_replaced_by_a_scan() {
+    let bench = Bench::new(1);
+    let log = bench.create();
+    let mut maker = Maker::new();
+    let all: Vec<Batch> =
+        (0..40).map(|i| maker.data(Some((i % 4, 0, (i / 4 * 2) as i32)), false, 2)).collect();
+    log.append(&all).unwrap();
+    let end = log.flush().unwrap().end_offset;
+    let expected = log.producers();
+    drop(log);
+    let snapshots: Vec<String> =
+        bench.names().into_iter().filter(|name| name.ends_with(".snapshot")).rev().collect();
+    assert!(snapshots.len() > 2, "{snapshots:?}");
+    // The newest first, then also the one before, and so on until none is left.
+    for name in &snapshots {
+        bench.disk.rot(&directory().join(name), 20, 1).unwrap();
+        let (log, recovered) = bench.open(end).unwrap();
+        assert_eq!(log.producers(), expected);
+        assert_eq!(recovered.rebuilt, [directory().join(name)]);
+        assert!(!bench.names().contains(name));
+    }
+}
+
+#[test]
+fn a_failing_read_is_an_error_and_not_an_end() {
+    let (bench, _, end) = flushed(1);
+    let log = bench.reopen(end);
+    bench.disk.set_faults(Faults { failing_reads: Some(".log".to_owned()), ..Faults::default() });
+    assert!(matches!(log.read(0, 100, end, true), Err(ReadError::Io { .. })));
+    assert!(bench.open(end).is_err());
+    bench.disk.set_faults(Default::default());
+    assert!(log.read(0, 100, end, true).is_ok());
+}

@@ -1,0 +1,165 @@
+//! Walking the batches of a file, for recovery and for making indexes again.
+
+use std::io;
+
+use logmill_record::{BATCH_HEADER_LEN, Batch, BatchError, BatchHeader, EndTxnMarker};
+
+use crate::disk::DiskFile;
+
+/// What is read at once. Bodies that reach beyond are skipped without being read, unless they are to be checked.
+const CHUNK_BYTES: usize = 64 << 10;
+
+/// One batch on the way.
+#[derive(Debug)]
+pub(crate) struct Step {
+    pub(crate) position: u64,
+    pub(crate) header: BatchHeader,
+    /// For a control batch that ends a transaction.
+    pub(crate) marker: Option<EndTxnMarker>,
+}
+
+/// Why the walk stops before the end.
+#[derive(Debug)]
+pub(crate) enum Stop {
+    Io(io::Error),
+    /// The bytes at `position` are no batch.
+    Bad {
+        position: u64,
+        reason: String,
+    },
+}
+
+/// Reads batch after batch from a position to an end.
+#[derive(Debug)]
+pub(crate) struct Walk<'a> {
+    file: &'a dyn DiskFile,
+    position: u64,
+    end: u64,
+    check_bodies: bool,
+    buffer: Vec<u8>,
+    buffered_from: u64,
+}
+
+impl<'a> Walk<'a> {
+    /// Reads headers only, and the bodies of markers.
+    pub(crate) fn headers(file: &'a dyn DiskFile, position: u64, end: u64) -> Walk<'a> {
+        Walk { file, position, end, check_bodies: false, buffer: Vec::new(), buffered_from: position }
+    }
+
+    /// Checks each batch as a whole ([`BatchHeader::verify`]).
+    pub(crate) fn checked(file: &'a dyn DiskFile, position: u64, end: u64) -> Walk<'a> {
+        Walk { check_bodies: true, ..Walk::headers(file, position, end) }
+    }
+
+    /// Where the next batch begins; after [`Stop::Bad`], where the bad bytes begin.
+    pub(crate) fn position(&self) -> u64 {
+        self.position
+    }
+
+    /// Walks no further.
+    pub(crate) fn stop(&mut self) {
+        self.position = self.end;
+    }
+
+    /// The next batch, `None` at the end.
+    pub(crate) fn next(&mut self) -> Result<Option<Step>, Stop> {
+        let position = self.position;
+        if position >= self.end {
+            return Ok(None);
+        }
+        let head = self.window(BATCH_HEADER_LEN)?;
+        let header = BatchHeader::parse(head).map_err(|error| bad(position, &error))?;
+        let size = header.size();
+        if size as u64 > self.end - position {
+            let available = usize::try_from(self.end - position).unwrap_or(usize::MAX);
+            return Err(bad(position, &BatchError::Truncated { needed: size, available }));
+        }
+        let mut marker = None;
+        if self.check_bodies || header.is_control() {
+            let check = self.check_bodies;
+            let bytes = self.window(size)?;
+            if check {
+                BatchHeader::verify(bytes).map_err(|error| bad(position, &error))?;
+            }
+            if header.is_control() {
+                let batch = Batch::trusted(bytes.to_vec().into()).map_err(|error| bad(position, &error))?;
+                marker = EndTxnMarker::from_batch(&batch).ok();
+            }
+        }
+        self.position += size as u64;
+        Ok(Some(Step { position, header, marker }))
+    }
+
+    /// Up to `wanted` bytes at the position: fewer when the end is nearer.
+    fn window(&mut self, wanted: usize) -> Result<&[u8], Stop> {
+        let left = usize::try_from(self.end - self.position).unwrap_or(usize::MAX);
+        let wanted = wanted.min(left);
+        let buffered_end = self.buffered_from + self.buffer.len() as u64;
+        if self.position < self.buffered_from || self.position + wanted as u64 > buffered_end {
+            let length = wanted.max(CHUNK_BYTES).min(left);
+            self.buffer.resize(length, 0);
+            self.buffered_from = self.position;
+            let read = self.file.read_full_at(&mut self.buffer, self.position).map_err(Stop::Io)?;
+            self.buffer.truncate(read);
+        }
+        let start = (self.position - self.buffered_from) as usize;
+        let end = self.buffer.len().min(start + wanted);
+        Ok(&self.buffer[start..end])
+    }
+}
+
+fn bad(position: u64, error: &BatchError) -> Stop {
+    Stop::Bad { position, reason: error.to_string() }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use logmill_record::control::marker_batch;
+    use logmill_record::{BatchBuilder, BatchOptions};
+
+    use super::*;
+    use crate::disk::{Disk, OpenOptions, SimDisk};
+
+    fn batch(offset: i64, value_bytes: usize) -> Batch {
+        let mut builder = BatchBuilder::new(BatchOptions::default());
+        builder.push(7, None, Some(&vec![b'v'; value_bytes]), &[]);
+        builder.build().stamped(offset, 0)
+    }
+
+    #[test]
+    fn batches_larger_and_smaller_than_a_chunk() {
+        let disk = SimDisk::new(1);
+        let file = disk.open(Path::new("/x"), OpenOptions::CREATE).unwrap();
+        let sizes = [10, 3 * CHUNK_BYTES, CHUNK_BYTES - 100, 0, 200_000, 5];
+        let mut bytes: Vec<u8> = Vec::new();
+        for (offset, size) in sizes.into_iter().enumerate() {
+            bytes.extend_from_slice(batch(offset as i64, size).bytes());
+        }
+        let marker = EndTxnMarker { commit: true, coordinator_epoch: 9 };
+        bytes.extend_from_slice(marker_batch(1, 2, marker, 7).stamped(6, 0).bytes());
+        file.write_at(&bytes, 0).unwrap();
+        for mut walk in
+            [Walk::headers(&*file, 0, bytes.len() as u64), Walk::checked(&*file, 0, bytes.len() as u64)]
+        {
+            for offset in 0..6 {
+                let step = walk.next().unwrap().unwrap();
+                assert_eq!((step.header.base_offset, step.marker), (offset, None));
+            }
+            assert_eq!(walk.next().unwrap().unwrap().marker, Some(marker));
+            assert!(walk.next().unwrap().is_none());
+        }
+
+        // A flipped bit in the body of the second batch is seen only when bodies are checked.
+        let position = batch(0, 10).size() + CHUNK_BYTES;
+        file.write_at(b"w", position as u64).unwrap();
+        let mut walk = Walk::headers(&*file, 0, bytes.len() as u64);
+        assert!((0..7).all(|_| walk.next().unwrap().is_some()));
+        let mut walk = Walk::checked(&*file, 0, bytes.len() as u64);
+        assert!(walk.next().unwrap().is_some());
+        assert!(
+            matches!(walk.next(), Err(Stop::Bad { position, .. }) if position == batch(0, 10).size() as u64)
+        );
+    }
+}

@@ -1,0 +1,234 @@
+//! The appliers: they write what is published into the segments.
+//!
+//! A partition belongs to one shard, and a shard's turn is taken by one thread at a time, so a partition's batches are
+//! written in order; shards go in parallel. Whatever waits for one partition is written together.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use parking_lot::{Condvar, Mutex};
+
+use super::error::Fatal;
+use super::publish::{FrameState, PartitionState, Released};
+use super::sequencer::{Sequencer, Work};
+use super::tail::TailBudget;
+
+/// Bytes written to one partition before the next one of the shard has its turn.
+const MAX_APPLY_BYTES: usize = 4 << 20;
+/// How long a shard that found the disk full waits before it tries again.
+const RETRY_WHEN_FULL: Duration = Duration::from_millis(100);
+
+pub(crate) struct Appliers {
+    shards: Vec<Shard>,
+    /// Journaled frames, with their sequences in the journal, until they are applied.
+    frames: Mutex<AppliedFrames>,
+    ended: AtomicBool,
+}
+
+#[derive(Default)]
+struct Shard {
+    ready: Mutex<Ready>,
+    wake: Condvar,
+    /// Held while a partition of the shard is written.
+    turn: Mutex<()>,
+}
+
+#[derive(Default)]
+struct Ready {
+    partitions: VecDeque<Arc<PartitionState>>,
+    /// The disk was full: trying again at once is of no use.
+    blocked: bool,
+}
+
+struct AppliedFrames {
+    waiting: VecDeque<(u64, Arc<FrameState>)>,
+    /// All frames up to here are in the segments.
+    through: u64,
+}
+
+/// What a round of an applier did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Applied {
+    pub(crate) batches: u64,
+    pub(crate) bytes: u64,
+    pub(crate) writes: u64,
+    /// The disk is full; what was not written stays in memory and in the journal.
+    pub(crate) full: bool,
+}
+
+/// What the appliers need of the store.
+pub(crate) struct Around<'a> {
+    pub(crate) sequencer: &'a Sequencer,
+    pub(crate) tail: &'a TailBudget,
+}
+
+impl Appliers {
+    pub(crate) fn new(shards: usize, applied_through: u64) -> Appliers {
+        Appliers {
+            shards: (0..shards.max(1)).map(|_| Shard::default()).collect(),
+            frames: Mutex::new(AppliedFrames { waiting: VecDeque::new(), through: applied_through }),
+            ended: AtomicBool::new(false),
+        }
+    }
+
+    pub(crate) fn count(&self) -> usize {
+        self.shards.len()
+    }
+
+    /// A frame is durable; frames come in the order of their sequences.
+    pub(crate) fn expect(&self, sequence: u64, frame: Arc<FrameState>) {
+        self.frames.lock().waiting.push_back((sequence, frame));
+    }
+
+    /// The journal's frames up to this sequence are in the segments (not necessarily flushed).
+    pub(crate) fn applied_through(&self) -> u64 {
+        let frames = &mut *self.frames.lock();
+        while let Some((sequence, _)) = frames.waiting.pop_front_if(|(_, frame)| frame.is_applied()) {
+            frames.through = sequence;
+        }
+        frames.through
+    }
+
+    /// Puts a partition into its shard's list if there is something to do for it.
+    pub(crate) fn ready(&self, partition: &Arc<PartitionState>) {
+        let mut view = partition.view.lock();
+        let wants_flush = view.flush_wanted > view.flushed_end;
+        if view.queued || !(view.can_apply() || wants_flush) {
+            return;
+        }
+        view.queued = true;
+        let shard = &self.shards[partition.shard];
+        shard.ready.lock().partitions.push_back(Arc::clone(partition));
+        shard.wake.notify_one();
+    }
+
+    /// Asks for a flush of a partition up to an offset; the sequencer's waiter is nudged when it is done.
+    pub(crate) fn want_flush(&self, partition: &Arc<PartitionState>, offset: i64) {
+        {
+            let mut view = partition.view.lock();
+            view.flush_wanted = view.flush_wanted.max(offset);
+        }
+        self.ready(partition);
+    }
+
+    pub(crate) fn wait(&self, shard: usize) -> Work {
+        let shard = &self.shards[shard];
+        let mut ready = shard.ready.lock();
+        loop {
+            if self.ended.load(Ordering::Acquire) {
+                return Work::Ended;
+            }
+            if ready.partitions.is_empty() {
+                shard.wake.wait(&mut ready);
+            } else if ready.blocked {
+                shard.wake.wait_for(&mut ready, RETRY_WHEN_FULL);
+                return if self.ended.load(Ordering::Acquire) { Work::Ended } else { Work::Ready };
+            } else {
+                return Work::Ready;
+            }
+        }
+    }
+
+    /// Something waits in the shard.
+    pub(crate) fn has_work(&self, shard: usize) -> bool {
+        !self.shards[shard].ready.lock().partitions.is_empty()
+    }
+
+    /// Lets all who wait go.
+    pub(crate) fn end(&self) {
+        self.ended.store(true, Ordering::Release);
+        for shard in &self.shards {
+            // Under the lock, so that nobody is between looking and waiting.
+            let _ready = shard.ready.lock();
+            shard.wake.notify_all();
+        }
+    }
+
+    /// Runs `change` while no applier writes to the partition.
+    pub(crate) fn pause<T>(&self, partition: &PartitionState, change: impl FnOnce() -> T) -> T {
+        let _turn = self.shards[partition.shard].turn.lock();
+        change()
+    }
+
+    /// Writes what waits for the partitions of a shard, each once.
+    pub(crate) fn round(&self, shard_index: usize, around: &Around<'_>) -> Result<Applied, Fatal> {
+        let shard = &self.shards[shard_index];
+        let _turn = shard.turn.lock();
+        let mut applied = Applied::default();
+        let waiting = shard.ready.lock().partitions.len();
+        for _ in 0..waiting {
+            let Some(partition) = shard.ready.lock().partitions.pop_front() else { break };
+            partition.view.lock().queued = false;
+            self.apply(&partition, around, &mut applied)?;
+            self.flush_if_wanted(&partition, around)?;
+            self.ready(&partition);
+            if applied.full {
+                break;
+            }
+        }
+        shard.ready.lock().blocked = applied.full;
+        around.sequencer.set_full(shard_index + 1, applied.full);
+        around.tail.enforce();
+        Ok(applied)
+    }
+
+    fn apply(
+        &self,
+        partition: &Arc<PartitionState>,
+        around: &Around<'_>,
+        applied: &mut Applied,
+    ) -> Result<(), Fatal> {
+        // What is durable and not published yet, because the journal's thread is on its way, comes along.
+        partition.publish(around.tail);
+        let batches = partition.view.lock().to_apply(MAX_APPLY_BYTES);
+        let Some(last) = batches.last() else { return Ok(()) };
+        let mut end = last.header().next_offset();
+        if !partition.deleted.load(Ordering::Acquire) {
+            let result = partition.log.append(&batches);
+            end = partition.log.end_offset();
+            match result {
+                Ok(()) => {}
+                Err(error) if error.is_full() => applied.full = true,
+                Err(source) => return Err(Fatal::Log { partition: partition.id, source }),
+            }
+            applied.writes += 1;
+        }
+        let done = batches.iter().take_while(|batch| batch.header().next_offset() <= end);
+        let (count, bytes) =
+            done.fold((0, 0), |(count, bytes), batch| (count + 1, bytes + batch.size() as u64));
+        applied.batches += count;
+        applied.bytes += bytes;
+        let mut released = Released::default();
+        let published = {
+            let mut view = partition.view.lock();
+            let before = view.high_watermark;
+            view.applied(end, &mut released);
+            (view.high_watermark > before).then(|| partition.published_of(&view))
+        };
+        partition.release(released, published, around.tail);
+        Ok(())
+    }
+
+    fn flush_if_wanted(&self, partition: &Arc<PartitionState>, around: &Around<'_>) -> Result<(), Fatal> {
+        let wanted = {
+            let view = partition.view.lock();
+            view.flush_wanted > view.flushed_end && view.applied_end >= view.flush_wanted
+        };
+        if !wanted {
+            return Ok(());
+        }
+        let end = if partition.deleted.load(Ordering::Acquire) {
+            i64::MAX
+        } else {
+            let flushed = partition.log.flush();
+            flushed.map_err(|source| Fatal::Log { partition: partition.id, source })?.end_offset
+        };
+        let mut view = partition.view.lock();
+        view.flushed_end = view.flushed_end.max(end);
+        drop(view);
+        around.sequencer.nudge();
+        Ok(())
+    }
+}

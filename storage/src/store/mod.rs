@@ -1,0 +1,241 @@
+//! The store: partitions behind one journal.
+//!
+//! ```text
+//!  commit(frame) ─► sequencer ──────► journal ─────────► publish ─► appliers ─► segments ─► checkpoint
+//!                   memory only:      one write for      high       per shard,  page        flush, write down
+//!                   checks, offsets   all that waited    watermark  coalesced   cache       how far, recycle
+//!                   `sequencer`       `rounds`           `publish`  `appliers`              `checkpoint`, `replay`
+//! ```
+//!
+//! **Locks**, in the order in which they may be taken while another is held; none is held across a call to the outside:
+//!
+//! ```text
+//! directories ─► checkpointing ─► journal stage ─► shard turn ─► log writer ─► sequencer ─► tail order ─► view
+//!                                                  ─► shard ready list, applied frames (leaves)
+//! ```
+
+mod appliers;
+mod checkpoint;
+mod checkpoint_file;
+mod counts;
+mod directories;
+mod error;
+mod frame;
+mod partition;
+mod publish;
+mod replay;
+mod rounds;
+mod sequencer;
+mod tail;
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+
+use parking_lot::Mutex;
+use uuid::Uuid;
+
+use self::appliers::Appliers;
+use self::checkpoint::CheckpointStage;
+use self::counts::Counts;
+use self::directories::Directories;
+use self::rounds::JournalStage;
+use self::sequencer::Sequencer;
+use self::tail::TailBudget;
+use crate::PartitionId;
+use crate::disk::{Disk, DiskLock};
+use crate::journal::JournalOptions;
+use crate::log::{LogEnvironment, LogOptions};
+
+pub use self::checkpoint::Checkpointed;
+pub use self::checkpoint_file::CHECKPOINT_VERSION;
+pub use self::counts::StoreStats;
+pub use self::error::{Fatal, StoreError};
+pub use self::frame::{Append, Appended, Check, Committed, Done, Frame, Rejection};
+pub use self::partition::{Isolation, Partition, ReadRequest, ReadResult};
+pub use self::publish::Published;
+pub use self::replay::{FoundPartition, Recovery, Truncation};
+pub use self::rounds::{Congestion, Round};
+pub use self::sequencer::Work;
+
+/// Settings of a store.
+#[derive(Debug, Clone)]
+pub struct StoreOptions {
+    /// Where everything is.
+    pub data_dir: PathBuf,
+    /// A fresh random id. It becomes the id of the data directory if that is new, and is ignored if not.
+    pub directory_id: Uuid,
+    /// The journal.
+    pub journal: JournalOptions,
+    /// Memory for the newest batches of all partitions, in bytes, beyond what waits to be applied. Larger: consumers may
+    /// lag further behind and still be served from memory.
+    pub tail_bytes: usize,
+    /// Shards of appliers; each wants a thread. More: a slow file delays fewer partitions.
+    pub applier_shards: usize,
+    /// Memory for read buffers that nobody uses at the moment, in bytes.
+    pub read_buffer_bytes: usize,
+    /// Log settings of partitions found at the start, until [`Store::set_options`].
+    pub log: LogOptions,
+}
+
+impl StoreOptions {
+    /// The defaults, for a data directory. `directory_id` is a fresh random id for the case that the directory is new.
+    pub fn new(data_dir: PathBuf, directory_id: Uuid) -> StoreOptions {
+        StoreOptions {
+            data_dir,
+            directory_id,
+            journal: JournalOptions::default(),
+            tail_bytes: 64 << 20,
+            applier_shards: 2,
+            read_buffer_bytes: 32 << 20,
+            log: LogOptions::default(),
+        }
+    }
+}
+
+/// A partition to be made.
+#[derive(Debug, Clone)]
+pub struct PartitionSpec {
+    /// Topic id and index.
+    pub id: PartitionId,
+    /// Name of the topic; the directory is `<name>-<index>`.
+    pub topic_name: String,
+    /// Log settings.
+    pub options: LogOptions,
+}
+
+/// All partitions of a data directory.
+///
+/// The store has the code of the stages and no threads; its owner brings these, each a loop until `Work::Ended`:
+///
+/// ```text
+/// journal     loop { match store.journal_wait()      { Work::Ended => break, _ => store.journal_round()? } }
+/// applier s   loop { match store.apply_wait(s)       { Work::Ended => break, _ => store.apply_round(s)? } }   each shard
+/// checkpoint  whenever `Round::checkpoint_due` comes out of a journal round: store.checkpoint()?, on a thread of its own
+/// ```
+///
+/// `Err(Fatal)` from any of them means: report it and end the process. Appliers and checkpoint may share a thread pool;
+/// the journal needs a thread of its own, because everybody waits for it. At the end, [`Store::close`] does whatever the
+/// loops had not done yet.
+///
+/// `commit`, and everything on [`Partition`] except reads below the tail, only touches memory and may be called from an
+/// async task. `create_partition`, `delete_partition`, `checkpoint`, `close` and reads below the tail block on files.
+///
+/// In a simulation, one thread calls the rounds by hand and never waits.
+pub struct Store {
+    options: StoreOptions,
+    environment: LogEnvironment,
+    sequencer: Arc<Sequencer>,
+    journal: Mutex<JournalStage>,
+    appliers: Appliers,
+    tail: TailBudget,
+    checkpointing: Mutex<CheckpointStage>,
+    directories: Mutex<Directories>,
+    checkpoint_due: AtomicBool,
+    counts: Counts,
+    /// The next wait for the journal ends by itself: an idle frame is to be written, or space to be tried for again.
+    journal_alarm: AtomicBool,
+    /// Bytes of the journal in use, bytes of all its files, and its last durable sequence: for whoever does not want to
+    /// wait for its lock.
+    ring_used: AtomicU64,
+    ring_total: AtomicU64,
+    ring_durable: AtomicU64,
+    /// Bytes of batches that are sequenced and not yet in the segments; below zero for a moment when a round is quicker than
+    /// the commit that counts.
+    unapplied_bytes: AtomicI64,
+    _lock: Box<dyn DiskLock>,
+}
+
+impl Store {
+    /// Opens a data directory: takes its lock, reads the checkpoint, replays the journal, and begins a new incarnation.
+    /// On an error nothing that was acknowledged is lost or cut.
+    pub fn open(disk: Arc<dyn Disk>, options: StoreOptions) -> Result<(Arc<Store>, Recovery), StoreError> {
+        replay::open(disk, options)
+    }
+
+    /// The only way in. Checks the frame's preconditions and gives it its place, in memory and at once, or rejects it,
+    /// and then nothing happened and `done` is dropped.
+    ///
+    /// `done` is called when the frame is durable and published. A batch that a producer sends again is answered with its
+    /// first offsets, and `done` is called when those are durable and published.
+    pub fn commit(&self, frame: Frame, done: Done) -> Result<Committed, Rejection> {
+        let sequencing = self.sequencer.commit(frame, done).inspect_err(|_| self.counts.rejections.add(1))?;
+        if let Some((partition, offset, done)) = sequencing.duplicate {
+            self.counts.duplicates.add(1);
+            if let Some(done) = done {
+                partition.when_published(offset, done);
+            }
+            return Ok(sequencing.committed);
+        }
+        self.counts.frames.add(1);
+        self.unapplied_bytes.fetch_add(sequencing.bytes as i64, Ordering::Relaxed);
+        sequencing.plain.iter().for_each(|partition| self.appliers.ready(partition));
+        Ok(sequencing.committed)
+    }
+
+    /// The handle of a partition that exists.
+    pub fn partition(&self, id: PartitionId) -> Option<Partition> {
+        let state = self.sequencer.partition(id)?;
+        Some(Partition { state, sequencer: Arc::clone(&self.sequencer) })
+    }
+
+    /// All partitions, by id.
+    pub fn partitions(&self) -> Vec<Partition> {
+        let listed = self.sequencer.partitions().into_iter();
+        listed
+            .map(|listed| Partition { state: listed.state, sequencer: Arc::clone(&self.sequencer) })
+            .collect()
+    }
+
+    /// Changes a partition's log settings, from the next append on. A change of the durability takes effect with the next
+    /// checkpoint, which is made due by it.
+    pub fn set_options(&self, id: PartitionId, options: LogOptions) -> Result<(), StoreError> {
+        let before = self.sequencer.set_options(id, options).ok_or(StoreError::UnknownPartition(id))?;
+        if before.durability != options.durability {
+            self.checkpoint_due.store(true, Ordering::Release);
+        }
+        Ok(())
+    }
+
+    /// Forgets producers whose last batch in a partition is older than `after_ms`, except those with an open transaction
+    /// (`producer.id.expiration.ms`). Returns how many.
+    pub fn expire_producers(&self, now: i64, after_ms: i64) -> usize {
+        self.sequencer.expire_producers(now, after_ms)
+    }
+
+    /// Id of the data directory.
+    pub fn directory_id(&self) -> Uuid {
+        self.checkpointing.lock().identity.directory
+    }
+
+    /// How many shards of appliers there are.
+    pub fn applier_shards(&self) -> usize {
+        self.appliers.count()
+    }
+
+    /// Counts since the store was opened.
+    pub fn stats(&self) -> StoreStats {
+        let (durable, total) =
+            (self.ring_durable.load(Ordering::Relaxed), self.ring_total.load(Ordering::Relaxed));
+        self.counts.stats(durable, total, self.tail.bytes() as u64)
+    }
+}
+
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Store").field("data_dir", &self.options.data_dir).finish_non_exhaustive()
+    }
+}
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        // Frames and partitions in flight hold each other.
+        for listed in self.sequencer.partitions() {
+            listed.state.view.lock().in_flight.clear();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

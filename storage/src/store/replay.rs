@@ -1,0 +1,517 @@
+//! Opening a data directory.
+//!
+//! ```text
+//! checkpoint ─► logs opened at their recovery points ─► frames behind the checkpoint put where they belong
+//!            ─► only then is cut what lies beyond each partition's last frame ─► flush ─► new incarnation, checkpoint
+//! ```
+//!
+//! Everything up to the new checkpoint can be repeated: a crash on the way changes nothing of the outcome.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64};
+
+use logmill_record::Batch;
+use parking_lot::Mutex;
+
+use super::appliers::Appliers;
+use super::checkpoint::CheckpointStage;
+use super::checkpoint_file::{CHECKPOINT_NAME, CheckpointFile, CheckpointedPartition};
+use super::counts::Counts;
+use super::directories::{DELETED_SUFFIX, Directories, parse_directory_name, shard_of};
+use super::error::StoreError;
+use super::publish::{PartitionState, Place};
+use super::rounds::JournalStage;
+use super::sequencer::Sequencer;
+use super::tail::TailBudget;
+use super::{Store, StoreOptions};
+use crate::PartitionId;
+use crate::disk::{Disk, DiskLock};
+use crate::journal::{Cut, Journal, NewIncarnation, ReplayStart, Scanned, inspect, recover};
+use crate::log::names::PARTITION_METADATA;
+use crate::log::{
+    Durability, LogEnvironment, LogOptions, OpenAt, PartitionLog, ReadBuffers, Recovered, Replayed,
+};
+
+const LOCK_NAME: &str = ".lock";
+const JOURNAL_NAME: &str = "journal";
+
+/// What opening did.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Recovery {
+    /// The directory was empty.
+    pub new: bool,
+    /// The last stop was a clean one: nothing had to be replayed.
+    pub clean: bool,
+    /// Partitions, by id.
+    pub partitions: Vec<FoundPartition>,
+    /// Frames of the journal that were not covered by the checkpoint.
+    pub replayed_frames: u64,
+    /// Their batches that were in the segments already, from before the stop.
+    pub present_batches: u64,
+    /// Their batches that were missing or torn in the segments, and were written.
+    pub written_batches: u64,
+    /// Bytes of the journal that were read.
+    pub journal_bytes: u64,
+    /// The torn end of the journal: what was being written when the machine went down, and nobody was told about.
+    pub journal_cut: Option<Cut>,
+    /// Appends of replayed frames to partitions that do not exist any more, with their number: deleted topics.
+    pub unknown_partitions: BTreeMap<PartitionId, u64>,
+    /// Ends of partitions that were cut.
+    pub truncations: Vec<Truncation>,
+    /// Indexes and snapshots that were made again.
+    pub rebuilt_files: usize,
+    /// Directories of deleted partitions, and of ones that were never finished, that were removed.
+    pub removed_directories: Vec<PathBuf>,
+}
+
+/// A partition that was found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FoundPartition {
+    /// Which.
+    pub id: PartitionId,
+    /// Name of its topic, from its directory.
+    pub topic_name: String,
+    /// First offset that may be read.
+    pub log_start_offset: i64,
+    /// Offset after the last record.
+    pub end_offset: i64,
+}
+
+/// The end of a partition that was cut, because no frame vouches for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Truncation {
+    /// Which partition.
+    pub partition: PartitionId,
+    /// Offset at which it ends now.
+    pub end_offset: i64,
+    /// Valid batches ended here before.
+    pub found_end: i64,
+    /// Bytes behind the valid batches that were no batches.
+    pub torn_bytes: u64,
+}
+
+impl fmt::Display for Recovery {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let partitions = self.partitions.len();
+        if self.new {
+            return write!(f, "new data directory");
+        }
+        if self.clean {
+            write!(f, "after a clean stop: {partitions} partitions")?;
+        } else {
+            write!(
+                f,
+                "after an unclean stop: {partitions} partitions, {} frames replayed",
+                self.replayed_frames
+            )?;
+        }
+        if let Some(cut) = &self.journal_cut {
+            write!(f, "; journal {} torn at position {}, cut there", cut.file.display(), cut.position)?;
+        }
+        if !self.truncations.is_empty() {
+            write!(f, "; {} partitions had torn ends, cut", self.truncations.len())?;
+        }
+        if self.rebuilt_files > 0 {
+            write!(f, "; {} indexes and snapshots made again", self.rebuilt_files)?;
+        }
+        if !self.unknown_partitions.is_empty() {
+            let appends: u64 = self.unknown_partitions.values().sum();
+            write!(f, "; {appends} appends to deleted partitions passed over")?;
+        }
+        Ok(())
+    }
+}
+
+pub(crate) fn open(
+    disk: Arc<dyn Disk>,
+    mut options: StoreOptions,
+) -> Result<(Arc<Store>, Recovery), StoreError> {
+    options.journal = options.journal.normalised();
+    let data_dir = options.data_dir.clone();
+    let lock = lock(&*disk, &data_dir)?;
+    let journal_dir = data_dir.join(JOURNAL_NAME);
+    disk.create_dir_all(&journal_dir).map_err(StoreError::io("create", &journal_dir))?;
+    disk.sync_dir(&data_dir).map_err(StoreError::io("flush", &data_dir))?;
+    let environment =
+        LogEnvironment { disk: Arc::clone(&disk), buffers: ReadBuffers::new(options.read_buffer_bytes) };
+
+    let found = Found::read(&*disk, &data_dir)?;
+    let mut opening = Opening {
+        disk: &*disk,
+        environment: &environment,
+        data_dir: &data_dir,
+        journal_dir: &journal_dir,
+        defaults: options.log,
+        recovery: Recovery::default(),
+        partitions: BTreeMap::new(),
+    };
+    let journal = match CheckpointFile::read(&*disk, &data_dir)? {
+        Some(checkpoint) => opening.replay(&checkpoint, &found)?,
+        None => opening.begin(options.directory_id, &found)?,
+    };
+    opening.finish(found, journal, options, lock)
+}
+
+fn lock(disk: &dyn Disk, data_dir: &Path) -> Result<Box<dyn DiskLock>, StoreError> {
+    let existed = disk.exists(data_dir).map_err(StoreError::io("look at", data_dir))?;
+    disk.create_dir_all(data_dir).map_err(StoreError::io("create", data_dir))?;
+    if !existed && let Some(parent) = data_dir.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+        disk.sync_dir(parent).map_err(StoreError::io("flush", parent))?;
+    }
+    let path = data_dir.join(LOCK_NAME);
+    disk.lock(&path).map_err(|error| match error.kind() {
+        std::io::ErrorKind::WouldBlock => StoreError::Locked { directory: data_dir.to_owned() },
+        _ => StoreError::io("lock", &path)(error),
+    })
+}
+
+/// The directories in the data directory.
+struct Found {
+    /// Name, topic name and index.
+    partitions: Vec<(String, String, i32)>,
+    /// Names of directories of partitions that were being deleted.
+    dying: Vec<String>,
+}
+
+impl Found {
+    fn read(disk: &dyn Disk, data_dir: &Path) -> Result<Found, StoreError> {
+        let mut found = Found { partitions: Vec::new(), dying: Vec::new() };
+        let entries = disk.read_dir(data_dir).map_err(StoreError::io("list", data_dir))?;
+        for entry in entries.into_iter().filter(|entry| entry.is_dir) {
+            if entry.name.ends_with(DELETED_SUFFIX) {
+                found.dying.push(entry.name);
+            } else if let Some((topic_name, index)) = parse_directory_name(&entry.name) {
+                let topic_name = topic_name.to_owned();
+                found.partitions.push((entry.name, topic_name, index));
+            }
+        }
+        Ok(found)
+    }
+
+    /// The partition's directory waits to be removed.
+    fn is_dying(&self, partition: &CheckpointedPartition) -> bool {
+        let suffix = format!(".{}{DELETED_SUFFIX}", partition.id.topic.simple());
+        let name = format!("{}-{}", partition.topic_name, partition.id.partition);
+        self.dying.iter().any(|dying| dying.strip_suffix(&suffix) == Some(&name))
+    }
+}
+
+/// How the journal goes on.
+struct NextJournal {
+    directory_id: uuid::Uuid,
+    scanned: Scanned,
+    last_commit: u64,
+}
+
+/// A partition while it is being recovered.
+struct Recovering {
+    directory: PathBuf,
+    topic_name: String,
+    log: PartitionLog,
+    recovered: Recovered,
+    recovery_point: i64,
+    /// End of its last frame.
+    frames_end: i64,
+    leader_epoch: i32,
+    /// What lies behind the last frame may be data that skipped the journal. Also when nothing is known: then the
+    /// partition was made since the checkpoint, and all that it can hold besides is that.
+    keeps_unjournaled: bool,
+    page_cache: bool,
+}
+
+struct Opening<'a> {
+    disk: &'a dyn Disk,
+    environment: &'a LogEnvironment,
+    data_dir: &'a Path,
+    journal_dir: &'a Path,
+    defaults: LogOptions,
+    recovery: Recovery,
+    partitions: BTreeMap<PartitionId, Recovering>,
+}
+
+impl Opening<'_> {
+    /// A directory without a checkpoint is new, or not one of ours.
+    fn begin(&mut self, directory_id: uuid::Uuid, found: &Found) -> Result<NextJournal, StoreError> {
+        let missing = |what: String| StoreError::CheckpointMissing {
+            directory: self.data_dir.to_owned(),
+            what,
+            checkpoint: CHECKPOINT_NAME,
+        };
+        if let Some((name, ..)) = found.partitions.first() {
+            return Err(missing(format!("the partition directory {name}")));
+        }
+        let (files, has_frames) = inspect(self.disk, self.journal_dir)?;
+        if has_frames {
+            return Err(missing("a journal".to_owned()));
+        }
+        self.recovery.new = true;
+        self.recovery.clean = true;
+        let scanned = Scanned {
+            last_sequence: 0,
+            last_commit: 0,
+            frames: 0,
+            bytes: 0,
+            cut: None,
+            last_incarnation: 0,
+            last_file_number: 0,
+            files,
+        };
+        Ok(NextJournal { directory_id, scanned, last_commit: 0 })
+    }
+
+    fn replay(&mut self, checkpoint: &CheckpointFile, found: &Found) -> Result<NextJournal, StoreError> {
+        self.open_logs(checkpoint, found)?;
+        self.check_missing(checkpoint, found)?;
+        let partitions = &mut self.partitions;
+        let recovery = &mut self.recovery;
+        let scanned = recover(self.disk, self.journal_dir, &checkpoint.start, |frame| {
+            for entry in frame.entries {
+                match partitions.get_mut(&entry.partition) {
+                    Some(partition) => match partition.replay(&entry.batch)? {
+                        Replayed::Present => recovery.present_batches += 1,
+                        Replayed::Written => recovery.written_batches += 1,
+                    },
+                    None => *recovery.unknown_partitions.entry(entry.partition).or_insert(0) += 1,
+                }
+            }
+            Ok::<(), StoreError>(())
+        })?;
+        self.recovery.clean = checkpoint.start.closed && scanned.frames == 0;
+        self.recovery.replayed_frames = scanned.frames;
+        self.recovery.journal_bytes = scanned.bytes;
+        self.recovery.journal_cut.clone_from(&scanned.cut);
+        self.cut()?;
+        Ok(NextJournal {
+            directory_id: checkpoint.start.directory,
+            last_commit: checkpoint.last_commit.max(scanned.last_commit),
+            scanned,
+        })
+    }
+
+    fn open_logs(&mut self, checkpoint: &CheckpointFile, found: &Found) -> Result<(), StoreError> {
+        let known: BTreeMap<PartitionId, &CheckpointedPartition> =
+            checkpoint.partitions.iter().map(|partition| (partition.id, partition)).collect();
+        let known_names: BTreeMap<(&str, i32), PartitionId> = checkpoint
+            .partitions
+            .iter()
+            .map(|partition| ((partition.topic_name.as_str(), partition.id.partition), partition.id))
+            .collect();
+        for (name, topic_name, index) in &found.partitions {
+            let directory = self.data_dir.join(name);
+            let known_here = known_names.get(&(topic_name.as_str(), *index)).and_then(|id| known.get(id));
+            let expected = known_here.is_some_and(|known| !found.is_dying(known));
+            if !expected && is_unfinished(self.disk, &directory)? {
+                self.remove(&directory)?;
+                continue;
+            }
+            // By its id: a directory that was deleted and made again by the same name is another partition.
+            let topic = PartitionLog::read_topic_id(self.disk, &directory)?;
+            let id = PartitionId { topic, partition: *index };
+            let known = known.get(&id);
+            let at = known.map_or(OpenAt::default(), |known| OpenAt {
+                recovery_point: known.recovery_point,
+                log_start_offset: known.log_start_offset,
+            });
+            let (log, recovered) = PartitionLog::open(self.environment, &directory, self.defaults, at)?;
+            let recovery_point = known.map_or(0, |known| known.recovery_point);
+            let page_cache = known.is_some_and(|known| known.page_cache);
+            let recovering = Recovering {
+                topic_name: topic_name.clone(),
+                recovered,
+                recovery_point,
+                frames_end: recovery_point,
+                leader_epoch: known.map_or(0, |known| known.leader_epoch),
+                keeps_unjournaled: page_cache || known.is_none(),
+                page_cache,
+                log,
+                directory,
+            };
+            if let Some(first) = self.partitions.insert(id, recovering) {
+                let second = self.data_dir.join(name);
+                return Err(StoreError::PartitionTwice { partition: id, first: first.directory, second });
+            }
+        }
+        Ok(())
+    }
+
+    /// A partition without a directory was deleted, and then the directory is still there by another name: it is removed
+    /// only when no checkpoint knows the partition.
+    fn check_missing(&self, checkpoint: &CheckpointFile, found: &Found) -> Result<(), StoreError> {
+        for partition in &checkpoint.partitions {
+            if !found.is_dying(partition) && !self.partitions.contains_key(&partition.id) {
+                return Err(StoreError::PartitionMissing {
+                    partition: partition.id,
+                    topic_name: partition.topic_name.clone(),
+                    directory: self.data_dir.to_owned(),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// Cuts what lies beyond the last frame of each partition, and makes the rest durable.
+    fn cut(&mut self) -> Result<(), StoreError> {
+        for (&id, partition) in &mut self.partitions {
+            let found_end = partition.log.end_offset();
+            let end = if partition.keeps_unjournaled { found_end } else { partition.frames_end };
+            let end_offset = partition.log.cut(end)?;
+            let torn_bytes = partition.recovered.tail.as_ref().map_or(0, |tail| tail.bytes);
+            if end_offset < found_end || torn_bytes > 0 {
+                let truncation = Truncation { partition: id, end_offset, found_end, torn_bytes };
+                self.recovery.truncations.push(truncation);
+            }
+            self.recovery.rebuilt_files += partition.recovered.rebuilt.len();
+            if end_offset != partition.recovery_point || torn_bytes > 0 || found_end != end_offset {
+                partition.log.flush()?;
+            }
+            partition.leader_epoch =
+                partition.leader_epoch.max(partition.log.last_leader_epoch().unwrap_or(0));
+            if partition.keeps_unjournaled && !self.recovery.clean {
+                // Records that consumers saw may be gone: a new epoch tells them (KIP-320).
+                partition.leader_epoch += 1;
+            }
+        }
+        Ok(())
+    }
+
+    fn remove(&mut self, directory: &Path) -> Result<(), StoreError> {
+        self.disk.remove_dir_all(directory).map_err(StoreError::io("remove", directory))?;
+        self.recovery.removed_directories.push(directory.to_owned());
+        Ok(())
+    }
+
+    /// Begins the new incarnation and puts the store together.
+    fn finish(
+        mut self,
+        found: Found,
+        next: NextJournal,
+        options: StoreOptions,
+        lock: Box<dyn DiskLock>,
+    ) -> Result<(Arc<Store>, Recovery), StoreError> {
+        let last_sequence = next.scanned.last_sequence;
+        let identity = NewIncarnation {
+            directory: next.directory_id,
+            incarnation: next.scanned.last_incarnation + 1,
+            file_number: next.scanned.last_file_number + 1,
+            sequence: last_sequence + 1,
+        };
+        let disk = Arc::clone(&self.environment.disk);
+        let journal_dir = self.journal_dir.to_owned();
+        let mut journal =
+            Journal::start(disk, journal_dir, options.journal, identity, next.scanned.files)?
+                .ok_or_else(|| StoreError::NoSpaceForJournal { directory: self.journal_dir.to_owned() })?;
+        let checkpoint = CheckpointFile {
+            start: ReplayStart {
+                directory: identity.directory,
+                incarnation: identity.incarnation,
+                file_number: identity.file_number,
+                covered: last_sequence,
+                durable: last_sequence,
+                closed: false,
+            },
+            last_commit: next.last_commit,
+            partitions: self.partitions.iter().map(|(id, partition)| partition.checkpointed(*id)).collect(),
+        };
+        checkpoint
+            .write(self.disk, self.data_dir)
+            .map_err(StoreError::io("write the checkpoint in", self.data_dir))?;
+        // Only now does nobody need the old frames, or the directories of deleted partitions, any more.
+        journal.recycle(identity.file_number)?;
+        for name in &found.dying {
+            let directory = self.data_dir.join(name);
+            self.remove(&directory)?;
+        }
+
+        let sequencer =
+            Arc::new(Sequencer::new(next.last_commit, u64::from(options.journal.max_frame_bytes)));
+        let appliers = Appliers::new(options.applier_shards, last_sequence);
+        let mut directories = Directories::default();
+        for (id, partition) in std::mem::take(&mut self.partitions) {
+            self.recovery.partitions.push(FoundPartition {
+                id,
+                topic_name: partition.topic_name.clone(),
+                log_start_offset: partition.log.log_start_offset(),
+                end_offset: partition.log.end_offset(),
+            });
+            directories.insert(partition.directory.clone(), id);
+            let durability =
+                if partition.page_cache { Durability::PageCache } else { options.log.durability };
+            let log_options = LogOptions { durability, ..options.log };
+            sequencer.insert(Arc::new(partition.into_state(id, appliers.count())), log_options);
+        }
+        let counts = Counts::default();
+        counts.replayed_frames.add(self.recovery.replayed_frames);
+        let (ring_used, ring_total) = (journal.used_bytes(), journal.total_bytes());
+        let store = Store {
+            environment: self.environment.clone(),
+            sequencer,
+            journal: Mutex::new(JournalStage::new(journal)),
+            appliers,
+            tail: TailBudget::new(options.tail_bytes),
+            checkpointing: Mutex::new(CheckpointStage { identity, dying: Vec::new() }),
+            directories: Mutex::new(directories),
+            checkpoint_due: AtomicBool::new(false),
+            counts,
+            journal_alarm: AtomicBool::new(false),
+            ring_used: AtomicU64::new(ring_used),
+            ring_total: AtomicU64::new(ring_total),
+            ring_durable: AtomicU64::new(last_sequence),
+            unapplied_bytes: AtomicI64::new(0),
+            _lock: lock,
+            options,
+        };
+        Ok((Arc::new(store), self.recovery))
+    }
+}
+
+/// A directory that was being made when the machine went down: without metadata, which comes last, and without data.
+fn is_unfinished(disk: &dyn Disk, directory: &Path) -> Result<bool, StoreError> {
+    let metadata = directory.join(PARTITION_METADATA);
+    if disk.exists(&metadata).map_err(StoreError::io("look at", &metadata))? {
+        return Ok(false);
+    }
+    for entry in disk.read_dir(directory).map_err(StoreError::io("list", directory))? {
+        let path = directory.join(&entry.name);
+        let is_log = path.extension().is_some_and(|extension| extension == "log");
+        if is_log && disk.file_len(&path).map_err(StoreError::io("measure", &path))? > 0 {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+impl Recovering {
+    fn replay(&mut self, batch: &Batch) -> Result<Replayed, StoreError> {
+        let next_offset = batch.header().next_offset();
+        if next_offset <= self.recovery_point {
+            return Ok(Replayed::Present);
+        }
+        let replayed = self.log.replay(batch)?;
+        self.frames_end = next_offset;
+        Ok(replayed)
+    }
+
+    fn checkpointed(&self, id: PartitionId) -> CheckpointedPartition {
+        CheckpointedPartition {
+            id,
+            topic_name: self.topic_name.clone(),
+            recovery_point: self.log.end_offset(),
+            log_start_offset: self.log.log_start_offset(),
+            leader_epoch: self.leader_epoch,
+            page_cache: self.page_cache,
+        }
+    }
+
+    fn into_state(self, id: PartitionId, shards: usize) -> PartitionState {
+        let place = Place {
+            shard: shard_of(id, shards),
+            leader_epoch: self.leader_epoch,
+            page_cache: self.page_cache,
+            flushed_end: self.log.end_offset(),
+        };
+        PartitionState::new(id, self.topic_name, self.directory, self.log, place)
+    }
+}

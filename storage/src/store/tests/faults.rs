@@ -1,0 +1,213 @@
+//! Full, failing, foreign and damaged disks.
+
+use super::*;
+use crate::disk::sim::Faults;
+use crate::disk::{BLOCK_BYTES, Disk};
+use crate::journal::JournalError;
+
+#[test]
+fn a_second_process_is_refused() {
+    let disk = SimDisk::new(1);
+    let (store, _) = open(&disk);
+    let second = Store::open(Arc::new(disk.clone()), options()).unwrap_err();
+    assert!(matches!(second, StoreError::Locked { .. }), "{second}");
+    drop(store);
+    open(&disk);
+}
+
+#[test]
+fn a_failed_flush_poisons() {
+    for (place, durability) in [("journal", Durability::Disk), ("topic1", Durability::PageCache)] {
+        let disk = SimDisk::new(1);
+        let (store, _) = open(&disk);
+        let partition = create(&store, 1, 0, durability);
+        let calls = Calls::default();
+        disk.set_faults(Faults { failing_flushes: Some(place.to_owned()), ..Faults::default() });
+        store.commit(Frame::from(vec![append(partition.id(), batch("x", 1), PLAIN)]), calls.done()).unwrap();
+        let failure = store
+            .journal_round()
+            .and_then(|_| store.apply_round(0))
+            .and_then(|_| store.apply_round(1))
+            .and_then(|_| store.checkpoint())
+            .unwrap_err();
+        disk.set_faults(Faults::default());
+        assert_eq!(calls.get(), usize::from(durability == Durability::PageCache), "{failure}");
+        let refused = commit_one(&store, partition.id(), batch("x", 1), PLAIN).unwrap_err();
+        assert_eq!(refused, Rejection::Failed);
+        store.journal_round().unwrap_err();
+        store.apply_round(0).unwrap_err();
+        store.checkpoint().unwrap_err();
+        store.close().unwrap_err();
+        assert_eq!(store.journal_wait(), Work::Ended);
+        assert_eq!(store.apply_wait(0), Work::Ended);
+    }
+}
+
+#[test]
+fn a_full_disk_keeps_what_was_accepted_and_goes_on_by_itself() {
+    let disk = SimDisk::new(1);
+    let (store, _) = open(&disk);
+    let partition = create(&store, 1, 0, Durability::Disk);
+    let doomed = create(&store, 2, 0, Durability::Disk);
+    let used: u64 = disk.files().iter().map(|(_, bytes)| bytes).sum();
+    disk.set_faults(Faults { capacity_bytes: Some(used + 100), ..Faults::default() });
+    let calls = Calls::default();
+    let frame = Frame::from(vec![append(partition.id(), batch(&"f".repeat(300), 1), PLAIN)]);
+    store.commit(frame, calls.done()).unwrap();
+    store.journal_round().unwrap();
+    assert_eq!(calls.get(), 1, "durable in the journal");
+    let full: Vec<bool> = (0..2).map(|shard| store.apply_round(shard).unwrap().full).collect();
+    assert!(full.contains(&true));
+    assert_eq!(commit_one(&store, partition.id(), batch("x", 1), PLAIN), Err(Rejection::StorageFull));
+    assert!(store.congestion().storage_full);
+    commit_one(&store, doomed.id(), batch("gone", 1), INTERNAL).unwrap();
+    store.journal_round().unwrap();
+    assert_eq!(values(&partition, 0).len(), 1, "reads go on");
+    assert!(store.checkpoint().unwrap().full);
+    store.delete_partition(doomed.id()).unwrap();
+
+    disk.set_faults(Faults::default());
+    settle(&store);
+    assert!(!store.congestion().storage_full);
+    commit_one(&store, partition.id(), batch("x", 1), PLAIN).unwrap();
+    settle(&store);
+    assert!(!store.checkpoint().unwrap().full);
+    store.close().unwrap();
+    drop((store, partition));
+    disk.restart();
+    let (store, _) = open(&disk);
+    assert_eq!(values(&store.partition(id(1, 0)).unwrap(), 0).len(), 2);
+}
+
+#[test]
+fn closing_on_a_full_disk_leaves_everything_to_the_next_start() {
+    let disk = SimDisk::new(1);
+    let (store, _) = open(&disk);
+    let partition = create(&store, 1, 0, Durability::Disk);
+    let used: u64 = disk.files().iter().map(|(_, bytes)| bytes).sum();
+    disk.set_faults(Faults { capacity_bytes: Some(used + 10), ..Faults::default() });
+    commit_one(&store, partition.id(), batch("x", 1), PLAIN).unwrap();
+    store.close().unwrap_err();
+    drop((store, partition));
+    disk.set_faults(Faults::default());
+    disk.restart();
+    let (store, recovery) = open(&disk);
+    assert!(!recovery.clean);
+    assert_eq!(values(&store.partition(id(1, 0)).unwrap(), 0).len(), 1);
+}
+
+/// A store with two frames that were acknowledged and are only in the journal.
+fn journaled() -> (SimDisk, Arc<Store>) {
+    let disk = SimDisk::new(1);
+    let (store, _) = open(&disk);
+    create(&store, 1, 0, Durability::Disk);
+    for _ in 0..2 {
+        commit_one(&store, id(1, 0), batch("j", 1), PLAIN).unwrap();
+        store.journal_round().unwrap();
+    }
+    (disk, store)
+}
+
+fn journal_file(disk: &SimDisk) -> PathBuf {
+    disk.files().into_iter().find(|(path, _)| path.to_string_lossy().ends_with(".journal")).unwrap().0
+}
+
+fn reopen(disk: &SimDisk) -> Result<(Arc<Store>, Recovery), StoreError> {
+    disk.restart();
+    Store::open(Arc::new(disk.clone()), options())
+}
+
+#[test]
+fn a_torn_end_of_the_journal_is_cut_and_reported() {
+    let (disk, store) = journaled();
+    drop(store);
+    disk.rot(&journal_file(&disk), 2 * BLOCK_BYTES as u64 + 100, 1).unwrap();
+    let (store, recovery) = reopen(&disk).unwrap();
+    assert_eq!(recovery.replayed_frames, 1);
+    assert_eq!(recovery.journal_cut.unwrap().sequence, 2);
+    assert_eq!(values(&store.partition(id(1, 0)).unwrap(), 0).len(), 1);
+}
+
+#[test]
+fn damage_in_the_journal_stops_the_start_and_changes_nothing() {
+    let (disk, store) = journaled();
+    drop(store);
+    disk.rot(&journal_file(&disk), BLOCK_BYTES as u64 + 100, 1).unwrap();
+    let before = disk.files();
+    let error = reopen(&disk).unwrap_err();
+    assert!(
+        matches!(&error, StoreError::Journal(JournalError::Corrupt { file, position: 4096, .. })
+            if *file == journal_file(&disk)),
+        "{error}"
+    );
+    assert_eq!(disk.files(), before);
+    disk.rot(&journal_file(&disk), BLOCK_BYTES as u64 + 100, 1).unwrap();
+    assert_eq!(reopen(&disk).unwrap().1.replayed_frames, 2);
+}
+
+#[test]
+fn a_journal_of_another_directory_is_refused() {
+    let (disk, store) = journaled();
+    drop(store);
+    let other = SimDisk::new(2);
+    let mut other_options = options();
+    other_options.directory_id = Uuid::from_u128(0xbad);
+    drop(Store::open(Arc::new(other.clone()), other_options).unwrap());
+    let foreign = crate::disk::read_file(&other, &journal_file(&other)).unwrap();
+    disk.plant(&journal_file(&disk), &foreign).unwrap();
+    let error = reopen(&disk).unwrap_err();
+    assert!(matches!(error, StoreError::Journal(JournalError::Foreign { .. })), "{error}");
+}
+
+#[test]
+fn an_older_copy_of_the_journal_is_refused() {
+    let (disk, store) = journaled();
+    let copy = crate::disk::read_file(&disk, &journal_file(&disk)).unwrap();
+    drop(store);
+    reopen(&disk).unwrap().0.close().unwrap();
+    let journals = disk.files().into_iter().filter(|(path, _)| path.to_string_lossy().ends_with(".journal"));
+    for (path, _) in journals {
+        disk.plant(&path, &copy).unwrap();
+    }
+    let error = reopen(&disk).unwrap_err();
+    assert!(matches!(error, StoreError::Journal(JournalError::Missing { .. })), "{error}");
+}
+
+#[test]
+fn newer_formats_are_refused() {
+    let (disk, store) = journaled();
+    drop(store);
+    disk.rot(&path("logmill.checkpoint"), 8, 2).unwrap();
+    let error = reopen(&disk).unwrap_err();
+    assert!(matches!(error, StoreError::NewerCheckpoint { found: 3, known: 1, .. }), "{error}");
+    disk.rot(&path("logmill.checkpoint"), 8, 2).unwrap();
+    disk.rot(&path("logmill.checkpoint"), 40, 1).unwrap();
+    let error = reopen(&disk).unwrap_err();
+    assert!(matches!(error, StoreError::CorruptCheckpoint { .. }), "{error}");
+    disk.rot(&path("logmill.checkpoint"), 40, 1).unwrap();
+    disk.rot(&journal_file(&disk), 8, 2).unwrap();
+    let error = reopen(&disk).unwrap_err();
+    assert!(matches!(error, StoreError::Journal(JournalError::NewerFormat { .. })), "{error}");
+}
+
+#[test]
+fn lost_files_are_named_and_nothing_is_made_up_for_them() {
+    let (disk, store) = journaled();
+    store.checkpoint().unwrap();
+    drop(store);
+    disk.rename(&path("topic1-0"), &path("elsewhere")).unwrap();
+    let error = reopen_after_rename(&disk);
+    assert!(matches!(error, StoreError::PartitionMissing { .. }), "{error}");
+    disk.rename(&path("elsewhere"), &path("topic1-0")).unwrap();
+    disk.rename(&path("logmill.checkpoint"), &path("saved")).unwrap();
+    let error = reopen_after_rename(&disk);
+    assert!(matches!(error, StoreError::CheckpointMissing { .. }), "{error}");
+    disk.rename(&path("saved"), &path("logmill.checkpoint")).unwrap();
+    disk.sync_dir(Path::new(DATA)).unwrap();
+    reopen(&disk).unwrap();
+}
+
+fn reopen_after_rename(disk: &SimDisk) -> StoreError {
+    disk.sync_dir(Path::new(DATA)).unwrap();
+    reopen(disk).unwrap_err()
+}
