@@ -55,7 +55,10 @@ pub(crate) struct Connection {
 
 impl Connection {
     pub(crate) async fn client(&self) -> logmill_client::Result<Client> {
-        Client::builder(&self.bootstrap).connect_timeout(self.timeout.min(Duration::from_secs(10))).connect().await
+        Client::builder(&self.bootstrap)
+            .connect_timeout(self.timeout.min(Duration::from_secs(10)))
+            .connect()
+            .await
     }
 
     pub(crate) async fn admin(&self) -> logmill_client::Result<logmill_client::Admin> {
@@ -65,7 +68,8 @@ impl Connection {
 
 /// A time with its unit.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
-    logmill_config::parse_duration(text).ok_or_else(|| "write a time with its unit, such as 250ms or 30s".to_owned())
+    logmill_config::parse_duration(text)
+        .ok_or_else(|| "write a time with its unit, such as 250ms or 30s".to_owned())
 }
 
 /// The form of results on standard output.

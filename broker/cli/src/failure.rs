@@ -24,7 +24,8 @@ pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
         note(format!("  hint: {hint}"));
     }
     let usage = error.chain().any(|cause| {
-        cause.downcast_ref::<Usage>().is_some() || cause.downcast_ref::<logmill_config::ConfigError>().is_some()
+        cause.downcast_ref::<Usage>().is_some()
+            || cause.downcast_ref::<logmill_config::ConfigError>().is_some()
     });
     ExitCode::from(if usage { 2 } else { 1 })
 }
@@ -32,20 +33,24 @@ pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
 fn hint(error: &Error) -> Option<String> {
     Some(match error {
         Error::Connect { address, .. } => {
-            format!("is a broker running at {address}? Start one with `logmill serve`, or name another with --bootstrap")
+            format!(
+                "is a broker running at {address}? Start one with `logmill serve`, or name another with --bootstrap"
+            )
         }
         Error::Rpc { code: RpcCode::Unavailable, .. } => {
-            "is a broker running there? Start one with `logmill serve`, or name another with --bootstrap".to_owned()
+            "is a broker running there? Start one with `logmill serve`, or name another with --bootstrap"
+                .to_owned()
         }
         Error::Rpc { code: RpcCode::Unimplemented, .. } => "pipelines need a Logmill broker".to_owned(),
-        Error::Rpc { code: RpcCode::NotFound, .. } => "`logmill pipeline list` shows the pipelines".to_owned(),
         Error::Rpc { code: RpcCode::AlreadyExists, .. } => {
             "give the new script another name with --name, or stop the old one".to_owned()
         }
         Error::UnknownTopic { topic } => {
             format!("`logmill topic list` shows the topics; `logmill topic create {topic}` creates it")
         }
-        Error::UnknownPartition { topic, .. } => format!("`logmill topic describe {topic}` shows its partitions"),
+        Error::UnknownPartition { topic, .. } => {
+            format!("`logmill topic describe {topic}` shows its partitions")
+        }
         Error::Protocol { .. } => "does that port speak Kafka's protocol?".to_owned(),
         Error::Timeout { last: Some(last), .. } => return hint(last),
         Error::Broker { code, .. } => match *code {

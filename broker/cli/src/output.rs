@@ -38,7 +38,8 @@ pub(crate) fn table_lines(headings: &[&str], rows: &[Vec<String>]) -> Vec<String
     let widths: Vec<usize> = (0..headings.len()).map(width).collect();
     let numeric: Vec<bool> = (0..headings.len())
         .map(|column| {
-            let mut cells = rows.iter().filter_map(|row| row.get(column)).filter(|cell| *cell != "-").peekable();
+            let mut cells =
+                rows.iter().filter_map(|row| row.get(column)).filter(|cell| *cell != "-").peekable();
             cells.peek().is_some() && cells.all(|cell| cell.parse::<f64>().is_ok())
         })
         .collect();
@@ -76,7 +77,10 @@ mod tests {
     #[test]
     fn numbers_stand_to_the_right() {
         let rows = [vec!["a".to_owned(), "5".to_owned()], vec!["longer".to_owned(), "-".to_owned()]];
-        assert_eq!(table_lines(&["name", "count"], &rows), ["NAME    COUNT", "a           5", "longer      -"]);
+        assert_eq!(
+            table_lines(&["name", "count"], &rows),
+            ["NAME    COUNT", "a           5", "longer      -"]
+        );
     }
 
     #[test]

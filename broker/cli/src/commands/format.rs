@@ -85,7 +85,9 @@ impl std::str::FromStr for Format {
                     Some('s' | 'v') => Piece::Value,
                     Some('S' | 'V') => Piece::ValueLength,
                     Some('h') => Piece::Headers,
-                    Some(other) => return Err(format!("%{other} means nothing; write %% for a percent sign")),
+                    Some(other) => {
+                        return Err(format!("%{other} means nothing; write %% for a percent sign"));
+                    }
                     None => return Err("the pattern ends with a percent sign".to_owned()),
                 },
                 other => {

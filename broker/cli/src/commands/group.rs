@@ -86,7 +86,8 @@ async fn describe(admin: &Admin, group: &str, form: Output) -> anyhow::Result<()
     }
     for ((topic, partition), place) in &mut places {
         // A topic may have been deleted since.
-        place.end = admin.offsets(topic, *partition, Isolation::Uncommitted).await.ok().map(|offsets| offsets.end);
+        place.end =
+            admin.offsets(topic, *partition, Isolation::Uncommitted).await.ok().map(|offsets| offsets.end);
     }
     match form {
         Output::Json => output::json("group describe", as_json(&description, &places))?,

@@ -78,7 +78,8 @@ async fn start(pipelines: &Pipelines, command: Run, form: Output) -> anyhow::Res
         std::fs::read_to_string(&command.file)
             .with_context(|| format!("cannot read {}", command.file.display()))?
     };
-    let stem = || command.file.file_stem().filter(|_| !from_input).map(|stem| stem.to_string_lossy().into_owned());
+    let stem =
+        || command.file.file_stem().filter(|_| !from_input).map(|stem| stem.to_string_lossy().into_owned());
     let name = command
         .name
         .clone()

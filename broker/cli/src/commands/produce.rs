@@ -187,8 +187,11 @@ impl Produce {
 }
 
 fn from_json(mut record: ProducerRecord, line: &[u8]) -> anyhow::Result<ProducerRecord> {
-    let wrong = |what: String| Usage(format!("{what}; --json takes objects such as {{\"key\": \"a\", \"value\": 1}}"));
-    let Value::Object(fields) = serde_json::from_slice(line).map_err(|error| wrong(error.to_string()))? else {
+    let wrong = |what: String| {
+        Usage(format!("{what}; --json takes objects such as {{\"key\": \"a\", \"value\": 1}}"))
+    };
+    let Value::Object(fields) = serde_json::from_slice(line).map_err(|error| wrong(error.to_string()))?
+    else {
         return Err(wrong("not an object".to_owned()).into());
     };
     for (name, field) in fields {
@@ -249,7 +252,10 @@ mod tests {
     #[test]
     fn a_line_is_a_value() {
         assert_eq!(record(&[], "a:b").expect("a record"), plain().value("a:b"));
-        assert_eq!(record(&["-k", "x", "-p", "3"], "").expect("a record"), plain().partition(3).key("x").value(""));
+        assert_eq!(
+            record(&["-k", "x", "-p", "3"], "").expect("a record"),
+            plain().partition(3).key("x").value("")
+        );
         assert_eq!(record(&["-Z"], "").expect("a record"), plain());
     }
 
@@ -261,10 +267,14 @@ mod tests {
 
     #[test]
     fn json_says_everything() {
-        let line = r#"{"key": 7, "value": {"a": [1, null]}, "headers": {"h": "x"}, "timestamp": 5, "partition": 2}"#;
+        let line =
+            r#"{"key": 7, "value": {"a": [1, null]}, "headers": {"h": "x"}, "timestamp": 5, "partition": 2}"#;
         let expected = plain().key("7").value(r#"{"a":[1,null]}"#).header("h", "x").timestamp(5).partition(2);
         assert_eq!(record(&["--json"], line).expect("a record"), expected);
-        assert_eq!(record(&["--json"], r#"{"key": "a", "value": null}"#).expect("a record"), plain().key("a"));
+        assert_eq!(
+            record(&["--json"], r#"{"key": "a", "value": null}"#).expect("a record"),
+            plain().key("a")
+        );
         for wrong in ["[1]", "{", r#"{"valeu": 1}"#, r#"{"timestamp": "x"}"#] {
             assert!(record(&["--json"], wrong).is_err(), "{wrong}");
         }

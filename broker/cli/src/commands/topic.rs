@@ -106,8 +106,11 @@ impl Outcomes {
     fn show(self, command: &str, form: Output) -> anyhow::Result<ExitCode> {
         match form {
             Output::Json => {
-                let topics: Vec<Value> =
-                    self.rows.iter().map(|(name, outcome)| json!({ "topic": name, "outcome": outcome })).collect();
+                let topics: Vec<Value> = self
+                    .rows
+                    .iter()
+                    .map(|(name, outcome)| json!({ "topic": name, "outcome": outcome }))
+                    .collect();
                 output::json(command, json!({ "topics": topics }))?;
             }
             Output::Table => {
@@ -224,7 +227,9 @@ async fn describe(admin: &Admin, name: &str, form: Output) -> anyhow::Result<()>
                 .collect();
             let configs: Vec<Value> = configs
                 .iter()
-                .map(|c| json!({ "key": c.name, "value": c.value, "set": c.is_set, "read_only": c.read_only }))
+                .map(
+                    |c| json!({ "key": c.name, "value": c.value, "set": c.is_set, "read_only": c.read_only }),
+                )
                 .collect();
             let body = json!({
                 "topic": topic.name,

@@ -124,7 +124,8 @@ fn read_chunks(
     let mut magic = [0; 2];
     let read = read_up_to(&mut file, &mut magic)?;
     let whole = Cursor::new(magic).take(read as u64).chain(file);
-    let plain: Box<dyn Read> = if magic == [0x1f, 0x8b] { Box::new(MultiGzDecoder::new(whole)) } else { Box::new(whole) };
+    let plain: Box<dyn Read> =
+        if magic == [0x1f, 0x8b] { Box::new(MultiGzDecoder::new(whole)) } else { Box::new(whole) };
     let mut rows = csv::ReaderBuilder::new().from_reader(io::BufReader::new(plain));
     let columns = Columns::new(rows.headers()?)?;
     let mut row = csv::StringRecord::new();
@@ -185,7 +186,9 @@ impl Columns {
     fn new(headings: &csv::StringRecord) -> anyhow::Result<Self> {
         let place = |name: &str| {
             let missing = || {
-                Usage(format!("there is no column {name:?}; the demo takes files of flights as in nycflights13"))
+                Usage(format!(
+                    "there is no column {name:?}; the demo takes files of flights as in nycflights13"
+                ))
             };
             headings.iter().position(|heading| heading == name).ok_or_else(missing)
         };
@@ -249,7 +252,9 @@ mod tests {
 
     #[test]
     fn cells_become_json() {
-        let (_folder, source) = file("carrier,delay,air,tail,time_hour\n9E,-3,1.5,NA,2013-01-01T10:00:00Z\nUA,NA,007,\"a\"\"b\",x\n");
+        let (_folder, source) = file(
+            "carrier,delay,air,tail,time_hour\n9E,-3,1.5,NA,2013-01-01T10:00:00Z\nUA,NA,007,\"a\"\"b\",x\n",
+        );
         let chunks = chunks(&source, 0, 10).expect("read");
         let flights: Vec<&Flight> = chunks.iter().flat_map(|chunk| &chunk.flights).collect();
         assert_eq!(flights[0].key, "9E");
@@ -257,7 +262,10 @@ mod tests {
             flights[0].value,
             r#"{"carrier":"9E","delay":-3,"air":1.5,"tail":null,"time_hour":"2013-01-01T10:00:00Z"}"#
         );
-        assert_eq!(flights[1].value, r#"{"carrier":"UA","delay":null,"air":"007","tail":"a\"b","time_hour":"x"}"#);
+        assert_eq!(
+            flights[1].value,
+            r#"{"carrier":"UA","delay":null,"air":"007","tail":"a\"b","time_hour":"x"}"#
+        );
     }
 
     #[test]

@@ -116,11 +116,13 @@ async fn show(address: &str, data_dir: &Path, source: Source, exit: bool) -> any
     let pipelines = client.pipelines();
     let mut loader = Loader::start(&client, source.clone()).await?;
     let position = loader.position;
-    let (pipeline, created) = pipelines.run(PIPELINE, SCRIPT, None).await?;
+    let (_, created) = pipelines.run(PIPELINE, SCRIPT, None).await?;
+    let pipeline = pipelines.describe(PIPELINE).await?;
     check(&pipeline)?;
-    if pipeline.state() == PipelineState::Finished && !position.done {
+    let finish_declared = pipeline.sources.iter().any(|source| source.finish_at.is_some());
+    if finish_declared && !position.done {
         anyhow::bail!(
-            "the pipeline {PIPELINE} in {} is finished with another input; give this one a --data-dir of its own",
+            "the pipeline {PIPELINE} in {} is at the end of another input; give this one a --data-dir of its own",
             data_dir.display()
         );
     }
@@ -129,13 +131,21 @@ async fn show(address: &str, data_dir: &Path, source: Source, exit: bool) -> any
         (rows, false) => {
             progress.say(format!("going on with {source} after {} flights", grouped(rows as i64)));
         }
-        (rows, true) => progress.say(format!("{} flights of {source} are loaded already", grouped(rows as i64))),
+        (rows, true) => {
+            progress.say(format!("{} flights of {source} are loaded already", grouped(rows as i64)))
+        }
     }
     progress.say(format!("pipeline {PIPELINE} {}", if created { "is new" } else { "goes on" }));
 
     loader
         .load(|position, share| {
-            progress.show(|| format!("loading: {} flights, {:.0} % of the file", grouped(position.rows as i64), share * 100.0));
+            progress.show(|| {
+                format!(
+                    "loading: {} flights, {:.0} % of the file",
+                    grouped(position.rows as i64),
+                    share * 100.0
+                )
+            });
         })
         .await?;
     let rows = loader.position.rows;
@@ -147,17 +157,21 @@ async fn show(address: &str, data_dir: &Path, source: Source, exit: bool) -> any
         ));
     }
     loader.close().await;
-    if pipeline.state() == PipelineState::Finished {
-        progress.say("the pipeline is finished already: nothing was added");
+    pipelines.finish_input(PIPELINE, InputEnd::Now).await?;
+    let finished = finished(&client, &mut progress).await?;
+    if finished.epoch == pipeline.epoch {
+        progress.say("the pipeline had finished before: nothing was added");
     } else {
-        pipelines.finish_input(PIPELINE, InputEnd::Now).await?;
-        finished(&client, &mut progress).await?;
-        progress.say(format!("every window is closed and committed after {:.1} s", begun.elapsed().as_secs_f64()));
+        progress.say(format!(
+            "every window is closed and committed after {:.1} s",
+            begun.elapsed().as_secs_f64()
+        ));
     }
 
     let results = Results::read(&client).await?;
     let (windows, flights) = results.totals();
-    let summary = format!("{} hourly rows in topic {RESULTS}, {} flights:", grouped(windows), grouped(flights));
+    let summary =
+        format!("{} hourly rows in topic {RESULTS}, {} flights:", grouped(windows), grouped(flights));
     output::lines([String::new(), summary, String::new()].into_iter().chain(results.lines()))?;
     if !exit {
         try_next(address)?;
@@ -166,12 +180,12 @@ async fn show(address: &str, data_dir: &Path, source: Source, exit: bool) -> any
 }
 
 /// Waits until the pipeline has closed and committed every window.
-async fn finished(client: &Client, progress: &mut Progress) -> anyhow::Result<()> {
+async fn finished(client: &Client, progress: &mut Progress) -> anyhow::Result<Pipeline> {
     loop {
         let pipeline = client.pipelines().describe(PIPELINE).await?;
         check(&pipeline)?;
         if pipeline.state() == PipelineState::Finished {
-            return Ok(());
+            return Ok(pipeline);
         }
         let counters = pipeline.counters.unwrap_or_default();
         progress.show(|| {
@@ -226,7 +240,9 @@ async fn read_to_end(
     let patience = Duration::from_secs(60);
     let mut last = Instant::now();
     loop {
-        left.retain(|(partition, end)| reader.position(topic, *partition).is_none_or(|position| position < *end));
+        left.retain(|(partition, end)| {
+            reader.position(topic, *partition).is_none_or(|position| position < *end)
+        });
         if left.is_empty() {
             reader.close().await;
             return Ok(());
