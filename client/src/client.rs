@@ -50,6 +50,12 @@ impl ClientBuilder {
         self
     }
 
+    /// Stream pipelines of a Logmill broker, over gRPC. Connects when it is used.
+    #[must_use]
+    pub fn pipelines(self) -> Pipelines {
+        Pipelines::new(self.bootstrap)
+    }
+
     /// Connects to one of the given addresses and learns about the cluster.
     ///
     /// # Errors

@@ -318,3 +318,8 @@ choice! {
         Json = "json",
     }
 }
+
+/// Reads a time with its unit, as it is written in the file: `"250 ms"`, `"30s"`.
+pub fn parse_duration(text: &str) -> Option<Duration> {
+    Duration::read(Raw::Text(text))
+}

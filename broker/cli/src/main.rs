@@ -1,39 +1,53 @@
-//! The `logmill` binary: the broker, its demo, and the commands that talk to a broker.
+//! `logmill`: the broker and the tools for it in one binary.
 //!
-//! Results go to standard output, everything else to standard error. Exit status: 0 when all of it was done, 1 when
-//! something failed, 2 when the command line or the configuration is wrong.
+//! Standard output carries results only (JSON is always valid there); progress, warnings and errors go to
+//! standard error. Exit status: 0 done, 1 failed, 2 not understood.
 
 #![forbid(unsafe_code)]
 
-mod configured;
+mod arguments;
+mod commands;
+mod confirm;
+mod demo;
+mod failure;
+mod logging;
 mod output;
-mod serve;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::Parser as _;
 
-/// A log broker that speaks Kafka's protocol, with an exactly-once stream processor inside.
-#[derive(Debug, Parser)]
-#[command(name = "logmill", version, about, propagate_version = true, arg_required_else_help = true)]
-struct Cli {
-    #[command(subcommand)]
-    command: Command,
-}
-
-#[derive(Debug, Subcommand)]
-enum Command {
-    /// Run the broker.
-    Serve(serve::Serve),
-}
+use arguments::{Arguments, Command};
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
-    let done = match cli.command {
-        Command::Serve(serve) => serve.run(),
+    let arguments = Arguments::parse();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return failure::report(&anyhow::Error::new(error).context("cannot start threads")),
     };
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => failure.report(),
+    match runtime.block_on(run(arguments)) {
+        Ok(code) => code,
+        Err(error) => failure::report(&error),
+    }
+}
+
+async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
+    let connection = arguments.connection;
+    let done = |()| ExitCode::SUCCESS;
+    match arguments.command {
+        Command::Serve(command) => commands::serve::run(command).await.map(done),
+        Command::Demo(command) => demo::run(command).await.map(done),
+        Command::Config(command) => commands::config::run(&command, connection.output).map(done),
+        other => {
+            logging::for_tools(connection.verbose);
+            match other {
+                Command::Topic(command) => commands::topic::run(command, &connection).await,
+                Command::Produce(command) => commands::produce::run(command, &connection).await.map(done),
+                Command::Consume(command) => commands::consume::run(command, &connection).await.map(done),
+                Command::Group(command) => commands::group::run(command, &connection).await.map(done),
+                Command::Pipeline(command) => commands::pipeline::run(command, &connection).await.map(done),
+                Command::Serve(_) | Command::Demo(_) | Command::Config(_) => Ok(ExitCode::SUCCESS),
+            }
+        }
     }
 }

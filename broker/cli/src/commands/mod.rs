@@ -1,0 +1,10 @@
+//! One file per command.
+
+pub(crate) mod config;
+pub(crate) mod consume;
+pub(crate) mod format;
+pub(crate) mod group;
+pub(crate) mod pipeline;
+pub(crate) mod produce;
+pub(crate) mod serve;
+pub(crate) mod topic;

@@ -1,0 +1,270 @@
+//! `logmill topic`.
+
+use std::process::ExitCode;
+
+use clap::Subcommand;
+use logmill_client::{Admin, Isolation, NewTopic, TopicDescription};
+use serde_json::{Value, json};
+
+use crate::arguments::{Connection, Output};
+use crate::confirm::confirm;
+use crate::failure;
+use crate::output::{self, note, or_dash};
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Topic {
+    /// Create topics.
+    Create(Create),
+    /// List topics.
+    List(List),
+    /// Show partitions, offsets and configuration of a topic.
+    Describe(Describe),
+    /// Delete topics with everything in them.
+    Delete(Delete),
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Create {
+    /// Names of the topics.
+    #[arg(required = true, value_name = "NAME")]
+    names: Vec<String>,
+    /// Number of partitions; the broker's default if not given.
+    #[arg(short, long)]
+    partitions: Option<u32>,
+    /// Number of replicas of each partition; the broker's default if not given.
+    #[arg(short, long)]
+    replication: Option<u16>,
+    /// A configuration, such as cleanup.policy=compact. May be repeated.
+    #[arg(short, long = "config", value_name = "KEY=VALUE", value_parser = key_value)]
+    configs: Vec<(String, String)>,
+    /// Do not fail for a topic that exists.
+    #[arg(long)]
+    if_not_exists: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct List {
+    /// Include the broker's own topics.
+    #[arg(short, long)]
+    internal: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Describe {
+    /// Name of the topic.
+    name: String,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Delete {
+    /// Names of the topics.
+    #[arg(required = true, value_name = "NAME")]
+    names: Vec<String>,
+    /// Do not ask.
+    #[arg(short, long)]
+    yes: bool,
+}
+
+fn key_value(text: &str) -> Result<(String, String), String> {
+    let (key, value) = text.split_once('=').ok_or("write KEY=VALUE")?;
+    Ok((key.to_owned(), value.to_owned()))
+}
+
+pub(crate) async fn run(command: Topic, connection: &Connection) -> anyhow::Result<ExitCode> {
+    if let Topic::Delete(Delete { names, yes: false }) = &command {
+        confirm(&format!("deleting {}", names.join(", ")))?;
+    }
+    let admin = connection.admin().await?;
+    match command {
+        Topic::Create(command) => create(&admin, &command, connection.output).await,
+        Topic::List(command) => list(&admin, &command, connection.output).await.map(|()| ExitCode::SUCCESS),
+        Topic::Describe(command) => {
+            describe(&admin, &command.name, connection.output).await.map(|()| ExitCode::SUCCESS)
+        }
+        Topic::Delete(command) => delete(&admin, &command, connection.output).await,
+    }
+}
+
+/// What came of each topic. Fails when one failed.
+#[derive(Default)]
+struct Outcomes {
+    rows: Vec<(String, String)>,
+    failed: Option<anyhow::Error>,
+}
+
+impl Outcomes {
+    fn add(&mut self, name: &str, done: &str, result: logmill_client::Result<()>) {
+        match result {
+            Ok(()) => self.rows.push((name.to_owned(), done.to_owned())),
+            Err(error) => {
+                self.rows.push((name.to_owned(), error.to_string()));
+                self.failed.get_or_insert(error.into());
+            }
+        }
+    }
+
+    fn show(self, command: &str, form: Output) -> anyhow::Result<ExitCode> {
+        match form {
+            Output::Json => {
+                let topics: Vec<Value> = self
+                    .rows
+                    .iter()
+                    .map(|(name, outcome)| json!({ "topic": name, "outcome": outcome }))
+                    .collect();
+                output::json(command, json!({ "topics": topics }))?;
+            }
+            Output::Table => {
+                let rows: Vec<Vec<String>> =
+                    self.rows.into_iter().map(|(name, outcome)| vec![name, outcome]).collect();
+                output::table(&["topic", "outcome"], &rows)?;
+            }
+        }
+        Ok(self.failed.map_or(ExitCode::SUCCESS, |error| failure::report(&error)))
+    }
+}
+
+async fn create(admin: &Admin, command: &Create, form: Output) -> anyhow::Result<ExitCode> {
+    let mut outcomes = Outcomes::default();
+    for name in &command.names {
+        let mut topic = NewTopic::new(name);
+        if let Some(partitions) = command.partitions {
+            topic = topic.partitions(partitions);
+        }
+        if let Some(replication) = command.replication {
+            topic = topic.replication(replication);
+        }
+        for (key, value) in &command.configs {
+            topic = topic.config(key, value);
+        }
+        let exists = |error: &logmill_client::Error| {
+            error.code() == Some(logmill_client::ErrorCode::TOPIC_ALREADY_EXISTS)
+        };
+        match admin.create_topic(&topic).await {
+            Err(error) if command.if_not_exists && exists(&error) => outcomes.add(name, "exists", Ok(())),
+            result => outcomes.add(name, "created", result.map(|_| ())),
+        }
+    }
+    outcomes.show("topic create", form)
+}
+
+async fn delete(admin: &Admin, command: &Delete, form: Output) -> anyhow::Result<ExitCode> {
+    let mut outcomes = Outcomes::default();
+    for name in &command.names {
+        outcomes.add(name, "deleted", admin.delete_topic(name).await);
+    }
+    outcomes.show("topic delete", form)
+}
+
+async fn list(admin: &Admin, command: &List, form: Output) -> anyhow::Result<()> {
+    let mut topics = admin.list_topics().await?;
+    let all = topics.len();
+    topics.retain(|topic| command.internal || !topic.internal);
+    match form {
+        Output::Json => {
+            let topics: Vec<Value> = topics
+                .iter()
+                .map(|topic| {
+                    json!({
+                        "topic": topic.name,
+                        "id": topic.id.to_string(),
+                        "partitions": topic.partitions.len(),
+                        "replicas": replicas(topic),
+                        "internal": topic.internal,
+                    })
+                })
+                .collect();
+            output::json("topic list", json!({ "topics": topics }))?;
+        }
+        Output::Table => {
+            let row = |topic: &TopicDescription| {
+                vec![topic.name.clone(), topic.partitions.len().to_string(), replicas(topic).to_string()]
+            };
+            let rows: Vec<Vec<String>> = topics.iter().map(row).collect();
+            output::table(&["topic", "partitions", "replicas"], &rows)?;
+            if topics.is_empty() && all > 0 {
+                note("only the broker's own topics exist; --internal shows them");
+            }
+        }
+    }
+    Ok(())
+}
+
+fn replicas(topic: &TopicDescription) -> usize {
+    topic.partitions.first().map_or(0, |partition| partition.replicas.len())
+}
+
+async fn describe(admin: &Admin, name: &str, form: Output) -> anyhow::Result<()> {
+    let topic = admin.describe_topic(name).await?;
+    let configs = admin.topic_configs(name).await?;
+    let mut partitions = Vec::new();
+    for partition in &topic.partitions {
+        let offsets = match partition.leader {
+            Some(_) => {
+                let all = admin.offsets(name, partition.index, Isolation::Uncommitted).await?;
+                let stable = admin.offsets(name, partition.index, Isolation::Committed).await?.end;
+                Some((all, stable))
+            }
+            None => None,
+        };
+        partitions.push((partition, offsets));
+    }
+    match form {
+        Output::Json => {
+            let partitions: Vec<Value> = partitions
+                .iter()
+                .map(|(partition, offsets)| {
+                    json!({
+                        "partition": partition.index,
+                        "leader": partition.leader,
+                        "leader_epoch": partition.leader_epoch,
+                        "replicas": partition.replicas,
+                        "in_sync": partition.in_sync,
+                        "start": offsets.map(|(all, _)| all.start),
+                        "end": offsets.map(|(all, _)| all.end),
+                        "stable_end": offsets.map(|(_, stable)| stable),
+                    })
+                })
+                .collect();
+            let configs: Vec<Value> = configs
+                .iter()
+                .map(
+                    |c| json!({ "key": c.name, "value": c.value, "set": c.is_set, "read_only": c.read_only }),
+                )
+                .collect();
+            let body = json!({
+                "topic": topic.name,
+                "id": topic.id.to_string(),
+                "internal": topic.internal,
+                "partitions": partitions,
+                "configs": configs,
+            });
+            output::json("topic describe", body)?;
+        }
+        Output::Table => {
+            output::lines([format!("topic {}  id {}", topic.name, topic.id), String::new()])?;
+            let rows: Vec<Vec<String>> = partitions
+                .iter()
+                .map(|(partition, offsets)| {
+                    vec![
+                        partition.index.to_string(),
+                        or_dash(partition.leader),
+                        or_dash(offsets.map(|(all, _)| all.start)),
+                        or_dash(offsets.map(|(all, _)| all.end)),
+                        or_dash(offsets.map(|(_, stable)| stable)),
+                    ]
+                })
+                .collect();
+            output::table(&["partition", "leader", "start", "end", "stable-end"], &rows)?;
+            output::lines([""])?;
+            let rows: Vec<Vec<String>> = configs
+                .into_iter()
+                .map(|config| {
+                    let origin = if config.is_set { "topic" } else { "default" };
+                    vec![config.name, or_dash(config.value), origin.to_owned()]
+                })
+                .collect();
+            output::table(&["config", "value", "from"], &rows)?;
+        }
+    }
+    Ok(())
+}
