@@ -59,6 +59,9 @@ pub(crate) struct Ring {
     zeros: AlignedBuffer,
     next_slot: u32,
     disk_full: bool,
+    /// A file was taken. The first one may go beyond the ring's limit: only with it can a start write the checkpoint
+    /// that gives back all the others.
+    started: bool,
 }
 
 /// A file found in the journal's directory.
@@ -94,6 +97,7 @@ impl Ring {
             zeros,
             next_slot: 0,
             disk_full: false,
+            started: false,
         };
         let mut live = Vec::new();
         for FoundFile { path, bytes, live: place } in found {
@@ -129,6 +133,7 @@ impl Ring {
     pub(crate) fn push_current(&mut self, file: LiveFile) {
         assert!(self.live.back().is_none_or(|last| last.number < file.number), "file numbers grow");
         self.live.push_back(file);
+        self.started = true;
     }
 
     /// The number of the file that holds a sequence, or will: the last one that begins at or before it.
@@ -191,7 +196,8 @@ impl Ring {
             let current_bytes = self.live[self.live.len() - 1].file.bytes;
             let Some(old) = self.live.pop_front() else { break };
             recycled += 1;
-            if old.file.bytes < current_bytes {
+            let too_many = self.total_bytes() + old.file.bytes > self.options.max_bytes;
+            if old.file.bytes < current_bytes || too_many {
                 self.remove(old.file)?;
             } else {
                 self.free.push(old.file);
@@ -208,10 +214,13 @@ impl Ring {
     fn begin_spare(&mut self, needed: u64) -> Result<bool, JournalError> {
         let largest = self.live.iter().map(|file| file.file.bytes).max().unwrap_or(0);
         let grown = (2 * largest).clamp(self.options.first_file_bytes, self.options.file_bytes);
-        let room = self.options.max_bytes.saturating_sub(self.total_bytes());
+        let mut room = self.options.max_bytes.saturating_sub(self.total_bytes());
+        if !self.started {
+            room = room.max(self.options.first_file_bytes.max(needed));
+        }
         let bytes = grown.min(room).max(needed).next_multiple_of(BLOCK_BYTES as u64);
         // A small rest is not worth a file.
-        if bytes > room || bytes < grown / 2 {
+        if bytes > room || (self.started && bytes < grown / 2) {
             return Ok(false);
         }
         let path = self.directory.join(format!("{:06}{FILE_SUFFIX}", self.next_slot));

@@ -10,7 +10,7 @@ use logmill_record::{Batch, EndTxnMarker};
 use parking_lot::{Mutex, MutexGuard, RwLock};
 use uuid::Uuid;
 
-use crate::disk::{DiskFile, OpenOptions};
+use crate::disk::{Disk, DiskFile, OpenOptions};
 
 use super::epochs::LeaderEpochs;
 use super::error::{LogError, ReadError};
@@ -110,6 +110,11 @@ impl PartitionLog {
             epochs: RwLock::new(loaded.epochs),
             writer: Mutex::new(loaded.writer),
         }
+    }
+
+    /// Whose directory it is, from `partition.metadata`, without opening the log.
+    pub fn read_topic_id(disk: &dyn Disk, directory: &Path) -> Result<Uuid, LogError> {
+        metadata::read(disk, directory)
     }
 
     /// The topic's id, from `partition.metadata`.

@@ -298,13 +298,16 @@ impl Segment {
         Ok(files)
     }
 
-    /// The last entries of the indexes, for a segment that will not grow any more; then everything is written out.
+    /// The last entries of the indexes, for a segment that will not grow any more; then everything is written out, and
+    /// nothing of an earlier life is left: a replay fills segments up that have torn or stale bytes behind their end.
     pub(crate) fn seal(&self) -> Result<Vec<Arc<dyn DiskFile>>, LogError> {
-        let mut files = Vec::new();
         if let Some(indexes) = &mut *self.indexes.write() {
-            indexes.seal_files(self.disk(), &mut files)?;
+            indexes.seal();
         }
-        files.extend(self.write_out_indexes()?);
+        let files = self.trim_files()?;
+        if let Some(indexes) = &mut *self.indexes.write() {
+            indexes.shrink(self.disk())?;
+        }
         Ok(files)
     }
 

@@ -183,7 +183,7 @@ impl Partition {
             self.state.log.max_timestamp(applied_end)?.map(|found| (found.offset, found.timestamp));
         for batch in &unapplied {
             let largest = batch.header().max_timestamp;
-            if largest >= 0 && !batch.header().is_control() && best.is_none_or(|(_, best)| largest > best) {
+            if largest >= 0 && best.is_none_or(|(_, best)| largest > best) {
                 best = self.first_record(batch, |found| found >= largest)?.or(best);
             }
         }
@@ -249,9 +249,6 @@ impl Partition {
         wanted: impl Fn(i64) -> bool,
     ) -> Result<Option<(i64, i64)>, ReadError> {
         let header = batch.header();
-        if header.is_control() {
-            return Ok(None);
-        }
         if header.timestamp_type() == TimestampType::LogAppendTime {
             return Ok(wanted(header.max_timestamp).then_some((header.base_offset, header.max_timestamp)));
         }

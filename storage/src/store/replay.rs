@@ -31,7 +31,9 @@ use crate::PartitionId;
 use crate::disk::{Disk, DiskLock};
 use crate::journal::{Cut, Journal, NewIncarnation, ReplayStart, Scanned, inspect, recover};
 use crate::log::names::PARTITION_METADATA;
-use crate::log::{Durability, LogEnvironment, LogOptions, OpenAt, PartitionLog, ReadBuffers, Recovered};
+use crate::log::{
+    Durability, LogEnvironment, LogOptions, OpenAt, PartitionLog, ReadBuffers, Recovered, Replayed,
+};
 
 const LOCK_NAME: &str = ".lock";
 const JOURNAL_NAME: &str = "journal";
@@ -47,6 +49,10 @@ pub struct Recovery {
     pub partitions: Vec<FoundPartition>,
     /// Frames of the journal that were not covered by the checkpoint.
     pub replayed_frames: u64,
+    /// Their batches that were in the segments already, from before the stop.
+    pub present_batches: u64,
+    /// Their batches that were missing or torn in the segments, and were written.
+    pub written_batches: u64,
     /// Bytes of the journal that were read.
     pub journal_bytes: u64,
     /// The torn end of the journal: what was being written when the machine went down, and nobody was told about.
@@ -184,6 +190,13 @@ impl Found {
         }
         Ok(found)
     }
+
+    /// The partition's directory waits to be removed.
+    fn is_dying(&self, partition: &CheckpointedPartition) -> bool {
+        let suffix = format!(".{}{DELETED_SUFFIX}", partition.id.topic.simple());
+        let name = format!("{}-{}", partition.topic_name, partition.id.partition);
+        self.dying.iter().any(|dying| dying.strip_suffix(&suffix) == Some(&name))
+    }
 }
 
 /// How the journal goes on.
@@ -253,12 +266,15 @@ impl Opening<'_> {
         self.open_logs(checkpoint, found)?;
         self.check_missing(checkpoint, found)?;
         let partitions = &mut self.partitions;
-        let unknown = &mut self.recovery.unknown_partitions;
+        let recovery = &mut self.recovery;
         let scanned = recover(self.disk, self.journal_dir, &checkpoint.start, |frame| {
             for entry in frame.entries {
                 match partitions.get_mut(&entry.partition) {
-                    Some(partition) => partition.replay(&entry.batch)?,
-                    None => *unknown.entry(entry.partition).or_insert(0) += 1,
+                    Some(partition) => match partition.replay(&entry.batch)? {
+                        Replayed::Present => recovery.present_batches += 1,
+                        Replayed::Written => recovery.written_batches += 1,
+                    },
+                    None => *recovery.unknown_partitions.entry(entry.partition).or_insert(0) += 1,
                 }
             }
             Ok::<(), StoreError>(())
@@ -286,23 +302,20 @@ impl Opening<'_> {
         for (name, topic_name, index) in &found.partitions {
             let directory = self.data_dir.join(name);
             let known_here = known_names.get(&(topic_name.as_str(), *index)).and_then(|id| known.get(id));
-            if known_here.is_none() && is_unfinished(self.disk, &directory)? {
+            let expected = known_here.is_some_and(|known| !found.is_dying(known));
+            if !expected && is_unfinished(self.disk, &directory)? {
                 self.remove(&directory)?;
                 continue;
             }
-            let at = known_here.map_or(OpenAt::default(), |known| OpenAt {
+            // By its id: a directory that was deleted and made again by the same name is another partition.
+            let topic = PartitionLog::read_topic_id(self.disk, &directory)?;
+            let id = PartitionId { topic, partition: *index };
+            let known = known.get(&id);
+            let at = known.map_or(OpenAt::default(), |known| OpenAt {
                 recovery_point: known.recovery_point,
                 log_start_offset: known.log_start_offset,
             });
             let (log, recovered) = PartitionLog::open(self.environment, &directory, self.defaults, at)?;
-            let id = PartitionId { topic: log.topic_id(), partition: *index };
-            // A directory that was deleted and made again by the same name is another partition.
-            let known = known.get(&id);
-            let (log, recovered) = if known_here.is_some_and(|known| known.id != id) {
-                PartitionLog::open(self.environment, &directory, self.defaults, OpenAt::default())?
-            } else {
-                (log, recovered)
-            };
             let recovery_point = known.map_or(0, |known| known.recovery_point);
             let page_cache = known.is_some_and(|known| known.page_cache);
             let recovering = Recovering {
@@ -328,10 +341,7 @@ impl Opening<'_> {
     /// only when no checkpoint knows the partition.
     fn check_missing(&self, checkpoint: &CheckpointFile, found: &Found) -> Result<(), StoreError> {
         for partition in &checkpoint.partitions {
-            let dying = format!(".{}{DELETED_SUFFIX}", partition.id.topic.simple());
-            let name = format!("{}-{}", partition.topic_name, partition.id.partition);
-            let deleted = found.dying.iter().any(|found| found.strip_suffix(&dying) == Some(&name));
-            if !deleted && !self.partitions.contains_key(&partition.id) {
+            if !found.is_dying(partition) && !self.partitions.contains_key(&partition.id) {
                 return Err(StoreError::PartitionMissing {
                     partition: partition.id,
                     topic_name: partition.topic_name.clone(),
@@ -475,13 +485,14 @@ fn is_unfinished(disk: &dyn Disk, directory: &Path) -> Result<bool, StoreError> 
 }
 
 impl Recovering {
-    fn replay(&mut self, batch: &Batch) -> Result<(), StoreError> {
+    fn replay(&mut self, batch: &Batch) -> Result<Replayed, StoreError> {
         let next_offset = batch.header().next_offset();
-        if next_offset > self.recovery_point {
-            self.log.replay(batch)?;
-            self.frames_end = next_offset;
+        if next_offset <= self.recovery_point {
+            return Ok(Replayed::Present);
         }
-        Ok(())
+        let replayed = self.log.replay(batch)?;
+        self.frames_end = next_offset;
+        Ok(replayed)
     }
 
     fn checkpointed(&self, id: PartitionId) -> CheckpointedPartition {

@@ -55,20 +55,9 @@ impl Indexes {
         self.bytes_since_entry += header.size() as u64;
     }
 
-    /// The last entry of a time index is the largest timestamp of its segment.
-    fn seal(&mut self) {
+    /// The segment will not grow any more: the last entry of a time index is the largest timestamp of its segment.
+    pub(crate) fn seal(&mut self) {
         self.push_largest();
-    }
-
-    /// The segment will not grow any more: adds the last entry and brings the files to their exact length.
-    pub(crate) fn seal_files(
-        &mut self,
-        disk: &dyn Disk,
-        files: &mut Vec<Arc<dyn DiskFile>>,
-    ) -> Result<(), LogError> {
-        self.seal();
-        self.trim_files(disk, files)?;
-        self.shrink(disk)
     }
 
     /// Brings the files to exactly what is in memory.
@@ -115,7 +104,8 @@ impl Indexes {
         let _ = self.shrink(disk);
     }
 
-    fn shrink(&mut self, disk: &dyn Disk) -> Result<(), LogError> {
+    /// Lets go of memory that the files can stand in for.
+    pub(crate) fn shrink(&mut self, disk: &dyn Disk) -> Result<(), LogError> {
         self.offsets.shrink(disk).map_err(LogError::io("open", self.offsets.path()))?;
         self.times.shrink(disk).map_err(LogError::io("open", self.times.path()))
     }

@@ -1,0 +1,410 @@
+//! Comparing an open store with the model.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bytes::{Bytes, BytesMut};
+use logmill_record::{Batch, batches};
+use logmill_storage::PartitionId;
+use logmill_storage::disk::sim::Random;
+use logmill_storage::log::AbortedTransaction;
+use logmill_storage::store::{Isolation, Partition, ReadRequest};
+
+use crate::machine::Machine;
+use crate::model::{LogState, Model, PartitionModel, Placed, Presence};
+use crate::trace::{Violation, ensure};
+
+/// What a store shows of one partition.
+struct Seen {
+    partition: Partition,
+    /// Whole batches, in order.
+    batches: Vec<Batch>,
+}
+
+/// What recovery has kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Kept {
+    pub frames: usize,
+    pub lost_frames: usize,
+    /// Plain produce in page-cache mode that was acknowledged and is gone, as its promise allows.
+    pub lost_from_page_cache: usize,
+}
+
+/// After a start: finds out which prefix has survived, says what is wrong with it, cuts the model down to it, and
+/// compares everything else.
+pub(crate) fn after_start(
+    machine: &Machine,
+    model: &mut Model,
+    random: &mut Random,
+) -> Result<Kept, Violation> {
+    let mut seen = BTreeMap::new();
+    for (id, partition) in machine.partitions() {
+        let Some(expected) = model.partitions.get(&id) else {
+            return Err(Violation(format!("partition {id} was never made")));
+        };
+        let name = expected.topic;
+        ensure!(partition.topic_name() == name, "{name} {id}: is called {}", partition.topic_name());
+        ensure!(expected.presence != Presence::Deleted, "{name} {id}: was deleted, and is back");
+        let batches = read_all(&partition, Isolation::Uncommitted, random)?;
+        compare_batches(expected, id, &batches)?;
+        seen.insert(id, Seen { partition, batches });
+    }
+    for (id, partition) in &model.partitions {
+        let missing = partition.presence == Presence::Certain && !seen.contains_key(id);
+        ensure!(!missing, "{} {id}: was there, and is gone", partition.topic);
+    }
+    let (kept, shortened) = cut_to_survivors(model, &seen)?;
+    for (id, partition) in &mut model.partitions {
+        let found = seen.get(id);
+        match (partition.presence, found.is_some()) {
+            (Presence::Possible, true) => partition.presence = Presence::Certain,
+            (Presence::Possible, false) => partition.presence = Presence::Deleted,
+            _ => {}
+        }
+        if let Some(Seen { partition: handle, .. }) = found {
+            let epoch = handle.leader_epoch();
+            let lost = shortened.contains(id);
+            // Whoever has seen what is gone finds out by the epoch (KIP-320).
+            ensure!(
+                epoch >= partition.leader_epoch + i32::from(lost),
+                "{} {id}: leader epoch {epoch}, was {}, acknowledged produce was lost: {lost}",
+                partition.topic,
+                partition.leader_epoch
+            );
+            partition.leader_epoch = epoch;
+        }
+    }
+    for (id, Seen { partition, batches }) in &seen {
+        let expected = &model.partitions[id];
+        {
+            let published = partition.published();
+            ensure!(
+                published.high_watermark == expected.state.end,
+                "{} {id}: high watermark {} after a start, the log ends at {}",
+                expected.topic,
+                published.high_watermark,
+                expected.state.end
+            );
+            compare_state(partition, expected, *id, batches.len(), random)?;
+            compare_producers(partition, expected, *id)?;
+        }
+    }
+    Ok(kept)
+}
+
+/// While it runs: what is published is a beginning of what was committed, and holds what is done.
+pub(crate) fn while_running(
+    machine: &Machine,
+    model: &mut Model,
+    random: &mut Random,
+) -> Result<(), Violation> {
+    let handles = machine.partitions();
+    let expected: Vec<_> = model.live().map(|(id, _)| id).collect();
+    let found: Vec<_> = handles.keys().copied().collect();
+    ensure!(expected == found, "partitions are {found:?}, should be {expected:?}");
+    let mut visible_frames = Vec::new();
+    for (id, partition) in &handles {
+        let expected = &model.partitions[id];
+        let topic = expected.topic;
+        let sequenced = partition.sequenced_end();
+        ensure!(
+            sequenced == expected.state.end,
+            "{topic} {id}: sequenced end {sequenced}, should be {}",
+            expected.state.end
+        );
+        let batches = read_all(partition, Isolation::Uncommitted, random)?;
+        compare_batches(expected, *id, &batches)?;
+        let done = expected.batches.iter().rposition(|placed| model.frames[placed.frame].done);
+        let done = done.map_or(0, |last| last + 1);
+        ensure!(
+            batches.len() >= done,
+            "{topic} {id}: {done} batches are done, {} can be read",
+            batches.len()
+        );
+        compare_state(partition, expected, *id, batches.len(), random)?;
+        compare_producers(partition, expected, *id)?;
+        visible_frames.extend(expected.batches[..batches.len()].iter().map(|placed| placed.frame));
+    }
+    // Somebody has seen them now.
+    for frame in visible_frames {
+        model.frames[frame].must_stay |= model.frames[frame].journaled;
+    }
+    Ok(())
+}
+
+fn compare_batches(expected: &PartitionModel, id: PartitionId, batches: &[Batch]) -> Result<(), Violation> {
+    let topic = expected.topic;
+    let mut end = 0;
+    for (place, batch) in batches.iter().enumerate() {
+        let offset = batch.header().base_offset;
+        ensure!(offset == end, "{topic} {id}: batch {place} has offset {offset}, should have {end}");
+        end = batch.header().next_offset();
+        let Some(placed) = expected.batches.get(place) else {
+            return Err(Violation(format!("{topic} {id}: batch {place} at {offset} was never committed")));
+        };
+        ensure!(
+            placed.bytes == *batch.bytes(),
+            "{topic} {id}: batch {place} at {offset} differs from what was committed: {:?} instead of {:?}",
+            batch.header(),
+            placed.header
+        );
+    }
+    Ok(())
+}
+
+/// Decides what has survived of each frame.
+fn cut_to_survivors(
+    model: &mut Model,
+    seen: &BTreeMap<PartitionId, Seen>,
+) -> Result<(Kept, BTreeSet<PartitionId>), Violation> {
+    let mut kept = Kept::default();
+    // Page-cache partitions that lost something acknowledged.
+    let mut shortened = BTreeSet::new();
+    let mut first_missing: Option<usize> = None;
+    for (number, frame) in model.frames.iter_mut().enumerate().filter(|(_, frame)| !frame.lost) {
+        // What is in a deleted partition says nothing.
+        let presence: Vec<_> = frame
+            .appends
+            .iter()
+            .filter_map(|(id, place)| seen.get(id).map(|seen| (*id, *place < seen.batches.len())))
+            .collect();
+        if presence.is_empty() {
+            continue;
+        }
+        let missing = presence.iter().filter(|(_, present)| !present).count();
+        let what = frame.what;
+        if frame.journaled {
+            ensure!(
+                missing == 0 || missing == presence.len(),
+                "frame {number} ({what}) is torn, by partition: {presence:?}, appends {:?}",
+                frame.appends
+            );
+            let there = missing == 0;
+            if let (true, Some(before)) = (there, first_missing) {
+                return Err(Violation(format!(
+                    "frame {number} ({what}) is there, frame {before} before it is not"
+                )));
+            }
+            if missing > 0 {
+                ensure!(
+                    !frame.done && !frame.must_stay,
+                    "frame {number} ({what}) is gone, {}",
+                    if frame.done { "although it was acknowledged" } else { "although it had been seen" }
+                );
+                first_missing.get_or_insert(number);
+            }
+            if there {
+                let required = frame.requires.iter().filter(|(id, _)| model.partitions[id].is_live());
+                for (id, offset) in required {
+                    let end = seen.get(id).map_or(*offset, |seen| end_of(&seen.batches));
+                    ensure!(
+                        end >= *offset,
+                        "frame {number} ({what}) is there, but {id}, which it requires up to {offset}, ends at {end}"
+                    );
+                }
+            }
+        } else if missing > 0 && frame.done {
+            kept.lost_from_page_cache += 1;
+            shortened.extend(presence.iter().filter(|(_, present)| !present).map(|(id, _)| *id));
+        }
+        // Plain produce to several page-cache partitions is one frame for convenience only: each part is on its own.
+        frame.lost = missing > 0 && missing == presence.len();
+        if frame.lost {
+            kept.lost_frames += 1;
+        } else {
+            frame.must_stay = true;
+            frame.done = true;
+            kept.frames += 1;
+        }
+    }
+    for (id, partition) in &mut model.partitions {
+        let Some(seen) = seen.get(id) else { continue };
+        ensure!(
+            seen.batches.len() >= partition.flushed,
+            "{} {id}: {} batches were flushed, {} are there",
+            partition.topic,
+            partition.flushed,
+            seen.batches.len()
+        );
+        partition.truncate(seen.batches.len());
+        // It was read: it must not go away again.
+        partition.flushed = seen.batches.len();
+        partition.state.restarted();
+    }
+    Ok((kept, shortened))
+}
+
+fn end_of(batches: &[Batch]) -> i64 {
+    batches.last().map_or(0, |batch| batch.header().next_offset())
+}
+
+/// Compares all that follows from the batches that can be read: offsets, transactions, times.
+fn compare_state(
+    partition: &Partition,
+    expected: &PartitionModel,
+    id: PartitionId,
+    batches: usize,
+    random: &mut Random,
+) -> Result<(), Violation> {
+    let topic = expected.topic;
+    let visible = &expected.batches[..batches];
+    let whole;
+    let state = if batches == expected.batches.len() {
+        &expected.state
+    } else {
+        whole = LogState::of(visible);
+        &whole
+    };
+    let published = partition.published();
+    let found = (published.log_start_offset, published.high_watermark, published.last_stable_offset);
+    let wanted = (0, state.end, state.last_stable());
+    ensure!(
+        found == wanted,
+        "{topic} {id}: published (start, high watermark, last stable) {found:?}, should be {wanted:?}"
+    );
+    compare_aborted(partition, state, id, topic, random)?;
+    compare_times(partition, visible, id, topic, random)
+}
+
+fn compare_aborted(
+    partition: &Partition,
+    state: &LogState,
+    id: PartitionId,
+    topic: &str,
+    random: &mut Random,
+) -> Result<(), Violation> {
+    let stable = state.last_stable();
+    let committed = read_all(partition, Isolation::Committed, random)?;
+    ensure!(
+        end_of(&committed) == stable,
+        "{topic} {id}: readers of committed data get to {}, should get to {stable}",
+        end_of(&committed)
+    );
+    let from = random.below(stable as u64 + 1) as i64;
+    let isolation = Isolation::Committed;
+    let request = ReadRequest { offset: from, max_bytes: usize::MAX, isolation, min_one_batch: true };
+    let result = partition
+        .read(request)
+        .map_err(|error| Violation(format!("{topic} {id}: read at {from}: {error}")))?;
+    let read = decode(&result.chunks, id)?;
+    if let Some(first) = read.first() {
+        let (base, last) = (first.header().base_offset, first.header().last_offset());
+        ensure!(
+            (base..=last).contains(&from),
+            "{topic} {id}: asked for {from}, got a batch of {base} to {last}"
+        );
+    }
+    let overlapping = |upper: i64| -> Vec<AbortedTransaction> {
+        let meets =
+            |aborted: &&AbortedTransaction| aborted.last_offset >= from && aborted.first_offset < upper;
+        state.aborted.iter().filter(meets).copied().collect()
+    };
+    let (least, most) = (overlapping(end_of(&read)), overlapping(stable));
+    let found = &result.aborted;
+    ensure!(
+        read.is_empty()
+            || (least.iter().all(|one| found.contains(one)) && found.iter().all(|one| most.contains(one))),
+        "{topic} {id}: aborted transactions from {from}: {found:?}, should be {least:?} and at most {most:?}"
+    );
+    let ordered = found.windows(2).all(|pair| pair[0].last_offset < pair[1].last_offset);
+    ensure!(ordered, "{topic} {id}: aborted transactions are not in order, or twice: {found:?}");
+    Ok(())
+}
+
+fn compare_times(
+    partition: &Partition,
+    visible: &[Placed],
+    id: PartitionId,
+    topic: &str,
+    random: &mut Random,
+) -> Result<(), Violation> {
+    let mut times = Vec::new();
+    // Markers count, as in Kafka.
+    for placed in visible {
+        let batch = Batch::trusted(placed.bytes.clone()).expect("it is a batch");
+        let records = batch.records(0).expect("it has records");
+        times.extend(records.iter().map(|record| (record.offset, record.timestamp)));
+    }
+    let largest = times.iter().map(|(_, time)| *time).max();
+    let failed = |error| Violation(format!("{topic} {id}: looking for a time: {error}"));
+    let found = partition.max_timestamp().map_err(failed)?;
+    let wanted = largest.and_then(|largest| times.iter().find(|(_, time)| *time == largest).copied());
+    ensure!(found == wanted, "{topic} {id}: largest timestamp {found:?}, should be {wanted:?}");
+    if times.is_empty() {
+        return Ok(());
+    }
+    let asked = times[random.below(times.len() as u64) as usize].1 + random.below(3) as i64 - 1;
+    let found = partition.offset_for_timestamp(asked).map_err(failed)?;
+    let wanted = times.iter().find(|(_, time)| *time >= asked).copied();
+    ensure!(
+        found == wanted,
+        "{topic} {id}: first record at or after {asked}: {found:?}, should be {wanted:?}"
+    );
+    Ok(())
+}
+
+fn compare_producers(
+    partition: &Partition,
+    expected: &PartitionModel,
+    id: PartitionId,
+) -> Result<(), Violation> {
+    let mut found: Vec<_> = partition
+        .producers()
+        .into_iter()
+        .map(|p| {
+            (
+                p.producer_id,
+                p.producer_epoch,
+                p.last_sequence,
+                p.coordinator_epoch,
+                p.transaction_first_offset,
+                p.last_timestamp,
+            )
+        })
+        .collect();
+    found.sort_unstable();
+    let wanted: Vec<_> = expected
+        .state
+        .producers
+        .iter()
+        .map(|(id, p)| {
+            (*id, p.epoch, p.last_sequence(), p.coordinator_epoch, p.transaction, p.last_timestamp)
+        })
+        .collect();
+    ensure!(
+        found == wanted,
+        "{} {id}: producers (id, epoch, sequence, coordinator, transaction, time) {found:?}, should be {wanted:?}",
+        expected.topic
+    );
+    Ok(())
+}
+
+/// Reads a partition from the start, in pieces of any size.
+fn read_all(
+    partition: &Partition,
+    isolation: Isolation,
+    random: &mut Random,
+) -> Result<Vec<Batch>, Violation> {
+    let id = partition.id();
+    let mut all: Vec<Batch> = Vec::new();
+    loop {
+        let max_bytes = [0, 700, 1 << 20][random.below(3) as usize];
+        let offset = end_of(&all);
+        let request = ReadRequest { offset, max_bytes, isolation, min_one_batch: true };
+        let result = partition.read(request).map_err(|error| {
+            Violation(format!("{} {id}: read at {offset}: {error}", partition.topic_name()))
+        })?;
+        let more = decode(&result.chunks, id)?;
+        if more.is_empty() {
+            return Ok(all);
+        }
+        all.extend(more);
+    }
+}
+
+fn decode(chunks: &[Bytes], id: PartitionId) -> Result<Vec<Batch>, Violation> {
+    let mut bytes = BytesMut::new();
+    chunks.iter().for_each(|chunk| bytes.extend_from_slice(chunk));
+    batches(bytes.freeze())
+        .collect::<Result<_, _>>()
+        .map_err(|error| Violation(format!("{id}: read bytes that are no batches: {error}")))
+}

@@ -1,0 +1,28 @@
+//! A crash at every disk call, by the thousand.
+//!
+//! ```text
+//!   seed ──► Profile, Generator ──steps──► Machine: one store, turned by hand, on a SimDisk that goes down at call N
+//!                ▲                             │ answers, what was acknowledged, what is readable
+//!                └────── Model: what is true ◄─┘ check: after each start, and now and then while it runs
+//! ```
+//!
+//! A *case* is a seed and a call. The machine goes down in that call, comes up with whatever part of the unflushed
+//! changes chance has kept, may go down again while it recovers, and has to be, each time, exactly the model after some
+//! prefix of the frames that were committed, with everything in it that was acknowledged or visible before:
+//! 1. an acknowledged frame is there, whole, with the same bytes at the same offsets; in page-cache mode what was
+//!    flushed, or what a journaled frame depends on;
+//! 2. a frame is there with all its appends, or with none;
+//! 3. offsets have no gaps, order is that of the commits, nothing is there that was not committed;
+//! 4. high watermark, last stable offset, producers, duplicates, open and aborted transactions follow from the prefix;
+//! 5. the store serves again, and the next crash is no different.
+//!
+//! `LOGMILL_SIM_SEEDS=n` tries more seeds, `LOGMILL_SIM_FIRST=n` other ones; a failure names the one case to run again.
+
+mod check;
+mod generator;
+mod machine;
+mod model;
+mod profile;
+mod run;
+mod suite;
+mod trace;
