@@ -13,7 +13,8 @@ use std::sync::Arc;
 
 use logmill_config::{Config, DirectIo, Durability as ConfiguredDurability};
 use logmill_storage::{
-    Durability, Fatal, JournalOptions, LogOptions, PartitionId, PartitionSpec, RealDisk, Store, StoreError, StoreOptions,
+    Durability, Fatal, JournalOptions, LogOptions, PartitionId, PartitionSpec, RealDisk, Store, StoreError,
+    StoreOptions,
 };
 use logmill_stream::EpochLimits;
 use tokio::runtime::Handle;
@@ -31,7 +32,9 @@ use crate::partitions::{LogThreads, Partition, Partitions};
 use crate::pipelines::Pipelines;
 use crate::producer_ids::ProducerIds;
 use crate::services::{self, NodeService, PipelineService};
-use crate::topics::{CreateTopicError, METADATA_TOPIC, MetadataError, MetadataLog, MetadataRecord, TopicDefaults, Topics};
+use crate::topics::{
+    CreateTopicError, METADATA_TOPIC, MetadataError, MetadataLog, MetadataRecord, TopicDefaults, Topics,
+};
 
 /// The metadata topic has the same id everywhere, so that it can be found before metadata is read.
 const METADATA_TOPIC_ID: Uuid = Uuid::from_u128(1);
@@ -120,7 +123,8 @@ impl Node {
             tracing::error!(%fatal, "the log cannot be made durable; the process ends, start it again to recover");
             std::process::exit(EXIT_LOG_FAILED);
         });
-        let threads = LogThreads::start(Arc::clone(&store), APPLIER_SHARDS, on_fatal).map_err(StartError::Thread)?;
+        let threads =
+            LogThreads::start(Arc::clone(&store), APPLIER_SHARDS, on_fatal).map_err(StartError::Thread)?;
         let partitions = Partitions::new(Arc::clone(&store), threads.progress());
         let (metadata, records, cluster_id) = open_metadata(&store, &partitions, &clock).await?;
         let topics = Topics::load(
@@ -135,8 +139,12 @@ impl Node {
             },
             clock.clone(),
         )?;
-        let coordinators =
-            Coordinators::new(partitions.clone(), topics.clone(), coordinator_settings(&config), clock.clone());
+        let coordinators = Coordinators::new(
+            partitions.clone(),
+            topics.clone(),
+            coordinator_settings(&config),
+            clock.clone(),
+        );
         let loading = coordinators.clone();
         blocking(move || loading.load()).await.map_err(StartError::Coordinators)?;
         let listener = Listener::bind(net_settings(&config, listen)).map_err(StartError::Listen)?;
@@ -179,7 +187,12 @@ impl Node {
             limits: HandlerLimits { fetch_bytes: FETCH_BYTES, fetch_wait_ms: FETCH_WAIT_MS },
         };
         let tasks = vec![
-            tokio::spawn(services::serve(http2, node_service, PipelineService(pipelines.clone()), stop.clone())),
+            tokio::spawn(services::serve(
+                http2,
+                node_service,
+                PipelineService(pipelines.clone()),
+                stop.clone(),
+            )),
             tokio::spawn(listener.serve(Arc::new(Dispatch::new(context)), handed_over, stop.clone())),
         ];
         let deadlines = tokio::spawn(coordinators.run_deadlines());

@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use logmill_coordinator::SchemaError;
 use logmill_coordinator::groups::{self, GroupMachine};
 use logmill_coordinator::transactions::{self, TransactionMachine};
-use logmill_coordinator::SchemaError;
 use logmill_coordinator::{Machine, RequestId, Step, partition_for};
 use logmill_record::control::{EndTxnMarker, marker_batch};
 use logmill_storage::{Append, Check, Committed, Frame, PartitionId, Rejection};
@@ -230,7 +230,8 @@ impl Coordinators {
     ) -> Result<(Committed, oneshot::Receiver<()>), CommitError> {
         let mut state = self.lock();
         let partition = self.group_partition(group);
-        self.load_group(&mut state, partition).map_err(|error| CommitError::Coordinator(error.to_string()))?;
+        self.load_group(&mut state, partition)
+            .map_err(|error| CommitError::Coordinator(error.to_string()))?;
         let (done, durable) = oneshot::channel();
         let together = Together {
             groups: vec![(partition, Step { records: offsets, replies: Vec::new() })],
@@ -252,7 +253,8 @@ impl Coordinators {
         command: groups::Command,
     ) -> Result<oneshot::Receiver<groups::Reply>, ErrorCode> {
         let mut state = self.lock();
-        self.load_group(&mut state, partition).map_err(|error| coordinator_error(OFFSETS_TOPIC, partition, &error))?;
+        self.load_group(&mut state, partition)
+            .map_err(|error| coordinator_error(OFFSETS_TOPIC, partition, &error))?;
         let request = state.request();
         let slot = state.groups.get_mut(&partition).ok_or(ErrorCode::COORDINATOR_NOT_AVAILABLE)?;
         let answer = slot.wait_for(request);
@@ -414,7 +416,8 @@ impl Coordinators {
             state.groups.insert(partition, slot);
             let slot = state.groups.get_mut(&partition).expect("just inserted");
             let step = slot.machine.loaded(coordinators.now());
-            coordinators.finish_loading(state, Together { groups: vec![(partition, step)], ..Together::default() })
+            coordinators
+                .finish_loading(state, Together { groups: vec![(partition, step)], ..Together::default() })
         })
     }
 
@@ -492,13 +495,18 @@ impl Coordinators {
         let now = self.now();
         let mut state = self.lock();
         let is_due = |deadline: Option<i64>| deadline.is_some_and(|at| at <= now);
-        let due: Vec<i32> =
-            state.groups.iter().filter(|(_, slot)| is_due(slot.machine.next_deadline())).map(|(p, _)| *p).collect();
+        let due: Vec<i32> = state
+            .groups
+            .iter()
+            .filter(|(_, slot)| is_due(slot.machine.next_deadline()))
+            .map(|(p, _)| *p)
+            .collect();
         for partition in due {
             if let Some(slot) = state.groups.get_mut(&partition) {
                 let step = slot.machine.on_deadline(now);
                 // A rejection drops the machine, and its deadlines start anew when it is loaded.
-                let _ = self.commit(&mut state, Together { groups: vec![(partition, step)], ..Together::default() });
+                let _ = self
+                    .commit(&mut state, Together { groups: vec![(partition, step)], ..Together::default() });
             }
         }
         let due: Vec<i32> = state
@@ -516,7 +524,11 @@ impl Coordinators {
         }
     }
 
-    pub(super) fn group_slot<'a>(&self, state: &'a mut State, partition: i32) -> Option<&'a mut Slot<GroupMachine>> {
+    pub(super) fn group_slot<'a>(
+        &self,
+        state: &'a mut State,
+        partition: i32,
+    ) -> Option<&'a mut Slot<GroupMachine>> {
         state.groups.get_mut(&partition)
     }
 

@@ -3,9 +3,9 @@
 use std::collections::HashMap;
 
 use bytes::Bytes;
+use logmill_coordinator::SchemaError;
 use logmill_coordinator::groups::GroupMachine;
 use logmill_coordinator::transactions::TransactionMachine;
-use logmill_coordinator::SchemaError;
 use logmill_coordinator::{Machine, RequestId, Step};
 use logmill_record::Batch;
 use logmill_record::control::EndTxnMarker;

@@ -4,9 +4,9 @@
 //! there is no moment between checking and appending. Clients of the older protocol have added it before;
 //! for them the same frame is checked against the machine's state under the same lock.
 
+use logmill_coordinator::Machine;
 use logmill_coordinator::groups::{self, CommitTransactionalOffsets};
 use logmill_coordinator::transactions::{AddMode, AddOffsets, AddPartitions, Command, Reply, TopicPartition};
-use logmill_coordinator::Machine;
 use logmill_record::Batch;
 use logmill_storage::{Append, Check};
 use logmill_wire::{ErrorCode, Str};
@@ -65,8 +65,9 @@ impl Coordinators {
         let header = *produce.batch.header();
         let home = self.transaction_partition(&produce.transactional_id);
         let mut state = self.lock();
-        self.load_transaction(&mut state, home)
-            .map_err(|error| FirstProduceError::Coordinator(coordinator_error(TRANSACTIONS_TOPIC, home, &error)))?;
+        self.load_transaction(&mut state, home).map_err(|error| {
+            FirstProduceError::Coordinator(coordinator_error(TRANSACTIONS_TOPIC, home, &error))
+        })?;
         let request = state.request();
         let slot = self
             .transaction_slot(&mut state, home)
@@ -137,8 +138,10 @@ impl Coordinators {
         let group = self.group_partition(&offsets.commit.group);
         let now = self.now();
         let mut state = self.lock();
-        self.load_transaction(&mut state, home).map_err(|error| coordinator_error(TRANSACTIONS_TOPIC, home, &error))?;
-        self.load_group(&mut state, group).map_err(|error| coordinator_error(OFFSETS_TOPIC, group, &error))?;
+        self.load_transaction(&mut state, home)
+            .map_err(|error| coordinator_error(TRANSACTIONS_TOPIC, home, &error))?;
+        self.load_group(&mut state, group)
+            .map_err(|error| coordinator_error(OFFSETS_TOPIC, group, &error))?;
         let add = AddOffsets {
             version: 4,
             transactional_id: offsets.transactional_id,

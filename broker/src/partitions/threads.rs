@@ -29,7 +29,8 @@ impl LogThreads {
         let checkpoint = Arc::new(CheckpointBell::default());
         let mut threads = Vec::with_capacity(shards + 2);
         {
-            let (store, progress, bell) = (Arc::clone(&store), Arc::clone(&progress), Arc::clone(&checkpoint));
+            let (store, progress, bell) =
+                (Arc::clone(&store), Arc::clone(&progress), Arc::clone(&checkpoint));
             let on_fatal = Arc::clone(&on_fatal);
             threads.push(Builder::new().name("journal".into()).spawn(move || {
                 while store.journal_wait() != Work::Ended {

@@ -50,7 +50,9 @@ impl BrokerLogs {
     fn target(&self, topic: &str, partition: i32) -> Result<PartitionId, String> {
         let found = self.topics.get(topic);
         let found = found.as_ref().and_then(|topic| topic.partition(partition));
-        found.map(|partition| partition.id()).ok_or_else(|| format!("there is no partition {topic}-{partition}"))
+        found
+            .map(|partition| partition.id())
+            .ok_or_else(|| format!("there is no partition {topic}-{partition}"))
     }
 
     /// The whole frame, and the mirrored offsets.
@@ -124,13 +126,17 @@ impl Logs for BrokerLogs {
                 offset: from,
                 log_start: log.published().log_start_offset,
             },
-            other => LogsError::Failed { what: format!("{partition} cannot be read at offset {from}: {other}") },
+            other => {
+                LogsError::Failed { what: format!("{partition} cannot be read at offset {from}: {other}") }
+            }
         })?;
         let mut batches = Vec::new();
         for chunk in read.chunks {
             for batch in logmill_record::batch::batches(chunk) {
                 batches.push(batch.map_err(|error| LogsError::Failed {
-                    what: format!("{partition} holds a batch near offset {from} that cannot be read: {error}"),
+                    what: format!(
+                        "{partition} holds a batch near offset {from} that cannot be read: {error}"
+                    ),
                 })?);
             }
         }

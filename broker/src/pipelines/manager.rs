@@ -17,8 +17,8 @@ use super::status::{PipelineState, PipelineView, SourceView};
 use crate::clock::Clock;
 use crate::coordinators::Coordinators;
 use crate::topics::{
-    CHANGELOG_PREFIX, CreateTopicError, DeleteTopicError, MetadataError, MetadataRecord, NewTopic, PROGRESS_PREFIX,
-    PipelineRecord, Topic, Topics, check_name,
+    CHANGELOG_PREFIX, CreateTopicError, DeleteTopicError, MetadataError, MetadataRecord, NewTopic,
+    PROGRESS_PREFIX, PipelineRecord, Topic, Topics, check_name,
 };
 
 /// The longest name of a pipeline: its topics carry it behind a prefix.
@@ -125,7 +125,9 @@ impl Pipelines {
         let mut live: BTreeMap<String, PipelineRecord> = BTreeMap::new();
         for record in records {
             match record {
-                MetadataRecord::Pipeline(pipeline) => drop(live.insert(pipeline.name.clone(), pipeline.clone())),
+                MetadataRecord::Pipeline(pipeline) => {
+                    drop(live.insert(pipeline.name.clone(), pipeline.clone()))
+                }
                 MetadataRecord::PipelineDeleted(name) => drop(live.remove(name)),
                 _ => {}
             }
@@ -156,8 +158,14 @@ impl Pipelines {
     /// Starts every pipeline that was running when the broker stopped.
     pub async fn resume(&self) {
         let _changing = self.0.changing.lock().await;
-        let names: Vec<String> =
-            self.0.known.lock().iter().filter(|(_, known)| known.record.running).map(|(name, _)| name.clone()).collect();
+        let names: Vec<String> = self
+            .0
+            .known
+            .lock()
+            .iter()
+            .filter(|(_, known)| known.record.running)
+            .map(|(name, _)| name.clone())
+            .collect();
         for name in names {
             if let Err(error) = self.start(&name).await {
                 tracing::error!(pipeline = name, %error, "a pipeline could not be resumed");
@@ -241,11 +249,15 @@ impl Pipelines {
             for partition in &topic.partitions {
                 let index = partition.index();
                 let input = progress.as_ref().and_then(|progress| {
-                    progress.inputs.iter().find(|input| input.topic == *topic.name && input.partition == index)
+                    progress
+                        .inputs
+                        .iter()
+                        .find(|input| input.topic == *topic.name && input.partition == index)
                 });
-                let finish_at = ends.as_ref().and_then(|ends| ends.get(&*topic.name)).and_then(|ends| {
-                    usize::try_from(index).ok().and_then(|index| ends.get(index)).copied()
-                });
+                let finish_at = ends
+                    .as_ref()
+                    .and_then(|ends| ends.get(&*topic.name))
+                    .and_then(|ends| usize::try_from(index).ok().and_then(|index| ends.get(index)).copied());
                 sources.push(SourceView {
                     topic: topic.name.to_string(),
                     partition: index,
@@ -305,7 +317,10 @@ impl Pipelines {
         let _changing = self.0.changing.lock().await;
         let threads: Vec<_> = {
             let mut known = self.0.known.lock();
-            known.values_mut().filter_map(|known| known.thread.take().map(|thread| (known.control.clone(), thread))).collect()
+            known
+                .values_mut()
+                .filter_map(|known| known.thread.take().map(|thread| (known.control.clone(), thread)))
+                .collect()
         };
         for (control, _) in &threads {
             control.stop();
@@ -330,7 +345,8 @@ impl Pipelines {
         let ends = match end {
             InputEnd::Now => InputEnds::from([(topic.name.to_string(), now)]),
             InputEnd::At(ends) => {
-                let given = ends.get(&*topic.name).filter(|given| ends.len() == 1 && given.len() == now.len());
+                let given =
+                    ends.get(&*topic.name).filter(|given| ends.len() == 1 && given.len() == now.len());
                 if given.is_none() {
                     return Err(PipelineError::Ends(format!(
                         "name the end of each of the {} partitions of {:?}, and of no other topic",
@@ -354,7 +370,8 @@ impl Pipelines {
     async fn prepare(&self, name: &str, plan: &Plan) -> Result<(), PipelineError> {
         self.source(plan)?;
         for sink in sinks(plan) {
-            let refuse = |reason: &str| PipelineError::Sink { topic: sink.clone(), reason: reason.to_owned() };
+            let refuse =
+                |reason: &str| PipelineError::Sink { topic: sink.clone(), reason: reason.to_owned() };
             if sink == plan.source.topic {
                 return Err(refuse("it is also the source"));
             }
@@ -444,7 +461,8 @@ impl Pipelines {
             clock: self.0.clock.clone(),
             runtime: self.0.runtime.clone(),
         };
-        let thread = std::thread::Builder::new().name(format!("pipeline-{name}")).spawn(move || runner.run())?;
+        let thread =
+            std::thread::Builder::new().name(format!("pipeline-{name}")).spawn(move || runner.run())?;
         self.update(name, |known| known.thread = Some(thread));
         Ok(())
     }

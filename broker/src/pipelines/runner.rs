@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use logmill_storage::{Isolation, ReadRequest};
 use logmill_stream::{
-    CommitError, DeclareEndError, EpochLimits, EpochLoop, InputPartition, Logs, LogsError, Pipeline, PipelineSpec, Plan,
-    Progress, TopicPartition, Turn, TurnError,
+    CommitError, DeclareEndError, EpochLimits, EpochLoop, InputPartition, Logs, LogsError, Pipeline,
+    PipelineSpec, Plan, Progress, TopicPartition, Turn, TurnError,
 };
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
@@ -248,8 +248,12 @@ fn for_each_batch(
     let mut offset = log.published().log_start_offset;
     let end = log.published().high_watermark;
     while offset < end {
-        let request =
-            ReadRequest { offset, max_bytes: READ_BYTES, isolation: Isolation::Uncommitted, min_one_batch: true };
+        let request = ReadRequest {
+            offset,
+            max_bytes: READ_BYTES,
+            isolation: Isolation::Uncommitted,
+            min_one_batch: true,
+        };
         let read = log.read(request).map_err(|error| format!("{log:?} at offset {offset}: {error}"))?;
         let before = offset;
         for chunk in read.chunks {
@@ -269,7 +273,9 @@ fn for_each_batch(
 fn flat(ends: &InputEnds) -> BTreeMap<TopicPartition, i64> {
     ends.iter()
         .flat_map(|(topic, ends)| {
-            (0..).zip(ends).map(move |(partition, end)| (TopicPartition::new(topic.as_str(), partition), *end))
+            (0..)
+                .zip(ends)
+                .map(move |(partition, end)| (TopicPartition::new(topic.as_str(), partition), *end))
         })
         .collect()
 }

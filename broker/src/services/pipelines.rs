@@ -2,9 +2,9 @@
 
 use logmill_rpc::v1::{
     DescribePipelineRequest, DescribePipelineResponse, EndOffsets, FinishInputRequest, FinishInputResponse,
-    InputEnd as WireEnd, ListPipelinesRequest, ListPipelinesResponse, PartitionOffset, Pipeline, PipelineCounters,
-    PipelineState as WireState, RunPipelineRequest, RunPipelineResponse, SourcePosition, StopPipelineRequest,
-    StopPipelineResponse, input_end, pipelines_server,
+    InputEnd as WireEnd, ListPipelinesRequest, ListPipelinesResponse, PartitionOffset, Pipeline,
+    PipelineCounters, PipelineState as WireState, RunPipelineRequest, RunPipelineResponse, SourcePosition,
+    StopPipelineRequest, StopPipelineResponse, input_end, pipelines_server,
 };
 use tonic::{Request, Response, Status};
 
@@ -70,7 +70,9 @@ impl pipelines_server::Pipelines for PipelineService {
 fn status(error: PipelineError) -> Status {
     let text = error.to_string();
     match error {
-        PipelineError::Name(_) | PipelineError::Script(_) | PipelineError::Ends(_) => Status::invalid_argument(text),
+        PipelineError::Name(_) | PipelineError::Script(_) | PipelineError::Ends(_) => {
+            Status::invalid_argument(text)
+        }
         PipelineError::Unknown(_) => Status::not_found(text),
         PipelineError::OtherScript(_) => Status::already_exists(text),
         PipelineError::NoSource(_) | PipelineError::Sink { .. } | PipelineError::State { .. } => {
@@ -107,7 +109,11 @@ fn input_end_of(end: WireEnd) -> Result<InputEnd, Status> {
 
 fn end_offsets(ends: &InputEnds) -> EndOffsets {
     let partitions = ends.iter().flat_map(|(topic, ends)| {
-        (0..).zip(ends).map(|(partition, offset)| PartitionOffset { topic: topic.clone(), partition, offset: *offset })
+        (0..).zip(ends).map(|(partition, offset)| PartitionOffset {
+            topic: topic.clone(),
+            partition,
+            offset: *offset,
+        })
     });
     EndOffsets { partitions: partitions.collect() }
 }

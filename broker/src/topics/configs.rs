@@ -164,7 +164,8 @@ fn definition(name: &str) -> Option<&'static ConfigDefinition> {
 
 impl ConfigDefinition {
     fn check(&self, value: &str) -> Result<(), ConfigError> {
-        let invalid = |expected: String| ConfigError::Invalid { name: self.name, value: value.to_owned(), expected };
+        let invalid =
+            |expected: String| ConfigError::Invalid { name: self.name, value: value.to_owned(), expected };
         if !self.choices.is_empty() {
             let words: Vec<&str> = match self.kind {
                 List => value.split(',').map(str::trim).collect(),
@@ -200,7 +201,10 @@ pub(super) fn check(configs: &BTreeMap<String, String>) -> Result<(), ConfigErro
 }
 
 /// All configs with the values in force: the topic's, else the broker's, else Kafka's default.
-pub(super) fn describe(set: &BTreeMap<String, String>, broker: &BTreeMap<String, String>) -> Vec<ConfigEntry> {
+pub(super) fn describe(
+    set: &BTreeMap<String, String>,
+    broker: &BTreeMap<String, String>,
+) -> Vec<ConfigEntry> {
     TOPIC_CONFIGS
         .iter()
         .map(|definition| {

@@ -127,7 +127,9 @@ impl MetadataRecord {
             Self::TopicDeleted(id) => (format!("topic/{id}"), None),
             Self::Pipeline(pipeline) => (format!("pipeline/{}", pipeline.name), Some(json(pipeline))),
             Self::PipelineDeleted(name) => (format!("pipeline/{name}"), None),
-            Self::ProducerIds { next } => ("producer-ids".to_owned(), Some(json(&ProducerIds { next: *next }))),
+            Self::ProducerIds { next } => {
+                ("producer-ids".to_owned(), Some(json(&ProducerIds { next: *next })))
+            }
             Self::Cluster { id } => ("cluster".to_owned(), Some(json(&Cluster { id: id.clone() }))),
         };
         (Bytes::from(key), value)
@@ -144,7 +146,8 @@ impl MetadataRecord {
             (Some(("topic", id)), Some(value)) => {
                 let topic: TopicRecord = parse(&key, value)?;
                 if uuid(&key, id)? != topic.id || !(1..=1_000_000).contains(&topic.partitions) {
-                    let detail = format!("it describes topic {} with {} partitions", topic.id, topic.partitions);
+                    let detail =
+                        format!("it describes topic {} with {} partitions", topic.id, topic.partitions);
                     return Err(SchemaError::Malformed { key, detail });
                 }
                 Ok(Self::Topic(topic))
@@ -170,7 +173,8 @@ fn json<T: Serialize>(value: &T) -> Bytes {
 }
 
 fn parse<T: for<'de> Deserialize<'de>>(key: &str, value: &[u8]) -> Result<T, SchemaError> {
-    let malformed = |error: serde_json::Error| SchemaError::Malformed { key: key.to_owned(), detail: error.to_string() };
+    let malformed =
+        |error: serde_json::Error| SchemaError::Malformed { key: key.to_owned(), detail: error.to_string() };
     let value: serde_json::Value = serde_json::from_slice(value).map_err(malformed)?;
     match value.get("version").and_then(serde_json::Value::as_u64) {
         Some(version) if version > u64::from(VERSION) => {

@@ -144,11 +144,17 @@ impl Topics {
         }
         let known: BTreeSet<PartitionId> = live
             .values()
-            .flat_map(|topic| (0..topic.partitions).map(|partition| PartitionId { topic: topic.id, partition }))
+            .flat_map(|topic| {
+                (0..topic.partitions).map(|partition| PartitionId { topic: topic.id, partition })
+            })
             .collect();
         for stray in store.partitions() {
             if !known.contains(&stray.id()) && stray.topic_name() != super::METADATA_TOPIC {
-                tracing::info!(topic = stray.topic_name(), partition = stray.id().partition, "removing a directory that no topic owns");
+                tracing::info!(
+                    topic = stray.topic_name(),
+                    partition = stray.id().partition,
+                    "removing a directory that no topic owns"
+                );
                 store.delete_partition(stray.id())?;
             }
         }
@@ -158,10 +164,9 @@ impl Topics {
             let partitions = (0..record.partitions)
                 .map(|partition| {
                     let id = PartitionId { topic: record.id, partition };
-                    let log = store.partition(id).ok_or_else(|| CreateTopicError::Missing {
-                        topic: record.name.clone(),
-                        partition,
-                    })?;
+                    let log = store
+                        .partition(id)
+                        .ok_or_else(|| CreateTopicError::Missing { topic: record.name.clone(), partition })?;
                     store.set_options(id, options.clone())?;
                     Ok(Partition::new(log))
                 })
@@ -206,7 +211,10 @@ impl Topics {
     pub fn config_value(&self, topic: &Topic, name: &str) -> Option<String> {
         let set = topic.configs.get(name).or_else(|| self.0.defaults.configs.get(name));
         set.cloned().or_else(|| {
-            super::TOPIC_CONFIGS.iter().find(|definition| definition.name == name).map(|d| d.default.to_owned())
+            super::TOPIC_CONFIGS
+                .iter()
+                .find(|definition| definition.name == name)
+                .map(|d| d.default.to_owned())
         })
     }
 
@@ -224,7 +232,8 @@ impl Topics {
     fn check(&self, new: &NewTopic) -> Result<i32, CreateTopicError> {
         check_name(&new.name)?;
         let image = self.0.image.load();
-        let same_metric_name = |topic: &&Arc<Topic>| topic.name.replace('.', "_") == new.name.replace('.', "_");
+        let same_metric_name =
+            |topic: &&Arc<Topic>| topic.name.replace('.', "_") == new.name.replace('.', "_");
         if let Some(existing) = image.get(&new.name).or_else(|| image.iter().find(same_metric_name)) {
             return Err(CreateTopicError::Exists { existing: existing.name.to_string() });
         }
@@ -305,7 +314,11 @@ impl Topics {
         self.get(name).ok_or(CreateTopicError::Partitions(count))
     }
 
-    async fn make_partitions(&self, record: &TopicRecord, from: i32) -> Result<Vec<Partition>, CreateTopicError> {
+    async fn make_partitions(
+        &self,
+        record: &TopicRecord,
+        from: i32,
+    ) -> Result<Vec<Partition>, CreateTopicError> {
         let options = configs::log_options(&record.configs, &self.0.defaults.log);
         let store = Arc::clone(&self.0.store);
         let (name, id, partitions) = (record.name.clone(), record.id, record.partitions);

@@ -31,7 +31,7 @@ pub(crate) struct ReplayStart {
     pub(crate) covered: u64,
     /// Everything up to this sequence was durable when the checkpoint was written.
     pub(crate) durable: u64,
-    /// The journal was closed with this checkpoint: nothing comes behind `durable`, and nobody needs to look for it.
+    /// The journal was closed with this checkpoint: nothing comes behind `durable`, and nothing is read.
     pub(crate) closed: bool,
 }
 
@@ -105,7 +105,12 @@ pub(crate) fn recover<E: From<JournalError>>(
         bytes: 0,
     };
     let mut cut = None;
-    for (place, &(candidate, header)) in files.iter().enumerate() {
+    // A closed journal has nothing behind its checkpoint.
+    let to_walk = if start.closed { &[][..] } else { &files[..] };
+    if start.closed {
+        scan.next = start.durable + 1;
+    }
+    for (place, &(candidate, header)) in to_walk.iter().enumerate() {
         let mut reader = Reader::open(disk, &candidate.path)?;
         let position = scan.walk(&mut reader, &header, &mut visit)?;
         match files.get(place + 1) {
@@ -275,9 +280,6 @@ impl Scan<'_> {
         file: &FileHeader,
         position: u64,
     ) -> Result<Option<Cut>, JournalError> {
-        if self.start.closed && self.next == self.start.durable + 1 {
-            return Ok(None);
-        }
         let behind = reader.search(position, |header| {
             header.incarnation == file.incarnation && header.file_number == file.number
         })?;

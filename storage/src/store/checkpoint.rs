@@ -39,7 +39,8 @@ pub struct Checkpointed {
 impl Store {
     /// A checkpoint is due: half of the journal is in use, or something waits for one.
     pub fn checkpoint_due(&self) -> bool {
-        self.checkpoint_due.load(Ordering::Acquire)
+        self.checkpoint_requested.load(Ordering::Acquire)
+            || self.ring_wants_checkpoint.load(Ordering::Acquire)
     }
 
     /// Writes a checkpoint: flushes what was applied, writes down how far, and lets the journal use its files again.
@@ -81,7 +82,7 @@ impl Store {
 
     fn checkpoint_locked(&self, stage: &mut CheckpointStage, closing: bool) -> Result<Checkpointed, Fatal> {
         self.check_alive()?;
-        self.checkpoint_due.store(false, Ordering::Release);
+        self.checkpoint_requested.store(false, Ordering::Release);
         let mut result = Checkpointed { full: !self.settle()?, ..Checkpointed::default() };
         let covered = self.appliers.applied_through();
 
@@ -130,7 +131,7 @@ impl Store {
             let journal = &mut self.journal.lock().journal;
             let recycled = journal.recycle(file_number);
             result.recycled_files = recycled.map_err(|error| self.poison(error.into()))?;
-            self.measure_ring(journal);
+            self.measure_ring(journal, false);
         }
         // What cannot be removed now is tried again with the next checkpoint.
         stage.dying.extend(dying.into_iter().filter(|directory| {

@@ -132,7 +132,10 @@ pub struct Store {
     tail: TailBudget,
     checkpointing: Mutex<CheckpointStage>,
     directories: Mutex<Directories>,
-    checkpoint_due: AtomicBool,
+    /// Somebody asked for a checkpoint that the journal does not need.
+    checkpoint_requested: AtomicBool,
+    /// The journal needs a checkpoint.
+    ring_wants_checkpoint: AtomicBool,
     counts: Counts,
     /// The next wait for the journal ends by itself: an idle frame is to be written, or space to be tried for again.
     journal_alarm: AtomicBool,
@@ -193,7 +196,7 @@ impl Store {
     pub fn set_options(&self, id: PartitionId, options: LogOptions) -> Result<(), StoreError> {
         let before = self.sequencer.set_options(id, options).ok_or(StoreError::UnknownPartition(id))?;
         if before.durability != options.durability {
-            self.checkpoint_due.store(true, Ordering::Release);
+            self.checkpoint_requested.store(true, Ordering::Release);
         }
         Ok(())
     }

@@ -93,7 +93,7 @@ impl Store {
             let stage = &mut *self.journal.lock();
             if !stage.closed {
                 self.write_pending(stage, &mut round, &mut touched)?;
-                self.measure_ring(&stage.journal);
+                self.measure_ring(&stage.journal, round.full);
             }
         }
         touched.sort_by_key(|partition: &Arc<PartitionState>| partition.id);
@@ -144,9 +144,6 @@ impl Store {
         round.bytes = written.bytes;
         round.full = written.full;
         round.more = !written.full && written.frames < ready;
-        if written.full || journal.used_bytes() >= self.options.journal.max_bytes / 2 {
-            self.checkpoint_due.store(true, Ordering::Release);
-        }
         self.journal_alarm.store(journal.wants_idle_frame() || written.full, Ordering::Release);
         self.counts.journal_frames.add(written.frames as u64);
         self.counts.journal_writes.add(u64::from(written.frames > 0));
@@ -154,8 +151,12 @@ impl Store {
         Ok(())
     }
 
-    pub(crate) fn measure_ring(&self, journal: &Journal) {
-        self.ring_used.store(journal.used_bytes(), Ordering::Relaxed);
+    /// Notes how full the ring is, and whether that makes a checkpoint due.
+    pub(crate) fn measure_ring(&self, journal: &Journal, full: bool) {
+        let used = journal.used_bytes();
+        let half = used >= self.options.journal.max_bytes / 2;
+        self.ring_wants_checkpoint.store(full || half, Ordering::Release);
+        self.ring_used.store(used, Ordering::Relaxed);
         self.ring_total.store(journal.total_bytes(), Ordering::Relaxed);
         self.ring_durable.store(journal.durable(), Ordering::Relaxed);
     }

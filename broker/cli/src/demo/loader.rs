@@ -1,102 +1,116 @@
-//! Loads flights exactly once, however often the process dies.
-//!
-//! Each chunk of the file and the position behind it are one transaction. The next loader reads the position after
-//! it has fenced this one: either both are there or neither.
+//! Loads flights exactly once: each chunk and the position behind it in the file are one transaction.
 
-use anyhow::Context as _;
-use logmill_client::{Client, Codec, NewTopic, ProducerRecord, StartAt, TransactionalProducer};
+use std::time::Duration;
+
+use logmill_client::{Client, Isolation, ProducerRecord, StartAt, TransactionalProducer};
 use serde::{Deserialize, Serialize};
 
-use super::input::{self, Source};
+use super::flights::Input;
 
-/// The flights.
-pub(crate) const FLIGHTS: &str = "flights";
-/// How far each input is loaded: key the input, value a [`Position`]. Compacted.
-const POSITIONS: &str = "flights-loader";
+/// The compacted topic that holds how far each input is loaded.
+pub(crate) const POSITIONS: &str = "flights-loader";
+/// Flights in one transaction.
+const CHUNK: u64 = 2_000;
 const TRANSACTIONAL_ID: &str = "flights-loader";
+/// How often to look whether all positions are read, while nothing comes.
+const LOOK: Duration = Duration::from_millis(20);
 
-const PARTITIONS: u32 = 4;
-/// Rows of one transaction.
-const CHUNK_ROWS: usize = 2_000;
-
-/// How far an input is loaded.
+/// How far an input is loaded: the value of a record in [`POSITIONS`], whose key is the input's identity.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Position {
-    /// Rows that are in the topic.
-    pub(crate) rows: u64,
-    /// There are no more.
-    pub(crate) done: bool,
+struct Position {
+    /// Rows that are committed.
+    rows: u64,
+    /// All of them are.
+    done: bool,
 }
 
+/// Loads one input.
 pub(crate) struct Loader {
     producer: TransactionalProducer,
-    source: Source,
-    identity: String,
-    pub(crate) position: Position,
+    input: Input,
+    topic: &'static str,
+    position: Position,
 }
 
 impl Loader {
-    /// Creates the topics if need be, takes over from an older loader, and finds out how far that one came.
-    pub(crate) async fn start(client: &Client, source: Source) -> anyhow::Result<Self> {
-        let identity = source.identity()?;
-        create(client, NewTopic::new(FLIGHTS).partitions(PARTITIONS)).await?;
-        create(client, NewTopic::new(POSITIONS).partitions(1).config("cleanup.policy", "compact")).await?;
-        let producer = client.transactional(TRANSACTIONAL_ID).compression(Codec::Lz4).build().await?;
-        let position = position(client, &identity).await.context("reading how far the flights are loaded")?;
-        Ok(Self { producer, source, identity, position })
+    /// Takes over from whatever loader came before, which can commit nothing from here on, and finds out how far it
+    /// came.
+    ///
+    /// # Errors
+    /// When the broker cannot be reached, or the file is shorter than what was loaded from it.
+    pub(crate) async fn start(
+        client: &Client,
+        mut input: Input,
+        topic: &'static str,
+    ) -> anyhow::Result<Self> {
+        // Fences and aborts first: what is read next cannot change any more.
+        let producer = client.transactional(TRANSACTIONAL_ID).build().await?;
+        let position = last_position(client, input.identity()).await?;
+        if !position.done {
+            input.skip_rows(position.rows)?;
+        }
+        Ok(Self { producer, input, topic, position })
     }
 
-    /// Loads what is missing. `progress` gets the position and the share of the file read after each commit.
-    pub(crate) async fn load(&mut self, mut progress: impl FnMut(Position, f64)) -> anyhow::Result<()> {
+    /// Rows that are committed.
+    pub(crate) fn rows(&self) -> u64 {
+        self.position.rows
+    }
+
+    /// Whether everything is loaded.
+    pub(crate) fn is_done(&self) -> bool {
+        self.position.done
+    }
+
+    /// The name of the input.
+    pub(crate) fn input_name(&self) -> &str {
+        self.input.name()
+    }
+
+    /// Loads the next chunk; `false` when everything is loaded.
+    ///
+    /// # Errors
+    /// When a row cannot be read, or the transaction fails. Nothing of the chunk is visible then.
+    pub(crate) async fn load_chunk(&mut self) -> anyhow::Result<bool> {
         if self.position.done {
-            return Ok(());
+            return Ok(false);
         }
-        let mut chunks = input::read(self.source.clone(), self.position.rows, CHUNK_ROWS);
-        while let Some(chunk) = chunks.recv().await {
-            let chunk = chunk?;
-            let position = Position { rows: chunk.rows, done: chunk.last };
-            let mut transaction = self.producer.begin().await?;
-            for flight in chunk.flights {
-                let record = ProducerRecord::to(FLIGHTS).key(flight.key).value(flight.value);
-                // The commit waits for every record.
-                drop(transaction.enqueue(record).await?);
-            }
-            let record = ProducerRecord::to(POSITIONS)
-                .partition(0)
-                .key(self.identity.clone())
-                .value(serde_json::to_vec(&position)?);
+        let mut next = self.position;
+        let mut transaction = self.producer.begin().await?;
+        while next.rows < self.position.rows + CHUNK {
+            let Some(flight) = self.input.next_flight()? else {
+                next.done = true;
+                break;
+            };
+            let record = ProducerRecord::to(self.topic).key(flight.key).value(flight.value);
+            // The commit waits for every acknowledgement.
             drop(transaction.enqueue(record).await?);
-            transaction.commit().await?;
-            self.position = position;
-            progress(position, chunk.share);
+            next.rows += 1;
         }
-        anyhow::ensure!(self.position.done, "the reader of {} ended before the file", self.source);
-        Ok(())
-    }
-
-    pub(crate) async fn close(self) {
-        self.producer.close().await;
+        let position = serde_json::to_vec(&next)?;
+        let record = ProducerRecord::to(POSITIONS).key(self.input.identity().to_owned()).value(position);
+        drop(transaction.enqueue(record).await?);
+        transaction.commit().await?;
+        self.position = next;
+        Ok(true)
     }
 }
 
-/// Creates a topic unless it exists.
-async fn create(client: &Client, topic: NewTopic) -> anyhow::Result<()> {
-    match client.admin().create_topic(&topic).await {
-        Err(error) if error.code() == Some(logmill_client::ErrorCode::TOPIC_ALREADY_EXISTS) => Ok(()),
-        created => Ok(created.map(|_| ())?),
-    }
-}
-
-/// The last committed position of an input.
-async fn position(client: &Client, identity: &str) -> anyhow::Result<Position> {
-    let mut position = Position::default();
-    super::read_to_end(client, POSITIONS, StartAt::Earliest, |record| {
-        if record.key.as_deref() == Some(identity.as_bytes()) {
-            position = serde_json::from_slice(record.value.as_deref().unwrap_or_default())
-                .context("a record of flights-loader is not a position")?;
+/// The newest committed position of an input.
+async fn last_position(client: &Client, identity: &str) -> anyhow::Result<Position> {
+    let end = client.admin().offsets(POSITIONS, 0, Isolation::Committed).await?.end;
+    let mut reader =
+        client.reader().isolation(Isolation::Committed).topic(POSITIONS, StartAt::Earliest).build().await?;
+    let mut last = Position::default();
+    while reader.position(POSITIONS, 0).is_none_or(|position| position < end) {
+        // The end may be a marker, behind which no record comes.
+        let Ok(records) = tokio::time::timeout(LOOK, reader.next_batch(1000)).await else { continue };
+        for record in records? {
+            if record.key.as_deref() == Some(identity.as_bytes()) {
+                last = serde_json::from_slice(record.value.as_deref().unwrap_or(b"{}"))?;
+            }
         }
-        Ok(())
-    })
-    .await?;
-    Ok(position)
+    }
+    reader.close().await;
+    Ok(last)
 }

@@ -1,259 +1,182 @@
 //! `logmill demo`: real flights in, an exactly-once hourly report out.
 //!
 //! ```text
-//! CSV ─► loader (transactions) ─► flights ─► pipeline carrier-hourly ─► carrier-hourly ─► table
+//! CSV ─► loader (one transaction per chunk, with the position in the file) ─► topic flights
+//!                                     pipeline config/demo/carrier-hourly.sql ─► topic carrier-hourly ─► table
 //! ```
 //!
-//! All of it goes through the door every client uses. Killed at any moment and run again on the same data directory
-//! it goes on where it was: chunks and their positions are one transaction, epochs of the pipeline are one frame.
+//! Everything goes through the doors that any program has: the client library and the broker's own port.
 
-mod input;
+mod flights;
 mod loader;
 mod report;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use logmill_broker::node::Node;
-use logmill_client::{Client, ConsumerRecord, InputEnd, Isolation, Pipeline, PipelineState, StartAt};
-use logmill_config::Origin;
+use logmill_client::{Client, ErrorCode, InputEnd, NewTopic, Pipeline, PipelineState, Pipelines};
+use logmill_config::LogFormat;
 
+use self::flights::Input;
+use self::loader::Loader;
 use crate::commands::config::Settings;
 use crate::commands::serve::{stop_node, stop_signal};
-use crate::{logging, output};
-use input::Source;
-use loader::{FLIGHTS, Loader};
-use report::{Progress, RESULTS, Results, grouped};
+use crate::logging;
+use crate::output::note;
 
-/// The pipeline.
+/// The pipeline, as it stands in `config/demo/`.
 const SCRIPT: &str = include_str!("../../../../config/demo/carrier-hourly.sql");
 const PIPELINE: &str = "carrier-hourly";
-
-/// Where the demo keeps its data if nothing else is said.
-const DATA_DIR: &str = "logmill-demo";
+const FLIGHTS: &str = "flights";
+const REPORT: &str = "carrier-hourly";
+/// Partitions of the topic of flights.
+const PARTITIONS: u32 = 4;
+/// How often the pipeline is asked how far it is.
+const LOOK: Duration = Duration::from_millis(50);
+/// How often progress is shown.
+const SHOW: Duration = Duration::from_secs(1);
 
 /// Watch a broker load real flights and report on them exactly once.
-///
-/// Starts a broker, loads a month of flights out of New York City into the topic `flights`, and runs a pipeline that counts
-/// flights and delays by hour and carrier into `carrier-hourly`. Kill it at any moment and run it again: it goes on
-/// where it was, and nothing is lost or counted twice.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Examples:
-  logmill demo                                  then try the commands it prints
-  logmill demo --exit                           end when every window is closed
-  logmill demo --input flights.csv.gz --data-dir /tmp/all-year --exit")]
+Kill it at any moment and run it again on the same data directory: it goes on where it was, and adds nothing twice.")]
 pub(crate) struct Demo {
-    /// Flights to load instead of the month built in: CSV, compressed with gzip or not.
+    /// Flights to load, with the columns of nycflights13; one month is built in.
     #[arg(long, value_name = "FILE.csv[.gz]")]
     input: Option<PathBuf>,
-    #[command(flatten)]
-    settings: Settings,
-    /// End when the input is loaded and every window is closed and committed.
+    /// The directory that holds everything the broker keeps.
+    #[arg(long, value_name = "DIR", default_value = "logmill-demo")]
+    data_dir: PathBuf,
+    /// Where clients connect; port 0 lets the system choose.
+    #[arg(long, value_name = "HOST:PORT")]
+    listen: Option<String>,
+    /// End when the input is done and every window is closed and committed.
     #[arg(long)]
     exit: bool,
 }
 
 pub(crate) async fn run(command: Demo) -> anyhow::Result<()> {
-    let loaded = command.settings.load()?;
-    let mut config = loaded.config.clone();
-    if loaded.origin("data_dir") == Origin::Default {
-        config.data_dir = PathBuf::from(DATA_DIR);
-    }
-    if loaded.origin("telemetry.level") == Origin::Default {
-        // The demo tells its own story.
-        config.telemetry.level = "warn".to_owned();
-    }
-    logging::for_broker(&config.telemetry.level, config.telemetry.format)?;
-    let source = command.input.map_or(Source::BuiltIn, Source::File);
-    // Before anything is started: a wrong file name leaves nothing behind.
-    source.identity()?;
-
+    let input = Input::open(command.input.as_deref())?;
+    let settings = Settings {
+        config: None,
+        data_dir: Some(command.data_dir.clone()),
+        listen: command.listen.clone(),
+        set: Vec::new(),
+    };
+    let config = settings.load()?.config;
+    logging::for_broker("warn", LogFormat::Text)?;
     let stop = stop_signal()?;
-    tokio::pin!(stop);
-    let data_dir = config.data_dir.clone();
-    let address = config.listen.to_string();
-    let node = Node::start(config)
-        .await
-        .with_context(|| format!("cannot start a broker on {} at {address}", data_dir.display()))?;
-    let address = reachable(node.local_addr());
-    let shown = tokio::select! {
-        shown = show(&address, &data_dir, source, command.exit) => shown,
-        () = &mut stop => {
-            output::note("stopping; run the same command again to go on");
-            stop_node(node).await?;
-            return Ok(());
+    let data_dir = config.data_dir.display().to_string();
+    let node = Node::start(config).await.with_context(|| {
+        format!("cannot start a broker on {data_dir} (--listen 127.0.0.1:0 takes any free port)")
+    })?;
+    let address = node.local_addr().to_string();
+    note(format!("broker   listening on {address}, data in {data_dir}"));
+    let worked = tokio::select! {
+        worked = work(&address, input) => worked.map(|()| true),
+        () = stop => Ok(false),
+    };
+    let finished = match worked {
+        Ok(finished) => finished,
+        Err(error) => {
+            // The reason the demo failed matters more than a stop that fails too.
+            let _ = stop_node(node).await;
+            return Err(error);
         }
     };
-    if shown.is_ok() && !command.exit {
-        stop.await;
-        output::note("stopping");
+    if finished && !command.exit {
+        next_steps(&address);
+        stop_signal()?.await;
     }
-    stop_node(node).await?;
-    shown
+    stop_node(node).await
 }
 
-/// The address for clients on this machine.
-fn reachable(mut address: std::net::SocketAddr) -> String {
-    if address.ip().is_unspecified() {
-        address.set_ip(match address {
-            std::net::SocketAddr::V4(_) => std::net::Ipv4Addr::LOCALHOST.into(),
-            std::net::SocketAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
-        });
+/// Loads what is left to load, waits until the pipeline has finished, and shows the report.
+async fn work(address: &str, input: Input) -> anyhow::Result<()> {
+    let client = Client::connect(address).await?;
+    let admin = client.admin();
+    for topic in [
+        NewTopic::new(FLIGHTS).partitions(PARTITIONS),
+        NewTopic::new(loader::POSITIONS).partitions(1).config("cleanup.policy", "compact"),
+    ] {
+        match admin.create_topic(&topic).await {
+            Err(error) if error.code() == Some(ErrorCode::TOPIC_ALREADY_EXISTS) => {}
+            created => drop(created?),
+        }
     }
-    address.to_string()
-}
-
-/// How often to ask how far the pipeline is.
-const LOOK: Duration = Duration::from_millis(50);
-
-async fn show(address: &str, data_dir: &Path, source: Source, exit: bool) -> anyhow::Result<()> {
-    let begun = Instant::now();
-    let mut progress = Progress::new();
-    progress.say(format!("broker at {address}, data in {}", data_dir.display()));
-    let client = Client::connect_within(address, Duration::from_secs(30)).await?;
     let pipelines = client.pipelines();
-    let mut loader = Loader::start(&client, source.clone()).await?;
-    let position = loader.position;
-    let (_, created) = pipelines.run(PIPELINE, SCRIPT, None).await?;
-    let pipeline = pipelines.describe(PIPELINE).await?;
-    check(&pipeline)?;
-    let finish_declared = pipeline.sources.iter().any(|source| source.finish_at.is_some());
-    if finish_declared && !position.done {
+    let (pipeline, _) = pipelines.run(PIPELINE, SCRIPT, None).await?;
+    let mut loader = Loader::start(&client, input, FLIGHTS).await?;
+    if pipeline.state() == PipelineState::Finished && !loader.is_done() {
         anyhow::bail!(
-            "the pipeline {PIPELINE} in {} is at the end of another input; give this one a --data-dir of its own",
-            data_dir.display()
+            "the run in this data directory has finished, with another input than {}; give this one its own --data-dir",
+            loader.input_name()
         );
     }
-    match (position.rows, position.done) {
-        (0, false) => progress.say(format!("loading {source} into topic {FLIGHTS}")),
-        (rows, false) => {
-            progress.say(format!("going on with {source} after {} flights", grouped(rows as i64)));
-        }
-        (rows, true) => {
-            progress.say(format!("{} flights of {source} are loaded already", grouped(rows as i64)))
+    let began = Instant::now();
+    let resumed = loader.rows();
+    if loader.is_done() {
+        note(format!("loader   all {resumed} flights are loaded and committed already"));
+    } else if resumed > 0 {
+        note(format!("loader   goes on after {resumed} flights that are committed"));
+    }
+    let mut shown = Instant::now();
+    while loader.load_chunk().await? {
+        if shown.elapsed() >= SHOW {
+            shown = Instant::now();
+            progress(&pipelines.describe(PIPELINE).await?, loader.rows());
         }
     }
-    progress.say(format!("pipeline {PIPELINE} {}", if created { "is new" } else { "goes on" }));
-
-    loader
-        .load(|position, share| {
-            progress.show(|| {
-                format!(
-                    "loading: {} flights, {:.0} % of the file",
-                    grouped(position.rows as i64),
-                    share * 100.0
-                )
-            });
-        })
-        .await?;
-    let rows = loader.position.rows;
-    if !position.done {
-        progress.say(format!(
-            "loaded {} flights in {:.1} s; the input is complete",
-            grouped((rows - position.rows) as i64),
-            begun.elapsed().as_secs_f64()
-        ));
-    }
-    loader.close().await;
     pipelines.finish_input(PIPELINE, InputEnd::Now).await?;
-    let finished = finished(&client, &mut progress).await?;
-    if finished.epoch == pipeline.epoch {
-        progress.say("the pipeline had finished before: nothing was added");
-    } else {
-        progress.say(format!(
-            "every window is closed and committed after {:.1} s",
-            begun.elapsed().as_secs_f64()
-        ));
-    }
-
-    let results = Results::read(&client).await?;
-    let (windows, flights) = results.totals();
-    let summary =
-        format!("{} hourly rows in topic {RESULTS}, {} flights:", grouped(windows), grouped(flights));
-    output::lines([String::new(), summary, String::new()].into_iter().chain(results.lines()))?;
-    if !exit {
-        try_next(address)?;
-    }
-    Ok(())
+    let pipeline = finished(&pipelines, loader.rows()).await?;
+    let counters = pipeline.counters.unwrap_or_default();
+    note(format!(
+        "done     {} flights in, {} rows out, {} late, in {} epochs; this run took {:.1} s",
+        counters.records_in,
+        counters.records_out,
+        counters.late,
+        pipeline.epoch,
+        began.elapsed().as_secs_f64()
+    ));
+    report::show(&client, REPORT).await
 }
 
-/// Waits until the pipeline has closed and committed every window.
-async fn finished(client: &Client, progress: &mut Progress) -> anyhow::Result<Pipeline> {
+/// Waits until every window is closed and committed.
+async fn finished(pipelines: &Pipelines, loaded: u64) -> anyhow::Result<Pipeline> {
+    let mut shown = Instant::now();
     loop {
-        let pipeline = client.pipelines().describe(PIPELINE).await?;
-        check(&pipeline)?;
-        if pipeline.state() == PipelineState::Finished {
-            return Ok(pipeline);
+        let pipeline = pipelines.describe(PIPELINE).await?;
+        match pipeline.state() {
+            PipelineState::Finished => return Ok(pipeline),
+            PipelineState::Failed => anyhow::bail!("the pipeline failed: {}", pipeline.error),
+            PipelineState::Stopped => {
+                anyhow::bail!("somebody stopped the pipeline; `logmill demo` goes on with it when run again")
+            }
+            PipelineState::Running | PipelineState::Unspecified => {}
         }
-        let counters = pipeline.counters.unwrap_or_default();
-        progress.show(|| {
-            let (read, written) = (grouped(counters.records_in), grouped(counters.records_out));
-            format!("pipeline: {read} flights read, {written} rows written, epoch {}", pipeline.epoch)
-        });
+        if shown.elapsed() >= SHOW {
+            shown = Instant::now();
+            progress(&pipeline, loaded);
+        }
         tokio::time::sleep(LOOK).await;
     }
 }
 
-/// A pipeline that cannot go on ends the demo.
-fn check(pipeline: &Pipeline) -> anyhow::Result<()> {
-    match pipeline.state() {
-        PipelineState::Failed => anyhow::bail!("pipeline {PIPELINE} failed: {}", pipeline.error),
-        PipelineState::Stopped => anyhow::bail!(
-            "pipeline {PIPELINE} was stopped; `logmill pipeline run config/demo/carrier-hourly.sql` goes on with it"
-        ),
-        _ => Ok(()),
-    }
+fn progress(pipeline: &Pipeline, loaded: u64) {
+    let counters = pipeline.counters.unwrap_or_default();
+    note(format!(
+        "working  {loaded} flights loaded, {} in the pipeline, {} rows out, {} windows open, epoch {}",
+        counters.records_in, counters.records_out, counters.open_windows, pipeline.epoch
+    ));
 }
 
-fn try_next(address: &str) -> std::io::Result<()> {
-    let bootstrap = if address == "127.0.0.1:9092" { String::new() } else { format!(" -B {address}") };
-    output::lines([
-        String::new(),
-        "The broker goes on serving. In another terminal:".to_owned(),
-        String::new(),
-        format!("  logmill consume {RESULTS} --offset -2 --exit{bootstrap}"),
-        format!("  logmill pipeline describe {PIPELINE}{bootstrap}"),
-        format!("  kcat -b {address} -t {RESULTS} -C -e -o -2"),
-        String::new(),
-        "Ctrl-C stops it; run the demo again and it is still all there.".to_owned(),
-    ])
-}
-
-/// Gives every committed record that is in a topic now.
-async fn read_to_end(
-    client: &Client,
-    topic: &str,
-    start: StartAt,
-    mut take: impl FnMut(&ConsumerRecord) -> anyhow::Result<()>,
-) -> anyhow::Result<()> {
-    let admin = client.admin();
-    let mut left = Vec::new();
-    for partition in admin.describe_topic(topic).await?.partitions {
-        let offsets = admin.offsets(topic, partition.index, Isolation::Committed).await?;
-        if offsets.end > offsets.start {
-            left.push((partition.index, offsets.end));
-        }
-    }
-    let mut reader = client.reader().topic(topic, start).build().await?;
-    let patience = Duration::from_secs(60);
-    let mut last = Instant::now();
-    loop {
-        left.retain(|(partition, end)| {
-            reader.position(topic, *partition).is_none_or(|position| position < *end)
-        });
-        if left.is_empty() {
-            reader.close().await;
-            return Ok(());
-        }
-        // The end may be behind markers, which come without a record.
-        match tokio::time::timeout(LOOK, reader.next_batch(10_000)).await {
-            Ok(records) => {
-                last = Instant::now();
-                records?.iter().try_for_each(&mut take)?;
-            }
-            Err(_) => anyhow::ensure!(last.elapsed() < patience, "topic {topic} gives no records"),
-        }
-    }
+fn next_steps(address: &str) {
+    note(format!(
+        "\nThe broker goes on serving; Ctrl-C stops it. Try next, in another terminal:\n\n  \
+         kcat -b {address} -t {REPORT} -C -o -3 -e\n  \
+         logmill consume {REPORT} --offset -5 --exit -B {address}\n  \
+         logmill pipeline describe {PIPELINE} -B {address}\n"
+    ));
 }

@@ -1,0 +1,11 @@
+//! The broker's Kafka side, asked over a socket in Kafka's own words: one running node for each test, and
+//! a client that knows nothing but the wire.
+
+mod client;
+mod every_version;
+mod fetching;
+mod groups;
+mod negotiation;
+mod producing;
+mod topics;
+mod transactions;
