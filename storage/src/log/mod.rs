@@ -73,7 +73,7 @@ pub use flush::{Flush, Flushed};
 pub use options::{Durability, LogOptions};
 pub use partition_log::{ClosedSegment, PartitionLog};
 pub use producers::{ProducerView, Producers};
-pub use recovery::{OpenAt, Recovered, Replayed, Tail};
+pub use recovery::{OpenAt, Recovered, Replayed, ReplayedRun, Tail};
 pub use segment::LogEnvironment;
 pub use timestamps::TimestampOffset;
 pub use transactions::{AbortedTransaction, EndedTransaction, OpenTransactions, TransactionEvent};

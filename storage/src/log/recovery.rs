@@ -72,6 +72,15 @@ pub enum Replayed {
     Written,
 }
 
+/// What became of batches that were replayed, in numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct ReplayedRun {
+    /// Were there already.
+    pub present: u64,
+    /// Were missing or torn, and are there now.
+    pub written: u64,
+}
+
 impl PartitionLog {
     /// Opens a log. Cuts nothing: after it come the journal's batches ([`PartitionLog::replay`]), and then, always,
     /// [`PartitionLog::cut`] at the end that the store has found, before the first new append.
@@ -89,34 +98,54 @@ impl PartitionLog {
         Ok((PartitionLog::assemble(environment, shared, topic_id, loaded), recovered))
     }
 
-    /// Puts a stamped batch of the journal where it belongs. The same batch may be given any number of times.
-    ///
-    /// Batches come in the order of their offsets. One that is there already is written again all the same: whether the
-    /// device has it is not known. [`LogError::NotNext`] when there is a gap before it, [`LogError::Diverged`] when
-    /// another batch is in its place.
+    /// Puts a stamped batch of the journal where it belongs: [`PartitionLog::replay_run`] of one.
     pub fn replay(&self, batch: &Batch) -> Result<Replayed, LogError> {
+        let run = self.replay_run(std::slice::from_ref(batch))?;
+        Ok(if run.written == 0 { Replayed::Present } else { Replayed::Written })
+    }
+
+    /// Puts stamped batches of the journal where they belong, each beginning where the one before ends. The same batches
+    /// may be given any number of times.
+    ///
+    /// Runs come in the order of their offsets. A batch that is there already is written again all the same: whether the
+    /// device has it is not known. [`LogError::NotNext`] when there is a gap before one, [`LogError::Diverged`] when
+    /// another batch is in its place. Reads and writes are for the whole run, so long runs are much cheaper than many
+    /// single batches.
+    pub fn replay_run(&self, batches: &[Batch]) -> Result<ReplayedRun, LogError> {
         let mut writer = self.writer.lock();
-        if batch.header().base_offset >= self.end_offset() {
-            self.append_locked(&mut writer, std::slice::from_ref(batch))?;
-            return Ok(Replayed::Written);
+        let recovery_point = writer.recovery_point;
+        let settled = batches.partition_point(|batch| batch.header().next_offset() <= recovery_point);
+        let there = batches.partition_point(|batch| batch.header().base_offset < self.end_offset());
+        let (present, missing) = batches.split_at(there.max(settled));
+        let mut rest = present.get(settled..).unwrap_or_default();
+        while !rest.is_empty() {
+            rest = &rest[self.write_again(rest)?..];
         }
-        let offset = batch.header().base_offset;
-        if batch.header().next_offset() <= writer.recovery_point {
-            return Ok(Replayed::Present);
+        if !missing.is_empty() {
+            self.append_locked(&mut writer, missing)?;
         }
+        Ok(ReplayedRun { present: present.len() as u64, written: missing.len() as u64 })
+    }
+
+    /// Writes the first of these batches, which are there, over themselves: as many as lie back to back in one segment.
+    /// Returns how many, at least one.
+    fn write_again(&self, batches: &[Batch]) -> Result<usize, LogError> {
+        let offset = batches[0].header().base_offset;
         let view = self.view();
         let segment = &view.holding(offset)[0];
         let Some(located) = segment.locate(offset)? else {
             let directory = self.directory.to_path_buf();
             return Err(LogError::NotNext { directory, expected: self.end_offset(), found: offset });
         };
-        if segment.read_located(&located)?.bytes() != batch.bytes() {
+        let candidates = batches.partition_point(|batch| batch.header().base_offset < segment.end_offset());
+        let same = segment.count_same(located.position, &batches[..candidates.max(1)])?;
+        if same == 0 {
             let file = segment.path(FileKind::Log);
             return Err(LogError::Diverged { file, position: located.position, offset });
         }
-        // Its segment is behind the recovery point, and so among the files that the next flush flushes.
-        segment.write_again(batch, located.position)?;
-        Ok(Replayed::Present)
+        // The segment is behind the recovery point, and so among the files that the next flush flushes.
+        segment.write_again(&batches[..same], located.position)?;
+        Ok(same)
     }
 
     /// Ends recovery: drops the batches at and behind `end_offset`, if there are any, and every byte and file behind the

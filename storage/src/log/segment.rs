@@ -360,10 +360,11 @@ impl Segment {
         self.end_offset.store(end_offset, Ordering::Release);
     }
 
-    /// Writes a batch over the same batch. Only for recovery.
-    pub(crate) fn write_again(&self, batch: &Batch, position: u64) -> Result<(), LogError> {
+    /// Writes batches over the same batches. Only for recovery.
+    pub(crate) fn write_again(&self, batches: &[Batch], position: u64) -> Result<(), LogError> {
         let file = self.log_file(true).map_err(|(path, error)| LogError::io("open", &path)(error))?;
-        file.write_at(batch.bytes(), position).map_err(LogError::io("write", &self.path(FileKind::Log)))
+        let slices: Vec<IoSlice<'_>> = batches.iter().map(|batch| IoSlice::new(batch.bytes())).collect();
+        file.write_slices_at(&slices, position).map_err(LogError::io("write", &self.path(FileKind::Log)))
     }
 
     /// Removes the files. Readers that hold the segment keep what they have open.

@@ -7,22 +7,23 @@
 //!
 //! Everything up to the new checkpoint can be repeated: a crash on the way changes nothing of the outcome.
 
+mod recovering;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64};
 
-use logmill_record::Batch;
 use parking_lot::Mutex;
 
+use self::recovering::Recovering;
 use super::appliers::Appliers;
 use super::checkpoint::CheckpointStage;
 use super::checkpoint_file::{CHECKPOINT_NAME, CheckpointFile, CheckpointedPartition};
 use super::counts::Counts;
-use super::directories::{DELETED_SUFFIX, Directories, parse_directory_name, shard_of};
+use super::directories::{DELETED_SUFFIX, Directories, parse_directory_name};
 use super::error::StoreError;
-use super::publish::{PartitionState, Place};
 use super::rounds::JournalStage;
 use super::sequencer::Sequencer;
 use super::tail::TailBudget;
@@ -31,12 +32,12 @@ use crate::PartitionId;
 use crate::disk::{Disk, DiskLock};
 use crate::journal::{Cut, Journal, NewIncarnation, ReplayStart, Scanned, inspect, recover};
 use crate::log::names::PARTITION_METADATA;
-use crate::log::{
-    Durability, LogEnvironment, LogOptions, OpenAt, PartitionLog, ReadBuffers, Recovered, Replayed,
-};
+use crate::log::{Durability, LogEnvironment, LogOptions, OpenAt, PartitionLog, ReadBuffers, ReplayedRun};
 
 const LOCK_NAME: &str = ".lock";
 const JOURNAL_NAME: &str = "journal";
+/// Bytes of replayed batches that are kept to be put into the logs together.
+const REPLAY_BYTES: usize = 16 << 20;
 
 /// What opening did.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -91,6 +92,20 @@ pub struct Truncation {
     pub found_end: i64,
     /// Bytes behind the valid batches that were no batches.
     pub torn_bytes: u64,
+}
+
+impl Recovery {
+    fn count(&mut self, done: ReplayedRun) {
+        self.present_batches += done.present;
+        self.written_batches += done.written;
+    }
+
+    fn finish_runs(&mut self, partitions: &mut BTreeMap<PartitionId, Recovering>) -> Result<(), StoreError> {
+        for partition in partitions.values_mut() {
+            self.count(partition.finish_run()?);
+        }
+        Ok(())
+    }
 }
 
 impl fmt::Display for Recovery {
@@ -206,22 +221,6 @@ struct NextJournal {
     last_commit: u64,
 }
 
-/// A partition while it is being recovered.
-struct Recovering {
-    directory: PathBuf,
-    topic_name: String,
-    log: PartitionLog,
-    recovered: Recovered,
-    recovery_point: i64,
-    /// End of its last frame.
-    frames_end: i64,
-    leader_epoch: i32,
-    /// What lies behind the last frame may be data that skipped the journal. Also when nothing is known: then the
-    /// partition was made since the checkpoint, and all that it can hold besides is that.
-    keeps_unjournaled: bool,
-    page_cache: bool,
-}
-
 struct Opening<'a> {
     disk: &'a dyn Disk,
     environment: &'a LogEnvironment,
@@ -267,18 +266,24 @@ impl Opening<'_> {
         self.check_missing(checkpoint, found)?;
         let partitions = &mut self.partitions;
         let recovery = &mut self.recovery;
+        let mut waiting = 0;
         let scanned = recover(self.disk, self.journal_dir, &checkpoint.start, |frame| {
             for entry in frame.entries {
-                match partitions.get_mut(&entry.partition) {
-                    Some(partition) => match partition.replay(&entry.batch)? {
-                        Replayed::Present => recovery.present_batches += 1,
-                        Replayed::Written => recovery.written_batches += 1,
-                    },
-                    None => *recovery.unknown_partitions.entry(entry.partition).or_insert(0) += 1,
-                }
+                let Some(partition) = partitions.get_mut(&entry.partition) else {
+                    *recovery.unknown_partitions.entry(entry.partition).or_insert(0) += 1;
+                    continue;
+                };
+                let (bytes, done) = partition.replay(entry.batch)?;
+                recovery.count(done);
+                waiting += bytes;
+            }
+            if waiting > REPLAY_BYTES {
+                waiting = 0;
+                recovery.finish_runs(partitions)?;
             }
             Ok::<(), StoreError>(())
         })?;
+        recovery.finish_runs(partitions)?;
         self.recovery.clean = checkpoint.start.closed && scanned.frames == 0;
         self.recovery.replayed_frames = scanned.frames;
         self.recovery.journal_bytes = scanned.bytes;
@@ -326,6 +331,7 @@ impl Opening<'_> {
                 leader_epoch: known.map_or(0, |known| known.leader_epoch),
                 keeps_unjournaled: page_cache || known.is_none(),
                 page_cache,
+                run: Vec::new(),
                 log,
                 directory,
             };
@@ -482,37 +488,4 @@ fn is_unfinished(disk: &dyn Disk, directory: &Path) -> Result<bool, StoreError> 
         }
     }
     Ok(true)
-}
-
-impl Recovering {
-    fn replay(&mut self, batch: &Batch) -> Result<Replayed, StoreError> {
-        let next_offset = batch.header().next_offset();
-        if next_offset <= self.recovery_point {
-            return Ok(Replayed::Present);
-        }
-        let replayed = self.log.replay(batch)?;
-        self.frames_end = next_offset;
-        Ok(replayed)
-    }
-
-    fn checkpointed(&self, id: PartitionId) -> CheckpointedPartition {
-        CheckpointedPartition {
-            id,
-            topic_name: self.topic_name.clone(),
-            recovery_point: self.log.end_offset(),
-            log_start_offset: self.log.log_start_offset(),
-            leader_epoch: self.leader_epoch,
-            page_cache: self.page_cache,
-        }
-    }
-
-    fn into_state(self, id: PartitionId, shards: usize) -> PartitionState {
-        let place = Place {
-            shard: shard_of(id, shards),
-            leader_epoch: self.leader_epoch,
-            page_cache: self.page_cache,
-            flushed_end: self.log.end_offset(),
-        };
-        PartitionState::new(id, self.topic_name, self.directory, self.log, place)
-    }
 }

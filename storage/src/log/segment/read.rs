@@ -129,6 +129,22 @@ impl Segment {
         })
     }
 
+    /// How many of these batches, from the first on, are what lies in the file from a position on.
+    pub(crate) fn count_same(&self, position: u64, batches: &[Batch]) -> Result<usize, ReadError> {
+        let length = batches.iter().map(Batch::size).sum::<usize>();
+        let length = length.min(self.size().saturating_sub(position) as usize);
+        let bytes = self.load(position, length)?;
+        let mut rest = &bytes[..];
+        Ok(batches
+            .iter()
+            .take_while(|batch| {
+                let same = rest.starts_with(batch.bytes());
+                rest = rest.get(batch.size()..).unwrap_or_default();
+                same
+            })
+            .count())
+    }
+
     /// Bytes of the file; fewer than `length` only at the end of the file.
     fn load(&self, position: u64, length: usize) -> Result<Bytes, ReadError> {
         let file = self.reading_file()?;
