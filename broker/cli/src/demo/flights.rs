@@ -121,7 +121,7 @@ impl Input {
     ///
     /// # Errors
     /// Names the line that cannot be read.
-    pub(crate) fn next_flight(&mut self) -> anyhow::Result<Option<Flight>> {
+    fn next_flight(&mut self) -> anyhow::Result<Option<Flight>> {
         if !self.next_row()? {
             return Ok(None);
         }
@@ -143,6 +143,19 @@ impl Input {
         let text = |column: &str| object.get(column).map(Value::to_string).unwrap_or_default();
         let key = format!("{}-{}", text("carrier").trim_matches('"'), text("flight"));
         Ok(Some(Flight { key, value: serde_json::to_vec(&object)? }))
+    }
+
+    /// The next flights, so many unless the end comes before.
+    ///
+    /// # Errors
+    /// Names the line that cannot be read.
+    pub(crate) fn next_flights(&mut self, count: usize) -> anyhow::Result<Vec<Flight>> {
+        let mut flights = Vec::with_capacity(count);
+        while flights.len() < count {
+            let Some(flight) = self.next_flight()? else { break };
+            flights.push(flight);
+        }
+        Ok(flights)
     }
 
     fn next_row(&mut self) -> anyhow::Result<bool> {

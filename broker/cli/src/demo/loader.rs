@@ -1,8 +1,7 @@
 //! Loads flights exactly once: each chunk and the position behind it in the file are one transaction.
 
-use std::time::Duration;
-
-use logmill_client::{Client, Isolation, ProducerRecord, StartAt, TransactionalProducer};
+use anyhow::Context as _;
+use logmill_client::{Client, ProducerRecord, TransactionalProducer};
 use serde::{Deserialize, Serialize};
 
 use super::flights::Input;
@@ -10,10 +9,8 @@ use super::flights::Input;
 /// The compacted topic that holds how far each input is loaded.
 pub(crate) const POSITIONS: &str = "flights-loader";
 /// Flights in one transaction.
-const CHUNK: u64 = 2_000;
+const CHUNK: usize = 2_000;
 const TRANSACTIONAL_ID: &str = "flights-loader";
-/// How often to look whether all positions are read, while nothing comes.
-const LOOK: Duration = Duration::from_millis(20);
 
 /// How far an input is loaded: the value of a record in [`POSITIONS`], whose key is the input's identity.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,7 +44,7 @@ impl Loader {
         let producer = client.transactional(TRANSACTIONAL_ID).build().await?;
         let position = last_position(client, input.identity()).await?;
         if !position.done {
-            input.skip_rows(position.rows)?;
+            tokio::task::block_in_place(|| input.skip_rows(position.rows))?;
         }
         Ok(Self { producer, input, topic, position })
     }
@@ -75,17 +72,14 @@ impl Loader {
         if self.position.done {
             return Ok(false);
         }
-        let mut next = self.position;
+        // Unpacking and parsing is work for a processor; the broker's own tasks go on beside it.
+        let flights = tokio::task::block_in_place(|| self.input.next_flights(CHUNK))?;
+        let next = Position { rows: self.position.rows + flights.len() as u64, done: flights.len() < CHUNK };
         let mut transaction = self.producer.begin().await?;
-        while next.rows < self.position.rows + CHUNK {
-            let Some(flight) = self.input.next_flight()? else {
-                next.done = true;
-                break;
-            };
+        for flight in flights {
             let record = ProducerRecord::to(self.topic).key(flight.key).value(flight.value);
             // The commit waits for every acknowledgement.
             drop(transaction.enqueue(record).await?);
-            next.rows += 1;
         }
         let position = serde_json::to_vec(&next)?;
         let record = ProducerRecord::to(POSITIONS).key(self.input.identity().to_owned()).value(position);
@@ -94,23 +88,25 @@ impl Loader {
         self.position = next;
         Ok(true)
     }
+
+    /// Ends the producer.
+    pub(crate) async fn close(self) {
+        self.producer.close().await;
+    }
 }
 
 /// The newest committed position of an input.
 async fn last_position(client: &Client, identity: &str) -> anyhow::Result<Position> {
-    let end = client.admin().offsets(POSITIONS, 0, Isolation::Committed).await?.end;
-    let mut reader =
-        client.reader().isolation(Isolation::Committed).topic(POSITIONS, StartAt::Earliest).build().await?;
     let mut last = Position::default();
-    while reader.position(POSITIONS, 0).is_none_or(|position| position < end) {
-        // The end may be a marker, behind which no record comes.
-        let Ok(records) = tokio::time::timeout(LOOK, reader.next_batch(1000)).await else { continue };
-        for record in records? {
-            if record.key.as_deref() == Some(identity.as_bytes()) {
-                last = serde_json::from_slice(record.value.as_deref().unwrap_or(b"{}"))?;
-            }
+    super::read_committed(client, POSITIONS, |record| {
+        if record.key.as_deref() == Some(identity.as_bytes()) {
+            let value = record.value.as_deref().unwrap_or(b"{}");
+            last = serde_json::from_slice(value).with_context(|| {
+                format!("{POSITIONS}: the record at offset {} is no position", record.offset)
+            })?;
         }
-    }
-    reader.close().await;
+        Ok(())
+    })
+    .await?;
     Ok(last)
 }

@@ -1,16 +1,12 @@
 //! The result, small enough to read: each carrier over all hours.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use anyhow::Context as _;
-use logmill_client::{Client, Isolation, StartAt};
+use logmill_client::Client;
 use serde::Deserialize;
 
 use crate::output;
-
-/// How often to look whether all rows are read, while nothing comes.
-const LOOK: Duration = Duration::from_millis(20);
 
 /// A row of the report topic.
 #[derive(Deserialize)]
@@ -60,26 +56,14 @@ impl Total {
 /// # Errors
 /// When the topic cannot be read, or holds a row that is not one.
 pub(crate) async fn show(client: &Client, topic: &str) -> anyhow::Result<()> {
-    let admin = client.admin();
-    let mut ends = Vec::new();
-    for partition in admin.describe_topic(topic).await?.partitions {
-        ends.push((partition.index, admin.offsets(topic, partition.index, Isolation::Committed).await?.end));
-    }
-    let mut reader =
-        client.reader().isolation(Isolation::Committed).topic(topic, StartAt::Earliest).build().await?;
     let mut totals: BTreeMap<String, Total> = BTreeMap::new();
-    let behind = |reader: &logmill_client::Consumer| {
-        ends.iter().any(|(index, end)| reader.position(topic, *index).is_none_or(|position| position < *end))
-    };
-    while behind(&reader) {
-        let Ok(records) = tokio::time::timeout(LOOK, reader.next_batch(10_000)).await else { continue };
-        for record in records? {
-            let row: Row = serde_json::from_slice(record.value.as_deref().unwrap_or_default())
-                .with_context(|| format!("{topic}: the record at offset {} is not a row", record.offset))?;
-            totals.entry(row.carrier.clone()).or_default().add(&row);
-        }
-    }
-    reader.close().await;
+    super::read_committed(client, topic, |record| {
+        let row: Row = serde_json::from_slice(record.value.as_deref().unwrap_or_default())
+            .with_context(|| format!("{topic}: the record at offset {} is not a row", record.offset))?;
+        totals.entry(row.carrier.clone()).or_default().add(&row);
+        Ok(())
+    })
+    .await?;
     let mut by_flights: Vec<(String, Total)> = totals.into_iter().collect();
     by_flights.sort_by(|a, b| b.1.flights.cmp(&a.1.flights).then_with(|| a.0.cmp(&b.0)));
     let rows: Vec<Vec<String>> = by_flights.iter().map(|(carrier, total)| total.cells(carrier)).collect();
