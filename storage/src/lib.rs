@@ -27,7 +27,7 @@
 //! Nothing here knows a socket, a Kafka request, tokio, a clock or a source of chance: time and ids come in as arguments.
 //! Nothing here deletes or cuts bytes that were acknowledged: damage is an error that names file and position.
 
-#![deny(unsafe_code)]
+#![forbid(unsafe_code)]
 
 pub mod disk;
 pub mod journal;
