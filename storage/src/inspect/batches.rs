@@ -108,15 +108,12 @@ impl SegmentFile {
     /// [`LogError::Io`], or [`LogError::Metadata`] when it changed since it was found.
     pub fn read(&self, batch: &StoredBatch) -> Result<Batch, LogError> {
         let mut bytes = vec![0; batch.header.size()];
-        self.file
-            .read_exact_at(&mut bytes, batch.position)
-            .map_err(LogError::io("read", &self.path))?;
+        self.file.read_exact_at(&mut bytes, batch.position).map_err(LogError::io("read", &self.path))?;
         Batch::verify(Bytes::from(bytes)).map_err(|error| LogError::Metadata {
             file: self.path.clone(),
             reason: format!("the batch at position {} changed while it was read: {error}", batch.position),
         })
     }
-
 
     /// Where, from `from` on, a batch of at least this offset lies.
     fn search(&self, from: u64, next_offset: i64) -> Result<Option<(u64, i64)>, LogError> {
@@ -158,7 +155,10 @@ impl SegmentBatches<'_> {
     ///
     /// # Errors
     /// [`LogError::Io`] when the file cannot be read.
-    #[expect(clippy::should_implement_trait, reason = "an iterator of results would go on after a failed read")]
+    #[expect(
+        clippy::should_implement_trait,
+        reason = "an iterator of results would go on after a failed read"
+    )]
     pub fn next(&mut self) -> Result<Option<Found>, LogError> {
         let position = self.walk.position();
         let reason = match self.walk.next() {

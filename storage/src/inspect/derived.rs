@@ -30,7 +30,9 @@ impl SegmentFacts {
         entries.iter().find_map(|entry| {
             let found = self.batches.binary_search_by_key(&entry.position, |batch| batch.position);
             match found.map(|at| self.batches[at]) {
-                Err(_) => Some(format!("offset {}: no batch begins at position {}", entry.offset, entry.position)),
+                Err(_) => {
+                    Some(format!("offset {}: no batch begins at position {}", entry.offset, entry.position))
+                }
                 Ok(batch) if batch.last_offset != entry.offset => Some(format!(
                     "the batch at position {} ends at offset {}, the index says {}",
                     entry.position, batch.last_offset, entry.offset
@@ -71,7 +73,8 @@ impl SegmentFacts {
     /// What is wrong with a `.txnindex`. Transactions that began before `known_from` cannot be told from the batches.
     pub(super) fn wrong_aborted(&self, entries: &[AbortedTransaction], known_from: i64) -> Option<String> {
         let name = |entry: &AbortedTransaction| (entry.producer_id, entry.first_offset, entry.last_offset);
-        let missing = self.aborted.iter().find(|derived| !entries.iter().any(|entry| name(entry) == name(derived)));
+        let missing =
+            self.aborted.iter().find(|derived| !entries.iter().any(|entry| name(entry) == name(derived)));
         if let Some(missing) = missing {
             return Some(format!(
                 "the transaction of producer {} aborted at offset {} is missing: its records would be taken for committed",
@@ -79,7 +82,8 @@ impl SegmentFacts {
             ));
         }
         let foreign = entries.iter().find(|entry| {
-            entry.first_offset >= known_from && !self.aborted.iter().any(|derived| name(entry) == name(derived))
+            entry.first_offset >= known_from
+                && !self.aborted.iter().any(|derived| name(entry) == name(derived))
         });
         foreign.map(|entry| {
             format!(
@@ -130,7 +134,8 @@ impl LogFacts {
 
     /// What is wrong with a snapshot taken here. Producers may have expired, and batches before `log_start` are gone.
     pub(super) fn wrong_snapshot(&self, entries: &[SnapshotEntry]) -> Option<String> {
-        let by_id: BTreeMap<i64, &SnapshotEntry> = entries.iter().map(|entry| (entry.producer_id, entry)).collect();
+        let by_id: BTreeMap<i64, &SnapshotEntry> =
+            entries.iter().map(|entry| (entry.producer_id, entry)).collect();
         for derived in self.producers.views() {
             let id = derived.producer_id;
             let Some(entry) = by_id.get(&id) else {

@@ -92,7 +92,8 @@ impl PartitionDirectory {
                     return Err(bad(format!("{} bytes behind the last whole entry", rest.len())));
                 }
                 let decode = |(at, entry)| {
-                    AbortedTransaction::decode(entry).ok_or_else(|| bad(format!("entry {at} is not possible")))
+                    AbortedTransaction::decode(entry)
+                        .ok_or_else(|| bad(format!("entry {at} is not possible")))
                 };
                 entries.iter().enumerate().map(decode).collect::<Result<_, _>>().map(Entries::Aborted)
             }

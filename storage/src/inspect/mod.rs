@@ -24,8 +24,5 @@ pub use entries::{Entries, OffsetIndexEntry, SnapshotEntry, TimeIndexEntry};
 pub use repair::{Repair, RepairError, Repaired, repair};
 pub use verify::{Depth, Finding, Severity, Verification, verify};
 
-
-
-
 #[cfg(test)]
 mod tests;

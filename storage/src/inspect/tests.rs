@@ -24,7 +24,8 @@ fn written() -> (Arc<SimDisk>, Arc<dyn Disk>) {
     let sim = Arc::new(SimDisk::new(1));
     let disk: Arc<dyn Disk> = Arc::clone(&sim) as _;
     let environment = LogEnvironment { disk: Arc::clone(&disk), buffers: ReadBuffers::new(1 << 20) };
-    let options = LogOptions { segment_bytes: SEGMENT_BYTES, index_interval_bytes: 150, ..LogOptions::default() };
+    let options =
+        LogOptions { segment_bytes: SEGMENT_BYTES, index_interval_bytes: 150, ..LogOptions::default() };
     let topic = Uuid::from_u128(0x77);
     let log = PartitionLog::create(&environment, Path::new(DIRECTORY), topic, options).unwrap();
     let mut next = 0;

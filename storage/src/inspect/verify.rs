@@ -157,8 +157,7 @@ impl Check<'_> {
     /// What a snapshot at the first segment says of batches before it.
     fn begin(&mut self, first: i64) -> Result<(), LogError> {
         let Some(file) = self.directory.file(FileRole::ProducerSnapshot, first) else { return Ok(()) };
-        let bytes =
-            read_file(&*self.directory.disk, &file.path).map_err(LogError::io("read", &file.path))?;
+        let bytes = read_file(&*self.directory.disk, &file.path).map_err(LogError::io("read", &file.path))?;
         if let Ok(producers) = Producers::decode_snapshot(&bytes) {
             self.facts.begin_with(producers);
         }
@@ -170,7 +169,10 @@ impl Check<'_> {
         self.result.segments += 1;
         self.result.bytes += segment.bytes();
         if base < self.result.end_offset {
-            let what = format!("it begins at offset {base}, but the segment before ends at {}", self.result.end_offset);
+            let what = format!(
+                "it begins at offset {base}, but the segment before ends at {}",
+                self.result.end_offset
+            );
             self.result.find(Severity::Damage, segment.path().to_owned(), None, what);
         }
         let mut facts = SegmentFacts::default();
@@ -296,9 +298,7 @@ impl Check<'_> {
         };
         let wrong = match self.read(file)? {
             Err(what) => Some(what),
-            Ok(Entries::LeaderEpochs(entries)) if self.intact => {
-                self.facts.wrong_epochs(&entries)
-            }
+            Ok(Entries::LeaderEpochs(entries)) if self.intact => self.facts.wrong_epochs(&entries),
             Ok(_) => None,
         };
         if let Some(what) = wrong {
@@ -311,7 +311,9 @@ impl Check<'_> {
     fn orphans(&mut self, segments: &[i64]) {
         for file in self.directory.files() {
             let what = match (file.role, file.offset) {
-                (FileRole::Leftover, _) => "left behind by an interrupted operation; the next start removes it",
+                (FileRole::Leftover, _) => {
+                    "left behind by an interrupted operation; the next start removes it"
+                }
                 (FileRole::Unknown, _) => "not a file of a partition directory",
                 (FileRole::OffsetIndex | FileRole::TimeIndex | FileRole::TransactionIndex, Some(offset))
                     if segments.binary_search(&offset).is_err() =>
