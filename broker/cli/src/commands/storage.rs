@@ -1,7 +1,7 @@
 //! `logmill storage`: files of a broker that is not running.
 
 use std::io::{self, BufWriter, Write as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Subcommand;
@@ -200,7 +200,7 @@ fn verify(command: &Verify, form: Output) -> anyhow::Result<ExitCode> {
     Ok(if sound { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn partitions(path: &PathBuf) -> anyhow::Result<Vec<logmill_broker::offline::PartitionDirectory>> {
+fn partitions(path: &Path) -> anyhow::Result<Vec<logmill_broker::offline::PartitionDirectory>> {
     let found = offline::partitions(&offline::disk(), path)?;
     if found.is_empty() {
         let what = format!("{} holds no partition directories (<topic>-<partition>)", path.display());
