@@ -8,12 +8,6 @@ use tokio::sync::{Notify, oneshot};
 
 use super::Partition;
 
-/// Bytes of frames that may wait for the journal before produce is slowed.
-const MAX_QUEUED_BYTES: u64 = 64 << 20;
-
-/// How full the journal's ring may be before produce is slowed: a checkpoint began at one half.
-const MAX_RING_FILL: f64 = 0.9;
-
 /// When an append is answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Acknowledge {
@@ -123,15 +117,60 @@ impl Partitions {
         }
     }
 
-    /// Waits while the journal is too far behind to take more bytes: produce is slowed, not failed.
+    /// Waits while the journal or the segments are too far behind to take more bytes: produce is slowed, not failed, and
+    /// what is on its way does not fill the memory.
     pub async fn room(&self) {
         loop {
             let progress = self.progress.notified();
-            let congestion = self.store.congestion();
-            if congestion.queued_bytes <= MAX_QUEUED_BYTES && congestion.ring_fill <= MAX_RING_FILL {
+            if !self.store.congestion().is_full() {
                 return;
             }
             progress.await;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use logmill_record::{BatchBuilder, BatchOptions};
+    use logmill_storage::{LogOptions, PartitionId, PartitionSpec, RealDisk, StoreOptions};
+    use tokio::time::timeout;
+    use uuid::Uuid;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn produce_waits_while_the_segments_are_behind() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut options = StoreOptions::new(directory.path().to_owned(), Uuid::from_u128(1));
+        options.applier_shards = 1;
+        let (store, _) = Store::open(Arc::new(RealDisk), options).unwrap();
+        let id = PartitionId { topic: Uuid::from_u128(2), partition: 0 };
+        let spec = PartitionSpec { id, topic_name: "t".to_owned(), options: LogOptions::default() };
+        let partition = Partition::new(store.create_partition(spec).unwrap());
+        let progress = Arc::new(Notify::new());
+        let partitions = Partitions::new(Arc::clone(&store), Arc::clone(&progress));
+        let mut builder = BatchBuilder::new(BatchOptions::default());
+        builder.push(0, None, Some(&[7; 1 << 20]), &[]);
+        let batch = builder.build();
+        let check = Check::Client { begins: false, transaction_v2: false };
+        // The journal keeps up, the appliers do not.
+        let mut accepted = 0;
+        while timeout(Duration::from_millis(20), partitions.room()).await.is_ok() {
+            let pending = partitions.submit(&partition, batch.clone(), check, Acknowledge::Sequenced);
+            let _sequenced = pending.unwrap();
+            store.journal_round().unwrap();
+            accepted += 1;
+            assert!(accepted < 80, "memory is bounded");
+        }
+        let waiting = tokio::spawn(async move { partitions.room().await });
+        while store.congestion().is_full() {
+            store.apply_round(0).unwrap();
+        }
+        progress.notify_waiters();
+        // Whoever began to wait only now sees the room itself.
+        timeout(Duration::from_secs(10), waiting).await.expect("there is room again").unwrap();
     }
 }

@@ -16,8 +16,9 @@ use super::ring::{FoundFile, LiveFile, Ring, RingFile};
 use crate::PartitionId;
 use crate::disk::{BLOCK_BYTES, Disk};
 
-/// The buffer; what is longer goes in several calls.
-const BUFFER_BYTES: usize = 1 << 20;
+/// The buffer, as large as a group of frames: a large frame with its headers is one write and not two. A single frame
+/// that is longer goes in several calls. Only what was used of it takes memory.
+const BUFFER_BYTES: usize = MAX_WRITE_BYTES as usize;
 /// A write takes no further frame beyond this, so that the first of many need not wait for the last.
 const MAX_WRITE_BYTES: u64 = 4 << 20;
 /// Zeros written into the next file for each byte of frames, so that it is ready in time.
@@ -187,10 +188,16 @@ impl Journal {
             written.bytes += self.buffer_position - self.position;
             self.wrote();
         }
-        if self.room() < self.file_bytes() / 2 {
-            self.ring.prepare((written.bytes * PREPARED_PER_WRITTEN).max(MIN_PREPARED_BYTES))?;
-        }
         Ok(written)
+    }
+
+    /// Works towards having the next file ready in time, in proportion to the bytes just written. To be called after each
+    /// [`Journal::write`], when those who waited for it have been told.
+    pub(crate) fn prepare(&mut self, written_bytes: u64) -> Result<(), JournalError> {
+        if self.room() < self.file_bytes() / 2 {
+            self.ring.prepare((written_bytes * PREPARED_PER_WRITTEN).max(MIN_PREPARED_BYTES))?;
+        }
+        Ok(())
     }
 
     /// Writes the small frame that says up to where frames are durable. Nothing happens when that is on disk already, or

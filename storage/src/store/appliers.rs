@@ -5,7 +5,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
@@ -43,7 +43,8 @@ struct Ready {
 }
 
 struct AppliedFrames {
-    waiting: VecDeque<(u64, Arc<FrameState>)>,
+    /// Sequences with their counts of appends that are not applied; not the frames, which are memory.
+    waiting: VecDeque<(u64, Arc<AtomicU32>)>,
     /// All frames up to here are in the segments.
     through: u64,
 }
@@ -64,6 +65,15 @@ pub(crate) struct Around<'a> {
     pub(crate) tail: &'a TailBudget,
 }
 
+impl AppliedFrames {
+    fn advance(&mut self) {
+        let applied = |unapplied: &AtomicU32| unapplied.load(Ordering::Acquire) == 0;
+        while let Some((sequence, _)) = self.waiting.pop_front_if(|(_, unapplied)| applied(unapplied)) {
+            self.through = sequence;
+        }
+    }
+}
+
 impl Appliers {
     pub(crate) fn new(shards: usize, applied_through: u64) -> Appliers {
         Appliers {
@@ -78,16 +88,16 @@ impl Appliers {
     }
 
     /// A frame is durable; frames come in the order of their sequences.
-    pub(crate) fn expect(&self, sequence: u64, frame: Arc<FrameState>) {
-        self.frames.lock().waiting.push_back((sequence, frame));
+    pub(crate) fn expect(&self, sequence: u64, frame: &FrameState) {
+        let frames = &mut *self.frames.lock();
+        frames.waiting.push_back((sequence, frame.unapplied()));
+        frames.advance();
     }
 
     /// The journal's frames up to this sequence are in the segments (not necessarily flushed).
     pub(crate) fn applied_through(&self) -> u64 {
         let frames = &mut *self.frames.lock();
-        while let Some((sequence, _)) = frames.waiting.pop_front_if(|(_, frame)| frame.is_applied()) {
-            frames.through = sequence;
-        }
+        frames.advance();
         frames.through
     }
 

@@ -49,8 +49,8 @@ pub(crate) struct FrameState {
     pub(crate) requires: Vec<(Arc<PartitionState>, i64)>,
     /// Appends not yet published.
     unpublished: AtomicU32,
-    /// Appends not yet applied.
-    unapplied: AtomicU32,
+    /// Appends not yet applied. Apart from the frame, because it is asked for longer than the batches are needed.
+    unapplied: Arc<AtomicU32>,
     done: Mutex<Done>,
 }
 
@@ -80,14 +80,14 @@ impl FrameState {
             durable: AtomicBool::new(false),
             requires,
             unpublished: AtomicU32::new(appends),
-            unapplied: AtomicU32::new(appends),
+            unapplied: Arc::new(AtomicU32::new(appends)),
             done: Mutex::new(done),
         }
     }
 
-    /// All appends are in the segments.
-    pub(crate) fn is_applied(&self) -> bool {
-        self.unapplied.load(Ordering::Acquire) == 0
+    /// How many appends are not in the segments yet.
+    pub(crate) fn unapplied(&self) -> Arc<AtomicU32> {
+        Arc::clone(&self.unapplied)
     }
 
     pub(crate) fn one_applied(&self) {

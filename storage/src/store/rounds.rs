@@ -57,8 +57,8 @@ pub struct Congestion {
 impl Congestion {
     /// Bytes waiting for the journal above which producers should wait.
     const QUEUE_LIMIT_BYTES: u64 = 64 << 20;
-    /// Bytes waiting for the segments above which producers should wait: they are memory.
-    const UNAPPLIED_LIMIT_BYTES: u64 = 256 << 20;
+    /// Bytes waiting for the segments above which producers should wait: they are memory, beyond the budget of the tail.
+    const UNAPPLIED_LIMIT_BYTES: u64 = 64 << 20;
     /// Fill of the ring above which producers should wait: a checkpoint is due since one half, and not done yet.
     const RING_LIMIT: f64 = 0.85;
 
@@ -104,6 +104,11 @@ impl Store {
         }
         if round.frames > 0 {
             self.tail.enforce();
+            // Whoever waits for the frames has been answered; the next file can be got ready now.
+            let stage = &mut *self.journal.lock();
+            if !stage.closed {
+                stage.journal.prepare(round.bytes).map_err(|error| self.poison(error.into()))?;
+            }
         }
         if round.more {
             self.sequencer.nudge();
@@ -136,7 +141,7 @@ impl Store {
             queued_bytes += frame.body.frame_bytes();
             frame.durable.store(true, Ordering::Release);
             touched.extend(frame.partitions.iter().cloned());
-            self.appliers.expect(sequence, frame);
+            self.appliers.expect(sequence, &frame);
         }
         self.sequencer.journaled(queued_bytes);
         self.sequencer.set_full(0, written.full && journal.disk_is_full());

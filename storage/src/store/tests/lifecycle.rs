@@ -49,6 +49,22 @@ fn a_frame_is_visible_when_durable_and_not_before() {
 }
 
 #[test]
+fn nobody_keeps_a_batch_that_is_applied_and_out_of_the_tail() {
+    let disk = SimDisk::new(1);
+    let (store, _) =
+        Store::open(Arc::new(disk.clone()), StoreOptions { tail_bytes: 0, ..options() }).unwrap();
+    let partition = create(&store, 1, 0, Durability::Disk);
+    commit_one(&store, partition.id(), batch("x", 100), PLAIN).unwrap();
+    store.journal_round().unwrap();
+    assert!(partition.in_tail(0));
+    let memory = read(&partition, 0, Isolation::Uncommitted).chunks.remove(0);
+    assert!(!memory.is_unique(), "the tail serves its own memory");
+    settle(&store);
+    assert!(!partition.in_tail(0));
+    assert!(memory.is_unique(), "no checkpoint is needed to let go of it");
+}
+
+#[test]
 fn what_waits_is_written_with_one_write() {
     let disk = SimDisk::new(1);
     let (store, _) = open(&disk);
