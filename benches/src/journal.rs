@@ -106,8 +106,9 @@ pub(crate) fn run(directory: &Path, runs: u32) -> anyhow::Result<()> {
         table.row(cells);
     }
     table.print(
-        "Journal beside the raw device: one write in flight, `O_DIRECT|O_DSYNC`, recycled files. The journal's bytes are \
-         whole batches of about the size of the raw write, its CPU includes checksum, copy and publication.",
+        "Journal beside the raw device: one write in flight, `O_DIRECT|O_DSYNC`, recycled files. The journal's \
+         bytes are frames with a batch of about the size of the raw write, padded to the block; its CPU includes checksum, \
+         copy and publication.",
     )?;
     Ok(())
 }
@@ -142,7 +143,8 @@ impl Raw {
         for operation in 0..u64::from(case.operations) {
             self.file.write_all_at(block.bytes_mut(), operation % per_ring * case.raw as u64)?;
         }
-        Ok(figures(start.elapsed(), procfs::own_cpu_time() - cpu, case.operations, case.raw))
+        let bytes = u64::from(case.operations) * case.raw as u64;
+        Ok(figures(start.elapsed(), procfs::own_cpu_time() - cpu, case.operations, bytes))
     }
 }
 
@@ -177,16 +179,17 @@ impl Journal {
 
     fn round(&self, case: Case) -> anyhow::Result<Figures> {
         let batch = case.shape.build().remove(0);
-        let (mut elapsed, mut cpu) = (Duration::ZERO, Duration::ZERO);
+        let (mut elapsed, mut cpu, mut bytes) = (Duration::ZERO, Duration::ZERO, 0);
         for _ in 0..case.operations {
             self.commit(&batch)?;
             let (before, start) = (procfs::own_cpu_time(), Instant::now());
-            self.store.journal_round()?;
+            let round = self.store.journal_round()?;
             elapsed += start.elapsed();
+            bytes += round.bytes;
             cpu += procfs::own_cpu_time() - before;
             self.settle()?;
         }
-        Ok(figures(elapsed, cpu, case.operations, batch.len()))
+        Ok(figures(elapsed, cpu, case.operations, bytes))
     }
 
     fn commit(&self, batch: &[u8]) -> anyhow::Result<()> {
@@ -213,11 +216,11 @@ impl Journal {
     }
 }
 
-fn figures(elapsed: Duration, cpu: Duration, operations: u32, bytes: usize) -> Figures {
+fn figures(elapsed: Duration, cpu: Duration, operations: u32, bytes: u64) -> Figures {
     let seconds = elapsed.as_secs_f64();
     Figures {
         per_second: f64::from(operations) / seconds,
-        mib_per_second: mib(u64::from(operations) * bytes as u64) / seconds,
+        mib_per_second: mib(bytes) / seconds,
         cpu_micros: cpu.as_secs_f64() * 1e6 / f64::from(operations),
     }
 }

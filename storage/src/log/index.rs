@@ -207,6 +207,20 @@ impl<E: Entry> SparseIndex<E> {
         Ok(file)
     }
 
+    /// Like `finish`, but a file that is right already is not opened: a start with many partitions has nothing to do and
+    /// nothing to keep open. Returns the file when it was changed.
+    pub(crate) fn trim(&mut self, disk: &dyn Disk) -> io::Result<Option<Arc<dyn DiskFile>>> {
+        if self.written == self.len() {
+            match disk.file_len(&self.path) {
+                Ok(length) if length == self.byte_len() as u64 => return Ok(None),
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
+            }
+        }
+        self.finish(disk).map(Some)
+    }
+
     /// Writes the whole file again. Only for an index just loaded or built.
     pub(crate) fn rewrite(&mut self, disk: &dyn Disk) -> io::Result<Arc<dyn DiskFile>> {
         debug_assert_eq!(self.sampled, 0);

@@ -28,7 +28,7 @@ use self::flights::Input;
 use self::loader::Loader;
 use self::progress::Progress;
 use crate::commands::config::Settings;
-use crate::commands::serve::{stop_node, stop_signal};
+use crate::commands::serve::{raise_descriptor_limit, stop_node, stop_signal};
 use crate::logging;
 use crate::output::note;
 
@@ -72,6 +72,7 @@ pub(crate) async fn run(command: Demo) -> anyhow::Result<()> {
     }
     logging::for_broker(&config.telemetry.level, config.telemetry.format)?;
     let stop = stop_signal()?;
+    raise_descriptor_limit();
     let data_dir = config.data_dir.display().to_string();
     let node = Node::start(config).await.with_context(|| {
         format!("cannot start a broker on {data_dir} (--listen 127.0.0.1:0 takes any free port)")

@@ -66,8 +66,8 @@ impl Indexes {
         disk: &dyn Disk,
         files: &mut Vec<Arc<dyn DiskFile>>,
     ) -> Result<(), LogError> {
-        files.push(self.offsets.finish(disk).map_err(LogError::io("write", self.offsets.path()))?);
-        files.push(self.times.finish(disk).map_err(LogError::io("write", self.times.path()))?);
+        files.extend(self.offsets.trim(disk).map_err(LogError::io("write", self.offsets.path()))?);
+        files.extend(self.times.trim(disk).map_err(LogError::io("write", self.times.path()))?);
         Ok(())
     }
 
