@@ -12,6 +12,7 @@ mod image;
 mod metadata_log;
 mod names;
 mod schema;
+#[expect(clippy::module_inception, reason = "the topics among the parts of the topics")]
 mod topics;
 
 pub use configs::{ConfigDefinition, ConfigEntry, ConfigError, ConfigSource, ConfigType, TOPIC_CONFIGS};
