@@ -43,8 +43,8 @@ pub use journal::{JournalError, JournalOptions};
 pub use log::{AbortedTransaction, Durability, LogError, LogOptions, ProducerView, ReadError};
 pub use store::{
     Append, Appended, Check, Checkpointed, Committed, Congestion, Done, Fatal, FoundPartition, Frame,
-    Isolation, Partition, PartitionSpec, Published, ReadRequest, ReadResult, Recovery, Rejection, Round,
-    Store, StoreError, StoreOptions, StoreStats, Truncation, Work,
+    Isolation, Partition, PartitionSpec, Published, ReadRequest, ReadResult, Recovery, Rejection, Removed,
+    Round, Store, StoreError, StoreOptions, StoreStats, Truncation, Work,
 };
 
 /// One partition of one topic. The topic's name may be given to another topic later; its id is not.

@@ -22,7 +22,8 @@
 //! One writer at a time (appliers, replay, checkpoint take turns; an inner lock sees to it):
 //!   append(&[Batch])            stamped batches that go on where the log ends
 //!   flush()                     or prepare_flush(), sync its files, finish(): for many logs at once
-//!   advance_log_start(offset), remove_segments_before_start()     DeleteRecords and retention (closed_segments())
+//!   remove_segments_before_start(limit), close_active()     DeleteRecords and retention (closed_segments())
+//! Anybody: advance_log_start(offset)
 //!   expire_producers(now, after_ms), set_options(options)
 //!
 //! Any number of readers, concurrently with the writer:

@@ -34,15 +34,18 @@ pub struct PartitionLog {
     topic_id: Uuid,
     /// What readers see. The writer replaces it when a segment is added or removed.
     pub(super) view: RwLock<Arc<View>>,
+    /// First offset that may be read.
+    pub(super) log_start_offset: AtomicI64,
     pub(super) end_offset: AtomicI64,
     pub(super) epochs: RwLock<LeaderEpochs>,
     pub(super) writer: Mutex<Writer>,
+    /// Held from a flush's beginning to its end: who finds nothing left to flush must not be told so before it is done.
+    pub(super) flushing: Mutex<()>,
 }
 
 /// The segments at one moment, never empty, in the order of their offsets. The last is the one that is written to.
 #[derive(Debug)]
 pub(super) struct View {
-    pub(super) log_start_offset: i64,
     pub(super) segments: Vec<Arc<Segment>>,
 }
 
@@ -88,10 +91,12 @@ impl PartitionLog {
             environment: environment.clone(),
             directory: shared,
             topic_id,
-            view: RwLock::new(Arc::new(View { log_start_offset: 0, segments: vec![Arc::new(first)] })),
+            view: RwLock::new(Arc::new(View { segments: vec![Arc::new(first)] })),
+            log_start_offset: AtomicI64::new(0),
             end_offset: AtomicI64::new(0),
             epochs: RwLock::new(epochs),
             writer: Mutex::new(writer),
+            flushing: Mutex::new(()),
         })
     }
 
@@ -106,9 +111,11 @@ impl PartitionLog {
             directory,
             topic_id,
             view: RwLock::new(Arc::new(loaded.view)),
+            log_start_offset: AtomicI64::new(loaded.log_start_offset),
             end_offset: AtomicI64::new(loaded.end_offset),
             epochs: RwLock::new(loaded.epochs),
             writer: Mutex::new(loaded.writer),
+            flushing: Mutex::new(()),
         }
     }
 
@@ -134,7 +141,7 @@ impl PartitionLog {
 
     /// First offset that may be read.
     pub fn log_start_offset(&self) -> i64 {
-        self.view().log_start_offset
+        self.log_start_offset.load(Ordering::Acquire)
     }
 
     /// Bytes of batches in all segments.
@@ -251,47 +258,57 @@ impl PartitionLog {
         let view = self.view();
         let mut segments = view.segments.clone();
         segments.push(Arc::clone(&segment));
-        *self.view.write() = Arc::new(View { log_start_offset: view.log_start_offset, segments });
+        *self.view.write() = Arc::new(View { segments });
         Ok(segment)
     }
 
-    /// Moves the first offset that may be read (DeleteRecords, retention). Never back, never behind the end. Returns the
-    /// start in force.
+    /// Moves the first offset that may be read (DeleteRecords, retention). Never back. The caller knows that the log
+    /// reaches that far, here or in what is still to be appended. Returns the start in force. Never waits.
     pub fn advance_log_start(&self, offset: i64) -> i64 {
-        let _writer = self.writer.lock();
-        let view = self.view();
-        let log_start_offset = offset.min(self.end_offset()).max(view.log_start_offset);
-        if log_start_offset > view.log_start_offset {
-            let segments = view.segments.clone();
-            *self.view.write() = Arc::new(View { log_start_offset, segments });
-        }
-        log_start_offset
+        self.log_start_offset.fetch_max(offset, Ordering::AcqRel).max(offset)
     }
 
-    /// Removes segments that lie wholly before the log's start. The start must be durable before (it is the store's to
-    /// write down). Returns the bytes freed.
-    pub fn remove_segments_before_start(&self) -> Result<u64, LogError> {
+    /// Closes the active segment, unless it is empty, so that retention and compaction get at its batches.
+    pub fn close_active(&self) -> Result<(), LogError> {
         let mut writer = self.writer.lock();
-        let view = self.view();
-        // The last segment stays: it is written to.
-        let gone = view.segments[1..].iter().take_while(|s| s.base_offset() <= view.log_start_offset).count();
-        if gone == 0 {
+        if self.active().size() > 0 {
+            self.roll(&mut writer, self.end_offset())?;
+        }
+        Ok(())
+    }
+
+    /// Removes segments that lie wholly before the log's start and before `limit`. The start must be durable before (it is
+    /// the store's to write down), and everything before `limit` known to be flushed. Readers that hold a segment are told
+    /// that its offsets are gone. Returns the bytes freed.
+    pub fn remove_segments_before_start(&self, limit: i64) -> Result<u64, LogError> {
+        let before = self.log_start_offset().min(limit);
+        let removable = |view: &View| {
+            // The last segment stays: it is written to.
+            view.segments[1..].iter().take_while(|s| s.base_offset() <= before).count()
+        };
+        if removable(&self.view()) == 0 {
             return Ok(0);
         }
-        let (removed, kept) = view.segments.split_at(gone);
+        // The segment that is the first from here on must not be lost.
+        self.flush()?;
+        let mut writer = self.writer.lock();
+        let view = self.view();
+        let (removed, kept) = view.segments.split_at(removable(&view));
         let first_kept = kept[0].base_offset();
-        *self.view.write() =
-            Arc::new(View { log_start_offset: view.log_start_offset, segments: kept.to_vec() });
-        if self.epochs.write().truncate_from_start(view.log_start_offset) {
+        *self.view.write() = Arc::new(View { segments: kept.to_vec() });
+        if self.epochs.write().truncate_from_start(self.log_start_offset()) {
             writer.epochs_changed = true;
         }
-        writer.directory_changed = true;
+        writer.remove_snapshots(self, |offset| offset < first_kept)?;
+        drop(writer);
+        let disk = &*self.environment.disk;
         let mut freed = 0;
         for segment in removed {
             segment.remove_files()?;
+            // One after another, so that a crash leaves no hole.
+            disk.sync_dir(&self.directory).map_err(LogError::io("flush", &self.directory))?;
             freed += segment.size();
         }
-        writer.remove_snapshots(self, |offset| offset < first_kept)?;
         Ok(freed)
     }
 
@@ -328,7 +345,7 @@ impl PartitionLog {
         // The end first: the view taken after it has every segment before the end.
         let end_offset = self.end_offset();
         let view = self.view();
-        let log_start_offset = view.log_start_offset;
+        let log_start_offset = self.log_start_offset();
         if offset < log_start_offset || offset > end_offset {
             return Err(ReadError::OutOfRange { offset, log_start_offset, end_offset });
         }

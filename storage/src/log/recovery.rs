@@ -157,6 +157,8 @@ impl PartitionLog {
             self.drop_batches_from(&mut writer, end_offset)?;
         }
         let end = self.end_offset();
+        // A start of the log that was durable was not behind its end.
+        self.log_start_offset.fetch_min(end, Ordering::AcqRel);
         for stale in std::mem::take(&mut writer.stale_segments) {
             remove_segment_files(disk, &self.directory, stale)?;
         }
@@ -193,7 +195,7 @@ impl PartitionLog {
         last.trim_log()?;
         let at = OpenAt {
             recovery_point: writer.recovery_point.min(end),
-            log_start_offset: view.log_start_offset.min(end),
+            log_start_offset: self.log_start_offset().min(end),
         };
         let mut loader = Loader::new(&self.environment, &self.directory, writer.options, at)?;
         loader.keep_unflushed(std::mem::take(&mut writer.unflushed));
@@ -205,6 +207,7 @@ impl PartitionLog {
         *writer = loaded.writer;
         *self.epochs.write() = loaded.epochs;
         *self.view.write() = Arc::new(loaded.view);
+        self.log_start_offset.store(loaded.log_start_offset, Ordering::Release);
         self.end_offset.store(loaded.end_offset, Ordering::Release);
         Ok(())
     }

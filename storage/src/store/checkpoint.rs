@@ -123,7 +123,8 @@ impl Store {
             }
             Err(error) => return Err(self.poison(Fatal::io("write the checkpoint in", data_dir)(error))),
         }
-        for listed in &listed {
+        for (listed, written) in listed.iter().zip(&file.partitions) {
+            listed.state.checkpointed_end.store(written.recovery_point, Ordering::Release);
             let page_cache = listed.options.durability == Durability::PageCache;
             listed.state.page_cache.store(page_cache, Ordering::Release);
         }

@@ -112,11 +112,10 @@ impl Store {
         let mut dying_name = directory.file_name().unwrap_or_default().to_os_string();
         dying_name.push(format!(".{}{DELETED_SUFFIX}", id.topic.simple()));
         let dying = data_dir.join(dying_name);
-        // An applier finds the partition deleted, or is done with it before the directory moves.
-        let renamed = self.appliers.pause(&state, || {
-            state.deleted.store(true, Ordering::Release);
-            disk.rename(directory, &dying)
-        });
+        // An applier finds the partition deleted, or is done with it before the directory moves; so does a cleaner.
+        state.deleted.store(true, Ordering::Release);
+        let _cleaning = state.cleaning.lock();
+        let renamed = self.appliers.pause(&state, || disk.rename(directory, &dying));
         renamed.map_err(StoreError::io("rename", directory))?;
         disk.sync_dir(data_dir).map_err(StoreError::io("flush", data_dir))?;
         directories.owners.remove(directory);

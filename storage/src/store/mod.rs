@@ -10,13 +10,14 @@
 //! **Locks**, in the order in which they may be taken while another is held; none is held across a call to the outside:
 //!
 //! ```text
-//! directories ─► checkpointing ─► journal stage ─► shard turn ─► log writer ─► sequencer ─► tail order ─► view
+//! directories ─► checkpointing ─► cleaning ─► journal stage ─► shard turn ─► flushing ─► log writer ─► sequencer ─► tail order ─► view
 //!                                                  ─► shard ready list, applied frames (leaves)
 //! ```
 
 mod appliers;
 mod checkpoint;
 mod checkpoint_file;
+mod cleaning;
 mod counts;
 mod directories;
 mod error;
@@ -50,6 +51,7 @@ use crate::log::{LogEnvironment, LogOptions};
 
 pub use self::checkpoint::Checkpointed;
 pub use self::checkpoint_file::CHECKPOINT_VERSION;
+pub use self::cleaning::Removed;
 pub use self::counts::StoreStats;
 pub use self::error::{Fatal, StoreError};
 pub use self::frame::{Append, Appended, Check, Committed, Done, Frame, Rejection};

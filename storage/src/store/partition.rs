@@ -249,8 +249,11 @@ impl Partition {
         wanted: impl Fn(i64) -> bool,
     ) -> Result<Option<(i64, i64)>, ReadError> {
         let header = batch.header();
+        let start = self.state.log.log_start_offset();
         if header.timestamp_type() == TimestampType::LogAppendTime {
-            return Ok(wanted(header.max_timestamp).then_some((header.base_offset, header.max_timestamp)));
+            let first = header.base_offset.max(start);
+            let found = first <= header.last_offset() && wanted(header.max_timestamp);
+            return Ok(found.then_some((first, header.max_timestamp)));
         }
         let records = batch.records(DECOMPRESSION_BUDGET_BYTES).map_err(|error| {
             ReadError::Corrupt(Corruption {
@@ -262,7 +265,7 @@ impl Partition {
         })?;
         Ok(records
             .into_iter()
-            .find(|record| wanted(record.timestamp))
+            .find(|record| record.offset >= start && wanted(record.timestamp))
             .map(|record| (record.offset, record.timestamp)))
     }
 }

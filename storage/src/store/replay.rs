@@ -277,6 +277,11 @@ impl Opening<'_> {
                 recovery.count(done);
                 waiting += bytes;
             }
+            for trim in frame.trims {
+                if let Some(partition) = partitions.get_mut(&trim.partition) {
+                    partition.log.advance_log_start(trim.offset);
+                }
+            }
             if waiting > REPLAY_BYTES {
                 waiting = 0;
                 recovery.finish_runs(partitions)?;
