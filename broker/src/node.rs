@@ -13,8 +13,8 @@ use std::sync::Arc;
 
 use logmill_config::{Config, DirectIo, Durability as ConfiguredDurability};
 use logmill_storage::{
-    Durability, Fatal, JournalOptions, LogOptions, PartitionId, PartitionSpec, RealDisk, Store, StoreError,
-    StoreOptions,
+    Cleanup, Durability, Fatal, JournalOptions, LogOptions, PartitionId, PartitionSpec, RealDisk, Retention,
+    Store, StoreError, StoreOptions,
 };
 use logmill_stream::EpochLimits;
 use tokio::runtime::Handle;
@@ -28,7 +28,7 @@ use crate::context::{Context, HandlerLimits, NodeInfo};
 use crate::coordinators::{CoordinatorSettings, Coordinators};
 use crate::dispatch::Dispatch;
 use crate::net::{Listener, NetSettings};
-use crate::partitions::{LogThreads, Partition, Partitions};
+use crate::partitions::{CleaningSettings, LogThreads, Partition, Partitions};
 use crate::pipelines::Pipelines;
 use crate::producer_ids::ProducerIds;
 use crate::services::{self, NodeService, PipelineService};
@@ -123,8 +123,14 @@ impl Node {
             tracing::error!(%fatal, "the log cannot be made durable; the process ends, start it again to recover");
             std::process::exit(EXIT_LOG_FAILED);
         });
-        let threads =
-            LogThreads::start(Arc::clone(&store), APPLIER_SHARDS, on_fatal).map_err(StartError::Thread)?;
+        let threads = LogThreads::start(
+            Arc::clone(&store),
+            APPLIER_SHARDS,
+            cleaning_settings(&config),
+            clock.clone(),
+            on_fatal,
+        )
+        .map_err(StartError::Thread)?;
         let partitions = Partitions::new(Arc::clone(&store), threads.progress());
         let (metadata, records, cluster_id) = open_metadata(&store, &partitions, &clock).await?;
         let topics = Topics::load(
@@ -254,9 +260,14 @@ async fn open_metadata(
     clock: &Clock,
 ) -> Result<(Arc<Mutex<MetadataLog>>, Vec<MetadataRecord>, String), StartError> {
     let id = PartitionId { topic: METADATA_TOPIC_ID, partition: 0 };
-    let options = LogOptions { durability: Durability::Disk, ..LogOptions::default() };
+    // Nothing of it ever goes.
+    let cleanup = Cleanup { delete: false, compact: false };
+    let options = LogOptions { durability: Durability::Disk, cleanup, ..LogOptions::default() };
     let log = match store.partition(id) {
-        Some(log) => log,
+        Some(log) => {
+            store.set_options(id, options)?;
+            log
+        }
         None => {
             let store = Arc::clone(store);
             let spec = PartitionSpec { id, topic_name: METADATA_TOPIC.to_owned(), options };
@@ -308,9 +319,22 @@ fn store_options(config: &Config) -> StoreOptions {
                 ConfiguredDurability::Disk => Durability::Disk,
                 ConfiguredDurability::PageCache => Durability::PageCache,
             },
+            retention: Retention {
+                ms: Some(i64::try_from(config.topics.retention.as_millis()).unwrap_or(i64::MAX)),
+                bytes: None,
+            },
             ..LogOptions::default()
         },
         ..StoreOptions::new(config.data_dir.clone(), Uuid::new_v4())
+    }
+}
+
+fn cleaning_settings(config: &Config) -> CleaningSettings {
+    CleaningSettings {
+        interval: config.cleaning.interval,
+        max_clock_jump: config.cleaning.max_clock_jump,
+        producer_expiry_ms: i64::try_from(config.transactions.producer_expiry.as_millis())
+            .unwrap_or(i64::MAX),
     }
 }
 
@@ -324,6 +348,7 @@ fn broker_topic_configs(config: &Config) -> BTreeMap<String, String> {
         ("max.message.bytes".to_owned(), config.topics.max_message.get().to_string()),
         ("segment.bytes".to_owned(), config.topics.segment.get().to_string()),
         ("index.interval.bytes".to_owned(), config.topics.index_interval.get().to_string()),
+        ("retention.ms".to_owned(), config.topics.retention.as_millis().to_string()),
     ])
 }
 

@@ -40,11 +40,14 @@ use uuid::Uuid;
 
 pub use disk::{Disk, RealDisk, SimDisk};
 pub use journal::{JournalError, JournalOptions};
-pub use log::{AbortedTransaction, Durability, LogError, LogOptions, ProducerView, ReadError};
+pub use log::{
+    AbortedTransaction, Cleanup, Compacted, Compaction, Durability, KeyMap, LogError, LogOptions,
+    ProducerView, ReadError, Retention,
+};
 pub use store::{
-    Append, Appended, Check, Checkpointed, Committed, Congestion, Done, Fatal, FoundPartition, Frame,
-    Isolation, Partition, PartitionSpec, Published, ReadRequest, ReadResult, Recovery, Rejection, Removed,
-    Round, Store, StoreError, StoreOptions, StoreStats, Truncation, Work,
+    Append, Appended, Check, Checkpointed, Committed, CompactionRound, Congestion, Done, Fatal,
+    FoundPartition, Frame, Isolation, Partition, PartitionSpec, Published, ReadRequest, ReadResult, Recovery,
+    Rejection, Removed, Retained, Round, Store, StoreError, StoreOptions, StoreStats, Truncation, Work,
 };
 
 /// One partition of one topic. The topic's name may be given to another topic later; its id is not.

@@ -293,7 +293,7 @@ impl Coordinators {
         let now = self.now();
         let Together { groups, transactions, first, requires, done } = together;
         let foreign: Vec<_> = first.iter().map(|append| append.partition).collect();
-        let mut frame = Frame { appends: first, requires };
+        let mut frame = Frame { appends: first, requires, ..Frame::default() };
         let mut ends = Vec::new();
         for (partition, step) in &transactions {
             let Some(slot) = state.transactions.get(partition) else { continue };

@@ -19,7 +19,6 @@ const FIXED: &[(&str, ConfigType, &str, &str)] = &[
     ("log.flush.interval.messages", Long, "9223372036854775807", "Not needed: acknowledged records are on disk."),
     ("log.message.timestamp.type", Text, "CreateTime", "Whose clock stamps the records."),
     ("log.retention.bytes", Long, "-1", "How many bytes a partition keeps."),
-    ("log.retention.ms", Long, "604800000", "How long records are kept."),
     ("min.insync.replicas", Int, "1", "One node is the only replica."),
     ("offsets.topic.num.partitions", Int, "50", "Partitions of __consumer_offsets."),
     ("offsets.topic.replication.factor", Int, "1", "One node is the only replica."),
@@ -33,6 +32,7 @@ const FIXED: &[(&str, ConfigType, &str, &str)] = &[
 /// Names under which Kafka's brokers set the default of a topic config.
 const TOPIC_DEFAULTS: &[(&str, &str)] = &[
     ("log.index.interval.bytes", "index.interval.bytes"),
+    ("log.retention.ms", "retention.ms"),
     ("log.segment.bytes", "segment.bytes"),
     ("message.max.bytes", "max.message.bytes"),
     ("logmill.durability", "logmill.durability"),

@@ -378,7 +378,12 @@ impl Pipelines {
             let topic = match self.0.topics.get(&sink) {
                 Some(topic) if topic.internal => return Err(refuse("it is internal to the broker")),
                 Some(topic) => topic,
-                None => self.0.topics.create(NewTopic { name: sink.clone(), ..NewTopic::default() }).await?,
+                None => {
+                    // Rows bear the time of their events. Whoever computes the past wants to find it.
+                    let configs = BTreeMap::from([("retention.ms".to_owned(), "-1".to_owned())]);
+                    let new = NewTopic { name: sink.clone(), configs, ..NewTopic::default() };
+                    self.0.topics.create(new).await?
+                }
             };
             self.0.topics.set_owner(topic.id, Some(name)).await.map_err(|error| match error {
                 DeleteTopicError::Owned { owner } => refuse(&format!("it belongs to pipeline {owner:?}")),

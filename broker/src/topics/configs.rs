@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use logmill_storage::{Durability, LogOptions};
+use logmill_storage::{Cleanup, Durability, LogOptions};
 
 /// The type of a config's value, with Kafka's code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -121,13 +121,13 @@ const DURABILITY: &str = "logmill.durability";
 /// Every topic config, in the order of their names.
 #[rustfmt::skip]
 pub const TOPIC_CONFIGS: &[ConfigDefinition] = &[
-    choice("cleanup.policy", List, "delete", &["delete", "compact"], "What happens to old segments. Kept and shown; nothing is removed yet."),
+    choice("cleanup.policy", List, "delete", &["delete", "compact"], "What happens to old segments."),
     number("compression.gzip.level", Int, "-1", -1, "Level for recompression with gzip. Kept and shown."),
     number("compression.lz4.level", Int, "9", 1, "Level for recompression with lz4. Kept and shown."),
     choice("compression.type", Text, "producer", &["producer", "uncompressed", "gzip", "snappy", "lz4", "zstd"], "The codec on disk. Batches keep their producer's codec."),
     number("compression.zstd.level", Int, "3", -131_072, "Level for recompression with zstd. Kept and shown."),
     number("delete.retention.ms", Long, "86400000", 0, "How long tombstones stay after compaction. Kept and shown."),
-    number("file.delete.delay.ms", Long, "60000", 0, "How long a deleted file stays. Kept and shown."),
+    number("file.delete.delay.ms", Long, "60000", 0, "Not needed: whoever reads a deleted file keeps it."),
     number("flush.messages", Long, "9223372036854775807", 1, "Not needed: acknowledged records are on disk."),
     number("flush.ms", Long, "9223372036854775807", 0, "Not needed: acknowledged records are on disk."),
     number("follower.replication.throttled.replicas", List, "", i64::MIN, "No replicas on a single node."),
@@ -148,12 +148,12 @@ pub const TOPIC_CONFIGS: &[ConfigDefinition] = &[
     choice("remote.log.copy.disable", Boolean, "false", BOOLEAN, "No tiered storage."),
     choice("remote.log.delete.on.disable", Boolean, "false", BOOLEAN, "No tiered storage."),
     choice("remote.storage.enable", Boolean, "false", &["false"], "No tiered storage."),
-    number("retention.bytes", Long, "-1", -1, "How many bytes a partition keeps. Kept and shown; nothing is removed yet."),
-    number("retention.ms", Long, "604800000", -1, "How long records are kept. Kept and shown; nothing is removed yet."),
+    number("retention.bytes", Long, "-1", -1, "How many bytes a partition keeps at least; -1 is no bound."),
+    number("retention.ms", Long, "604800000", -1, "How long records are kept; -1 is for ever."),
     number("segment.bytes", Int, "1073741824", 14, "The size at which a segment is closed."),
     number("segment.index.bytes", Int, "10485760", 4, "The size at which a segment's index is full and the segment closed."),
-    number("segment.jitter.ms", Long, "0", 0, "Spreads closing by time. Kept and shown."),
-    number("segment.ms", Long, "604800000", 1, "The age at which a segment is closed. Kept and shown."),
+    number("segment.jitter.ms", Long, "0", 0, "At most so much earlier a segment is closed by age."),
+    number("segment.ms", Long, "604800000", 1, "The age at which a segment is closed."),
     choice("unclean.leader.election.enable", Boolean, "false", BOOLEAN, "No elections on a single node."),
 ];
 
@@ -230,6 +230,23 @@ pub(super) fn log_options(set: &BTreeMap<String, String>, broker: &LogOptions) -
     }
     if let Some(bytes) = number("segment.index.bytes") {
         options.index_max_bytes = bytes;
+    }
+    let long = |name: &str| set.get(name).and_then(|value| value.trim().parse::<i64>().ok());
+    if let Some(ms) = long("segment.ms") {
+        options.segment_ms = ms;
+    }
+    if let Some(ms) = long("segment.jitter.ms") {
+        options.segment_jitter_ms = ms;
+    }
+    if let Some(ms) = long("retention.ms") {
+        options.retention.ms = (ms >= 0).then_some(ms);
+    }
+    if let Some(bytes) = long("retention.bytes") {
+        options.retention.bytes = u64::try_from(bytes).ok();
+    }
+    if let Some(policy) = set.get("cleanup.policy") {
+        let says = |wanted: &str| policy.split(',').any(|word| word.trim() == wanted);
+        options.cleanup = Cleanup { delete: says("delete"), compact: says("compact") };
     }
     match set.get(DURABILITY).map(String::as_str) {
         Some("page-cache") => options.durability = Durability::PageCache,

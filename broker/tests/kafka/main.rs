@@ -1,6 +1,7 @@
 //! The broker's Kafka side, asked over a socket in Kafka's own words: one running node for each test, and
 //! a client that knows nothing but the wire.
 
+mod cleaning;
 mod client;
 mod every_version;
 mod fetching;

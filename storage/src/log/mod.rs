@@ -52,6 +52,7 @@
 //!   of the log is [`error::ReadError::Corrupt`] with file and position. It is never skipped, cut or repaired here.
 
 pub mod buffers;
+pub mod compaction;
 pub mod epochs;
 pub mod error;
 mod flush;
@@ -62,19 +63,22 @@ pub mod options;
 pub mod partition_log;
 pub mod producers;
 pub mod recovery;
+pub mod retention;
 mod segment;
 mod timestamps;
 pub mod transactions;
 mod walk;
 
 pub use buffers::ReadBuffers;
+pub use compaction::{Compacted, Dirty, Pass, key_map::KeyMap};
 pub use epochs::LeaderEpochs;
 pub use error::{Corruption, LogError, ReadError};
 pub use flush::{Flush, Flushed};
-pub use options::{Durability, LogOptions};
+pub use options::{Cleanup, Compaction, Durability, LogOptions};
 pub use partition_log::{ClosedSegment, PartitionLog};
 pub use producers::{ProducerView, Producers};
 pub use recovery::{OpenAt, Recovered, Replayed, ReplayedRun, Tail};
+pub use retention::{Retained, Retention};
 pub use segment::LogEnvironment;
 pub use timestamps::TimestampOffset;
 pub use transactions::{AbortedTransaction, EndedTransaction, OpenTransactions, TransactionEvent};

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use bytes::Bytes;
 use logmill_record::{Batch, EndTxnMarker};
-use parking_lot::{Mutex, MutexGuard, RwLock};
+use parking_lot::{Mutex, MutexGuard, RwLock, RwLockReadGuard};
 use uuid::Uuid;
 
 use crate::disk::{Disk, DiskFile, OpenOptions};
@@ -17,12 +17,12 @@ use super::error::{LogError, ReadError};
 use super::metadata;
 use super::names::FileKind;
 use super::options::LogOptions;
-use super::producers::{ProducerView, Producers};
+use super::producers::{LastAppends, ProducerView, Producers};
 use super::segment::{LogEnvironment, Segment, remove_if_there};
 use super::transactions::{AbortedTransaction, OpenTransactions, TransactionEvent};
 
 /// Positions and relative offsets in the index files are signed 32-bit numbers.
-const SEGMENT_MAX: u64 = i32::MAX as u64;
+pub(super) const SEGMENT_MAX: u64 = i32::MAX as u64;
 /// Room for one more entry of the larger kind keeps an index from growing over its bound.
 const LARGEST_INDEX_ENTRY: usize = 12;
 
@@ -41,6 +41,9 @@ pub struct PartitionLog {
     pub(super) writer: Mutex<Writer>,
     /// Held from a flush's beginning to its end: who finds nothing left to flush must not be told so before it is done.
     pub(super) flushing: Mutex<()>,
+    /// Held for writing while a compacted segment takes its place: by then its files and the view do not agree. Who reads
+    /// files by their names holds it for reading.
+    pub(super) swapping: RwLock<()>,
 }
 
 /// The segments at one moment, never empty, in the order of their offsets. The last is the one that is written to.
@@ -68,6 +71,8 @@ pub(super) struct Writer {
     /// Segments found behind the end of the valid batches, until `cut`.
     pub(super) stale_segments: Vec<i64>,
     pub(super) recovery_point: i64,
+    /// Differs from partition to partition.
+    pub(super) jitter_seed: u64,
 }
 
 impl PartitionLog {
@@ -86,7 +91,8 @@ impl PartitionLog {
         let first = Segment::create(environment, &shared, 0, options.index_interval_bytes)?;
         // The metadata last: a directory without it was never finished. It makes all names durable.
         metadata::write(disk, directory, topic_id)?;
-        let writer = Writer::new(options, Producers::default(), 0);
+        let mut writer = Writer::new(options, Producers::default(), 0);
+        writer.jitter_seed = jitter_seed(topic_id, directory);
         Ok(PartitionLog {
             environment: environment.clone(),
             directory: shared,
@@ -97,6 +103,7 @@ impl PartitionLog {
             epochs: RwLock::new(epochs),
             writer: Mutex::new(writer),
             flushing: Mutex::new(()),
+            swapping: RwLock::new(()),
         })
     }
 
@@ -104,8 +111,9 @@ impl PartitionLog {
         environment: &LogEnvironment,
         directory: Arc<Path>,
         topic_id: Uuid,
-        loaded: super::recovery::Loaded,
+        mut loaded: super::recovery::Loaded,
     ) -> PartitionLog {
+        loaded.writer.jitter_seed = jitter_seed(topic_id, &directory);
         PartitionLog {
             environment: environment.clone(),
             directory,
@@ -116,6 +124,7 @@ impl PartitionLog {
             epochs: RwLock::new(loaded.epochs),
             writer: Mutex::new(loaded.writer),
             flushing: Mutex::new(()),
+            swapping: RwLock::new(()),
         }
     }
 
@@ -312,10 +321,16 @@ impl PartitionLog {
         Ok(freed)
     }
 
+    /// Some closed segments lie wholly before the log's start.
+    pub fn has_trimmed_segments(&self) -> bool {
+        let start = self.log_start_offset();
+        self.view().segments.get(1).is_some_and(|second| second.base_offset() <= start)
+    }
+
     /// Base offset, end offset, bytes and largest timestamp of each closed segment, oldest first: what retention decides
     /// on. The active segment is not among them.
     pub fn closed_segments(&self) -> Result<Vec<ClosedSegment>, ReadError> {
-        let view = self.view();
+        let (_swapping, view) = self.reading();
         let (_, closed) = view.segments.split_last().expect("a log has a segment");
         closed
             .iter()
@@ -344,7 +359,36 @@ impl PartitionLog {
     ) -> Result<Vec<Bytes>, ReadError> {
         // The end first: the view taken after it has every segment before the end.
         let end_offset = self.end_offset();
-        let view = self.view();
+        let (_swapping, view) = self.reading();
+        self.read_in(&view, end_offset, offset, max_bytes, upper_offset, min_one_batch)
+    }
+
+    /// The same, and the aborted transactions from `offset` up to `upper_aborted` with it, both of one state of the log.
+    pub fn read_committed(
+        &self,
+        offset: i64,
+        max_bytes: usize,
+        upper_offset: i64,
+        min_one_batch: bool,
+        upper_aborted: i64,
+    ) -> Result<(Vec<Bytes>, Vec<AbortedTransaction>), ReadError> {
+        let end_offset = self.end_offset();
+        let (_swapping, view) = self.reading();
+        let chunks = self.read_in(&view, end_offset, offset, max_bytes, upper_offset, min_one_batch)?;
+        let aborted =
+            if chunks.is_empty() { Vec::new() } else { self.aborted_in(&view, offset, upper_aborted)? };
+        Ok((chunks, aborted))
+    }
+
+    fn read_in(
+        &self,
+        view: &View,
+        end_offset: i64,
+        offset: i64,
+        max_bytes: usize,
+        upper_offset: i64,
+        min_one_batch: bool,
+    ) -> Result<Vec<Bytes>, ReadError> {
         let log_start_offset = self.log_start_offset();
         if offset < log_start_offset || offset > end_offset {
             return Err(ReadError::OutOfRange { offset, log_start_offset, end_offset });
@@ -392,10 +436,14 @@ impl PartitionLog {
     /// Aborted transactions that a reader of the offsets `from..upper` of committed data has to leave out, in the order of
     /// their markers.
     pub fn aborted_transactions(&self, from: i64, upper: i64) -> Result<Vec<AbortedTransaction>, ReadError> {
-        let view = self.view();
+        let (_swapping, view) = self.reading();
+        self.aborted_in(&view, from, upper)
+    }
+
+    fn aborted_in(&self, view: &View, from: i64, upper: i64) -> Result<Vec<AbortedTransaction>, ReadError> {
         let mut found: Vec<AbortedTransaction> = Vec::new();
         for segment in view.holding(from) {
-            let complete = self.with_aborted(&view, segment, |entries| {
+            let complete = self.with_aborted(view, segment, |entries| {
                 let first = entries.partition_point(|entry| entry.last_offset < from);
                 // Once the last stable offset of an entry has reached `upper`, later ones began behind it.
                 let last = entries[first..].iter().position(|entry| entry.last_stable_offset >= upper);
@@ -428,6 +476,16 @@ impl PartitionLog {
         self.epochs.read().end_offset_for(epoch, log_end)
     }
 
+    /// The segments, whose files are what the view says for as long as the guard lives.
+    pub(super) fn reading(&self) -> (RwLockReadGuard<'_, ()>, Arc<View>) {
+        let swapping = self.swapping.read();
+        (swapping, self.view())
+    }
+
+    pub(super) fn last_appends(&self) -> LastAppends {
+        self.writer.lock().producers.last_appends()
+    }
+
     pub(super) fn view(&self) -> Arc<View> {
         Arc::clone(&self.view.read())
     }
@@ -440,6 +498,15 @@ impl PartitionLog {
     pub(super) fn lock_writer(&self) -> MutexGuard<'_, Writer> {
         self.writer.lock()
     }
+}
+
+fn jitter_seed(topic_id: Uuid, directory: &Path) -> u64 {
+    let (high, low) = topic_id.as_u64_pair();
+    directory
+        .as_os_str()
+        .as_encoded_bytes()
+        .iter()
+        .fold(high ^ low, |seed, byte| (seed ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3))
 }
 
 /// A segment that is not written to any more.
@@ -477,6 +544,7 @@ impl Writer {
             snapshots: BTreeSet::new(),
             stale_segments: Vec::new(),
             recovery_point: end_offset,
+            jitter_seed: 0,
         }
     }
 
@@ -488,12 +556,21 @@ impl Writer {
         let header = batch.header();
         let full = size + batch.size() as u64 > u64::from(self.options.segment_bytes).min(SEGMENT_MAX);
         let far = header.last_offset() - active.base_offset() > SEGMENT_MAX as i64;
-        let old = self
-            .first_timestamp
-            .is_some_and(|first| header.max_timestamp.saturating_sub(first) > self.options.segment_ms);
+        let age = self.first_timestamp.map(|first| header.max_timestamp.saturating_sub(first));
+        let old = age.is_some_and(|age| age > self.longest_ms(active.base_offset()));
         full || far
             || old
             || active.index_bytes() + LARGEST_INDEX_ENTRY > self.options.index_max_bytes as usize
+    }
+
+    /// The time span of a segment by its batches' timestamps.
+    fn longest_ms(&self, base_offset: i64) -> i64 {
+        let LogOptions { segment_ms, segment_jitter_ms, cleanup, compaction, .. } = &self.options;
+        let jitter = (*segment_jitter_ms).min(*segment_ms).max(0) as u64;
+        // Any number that differs from segment to segment will do.
+        let spread = (base_offset as u64 ^ self.jitter_seed).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 11;
+        let longest = segment_ms - (spread % (jitter + 1)) as i64;
+        if cleanup.compact { longest.min(compaction.max_lag_ms) } else { longest }
     }
 
     pub(super) fn observe_timestamp(&mut self, timestamp: i64) {

@@ -17,6 +17,7 @@ use std::sync::atomic::Ordering;
 
 use logmill_record::Batch;
 
+use super::compaction::swap::Swap;
 use super::error::{LogError, ReadError};
 use super::metadata;
 use super::names::FileKind;
@@ -94,6 +95,7 @@ impl PartitionLog {
     ) -> Result<(PartitionLog, Recovered), LogError> {
         let shared: Arc<Path> = Arc::from(directory);
         let topic_id = metadata::read(&*environment.disk, directory)?;
+        Swap::resume(&*environment.disk, directory)?;
         let (loaded, recovered) = Loader::new(environment, &shared, options, at)?.load()?;
         Ok((PartitionLog::assemble(environment, shared, topic_id, loaded), recovered))
     }

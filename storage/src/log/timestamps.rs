@@ -27,7 +27,7 @@ impl PartitionLog {
         upper_offset: i64,
     ) -> Result<Option<TimestampOffset>, ReadError> {
         let upper = upper_offset.min(self.end_offset());
-        let view = self.view();
+        let (_swapping, view) = self.reading();
         let log_start_offset = self.log_start_offset();
         for segment in view.holding(log_start_offset) {
             if segment.base_offset() >= upper {
@@ -50,7 +50,7 @@ impl PartitionLog {
     /// when no record has a timestamp.
     pub fn max_timestamp(&self, upper_offset: i64) -> Result<Option<TimestampOffset>, ReadError> {
         let upper = upper_offset.min(self.end_offset());
-        let view = self.view();
+        let (_swapping, view) = self.reading();
         let mut best: Option<(i64, &Arc<Segment>, i64)> = None;
         let log_start_offset = self.log_start_offset();
         for segment in view.holding(log_start_offset) {

@@ -97,10 +97,11 @@ impl Store {
             }
             Err(fatal) => return Err(self.poison(fatal)),
         }
-        let (file_number, durable) = {
+        // A checkpoint that waited for the closing one must not take its mark away.
+        let (file_number, durable, closed) = {
             let mut journal = self.journal.lock();
             journal.closed |= closing;
-            (journal.journal.file_after(covered), journal.journal.durable())
+            (journal.journal.file_after(covered), journal.journal.durable(), journal.closed)
         };
         let file = CheckpointFile {
             start: ReplayStart {
@@ -109,7 +110,7 @@ impl Store {
                 file_number,
                 covered,
                 durable,
-                closed: closing,
+                closed,
             },
             last_commit: self.sequencer.last_commit(),
             partitions: listed.iter().map(checkpointed).collect(),

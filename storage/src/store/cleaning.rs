@@ -16,6 +16,7 @@ use super::error::Fatal;
 use super::frame::{Committed, Done, Frame, Rejection};
 use super::publish::PartitionState;
 use super::{PartitionId, Store};
+use crate::log::ReadError;
 
 /// What a removal of segments did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -24,6 +25,17 @@ pub struct Removed {
     pub bytes: u64,
     /// Partitions that the disk had no room for tidying up: they are tried again.
     pub full: usize,
+    /// Partitions with segments that nobody reads any more and that wait for a checkpoint.
+    pub waiting: usize,
+}
+
+/// What retention did.
+#[derive(Debug, Clone, Default)]
+pub struct Retained {
+    /// Partitions and their new starts, on their way to the journal.
+    pub trimmed: Vec<(PartitionId, i64)>,
+    /// Partitions that could not be looked at. They keep everything.
+    pub failed: Vec<(PartitionId, ReadError)>,
 }
 
 impl Store {
@@ -35,6 +47,55 @@ impl Store {
         self.commit(Frame { trims: vec![(id, offset)], ..Frame::default() }, done)
     }
 
+    /// Deletes what partitions need not keep any more, by `retention.ms` and `retention.bytes`: their new starts are one
+    /// frame. [`Store::remove_trimmed`] frees the space later. Nothing at or behind the last stable offset goes.
+    ///
+    /// `now` in ms since the epoch; without one only sizes count, as when the clock is not to be trusted. Blocks on files.
+    pub fn retain(&self, now: Option<i64>) -> Result<Retained, Fatal> {
+        self.check_alive()?;
+        let mut retained = Retained::default();
+        for listed in self.sequencer.partitions() {
+            let retention = &listed.options.retention;
+            if !listed.options.cleanup.delete || retention.is_unlimited() {
+                continue;
+            }
+            let state = &listed.state;
+            let start = state.log.log_start_offset();
+            // Both, as the log may be behind what is published.
+            let upper = state.published().last_stable_offset.min(state.log.end_offset());
+            let kept = match state.log.retained(retention, upper, now) {
+                Ok(kept) if kept.start > start => kept,
+                Ok(_) => continue,
+                Err(error) => {
+                    retained.failed.push((state.id, error));
+                    continue;
+                }
+            };
+            if kept.closes_active {
+                let _cleaning = state.cleaning.lock();
+                if state.deleted.load(Ordering::Acquire) {
+                    continue;
+                }
+                match state.log.close_active() {
+                    Err(error) if !error.is_full() => {
+                        return Err(self.poison(Fatal::Log { partition: state.id, source: error }));
+                    }
+                    // Without space for a new segment the old one stays, and is trimmed all the same.
+                    _ => {}
+                }
+            }
+            retained.trimmed.push((state.id, kept.start));
+        }
+        if !retained.trimmed.is_empty() {
+            let frame = Frame { trims: retained.trimmed.clone(), ..Frame::default() };
+            // A partition that was deleted meanwhile makes it another round's work.
+            if self.commit(frame, None).is_err() {
+                retained.trimmed.clear();
+            }
+        }
+        Ok(retained)
+    }
+
     /// Removes segments that lie wholly before the start of their partitions and were flushed before the last checkpoint.
     /// Blocks on files. Commits, rounds, reads and checkpoints go on meanwhile.
     pub fn remove_trimmed(&self) -> Result<Removed, Fatal> {
@@ -42,7 +103,10 @@ impl Store {
         let mut removed = Removed::default();
         for listed in self.sequencer.partitions() {
             match self.remove_trimmed_of(&listed.state) {
-                Ok(bytes) => removed.bytes += bytes,
+                Ok(bytes) => {
+                    removed.bytes += bytes;
+                    removed.waiting += usize::from(listed.state.log.has_trimmed_segments());
+                }
                 Err(Fatal::Log { source, .. }) if source.is_full() => removed.full += 1,
                 Err(fatal) => return Err(self.poison(fatal)),
             }

@@ -119,6 +119,7 @@ impl Store {
         renamed.map_err(StoreError::io("rename", directory))?;
         disk.sync_dir(data_dir).map_err(StoreError::io("flush", data_dir))?;
         directories.owners.remove(directory);
+        self.cleaned.lock().forget(&state.topic_name, id.partition);
         checkpointing.dying.push(dying);
         drop(checkpointing);
         drop(directories);

@@ -17,7 +17,9 @@
 mod appliers;
 mod checkpoint;
 mod checkpoint_file;
+mod cleaned_offsets;
 mod cleaning;
+mod compaction;
 mod counts;
 mod directories;
 mod error;
@@ -39,6 +41,7 @@ use uuid::Uuid;
 
 use self::appliers::Appliers;
 use self::checkpoint::CheckpointStage;
+use self::cleaned_offsets::CleanedOffsets;
 use self::counts::Counts;
 use self::directories::Directories;
 use self::rounds::JournalStage;
@@ -51,7 +54,8 @@ use crate::log::{LogEnvironment, LogOptions};
 
 pub use self::checkpoint::Checkpointed;
 pub use self::checkpoint_file::CHECKPOINT_VERSION;
-pub use self::cleaning::Removed;
+pub use self::cleaning::{Removed, Retained};
+pub use self::compaction::CompactionRound;
 pub use self::counts::StoreStats;
 pub use self::error::{Fatal, StoreError};
 pub use self::frame::{Append, Appended, Check, Committed, Done, Frame, Rejection};
@@ -133,6 +137,8 @@ pub struct Store {
     appliers: Appliers,
     tail: TailBudget,
     checkpointing: Mutex<CheckpointStage>,
+    /// How far each log is compacted. A leaf among the locks.
+    cleaned: Mutex<CleanedOffsets>,
     directories: Mutex<Directories>,
     /// Somebody asked for a checkpoint that the journal does not need.
     checkpoint_requested: AtomicBool,

@@ -141,9 +141,15 @@ impl Partition {
         drop(view);
         if !in_memory {
             // What lies before the tail is applied, and stays so.
-            result.chunks = self.state.log.read(offset, max_bytes, upper.min(tail_start), min_one_batch)?;
-            if isolation == Isolation::Committed && !result.chunks.is_empty() {
-                let on_disk = self.state.log.aborted_transactions(offset, upper)?;
+            let log = &self.state.log;
+            let until = upper.min(tail_start);
+            if isolation == Isolation::Uncommitted {
+                result.chunks = log.read(offset, max_bytes, until, min_one_batch)?;
+                return Ok(result);
+            }
+            let (chunks, on_disk) = log.read_committed(offset, max_bytes, until, min_one_batch, upper)?;
+            result.chunks = chunks;
+            if !result.chunks.is_empty() {
                 let in_memory = std::mem::replace(&mut result.aborted, on_disk);
                 for aborted in in_memory {
                     if !result.aborted.contains(&aborted) {

@@ -147,7 +147,7 @@ pub(crate) struct PartitionState {
     /// Plain produce skips the journal.
     pub(crate) page_cache: AtomicBool,
     /// Held while old segments are removed or rewritten.
-    pub(crate) cleaning: Mutex<()>,
+    pub(crate) cleaning: Mutex<Cleaning>,
     /// Being deleted: what is in flight is published, and not applied any more.
     pub(crate) deleted: AtomicBool,
     pub(crate) view: Mutex<View>,
@@ -161,6 +161,13 @@ impl fmt::Debug for PartitionState {
             .field("topic_name", &self.topic_name)
             .finish_non_exhaustive()
     }
+}
+
+/// What whoever cleans the partition up remembers.
+#[derive(Debug, Default)]
+pub(crate) struct Cleaning {
+    /// From this time on, ms, compaction finds more that may go.
+    pub(crate) next_horizon: Option<i64>,
 }
 
 /// What changes with each publication.
@@ -213,7 +220,7 @@ impl PartitionState {
             sequenced_end: AtomicI64::new(end),
             checkpointed_end: AtomicI64::new(place.flushed_end),
             page_cache: AtomicBool::new(place.page_cache),
-            cleaning: Mutex::new(()),
+            cleaning: Mutex::default(),
             deleted: AtomicBool::new(false),
             view: Mutex::new(View {
                 in_flight: VecDeque::new(),

@@ -21,6 +21,7 @@ use self::recovering::Recovering;
 use super::appliers::Appliers;
 use super::checkpoint::CheckpointStage;
 use super::checkpoint_file::{CHECKPOINT_NAME, CheckpointFile, CheckpointedPartition};
+use super::cleaned_offsets::CleanedOffsets;
 use super::counts::Counts;
 use super::directories::{DELETED_SUFFIX, Directories, parse_directory_name};
 use super::error::StoreError;
@@ -32,7 +33,9 @@ use crate::PartitionId;
 use crate::disk::{Disk, DiskLock};
 use crate::journal::{Cut, Journal, NewIncarnation, ReplayStart, Scanned, inspect, recover};
 use crate::log::names::PARTITION_METADATA;
-use crate::log::{Durability, LogEnvironment, LogOptions, OpenAt, PartitionLog, ReadBuffers, ReplayedRun};
+use crate::log::{
+    Cleanup, Durability, LogEnvironment, LogOptions, OpenAt, PartitionLog, ReadBuffers, ReplayedRun,
+};
 
 const LOCK_NAME: &str = ".lock";
 const JOURNAL_NAME: &str = "journal";
@@ -450,7 +453,9 @@ impl Opening<'_> {
             directories.insert(partition.directory.clone(), id);
             let durability =
                 if partition.page_cache { Durability::PageCache } else { options.log.durability };
-            let log_options = LogOptions { durability, ..options.log };
+            // What becomes of old segments is for the topic to say; until it does, they stay.
+            let cleanup = Cleanup { delete: false, compact: false };
+            let log_options = LogOptions { durability, cleanup, ..options.log };
             sequencer.insert(Arc::new(partition.into_state(id, appliers.count())), log_options);
         }
         let counts = Counts::default();
@@ -463,6 +468,7 @@ impl Opening<'_> {
             appliers,
             tail: TailBudget::new(options.tail_bytes),
             checkpointing: Mutex::new(CheckpointStage { identity, dying: Vec::new() }),
+            cleaned: Mutex::new(CleanedOffsets::read(&*self.environment.disk, &options.data_dir)?),
             directories: Mutex::new(directories),
             checkpoint_requested: AtomicBool::new(false),
             ring_wants_checkpoint: AtomicBool::new(false),

@@ -1,5 +1,6 @@
 //! Everything by hand, on the simulated disk.
 
+mod cleaning;
 mod crash;
 mod faults;
 mod lifecycle;
