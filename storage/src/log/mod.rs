@@ -56,7 +56,7 @@ pub mod compaction;
 pub mod epochs;
 pub mod error;
 mod flush;
-mod index;
+pub(crate) mod index;
 mod metadata;
 pub(crate) mod names;
 pub mod options;
@@ -67,7 +67,7 @@ pub mod retention;
 mod segment;
 mod timestamps;
 pub mod transactions;
-mod walk;
+pub(crate) mod walk;
 
 pub use buffers::ReadBuffers;
 pub use compaction::{Compacted, Dirty, Pass, key_map::KeyMap};
