@@ -347,6 +347,7 @@ fn cleaning_settings(config: &Config) -> CleaningSettings {
     CleaningSettings {
         interval: config.cleaning.interval,
         max_clock_jump: config.cleaning.max_clock_jump,
+        compaction_memory_bytes: config.cleaning.compaction_memory.in_memory(),
         producer_expiry_ms: i64::try_from(config.transactions.producer_expiry.as_millis())
             .unwrap_or(i64::MAX),
     }

@@ -62,10 +62,12 @@ settings! {
         max_message: ByteSize = ByteSize::bytes(1_048_588),
     }
 
-    /// Removing old segments: retention, deleted records.
+    /// Removing what is old: retention, deleted records, compaction.
     cleaning: Cleaning {
         /// How often the broker looks for what may go.
         interval: Duration = Duration::from_secs(60),
+        /// Memory for the keys of a log that is being compacted; more keys than it holds (32 bytes each) take several passes.
+        compaction_memory: ByteSize = ByteSize::mib(64),
         /// A clock that jumps by more than this deletes nothing by age for a day, unless it is set back or the broker restarted.
         max_clock_jump: Duration = Duration::from_secs(3600),
     }

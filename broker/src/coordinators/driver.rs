@@ -22,6 +22,9 @@ use crate::clock::Clock;
 use crate::partitions::{Partition, Partitions};
 use crate::topics::{CreateTopicError, NewTopic, OFFSETS_TOPIC, TRANSACTIONS_TOPIC, Topic, Topics};
 
+/// Segments of the internal topics, as in Kafka: compaction gets at a record only when its segment is closed.
+const INTERNAL_SEGMENT_BYTES: u32 = 100 << 20;
+
 /// Partitions of each internal topic, as in Kafka.
 const INTERNAL_PARTITIONS: i32 = 50;
 
@@ -183,6 +186,7 @@ impl Coordinators {
             partitions: Some(INTERNAL_PARTITIONS),
             configs: BTreeMap::from([
                 ("cleanup.policy".to_owned(), "compact".to_owned()),
+                ("segment.bytes".to_owned(), INTERNAL_SEGMENT_BYTES.to_string()),
                 // Commits and transactions are on disk whatever the broker's default is.
                 ("logmill.durability".to_owned(), "disk".to_owned()),
             ]),

@@ -3,10 +3,11 @@
 //! What goes is the store's to decide; here are the thread, and the clock that it may believe.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
-use logmill_storage::{Fatal, Store};
+use logmill_storage::{Fatal, KeyMap, Store};
 use parking_lot::{Condvar, Mutex};
 
 use super::threads::OnFatal;
@@ -20,6 +21,8 @@ pub struct CleaningSettings {
     pub interval: Duration,
     /// A jump of the clock beyond this stops what is deleted by age.
     pub max_clock_jump: Duration,
+    /// Memory for the keys of a log that is being compacted.
+    pub compaction_memory_bytes: usize,
     /// A producer without an open transaction is forgotten after this time, in ms.
     pub producer_expiry_ms: i64,
 }
@@ -40,7 +43,8 @@ impl CleanerThread {
         let rest = Arc::new(Rest::default());
         let resting = Arc::clone(&rest);
         let trusted = TrustedClock::new(settings.max_clock_jump, clock.now_ms(), clock.steady_ms());
-        let mut cleaner = Cleaner { store, settings, clock, trusted };
+        let map = KeyMap::new(settings.compaction_memory_bytes);
+        let mut cleaner = Cleaner { store, settings, clock, trusted, map, rest: Arc::clone(&rest) };
         let thread = Builder::new().name("cleaner".into()).spawn(move || {
             while resting.for_a_while(settings.interval) {
                 if let Err(fatal) = cleaner.round() {
@@ -54,6 +58,7 @@ impl CleanerThread {
 
     /// Ends the thread and waits for it.
     pub(super) fn stop(self) {
+        self.rest.stopping.store(true, Ordering::Relaxed);
         *self.rest.over.lock() = true;
         self.rest.ended.notify_all();
         if self.thread.join().is_err() {
@@ -66,6 +71,8 @@ impl CleanerThread {
 #[derive(Default)]
 struct Rest {
     over: Mutex<bool>,
+    /// What takes long ends early.
+    stopping: AtomicBool,
     ended: Condvar,
 }
 
@@ -85,6 +92,8 @@ struct Cleaner {
     settings: CleaningSettings,
     clock: Clock,
     trusted: TrustedClock,
+    map: KeyMap,
+    rest: Arc<Rest>,
 }
 
 impl Cleaner {
@@ -108,6 +117,28 @@ impl Cleaner {
         }
         if removed.bytes > 0 {
             tracing::info!(bytes = removed.bytes, "old segments are removed");
+        }
+        now.map_or(Ok(()), |now| self.compact(now))
+    }
+
+    /// A clock that is not believed compacts nothing: by it tombstones would go too early.
+    fn compact(&mut self, now: i64) -> Result<(), Fatal> {
+        let round = self.store.compact(now, &mut self.map, &self.rest.stopping)?;
+        if round.waiting > 0 {
+            // For the next round.
+            self.store.checkpoint()?;
+        }
+        for (partition, done) in &round.compacted {
+            tracing::debug!(
+                %partition,
+                bytes_before = done.bytes_before,
+                bytes_after = done.bytes_after,
+                records_dropped = done.records_dropped,
+                "compacted"
+            );
+        }
+        for (partition, error) in &round.failed {
+            tracing::error!(%partition, %error, "a partition cannot be compacted, and keeps everything");
         }
         Ok(())
     }

@@ -21,6 +21,9 @@ use crate::topics::{
     PROGRESS_PREFIX, PipelineRecord, Topic, Topics, check_name,
 };
 
+/// Segments of a pipeline's own topics: compaction gets at a record only when its segment is closed.
+const OWN_SEGMENT_BYTES: u32 = 64 << 20;
+
 /// The longest name of a pipeline: its topics carry it behind a prefix.
 const MAX_NAME: usize = 200;
 
@@ -395,7 +398,9 @@ impl Pipelines {
                 name: format!("{prefix}{name}"),
                 partitions: Some(1),
                 configs: BTreeMap::from([
+                    // The last state of each key, and never less: a pipeline is restored from it.
                     ("cleanup.policy".to_owned(), "compact".to_owned()),
+                    ("segment.bytes".to_owned(), OWN_SEGMENT_BYTES.to_string()),
                     ("logmill.durability".to_owned(), "disk".to_owned()),
                 ]),
                 owner: None,

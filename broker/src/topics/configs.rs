@@ -126,7 +126,7 @@ pub const TOPIC_CONFIGS: &[ConfigDefinition] = &[
     number("compression.lz4.level", Int, "9", 1, "Level for recompression with lz4. Kept and shown."),
     choice("compression.type", Text, "producer", &["producer", "uncompressed", "gzip", "snappy", "lz4", "zstd"], "The codec on disk. Batches keep their producer's codec."),
     number("compression.zstd.level", Int, "3", -131_072, "Level for recompression with zstd. Kept and shown."),
-    number("delete.retention.ms", Long, "86400000", 0, "How long tombstones stay after compaction. Kept and shown."),
+    number("delete.retention.ms", Long, "86400000", 0, "How long tombstones and markers of transactions stay after they were first compacted."),
     number("file.delete.delay.ms", Long, "60000", 0, "Not needed: whoever reads a deleted file keeps it."),
     number("flush.messages", Long, "9223372036854775807", 1, "Not needed: acknowledged records are on disk."),
     number("flush.ms", Long, "9223372036854775807", 0, "Not needed: acknowledged records are on disk."),
@@ -136,13 +136,13 @@ pub const TOPIC_CONFIGS: &[ConfigDefinition] = &[
     number("local.retention.bytes", Long, "-2", -2, "No tiered storage."),
     number("local.retention.ms", Long, "-2", -2, "No tiered storage."),
     choice(DURABILITY, Text, "disk", &["disk", "page-cache"], "When acks=all is answered: after the bytes are on the device, or after they are in the page cache as in Apache Kafka."),
-    number("max.compaction.lag.ms", Long, "9223372036854775807", 1, "The longest a record may stay uncompacted. Kept and shown."),
+    number("max.compaction.lag.ms", Long, "9223372036854775807", 1, "The longest a record may stay uncompacted."),
     number("max.message.bytes", Int, "1048588", 0, "The largest batch a produce may bring."),
     number("message.timestamp.after.max.ms", Long, "3600000", 0, "How far a record's timestamp may be ahead of the broker's clock."),
     number("message.timestamp.before.max.ms", Long, "9223372036854775807", 0, "How far a record's timestamp may be behind the broker's clock."),
     choice("message.timestamp.type", Text, "CreateTime", &["CreateTime", "LogAppendTime"], "Whose clock stamps the records."),
-    number("min.cleanable.dirty.ratio", Double, "0.5", 0, "When compaction starts. Kept and shown."),
-    number("min.compaction.lag.ms", Long, "0", 0, "The shortest a record stays uncompacted. Kept and shown."),
+    number("min.cleanable.dirty.ratio", Double, "0.5", 0, "The part of the log not compacted yet at which compaction starts."),
+    number("min.compaction.lag.ms", Long, "0", 0, "The shortest a record stays uncompacted."),
     number("min.insync.replicas", Int, "1", 1, "One node is the only replica."),
     choice("preallocate", Boolean, "false", BOOLEAN, "Segments grow as they are written."),
     choice("remote.log.copy.disable", Boolean, "false", BOOLEAN, "No tiered storage."),
@@ -243,6 +243,19 @@ pub(super) fn log_options(set: &BTreeMap<String, String>, broker: &LogOptions) -
     }
     if let Some(bytes) = long("retention.bytes") {
         options.retention.bytes = u64::try_from(bytes).ok();
+    }
+    let compaction = &mut options.compaction;
+    if let Some(ms) = long("delete.retention.ms") {
+        compaction.delete_retention_ms = ms;
+    }
+    if let Some(ms) = long("min.compaction.lag.ms") {
+        compaction.min_lag_ms = ms;
+    }
+    if let Some(ms) = long("max.compaction.lag.ms") {
+        compaction.max_lag_ms = ms;
+    }
+    if let Some(ratio) = set.get("min.cleanable.dirty.ratio").and_then(|ratio| ratio.trim().parse().ok()) {
+        compaction.min_dirty_ratio = ratio;
     }
     if let Some(policy) = set.get("cleanup.policy") {
         let says = |wanted: &str| policy.split(',').any(|word| word.trim() == wanted);

@@ -106,3 +106,47 @@ async fn old_records_go_by_themselves_where_they_may() {
         .collect();
     assert!(!week.contains(&"00000000000000000000.log".to_owned()), "{week:?}");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_compacted_topic_keeps_the_last_record_of_each_key() {
+    let broker = Broker::start_with(eager).await;
+    let mut client = broker.connect().await;
+    let configs =
+        [("cleanup.policy", "compact"), ("segment.bytes", "400"), ("min.cleanable.dirty.ratio", "0.01")];
+    client.create("t", 1, &configs).await;
+    for number in 0..40 {
+        client.produce("t", &batch(&[&format!("value {number}")])).await;
+    }
+    let begin = Instant::now();
+    loop {
+        let mut records = Vec::new();
+        let mut offset = 0;
+        while offset < 40 {
+            // Older records are read from the segments, not from memory, only after a restart.
+            let fetched = client.fetch("t", offset, 1).await;
+            assert_eq!(fetched.error_code, ErrorCode::NONE);
+            let bytes = fetched.records.clone().unwrap_or_default().into_bytes();
+            let last = logmill_record::batches(bytes).last().expect("a batch").unwrap();
+            offset = last.header().next_offset();
+            records.extend(values(&fetched));
+        }
+        assert_eq!(records.last().map(String::as_str), Some("value 39"));
+        let files = std::fs::read_dir(broker.data_dir().join("t-0")).unwrap();
+        let bytes: u64 = files
+            .filter_map(Result::ok)
+            .filter(|file| file.path().extension().is_some_and(|extension| extension == "log"))
+            .map(|file| file.metadata().map_or(0, |data| data.len()))
+            .sum();
+        if bytes < 1000 {
+            break;
+        }
+        assert!(begin.elapsed() < PATIENCE, "{bytes} bytes are left");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let broker = broker.restart().await;
+    let mut client = broker.connect().await;
+    let fetched = client.fetch("t", 0, 1).await;
+    let left = values(&fetched);
+    assert!(left.len() < 10 && left.last().map(String::as_str) == Some("value 39"), "{left:?}");
+    broker.stop().await;
+}

@@ -75,6 +75,10 @@ impl Broker {
         Self::open(copy, Config::default()).await
     }
 
+    pub(crate) fn data_dir(&self) -> &std::path::Path {
+        self.directory.path()
+    }
+
     pub(crate) async fn connect(&self) -> Client {
         Client { stream: TcpStream::connect(self.address).await.unwrap(), next: 1 }
     }

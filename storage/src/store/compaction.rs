@@ -15,6 +15,8 @@ pub struct CompactionRound {
     pub compacted: Vec<(PartitionId, Compacted)>,
     /// Partitions that could not be: damaged ones, or for want of space. They keep everything.
     pub failed: Vec<(PartitionId, LogError)>,
+    /// Partitions with segments that a checkpoint has to cover before they can be compacted.
+    pub waiting: usize,
 }
 
 impl Store {
@@ -31,9 +33,17 @@ impl Store {
             if !listed.options.cleanup.compact {
                 continue;
             }
-            match self.dirty(&listed, now) {
-                Ok(dirty) if dirty.is_due => due.push((dirty, listed)),
-                Ok(_) => {}
+            let flushed = listed.state.checkpointed_end.load(Ordering::Acquire);
+            let looked = self.dirty(&listed, i64::MAX, now).and_then(|wanted| {
+                if !wanted.is_due {
+                    return Ok(None);
+                }
+                round.waiting += usize::from(wanted.upper > flushed);
+                Ok(Some(self.dirty(&listed, flushed, now)?).filter(|dirty| dirty.is_due))
+            });
+            match looked {
+                Ok(Some(dirty)) => due.push((dirty, listed)),
+                Ok(None) => {}
                 Err(error) => round.failed.push((listed.state.id, error)),
             }
         }
@@ -56,13 +66,12 @@ impl Store {
         Ok(round)
     }
 
-    /// How much of a partition waits for compaction.
-    fn dirty(&self, listed: &Listed, now: i64) -> Result<Dirty, LogError> {
+    /// How much of a partition, before an offset, waits for compaction.
+    fn dirty(&self, listed: &Listed, upper: i64, now: i64) -> Result<Dirty, LogError> {
         let state = &listed.state;
         let first_dirty = self.cleaned.lock().get(&state.topic_name, state.id.partition);
         let next_horizon = state.cleaning.lock().next_horizon;
-        let flushed = state.checkpointed_end.load(Ordering::Acquire);
-        let upper = state.published().last_stable_offset.min(flushed);
+        let upper = state.published().last_stable_offset.min(upper);
         Ok(state.log.dirty(first_dirty, upper, next_horizon, &listed.options, now)?)
     }
 
@@ -75,7 +84,7 @@ impl Store {
     ) -> Result<Option<Compacted>, LogError> {
         let Listed { state, options, .. } = listed;
         // Again, as what was found first may have been removed meanwhile.
-        let dirty = self.dirty(listed, now)?;
+        let dirty = self.dirty(listed, state.checkpointed_end.load(Ordering::Acquire), now)?;
         let mut cleaning = state.cleaning.lock();
         if state.deleted.load(Ordering::Acquire) {
             return Ok(None);

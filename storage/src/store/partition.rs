@@ -138,11 +138,12 @@ impl Partition {
         if isolation == Isolation::Committed {
             result.aborted.extend(view.aborted_between(offset, upper));
         }
+        // Not only up to the tail: compaction may have left nothing between here and there.
+        let until = upper.min(view.applied_end);
         drop(view);
         if !in_memory {
             // What lies before the tail is applied, and stays so.
             let log = &self.state.log;
-            let until = upper.min(tail_start);
             if isolation == Isolation::Uncommitted {
                 result.chunks = log.read(offset, max_bytes, until, min_one_batch)?;
                 return Ok(result);

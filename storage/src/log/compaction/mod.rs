@@ -130,7 +130,7 @@ impl PartitionLog {
         let too_old = oldest.is_some_and(|oldest| oldest < now.saturating_sub(rules.max_lag_ms));
         let horizon_passed = next_horizon.is_some_and(|horizon| horizon <= now);
         let is_due =
-            (dirty_bytes > 0 && (ratio >= rules.min_dirty_ratio || too_old)) || (all > 0 && horizon_passed);
+            (dirty_bytes > 0 && (ratio > rules.min_dirty_ratio || too_old)) || (all > 0 && horizon_passed);
         Ok(Dirty { first, upper: end, ratio, is_due })
     }
 
