@@ -14,6 +14,7 @@
 //! ```text
 //! .lock                     held by the process that works here
 //! logmill.checkpoint        up to where everything is in the segments: where replay begins
+//! cleaner-offset-checkpoint how far each log is compacted; derived
 //! journal/000000.journal …  the ring of the commit journal
 //! <topic>-<partition>/      one partition, as Apache Kafka would write it
 //! <topic>-<partition>.<topic id>-delete/   a deleted partition, until no checkpoint knows it any more

@@ -31,7 +31,7 @@ fn frame(commit: u64, sizes: &[usize]) -> FrameBody {
     });
     let trim = |partition| TrimEntry { partition, offset: commit as i64 };
     let trimmed = PartitionId { topic: Uuid::from_u128(8), partition: 1 };
-    let trims = (commit % 3 == 0).then(|| trim(trimmed)).into_iter().collect();
+    let trims = commit.is_multiple_of(3).then(|| trim(trimmed)).into_iter().collect();
     FrameBody { commit, entries: entries.collect(), trims }
 }
 

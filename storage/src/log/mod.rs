@@ -8,6 +8,7 @@
 //!   00000000000000000000.timeindex  timestamp -> offset, sparse           │ derived: checked when opened or used,
 //!   00000000000000000000.txnindex   aborted transactions that end here    │ made again when missing, short or wrong
 //!   00000000000000004711.snapshot producers and open transactions before  │
+//!   compaction-swap               which segments a compacted one replaces, while it does
 //!   leader-epoch-checkpoint       leader epoch -> first offset            ┘
 //! ```
 //!
@@ -22,9 +23,13 @@
 //! One writer at a time (appliers, replay, checkpoint take turns; an inner lock sees to it):
 //!   append(&[Batch])            stamped batches that go on where the log ends
 //!   flush()                     or prepare_flush(), sync its files, finish(): for many logs at once
-//!   remove_segments_before_start(limit), close_active()     DeleteRecords and retention (closed_segments())
-//! Anybody: advance_log_start(offset)
-//!   expire_producers(now, after_ms), set_options(options)
+//!   remove_segments_before_start(limit), close_active()     DeleteRecords and retention (retained())
+//!
+//! One cleaner at a time, beside the writer:
+//!   compact(pass)               when dirty() says that it is due
+//!
+//! Anybody:
+//!   advance_log_start(offset), expire_producers(now, after_ms), set_options(options)
 //!
 //! Any number of readers, concurrently with the writer:
 //!   read(offset, max_bytes, upper_offset, min_one_batch)

@@ -172,7 +172,7 @@ fn settle_trims(model: &mut Model, seen: &BTreeMap<PartitionId, Seen>) -> Result
     let visible = |frame: &FrameModel| frame.appends.iter().any(|(id, _)| seen.contains_key(id));
     let journaled = || model.frames.iter().enumerate().filter(|(_, frame)| frame.journaled);
     let last_there =
-        journaled().filter(|(_, frame)| visible(frame) && !frame.lost).map(|(number, _)| number).last();
+        journaled().filter(|(_, frame)| visible(frame) && !frame.lost).map(|(number, _)| number).next_back();
     let first_lost = journaled()
         .find(|(number, frame)| visible(frame) && frame.lost && last_there.is_none_or(|last| *number > last));
     let first_lost = first_lost.map_or(usize::MAX, |(number, _)| number);

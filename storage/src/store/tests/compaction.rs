@@ -460,7 +460,7 @@ fn random_history(seed: u64) {
     compacted(&store);
     // Committed records in the order of their offsets, and those of open transactions.
     let mut committed: BTreeMap<i64, (String, Option<String>)> = BTreeMap::new();
-    let mut pending: BTreeMap<i64, Vec<(i64, String, Option<String>)>> = BTreeMap::new();
+    let mut pending: BTreeMap<i64, Vec<Seen>> = BTreeMap::new();
     let mut sequences: BTreeMap<i64, i32> = BTreeMap::new();
     let mut now = NOW;
     for step in 0..60 + random.below(60) {
@@ -554,7 +554,7 @@ fn random_history(seed: u64) {
 fn check_history(
     store: &Store,
     committed: &BTreeMap<i64, (String, Option<String>)>,
-    pending: &BTreeMap<i64, Vec<(i64, String, Option<String>)>>,
+    pending: &BTreeMap<i64, Vec<Seen>>,
     seed: u64,
     step: u64,
 ) {
