@@ -27,6 +27,14 @@ pub struct CleaningSettings {
     pub producer_expiry_ms: i64,
 }
 
+impl CleaningSettings {
+    /// Producers that are forgotten soon want to be looked at as often.
+    fn interval(&self) -> Duration {
+        let expiry = Duration::from_millis(u64::try_from(self.producer_expiry_ms).unwrap_or(u64::MAX));
+        self.interval.min(expiry.max(Duration::from_secs(1)))
+    }
+}
+
 /// The running thread.
 pub(super) struct CleanerThread {
     rest: Arc<Rest>,
@@ -46,7 +54,8 @@ impl CleanerThread {
         let map = KeyMap::new(settings.compaction_memory_bytes);
         let mut cleaner = Cleaner { store, settings, clock, trusted, map, rest: Arc::clone(&rest) };
         let thread = Builder::new().name("cleaner".into()).spawn(move || {
-            while resting.for_a_while(settings.interval) {
+            let interval = settings.interval();
+            while resting.for_a_while(interval) {
                 if let Err(fatal) = cleaner.round() {
                     on_fatal(&fatal);
                     break;
