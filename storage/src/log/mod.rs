@@ -72,6 +72,7 @@ pub mod retention;
 mod segment;
 mod timestamps;
 pub mod transactions;
+mod trimming;
 pub(crate) mod walk;
 
 pub use buffers::ReadBuffers;
