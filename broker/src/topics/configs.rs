@@ -124,7 +124,7 @@ pub const TOPIC_CONFIGS: &[ConfigDefinition] = &[
     choice("cleanup.policy", List, "delete", &["delete", "compact"], "What happens to old segments."),
     number("compression.gzip.level", Int, "-1", -1, "Level for recompression with gzip. Kept and shown."),
     number("compression.lz4.level", Int, "9", 1, "Level for recompression with lz4. Kept and shown."),
-    choice("compression.type", Text, "producer", &["producer", "uncompressed", "gzip", "snappy", "lz4", "zstd"], "The codec on disk. Batches keep their producer's codec."),
+    choice("compression.type", Text, "producer", &["producer", "uncompressed", "gzip", "snappy", "lz4", "zstd"], "The codec on disk; `producer` keeps each batch as it came."),
     number("compression.zstd.level", Int, "3", -131_072, "Level for recompression with zstd. Kept and shown."),
     number("delete.retention.ms", Long, "86400000", 0, "How long tombstones and markers of transactions stay after they were first compacted."),
     number("file.delete.delay.ms", Long, "60000", 0, "Not needed: whoever reads a deleted file keeps it."),

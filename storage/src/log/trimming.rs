@@ -36,6 +36,8 @@ impl PartitionLog {
         }
         // The segment that is the first from here on must not be lost.
         self.flush()?;
+        // Whoever reads these segments is done with them before their files go.
+        let swapping = self.swapping.write();
         let mut writer = self.writer.lock();
         let view = self.view();
         let (removed, kept) = view.segments.split_at(removable(&view));
@@ -45,7 +47,7 @@ impl PartitionLog {
             writer.epochs_changed = true;
         }
         writer.remove_snapshots(self, |offset| offset < first_kept)?;
-        drop(writer);
+        drop((writer, swapping));
         let disk = &*self.environment.disk;
         let mut freed = 0;
         for segment in removed {

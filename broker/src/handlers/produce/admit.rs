@@ -27,6 +27,8 @@ pub(super) struct TopicRules {
     segment_bytes: usize,
     log_append_time: bool,
     keys_required: bool,
+    /// The codec that batches are kept in; none keeps their producer's.
+    codec: Option<Codec>,
     /// How far a timestamp may be behind the clock, in ms.
     behind_ms: i64,
     /// How far a timestamp may be ahead of the clock, in ms.
@@ -40,6 +42,7 @@ impl Default for TopicRules {
             segment_bytes: 1 << 30,
             log_append_time: false,
             keys_required: false,
+            codec: None,
             behind_ms: i64::MAX,
             ahead_ms: 3_600_000,
         }
@@ -61,6 +64,8 @@ impl TopicRules {
             segment_bytes: bytes("segment.bytes").unwrap_or(default.segment_bytes),
             log_append_time: config("message.timestamp.type") == Some("LogAppendTime"),
             keys_required: config("cleanup.policy").is_some_and(|policy| policy.contains("compact")),
+            // `producer` is the name of no codec.
+            codec: config("compression.type").and_then(Codec::from_name),
             behind_ms: number("message.timestamp.before.max.ms").unwrap_or(default.behind_ms),
             ahead_ms: number("message.timestamp.after.max.ms").unwrap_or(default.ahead_ms),
         }
@@ -119,12 +124,30 @@ pub(super) fn admit(records: Bytes, version: i16, rules: &TopicRules, now: i64) 
     } else {
         check_records(&batch, rules, now)?
     };
+    let batch = recoded(batch, rules)?;
     if rules.log_append_time {
         return Ok(Admitted { batch: batch.with_log_append_time(now), log_append_time: now });
     }
     // The time index trusts the header.
     let batch = if header.max_timestamp == largest { batch } else { batch.with_max_timestamp(largest) };
     Ok(Admitted { batch, log_append_time: -1 })
+}
+
+/// The batch in the codec that the topic wants, which it then has on disk and for its readers.
+fn recoded(batch: Batch, rules: &TopicRules) -> Result<Batch, Refusal> {
+    let Some(codec) = rules.codec.filter(|codec| batch.header().codec() != Ok(*codec)) else {
+        return Ok(batch);
+    };
+    let again = || batch.recompressed(codec, UNPACK_BUDGET);
+    let recoded = if batch.size() > UNPACK_AT_ONCE { blocking(again) } else { again() };
+    let recoded = recoded.map_err(|error| Refusal::batch(&error))?;
+    if recoded.size() > rules.max_message_bytes.min(rules.segment_bytes) {
+        return Err(Refusal::new(
+            ErrorCode::MESSAGE_TOO_LARGE,
+            format!("the batch has {} bytes in {codec}, which the topic asks for: too many", recoded.size()),
+        ));
+    }
+    Ok(recoded)
 }
 
 /// Decodes every record, and checks of each its offset, its time, and its key where the topic is compacted (which keeps
@@ -225,6 +248,31 @@ mod tests {
         let stamped = admit(good, 9, &with("message.timestamp.type", "LogAppendTime"), NOW + 5).ok().unwrap();
         assert_eq!(stamped.log_append_time, NOW + 5);
         assert_eq!(stamped.batch.header().timestamp_type(), TimestampType::LogAppendTime);
+    }
+
+    #[test]
+    fn batches_are_kept_in_the_codec_that_the_topic_asks_for() {
+        let rules =
+            |codec: &'static str| TopicRules::read(|asked| (asked == "compression.type").then_some(codec));
+        for sent in Codec::ALL {
+            let records = batch(sent, &[Some(b"a"), None, Some(b"c")]);
+            let before = Batch::trusted(records.clone()).unwrap();
+            let producer = admit(records.clone(), 9, &rules("producer"), NOW).ok().unwrap();
+            assert_eq!(producer.batch.bytes(), before.bytes());
+            for wanted in Codec::ALL {
+                let kept = admit(records.clone(), 9, &rules(wanted.name()), NOW).ok().unwrap().batch;
+                assert_eq!(kept.header().codec(), Ok(wanted), "{sent}");
+                assert_eq!(Batch::verify(kept.bytes().clone()).as_ref(), Ok(&kept), "the checksum is right");
+                assert_eq!(kept.records(1000).unwrap(), before.records(1000).unwrap());
+            }
+            let plain = admit(records, 9, &rules("uncompressed"), NOW).ok().unwrap().batch;
+            assert_eq!(plain.header().codec(), Ok(Codec::None));
+        }
+        let zeros = BatchOptions { codec: Codec::Zstd, ..BatchOptions::default() };
+        let mut builder = BatchBuilder::new(zeros);
+        builder.push(NOW, None, Some(&[0; 2_000_000]), &[]);
+        let small = builder.build().into_bytes();
+        assert_eq!(code(small, 9, &rules("uncompressed")), ErrorCode::MESSAGE_TOO_LARGE.0);
     }
 
     #[test]
