@@ -55,10 +55,13 @@ impl PartitionLog {
         let end_offset = self.end_offset();
         let active = self.active();
         writer.write_snapshot(self, end_offset)?;
-        let mut files = active.write_out_indexes()?;
+        // Into the writer's own list: should the disk be full half way, the next flush flushes what this one wrote.
+        let before = writer.unflushed.len();
+        let written = active.write_out_indexes(&mut writer.unflushed);
         // An index file may be new. The name of a transaction index must not be lost: no such file means no such entry.
-        writer.directory_changed |= !files.is_empty();
-        files.append(&mut writer.unflushed);
+        writer.directory_changed |= writer.unflushed.len() > before;
+        written?;
+        let mut files = std::mem::take(&mut writer.unflushed);
         if writer.flushed_end != end_offset {
             files.extend(active.written_file());
         }
@@ -92,7 +95,11 @@ impl Flush<'_> {
         if let Some(epochs) = &self.epochs {
             let path = log.directory.join(LEADER_EPOCHS);
             let disk = &*log.environment.disk;
-            replace_file(disk, &path, epochs.encode().as_bytes()).map_err(LogError::io("write", &path))?;
+            if let Err(error) = replace_file(disk, &path, epochs.encode().as_bytes()) {
+                // The next flush writes them, if there is one.
+                log.lock_writer().epochs_changed = true;
+                return Err(LogError::io("write", &path)(error));
+            }
         }
         let view = log.view();
         let mut writer = log.lock_writer();

@@ -117,6 +117,11 @@ impl PartitionLog {
         metadata::read(disk, directory)
     }
 
+    /// Writes `partition.metadata` again, durably, for a directory whose owner is known from elsewhere.
+    pub fn write_topic_id(disk: &dyn Disk, directory: &Path, topic_id: Uuid) -> Result<(), LogError> {
+        metadata::write(disk, directory, topic_id)
+    }
+
     /// The topic's id, from `partition.metadata`.
     pub fn topic_id(&self) -> Uuid {
         self.topic_id

@@ -273,13 +273,12 @@ impl Segment {
         self.indexes.read().as_ref().map_or(0, Indexes::byte_len)
     }
 
-    /// Writes the parts of the indexes that are not in their files. Returns the files written, for flushing. Only for the
-    /// writer.
-    pub(crate) fn write_out_indexes(&self) -> Result<Vec<Arc<dyn DiskFile>>, LogError> {
+    /// Writes the parts of the indexes that are not in their files, and adds the files written to `files`, for flushing,
+    /// also when an error comes behind them. Only for the writer.
+    pub(crate) fn write_out_indexes(&self, files: &mut Vec<Arc<dyn DiskFile>>) -> Result<(), LogError> {
         let disk = &*self.environment.disk;
-        let mut files = Vec::new();
         if let Some(indexes) = &mut *self.indexes.write() {
-            indexes.write_out(disk, &mut files)?;
+            indexes.write_out(disk, files)?;
         }
         if let Some(list) = &mut *self.aborted.write()
             && list.written < list.entries.len()
@@ -295,7 +294,7 @@ impl Segment {
             list.written = list.entries.len();
             files.push(file);
         }
-        Ok(files)
+        Ok(())
     }
 
     /// The last entries of the indexes, for a segment that will not grow any more; then everything is written out, and
@@ -323,7 +322,7 @@ impl Segment {
         if let Some(indexes) = &mut *self.indexes.write() {
             indexes.trim_files(self.disk(), &mut files)?;
         }
-        files.extend(self.write_out_indexes()?);
+        self.write_out_indexes(&mut files)?;
         let path = self.path(FileKind::TransactionIndex);
         let entries = self.aborted.read().as_ref().map_or(0, |list| list.entries.len());
         if entries == 0 {

@@ -37,9 +37,11 @@ pub struct Checkpointed {
 }
 
 impl Store {
-    /// A checkpoint is due: half of the journal is in use, or something waits for one.
+    /// A checkpoint is due: half of the journal is in use, or as many bytes went to segments past it, or something waits
+    /// for one.
     pub fn checkpoint_due(&self) -> bool {
-        self.checkpoint_requested.load(Ordering::Acquire)
+        self.unflushed_bytes.load(Ordering::Relaxed) >= self.options.journal.max_bytes / 2
+            || self.checkpoint_requested.load(Ordering::Acquire)
             || self.ring_wants_checkpoint.load(Ordering::Acquire)
     }
 
@@ -85,6 +87,7 @@ impl Store {
         self.checkpoint_requested.store(false, Ordering::Release);
         let mut result = Checkpointed { full: !self.settle()?, ..Checkpointed::default() };
         let covered = self.appliers.applied_through();
+        let flushing = self.unflushed_bytes.load(Ordering::Relaxed);
 
         // From here on the list has every partition of the frames covered, except those being deleted.
         let dying = std::mem::take(&mut stage.dying);
@@ -138,6 +141,7 @@ impl Store {
             let removed = self.environment.disk.remove_dir_all(directory);
             removed.is_err_and(|error| error.kind() != std::io::ErrorKind::NotFound)
         }));
+        self.unflushed_bytes.fetch_sub(flushing, Ordering::Relaxed);
         self.counts.checkpoints.add(1);
         self.sequencer.nudge();
         Ok(result)
@@ -198,7 +202,14 @@ impl Store {
         }
         let count = flushes.len();
         for (state, flush) in flushes {
-            let flushed = flush.finish().map_err(in_log(state))?;
+            let flushed = match flush.finish() {
+                Ok(flushed) => flushed,
+                Err(error) if error.is_full() => {
+                    full = Err(in_log(state)(error));
+                    continue;
+                }
+                Err(error) => return Err(in_log(state)(error)),
+            };
             let mut view = state.view.lock();
             view.flushed_end = view.flushed_end.max(flushed.end_offset);
         }

@@ -147,6 +147,8 @@ pub struct Store {
     /// Bytes of batches that are sequenced and not yet in the segments; below zero for a moment when a round is quicker than
     /// the commit that counts.
     unapplied_bytes: AtomicI64,
+    /// Bytes written to segments since the last checkpoint: what a start has to read again, journaled or not.
+    unflushed_bytes: AtomicU64,
     _lock: Box<dyn DiskLock>,
 }
 
