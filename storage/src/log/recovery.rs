@@ -196,7 +196,7 @@ impl PartitionLog {
             log_start_offset: view.log_start_offset.min(end),
         };
         let mut loader = Loader::new(&self.environment, &self.directory, writer.options, at)?;
-        loader.keep_unflushed(std::mem::take(&mut writer.unflushed));
+        loader.keep_unflushed(writer.unflushed.take());
         let stale = std::mem::take(&mut writer.stale_segments);
         let (mut loaded, _) = loader.load()?;
         loaded.writer.stale_segments.extend(stale);

@@ -1,6 +1,7 @@
 //! Walking the batches of a file, for recovery and for making indexes again.
 
 use std::io;
+use std::sync::Arc;
 
 use logmill_record::{BATCH_HEADER_LEN, Batch, BatchError, BatchHeader, EndTxnMarker};
 
@@ -31,8 +32,8 @@ pub(crate) enum Stop {
 
 /// Reads batch after batch from a position to an end.
 #[derive(Debug)]
-pub(crate) struct Walk<'a> {
-    file: &'a dyn DiskFile,
+pub(crate) struct Walk {
+    file: Arc<dyn DiskFile>,
     position: u64,
     end: u64,
     check_bodies: bool,
@@ -40,14 +41,14 @@ pub(crate) struct Walk<'a> {
     buffered_from: u64,
 }
 
-impl<'a> Walk<'a> {
+impl Walk {
     /// Reads headers only, and the bodies of markers.
-    pub(crate) fn headers(file: &'a dyn DiskFile, position: u64, end: u64) -> Walk<'a> {
+    pub(crate) fn headers(file: Arc<dyn DiskFile>, position: u64, end: u64) -> Walk {
         Walk { file, position, end, check_bodies: false, buffer: Vec::new(), buffered_from: position }
     }
 
     /// Checks each batch as a whole ([`BatchHeader::verify`]).
-    pub(crate) fn checked(file: &'a dyn DiskFile, position: u64, end: u64) -> Walk<'a> {
+    pub(crate) fn checked(file: Arc<dyn DiskFile>, position: u64, end: u64) -> Walk {
         Walk { check_bodies: true, ..Walk::headers(file, position, end) }
     }
 
@@ -140,9 +141,10 @@ mod tests {
         let marker = EndTxnMarker { commit: true, coordinator_epoch: 9 };
         bytes.extend_from_slice(marker_batch(1, 2, marker, 7).stamped(6, 0).bytes());
         file.write_at(&bytes, 0).unwrap();
-        for mut walk in
-            [Walk::headers(&*file, 0, bytes.len() as u64), Walk::checked(&*file, 0, bytes.len() as u64)]
-        {
+        for mut walk in [
+            Walk::headers(Arc::clone(&file), 0, bytes.len() as u64),
+            Walk::checked(Arc::clone(&file), 0, bytes.len() as u64),
+        ] {
             for offset in 0..6 {
                 let step = walk.next().unwrap().unwrap();
                 assert_eq!((step.header.base_offset, step.marker), (offset, None));
@@ -154,9 +156,9 @@ mod tests {
         // A flipped bit in the body of the second batch is seen only when bodies are checked.
         let position = batch(0, 10).size() + CHUNK_BYTES;
         file.write_at(b"w", position as u64).unwrap();
-        let mut walk = Walk::headers(&*file, 0, bytes.len() as u64);
+        let mut walk = Walk::headers(Arc::clone(&file), 0, bytes.len() as u64);
         assert!((0..7).all(|_| walk.next().unwrap().is_some()));
-        let mut walk = Walk::checked(&*file, 0, bytes.len() as u64);
+        let mut walk = Walk::checked(Arc::clone(&file), 0, bytes.len() as u64);
         assert!(walk.next().unwrap().is_some());
         assert!(
             matches!(walk.next(), Err(Stop::Bad { position, .. }) if position == batch(0, 10).size() as u64)

@@ -14,6 +14,8 @@ use crate::log::{Durability, Flush, LogError};
 
 /// Rounds of all shards that a checkpoint waits for what was durable when it began.
 const MAX_SETTLING_ROUNDS: usize = 64;
+/// Partitions that are flushed together. Each has some files open meanwhile.
+const FLUSHED_TOGETHER: usize = 256;
 /// Rounds that closing takes at most while nothing gets further.
 const MAX_IDLE_CLOSING_ROUNDS: usize = 8;
 
@@ -41,6 +43,7 @@ impl Store {
     /// for one.
     pub fn checkpoint_due(&self) -> bool {
         self.unflushed_bytes.load(Ordering::Relaxed) >= self.options.journal.max_bytes / 2
+            || self.environment.files.unflushed() > self.environment.files.limit() / 2
             || self.checkpoint_requested.load(Ordering::Acquire)
             || self.ring_wants_checkpoint.load(Ordering::Acquire)
     }
@@ -181,13 +184,27 @@ impl Store {
                 view.applied_end > view.flushed_end
             })
             .collect();
-        let mut flushes: Vec<(&Arc<PartitionState>, Flush<'_>)> = Vec::with_capacity(dirty.len());
         let mut full = Ok(());
+        let mut flushed = 0;
+        for group in dirty.chunks(FLUSHED_TOGETHER) {
+            flushed += self.flush_group(group, &mut full)?;
+        }
+        full?;
+        Ok(flushed)
+    }
+
+    /// `full`: the last of the partitions for which the disk was full.
+    fn flush_group(
+        &self,
+        dirty: &[&Arc<PartitionState>],
+        full: &mut Result<(), Fatal>,
+    ) -> Result<usize, Fatal> {
+        let mut flushes: Vec<(&Arc<PartitionState>, Flush<'_>)> = Vec::with_capacity(dirty.len());
         for state in dirty {
             match state.log.prepare_flush() {
                 Ok(flush) => flushes.push((state, flush)),
                 // What is prepared has to be finished all the same.
-                Err(error) if error.is_full() => full = Err(in_log(state)(error)),
+                Err(error) if error.is_full() => *full = Err(in_log(state)(error)),
                 Err(error) => return Err(in_log(state)(error)),
             }
         }
@@ -205,7 +222,7 @@ impl Store {
             let flushed = match flush.finish() {
                 Ok(flushed) => flushed,
                 Err(error) if error.is_full() => {
-                    full = Err(in_log(state)(error));
+                    *full = Err(in_log(state)(error));
                     continue;
                 }
                 Err(error) => return Err(in_log(state)(error)),
@@ -213,7 +230,6 @@ impl Store {
             let mut view = state.view.lock();
             view.flushed_end = view.flushed_end.max(flushed.end_offset);
         }
-        full?;
         Ok(count)
     }
 }

@@ -75,6 +75,8 @@ pub struct StoreOptions {
     pub applier_shards: usize,
     /// Memory for read buffers that nobody uses at the moment, in bytes.
     pub read_buffer_bytes: usize,
+    /// Segment files kept open at once. A checkpoint is due when half as many wait to be flushed, which have to stay open.
+    pub open_files: usize,
     /// Log settings of partitions found at the start, until [`Store::set_options`].
     pub log: LogOptions,
 }
@@ -89,6 +91,7 @@ impl StoreOptions {
             tail_bytes: 64 << 20,
             applier_shards: 2,
             read_buffer_bytes: 32 << 20,
+            open_files: 4096,
             log: LogOptions::default(),
         }
     }

@@ -32,7 +32,9 @@ use crate::PartitionId;
 use crate::disk::{Disk, DiskLock};
 use crate::journal::{Cut, Journal, NewIncarnation, ReplayStart, Scanned, inspect, recover};
 use crate::log::names::{FileKind, PARTITION_METADATA};
-use crate::log::{Durability, LogEnvironment, LogOptions, OpenAt, PartitionLog, ReadBuffers, ReplayedRun};
+use crate::log::{
+    Durability, LogEnvironment, LogOptions, OpenAt, OpenFiles, PartitionLog, ReadBuffers, ReplayedRun,
+};
 
 const LOCK_NAME: &str = ".lock";
 const JOURNAL_NAME: &str = "journal";
@@ -150,8 +152,11 @@ pub(crate) fn open(
     let journal_dir = data_dir.join(JOURNAL_NAME);
     disk.create_dir_all(&journal_dir).map_err(StoreError::io("create", &journal_dir))?;
     disk.sync_dir(&data_dir).map_err(StoreError::io("flush", &data_dir))?;
-    let environment =
-        LogEnvironment { disk: Arc::clone(&disk), buffers: ReadBuffers::new(options.read_buffer_bytes) };
+    let environment = LogEnvironment {
+        disk: Arc::clone(&disk),
+        buffers: ReadBuffers::new(options.read_buffer_bytes),
+        files: OpenFiles::new(options.open_files),
+    };
 
     let found = Found::read(&*disk, &data_dir)?;
     let mut opening = Opening {

@@ -82,7 +82,7 @@ impl Segment {
     pub(crate) fn locate(&self, offset: i64) -> Result<Option<Located>, ReadError> {
         let mut position = self.position_before(offset)?;
         for from_index in [position > 0, false] {
-            let mut walk = Walk::headers(&**self.reading_file()?, position, self.size());
+            let mut walk = Walk::headers(self.reading_file()?, position, self.size());
             let mut first = true;
             loop {
                 match walk.next() {
@@ -115,7 +115,7 @@ impl Segment {
         };
         Ok(Headers {
             segment: self,
-            walk: Walk::headers(&**self.reading_file()?, position, self.size()),
+            walk: Walk::headers(self.reading_file()?, position, self.size()),
             offset,
         })
     }
@@ -159,7 +159,7 @@ impl Segment {
 /// Iterator of [`Segment::headers_from`]. Ends after an error.
 pub(crate) struct Headers<'a> {
     segment: &'a Segment,
-    walk: Walk<'a>,
+    walk: Walk,
     offset: i64,
 }
 
