@@ -19,6 +19,7 @@ pub mod dispatch;
 mod handlers;
 pub mod net;
 pub mod node;
+pub mod offline;
 pub mod partitions;
 pub mod pipelines;
 pub mod producer_ids;

@@ -104,7 +104,7 @@ impl Node {
         let started_ms = clock.now_ms();
         let listen = resolve(&config)?;
         let options = store_options(&config);
-        let log_defaults = options.log.clone();
+        let log_defaults = options.log;
         let (store, recovery) = blocking(move || Store::open(Arc::new(RealDisk), options)).await?;
         tracing::info!(
             new = recovery.new,

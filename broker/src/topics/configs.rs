@@ -220,7 +220,7 @@ pub(super) fn describe(
 
 /// What the log of a topic with these configs is opened with.
 pub(super) fn log_options(set: &BTreeMap<String, String>, broker: &LogOptions) -> LogOptions {
-    let mut options = broker.clone();
+    let mut options = *broker;
     let number = |name: &str| set.get(name).and_then(|value| value.trim().parse::<u32>().ok());
     if let Some(bytes) = number("segment.bytes") {
         options.segment_bytes = bytes;

@@ -55,7 +55,7 @@ pub mod epochs;
 pub mod error;
 pub mod files;
 mod flush;
-mod index;
+pub(crate) mod index;
 mod metadata;
 pub(crate) mod names;
 pub mod options;
@@ -65,7 +65,7 @@ pub mod recovery;
 mod segment;
 mod timestamps;
 pub mod transactions;
-mod walk;
+pub(crate) mod walk;
 
 pub use buffers::ReadBuffers;
 pub use epochs::LeaderEpochs;
