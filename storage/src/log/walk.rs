@@ -1,6 +1,7 @@
 //! Walking the batches of a file, for recovery and for making indexes again.
 
 use std::io;
+use std::ops::Range;
 use std::sync::Arc;
 
 use logmill_record::{BATCH_HEADER_LEN, Batch, BatchError, BatchHeader, EndTxnMarker};
@@ -9,6 +10,10 @@ use crate::disk::DiskFile;
 
 /// What is read at once. Bodies that reach beyond are skipped without being read, unless they are to be checked.
 const CHUNK_BYTES: usize = 64 << 10;
+
+/// Where a batch has its format's version, and which it is.
+const MAGIC_AT: usize = 16;
+const MAGIC: u8 = 2;
 
 /// One batch on the way.
 #[derive(Debug)]
@@ -89,6 +94,29 @@ impl Walk {
         }
         self.position += size as u64;
         Ok(Some(Step { position, header, marker }))
+    }
+
+    /// After [`Stop::Bad`]: goes to the next batch that checks out as a whole and has its offsets in that range, if there is
+    /// one. Returns where that is; the next step is that batch.
+    pub(crate) fn skip_damage(&mut self, offsets: Range<i64>) -> Result<Option<u64>, Stop> {
+        let from = self.position;
+        for position in from + 1..self.end.saturating_sub(BATCH_HEADER_LEN as u64 - 1) {
+            self.position = position;
+            let head = self.window(BATCH_HEADER_LEN)?;
+            if head.get(MAGIC_AT) != Some(&MAGIC) {
+                continue;
+            }
+            let Ok(header) = BatchHeader::parse(head) else { continue };
+            let belongs = header.base_offset >= offsets.start && header.next_offset() <= offsets.end;
+            if !belongs || header.size() as u64 > self.end - position {
+                continue;
+            }
+            if BatchHeader::verify(self.window(header.size())?).is_ok() {
+                return Ok(Some(position));
+            }
+        }
+        self.position = from;
+        Ok(None)
     }
 
     /// Up to `wanted` bytes at the position: fewer when the end is nearer.

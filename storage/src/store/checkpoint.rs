@@ -52,7 +52,9 @@ impl Store {
     /// Blocks on files. Commits and rounds go on meanwhile.
     pub fn checkpoint(&self) -> Result<Checkpointed, Fatal> {
         let mut stage = self.checkpointing.lock();
-        self.checkpoint_locked(&mut stage, false)
+        let done = self.checkpoint_locked(&mut stage, false)?;
+        self.counts.full_disk.add(u64::from(done.full));
+        Ok(done)
     }
 
     /// Ends the store: takes no more frames, finishes what was accepted, writes a checkpoint with the mark of a clean
@@ -65,6 +67,11 @@ impl Store {
         while idle_rounds < MAX_IDLE_CLOSING_ROUNDS {
             let round = self.journal_round()?;
             let mut progress = round.frames > 0;
+            // Threads that still work here may have made frames durable, or accepted, and not passed them on yet.
+            for listed in self.sequencer.partitions() {
+                listed.state.publish(&self.tail);
+                self.appliers.ready(&listed.state);
+            }
             for shard in 0..self.appliers.count() {
                 progress |= self.apply_round(shard)?.frames > 0;
             }
@@ -146,6 +153,8 @@ impl Store {
         }));
         self.unflushed_bytes.fetch_sub(flushing, Ordering::Relaxed);
         self.counts.checkpoints.add(1);
+        self.counts.flushed_partitions.add(result.flushed_partitions as u64);
+        self.counts.recycled_files.add(result.recycled_files as u64);
         self.sequencer.nudge();
         Ok(result)
     }

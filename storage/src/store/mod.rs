@@ -226,9 +226,16 @@ impl Store {
 
     /// Counts since the store was opened.
     pub fn stats(&self) -> StoreStats {
-        let (durable, total) =
-            (self.ring_durable.load(Ordering::Relaxed), self.ring_total.load(Ordering::Relaxed));
-        self.counts.stats(durable, total, self.tail.bytes() as u64)
+        let files = &self.environment.files;
+        StoreStats {
+            durable_sequence: self.ring_durable.load(Ordering::Relaxed),
+            journal_file_bytes: self.ring_total.load(Ordering::Relaxed),
+            tail_bytes: self.tail.bytes() as u64,
+            unflushed_bytes: self.unflushed_bytes.load(Ordering::Relaxed),
+            open_files: files.open() as u64,
+            unflushed_files: files.unflushed() as u64,
+            ..self.counts.stats()
+        }
     }
 }
 

@@ -33,7 +33,8 @@ use crate::disk::{Disk, DiskLock};
 use crate::journal::{Cut, Journal, NewIncarnation, ReplayStart, Scanned, inspect, recover};
 use crate::log::names::{FileKind, PARTITION_METADATA};
 use crate::log::{
-    Durability, LogEnvironment, LogOptions, OpenAt, OpenFiles, PartitionLog, ReadBuffers, ReplayedRun,
+    Corruption, Durability, LogEnvironment, LogOptions, OpenAt, OpenFiles, PartitionLog, ReadBuffers,
+    ReplayedRun,
 };
 
 const LOCK_NAME: &str = ".lock";
@@ -64,6 +65,8 @@ pub struct Recovery {
     pub unknown_partitions: BTreeMap<PartitionId, u64>,
     /// Ends of partitions that were cut.
     pub truncations: Vec<Truncation>,
+    /// Damage in segments that was met: reads of these offsets fail, all others go on.
+    pub damaged: Vec<Corruption>,
     /// Indexes and snapshots that were made again.
     pub rebuilt_files: usize,
     /// Directories of deleted partitions, and of ones that were never finished, that were removed.
@@ -130,6 +133,9 @@ impl fmt::Display for Recovery {
         }
         if !self.truncations.is_empty() {
             write!(f, "; {} partitions had torn ends, cut", self.truncations.len())?;
+        }
+        for damage in &self.damaged {
+            write!(f, "; {damage}")?;
         }
         if self.rebuilt_files > 0 {
             write!(f, "; {} indexes and snapshots made again", self.rebuilt_files)?;
@@ -398,6 +404,7 @@ impl Opening<'_> {
                 self.recovery.truncations.push(truncation);
             }
             self.recovery.rebuilt_files += partition.recovered.rebuilt.len();
+            self.recovery.damaged.append(&mut partition.recovered.damaged);
             if end_offset != partition.recovery_point || torn_bytes > 0 || found_end != end_offset {
                 partition.log.flush()?;
             }

@@ -117,7 +117,7 @@ impl Store {
         Ok(round)
     }
 
-    fn write_pending(
+    pub(super) fn write_pending(
         &self,
         stage: &mut JournalStage,
         round: &mut Round,
@@ -151,6 +151,7 @@ impl Store {
         round.more = !written.full && written.frames < ready;
         self.journal_alarm.store(journal.wants_idle_frame() || written.full, Ordering::Release);
         self.counts.journal_frames.add(written.frames as u64);
+        self.counts.largest_group_frames.at_least(written.frames as u64);
         self.counts.journal_writes.add(u64::from(written.frames > 0));
         self.counts.journal_bytes.add(written.bytes);
         Ok(())
@@ -194,6 +195,7 @@ impl Store {
         let applied = self.appliers.round(shard, &around).map_err(|fatal| self.poison(fatal))?;
         self.unapplied_bytes.fetch_sub(applied.bytes as i64, Ordering::Relaxed);
         self.unflushed_bytes.fetch_add(applied.bytes, Ordering::Relaxed);
+        self.counts.full_disk.add(u64::from(applied.full));
         self.counts.applied_batches.add(applied.batches);
         self.counts.applied_bytes.add(applied.bytes);
         self.counts.applied_writes.add(applied.writes);

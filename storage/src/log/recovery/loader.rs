@@ -67,7 +67,13 @@ impl<'a> Loader<'a> {
             writer: Writer::new(environment, options, Producers::default(), 0),
             epochs: LeaderEpochs::default(),
             end_offset: at.recovery_point,
-            recovered: Recovered { valid_end: 0, scanned_bytes: 0, tail: None, rebuilt: Vec::new() },
+            recovered: Recovered {
+                valid_end: 0,
+                scanned_bytes: 0,
+                tail: None,
+                damaged: Vec::new(),
+                rebuilt: Vec::new(),
+            },
         };
         loader.list()?;
         Ok(loader)
@@ -216,12 +222,26 @@ impl<'a> Loader<'a> {
         let stop = loop {
             let position = walk.position();
             match walk.next() {
-                Ok(Some(step)) if step.header.base_offset < recovery_point => {
-                    if step.header.base_offset < self.end_offset {
-                        break Stop::Bad { position, reason: "offsets go backwards".to_owned() };
-                    }
+                Ok(Some(step)) if self.fits(&step) && step.header.base_offset < recovery_point => {
                     segment.adopt(&step.header, step.position);
                     self.end_offset = step.header.next_offset();
+                }
+                // Everything before the recovery point was on the device: this is damage, and not an end.
+                stopped @ (Ok(Some(_)) | Err(Stop::Bad { .. })) if self.end_offset < recovery_point => {
+                    let reason = match stopped {
+                        Err(Stop::Bad { reason, .. }) => reason,
+                        _ => "offsets do not go on".to_owned(),
+                    };
+                    walk = Walk::headers(Arc::clone(&file), position, length);
+                    match walk.skip_damage(self.end_offset..recovery_point) {
+                        Ok(Some(_)) => {
+                            let offset = self.end_offset;
+                            let damage = segment.corruption(FileKind::Log, position, offset, reason);
+                            self.recovered.damaged.push(damage);
+                        }
+                        Ok(None) => break Stop::Bad { position, reason },
+                        Err(stop) => break stop,
+                    }
                 }
                 Ok(Some(_)) => break self.check_batches(&segment, Arc::clone(&file), position, length),
                 Ok(None) => break Stop::Bad { position: length, reason: String::new() },
@@ -241,6 +261,13 @@ impl<'a> Loader<'a> {
             self.writer.unflushed.extend([segment.writing_file()?]);
         }
         Ok(Arc::new(segment))
+    }
+
+    /// Before the recovery point: the batch's offsets go on, and it does not reach beyond.
+    fn fits(&self, step: &Step) -> bool {
+        let recovery_point = self.at.recovery_point;
+        step.header.base_offset >= self.end_offset
+            && (step.header.base_offset >= recovery_point || step.header.next_offset() <= recovery_point)
     }
 
     /// Behind the recovery point: every batch is checked, and everything derived from it is made again.

@@ -9,7 +9,7 @@ use crate::disk::{Disk, DiskFile};
 use crate::log::error::{LogError, ReadError};
 use crate::log::index::{Found, OffsetEntry, SparseIndex, TimeEntry};
 use crate::log::names::FileKind;
-use crate::log::walk::{Stop, Walk};
+use crate::log::walk::{Step, Stop, Walk};
 
 use super::Segment;
 
@@ -168,15 +168,46 @@ impl Segment {
     fn observe_from(&self, read: ReadIndexes) -> Result<Indexes, ReadError> {
         let mut indexes = read.indexes;
         let mut walk = Walk::headers(self.reading_file()?, read.position, self.size());
+        let mut observe = |step: &Step| {
+            indexes.observe(&step.header, step.position, self.base_offset, self.index_interval_bytes);
+        };
+        // An entry for a batch whose offset rotted would send readers past good ones: a batch counts when the one before
+        // and the one behind it agree. Who reads the damage is told.
+        let mut least_offset = self.base_offset;
+        let mut last: Option<Step> = None;
         loop {
-            match walk.next() {
-                Ok(Some(step)) => {
-                    indexes.observe(&step.header, step.position, self.base_offset, self.index_interval_bytes);
-                }
-                // An index that ends at damaged bytes is right as far as it goes; who reads the damage is told.
-                Ok(None) | Err(Stop::Bad { .. }) => break,
+            let step = match walk.next() {
+                Ok(Some(step)) => step,
+                Ok(None) => break,
                 Err(Stop::Io(error)) => return Err(ReadError::io("read", &self.path(FileKind::Log))(error)),
+                Err(Stop::Bad { .. }) => {
+                    let least = last.as_ref().map_or(least_offset, |last| last.header.next_offset());
+                    match walk.skip_damage(least..self.end_offset()) {
+                        Ok(Some(_)) => continue,
+                        Ok(None) | Err(Stop::Bad { .. }) => break,
+                        Err(Stop::Io(error)) => {
+                            return Err(ReadError::io("read", &self.path(FileKind::Log))(error));
+                        }
+                    }
+                }
+            };
+            let base_offset = step.header.base_offset;
+            if base_offset < least_offset || step.header.next_offset() > self.end_offset() {
+                continue;
             }
+            match last.take() {
+                None => last = Some(step),
+                Some(before) if before.header.next_offset() <= base_offset => {
+                    observe(&before);
+                    least_offset = before.header.next_offset();
+                    last = Some(step);
+                }
+                // One of the two is wrong, and it cannot be seen which.
+                Some(_) => {}
+            }
+        }
+        if let Some(last) = &last {
+            observe(last);
         }
         indexes.seal();
         Ok(indexes)
@@ -227,8 +258,9 @@ impl Segment {
         }
     }
 
-    /// A position at or before the batch with that offset, from the index; 0 when it knows of nothing nearer.
-    pub(crate) fn position_before(&self, offset: i64) -> Result<u64, ReadError> {
+    /// A position at or before the batch with that offset, and the last offset of the batch there, from the index; the
+    /// beginning, and `None`, when it knows of nothing nearer.
+    pub(crate) fn position_before(&self, offset: i64) -> Result<(u64, Option<i64>), ReadError> {
         self.load_indexes()?;
         let relative = (offset - self.base_offset).clamp(0, i64::from(u32::MAX)) as u32;
         let before = |entry: &OffsetEntry| entry.relative_offset <= relative;
@@ -236,7 +268,9 @@ impl Segment {
         let entry = found
             .resolve(self.disk(), before)
             .map_err(ReadError::io("read", &self.path(FileKind::OffsetIndex)))?;
-        Ok(entry.map_or(0, |entry| u64::from(entry.position)))
+        Ok(entry.map_or((0, None), |entry| {
+            (u64::from(entry.position), Some(self.base_offset + i64::from(entry.relative_offset)))
+        }))
     }
 
     /// An offset before which no batch of the segment reaches that timestamp.

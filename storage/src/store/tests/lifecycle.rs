@@ -64,6 +64,7 @@ fn what_waits_is_written_with_one_write() {
     assert!(!store.apply_round(0).unwrap().more);
     let stats = store.stats();
     assert_eq!((stats.frames, stats.journal_frames, stats.journal_writes), (20, 20, 1));
+    assert_eq!(stats.largest_group_frames, 20);
     assert_eq!(stats.applied_batches, 20);
     assert!(stats.applied_writes == 1, "{}", stats.applied_writes);
     store.journal_round().unwrap();
@@ -110,6 +111,22 @@ fn everything_comes_back_after_a_clean_stop_and_after_a_crash() {
             60
         );
     }
+}
+
+#[test]
+fn closing_does_not_depend_on_a_thread_that_is_on_its_way() {
+    let disk = SimDisk::new(1);
+    let (store, _) = open(&disk);
+    let partition = create(&store, 1, 0, Durability::Disk);
+    let calls = Calls::default();
+    store.commit(Frame::from(vec![append(partition.id(), batch("x", 1), PLAIN)]), calls.done()).unwrap();
+    // The journal's thread stands between writing the frame and publishing it.
+    let mut touched = Vec::new();
+    store.write_pending(&mut store.journal.lock(), &mut Round::default(), &mut touched).unwrap();
+    store.close().unwrap();
+    assert_eq!(calls.get(), 1);
+    drop((store, partition, touched));
+    assert!(open(&disk).1.clean);
 }
 
 #[test]
@@ -204,6 +221,9 @@ fn the_ring_is_used_again_and_again() {
     assert!(stats.journal_bytes > 3 * (512 << 10));
     assert!(stats.journal_file_bytes <= 512 << 10);
     assert!(stats.tail_bytes <= 16 << 10, "the tail keeps to its budget");
+    assert_eq!((stats.checkpoints, stats.flushed_partitions), (checkpoints, checkpoints));
+    assert!(stats.recycled_files >= checkpoints && stats.unflushed_bytes < 512 << 10);
+    assert!(stats.open_files > 0 && stats.unflushed_files > 0, "what was written since: {stats:?}");
     assert_eq!(values(&partition, 0).len(), frames);
 }
 
