@@ -2,9 +2,11 @@
 //! a client that knows nothing but the wire.
 
 mod client;
+mod defects_of_others;
 mod every_version;
 mod fetching;
 mod groups;
+mod lifetime;
 mod negotiation;
 mod producing;
 mod topics;
