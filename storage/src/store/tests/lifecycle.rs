@@ -130,6 +130,46 @@ fn closing_does_not_depend_on_a_thread_that_is_on_its_way() {
 }
 
 #[test]
+fn more_segments_than_files_that_may_be_open() {
+    let disk = SimDisk::new(1);
+    let open = || {
+        let limited = StoreOptions { open_files: 4, ..options() };
+        Store::open(Arc::new(disk.clone()), limited).unwrap()
+    };
+    let (store, _) = open();
+    let partitions: Vec<_> = (0..12).map(|index| create(&store, 1, index, Durability::Disk)).collect();
+    for partition in &partitions {
+        for _ in 0..5 {
+            commit_one(&store, partition.id(), batch(&"f".repeat(2000), 1), PLAIN).unwrap();
+        }
+        settle(&store);
+    }
+    let stats = store.stats();
+    assert!(stats.unflushed_files > 4 && store.checkpoint_due(), "what is not flushed stays open: {stats:?}");
+    store.checkpoint().unwrap();
+    assert_eq!(store.stats().unflushed_files, 0);
+    assert!(!store.checkpoint_due());
+    let read_all = |store: &Store| {
+        assert!(store.partitions().iter().all(|partition| values(partition, 0).len() == 5));
+        let stats = store.stats();
+        assert!(stats.open_files <= 4 && stats.unflushed_files == 0, "{stats:?}");
+    };
+    read_all(&store);
+    store.close().unwrap();
+    drop((store, partitions));
+    let (store, recovery) = open();
+    assert!(recovery.clean);
+    read_all(&store);
+    commit_one(&store, id(1, 3), batch("x", 1), PLAIN).unwrap();
+    settle(&store);
+    assert_eq!(
+        values(&store.partition(id(1, 3)).unwrap(), 0).len(),
+        6,
+        "a file that was closed is written to"
+    );
+}
+
+#[test]
 fn a_duplicate_waits_for_its_original() {
     let (store, _) = open(&SimDisk::new(1));
     let partition = create(&store, 1, 0, Durability::Disk);
