@@ -30,7 +30,7 @@ use crate::coordinators::{CoordinatorSettings, Coordinators};
 use crate::descriptors;
 use crate::dispatch::Dispatch;
 use crate::net::{Listener, NetSettings};
-use crate::partitions::{LogThreads, Partition, Partitions};
+use crate::partitions::{self, LogThreads, Partition, Partitions};
 use crate::pipelines::Pipelines;
 use crate::producer_ids::ProducerIds;
 use crate::services::{self, NodeService, PipelineService};
@@ -176,6 +176,12 @@ impl Node {
             data_dir: config.data_dir.clone(),
             connections: listener.open_connections(),
         };
+        let forgetting = partitions::forget_idle_producers(
+            Arc::clone(&store),
+            clock.clone(),
+            config.transactions.producer_expiry,
+            stop.clone(),
+        );
         let context = Context {
             producer_ids: ProducerIds::load(metadata, &records, clock.clone()),
             topics,
@@ -186,6 +192,7 @@ impl Node {
             limits: HandlerLimits { fetch_bytes: FETCH_BYTES, fetch_wait_ms: FETCH_WAIT_MS },
         };
         let tasks = vec![
+            tokio::spawn(forgetting),
             tokio::spawn(services::serve(
                 http2,
                 node_service,
