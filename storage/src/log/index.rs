@@ -202,6 +202,11 @@ impl<E: Entry> SparseIndex<E> {
         let length = self.byte_len() as u64;
         match disk.file_len(&self.path) {
             Ok(found) if found == length => return Ok(written),
+            Err(error) if error.kind() == io::ErrorKind::NotFound && length == 0 => {
+                // Nothing is lost with it, should its name not reach the device.
+                disk.open(&self.path, OpenOptions::CREATE)?;
+                return Ok(None);
+            }
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
