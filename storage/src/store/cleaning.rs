@@ -73,7 +73,7 @@ impl Store {
             };
             if kept.closes_active {
                 let _cleaning = state.cleaning.lock();
-                if state.deleted.load(Ordering::Acquire) {
+                if state.leaving.load(Ordering::Acquire) {
                     continue;
                 }
                 match state.log.close_active() {
@@ -118,7 +118,7 @@ impl Store {
         let limit = state.checkpointed_end.load(Ordering::Acquire);
         // Whoever deletes the partition waits for this one.
         let _cleaning = state.cleaning.lock();
-        if state.deleted.load(Ordering::Acquire) {
+        if state.leaving.load(Ordering::Acquire) {
             return Ok(0);
         }
         let removed = state.log.remove_segments_before_start(limit);

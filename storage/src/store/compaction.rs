@@ -86,14 +86,14 @@ impl Store {
         // Again, as what was found first may have been removed meanwhile.
         let dirty = self.dirty(listed, state.checkpointed_end.load(Ordering::Acquire), now)?;
         let mut cleaning = state.cleaning.lock();
-        if state.deleted.load(Ordering::Acquire) {
+        if state.leaving.load(Ordering::Acquire) {
             return Ok(None);
         }
-        let mut pass = Pass { dirty, now, options: *options, map, stop, given_up: &state.deleted };
+        let mut pass = Pass { dirty, now, options: *options, map, stop, given_up: &state.leaving };
         let compacted = state.log.compact(&mut pass)?;
         cleaning.next_horizon = compacted.next_horizon;
         drop(cleaning);
-        if !state.deleted.load(Ordering::Acquire) {
+        if !state.leaving.load(Ordering::Acquire) {
             let mut cleaned = self.cleaned.lock();
             let disk = &*self.environment.disk;
             let written = cleaned.set(disk, &state.topic_name, state.id.partition, compacted.first_dirty);

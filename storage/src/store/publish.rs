@@ -148,6 +148,8 @@ pub(crate) struct PartitionState {
     pub(crate) page_cache: AtomicBool,
     /// Held while old segments are removed or rewritten.
     pub(crate) cleaning: Mutex<Cleaning>,
+    /// About to be deleted: whoever cleans it up stops.
+    pub(crate) leaving: AtomicBool,
     /// Being deleted: what is in flight is published, and not applied any more.
     pub(crate) deleted: AtomicBool,
     pub(crate) view: Mutex<View>,
@@ -221,6 +223,7 @@ impl PartitionState {
             checkpointed_end: AtomicI64::new(place.flushed_end),
             page_cache: AtomicBool::new(place.page_cache),
             cleaning: Mutex::default(),
+            leaving: AtomicBool::new(false),
             deleted: AtomicBool::new(false),
             view: Mutex::new(View {
                 in_flight: VecDeque::new(),
