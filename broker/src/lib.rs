@@ -13,10 +13,13 @@
 #![forbid(unsafe_code)]
 
 pub mod clock;
+pub mod configs;
 pub mod context;
 pub mod coordinators;
 pub mod dispatch;
+pub mod features;
 mod handlers;
+pub mod loggers;
 pub mod net;
 pub mod node;
 pub mod partitions;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::{Parser, Subcommand, ValueEnum};
 use logmill_client::Client;
 
-use crate::commands::{config, consume, group, pipeline, produce, serve, topic};
+use crate::commands::{broker, config, consume, group, pipeline, produce, serve, topic};
 use crate::demo;
 
 /// Logmill: a log broker that speaks Kafka's protocol, with an exactly-once stream processor inside.
@@ -87,7 +87,10 @@ pub(crate) enum Command {
     Serve(serve::Serve),
     /// Watch a broker load real flights and report on them exactly once.
     Demo(demo::Demo),
-    /// Create, list, describe and delete topics.
+    /// Show a running broker's configs, features and disks, and change what can be changed.
+    #[command(subcommand)]
+    Broker(broker::Broker),
+    /// Create, list, describe, alter and delete topics.
     #[command(subcommand)]
     Topic(topic::Topic),
     /// Send records, one per line of standard input.

@@ -41,6 +41,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         other => {
             logging::for_tools(connection.verbose);
             match other {
+                Command::Broker(command) => commands::broker::run(command, &connection).await.map(done),
                 Command::Topic(command) => commands::topic::run(command, &connection).await,
                 Command::Produce(command) => commands::produce::run(command, &connection).await.map(done),
                 Command::Consume(command) => commands::consume::run(command, &connection).await.map(done),

@@ -42,9 +42,9 @@ impl Refusal {
     }
 
     /// Some records of the batch are not acceptable.
-    pub(super) fn records(records: Vec<(i32, &'static str)>) -> Self {
+    pub(super) fn records(code: ErrorCode, records: Vec<(i32, &'static str)>) -> Self {
         let message = "One or more records have been rejected".to_owned();
-        Self { code: ErrorCode::INVALID_RECORD, message: Some(message), records }
+        Self { code, message: Some(message), records }
     }
 
     /// The bytes are not one good batch.
