@@ -22,6 +22,7 @@ mod handlers;
 pub mod loggers;
 pub mod net;
 pub mod node;
+pub mod offline;
 pub mod partitions;
 pub mod pipelines;
 pub mod producer_ids;

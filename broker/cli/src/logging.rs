@@ -4,7 +4,9 @@ use std::io::IsTerminal as _;
 
 use logmill_broker::loggers::Loggers;
 use logmill_config::LogFormat;
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, Layer as _, Registry, reload};
 
 /// For commands that talk to a broker: quiet unless asked.
 pub(crate) fn for_tools(verbose: u8) {
@@ -26,30 +28,22 @@ pub(crate) fn for_broker(level: &str, format: LogFormat) -> anyhow::Result<Logge
     let handle = start(filter, format);
     Ok(Loggers::new(level, move |directives| {
         let filter = EnvFilter::try_new(directives).map_err(|error| error.to_string())?;
-        handle(filter)
+        handle.reload(filter).map_err(|error| error.to_string())
     }))
 }
 
 /// Starts log lines and gives the way to change what is written.
-fn start(filter: EnvFilter, format: LogFormat) -> Box<dyn Fn(EnvFilter) -> Result<(), String> + Send + Sync> {
-    let lines = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_filter_reloading()
+fn start(filter: EnvFilter, format: LogFormat) -> reload::Handle<EnvFilter, Registry> {
+    let (filter, handle) = reload::Layer::new(filter);
+    let lines = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
         .with_target(false)
         .with_ansi(std::io::stderr().is_terminal());
+    let lines = match format {
+        LogFormat::Text => lines.boxed(),
+        LogFormat::Json => lines.json().flatten_event(true).boxed(),
+    };
     // A second subscriber in one process is refused; the first stays.
-    match format {
-        LogFormat::Text => {
-            let handle = lines.reload_handle();
-            let _ = lines.try_init();
-            Box::new(move |filter| handle.reload(filter).map_err(|error| error.to_string()))
-        }
-        LogFormat::Json => {
-            let lines = lines.json().flatten_event(true);
-            let handle = lines.reload_handle();
-            let _ = lines.try_init();
-            Box::new(move |filter| handle.reload(filter).map_err(|error| error.to_string()))
-        }
-    }
+    let _ = tracing_subscriber::registry().with(filter).with(lines).try_init();
+    handle
 }

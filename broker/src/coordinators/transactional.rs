@@ -82,10 +82,10 @@ impl Coordinators {
         });
         let step = slot.machine.handle(self.now(), request, command);
         for (_, reply) in &step.replies {
-            if let Reply::PartitionsAdded(results) = reply {
-                if let Some((_, error)) = results.iter().find(|(_, error)| *error != ErrorCode::NONE) {
-                    return Err(FirstProduceError::Coordinator(*error));
-                }
+            if let Reply::PartitionsAdded(results) = reply
+                && let Some((_, error)) = results.iter().find(|(_, error)| *error != ErrorCode::NONE)
+            {
+                return Err(FirstProduceError::Coordinator(*error));
             }
         }
         let (done, durable) = oneshot::channel();
@@ -154,10 +154,10 @@ impl Coordinators {
         let slot = self.transaction_slot(&mut state, home).ok_or(ErrorCode::COORDINATOR_NOT_AVAILABLE)?;
         let added = slot.machine.handle(now, request, Command::AddOffsets(add));
         for (_, reply) in &added.replies {
-            if let Reply::OffsetsAdded(error) = reply {
-                if *error != ErrorCode::NONE {
-                    return Err(*error);
-                }
+            if let Reply::OffsetsAdded(error) = reply
+                && *error != ErrorCode::NONE
+            {
+                return Err(*error);
             }
         }
         let request = state.request();

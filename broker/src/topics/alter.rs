@@ -6,8 +6,8 @@ use logmill_storage::StoreError;
 
 use super::image::Topic;
 use super::metadata_log::MetadataError;
+use super::registry::Topics;
 use super::schema::{ConfigScope, MetadataRecord, TopicRecord};
-use super::topics::Topics;
 use crate::configs::{self, BrokerConfigs, Change, ConfigError, ConfigSet, TopicRules};
 
 /// What is to be set.

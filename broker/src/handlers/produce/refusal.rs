@@ -126,8 +126,8 @@ fn rejection_code(rejection: &Rejection) -> ErrorCode {
         }
         Rejection::FrameTooLarge { .. } => ErrorCode::MESSAGE_TOO_LARGE,
         Rejection::InvalidBatch { .. } => ErrorCode::INVALID_RECORD,
-        Rejection::StorageFull { .. } | Rejection::Failed { .. } => ErrorCode::KAFKA_STORAGE_ERROR,
-        Rejection::Closed { .. } => ErrorCode::NOT_LEADER_OR_FOLLOWER,
+        Rejection::StorageFull | Rejection::Failed => ErrorCode::KAFKA_STORAGE_ERROR,
+        Rejection::Closed => ErrorCode::NOT_LEADER_OR_FOLLOWER,
         _ => ErrorCode::UNKNOWN_SERVER_ERROR,
     }
 }
