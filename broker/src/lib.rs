@@ -12,6 +12,7 @@
 
 #![forbid(unsafe_code)]
 
+mod blocking;
 pub mod clock;
 pub mod configs;
 pub mod context;

@@ -1,6 +1,6 @@
 //! What a topic's configs come to: typed, for the places that act by them.
 
-use logmill_record::Codec;
+use logmill_record::{Codec, NO_TIMESTAMP};
 use logmill_storage::{Durability, LogOptions};
 
 use super::{BrokerConfigs, ConfigSet};
@@ -13,6 +13,8 @@ const UNPACK_LIMIT: usize = 64 << 20;
 pub struct TopicRules {
     /// The largest batch, in bytes, header included.
     pub max_message_bytes: usize,
+    /// The size at which a segment is closed, which a batch cannot be larger than.
+    pub segment_bytes: usize,
     /// Whether the broker's clock stamps the records.
     pub log_append_time: bool,
     /// How far a timestamp may be behind the broker's clock, in ms.
@@ -44,6 +46,7 @@ impl TopicRules {
         };
         Self {
             max_message_bytes: bytes("max.message.bytes"),
+            segment_bytes: log_options(topic, broker).segment_bytes as usize,
             log_append_time: text("message.timestamp.type") == "LogAppendTime",
             behind_ms: number("message.timestamp.before.max.ms"),
             ahead_ms: number("message.timestamp.after.max.ms"),
@@ -52,6 +55,14 @@ impl TopicRules {
             level: level.and_then(|level| i32::try_from(level).ok()),
             unpack_bytes: bytes("max.decompressed.message.bytes").min(UNPACK_LIMIT),
         }
+    }
+
+    /// Whether a record's timestamp is too far from the clock.
+    #[must_use]
+    pub fn is_out_of_time(&self, timestamp: i64, now: i64) -> bool {
+        timestamp != NO_TIMESTAMP
+            && (timestamp < now.saturating_sub(self.behind_ms)
+                || timestamp > now.saturating_add(self.ahead_ms))
     }
 }
 
@@ -85,6 +96,7 @@ mod tests {
         let rules = TopicRules::of(&ConfigSet::new(), &BrokerConfigs::default());
         let expected = TopicRules {
             max_message_bytes: 1_048_588,
+            segment_bytes: 1 << 30,
             log_append_time: false,
             behind_ms: i64::MAX,
             ahead_ms: 3_600_000,

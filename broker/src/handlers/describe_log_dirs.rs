@@ -9,6 +9,7 @@ use logmill_wire::messages::{DescribeLogDirsRequest, DescribeLogDirsResponse};
 use logmill_wire::{ErrorCode, Str};
 
 use super::Call;
+use crate::blocking::blocking;
 
 pub(crate) async fn handle(call: Call<'_>, request: DescribeLogDirsRequest) -> DescribeLogDirsResponse {
     let wanted: Option<BTreeMap<Str, BTreeSet<i32>>> = request.topics.map(|topics| {
@@ -38,7 +39,7 @@ pub(crate) async fn handle(call: Call<'_>, request: DescribeLogDirsRequest) -> D
     }
     let data_dir = &call.context.node.data_dir;
     // Asking the file system may wait for a disk.
-    let space = tokio::task::block_in_place(|| rustix::fs::statvfs(data_dir));
+    let space = blocking(|| rustix::fs::statvfs(data_dir));
     let bytes = |blocks: u64, size: u64| i64::try_from(blocks.saturating_mul(size)).unwrap_or(i64::MAX);
     let (total_bytes, usable_bytes) = match &space {
         Ok(space) => (bytes(space.f_blocks, space.f_frsize), bytes(space.f_bavail, space.f_frsize)),

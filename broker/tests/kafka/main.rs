@@ -4,10 +4,12 @@
 mod administration;
 mod client;
 mod configs;
+mod defects_of_others;
 mod every_admin_version;
 mod every_version;
 mod fetching;
 mod groups;
+mod lifetime;
 mod negotiation;
 mod producing;
 mod topics;

@@ -1,14 +1,20 @@
 //! The door for batches: what is checked before one may be sequenced.
+//!
+//! Every record is looked at once, also inside a compressed batch: what cannot be decoded would be met by
+//! every reader of the partition, and none could get past it. From here on the batch is bytes.
 
 use bytes::Bytes;
-use logmill_record::{Batch, Codec, NO_TIMESTAMP, OpenBatch};
+use logmill_record::{Batch, Codec, NO_TIMESTAMP, OpenBatch, TimestampType};
 use logmill_wire::ErrorCode;
 
 use super::refusal::Refusal;
+use crate::blocking::blocking;
 use crate::configs::TopicRules;
 
 /// The first version whose clients may compress with zstd.
 const ZSTD_FROM: i16 = 7;
+/// Unpacking a larger batch takes so long that its worker's other tasks go elsewhere first.
+const UNPACK_AT_ONCE: usize = 64 * 1024;
 
 /// A batch that may be sequenced.
 pub(super) struct Admitted {
@@ -26,8 +32,9 @@ pub(super) fn admit(records: Bytes, version: i16, rules: &TopicRules, now: i64) 
             "a produce has exactly one batch for each partition",
         ));
     }
-    let mut batch = Batch::validate(records).map_err(|error| Refusal::batch(&error))?;
-    let codec = batch.header().codec().map_err(|error| Refusal::batch(&error))?;
+    let batch = Batch::validate(records).map_err(|error| Refusal::batch(&error))?;
+    let header = *batch.header();
+    let codec = header.codec().map_err(|error| Refusal::batch(&error))?;
     if codec == Codec::Zstd && version < ZSTD_FROM {
         return Err(Refusal::new(
             ErrorCode::UNSUPPORTED_COMPRESSION_TYPE,
@@ -35,68 +42,83 @@ pub(super) fn admit(records: Bytes, version: i16, rules: &TopicRules, now: i64) 
         ));
     }
     check_size(&batch, rules)?;
-    let checks_times = !rules.log_append_time
-        && (rules.behind_ms != i64::MAX || batch.header().max_timestamp > now.saturating_add(rules.ahead_ms));
-    let repack = rules.codec.filter(|wanted| *wanted != codec);
-    if checks_times || rules.keys_required || repack.is_some() {
-        let open = batch.open(rules.unpack_bytes).map_err(|error| Refusal::batch(&error))?;
-        check_records(&open, rules, checks_times.then_some(now))?;
-        if let Some(wanted) = repack {
-            batch = open.repack(wanted, rules.level).map_err(|error| Refusal::batch(&error))?;
-            check_size(&batch, rules)?;
-        }
+    if header.timestamp_type() == TimestampType::LogAppendTime {
+        let why = "a producer does not stamp its records with the time of the log";
+        return Err(Refusal::new(ErrorCode::INVALID_TIMESTAMP, why));
     }
+    let repack = rules.codec.filter(|wanted| *wanted != codec);
+    let takes_long = repack.is_some() || codec.is_compressed() && batch.size() > UNPACK_AT_ONCE;
+    let look_inside = || {
+        let open = batch.open(rules.unpack_bytes).map_err(|error| Refusal::batch(&error))?;
+        let largest = check_records(&open, rules, now)?;
+        let repacked = repack.map(|wanted| open.repack(wanted, rules.level)).transpose();
+        Ok((largest, repacked.map_err(|error| Refusal::batch(&error))?))
+    };
+    let (largest, repacked) = if takes_long { blocking(look_inside) } else { look_inside() }?;
+    let batch = match repacked {
+        Some(repacked) => {
+            check_size(&repacked, rules)?;
+            repacked
+        }
+        None => batch,
+    };
     if rules.log_append_time {
         return Ok(Admitted { batch: batch.with_log_append_time(now), log_append_time: now });
     }
+    // The time index trusts the header.
+    let batch = if header.max_timestamp == largest { batch } else { batch.with_max_timestamp(largest) };
     Ok(Admitted { batch, log_append_time: -1 })
 }
 
 fn check_size(batch: &Batch, rules: &TopicRules) -> Result<(), Refusal> {
-    if batch.size() <= rules.max_message_bytes {
-        return Ok(());
+    let too_large = |code, limit: &str, bytes: usize| {
+        Err(Refusal::new(code, format!("the batch has {} bytes, {limit} is {bytes}", batch.size())))
+    };
+    if batch.size() > rules.max_message_bytes {
+        return too_large(ErrorCode::MESSAGE_TOO_LARGE, "max.message.bytes", rules.max_message_bytes);
     }
-    Err(Refusal::new(
-        ErrorCode::MESSAGE_TOO_LARGE,
-        format!("the batch has {} bytes, max.message.bytes is {}", batch.size(), rules.max_message_bytes),
-    ))
+    if batch.size() > rules.segment_bytes {
+        return too_large(ErrorCode::RECORD_LIST_TOO_LARGE, "segment.bytes", rules.segment_bytes);
+    }
+    Ok(())
 }
 
-/// Walks the records: each must be readable, and the ones that the topic does not take are named.
-fn check_records(open: &OpenBatch, rules: &TopicRules, now: Option<i64>) -> Result<(), Refusal> {
-    let mut keyless = Vec::new();
-    let mut untimely = Vec::new();
+/// Decodes every record, and checks of each its offset, its time, and its key where the topic is compacted (which keeps
+/// the last record of each key, so one without has no place there). Gives the largest timestamp.
+fn check_records(open: &OpenBatch, rules: &TopicRules, now: i64) -> Result<i64, Refusal> {
+    let mut largest = NO_TIMESTAMP;
+    let mut refused = Vec::new();
+    let mut code = ErrorCode::INVALID_RECORD;
     for (index, record) in (0..).zip(open.records()) {
         let record = record.map_err(|error| Refusal::batch(&error))?;
-        for header in record.headers() {
-            header.map_err(|error| Refusal::batch(&error))?;
+        if record.header_count() > 0 {
+            record
+                .headers()
+                .try_for_each(|header| header.map(drop))
+                .map_err(|error| Refusal::batch(&error))?;
         }
-        // Compaction keeps the last record of each key, so a record without one has no place there.
+        largest = largest.max(record.timestamp);
         if rules.keys_required && record.key.is_none() {
-            keyless.push((index, "Compacted topic cannot accept message without key"));
-        }
-        if let Some(now) = now.filter(|_| record.timestamp != NO_TIMESTAMP) {
-            let (earliest, latest) =
-                (now.saturating_sub(rules.behind_ms), now.saturating_add(rules.ahead_ms));
-            if !(earliest..=latest).contains(&record.timestamp) {
-                untimely.push((
-                    index,
-                    "Timestamp is out of the range that message.timestamp.before.max.ms and \
-                     message.timestamp.after.max.ms allow",
-                ));
-            }
+            refused.push((index, "Compacted topic cannot accept message without key".into()));
+        } else if !rules.log_append_time && rules.is_out_of_time(record.timestamp, now) {
+            code = ErrorCode::INVALID_TIMESTAMP;
+            let (behind, ahead) = (rules.behind_ms, rules.ahead_ms);
+            let why = format!(
+                "timestamp {} is more than {behind} ms behind the broker's clock or more than {ahead} ms ahead of it",
+                record.timestamp
+            );
+            refused.push((index, why.into()));
+        } else if record.offset_delta != index {
+            let why = format!("offset delta {} where {index} follows", record.offset_delta);
+            refused.push((index, why.into()));
         }
     }
-    match (keyless.is_empty(), untimely.is_empty()) {
-        (true, true) => Ok(()),
-        (false, _) => Err(Refusal::records(ErrorCode::INVALID_RECORD, keyless)),
-        (true, false) => Err(Refusal::records(ErrorCode::INVALID_TIMESTAMP, untimely)),
-    }
+    if refused.is_empty() { Ok(largest) } else { Err(Refusal::records(code, refused)) }
 }
 
 #[cfg(test)]
 mod tests {
-    use logmill_record::{BatchBuilder, BatchOptions, TimestampType};
+    use logmill_record::{BatchBuilder, BatchOptions};
 
     use super::*;
     use crate::configs::BrokerConfigs;
@@ -109,6 +131,11 @@ mod tests {
             builder.push(NOW, *key, Some(b"value"), &[]);
         }
         builder.build().into_bytes()
+    }
+
+    fn with(configs: &[(&str, &str)]) -> TopicRules {
+        let set = configs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        TopicRules::of(&set, &BrokerConfigs::default())
     }
 
     fn code(records: Bytes, version: i16, rules: &TopicRules) -> i16 {
@@ -145,11 +172,6 @@ mod tests {
         assert_eq!(code(zstd, 7, &rules), 0);
     }
 
-    fn with(configs: &[(&str, &str)]) -> TopicRules {
-        let set = configs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        TopicRules::of(&set, &BrokerConfigs::default())
-    }
-
     #[test]
     fn a_topics_configs_are_obeyed() {
         let good = batch(Codec::None, &[None]);
@@ -161,34 +183,99 @@ mod tests {
         assert_eq!(code(good.clone(), 9, &compacted), ErrorCode::INVALID_RECORD.0);
         let keyed = batch(Codec::Gzip, &[Some(b"a"), Some(b"b")]);
         assert_eq!(code(keyed, 9, &compacted), 0);
-        let stamped = admit(good, 9, &with(&[("message.timestamp.type", "LogAppendTime")]), NOW + 5);
-        let stamped = stamped.ok().unwrap();
+        let stamped =
+            admit(good, 9, &with(&[("message.timestamp.type", "LogAppendTime")]), NOW + 5).ok().unwrap();
         assert_eq!(stamped.log_append_time, NOW + 5);
         assert_eq!(stamped.batch.header().timestamp_type(), TimestampType::LogAppendTime);
     }
 
     #[test]
-    fn timestamps_stay_within_the_topics_bounds_of_the_clock() {
-        let bounded =
-            with(&[("message.timestamp.before.max.ms", "1000"), ("message.timestamp.after.max.ms", "100")]);
-        let at = |times: &[i64]| {
-            let mut builder = BatchBuilder::new(BatchOptions { codec: Codec::Lz4, ..Default::default() });
-            for time in times {
-                builder.push(*time, None, Some(b"value"), &[]);
-            }
-            builder.build().into_bytes()
+    fn timestamps_have_bounds_on_both_sides() {
+        let rules = |before: &str, after: &str| {
+            with(&[("message.timestamp.before.max.ms", before), ("message.timestamp.after.max.ms", after)])
         };
-        assert_eq!(code(at(&[NOW - 1000, NOW, NOW + 100]), 9, &bounded), 0);
-        for (times, blamed) in [([NOW - 1001, NOW], 0), ([NOW, NOW + 101], 1)] {
-            let refusal = admit(at(&times), 9, &bounded, NOW).err().unwrap().respond(0);
-            assert_eq!(refusal.error_code, ErrorCode::INVALID_TIMESTAMP);
-            assert_eq!(refusal.record_errors[0].batch_index, blamed);
+        for codec in [Codec::None, Codec::Gzip] {
+            let good = batch(codec, &[None, None]);
+            let refused = |rules: &TopicRules, now| {
+                let refusal = admit(good.clone(), 9, rules, now).err()?.respond(0);
+                Some((refusal.error_code, refusal.record_errors.len()))
+            };
+            let early = refused(&with(&[]), NOW - 4_000_000);
+            assert_eq!(early, Some((ErrorCode::INVALID_TIMESTAMP, 2)));
+            assert_eq!(refused(&rules("1000", "1000"), NOW + 1000), None);
+            let late = refused(&rules("1000", "1000"), NOW + 1001);
+            assert_eq!(late, Some((ErrorCode::INVALID_TIMESTAMP, 2)));
+            assert_eq!(refused(&with(&[]), i64::MAX), None, "by default records may be as old as they are");
         }
-        assert_eq!(code(at(&[NO_TIMESTAMP]), 9, &bounded), 0, "a record without a time is not judged by it");
-        let stamped = with(&[("message.timestamp.type", "LogAppendTime")]);
-        assert_eq!(code(at(&[NOW + 100_000_000]), 9, &stamped), 0);
-        assert_eq!(code(at(&[NOW + 3_600_001]), 9, &with(&[])), ErrorCode::INVALID_TIMESTAMP.0);
-        assert_eq!(code(at(&[0]), 9, &with(&[])), 0);
+        let mut none = BatchBuilder::new(BatchOptions::default());
+        none.push(-1, None, Some(b"value"), &[]);
+        assert_eq!(
+            code(none.build().into_bytes(), 9, &rules("1000", "1000")),
+            0,
+            "no timestamp is none that is out of bounds"
+        );
+        let stamped = Batch::trusted(good_batch()).unwrap().with_log_append_time(NOW).into_bytes();
+        assert_eq!(code(stamped, 9, &with(&[])), ErrorCode::INVALID_TIMESTAMP.0);
+    }
+
+    fn good_batch() -> Bytes {
+        batch(Codec::None, &[Some(b"a"), Some(b"b")])
+    }
+
+    /// A body that is not what the header promises, with a checksum that is right.
+    fn with_body(original: &Bytes, body: &[u8]) -> Bytes {
+        let mut bytes = original[..61].to_vec();
+        bytes.extend_from_slice(body);
+        let length = i32::try_from(bytes.len() - 12).unwrap();
+        bytes[8..12].copy_from_slice(&length.to_be_bytes());
+        let timestamp = Batch::trusted(bytes.into()).unwrap();
+        let largest = timestamp.header().max_timestamp;
+        timestamp.with_max_timestamp(largest).into_bytes()
+    }
+
+    #[test]
+    fn what_no_reader_could_decode_is_refused() {
+        let rules = with(&[]);
+        for codec in [Codec::None, Codec::Gzip, Codec::Snappy, Codec::Lz4, Codec::Zstd] {
+            let good = batch(codec, &[Some(b"a"), Some(b"b")]);
+            assert_eq!(code(good.clone(), 9, &rules), 0, "{codec}");
+            let garbage = with_body(&good, b"nothing that could be a record of any kind");
+            assert_eq!(code(garbage, 9, &rules), ErrorCode::INVALID_RECORD.0, "{codec}");
+        }
+        let good = good_batch();
+        let mut longer = good[61..].to_vec();
+        longer.push(0);
+        assert_eq!(
+            code(with_body(&good, &longer), 9, &rules),
+            ErrorCode::INVALID_RECORD.0,
+            "bytes behind the last record"
+        );
+        let record = (good.len() - 61) / 2;
+        let twice = [&good[61..61 + record], &good[61..61 + record]].concat();
+        let refusal = admit(with_body(&good, &twice), 9, &rules, NOW).err().unwrap().respond(0);
+        assert_eq!(
+            (refusal.error_code, refusal.record_errors[0].batch_index),
+            (ErrorCode::INVALID_RECORD, 1)
+        );
+    }
+
+    #[test]
+    fn the_largest_timestamp_is_that_of_a_record() {
+        let mut builder = BatchBuilder::new(BatchOptions::default());
+        for ago in [5, 1, 3] {
+            builder.push(NOW - ago, None, Some(b"value"), &[]);
+        }
+        let right = builder.build();
+        let wrong = right.clone().with_max_timestamp(NOW + 99);
+        let admitted = admit(wrong.into_bytes(), 9, &with(&[]), NOW).ok().unwrap();
+        assert_eq!(admitted.batch.bytes(), right.bytes());
+        assert_eq!(admitted.batch.header().max_timestamp, NOW - 1);
+    }
+
+    #[test]
+    fn a_batch_fits_a_segment() {
+        let rules = with(&[("internal.segment.bytes", "60")]);
+        assert_eq!(code(good_batch(), 9, &rules), ErrorCode::RECORD_LIST_TOO_LARGE.0);
     }
 
     #[test]
@@ -222,19 +309,7 @@ mod tests {
         assert_eq!(code(bomb.clone(), 9, &tight), ErrorCode::MESSAGE_TOO_LARGE.0);
         let unpacked = with(&[("compression.type", "uncompressed")]);
         assert_eq!(code(bomb.clone(), 9, &unpacked), ErrorCode::MESSAGE_TOO_LARGE.0, "too large afterwards");
-        assert_eq!(code(bomb, 9, &with(&[])), 0, "nobody has to look inside");
-    }
-
-    #[test]
-    fn records_that_cannot_be_read_are_not_packed_again() {
-        let good = Batch::validate(batch(Codec::None, &[Some(b"k")])).unwrap();
-        // The record's length is cut by one and the checksum made to fit.
-        let mut bytes = good.bytes().to_vec();
-        bytes[logmill_record::BATCH_HEADER_LEN] -= 2;
-        let bytes = Batch::with_log_append_time(Batch::trusted(bytes.into()).unwrap(), NOW).into_bytes();
-        assert_eq!(code(bytes.clone(), 9, &with(&[])), 0, "its bytes are the client's affair");
-        let packed = with(&[("compression.type", "gzip")]);
-        assert_eq!(code(bytes, 9, &packed), ErrorCode::INVALID_RECORD.0);
+        assert_eq!(code(bomb, 9, &with(&[])), 0, "within what may be unpacked");
     }
 
     #[test]

@@ -145,10 +145,7 @@ impl Produce<'_> {
     ) -> Result<Target, Refusal> {
         let partition =
             topic.partition(index).ok_or_else(|| Refusal::code(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION))?;
-        let admit = || admit::admit(records.unwrap_or_default(), self.version, &topic.rules, now);
-        // Packing again may take long; the order of the connection's batches has to wait for it all the same.
-        let admitted =
-            if topic.rules.codec.is_some() { tokio::task::block_in_place(admit) } else { admit() }?;
+        let admitted = admit::admit(records.unwrap_or_default(), self.version, &topic.rules, now)?;
         let header = admitted.batch.header();
         if header.is_transactional() {
             if self.transactional_id.is_none() {

@@ -1,5 +1,6 @@
 //! Why a batch is not appended, in Kafka's words: the one place where Produce's error codes are chosen.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use logmill_record::BatchError;
@@ -21,7 +22,7 @@ pub(super) struct Refusal {
     code: ErrorCode,
     message: Option<String>,
     /// Positions in the batch of the records that are to blame, with the reason.
-    records: Vec<(i32, &'static str)>,
+    records: Vec<(i32, Cow<'static, str>)>,
 }
 
 impl Refusal {
@@ -42,7 +43,7 @@ impl Refusal {
     }
 
     /// Some records of the batch are not acceptable.
-    pub(super) fn records(code: ErrorCode, records: Vec<(i32, &'static str)>) -> Self {
+    pub(super) fn records(code: ErrorCode, records: Vec<(i32, Cow<'static, str>)>) -> Self {
         let message = "One or more records have been rejected".to_owned();
         Self { code, message: Some(message), records }
     }
@@ -106,7 +107,7 @@ impl Refusal {
                 .into_iter()
                 .map(|(batch_index, why)| BatchIndexAndErrorMessage {
                     batch_index,
-                    batch_index_error_message: Some(Str::from_static(why)),
+                    batch_index_error_message: Some(Str::from(&*why)),
                 })
                 .collect(),
             error_message: self.message.map(Str::from),
