@@ -31,7 +31,7 @@ use crate::dispatch::Dispatch;
 use crate::features::Features;
 use crate::loggers::Loggers;
 use crate::net::{Listener, NetSettings};
-use crate::partitions::{LogThreads, Partition, Partitions};
+use crate::partitions::{self, LogThreads, Partition, Partitions};
 use crate::pipelines::Pipelines;
 use crate::producer_ids::ProducerIds;
 use crate::services::{self, NodeService, PipelineService};
@@ -187,6 +187,12 @@ impl Node {
             data_dir: config.data_dir.clone(),
             connections: listener.open_connections(),
         };
+        let forgetting = partitions::forget_idle_producers(
+            Arc::clone(&store),
+            clock.clone(),
+            config.transactions.producer_expiry,
+            stop.clone(),
+        );
         let context = Context {
             producer_ids: ProducerIds::load(metadata, &records, clock.clone()),
             topics,
@@ -203,6 +209,7 @@ impl Node {
             },
         };
         let tasks = vec![
+            tokio::spawn(forgetting),
             tokio::spawn(services::serve(
                 http2,
                 node_service,
