@@ -17,6 +17,7 @@ pub mod clock;
 pub mod configs;
 pub mod context;
 pub mod coordinators;
+mod descriptors;
 pub mod dispatch;
 pub mod features;
 mod handlers;

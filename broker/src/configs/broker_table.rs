@@ -179,7 +179,7 @@ pub const BROKER_CONFIGS: &[ConfigDefinition] = &[
     broker("max.connections", Int, Some("2147483647"), AtLeast(0), Fixed, "The most connections at one time."),
     broker("max.connections.per.ip", Int, Some("2147483647"), AtLeast(0), Unused, "The most connections from one address."),
     broker("max.connections.per.ip.overrides", Text, Some(""), Any, Unused, "Other numbers of connections for single addresses."),
-    broker("max.decompressed.message.bytes", Int, Some("2147483639"), Between(1, 2_147_483_639), Acts, "The most bytes a batch may unpack to where the broker has to look inside; never more than 64 MiB."),
+    broker("max.decompressed.message.bytes", Int, Some("2147483639"), Between(1, 2_147_483_639), Acts, "The most bytes a batch may unpack to; never more than 64 MiB."),
     broker("max.incremental.fetch.session.cache.slots", Int, Some("1000"), AtLeast(0), Unused, "The most incremental fetch sessions; here each connection has one."),
     broker("max.request.partition.size.limit", Int, Some("2000"), AtLeast(1), Fixed, "The most partitions of one page of DescribeTopicPartitions."),
     broker("message.max.bytes", Int, Some("1048588"), AtLeast(0), Acts, "The largest record batch."),

@@ -126,9 +126,8 @@ impl BrokerConfigs {
         };
         let own = [definition.name];
         // The newer name knows the older ones behind it.
-        let behind = TOPIC_CONFIGS.iter().map(|topic| topic.broker);
-        let names =
-            behind.filter(|names| names.first() == Some(&definition.name)).next_back().unwrap_or(&own);
+        let mut behind = TOPIC_CONFIGS.iter().map(|topic| topic.broker);
+        let names = behind.find(|names| names.first() == Some(&definition.name)).unwrap_or(&own);
         ConfigEntry { definition, value: value.map(str::to_owned), source, synonyms: self.synonyms(names) }
     }
 }
