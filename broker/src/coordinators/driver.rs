@@ -161,20 +161,34 @@ impl Coordinators {
         partition_for(group, self.partition_count(OFFSETS_TOPIC))
     }
 
-    /// Makes sure that the groups' internal topic is there.
+    /// Makes sure that the partition of `__consumer_offsets` a group lives in is there, and says which it is.
     ///
     /// # Errors
     /// COORDINATOR_NOT_AVAILABLE when it cannot be created now.
-    pub async fn ensure_groups(&self) -> Result<Arc<Topic>, ErrorCode> {
-        self.ensure(OFFSETS_TOPIC).await
+    pub async fn ensure_group(&self, group: &str) -> Result<i32, ErrorCode> {
+        self.ensure(OFFSETS_TOPIC).await?;
+        let partition = self.group_partition(group);
+        self.ensure_partition(OFFSETS_TOPIC, partition).await?;
+        Ok(partition)
     }
 
-    /// Makes sure that the transactions' internal topic is there.
+    /// Makes sure that the partition of `__transaction_state` a transactional id lives in is there, and says which it
+    /// is.
     ///
     /// # Errors
     /// COORDINATOR_NOT_AVAILABLE when it cannot be created now.
-    pub async fn ensure_transactions(&self) -> Result<Arc<Topic>, ErrorCode> {
-        self.ensure(TRANSACTIONS_TOPIC).await
+    pub async fn ensure_transaction(&self, transactional_id: &str) -> Result<i32, ErrorCode> {
+        self.ensure(TRANSACTIONS_TOPIC).await?;
+        let partition = self.transaction_partition(transactional_id);
+        self.ensure_partition(TRANSACTIONS_TOPIC, partition).await?;
+        Ok(partition)
+    }
+
+    async fn ensure_partition(&self, topic: &str, partition: i32) -> Result<(), ErrorCode> {
+        self.0.topics.open_partition(topic, partition).await.map_err(|error| {
+            tracing::error!(topic, partition, %error, "a partition of an internal topic could not be created");
+            ErrorCode::COORDINATOR_NOT_AVAILABLE
+        })
     }
 
     async fn ensure(&self, name: &str) -> Result<Arc<Topic>, ErrorCode> {
@@ -186,7 +200,8 @@ impl Coordinators {
                 // Commits and transactions are on disk whatever the broker's default is.
                 ("logmill.durability".to_owned(), "disk".to_owned()),
             ]),
-            owner: None,
+            on_demand: true,
+            ..NewTopic::default()
         };
         self.0.topics.ensure_internal(new).await.map_err(|error: CreateTopicError| {
             tracing::error!(topic = name, %error, "an internal topic could not be created");
@@ -201,8 +216,8 @@ impl Coordinators {
     /// A retriable coordinator error: the command had no effect, or its effect is unknown
     /// (NOT_COORDINATOR) and asking again is safe.
     pub async fn group(&self, group: &str, command: groups::Command) -> Result<groups::Reply, ErrorCode> {
-        self.ensure_groups().await?;
-        let answer = self.ask_group(self.group_partition(group), command)?;
+        let partition = self.ensure_group(group).await?;
+        let answer = self.ask_group(partition, command)?;
         answer.await.map_err(|_| ErrorCode::NOT_COORDINATOR)
     }
 
@@ -212,8 +227,10 @@ impl Coordinators {
     /// As [`Coordinators::group`].
     pub async fn all_groups(&self, command: groups::Command) -> Result<Vec<groups::Reply>, ErrorCode> {
         let Some(topic) = self.0.topics.get(OFFSETS_TOPIC) else { return Ok(Vec::new()) };
-        let answers = (0..i32::try_from(topic.partitions.len()).unwrap_or(0))
-            .map(|partition| self.ask_group(partition, command.clone()))
+        let answers = topic
+            .partitions
+            .iter()
+            .map(|partition| self.ask_group(partition.index(), command.clone()))
             .collect::<Result<Vec<_>, _>>()?;
         let mut replies = Vec::with_capacity(answers.len());
         for answer in answers {
@@ -231,8 +248,7 @@ impl Coordinators {
         transactional_id: &str,
         command: transactions::Command,
     ) -> Result<transactions::Reply, ErrorCode> {
-        self.ensure_transactions().await?;
-        let partition = self.transaction_partition(transactional_id);
+        let partition = self.ensure_transaction(transactional_id).await?;
         let answer = self.ask_transaction(partition, command)?;
         answer.await.map_err(|_| ErrorCode::NOT_COORDINATOR)
     }
@@ -247,8 +263,8 @@ impl Coordinators {
     ) -> Result<Vec<transactions::Reply>, ErrorCode> {
         let Some(topic) = self.0.topics.get(TRANSACTIONS_TOPIC) else { return Ok(Vec::new()) };
         let mut replies = Vec::new();
-        for partition in 0..i32::try_from(topic.partitions.len()).unwrap_or(0) {
-            let answer = self.ask_transaction(partition, command.clone())?;
+        for partition in &topic.partitions {
+            let answer = self.ask_transaction(partition.index(), command.clone())?;
             replies.push(answer.await.map_err(|_| ErrorCode::NOT_COORDINATOR)?);
         }
         Ok(replies)
@@ -535,8 +551,7 @@ impl Coordinators {
     }
 
     fn partition_count(&self, topic: &str) -> i32 {
-        let count = self.0.topics.get(topic).map(|topic| topic.partitions.len());
-        count.and_then(|count| i32::try_from(count).ok()).unwrap_or(INTERNAL_PARTITIONS)
+        self.0.topics.get(topic).map_or(INTERNAL_PARTITIONS, |topic| topic.count)
     }
 
     pub(super) fn now(&self) -> i64 {

@@ -73,8 +73,7 @@ async fn create(
         return Ok(result(name, Uuid::nil(), partitions, configs_of(context, &planned(&new))));
     }
     let topic = context.topics.create(new).await.map_err(create_refusal)?;
-    let partitions = i32::try_from(topic.partitions.len()).unwrap_or(i32::MAX);
-    Ok(result(name, topic.id, partitions, configs_of(context, &topic)))
+    Ok(result(name, topic.id, topic.count, configs_of(context, &topic)))
 }
 
 fn result(
@@ -101,7 +100,9 @@ fn planned(new: &NewTopic) -> Topic {
         name: new.name.as_str().into(),
         id: Uuid::nil(),
         internal: false,
+        count: 0,
         partitions: Vec::new(),
+        on_demand: false,
         configs: new.configs.clone(),
         owner: None,
     }
