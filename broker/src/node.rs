@@ -29,7 +29,7 @@ use crate::context::{Context, HandlerLimits, NodeInfo};
 use crate::coordinators::{CoordinatorSettings, Coordinators};
 use crate::dispatch::Dispatch;
 use crate::net::{Listener, NetSettings};
-use crate::partitions::{LogThreads, Partition, Partitions};
+use crate::partitions::{self, LogThreads, Partition, Partitions};
 use crate::pipelines::Pipelines;
 use crate::producer_ids::ProducerIds;
 use crate::services::{self, NodeService, PipelineService};
@@ -175,6 +175,12 @@ impl Node {
             data_dir: config.data_dir.clone(),
             connections: listener.open_connections(),
         };
+        let forgetting = partitions::forget_idle_producers(
+            Arc::clone(&store),
+            clock.clone(),
+            config.transactions.producer_expiry,
+            stop.clone(),
+        );
         let context = Context {
             producer_ids: ProducerIds::load(metadata, &records, clock.clone()),
             topics,
@@ -185,6 +191,7 @@ impl Node {
             limits: HandlerLimits { fetch_bytes: FETCH_BYTES, fetch_wait_ms: FETCH_WAIT_MS },
         };
         let tasks = vec![
+            tokio::spawn(forgetting),
             tokio::spawn(services::serve(
                 http2,
                 node_service,

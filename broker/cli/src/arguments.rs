@@ -29,6 +29,9 @@ Examples:
 
 Exit status: 0 done, 1 failed, 2 not understood.";
 
+/// What all commands that talk to a broker have, apart from what is their own.
+const EVERYWHERE: &str = "Options of every command";
+
 /// How to reach a cluster, and how to show what it answers.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Connection {
@@ -37,19 +40,27 @@ pub(crate) struct Connection {
         short = 'B',
         long,
         global = true,
+        help_heading = EVERYWHERE,
         env = "LOGMILL_BOOTSTRAP",
         value_name = "HOST:PORT",
         default_value = "127.0.0.1:9092"
     )]
     pub(crate) bootstrap: String,
     /// How lists and descriptions are shown.
-    #[arg(long, global = true, value_enum, default_value_t = Output::Table)]
+    #[arg(long, global = true, help_heading = EVERYWHERE, value_enum, default_value_t = Output::Table)]
     pub(crate) output: Output,
     /// How long to try.
-    #[arg(long, global = true, value_name = "TIME", default_value = "30 s", value_parser = duration)]
+    #[arg(
+        long,
+        global = true,
+        help_heading = EVERYWHERE,
+        value_name = "TIME",
+        default_value = "30s",
+        value_parser = duration
+    )]
     pub(crate) timeout: Duration,
     /// Say on standard error what is done; twice for more.
-    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    #[arg(short, long, global = true, help_heading = EVERYWHERE, action = clap::ArgAction::Count)]
     pub(crate) verbose: u8,
 }
 
