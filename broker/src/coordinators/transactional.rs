@@ -12,7 +12,8 @@ use logmill_storage::{Append, Check};
 use logmill_wire::{ErrorCode, Str};
 use tokio::sync::oneshot;
 
-use super::driver::{CommitError, Coordinators, Together, coordinator_error};
+use super::driver::{CommitError, Coordinators, Together};
+use super::loading::coordinator_error;
 use crate::partitions::{AppendError, Partition, Pending};
 use crate::topics::OFFSETS_TOPIC;
 

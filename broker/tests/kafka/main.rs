@@ -2,6 +2,7 @@
 //! a client that knows nothing but the wire.
 
 mod client;
+mod defects_elsewhere;
 mod defects_of_others;
 mod every_version;
 mod fetching;
