@@ -16,6 +16,7 @@ mod blocking;
 pub mod clock;
 pub mod context;
 pub mod coordinators;
+mod descriptors;
 pub mod dispatch;
 mod handlers;
 pub mod net;

@@ -26,6 +26,7 @@ use uuid::Uuid;
 use crate::clock::Clock;
 use crate::context::{Context, HandlerLimits, NodeInfo};
 use crate::coordinators::{CoordinatorSettings, Coordinators};
+use crate::descriptors;
 use crate::dispatch::Dispatch;
 use crate::net::{Listener, NetSettings};
 use crate::partitions::{self, LogThreads, Partition, Partitions};
@@ -306,6 +307,7 @@ fn store_options(config: &Config) -> StoreOptions {
         },
         tail_bytes: config.limits.tail_memory.in_memory(),
         applier_shards: APPLIER_SHARDS,
+        open_files: descriptors::for_segments(descriptors::raise_limit()),
         log: LogOptions {
             segment_bytes: small(config.topics.segment).min(i32::MAX as u32),
             index_interval_bytes: small(config.topics.index_interval),

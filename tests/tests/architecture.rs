@@ -239,14 +239,14 @@ const RULES: &[Rule] = &[
         except: &[
             "broker/src/partitions/threads.rs",
             "broker/src/pipelines/manager.rs",
-            "broker/src/coordinators/driver.rs",
+            "broker/src/coordinators/loading.rs",
         ],
     },
     Rule {
         why: "frames enter the store through `Partitions::commit` and the coordinators' driver, which adds the state records",
         rooms: &["broker/src/", "broker/cli/src/"],
         words: &["store.commit", "store().commit", "Store::commit"],
-        except: &["broker/src/partitions/append.rs", "broker/src/coordinators/driver.rs"],
+        except: &["broker/src/partitions/append.rs", "broker/src/coordinators/loading.rs"],
     },
     Rule {
         why: "handlers go through partitions, coordinators and topics, never to the store",
