@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
+use crate::configs::{ConfigSet, TopicRules};
 use crate::partitions::Partition;
 
 /// One topic, as it is at one moment.
@@ -24,7 +25,9 @@ pub struct Topic {
     /// Whether partitions are made when they are first used.
     pub on_demand: bool,
     /// The configs set for it.
-    pub configs: BTreeMap<String, String>,
+    pub configs: ConfigSet,
+    /// What they and the broker's say about batches.
+    pub rules: TopicRules,
     /// The pipeline that alone may write to it.
     pub owner: Option<Arc<str>>,
 }
