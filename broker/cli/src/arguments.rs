@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
-use crate::commands::{config, consume, group, pipeline, produce, serve, storage, topic};
+use crate::commands::{broker, config, consume, group, pipeline, produce, serve, storage, topic};
 use crate::demo;
 use crate::logging;
 
@@ -130,7 +130,9 @@ pub(crate) enum Command {
     Serve(serve::Serve),
     /// Watch a broker load real flights and report on them exactly once.
     Demo(demo::Demo),
-    /// Create, list, describe and delete topics.
+    /// Show a running broker's configs, features and disks, and change what can be changed.
+    Broker(Clients<broker::Broker>),
+    /// Create, list, describe, alter and delete topics.
     Topic(Clients<topic::Topic>),
     /// Send records, one per line of standard input.
     Produce(Client<produce::Produce>),

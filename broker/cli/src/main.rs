@@ -32,13 +32,16 @@ fn main() -> ExitCode {
 }
 
 async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
-    use commands::{config, consume, group, pipeline, produce, serve, storage, topic};
+    use commands::{broker, config, consume, group, pipeline, produce, serve, storage, topic};
     let done = |()| ExitCode::SUCCESS;
     match arguments.command {
         Command::Serve(command) => serve::run(command).await.map(done),
         Command::Demo(command) => demo::run(command).await.map(done),
         Command::Config(Shown { command, output }) => config::run(&command, output).map(done),
         Command::Storage(Shown { command, output }) => storage::run(command, output),
+        Command::Broker(Clients { command, connection }) => {
+            broker::run(command, &connection.begin()).await.map(done)
+        }
         Command::Topic(Clients { command, connection }) => topic::run(command, &connection.begin()).await,
         Command::Produce(Client { command, connection }) => {
             produce::run(command, &connection.begin()).await.map(done)

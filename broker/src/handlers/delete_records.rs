@@ -64,7 +64,8 @@ fn begin(
     if topic.internal {
         return Err(ErrorCode::INVALID_TOPIC_EXCEPTION);
     }
-    let policy = call.context.topics.config_value(topic, "cleanup.policy").unwrap_or_default();
+    let configs = call.context.topics.broker_configs();
+    let policy = configs.topic_value(&topic.configs, "cleanup.policy").unwrap_or_default();
     if !policy.split(',').any(|word| word.trim() == "delete") {
         return Err(ErrorCode::POLICY_VIOLATION);
     }

@@ -403,7 +403,7 @@ impl Pipelines {
                     ("segment.bytes".to_owned(), OWN_SEGMENT_BYTES.to_string()),
                     ("logmill.durability".to_owned(), "disk".to_owned()),
                 ]),
-                owner: None,
+                ..NewTopic::default()
             };
             self.0.topics.ensure_internal(new).await?;
         }

@@ -79,7 +79,11 @@ async fn old_records_go_by_themselves_where_they_may() {
     client.create("compacted", 1, &[("cleanup.policy", "compact")]).await;
     client.create("week", 1, &[]).await;
     client
-        .create("small", 1, &[("retention.ms", "-1"), ("retention.bytes", "300"), ("segment.bytes", "200")])
+        .create(
+            "small",
+            1,
+            &[("retention.ms", "-1"), ("retention.bytes", "300"), ("internal.segment.bytes", "200")],
+        )
         .await;
     for topic in ["kept", "compacted", "week", "small"] {
         for _ in 0..10 {
@@ -111,8 +115,11 @@ async fn old_records_go_by_themselves_where_they_may() {
 async fn a_compacted_topic_keeps_the_last_record_of_each_key() {
     let broker = Broker::start_with(eager).await;
     let mut client = broker.connect().await;
-    let configs =
-        [("cleanup.policy", "compact"), ("segment.bytes", "400"), ("min.cleanable.dirty.ratio", "0.01")];
+    let configs = [
+        ("cleanup.policy", "compact"),
+        ("internal.segment.bytes", "400"),
+        ("min.cleanable.dirty.ratio", "0.01"),
+    ];
     client.create("t", 1, &configs).await;
     for number in 0..40 {
         client.produce("t", &batch(&[&format!("value {number}")])).await;

@@ -2,7 +2,7 @@
 
 use bytes::{Bytes, BytesMut};
 
-use crate::compression::{self, Codec, Compressor};
+use crate::compression::Codec;
 use crate::error::BatchError;
 use crate::header::{
     ATTRIBUTES_AT, BATCH_HEADER_LEN, BatchHeader, CRC_AT, LEADER_EPOCH_AT, LOG_OVERHEAD, MAX_TIMESTAMP_AT,
@@ -143,29 +143,6 @@ impl Batch {
         header.crc = crc_fast::crc32_iscsi(&bytes[ATTRIBUTES_AT..]);
         bytes[CRC_AT..CRC_AT + 4].copy_from_slice(&header.crc.to_be_bytes());
         Batch { header, bytes: bytes.freeze() }
-    }
-
-    /// The same records in another codec. They are unpacked within `budget` bytes and not decoded.
-    ///
-    /// # Errors
-    /// [`BatchError`] when they do not unpack, or would be over the format's 2 GiB.
-    pub fn recompressed(&self, codec: Codec, budget: usize) -> Result<Batch, BatchError> {
-        let mut header = self.header;
-        let stored = header.codec()?;
-        if stored == codec || header.count == 0 {
-            return Ok(self.clone());
-        }
-        let records = compression::decompress(stored, &self.body(), budget)?;
-        let mut bytes = Vec::with_capacity(BATCH_HEADER_LEN + records.len());
-        bytes.resize(BATCH_HEADER_LEN, 0);
-        Compressor::default().compress(codec, &records, &mut bytes)?;
-        header.attributes = header.attributes.with_codec(codec);
-        header.length = i32::try_from(bytes.len() - LOG_OVERHEAD)
-            .map_err(|_| BatchError::TooLarge { bytes: bytes.len() })?;
-        bytes[..BATCH_HEADER_LEN].copy_from_slice(&header.encode());
-        header.crc = crc_fast::crc32_iscsi(&bytes[ATTRIBUTES_AT..]);
-        bytes[CRC_AT..CRC_AT + 4].copy_from_slice(&header.crc.to_be_bytes());
-        Ok(Batch { header, bytes: bytes.into() })
     }
 
     /// The same batch without its records: what is left of it when compaction has removed them all and its offsets,
