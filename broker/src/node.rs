@@ -7,15 +7,13 @@
 //! The port opens last: who can connect is served. Stopping goes the other way: the port closes, requests
 //! under way are finished, pipelines close their epochs, a checkpoint and the clean mark are written.
 
-use std::collections::BTreeMap;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
-use std::time::Duration;
 
 use logmill_config::{Config, DirectIo, Durability as ConfiguredDurability};
 use logmill_storage::{
-    Durability, Fatal, JournalOptions, LogOptions, PartitionId, PartitionSpec, RealDisk, Store, StoreError,
-    StoreOptions,
+    Cleanup, Durability, Fatal, JournalOptions, LogOptions, PartitionId, PartitionSpec, RealDisk, Retention,
+    Store, StoreError, StoreOptions,
 };
 use logmill_stream::EpochLimits;
 use tokio::runtime::Handle;
@@ -25,13 +23,18 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::clock::Clock;
+use crate::configs::BrokerConfigs;
 use crate::context::{Context, HandlerLimits, NodeInfo};
 use crate::coordinators::{CoordinatorSettings, Coordinators};
+use crate::descriptors;
 use crate::dispatch::Dispatch;
+use crate::features::Features;
+use crate::loggers::Loggers;
 use crate::net::{Listener, NetSettings};
-use crate::partitions::{self, LogThreads, Partition, Partitions};
+use crate::partitions::{CleaningSettings, LogThreads, Partition, Partitions};
 use crate::pipelines::Pipelines;
 use crate::producer_ids::ProducerIds;
+use crate::security::Access;
 use crate::services::{self, NodeService, PipelineService};
 use crate::topics::{
     CreateTopicError, METADATA_TOPIC, MetadataError, MetadataLog, MetadataRecord, TopicDefaults, Topics,
@@ -98,11 +101,19 @@ impl Node {
     /// # Errors
     /// [`StartError`] says what is wrong and where; nothing is left running.
     pub async fn start(config: Config) -> Result<Self, StartError> {
+        let loggers = Loggers::fixed(&config.telemetry.level);
+        Self::start_with(config, loggers).await
+    }
+
+    /// The same, with log lines whose levels clients may change.
+    ///
+    /// # Errors
+    /// As [`Node::start`].
+    pub async fn start_with(config: Config, loggers: Loggers) -> Result<Self, StartError> {
         let clock = Clock::system();
         let started_ms = clock.now_ms();
         let listen = resolve(&config)?;
         let options = store_options(&config);
-        let log_defaults = options.log;
         let (store, recovery) = blocking(move || Store::open(Arc::new(RealDisk), options)).await?;
         tracing::info!(
             new = recovery.new,
@@ -121,8 +132,14 @@ impl Node {
             tracing::error!(%fatal, "the log cannot be made durable; the process ends, start it again to recover");
             std::process::exit(EXIT_LOG_FAILED);
         });
-        let threads =
-            LogThreads::start(Arc::clone(&store), APPLIER_SHARDS, on_fatal).map_err(StartError::Thread)?;
+        let threads = LogThreads::start(
+            Arc::clone(&store),
+            APPLIER_SHARDS,
+            cleaning_settings(&config),
+            clock.clone(),
+            on_fatal,
+        )
+        .map_err(StartError::Thread)?;
         let partitions = Partitions::new(Arc::clone(&store), threads.progress());
         let (metadata, records, cluster_id) = open_metadata(&store, &partitions, &clock).await?;
         let topics = Topics::load(
@@ -131,15 +148,16 @@ impl Node {
             &records,
             TopicDefaults {
                 partitions: i32::try_from(config.topics.partitions).unwrap_or(1),
-                log: log_defaults,
-                configs: broker_topic_configs(&config),
+                configs: BrokerConfigs::of_file(&config, NODE_ID, FETCH_BYTES, PAGE_PARTITIONS),
                 auto_create: config.topics.auto_create,
             },
             clock.clone(),
         )?;
+        let features = Features::load(Arc::clone(&metadata), &records, clock.clone());
         let coordinators = Coordinators::new(
             partitions.clone(),
             topics.clone(),
+            features.clone(),
             coordinator_settings(&config),
             clock.clone(),
         );
@@ -151,7 +169,8 @@ impl Node {
             Some(advertised) => (advertised.host.clone(), advertised.port),
             None => (config.listen.host.clone(), address.port()),
         };
-        let info = Arc::new(NodeInfo { node_id: NODE_ID, cluster_id, advertised });
+        let data_dir = std::path::absolute(&config.data_dir).unwrap_or_else(|_| config.data_dir.clone());
+        let info = Arc::new(NodeInfo { node_id: NODE_ID, cluster_id, advertised, data_dir });
         let pipelines = Pipelines::load(
             topics.clone(),
             coordinators.clone(),
@@ -174,32 +193,31 @@ impl Node {
             started_ms,
             data_dir: config.data_dir.clone(),
             connections: listener.open_connections(),
+            access: Access,
         };
-        let forgetting = partitions::forget_idle_producers(
-            Arc::clone(&store),
-            clock.clone(),
-            config.transactions.producer_expiry,
-            stop.clone(),
-        );
         let context = Context {
             producer_ids: ProducerIds::load(metadata, &records, clock.clone()),
             topics,
             partitions,
             coordinators: coordinators.clone(),
+            features,
+            loggers,
             node: Arc::clone(&info),
             clock: clock.clone(),
-            limits: HandlerLimits { fetch_bytes: FETCH_BYTES, fetch_wait_ms: FETCH_WAIT_MS },
+            limits: HandlerLimits {
+                fetch_bytes: FETCH_BYTES,
+                fetch_wait_ms: FETCH_WAIT_MS,
+                page_partitions: PAGE_PARTITIONS,
+            },
         };
         let tasks = vec![
-            tokio::spawn(forgetting),
             tokio::spawn(services::serve(
                 http2,
                 node_service,
-                PipelineService(pipelines.clone()),
+                PipelineService { pipelines: pipelines.clone(), access: Access },
                 stop.clone(),
                 config.shutdown_drain,
             )),
-            tokio::spawn(expire_producers(store, clock, stop.clone())),
             tokio::spawn(listener.serve(Arc::new(Dispatch::new(context)), handed_over, stop.clone())),
         ];
         let deadlines = tokio::spawn(coordinators.run_deadlines());
@@ -243,22 +261,10 @@ impl Node {
 
 /// The most bytes one fetch response carries.
 const FETCH_BYTES: usize = 64 << 20;
+/// The most partitions of one page of DescribeTopicPartitions, as with Kafka.
+const PAGE_PARTITIONS: usize = 2000;
 /// The longest a fetch waits for data.
 const FETCH_WAIT_MS: i32 = 30_000;
-
-/// How long a partition knows a producer that sends nothing (Kafka's `producer.id.expiration.ms`).
-const PRODUCER_EXPIRY_MS: i64 = 24 * 3_600_000;
-/// How often producers are looked through.
-const PRODUCER_EXPIRY_CHECK: Duration = Duration::from_secs(600);
-
-/// Forgets producers that are gone: every start of an idempotent producer brings another one, to every partition.
-async fn expire_producers(store: Arc<Store>, clock: Clock, stop: CancellationToken) {
-    while stop.run_until_cancelled(tokio::time::sleep(PRODUCER_EXPIRY_CHECK)).await.is_some() {
-        let (store, now) = (Arc::clone(&store), clock.now_ms());
-        let expired = blocking(move || store.expire_producers(now, PRODUCER_EXPIRY_MS)).await;
-        tracing::debug!(expired, "producers that sent nothing for a day are forgotten");
-    }
-}
 
 /// Runs what blocks beside the runtime's workers; a panic in it goes on here.
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
@@ -275,9 +281,14 @@ async fn open_metadata(
     clock: &Clock,
 ) -> Result<(Arc<Mutex<MetadataLog>>, Vec<MetadataRecord>, String), StartError> {
     let id = PartitionId { topic: METADATA_TOPIC_ID, partition: 0 };
-    let options = LogOptions { durability: Durability::Disk, ..LogOptions::default() };
+    // Nothing of it ever goes.
+    let cleanup = Cleanup { delete: false, compact: false };
+    let options = LogOptions { durability: Durability::Disk, cleanup, ..LogOptions::default() };
     let log = match store.partition(id) {
-        Some(log) => log,
+        Some(log) => {
+            store.set_options(id, options)?;
+            log
+        }
         None => {
             let store = Arc::clone(store);
             let spec = PartitionSpec { id, topic_name: METADATA_TOPIC.to_owned(), options };
@@ -322,6 +333,7 @@ fn store_options(config: &Config) -> StoreOptions {
         },
         tail_bytes: config.limits.tail_memory.in_memory(),
         applier_shards: APPLIER_SHARDS,
+        open_files: descriptors::for_segments(descriptors::raise_limit()),
         log: LogOptions {
             segment_bytes: small(config.topics.segment).min(i32::MAX as u32),
             index_interval_bytes: small(config.topics.index_interval),
@@ -329,23 +341,24 @@ fn store_options(config: &Config) -> StoreOptions {
                 ConfiguredDurability::Disk => Durability::Disk,
                 ConfiguredDurability::PageCache => Durability::PageCache,
             },
+            retention: Retention {
+                ms: Some(i64::try_from(config.topics.retention.as_millis()).unwrap_or(i64::MAX)),
+                bytes: None,
+            },
             ..LogOptions::default()
         },
         ..StoreOptions::new(config.data_dir.clone(), Uuid::new_v4())
     }
 }
 
-fn broker_topic_configs(config: &Config) -> BTreeMap<String, String> {
-    let durability = match config.topics.durability {
-        ConfiguredDurability::Disk => "disk",
-        ConfiguredDurability::PageCache => "page-cache",
-    };
-    BTreeMap::from([
-        ("logmill.durability".to_owned(), durability.to_owned()),
-        ("max.message.bytes".to_owned(), config.topics.max_message.get().to_string()),
-        ("segment.bytes".to_owned(), config.topics.segment.get().to_string()),
-        ("index.interval.bytes".to_owned(), config.topics.index_interval.get().to_string()),
-    ])
+fn cleaning_settings(config: &Config) -> CleaningSettings {
+    CleaningSettings {
+        interval: config.cleaning.interval,
+        max_clock_jump: config.cleaning.max_clock_jump,
+        compaction_memory_bytes: config.cleaning.compaction_memory.in_memory(),
+        producer_expiry_ms: i64::try_from(config.transactions.producer_expiry.as_millis())
+            .unwrap_or(i64::MAX),
+    }
 }
 
 fn coordinator_settings(config: &Config) -> CoordinatorSettings {

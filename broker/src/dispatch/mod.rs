@@ -147,9 +147,12 @@ impl Dispatch {
         decoder: Decoder,
     ) -> Result<Reply, CloseReason> {
         macro_rules! handle {
-            ($handler:ident) => {{
+            ($handler:ident) => {
+                handle!($handler::handle)
+            };
+            ($module:ident :: $handler:ident) => {{
                 let request = decode(decoder, envelope.version)?;
-                envelope.answer(&handlers::$handler::handle(call, request).await)
+                envelope.answer(&handlers::$module::$handler(call, request).await)
             }};
         }
         Ok(match api {
@@ -172,6 +175,7 @@ impl Dispatch {
             ApiKey::ApiVersions => handle!(api_versions),
             ApiKey::CreateTopics => handle!(create_topics),
             ApiKey::DeleteTopics => handle!(delete_topics),
+            ApiKey::DeleteRecords => handle!(delete_records),
             ApiKey::InitProducerId => handle!(init_producer_id),
             ApiKey::OffsetForLeaderEpoch => handle!(offset_for_leader_epoch),
             ApiKey::AddPartitionsToTxn => handle!(add_partitions_to_txn),
@@ -186,6 +190,29 @@ impl Dispatch {
             ApiKey::DescribeProducers => handle!(describe_producers),
             ApiKey::DescribeTransactions => handle!(describe_transactions),
             ApiKey::ListTransactions => handle!(list_transactions),
+            ApiKey::IncrementalAlterConfigs => handle!(incremental_alter_configs),
+            ApiKey::AlterConfigs => handle!(alter_configs),
+            ApiKey::ListConfigResources => handle!(list_config_resources),
+            ApiKey::DescribeTopicPartitions => handle!(describe_topic_partitions),
+            ApiKey::DescribeLogDirs => handle!(describe_log_dirs),
+            ApiKey::AlterReplicaLogDirs => handle!(alter_replica_log_dirs),
+            ApiKey::ElectLeaders => handle!(elect_leaders),
+            ApiKey::AlterPartitionReassignments => handle!(alter_partition_reassignments),
+            ApiKey::ListPartitionReassignments => handle!(list_partition_reassignments),
+            ApiKey::DescribeQuorum => handle!(describe_quorum),
+            ApiKey::UpdateFeatures => handle!(update_features),
+            ApiKey::UnregisterBroker => handle!(unregister_broker),
+            ApiKey::DescribeClientQuotas => handle!(client_quotas::describe),
+            ApiKey::AlterClientQuotas => handle!(client_quotas::alter),
+            ApiKey::DescribeUserScramCredentials => handle!(user_scram_credentials::describe),
+            ApiKey::AlterUserScramCredentials => handle!(user_scram_credentials::alter),
+            ApiKey::DescribeAcls => handle!(acls::describe),
+            ApiKey::CreateAcls => handle!(acls::create),
+            ApiKey::DeleteAcls => handle!(acls::delete),
+            ApiKey::CreateDelegationToken => handle!(delegation_tokens::create),
+            ApiKey::RenewDelegationToken => handle!(delegation_tokens::renew),
+            ApiKey::ExpireDelegationToken => handle!(delegation_tokens::expire),
+            ApiKey::DescribeDelegationToken => handle!(delegation_tokens::describe),
             _ => {
                 let (api_key, api_version) = (api.code(), envelope.version);
                 return Err(CloseReason::Unsupported { api_key, api_version });

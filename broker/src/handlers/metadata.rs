@@ -107,7 +107,7 @@ async fn find(context: &Context, name: &str, may_create: bool) -> Result<Arc<Top
     if check_name(name).is_err() {
         return Err(ErrorCode::INVALID_TOPIC_EXCEPTION);
     }
-    if !may_create || !context.topics.defaults().auto_create || is_internal(name) {
+    if !may_create || !context.topics.auto_create() || is_internal(name) {
         return Err(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION);
     }
     match context.topics.create(NewTopic { name: name.to_owned(), ..NewTopic::default() }).await {
@@ -130,14 +130,14 @@ fn describe(context: &Context, topic: &Topic) -> MetadataResponseTopic {
         name: Some(Str::from(&*topic.name)),
         topic_id: topic.id,
         is_internal: topic.internal,
-        partitions: topic
-            .partitions
-            .iter()
-            .map(|partition| MetadataResponsePartition {
+        partitions: (0..topic.count)
+            .map(|partition_index| MetadataResponsePartition {
                 error_code: ErrorCode::NONE,
-                partition_index: partition.index(),
+                partition_index,
                 leader_id: node,
-                leader_epoch: partition.leader_epoch(),
+                leader_epoch: topic
+                    .partition(partition_index)
+                    .map_or(0, |partition| partition.leader_epoch()),
                 replica_nodes: vec![node],
                 isr_nodes: vec![node],
                 offline_replicas: Vec::new(),

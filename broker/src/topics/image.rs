@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
+use crate::configs::{ConfigSet, TopicRules};
 use crate::partitions::Partition;
 
 /// One topic, as it is at one moment.
@@ -16,19 +17,33 @@ pub struct Topic {
     pub id: Uuid,
     /// Whether clients may only read it.
     pub internal: bool,
-    /// Its partitions, by index.
+    /// How many partitions it has.
+    pub count: i32,
+    /// Those that have been made, by index: all of them, but for the broker's own topics whose partitions are made when
+    /// they are first used.
     pub partitions: Vec<Partition>,
+    /// Whether partitions are made when they are first used.
+    pub on_demand: bool,
     /// The configs set for it.
-    pub configs: BTreeMap<String, String>,
+    pub configs: ConfigSet,
+    /// What they and the broker's say about batches.
+    pub rules: TopicRules,
     /// The pipeline that alone may write to it.
     pub owner: Option<Arc<str>>,
 }
 
 impl Topic {
-    /// The partition of this index.
+    /// The partition of this index, if it has been made.
     #[must_use]
     pub fn partition(&self, index: i32) -> Option<&Partition> {
-        usize::try_from(index).ok().and_then(|index| self.partitions.get(index))
+        let at = self.partitions.binary_search_by_key(&index, Partition::index).ok()?;
+        self.partitions.get(at)
+    }
+
+    /// Whether there is a partition of this index that has not been made yet.
+    #[must_use]
+    pub fn awaits(&self, index: i32) -> bool {
+        self.on_demand && (0..self.count).contains(&index) && self.partition(index).is_none()
     }
 }
 
@@ -37,6 +52,19 @@ impl Topic {
 pub struct Image {
     by_name: BTreeMap<Arc<str>, Arc<Topic>>,
     by_id: HashMap<Uuid, Arc<Topic>>,
+}
+
+/// All at once: adding them one by one with [`Image::with`] would copy the picture for each.
+impl FromIterator<Topic> for Image {
+    fn from_iter<T: IntoIterator<Item = Topic>>(topics: T) -> Self {
+        let mut image = Self::default();
+        for topic in topics {
+            let topic = Arc::new(topic);
+            image.by_id.insert(topic.id, Arc::clone(&topic));
+            image.by_name.insert(Arc::clone(&topic.name), topic);
+        }
+        image
+    }
 }
 
 impl Image {

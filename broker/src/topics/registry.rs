@@ -4,16 +4,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use logmill_storage::{LogOptions, PartitionId, PartitionSpec, Store, StoreError};
+use logmill_storage::{PartitionId, PartitionSpec, Store, StoreError};
 use tokio::sync::Mutex;
 use uuid::Uuid;
 
-use super::configs::{self, ConfigEntry, ConfigError};
 use super::image::{Image, Topic};
-use super::metadata_log::{MetadataError, MetadataLog};
+use super::metadata_log::{MetadataError, MetadataLog, MetadataState};
 use super::names::{NameError, check_name, is_internal};
-use super::schema::{MetadataRecord, TopicRecord};
+use super::schema::{ConfigScope, MetadataRecord, TopicRecord};
 use crate::clock::Clock;
+use crate::configs::{self, BrokerConfigs, ConfigEntry, ConfigError, ConfigSet, TopicRules};
 use crate::partitions::Partition;
 
 /// The most partitions one topic may have.
@@ -24,10 +24,8 @@ const MAX_PARTITIONS: i32 = 10_000;
 pub struct TopicDefaults {
     /// How many partitions.
     pub partitions: i32,
-    /// How its logs are opened.
-    pub log: LogOptions,
-    /// Topic configs that the broker's configuration sets for every topic.
-    pub configs: BTreeMap<String, String>,
+    /// What the broker's configuration sets.
+    pub configs: BrokerConfigs,
     /// Whether asking for a topic that does not exist creates it.
     pub auto_create: bool,
 }
@@ -43,6 +41,8 @@ pub struct NewTopic {
     pub configs: BTreeMap<String, String>,
     /// The pipeline that alone may write to it.
     pub owner: Option<String>,
+    /// Whether its partitions are made when they are first used, rather than now.
+    pub on_demand: bool,
 }
 
 /// Why a topic was not created.
@@ -108,14 +108,17 @@ pub enum DeleteTopicError {
 
 /// All topics; cheap to clone.
 #[derive(Clone)]
-pub struct Topics(Arc<Shared>);
+pub struct Topics(pub(super) Arc<Shared>);
 
-struct Shared {
-    store: Arc<Store>,
-    image: ArcSwap<Image>,
-    metadata: Arc<Mutex<MetadataLog>>,
-    defaults: TopicDefaults,
-    clock: Clock,
+pub(super) struct Shared {
+    pub(super) store: Arc<Store>,
+    pub(super) image: ArcSwap<Image>,
+    pub(super) metadata: Arc<Mutex<MetadataLog>>,
+    /// What is set for the broker now; changed only by who holds the metadata log.
+    pub(super) broker: ArcSwap<BrokerConfigs>,
+    partitions: i32,
+    auto_create: bool,
+    pub(super) clock: Clock,
 }
 
 impl Topics {
@@ -135,8 +138,15 @@ impl Topics {
         clock: Clock,
     ) -> Result<Self, CreateTopicError> {
         let mut live: BTreeMap<Uuid, TopicRecord> = BTreeMap::new();
+        let mut broker = defaults.configs;
         for record in records {
             match record {
+                MetadataRecord::BrokerConfigs { scope: ConfigScope::Node, configs } => {
+                    broker.node.clone_from(configs);
+                }
+                MetadataRecord::BrokerConfigs { scope: ConfigScope::Cluster, configs } => {
+                    broker.cluster.clone_from(configs);
+                }
                 MetadataRecord::Topic(topic) => drop(live.insert(topic.id, topic.clone())),
                 MetadataRecord::TopicDeleted(id) => drop(live.remove(id)),
                 _ => {}
@@ -145,7 +155,7 @@ impl Topics {
         let known: BTreeSet<PartitionId> = live
             .values()
             .flat_map(|topic| {
-                (0..topic.partitions).map(|partition| PartitionId { topic: topic.id, partition })
+                topic.made().into_iter().map(|partition| PartitionId { topic: topic.id, partition })
             })
             .collect();
         for stray in store.partitions() {
@@ -158,10 +168,11 @@ impl Topics {
                 store.delete_partition(stray.id())?;
             }
         }
-        let mut image = Image::default();
-        for record in live.values() {
-            let options = configs::log_options(&record.configs, &defaults.log);
-            let partitions = (0..record.partitions)
+        let opened = live.values().map(|record| {
+            let options = configs::log_options(&record.configs, &broker);
+            let partitions = record
+                .made()
+                .into_iter()
                 .map(|partition| {
                     let id = PartitionId { topic: record.id, partition };
                     let log = store
@@ -171,9 +182,18 @@ impl Topics {
                     Ok(Partition::new(log))
                 })
                 .collect::<Result<Vec<_>, CreateTopicError>>()?;
-            image = image.with(topic(record, partitions));
-        }
-        Ok(Self(Arc::new(Shared { store, image: ArcSwap::from_pointee(image), metadata, defaults, clock })))
+            Ok(topic(record, partitions, &broker))
+        });
+        let image = opened.collect::<Result<Image, CreateTopicError>>()?;
+        Ok(Self(Arc::new(Shared {
+            store,
+            image: ArcSwap::from_pointee(image),
+            metadata,
+            broker: ArcSwap::from_pointee(broker),
+            partitions: defaults.partitions,
+            auto_create: defaults.auto_create,
+            clock,
+        })))
     }
 
     /// The topic of this name.
@@ -194,28 +214,22 @@ impl Topics {
         self.0.image.load_full()
     }
 
-    /// What a topic has when its creator does not say.
+    /// Whether asking for a topic that does not exist creates it.
     #[must_use]
-    pub fn defaults(&self) -> &TopicDefaults {
-        &self.0.defaults
+    pub fn auto_create(&self) -> bool {
+        self.0.auto_create
     }
 
-    /// All configs of a topic with the values in force.
+    /// What is set for the broker now.
     #[must_use]
-    pub fn configs(&self, topic: &Topic) -> Vec<ConfigEntry> {
-        configs::describe(&topic.configs, &self.0.defaults.configs)
+    pub fn broker_configs(&self) -> Arc<BrokerConfigs> {
+        self.0.broker.load_full()
     }
 
-    /// One config of a topic as a number: the topic's value, else the broker's, else Kafka's default.
+    /// All configs of a topic for which this is set, with the values in force.
     #[must_use]
-    pub fn config_value(&self, topic: &Topic, name: &str) -> Option<String> {
-        let set = topic.configs.get(name).or_else(|| self.0.defaults.configs.get(name));
-        set.cloned().or_else(|| {
-            super::TOPIC_CONFIGS
-                .iter()
-                .find(|definition| definition.name == name)
-                .map(|d| d.default.to_owned())
-        })
+    pub fn describe_configs(&self, set: &ConfigSet) -> Vec<ConfigEntry> {
+        self.0.broker.load().describe_topic(set)
     }
 
     /// Checks whether a client could create this topic now, and changes nothing.
@@ -237,11 +251,11 @@ impl Topics {
         if let Some(existing) = image.get(&new.name).or_else(|| image.iter().find(same_metric_name)) {
             return Err(CreateTopicError::Exists { existing: existing.name.to_string() });
         }
-        let partitions = new.partitions.unwrap_or(self.0.defaults.partitions);
+        let partitions = new.partitions.unwrap_or(self.0.partitions);
         if !(1..=MAX_PARTITIONS).contains(&partitions) {
             return Err(CreateTopicError::Partitions(partitions));
         }
-        configs::check(&new.configs)?;
+        configs::check_topic(&new.configs, &self.0.broker.load())?;
         Ok(partitions)
     }
 
@@ -280,11 +294,12 @@ impl Topics {
             partitions,
             configs: new.configs,
             owner: new.owner,
+            made: new.on_demand.then(BTreeSet::new),
         };
-        let logs = self.make_partitions(&record, 0).await?;
+        let logs = self.make_partitions(&record, record.made()).await?;
         metadata.append(self.0.clock.now_ms(), &[MetadataRecord::Topic(record.clone())]).await?;
         let name = record.name.clone();
-        self.0.image.store(Arc::new(self.0.image.load().with(topic(&record, logs))));
+        self.0.image.store(Arc::new(self.0.image.load().with(self.topic(&record, logs))));
         tracing::info!(topic = name, partitions, "created");
         self.get(&name).ok_or(CreateTopicError::Exists { existing: name })
     }
@@ -296,35 +311,67 @@ impl Topics {
     pub async fn grow(&self, name: &str, count: i32) -> Result<Arc<Topic>, CreateTopicError> {
         let mut metadata = self.0.metadata.lock().await;
         let old = self.get(name).ok_or(CreateTopicError::Partitions(count))?;
-        let have = i32::try_from(old.partitions.len()).unwrap_or(i32::MAX);
-        if count <= have || count > MAX_PARTITIONS {
+        let have = old.count;
+        if count <= have || count > MAX_PARTITIONS || old.on_demand {
             return Err(CreateTopicError::Partitions(count));
         }
-        let record = TopicRecord {
-            name: old.name.to_string(),
-            id: old.id,
-            partitions: count,
-            configs: old.configs.clone(),
-            owner: old.owner.as_ref().map(ToString::to_string),
-        };
+        let record = TopicRecord { partitions: count, ..record_of(&old) };
         let mut logs = old.partitions.clone();
-        logs.extend(self.make_partitions(&record, have).await?);
+        logs.extend(self.make_partitions(&record, (have..count).collect()).await?);
         metadata.append(self.0.clock.now_ms(), &[MetadataRecord::Topic(record.clone())]).await?;
-        self.0.image.store(Arc::new(self.0.image.load().with(topic(&record, logs))));
+        self.0.image.store(Arc::new(self.0.image.load().with(self.topic(&record, logs))));
         self.get(name).ok_or(CreateTopicError::Partitions(count))
+    }
+
+    /// A partition of one of the broker's own topics, which is made if nobody has used it before.
+    ///
+    /// # Errors
+    /// As [`Topics::create`]; [`CreateTopicError::Partitions`] when the topic has no such partition.
+    pub async fn open_partition(&self, name: &str, index: i32) -> Result<(), CreateTopicError> {
+        let awaits = || self.get(name).filter(|topic| topic.partition(index).is_none());
+        if awaits().is_none() {
+            return Ok(());
+        }
+        let mut metadata = self.0.metadata.lock().await;
+        // Somebody else may have been quicker.
+        let Some(old) = awaits() else { return Ok(()) };
+        if !old.awaits(index) {
+            return Err(CreateTopicError::Partitions(index));
+        }
+        let mut record = record_of(&old);
+        record.made.get_or_insert_default().insert(index);
+        let mut logs = old.partitions.clone();
+        logs.extend(self.make_partitions(&record, vec![index]).await?);
+        logs.sort_by_key(Partition::index);
+        metadata.append(self.0.clock.now_ms(), &[MetadataRecord::Topic(record.clone())]).await?;
+        self.0.image.store(Arc::new(self.0.image.load().with(self.topic(&record, logs))));
+        Ok(())
+    }
+
+    /// Makes what somebody is about to read: a reader of one of the broker's own topics sees empty partitions where there
+    /// are none yet. A partition that cannot be made stays unknown to the reader.
+    pub async fn open_for_reading(&self, name: &str, indexes: &[i32]) {
+        let Some(topic) = self.get(name).filter(|topic| topic.on_demand) else { return };
+        for &index in indexes {
+            if topic.awaits(index)
+                && let Err(error) = self.open_partition(name, index).await
+            {
+                tracing::warn!(topic = name, index, %error, "a partition cannot be made");
+            }
+        }
     }
 
     async fn make_partitions(
         &self,
         record: &TopicRecord,
-        from: i32,
+        indexes: Vec<i32>,
     ) -> Result<Vec<Partition>, CreateTopicError> {
-        let options = configs::log_options(&record.configs, &self.0.defaults.log);
+        let options = configs::log_options(&record.configs, &self.0.broker.load());
         let store = Arc::clone(&self.0.store);
-        let (name, id, partitions) = (record.name.clone(), record.id, record.partitions);
+        let (name, id) = (record.name.clone(), record.id);
         let made = tokio::task::spawn_blocking(move || {
             let mut made = Vec::new();
-            for partition in from..partitions {
+            for partition in indexes {
                 let id = PartitionId { topic: id, partition };
                 let spec = PartitionSpec { id, topic_name: name.clone(), options };
                 match store.create_partition(spec) {
@@ -384,16 +431,19 @@ impl Topics {
         {
             return Err(DeleteTopicError::Owned { owner: owned.to_string() });
         }
-        let record = TopicRecord {
-            name: old.name.to_string(),
-            id,
-            partitions: i32::try_from(old.partitions.len()).unwrap_or(i32::MAX),
-            configs: old.configs.clone(),
-            owner: owner.map(str::to_owned),
-        };
+        let record = TopicRecord { owner: owner.map(str::to_owned), ..record_of(&old) };
         metadata.append(self.0.clock.now_ms(), &[MetadataRecord::Topic(record.clone())]).await?;
-        self.0.image.store(Arc::new(self.0.image.load().with(topic(&record, old.partitions.clone()))));
+        self.0.image.store(Arc::new(self.0.image.load().with(self.topic(&record, old.partitions.clone()))));
         Ok(())
+    }
+
+    fn topic(&self, record: &TopicRecord, partitions: Vec<Partition>) -> Topic {
+        topic(record, partitions, &self.0.broker.load())
+    }
+
+    /// How far the metadata log is.
+    pub async fn metadata_state(&self) -> MetadataState {
+        self.0.metadata.lock().await.state()
     }
 
     /// The metadata log, for the others who write to it (pipelines, producer ids).
@@ -403,12 +453,27 @@ impl Topics {
     }
 }
 
-fn topic(record: &TopicRecord, partitions: Vec<Partition>) -> Topic {
+/// What is stored of a topic.
+pub(super) fn record_of(topic: &Topic) -> TopicRecord {
+    TopicRecord {
+        name: topic.name.to_string(),
+        id: topic.id,
+        partitions: topic.count,
+        configs: topic.configs.clone(),
+        owner: topic.owner.as_ref().map(ToString::to_string),
+        made: topic.on_demand.then(|| topic.partitions.iter().map(Partition::index).collect()),
+    }
+}
+
+fn topic(record: &TopicRecord, partitions: Vec<Partition>, broker: &BrokerConfigs) -> Topic {
     Topic {
+        rules: TopicRules::of(&record.configs, broker),
         name: Arc::from(record.name.as_str()),
         id: record.id,
         internal: is_internal(&record.name),
+        count: record.partitions,
         partitions,
+        on_demand: record.made.is_some(),
         configs: record.configs.clone(),
         owner: record.owner.as_deref().map(Arc::from),
     }

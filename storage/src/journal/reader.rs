@@ -10,7 +10,8 @@ use uuid::Uuid;
 use super::error::JournalError;
 use super::format::{
     APPEND_HEADER_BYTES, AppendHeader, FILE_HEADER_BYTES, FRAME_ALIGNMENT, FRAME_HEADER_BYTES, FRAME_MAGIC,
-    FileHeader, FileHeaderRead, FrameHeader, FrameKind, JOURNAL_VERSION, checksum_holds,
+    FileHeader, FileHeaderRead, FrameHeader, FrameKind, JOURNAL_VERSION, TRIM_BYTES, TrimEntry,
+    checksum_holds,
 };
 use super::ring::{FoundFile, slot_of};
 use super::writer::{FrameBody, FrameEntry};
@@ -94,6 +95,7 @@ pub(crate) fn recover<E: From<JournalError>>(
     mut visit: impl FnMut(FrameBody) -> Result<(), E>,
 ) -> Result<Scanned, E> {
     let candidates = candidates(disk, directory)?;
+    refuse_stale(disk, &candidates, start)?;
     let files = live_files(&candidates, directory, start)?;
     let mut scan = Scan {
         start,
@@ -173,6 +175,26 @@ fn candidates(disk: &dyn Disk, directory: &Path) -> Result<Vec<Candidate>, Journ
         candidates.push(Candidate { path, bytes, header });
     }
     Ok(candidates)
+}
+
+/// An incarnation writes its first frame when its checkpoint is durable. A frame of a later incarnation than the
+/// checkpoint's, whole or not, means that a later checkpoint was there and is lost.
+fn refuse_stale(disk: &dyn Disk, candidates: &[Candidate], start: &ReplayStart) -> Result<(), JournalError> {
+    for candidate in candidates {
+        let Some(header) = candidate.header else { continue };
+        if header.directory != start.directory || header.incarnation <= start.incarnation {
+            continue;
+        }
+        let mut reader = Reader::open(disk, &candidate.path)?;
+        if reader.looks_like_frame(BLOCK_BYTES as u64, &header)? {
+            return Err(JournalError::StaleCheckpoint {
+                file: candidate.path.clone(),
+                expected: start.incarnation,
+                found: header.incarnation,
+            });
+        }
+    }
+    Ok(())
 }
 
 /// The files of the incarnation, from the checkpoint's on, without a gap.
@@ -313,6 +335,9 @@ impl Scan<'_> {
 }
 
 fn parse_body(mut body: Bytes, header: &FrameHeader) -> Option<FrameBody> {
+    let trim_bytes = (header.trims as usize).checked_mul(TRIM_BYTES)?;
+    let trimmed = body.split_off(body.len().checked_sub(trim_bytes)?);
+    let trims = trimmed.as_chunks::<TRIM_BYTES>().0.iter().map(TrimEntry::decode).collect();
     let mut entries = Vec::new();
     while !body.is_empty() {
         let append = AppendHeader::decode(body.first_chunk::<APPEND_HEADER_BYTES>()?);
@@ -324,7 +349,7 @@ fn parse_body(mut body: Bytes, header: &FrameHeader) -> Option<FrameBody> {
         let partition = PartitionId { topic: append.topic, partition: append.partition };
         entries.push(FrameEntry { partition, batch: Batch::trusted(bytes).ok()? });
     }
-    (entries.len() == header.appends as usize).then_some(FrameBody { commit: header.commit, entries })
+    (entries.len() == header.appends as usize).then_some(FrameBody { commit: header.commit, entries, trims })
 }
 
 /// Reads a file through a window.

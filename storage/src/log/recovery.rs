@@ -17,7 +17,8 @@ use std::sync::atomic::Ordering;
 
 use logmill_record::Batch;
 
-use super::error::{LogError, ReadError};
+use super::compaction::swap::Swap;
+use super::error::{Corruption, LogError, ReadError};
 use super::metadata;
 use super::names::FileKind;
 use super::options::LogOptions;
@@ -46,6 +47,9 @@ pub struct Recovered {
     pub scanned_bytes: u64,
     /// What lies behind the last valid batch.
     pub tail: Option<Tail>,
+    /// Damage before the recovery point that was met: not all there may be, as settled segments are read when somebody asks.
+    /// Reads of these offsets fail with it; what lies behind is read.
+    pub damaged: Vec<Corruption>,
     /// Derived files that were missing or wrong and have been made again.
     pub rebuilt: Vec<PathBuf>,
 }
@@ -94,6 +98,7 @@ impl PartitionLog {
     ) -> Result<(PartitionLog, Recovered), LogError> {
         let shared: Arc<Path> = Arc::from(directory);
         let topic_id = metadata::read(&*environment.disk, directory)?;
+        Swap::resume(&*environment.disk, directory)?;
         let (loaded, recovered) = Loader::new(environment, &shared, options, at)?.load()?;
         Ok((PartitionLog::assemble(environment, shared, topic_id, loaded), recovered))
     }
@@ -157,6 +162,8 @@ impl PartitionLog {
             self.drop_batches_from(&mut writer, end_offset)?;
         }
         let end = self.end_offset();
+        // A start of the log that was durable was not behind its end.
+        self.log_start_offset.fetch_min(end, Ordering::AcqRel);
         for stale in std::mem::take(&mut writer.stale_segments) {
             remove_segment_files(disk, &self.directory, stale)?;
         }
@@ -193,10 +200,10 @@ impl PartitionLog {
         last.trim_log()?;
         let at = OpenAt {
             recovery_point: writer.recovery_point.min(end),
-            log_start_offset: view.log_start_offset.min(end),
+            log_start_offset: self.log_start_offset().min(end),
         };
         let mut loader = Loader::new(&self.environment, &self.directory, writer.options, at)?;
-        loader.keep_unflushed(std::mem::take(&mut writer.unflushed));
+        loader.keep_unflushed(writer.unflushed.take());
         let stale = std::mem::take(&mut writer.stale_segments);
         let (mut loaded, _) = loader.load()?;
         loaded.writer.stale_segments.extend(stale);
@@ -205,6 +212,7 @@ impl PartitionLog {
         *writer = loaded.writer;
         *self.epochs.write() = loaded.epochs;
         *self.view.write() = Arc::new(loaded.view);
+        self.log_start_offset.store(loaded.log_start_offset, Ordering::Release);
         self.end_offset.store(loaded.end_offset, Ordering::Release);
         Ok(())
     }

@@ -14,6 +14,8 @@ use crate::log::{Durability, Flush, LogError};
 
 /// Rounds of all shards that a checkpoint waits for what was durable when it began.
 const MAX_SETTLING_ROUNDS: usize = 64;
+/// Partitions that are flushed together. Each has some files open meanwhile.
+const FLUSHED_TOGETHER: usize = 256;
 /// Rounds that closing takes at most while nothing gets further.
 const MAX_IDLE_CLOSING_ROUNDS: usize = 8;
 
@@ -37,9 +39,12 @@ pub struct Checkpointed {
 }
 
 impl Store {
-    /// A checkpoint is due: half of the journal is in use, or something waits for one.
+    /// A checkpoint is due: half of the journal is in use, or as many bytes went to segments past it, or something waits
+    /// for one.
     pub fn checkpoint_due(&self) -> bool {
-        self.checkpoint_requested.load(Ordering::Acquire)
+        self.unflushed_bytes.load(Ordering::Relaxed) >= self.options.journal.max_bytes / 2
+            || self.environment.files.unflushed() > self.environment.files.limit() / 2
+            || self.checkpoint_requested.load(Ordering::Acquire)
             || self.ring_wants_checkpoint.load(Ordering::Acquire)
     }
 
@@ -47,7 +52,9 @@ impl Store {
     /// Blocks on files. Commits and rounds go on meanwhile.
     pub fn checkpoint(&self) -> Result<Checkpointed, Fatal> {
         let mut stage = self.checkpointing.lock();
-        self.checkpoint_locked(&mut stage, false)
+        let done = self.checkpoint_locked(&mut stage, false)?;
+        self.counts.full_disk.add(u64::from(done.full));
+        Ok(done)
     }
 
     /// Ends the store: takes no more frames, finishes what was accepted, writes a checkpoint with the mark of a clean
@@ -60,6 +67,11 @@ impl Store {
         while idle_rounds < MAX_IDLE_CLOSING_ROUNDS {
             let round = self.journal_round()?;
             let mut progress = round.frames > 0;
+            // Threads that still work here may have made frames durable, or accepted, and not passed them on yet.
+            for listed in self.sequencer.partitions() {
+                listed.state.publish(&self.tail);
+                self.appliers.ready(&listed.state);
+            }
             for shard in 0..self.appliers.count() {
                 progress |= self.apply_round(shard)?.frames > 0;
             }
@@ -70,7 +82,9 @@ impl Store {
             if done {
                 return self.checkpoint_locked(&mut stage, true).map(|_| ());
             }
-            idle_rounds = if progress { 0 } else { idle_rounds + 1 };
+            // A round of another thread may be between making frames durable and handing them on.
+            let others = self.rounds_under_way.load(Ordering::SeqCst) > 0;
+            idle_rounds = if progress || others { 0 } else { idle_rounds + 1 };
         }
         // What was acknowledged is in the journal: the next start replays it.
         Err(self.poison(Fatal::NotApplied))
@@ -85,6 +99,7 @@ impl Store {
         self.checkpoint_requested.store(false, Ordering::Release);
         let mut result = Checkpointed { full: !self.settle()?, ..Checkpointed::default() };
         let covered = self.appliers.applied_through();
+        let flushing = self.unflushed_bytes.load(Ordering::Relaxed);
 
         // From here on the list has every partition of the frames covered, except those being deleted.
         let dying = std::mem::take(&mut stage.dying);
@@ -97,10 +112,11 @@ impl Store {
             }
             Err(fatal) => return Err(self.poison(fatal)),
         }
-        let (file_number, durable) = {
+        // A checkpoint that waited for the closing one must not take its mark away.
+        let (file_number, durable, closed) = {
             let mut journal = self.journal.lock();
             journal.closed |= closing;
-            (journal.journal.file_after(covered), journal.journal.durable())
+            (journal.journal.file_after(covered), journal.journal.durable(), journal.closed)
         };
         let file = CheckpointFile {
             start: ReplayStart {
@@ -109,7 +125,7 @@ impl Store {
                 file_number,
                 covered,
                 durable,
-                closed: closing,
+                closed,
             },
             last_commit: self.sequencer.last_commit(),
             partitions: listed.iter().map(checkpointed).collect(),
@@ -123,7 +139,8 @@ impl Store {
             }
             Err(error) => return Err(self.poison(Fatal::io("write the checkpoint in", data_dir)(error))),
         }
-        for listed in &listed {
+        for (listed, written) in listed.iter().zip(&file.partitions) {
+            listed.state.checkpointed_end.store(written.recovery_point, Ordering::Release);
             let page_cache = listed.options.durability == Durability::PageCache;
             listed.state.page_cache.store(page_cache, Ordering::Release);
         }
@@ -138,7 +155,10 @@ impl Store {
             let removed = self.environment.disk.remove_dir_all(directory);
             removed.is_err_and(|error| error.kind() != std::io::ErrorKind::NotFound)
         }));
+        self.unflushed_bytes.fetch_sub(flushing, Ordering::Relaxed);
         self.counts.checkpoints.add(1);
+        self.counts.flushed_partitions.add(result.flushed_partitions as u64);
+        self.counts.recycled_files.add(result.recycled_files as u64);
         self.sequencer.nudge();
         Ok(result)
     }
@@ -177,13 +197,27 @@ impl Store {
                 view.applied_end > view.flushed_end
             })
             .collect();
-        let mut flushes: Vec<(&Arc<PartitionState>, Flush<'_>)> = Vec::with_capacity(dirty.len());
         let mut full = Ok(());
+        let mut flushed = 0;
+        for group in dirty.chunks(FLUSHED_TOGETHER) {
+            flushed += self.flush_group(group, &mut full)?;
+        }
+        full?;
+        Ok(flushed)
+    }
+
+    /// `full`: the last of the partitions for which the disk was full.
+    fn flush_group(
+        &self,
+        dirty: &[&Arc<PartitionState>],
+        full: &mut Result<(), Fatal>,
+    ) -> Result<usize, Fatal> {
+        let mut flushes: Vec<(&Arc<PartitionState>, Flush<'_>)> = Vec::with_capacity(dirty.len());
         for state in dirty {
             match state.log.prepare_flush() {
                 Ok(flush) => flushes.push((state, flush)),
                 // What is prepared has to be finished all the same.
-                Err(error) if error.is_full() => full = Err(in_log(state)(error)),
+                Err(error) if error.is_full() => *full = Err(in_log(state)(error)),
                 Err(error) => return Err(in_log(state)(error)),
             }
         }
@@ -198,11 +232,17 @@ impl Store {
         }
         let count = flushes.len();
         for (state, flush) in flushes {
-            let flushed = flush.finish().map_err(in_log(state))?;
+            let flushed = match flush.finish() {
+                Ok(flushed) => flushed,
+                Err(error) if error.is_full() => {
+                    *full = Err(in_log(state)(error));
+                    continue;
+                }
+                Err(error) => return Err(in_log(state)(error)),
+            };
             let mut view = state.view.lock();
             view.flushed_end = view.flushed_end.max(flushed.end_offset);
         }
-        full?;
         Ok(count)
     }
 }

@@ -10,13 +10,16 @@
 //! **Locks**, in the order in which they may be taken while another is held; none is held across a call to the outside:
 //!
 //! ```text
-//! directories ─► checkpointing ─► journal stage ─► shard turn ─► log writer ─► sequencer ─► tail order ─► view
+//! directories ─► checkpointing ─► cleaning ─► journal stage ─► shard turn ─► flushing ─► log writer ─► sequencer ─► tail order ─► view
 //!                                                  ─► shard ready list, applied frames (leaves)
 //! ```
 
 mod appliers;
 mod checkpoint;
 mod checkpoint_file;
+mod cleaned_offsets;
+mod cleaning;
+mod compaction;
 mod counts;
 mod directories;
 mod error;
@@ -31,13 +34,14 @@ mod tail;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
 use uuid::Uuid;
 
 use self::appliers::Appliers;
 use self::checkpoint::CheckpointStage;
+use self::cleaned_offsets::CleanedOffsets;
 use self::counts::Counts;
 use self::directories::Directories;
 use self::rounds::JournalStage;
@@ -50,6 +54,8 @@ use crate::log::{LogEnvironment, LogOptions};
 
 pub use self::checkpoint::Checkpointed;
 pub use self::checkpoint_file::CHECKPOINT_VERSION;
+pub use self::cleaning::{Removed, Retained};
+pub use self::compaction::CompactionRound;
 pub use self::counts::StoreStats;
 pub(crate) use self::directories::parse_directory_name;
 pub use self::error::{Fatal, StoreError};
@@ -77,6 +83,8 @@ pub struct StoreOptions {
     pub applier_shards: usize,
     /// Memory for read buffers that nobody uses at the moment, in bytes.
     pub read_buffer_bytes: usize,
+    /// Segment files kept open at once. A checkpoint is due when half as many wait to be flushed, which have to stay open.
+    pub open_files: usize,
     /// Log settings of partitions found at the start, until [`Store::set_options`].
     pub log: LogOptions,
 }
@@ -91,6 +99,7 @@ impl StoreOptions {
             tail_bytes: 64 << 20,
             applier_shards: 2,
             read_buffer_bytes: 32 << 20,
+            open_files: 4096,
             log: LogOptions::default(),
         }
     }
@@ -133,6 +142,8 @@ pub struct Store {
     appliers: Appliers,
     tail: TailBudget,
     checkpointing: Mutex<CheckpointStage>,
+    /// How far each log is compacted. A leaf among the locks.
+    cleaned: Mutex<CleanedOffsets>,
     directories: Mutex<Directories>,
     /// Somebody asked for a checkpoint that the journal does not need.
     checkpoint_requested: AtomicBool,
@@ -141,6 +152,8 @@ pub struct Store {
     counts: Counts,
     /// The next wait for the journal ends by itself: an idle frame is to be written, or space to be tried for again.
     journal_alarm: AtomicBool,
+    /// Rounds that threads are in, the part behind their locks too.
+    rounds_under_way: AtomicUsize,
     /// Bytes of the journal in use, bytes of all its files, and its last durable sequence: for whoever does not want to
     /// wait for its lock.
     ring_used: AtomicU64,
@@ -149,6 +162,8 @@ pub struct Store {
     /// Bytes of batches that are sequenced and not yet in the segments; below zero for a moment when a round is quicker than
     /// the commit that counts.
     unapplied_bytes: AtomicI64,
+    /// Bytes written to segments since the last checkpoint: what a start has to read again, journaled or not.
+    unflushed_bytes: AtomicU64,
     _lock: Box<dyn DiskLock>,
 }
 
@@ -221,9 +236,16 @@ impl Store {
 
     /// Counts since the store was opened.
     pub fn stats(&self) -> StoreStats {
-        let (durable, total) =
-            (self.ring_durable.load(Ordering::Relaxed), self.ring_total.load(Ordering::Relaxed));
-        self.counts.stats(durable, total, self.tail.bytes() as u64)
+        let files = &self.environment.files;
+        StoreStats {
+            durable_sequence: self.ring_durable.load(Ordering::Relaxed),
+            journal_file_bytes: self.ring_total.load(Ordering::Relaxed),
+            tail_bytes: self.tail.bytes() as u64,
+            unflushed_bytes: self.unflushed_bytes.load(Ordering::Relaxed),
+            open_files: files.open() as u64,
+            unflushed_files: files.unflushed() as u64,
+            ..self.counts.stats()
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use super::Store;
@@ -62,8 +62,13 @@ impl Congestion {
     /// Fill of the ring above which producers should wait: a checkpoint is due since one half, and not done yet.
     const RING_LIMIT: f64 = 0.85;
 
-    /// The store is behind: a produce that comes now should wait until a round or a checkpoint is done.
+    /// The store is behind: a produce that comes now should wait until a round or a checkpoint is done. Not so with a
+    /// full disk: then a produce is refused, and should hear so at once.
     pub fn is_full(&self) -> bool {
+        !self.storage_full && self.is_behind()
+    }
+
+    fn is_behind(&self) -> bool {
         self.queued_bytes > Congestion::QUEUE_LIMIT_BYTES
             || self.unapplied_bytes > Congestion::UNAPPLIED_LIMIT_BYTES
             || self.ring_fill > Congestion::RING_LIMIT
@@ -73,6 +78,22 @@ impl Congestion {
 impl JournalStage {
     pub(crate) fn new(journal: Journal) -> JournalStage {
         JournalStage { journal, pending: VecDeque::new(), closed: false }
+    }
+}
+
+/// Counts a round while it lasts.
+struct UnderWay<'a>(&'a AtomicUsize);
+
+impl<'a> UnderWay<'a> {
+    fn begin(rounds: &'a AtomicUsize) -> Self {
+        rounds.fetch_add(1, Ordering::SeqCst);
+        Self(rounds)
+    }
+}
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
     }
 }
 
@@ -86,16 +107,19 @@ impl Store {
     /// One round of the journal: writes what waits, in one write as far as it fits, publishes it, and calls the frames'
     /// `done`. With nothing to write it writes, once, a small frame that says up to where frames are durable.
     pub fn journal_round(&self) -> Result<Round, Fatal> {
+        let _under_way = UnderWay::begin(&self.rounds_under_way);
         self.check_alive()?;
         let mut round = Round::default();
         let mut touched = Vec::new();
+        let mut trimming = Vec::new();
         {
             let stage = &mut *self.journal.lock();
             if !stage.closed {
-                self.write_pending(stage, &mut round, &mut touched)?;
+                self.write_pending(stage, &mut round, &mut touched, &mut trimming)?;
                 self.measure_ring(&stage.journal, round.full);
             }
         }
+        trimming.iter().for_each(|frame: &Arc<FrameState>| frame.trims_published());
         touched.sort_by_key(|partition: &Arc<PartitionState>| partition.id);
         touched.dedup_by_key(|partition| partition.id);
         for partition in &touched {
@@ -117,11 +141,12 @@ impl Store {
         Ok(round)
     }
 
-    fn write_pending(
+    pub(super) fn write_pending(
         &self,
         stage: &mut JournalStage,
         round: &mut Round,
         touched: &mut Vec<Arc<PartitionState>>,
+        trimming: &mut Vec<Arc<FrameState>>,
     ) -> Result<(), Fatal> {
         self.sequencer.take_queue(&mut stage.pending);
         let JournalStage { journal, pending, .. } = stage;
@@ -141,6 +166,10 @@ impl Store {
             queued_bytes += frame.body.frame_bytes();
             frame.durable.store(true, Ordering::Release);
             touched.extend(frame.partitions.iter().cloned());
+            if !frame.trims.is_empty() {
+                frame.trim();
+                trimming.push(Arc::clone(&frame));
+            }
             self.appliers.expect(sequence, &frame);
         }
         self.sequencer.journaled(queued_bytes);
@@ -151,6 +180,7 @@ impl Store {
         round.more = !written.full && written.frames < ready;
         self.journal_alarm.store(journal.wants_idle_frame() || written.full, Ordering::Release);
         self.counts.journal_frames.add(written.frames as u64);
+        self.counts.largest_group_frames.at_least(written.frames as u64);
         self.counts.journal_writes.add(u64::from(written.frames > 0));
         self.counts.journal_bytes.add(written.bytes);
         Ok(())
@@ -189,10 +219,13 @@ impl Store {
     /// With a full disk what cannot be written stays in the journal and in memory, clients' frames are rejected with
     /// `Rejection::StorageFull`, and the next round that finds space ends that.
     pub fn apply_round(&self, shard: usize) -> Result<Round, Fatal> {
+        let _under_way = UnderWay::begin(&self.rounds_under_way);
         self.check_alive()?;
         let around = Around { sequencer: &self.sequencer, tail: &self.tail };
         let applied = self.appliers.round(shard, &around).map_err(|fatal| self.poison(fatal))?;
         self.unapplied_bytes.fetch_sub(applied.bytes as i64, Ordering::Relaxed);
+        self.unflushed_bytes.fetch_add(applied.bytes, Ordering::Relaxed);
+        self.counts.full_disk.add(u64::from(applied.full));
         self.counts.applied_batches.add(applied.batches);
         self.counts.applied_bytes.add(applied.bytes);
         self.counts.applied_writes.add(applied.writes);

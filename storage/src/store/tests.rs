@@ -1,9 +1,12 @@
 //! Everything by hand, on the simulated disk.
 
+mod cleaning;
+mod compaction;
 mod crash;
 mod faults;
 mod lifecycle;
 mod page_cache;
+mod strangers;
 mod transactions;
 
 use std::path::{Path, PathBuf};

@@ -3,12 +3,13 @@
 use std::process::ExitCode;
 
 use clap::Subcommand;
-use logmill_client::{Admin, Isolation, NewTopic, TopicDescription};
+use logmill_client::{Admin, ConfigResource, Isolation, NewTopic, TopicDescription};
 use serde_json::{Value, json};
 
+use super::changes::{Changes, key_value};
 use crate::arguments::{Connection, Output};
 use crate::confirm::confirm;
-use crate::failure;
+use crate::failure::{self, Usage};
 use crate::output::{self, note, or_dash};
 
 #[derive(Debug, Subcommand)]
@@ -19,8 +20,13 @@ pub(crate) enum Topic {
     List(List),
     /// Show partitions, offsets and configuration of a topic.
     Describe(Describe),
+    /// Add partitions to a topic, and change its configuration.
+    Alter(Alter),
     /// Delete topics with everything in them.
     Delete(Delete),
+    /// Delete the records of a topic before an offset.
+    #[command(visible_alias = "delete-records")]
+    Trim(Trim),
 }
 
 #[derive(Debug, clap::Args)]
@@ -56,6 +62,17 @@ pub(crate) struct Describe {
 }
 
 #[derive(Debug, clap::Args)]
+pub(crate) struct Alter {
+    /// Name of the topic.
+    name: String,
+    /// How many partitions it is to have in all.
+    #[arg(short, long)]
+    partitions: Option<u32>,
+    #[command(flatten)]
+    changes: Changes,
+}
+
+#[derive(Debug, clap::Args)]
 pub(crate) struct Delete {
     /// Names of the topics.
     #[arg(required = true, value_name = "NAME")]
@@ -65,14 +82,48 @@ pub(crate) struct Delete {
     yes: bool,
 }
 
-fn key_value(text: &str) -> Result<(String, String), String> {
-    let (key, value) = text.split_once('=').ok_or("write KEY=VALUE")?;
-    Ok((key.to_owned(), value.to_owned()))
+#[derive(Debug, clap::Args)]
+pub(crate) struct Trim {
+    /// Name of the topic.
+    name: String,
+    /// The first offset to keep; "end" deletes everything that is there.
+    #[arg(short, long, value_name = "OFFSET", value_parser = before)]
+    before: Before,
+    /// A partition; all of them if not given. May be repeated.
+    #[arg(short, long = "partition", value_name = "NUMBER")]
+    partitions: Vec<i32>,
+    /// Do not ask.
+    #[arg(short, long)]
+    yes: bool,
+}
+
+/// Up to where records are deleted.
+#[derive(Debug, Clone, Copy)]
+enum Before {
+    Offset(i64),
+    End,
+}
+
+fn before(text: &str) -> Result<Before, String> {
+    match text {
+        "end" => Ok(Before::End),
+        _ => match text.parse() {
+            Ok(offset) if offset >= 0 => Ok(Before::Offset(offset)),
+            _ => Err("write an offset, or \"end\"".to_owned()),
+        },
+    }
 }
 
 pub(crate) async fn run(command: Topic, connection: &Connection) -> anyhow::Result<ExitCode> {
     if let Topic::Delete(Delete { names, yes: false }) = &command {
         confirm(&format!("deleting {}", names.join(", ")))?;
+    }
+    if let Topic::Trim(Trim { name, before, yes: false, .. }) = &command {
+        let what = match before {
+            Before::End => "all records".to_owned(),
+            Before::Offset(offset) => format!("the records before offset {offset}"),
+        };
+        confirm(&format!("deleting {what} of {name}"))?;
     }
     let admin = connection.admin().await?;
     match command {
@@ -81,7 +132,9 @@ pub(crate) async fn run(command: Topic, connection: &Connection) -> anyhow::Resu
         Topic::Describe(command) => {
             describe(&admin, &command.name, connection.output).await.map(|()| ExitCode::SUCCESS)
         }
+        Topic::Alter(command) => alter(&admin, &command, connection.output).await.map(|()| ExitCode::SUCCESS),
         Topic::Delete(command) => delete(&admin, &command, connection.output).await,
+        Topic::Trim(command) => trim(&admin, &command, connection.output).await,
     }
 }
 
@@ -147,12 +200,97 @@ async fn create(admin: &Admin, command: &Create, form: Output) -> anyhow::Result
     outcomes.show("topic create", form)
 }
 
+async fn alter(admin: &Admin, command: &Alter, form: Output) -> anyhow::Result<()> {
+    let Alter { name, partitions, changes } = command;
+    if partitions.is_none() && changes.is_empty() {
+        return Err(Usage(
+            "say what to change: --partitions, --config, --unset, --append or --subtract".to_owned(),
+        )
+        .into());
+    }
+    // Configs first: they are all or none, and cost nothing when refused.
+    if !changes.is_empty() {
+        let resource = ConfigResource::Topic(name.clone());
+        admin.alter_configs(&resource, &changes.list(), changes.dry_run).await?;
+    }
+    if let Some(partitions) = partitions.filter(|_| !changes.dry_run) {
+        admin.create_partitions(name, partitions).await?;
+    }
+    let topic = admin.describe_topic(name).await?;
+    let configs = admin.topic_configs(name).await?;
+    let set: Vec<_> = configs.iter().filter(|config| config.is_set).collect();
+    let outcome = if changes.dry_run { "checked" } else { "altered" };
+    match form {
+        Output::Json => {
+            let configs: serde_json::Map<String, Value> =
+                set.iter().map(|config| (config.name.clone(), json!(config.value))).collect();
+            let body = json!({
+                "topic": name,
+                "outcome": outcome,
+                "partitions": topic.partitions.len(),
+                "configs": configs,
+            });
+            output::json("topic alter", body)?;
+        }
+        Output::Table => {
+            let count = topic.partitions.len();
+            output::lines([format!("topic {name}  {outcome}  partitions {count}"), String::new()])?;
+            let rows: Vec<Vec<String>> =
+                set.iter().map(|config| vec![config.name.clone(), or_dash(config.value.clone())]).collect();
+            output::table(&["config", "value"], &rows)?;
+        }
+    }
+    Ok(())
+}
+
 async fn delete(admin: &Admin, command: &Delete, form: Output) -> anyhow::Result<ExitCode> {
     let mut outcomes = Outcomes::default();
     for name in &command.names {
         outcomes.add(name, "deleted", admin.delete_topic(name).await);
     }
     outcomes.show("topic delete", form)
+}
+
+async fn trim(admin: &Admin, command: &Trim, form: Output) -> anyhow::Result<ExitCode> {
+    let mut partitions = command.partitions.clone();
+    if partitions.is_empty() {
+        let topic = admin.describe_topic(&command.name).await?;
+        partitions = topic.partitions.iter().map(|partition| partition.index).collect();
+    }
+    let before = match command.before {
+        Before::End => None,
+        Before::Offset(offset) => Some(offset),
+    };
+    let mut failed = None;
+    let mut outcomes = Vec::new();
+    for partition in partitions {
+        match admin.delete_records(&command.name, partition, before).await {
+            Ok(start) => outcomes.push((partition, Some(start), "trimmed".to_owned())),
+            Err(error) => {
+                outcomes.push((partition, None, error.to_string()));
+                failed.get_or_insert(error);
+            }
+        }
+    }
+    match form {
+        Output::Json => {
+            let partitions: Vec<Value> = outcomes
+                .iter()
+                .map(|(partition, start, outcome)| {
+                    json!({ "partition": partition, "start": start, "outcome": outcome })
+                })
+                .collect();
+            output::json("topic trim", json!({ "topic": command.name, "partitions": partitions }))?;
+        }
+        Output::Table => {
+            let row = |(partition, start, outcome): (i32, Option<i64>, String)| {
+                vec![partition.to_string(), or_dash(start), outcome]
+            };
+            let rows: Vec<Vec<String>> = outcomes.into_iter().map(row).collect();
+            output::table(&["partition", "start", "outcome"], &rows)?;
+        }
+    }
+    Ok(failed.map_or(ExitCode::SUCCESS, |error| failure::report(&error.into())))
 }
 
 async fn list(admin: &Admin, command: &List, form: Output) -> anyhow::Result<()> {
@@ -228,7 +366,7 @@ async fn describe(admin: &Admin, name: &str, form: Output) -> anyhow::Result<()>
             let configs: Vec<Value> = configs
                 .iter()
                 .map(
-                    |c| json!({ "key": c.name, "value": c.value, "set": c.is_set, "read_only": c.read_only }),
+                    |c| json!({ "key": c.name, "value": c.value, "set": c.is_set, "from": c.source.name(), "read_only": c.read_only }),
                 )
                 .collect();
             let body = json!({
@@ -259,8 +397,8 @@ async fn describe(admin: &Admin, name: &str, form: Output) -> anyhow::Result<()>
             let rows: Vec<Vec<String>> = configs
                 .into_iter()
                 .map(|config| {
-                    let origin = if config.is_set { "topic" } else { "default" };
-                    vec![config.name, or_dash(config.value), origin.to_owned()]
+                    let origin = config.source.name().to_owned();
+                    vec![config.name, or_dash(config.value), origin]
                 })
                 .collect();
             output::table(&["config", "value", "from"], &rows)?;

@@ -28,7 +28,7 @@ use self::flights::Input;
 use self::loader::Loader;
 use self::progress::Progress;
 use crate::commands::config::Settings;
-use crate::commands::serve::{raise_descriptor_limit, stop_node, stop_signal};
+use crate::commands::serve::{stop_node, stop_signal};
 use crate::logging;
 use crate::output::note;
 
@@ -70,11 +70,10 @@ pub(crate) async fn run(command: Demo) -> anyhow::Result<()> {
         // The demo tells its own story.
         "warn".clone_into(&mut config.telemetry.level);
     }
-    logging::for_broker(&config.telemetry.level, config.telemetry.format)?;
+    let loggers = logging::for_broker(&config.telemetry.level, config.telemetry.format)?;
     let stop = stop_signal()?;
-    raise_descriptor_limit();
     let data_dir = config.data_dir.display().to_string();
-    let node = Node::start(config).await.with_context(|| {
+    let node = Node::start_with(config, loggers).await.with_context(|| {
         format!("cannot start a broker on {data_dir} (--listen 127.0.0.1:0 takes any free port)")
     })?;
     let address = reachable(node.local_addr());
@@ -117,7 +116,8 @@ async fn work(address: &str, input: Input) -> anyhow::Result<()> {
     let client = Client::connect(address).await?;
     let admin = client.admin();
     for topic in [
-        NewTopic::new(FLIGHTS).partitions(PARTITIONS),
+        // The flights' times are long past: by them nothing would be kept.
+        NewTopic::new(FLIGHTS).partitions(PARTITIONS).config("retention.ms", "-1"),
         NewTopic::new(loader::POSITIONS).partitions(1).config("cleanup.policy", "compact"),
     ] {
         match admin.create_topic(&topic).await {
