@@ -3,7 +3,9 @@
 import json
 import re
 import subprocess
+import tempfile
 import time
+from pathlib import Path
 
 from apache_kafka import java
 from scenarios import fresh, numbered, same
@@ -108,6 +110,18 @@ class Tools:
                 found = [at for at in found if at not in ("0:3", "1:0")]
             same(found, wanted, f"offsets by {asked}")
 
+    def delete_records(self):
+        topic = self.filled("tool-delete", 2)
+        with tempfile.TemporaryDirectory() as directory:
+            wanted = Path(directory) / "offsets.json"
+            partitions = [{"topic": topic, "partition": 0, "offset": 6}, {"topic": topic, "partition": 1, "offset": -1}]
+            wanted.write_text(json.dumps({"partitions": partitions, "version": 1}))
+            shown = self.tool("DeleteRecordsCommand", *self.at(), "--offset-json-file", wanted)
+        contains(shown, rf"partition: {topic}-0\s+low_watermark: 6")
+        contains(shown, rf"partition: {topic}-1\s+low_watermark: 10")
+        read = self.client.consume(topic)
+        same(sorted((record["partition"], record["offset"]) for record in read), [(0, at) for at in range(6, 10)], "what is left")
+
     def log_dirs(self):
         topic = self.filled("tool-dirs", 1, 100)
         shown = self.tool("LogDirsCommand", *self.at(), "--describe", "--topic-list", topic)
@@ -191,6 +205,7 @@ def check(report, broker, tools, client):
         "configs",
         "consumer_groups",
         "get_offsets",
+        "delete_records",
         "log_dirs",
         "verifiable_clients",
         "performance_clients",
