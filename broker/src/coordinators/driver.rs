@@ -256,7 +256,7 @@ impl Coordinators {
         self.load_group(&mut state, partition)
             .map_err(|error| coordinator_error(OFFSETS_TOPIC, partition, &error))?;
         let request = state.request();
-        let slot = state.groups.get_mut(&partition).ok_or(ErrorCode::COORDINATOR_NOT_AVAILABLE)?;
+        let slot = self.group_slot(&mut state, partition).ok_or(ErrorCode::COORDINATOR_NOT_AVAILABLE)?;
         let answer = slot.wait_for(request);
         let step = slot.machine.handle(self.now(), request, command);
         let together = Together { groups: vec![(partition, step)], ..Together::default() };
@@ -412,7 +412,9 @@ impl Coordinators {
             if state.groups.contains_key(&partition) {
                 return Ok(());
             }
-            let slot = Slot::load(GroupMachine::new(settings.clone()), log)?;
+            let mut machine = GroupMachine::new(settings.clone());
+            machine.see_topics(coordinators.0.topics.image());
+            let slot = Slot::load(machine, log)?;
             state.groups.insert(partition, slot);
             let slot = state.groups.get_mut(&partition).expect("just inserted");
             let step = slot.machine.loaded(coordinators.now());
@@ -502,7 +504,7 @@ impl Coordinators {
             .map(|(p, _)| *p)
             .collect();
         for partition in due {
-            if let Some(slot) = state.groups.get_mut(&partition) {
+            if let Some(slot) = self.group_slot(&mut state, partition) {
                 let step = slot.machine.on_deadline(now);
                 // A rejection drops the machine, and its deadlines start anew when it is loaded.
                 let _ = self
@@ -524,12 +526,15 @@ impl Coordinators {
         }
     }
 
+    /// A group machine that is loaded, knowing the topics as they are now.
     pub(super) fn group_slot<'a>(
         &self,
         state: &'a mut State,
         partition: i32,
     ) -> Option<&'a mut Slot<GroupMachine>> {
-        state.groups.get_mut(&partition)
+        let slot = state.groups.get_mut(&partition)?;
+        slot.machine.see_topics(self.0.topics.image());
+        Some(slot)
     }
 
     pub(super) fn transaction_slot<'a>(

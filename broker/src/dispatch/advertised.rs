@@ -39,6 +39,8 @@ pub const ADVERTISED: &[(ApiKey, RangeInclusive<i16>)] = &[
     (ApiKey::DescribeProducers, 0..=0),
     (ApiKey::DescribeTransactions, 0..=0),
     (ApiKey::ListTransactions, 0..=1),
+    (ApiKey::ConsumerGroupHeartbeat, 0..=1),
+    (ApiKey::ConsumerGroupDescribe, 0..=1),
 ];
 
 /// The lowest version that is *said* to be served.
@@ -73,11 +75,11 @@ pub fn negotiate(api_key: i16, version: i16) -> Verdict {
     }
 }
 
-/// The feature whose finalised level lets producers use KIP-890's transactions.
-pub const TRANSACTION_VERSION: &str = "transaction.version";
-
-/// Its level: producers add partitions implicitly, and every transaction has an epoch of its own.
-pub const TRANSACTION_LEVEL: i16 = 2;
+/// The features there are, by name, with the level that is finalised.
+///
+/// `group.version` 1: groups of the new protocol (KIP-848). `transaction.version` 2: producers add
+/// partitions implicitly, and every transaction has an epoch of its own (KIP-890).
+pub const FEATURES: &[(&str, i16)] = &[("group.version", 1), ("transaction.version", 2)];
 
 #[cfg(test)]
 mod tests {

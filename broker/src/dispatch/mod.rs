@@ -186,6 +186,8 @@ impl Dispatch {
             ApiKey::DescribeProducers => handle!(describe_producers),
             ApiKey::DescribeTransactions => handle!(describe_transactions),
             ApiKey::ListTransactions => handle!(list_transactions),
+            ApiKey::ConsumerGroupHeartbeat => handle!(consumer_group_heartbeat),
+            ApiKey::ConsumerGroupDescribe => handle!(consumer_group_describe),
             _ => {
                 let (api_key, api_version) = (api.code(), envelope.version);
                 return Err(CloseReason::Unsupported { api_key, api_version });

@@ -6,7 +6,7 @@ use logmill_wire::{ApiKey, ErrorCode, Str};
 
 use super::Call;
 use crate::context::NodeInfo;
-use crate::dispatch::advertised::{ADVERTISED, TRANSACTION_LEVEL, TRANSACTION_VERSION, lowest_said};
+use crate::dispatch::advertised::{ADVERTISED, FEATURES, lowest_said};
 
 /// From this version on a client says what software it is.
 const NAMES_FROM: i16 = 3;
@@ -45,19 +45,21 @@ pub(crate) fn unknown_version() -> ApiVersionsResponse {
 }
 
 fn respond(version: i16) -> ApiVersionsResponse {
-    let name = Str::from_static(TRANSACTION_VERSION);
-    let supported =
-        SupportedFeatureKey { name: name.clone(), min_version: 0, max_version: TRANSACTION_LEVEL };
-    let finalized = FinalizedFeatureKey {
-        name,
-        max_version_level: TRANSACTION_LEVEL,
-        min_version_level: TRANSACTION_LEVEL,
-    };
+    let supported = FEATURES.iter().map(|&(name, level)| SupportedFeatureKey {
+        name: Str::from_static(name),
+        min_version: 0,
+        max_version: level,
+    });
+    let finalized = FEATURES.iter().map(|&(name, level)| FinalizedFeatureKey {
+        name: Str::from_static(name),
+        max_version_level: level,
+        min_version_level: level,
+    });
     ApiVersionsResponse {
         api_keys: ADVERTISED.iter().map(said).collect(),
-        supported_features: if version >= LEVEL_ZERO_FROM { vec![supported] } else { Vec::new() },
+        supported_features: if version >= LEVEL_ZERO_FROM { supported.collect() } else { Vec::new() },
         finalized_features_epoch: 0,
-        finalized_features: vec![finalized],
+        finalized_features: finalized.collect(),
         ..ApiVersionsResponse::default()
     }
 }
@@ -96,10 +98,12 @@ mod tests {
         let newest = respond(4);
         let produce = newest.api_keys.iter().find(|said| said.api_key == 0).unwrap();
         assert_eq!((produce.min_version, produce.max_version), (0, 13));
-        assert_eq!(newest.supported_features.len(), 1);
+        assert_eq!(newest.supported_features.len(), 2);
         let older = respond(3);
         assert!(older.supported_features.is_empty());
-        assert_eq!(older.finalized_features[0].max_version_level, 2);
+        let levels: Vec<_> =
+            older.finalized_features.iter().map(|said| (&*said.name, said.max_version_level)).collect();
+        assert_eq!(levels, [("group.version", 1), ("transaction.version", 2)]);
     }
 
     #[test]

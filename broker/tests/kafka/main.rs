@@ -2,6 +2,7 @@
 //! a client that knows nothing but the wire.
 
 mod client;
+mod consumer_groups;
 mod every_version;
 mod fetching;
 mod groups;
