@@ -1,2 +1,248 @@
-//! Load generators.
-fn main() {}
+//! Load generators, the do-nothing server, and side-by-side runs of both with the broker.
+//!
+//! Run it with the release profile, after the broker was built with it:
+//!
+//! ```text
+//! cargo build --release && cargo run --release -p logmill-benches -- all
+//! ```
+//!
+//! | workload | what |
+//! |---|---|
+//! | W1 | produce 100 B records in batches of 1,000; one connection, one partition |
+//! | W2 | produce 1 KiB records in batches of 1,024 |
+//! | W3 | catch-up read of what W1 or W2 has just written; CRCs checked |
+//! | W4 | 1,000 messages/s × 1 KiB, one a batch: latency to the ack and to a waiting consumer |
+//! | W5 | 1,000 idle connections, then 50 producers × 20 messages/s |
+//! | W6 | start to port open, idle memory, CPU and files |
+//!
+//! Ratios are only taken between rows of one run with the same durability and the same number of requests in flight.
+
+mod aligned;
+mod catch_up;
+mod connections;
+mod delay;
+mod floor;
+mod footprint;
+mod histogram;
+mod journal;
+mod latency;
+mod link;
+mod memory;
+mod procfs;
+mod produce;
+mod realtime;
+mod report;
+mod schedule;
+mod server;
+mod volume;
+mod workload;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use clap::{Parser, Subcommand, ValueEnum};
+
+use crate::server::Bench;
+use crate::volume::{DEVICE, How, PAGE_CACHE, Volume};
+
+/// Measures Logmill beside a server that does nothing.
+#[derive(Debug, Parser)]
+#[command(name = "logmill-benches")]
+struct Arguments {
+    /// Runs of each measurement; the median is what counts.
+    #[arg(long, global = true, default_value_t = 3)]
+    runs: u32,
+    /// Requests sent before waiting for an answer (W1, W2).
+    #[arg(long, global = true, default_value_t = 5)]
+    in_flight: usize,
+    /// Scales how much W1 and W2 write.
+    #[arg(long, global = true, default_value_t = 1.0)]
+    scale: f64,
+    /// The broker's binary; by default the one beside this program.
+    #[arg(long, global = true, value_name = "FILE")]
+    logmill: Option<PathBuf>,
+    /// Where data directories are made; by default `bench-data` beside the build's folder of binaries.
+    #[arg(long, global = true, value_name = "DIR")]
+    directory: Option<PathBuf>,
+    /// Leave the scheduling as it is, instead of SCHED_RR where permitted.
+    #[arg(long, global = true)]
+    ordinary: bool,
+    /// Memory to touch before each write run.
+    #[arg(long, global = true, value_name = "MIB", default_value_t = 3072)]
+    touch: u64,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Everything, in one run.
+    All,
+    /// W1, W2 and the catch-up reads of both.
+    Volume {
+        /// Only this one.
+        workload: Option<Workload>,
+        /// Only with this durability.
+        #[arg(long)]
+        durability: Option<Durability>,
+    },
+    /// W4.
+    Latency,
+    /// W5.
+    Connections,
+    /// W6.
+    Footprint {
+        /// Partitions of the large start.
+        #[arg(long, default_value_t = 1000)]
+        partitions: i32,
+    },
+    /// The journal alone beside the raw device.
+    Journal,
+    /// Produce to a server that runs already (its topic `bench` must be there), once.
+    Produce {
+        /// Where it listens.
+        address: SocketAddr,
+        /// What to produce.
+        workload: Workload,
+    },
+    /// Read back what `produce` produced, once.
+    Consume {
+        /// Where it listens.
+        address: SocketAddr,
+        /// What was produced.
+        workload: Workload,
+    },
+    /// The do-nothing server.
+    Floor(floor::Settings),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Workload {
+    W1,
+    W2,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Durability {
+    PageCache,
+    Device,
+}
+
+const MANY_PARTITIONS: i32 = 1000;
+
+fn main() -> anyhow::Result<()> {
+    let arguments = Arguments::parse();
+    if let Command::Floor(settings) = &arguments.command {
+        return floor::run(settings);
+    }
+    let scheduling = realtime::enter(!arguments.ordinary);
+    let bench = arguments.bench()?;
+    let how = arguments.how();
+    let sized = |workload: Workload| arguments.sized(workload);
+    if let Command::Produce { address, workload } | Command::Consume { address, workload } = arguments.command
+    {
+        return once(&arguments, address, sized(workload));
+    }
+    report::print(&format!("{}; server and client on it, {scheduling}, loopback", procfs::machine()))?;
+    match arguments.command {
+        Command::All => {
+            journal::run(&bench.directory, how.runs)?;
+            footprint::run(&bench, MANY_PARTITIONS, how.runs)?;
+            for workload in [Workload::W1, Workload::W2] {
+                volume::compare(&bench, sized(workload), &PAGE_CACHE, how)?;
+                volume::compare(&bench, sized(workload), &DEVICE, how)?;
+            }
+            for subjects in [&PAGE_CACHE[..], &DEVICE[..]] {
+                delay::w4(&bench, subjects, how.runs)?;
+                delay::w5(&bench, subjects, how.runs)?;
+            }
+        }
+        Command::Volume { workload, durability } => {
+            for one in [Workload::W1, Workload::W2] {
+                if workload.is_some_and(|only| only != one) {
+                    continue;
+                }
+                if durability != Some(Durability::Device) {
+                    volume::compare(&bench, sized(one), &PAGE_CACHE, how)?;
+                }
+                if durability != Some(Durability::PageCache) {
+                    volume::compare(&bench, sized(one), &DEVICE, how)?;
+                }
+            }
+        }
+        Command::Latency => {
+            delay::w4(&bench, &PAGE_CACHE, how.runs)?;
+            delay::w4(&bench, &DEVICE, how.runs)?;
+        }
+        Command::Connections => {
+            delay::w5(&bench, &PAGE_CACHE, how.runs)?;
+            delay::w5(&bench, &DEVICE, how.runs)?;
+        }
+        Command::Footprint { partitions } => footprint::run(&bench, partitions, how.runs)?,
+        Command::Journal => journal::run(&bench.directory, how.runs)?,
+        Command::Produce { .. } | Command::Consume { .. } | Command::Floor(_) => {}
+    }
+    Ok(())
+}
+
+/// One load against a server that somebody else started.
+fn once(arguments: &Arguments, address: SocketAddr, volume: Volume) -> anyhow::Result<()> {
+    let batches = volume.shape.batches(volume.payload);
+    let before = procfs::own_cpu_time();
+    let (elapsed, payload, more) = if matches!(arguments.command, Command::Produce { .. }) {
+        let got = produce::run(address, volume.shape, batches, arguments.in_flight)?;
+        let [p50, p99, max] =
+            [got.acks.quantile(0.5), got.acks.quantile(0.99), got.acks.max()].map(report::micros);
+        (
+            got.elapsed,
+            got.payload,
+            format!(", {} batches, ack p50 {p50} µs, p99 {p99} µs, max {max} µs", got.acks.count()),
+        )
+    } else {
+        let got = catch_up::run(address, volume.shape, batches, volume.fetch_bytes)?;
+        (got.elapsed, got.payload, format!(", {} records", got.records))
+    };
+    let cpu = (procfs::own_cpu_time() - before).as_secs_f64() / report::gib(payload);
+    let rate = report::mib(payload) / elapsed.as_secs_f64();
+    report::print(&format!("{rate:.0} MiB/s, client {cpu:.2} s/GiB, load {:.1}{more}", procfs::load()))?;
+    Ok(())
+}
+
+impl Arguments {
+    fn bench(&self) -> anyhow::Result<Bench> {
+        let program = std::env::current_exe().context("where is this program?")?;
+        let binaries = program.parent().context("a program is in a folder")?;
+        Ok(Bench {
+            logmill: self.logmill.clone().unwrap_or_else(|| binaries.join("logmill")),
+            directory: self
+                .directory
+                .clone()
+                .or_else(|| Some(binaries.parent()?.join("bench-data")))
+                .context("a build folder has a parent")?,
+        })
+    }
+
+    fn how(&self) -> How {
+        How { runs: self.runs.max(1), in_flight: self.in_flight.max(1), touch: self.touch << 20 }
+    }
+
+    fn sized(&self, workload: Workload) -> Volume {
+        let volume = match workload {
+            Workload::W1 => Volume::W1,
+            Workload::W2 => Volume::W2,
+        };
+        Volume { payload: (volume.payload as f64 * self.scale.max(0.0)) as u64, ..volume }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_holds_together() {
+        use clap::CommandFactory as _;
+        Arguments::command().debug_assert();
+    }
+}

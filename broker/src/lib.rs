@@ -12,6 +12,7 @@
 
 #![forbid(unsafe_code)]
 
+mod blocking;
 pub mod clock;
 pub mod context;
 pub mod coordinators;
@@ -19,6 +20,7 @@ pub mod dispatch;
 mod handlers;
 pub mod net;
 pub mod node;
+pub mod offline;
 pub mod partitions;
 pub mod pipelines;
 pub mod producer_ids;

@@ -10,6 +10,7 @@
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
+use std::time::Duration;
 
 use logmill_config::{Config, DirectIo, Durability as ConfiguredDurability};
 use logmill_storage::{
@@ -75,9 +76,6 @@ pub enum StartError {
     /// A topic of the metadata cannot be opened.
     #[error("{0}")]
     Topics(#[from] CreateTopicError),
-    /// A coordinator's log cannot be read.
-    #[error("{0}")]
-    Coordinators(String),
     /// The operating system refused a thread.
     #[error("cannot start a thread: {0}")]
     Thread(#[source] std::io::Error),
@@ -104,7 +102,7 @@ impl Node {
         let started_ms = clock.now_ms();
         let listen = resolve(&config)?;
         let options = store_options(&config);
-        let log_defaults = options.log.clone();
+        let log_defaults = options.log;
         let (store, recovery) = blocking(move || Store::open(Arc::new(RealDisk), options)).await?;
         tracing::info!(
             new = recovery.new,
@@ -146,7 +144,7 @@ impl Node {
             clock.clone(),
         );
         let loading = coordinators.clone();
-        blocking(move || loading.load()).await.map_err(StartError::Coordinators)?;
+        blocking(move || loading.load()).await;
         let listener = Listener::bind(net_settings(&config, listen)).map_err(StartError::Listen)?;
         let address = listener.local_addr().map_err(StartError::Listen)?;
         let advertised = match &config.advertised {
@@ -183,7 +181,7 @@ impl Node {
             partitions,
             coordinators: coordinators.clone(),
             node: Arc::clone(&info),
-            clock,
+            clock: clock.clone(),
             limits: HandlerLimits { fetch_bytes: FETCH_BYTES, fetch_wait_ms: FETCH_WAIT_MS },
         };
         let tasks = vec![
@@ -192,7 +190,9 @@ impl Node {
                 node_service,
                 PipelineService(pipelines.clone()),
                 stop.clone(),
+                config.shutdown_drain,
             )),
+            tokio::spawn(expire_producers(store, clock, stop.clone())),
             tokio::spawn(listener.serve(Arc::new(Dispatch::new(context)), handed_over, stop.clone())),
         ];
         let deadlines = tokio::spawn(coordinators.run_deadlines());
@@ -238,6 +238,20 @@ impl Node {
 const FETCH_BYTES: usize = 64 << 20;
 /// The longest a fetch waits for data.
 const FETCH_WAIT_MS: i32 = 30_000;
+
+/// How long a partition knows a producer that sends nothing (Kafka's `producer.id.expiration.ms`).
+const PRODUCER_EXPIRY_MS: i64 = 24 * 3_600_000;
+/// How often producers are looked through.
+const PRODUCER_EXPIRY_CHECK: Duration = Duration::from_secs(600);
+
+/// Forgets producers that are gone: every start of an idempotent producer brings another one, to every partition.
+async fn expire_producers(store: Arc<Store>, clock: Clock, stop: CancellationToken) {
+    while stop.run_until_cancelled(tokio::time::sleep(PRODUCER_EXPIRY_CHECK)).await.is_some() {
+        let (store, now) = (Arc::clone(&store), clock.now_ms());
+        let expired = blocking(move || store.expire_producers(now, PRODUCER_EXPIRY_MS)).await;
+        tracing::debug!(expired, "producers that sent nothing for a day are forgotten");
+    }
+}
 
 /// Runs what blocks beside the runtime's workers; a panic in it goes on here.
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {

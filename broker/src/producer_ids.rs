@@ -17,6 +17,8 @@ pub struct ProducerIds(Arc<Shared>);
 
 struct Shared {
     reserved: Mutex<Range<i64>>,
+    /// Handed out and given back: nobody has had them.
+    spare: Mutex<Vec<i64>>,
     metadata: Arc<tokio::sync::Mutex<MetadataLog>>,
     next_block: Mutex<i64>,
     clock: Clock,
@@ -40,6 +42,7 @@ impl ProducerIds {
             .unwrap_or(0);
         Self(Arc::new(Shared {
             reserved: Mutex::new(next..next),
+            spare: Mutex::default(),
             metadata,
             next_block: Mutex::new(next),
             clock,
@@ -51,6 +54,9 @@ impl ProducerIds {
     /// # Errors
     /// When a new block cannot be reserved.
     pub async fn next(&self) -> Result<i64, MetadataError> {
+        if let Some(id) = self.0.spare.lock().pop() {
+            return Ok(id);
+        }
         loop {
             if let Some(id) = self.0.reserved.lock().next() {
                 return Ok(id);
@@ -65,5 +71,11 @@ impl ProducerIds {
             *self.0.next_block.lock() = end;
             *self.0.reserved.lock() = start..end;
         }
+    }
+
+    /// Takes back an id that was certainly not used. Most ends of transactions are offered one and need none: without
+    /// this every thousand of them would reserve another block.
+    pub fn give_back(&self, id: i64) {
+        self.0.spare.lock().push(id);
     }
 }

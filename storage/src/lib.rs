@@ -22,6 +22,7 @@
 //! - [`store`]: frames in, reads out; [`Store::commit`] is the only way in. It has the stages and no threads.
 //! - [`journal`]: frames made durable in groups; replay; what is torn and what is damaged.
 //! - [`log`]: one partition's directory: segments, indexes, producers, leader epochs.
+//! - [`inspect`]: a partition's directory looked at, checked and mended from outside, while nothing runs.
 //! - [`disk`]: the seam to the operating system, with a simulated disk behind it for tests.
 //!
 //! Nothing here knows a socket, a Kafka request, tokio, a clock or a source of chance: time and ids come in as arguments.
@@ -30,6 +31,7 @@
 #![forbid(unsafe_code)]
 
 pub mod disk;
+pub mod inspect;
 pub mod journal;
 pub mod log;
 pub mod store;

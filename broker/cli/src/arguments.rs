@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::{Parser, Subcommand, ValueEnum};
 use logmill_client::Client;
 
-use crate::commands::{config, consume, group, pipeline, produce, serve, topic};
+use crate::commands::{config, consume, group, pipeline, produce, serve, storage, topic};
 use crate::demo;
 
 /// Logmill: a log broker that speaks Kafka's protocol, with an exactly-once stream processor inside.
@@ -100,6 +100,9 @@ pub(crate) enum Command {
     /// Run, list, describe and stop stream pipelines.
     #[command(subcommand)]
     Pipeline(pipeline::Pipeline),
+    /// Look at, check and mend the files of a broker that is not running, ours or Apache Kafka's.
+    #[command(subcommand)]
+    Storage(storage::Storage),
     /// Show the configuration a broker would have, and where each value comes from.
     #[command(subcommand)]
     Config(config::Config),

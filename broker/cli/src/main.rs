@@ -38,6 +38,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Serve(command) => commands::serve::run(command).await.map(done),
         Command::Demo(command) => demo::run(command).await.map(done),
         Command::Config(command) => commands::config::run(&command, connection.output).map(done),
+        Command::Storage(command) => commands::storage::run(command, connection.output),
         other => {
             logging::for_tools(connection.verbose);
             match other {
@@ -46,7 +47,9 @@ async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
                 Command::Consume(command) => commands::consume::run(command, &connection).await.map(done),
                 Command::Group(command) => commands::group::run(command, &connection).await.map(done),
                 Command::Pipeline(command) => commands::pipeline::run(command, &connection).await.map(done),
-                Command::Serve(_) | Command::Demo(_) | Command::Config(_) => Ok(ExitCode::SUCCESS),
+                Command::Serve(_) | Command::Demo(_) | Command::Config(_) | Command::Storage(_) => {
+                    Ok(ExitCode::SUCCESS)
+                }
             }
         }
     }

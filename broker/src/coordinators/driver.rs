@@ -1,7 +1,8 @@
 //! The driver: one lock, all machines, every step one frame.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 
 use logmill_coordinator::SchemaError;
 use logmill_coordinator::groups::{self, GroupMachine};
@@ -16,6 +17,7 @@ use tokio::sync::{Notify, oneshot};
 use super::gate::Gate;
 use super::log_records;
 use super::slot::{LoadError, Slot};
+use crate::blocking::blocking;
 use crate::clock::Clock;
 use crate::partitions::{Partition, Partitions};
 use crate::topics::{CreateTopicError, NewTopic, OFFSETS_TOPIC, TRANSACTIONS_TOPIC, Topic, Topics};
@@ -23,8 +25,12 @@ use crate::topics::{CreateTopicError, NewTopic, OFFSETS_TOPIC, TRANSACTIONS_TOPI
 /// Partitions of each internal topic, as in Kafka.
 const INTERNAL_PARTITIONS: i32 = 50;
 
-/// How long a machine that was dropped waits before it is tried to load it again, in ms.
-const RELOAD_PAUSE_MS: i64 = 10;
+/// How long a machine that could not be loaded waits before the next attempt, in ms: doubled each time, up to the second
+/// number. A log that cannot be read is not read again for every request that asks.
+const RELOAD_PAUSE_MS: (i64, i64) = (10, 10_000);
+
+/// The names under which machines wait to be loaded: topic and partition.
+type MachineName = (&'static str, i32);
 
 /// What the machines are made with.
 #[derive(Clone, Debug, Default)]
@@ -46,6 +52,8 @@ struct Shared {
     settings: CoordinatorSettings,
     clock: Clock,
     deadlines: Arc<Notify>,
+    /// When the deadlines are looked at next without being rung for.
+    armed: AtomicI64,
 }
 
 /// Everything behind the lock.
@@ -53,8 +61,16 @@ pub(super) struct State {
     next_request: u64,
     groups: BTreeMap<i32, Slot<GroupMachine>>,
     transactions: BTreeMap<i32, Slot<TransactionMachine>>,
-    /// Machines whose frame was rejected: their deadlines count again once they are loaded.
-    dropped: BTreeSet<(&'static str, i32)>,
+    /// Machines whose frame was rejected, or whose log could not be read: their deadlines count again once they are
+    /// loaded.
+    resting: BTreeMap<MachineName, Rest>,
+}
+
+/// A machine that is not loaded, though it should be.
+#[derive(Clone, Copy)]
+struct Rest {
+    until: i64,
+    pause_ms: i64,
 }
 
 /// What becomes one frame: steps of machines, by the partition they live in, and appends of others.
@@ -85,7 +101,7 @@ impl Coordinators {
             next_request: 0,
             groups: BTreeMap::new(),
             transactions: BTreeMap::new(),
-            dropped: BTreeSet::new(),
+            resting: BTreeMap::new(),
         };
         Self(Arc::new(Shared {
             state: Mutex::new(state),
@@ -94,28 +110,49 @@ impl Coordinators {
             settings,
             clock,
             deadlines: Arc::new(Notify::new()),
+            armed: AtomicI64::new(i64::MAX),
         }))
     }
 
-    /// Loads every machine that has a log. Blocking; called before the first request is taken.
+    /// Loads every machine that has a log, several at a time. Blocking; called before the first request is taken.
     ///
-    /// # Errors
-    /// The text names the log and what is wrong with it: a coordinator that cannot read its log must not
-    /// answer.
-    pub fn load(&self) -> Result<(), String> {
-        let mut state = self.lock();
-        for (topic, load) in [
-            (OFFSETS_TOPIC, Self::load_group as fn(&Self, &mut State, i32) -> Result<(), LoadError>),
-            (TRANSACTIONS_TOPIC, Self::load_transaction),
-        ] {
-            let partitions = self.0.topics.get(topic).map_or(0, |topic| topic.partitions.len());
-            for partition in 0..i32::try_from(partitions).unwrap_or(i32::MAX) {
-                load(self, &mut state, partition).map_err(|error| format!("{topic}-{partition}: {error}"))?;
-            }
+    /// A coordinator whose log cannot be read does not answer; it is said in the log, and tried again. The others do.
+    pub fn load(&self) {
+        let mut logs = Vec::new();
+        for name in [OFFSETS_TOPIC, TRANSACTIONS_TOPIC] {
+            let partitions = self.0.topics.get(name).map(|topic| topic.partitions.clone());
+            logs.extend(partitions.into_iter().flatten().map(|log| (name, log)));
         }
-        drop(state);
+        let next = AtomicUsize::new(0);
+        let workers = std::thread::available_parallelism().map_or(1, usize::from).min(logs.len());
+        std::thread::scope(|scope| {
+            for _ in 0..workers {
+                scope.spawn(|| {
+                    while let Some((topic, log)) = logs.get(next.fetch_add(1, Ordering::Relaxed)) {
+                        self.load_ahead(topic, log);
+                    }
+                });
+            }
+        });
         self.0.deadlines.notify_one();
-        Ok(())
+    }
+
+    /// Reads a machine's log without the lock, which nobody else needs yet; what follows is for the lock.
+    fn load_ahead(&self, topic: &'static str, log: &Partition) {
+        let partition = log.index();
+        let Shared { settings, .. } = &*self.0;
+        if topic == OFFSETS_TOPIC {
+            let slot = Slot::load(GroupMachine::new(settings.groups.clone()), log.clone());
+            let mut state = self.lock();
+            let loaded = slot.and_then(|slot| self.take_group(&mut state, partition, slot));
+            // Whoever failed rests, and has said why.
+            let _ = self.rested(&mut state, (topic, partition), loaded);
+        } else {
+            let slot = Slot::load(TransactionMachine::new(settings.transactions.clone()), log.clone());
+            let mut state = self.lock();
+            let loaded = slot.and_then(|slot| self.take_transaction(&mut state, partition, slot));
+            let _ = self.rested(&mut state, (topic, partition), loaded);
+        }
     }
 
     /// The partition of `__consumer_offsets` a group lives in.
@@ -253,16 +290,16 @@ impl Coordinators {
         command: groups::Command,
     ) -> Result<oneshot::Receiver<groups::Reply>, ErrorCode> {
         let mut state = self.lock();
-        self.load_group(&mut state, partition)
-            .map_err(|error| coordinator_error(OFFSETS_TOPIC, partition, &error))?;
+        self.load_group(&mut state, partition).map_err(|error| coordinator_error(&error))?;
         let request = state.request();
         let slot = self.group_slot(&mut state, partition).ok_or(ErrorCode::COORDINATOR_NOT_AVAILABLE)?;
         let answer = slot.wait_for(request);
         let step = slot.machine.handle(self.now(), request, command);
         let together = Together { groups: vec![(partition, step)], ..Together::default() };
         self.commit(&mut state, together).map_err(|error| error.code())?;
+        let next = state.groups.get(&partition).and_then(|slot| slot.machine.next_deadline());
         drop(state);
-        self.0.deadlines.notify_one();
+        self.ring_deadlines(next);
         Ok(answer)
     }
 
@@ -272,16 +309,16 @@ impl Coordinators {
         command: transactions::Command,
     ) -> Result<oneshot::Receiver<transactions::Reply>, ErrorCode> {
         let mut state = self.lock();
-        self.load_transaction(&mut state, partition)
-            .map_err(|error| coordinator_error(TRANSACTIONS_TOPIC, partition, &error))?;
+        self.load_transaction(&mut state, partition).map_err(|error| coordinator_error(&error))?;
         let request = state.request();
         let slot = state.transactions.get_mut(&partition).ok_or(ErrorCode::COORDINATOR_NOT_AVAILABLE)?;
         let answer = slot.wait_for(request);
         let step = slot.machine.handle(self.now(), request, command);
         let together = Together { transactions: vec![(partition, step)], ..Together::default() };
         self.commit(&mut state, together).map_err(|error| error.code())?;
+        let next = state.transactions.get(&partition).and_then(|slot| slot.machine.next_deadline());
         drop(state);
-        self.0.deadlines.notify_one();
+        self.ring_deadlines(next);
         Ok(answer)
     }
 
@@ -336,15 +373,21 @@ impl Coordinators {
         let committed = match self.0.partitions.store().commit(frame, Some(gate.opener())) {
             Ok(committed) => committed,
             Err(rejection) => {
-                if !rejection.partition().is_some_and(|partition| foreign.contains(&partition)) {
+                let is_theirs = match rejection.partition() {
+                    Some(partition) => foreign.contains(&partition),
+                    // Too large, or no room: the bytes are theirs.
+                    None => !foreign.is_empty(),
+                };
+                if !is_theirs {
                     tracing::warn!(%rejection, "a coordinator's frame was rejected; its machine is loaded again");
+                    let rest = Rest { until: now, pause_ms: 0 };
                     groups.iter().filter(|(_, step)| !step.records.is_empty()).for_each(|(partition, _)| {
                         state.groups.remove(partition);
-                        state.dropped.insert((OFFSETS_TOPIC, *partition));
+                        state.resting.entry((OFFSETS_TOPIC, *partition)).or_insert(rest);
                     });
                     transactions.iter().for_each(|(partition, _)| {
                         state.transactions.remove(partition);
-                        state.dropped.insert((TRANSACTIONS_TOPIC, *partition));
+                        state.resting.entry((TRANSACTIONS_TOPIC, *partition)).or_insert(rest);
                     });
                     self.0.deadlines.notify_one();
                 }
@@ -407,49 +450,85 @@ impl Coordinators {
     }
 
     pub(super) fn load_group(&self, state: &mut State, partition: i32) -> Result<(), LoadError> {
-        let settings = &self.0.settings.groups;
-        self.load_slot(OFFSETS_TOPIC, partition, |coordinators, log| {
-            if state.groups.contains_key(&partition) {
-                return Ok(());
-            }
-            let mut machine = GroupMachine::new(settings.clone());
-            machine.see_topics(coordinators.0.topics.image());
-            let slot = Slot::load(machine, log)?;
-            state.groups.insert(partition, slot);
-            let slot = state.groups.get_mut(&partition).expect("just inserted");
-            let step = slot.machine.loaded(coordinators.now());
-            coordinators
-                .finish_loading(state, Together { groups: vec![(partition, step)], ..Together::default() })
-        })
+        if state.groups.contains_key(&partition) {
+            return Ok(());
+        }
+        let log = self.log_to_load(state, (OFFSETS_TOPIC, partition))?;
+        let machine = GroupMachine::new(self.0.settings.groups.clone());
+        let loaded =
+            blocking(|| Slot::load(machine, log)).and_then(|slot| self.take_group(state, partition, slot));
+        self.rested(state, (OFFSETS_TOPIC, partition), loaded)
+    }
+
+    fn take_group(
+        &self,
+        state: &mut State,
+        partition: i32,
+        mut slot: Slot<GroupMachine>,
+    ) -> Result<(), LoadError> {
+        slot.machine.see_topics(self.0.topics.image());
+        let step = slot.machine.loaded(self.now());
+        state.groups.insert(partition, slot);
+        self.finish_loading(state, Together { groups: vec![(partition, step)], ..Together::default() })
     }
 
     pub(super) fn load_transaction(&self, state: &mut State, partition: i32) -> Result<(), LoadError> {
-        let settings = &self.0.settings.transactions;
-        self.load_slot(TRANSACTIONS_TOPIC, partition, |coordinators, log| {
-            if state.transactions.contains_key(&partition) {
-                return Ok(());
-            }
-            let slot = Slot::load(TransactionMachine::new(settings.clone()), log)?;
-            state.transactions.insert(partition, slot);
-            let slot = state.transactions.get_mut(&partition).expect("just inserted");
-            let step = slot.machine.loaded(coordinators.now());
-            let together = Together { transactions: vec![(partition, step)], ..Together::default() };
-            coordinators.finish_loading(state, together)
-        })
+        if state.transactions.contains_key(&partition) {
+            return Ok(());
+        }
+        let log = self.log_to_load(state, (TRANSACTIONS_TOPIC, partition))?;
+        let machine = TransactionMachine::new(self.0.settings.transactions.clone());
+        let loaded = blocking(|| Slot::load(machine, log))
+            .and_then(|slot| self.take_transaction(state, partition, slot));
+        self.rested(state, (TRANSACTIONS_TOPIC, partition), loaded)
     }
 
-    fn load_slot(
+    fn take_transaction(
         &self,
-        topic: &str,
+        state: &mut State,
         partition: i32,
-        load: impl FnOnce(&Self, Partition) -> Result<(), LoadError>,
+        mut slot: Slot<TransactionMachine>,
     ) -> Result<(), LoadError> {
-        let log = self.0.topics.get(topic).and_then(|topic| topic.partition(partition).cloned());
-        load(self, log.ok_or(LoadError::NoSuchPartition)?)
+        let step = slot.machine.loaded(self.now());
+        state.transactions.insert(partition, slot);
+        self.finish_loading(state, Together { transactions: vec![(partition, step)], ..Together::default() })
     }
 
     fn finish_loading(&self, state: &mut State, together: Together) -> Result<(), LoadError> {
         self.commit(state, together).map(drop).map_err(LoadError::Commit)
+    }
+
+    /// The log of a machine that is not loaded, unless it was tried a moment ago.
+    fn log_to_load(&self, state: &State, (topic, partition): MachineName) -> Result<Partition, LoadError> {
+        if state.resting.get(&(topic, partition)).is_some_and(|rest| rest.until > self.now()) {
+            return Err(LoadError::Resting);
+        }
+        let log = self.0.topics.get(topic).and_then(|topic| topic.partition(partition).cloned());
+        log.ok_or(LoadError::NoSuchPartition)
+    }
+
+    /// Remembers how an attempt to load a machine ended, and says what is wrong with it.
+    fn rested(
+        &self,
+        state: &mut State,
+        machine: MachineName,
+        loaded: Result<(), LoadError>,
+    ) -> Result<(), LoadError> {
+        let before = state.resting.remove(&machine);
+        if let Err(error) = &loaded {
+            let (shortest, longest) = RELOAD_PAUSE_MS;
+            let pause_ms = match error {
+                LoadError::InProgress => shortest,
+                _ => before.map_or(0, |rest| rest.pause_ms).saturating_mul(2).clamp(shortest, longest),
+            };
+            state.resting.insert(machine, Rest { until: self.now() + pause_ms, pause_ms });
+            if !matches!(error, LoadError::InProgress) {
+                let (topic, partition) = machine;
+                tracing::error!(topic, partition, %error, again_in_ms = pause_ms, "a coordinator cannot be loaded");
+            }
+            self.0.deadlines.notify_one();
+        }
+        loaded
     }
 
     pub(super) fn transaction_partition(&self, transactional_id: &str) -> i32 {
@@ -471,26 +550,39 @@ impl Coordinators {
 
     /// Loads the machines that were dropped, so that their sessions and transactions time out again.
     pub(super) fn reload_dropped(&self) {
+        let now = self.now();
         let mut state = self.lock();
-        for (topic, partition) in std::mem::take(&mut state.dropped) {
-            let loaded = match topic {
-                OFFSETS_TOPIC => self.load_group(&mut state, partition),
-                _ => self.load_transaction(&mut state, partition),
+        let due: Vec<_> =
+            state.resting.iter().filter(|(_, rest)| rest.until <= now).map(|(machine, _)| *machine).collect();
+        for machine in due {
+            // What stands in the way is said there, and the next attempt comes later.
+            let _ = match machine {
+                (OFFSETS_TOPIC, partition) => self.load_group(&mut state, partition),
+                (_, partition) => self.load_transaction(&mut state, partition),
             };
-            if let Err(error) = loaded {
-                tracing::debug!(topic, partition, %error, "a coordinator cannot be loaded again yet");
-                state.dropped.insert((topic, partition));
+            // A request was quicker.
+            let (topic, partition) = machine;
+            let is_loaded = match topic {
+                OFFSETS_TOPIC => state.groups.contains_key(&partition),
+                _ => state.transactions.contains_key(&partition),
+            };
+            if is_loaded {
+                state.resting.remove(&machine);
             }
         }
     }
 
-    /// When the next machine wants to be called; soon, when one waits to be loaded again.
+    /// When the next machine wants to be called, or waits to be loaded again.
     pub(super) fn next_deadline(&self) -> Option<i64> {
+        // Whoever sets a deadline from here on rings.
+        self.0.armed.store(i64::MAX, Ordering::SeqCst);
         let state = self.lock();
         let groups = state.groups.values().filter_map(|slot| slot.machine.next_deadline());
         let transactions = state.transactions.values().filter_map(|slot| slot.machine.next_deadline());
-        let reload = (!state.dropped.is_empty()).then(|| self.now() + RELOAD_PAUSE_MS);
-        groups.chain(transactions).chain(reload).min()
+        let reload = state.resting.values().map(|rest| rest.until);
+        let next = groups.chain(transactions).chain(reload).min();
+        self.0.armed.store(next.unwrap_or(i64::MAX), Ordering::SeqCst);
+        next
     }
 
     pub(super) fn meet_deadlines(&self) {
@@ -545,8 +637,15 @@ impl Coordinators {
         state.transactions.get_mut(&partition)
     }
 
-    pub(super) fn ring_deadlines(&self) {
-        self.0.deadlines.notify_one();
+    pub(super) fn transaction_deadline(&self, state: &State, partition: i32) -> Option<i64> {
+        state.transactions.get(&partition).and_then(|slot| slot.machine.next_deadline())
+    }
+
+    /// Wakes whoever meets the deadlines, when this one comes before all it knows of.
+    pub(super) fn ring_deadlines(&self, next: Option<i64>) {
+        if next.is_some_and(|next| next < self.0.armed.load(Ordering::SeqCst)) {
+            self.0.deadlines.notify_one();
+        }
     }
 }
 
@@ -587,12 +686,9 @@ fn internal(log: &Partition, batch: logmill_record::Batch, expected_end: Option<
 }
 
 /// The error a client gets when the coordinator's log cannot be used.
-pub(super) fn coordinator_error(topic: &str, partition: i32, error: &LoadError) -> ErrorCode {
+pub(super) fn coordinator_error(error: &LoadError) -> ErrorCode {
     match error {
         LoadError::InProgress => ErrorCode::COORDINATOR_LOAD_IN_PROGRESS,
-        _ => {
-            tracing::error!(topic, partition, %error, "a coordinator cannot be loaded");
-            ErrorCode::COORDINATOR_NOT_AVAILABLE
-        }
+        _ => ErrorCode::COORDINATOR_NOT_AVAILABLE,
     }
 }

@@ -40,6 +40,9 @@ pub(super) enum LoadError {
     InProgress,
     #[error("the internal topic has no such partition")]
     NoSuchPartition,
+    /// It was tried a moment ago.
+    #[error("the coordinator is not available and will be loaded again")]
+    Resting,
     #[error("what was left half done could not be completed: {0}")]
     Commit(CommitError),
     #[error(transparent)]

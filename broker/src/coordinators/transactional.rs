@@ -14,7 +14,7 @@ use tokio::sync::oneshot;
 
 use super::driver::{CommitError, Coordinators, Together, coordinator_error};
 use crate::partitions::{AppendError, Partition, Pending};
-use crate::topics::{OFFSETS_TOPIC, TRANSACTIONS_TOPIC};
+use crate::topics::OFFSETS_TOPIC;
 
 /// A produce that may be the transaction's first in its partition.
 #[derive(Clone, Debug)]
@@ -65,9 +65,8 @@ impl Coordinators {
         let header = *produce.batch.header();
         let home = self.transaction_partition(&produce.transactional_id);
         let mut state = self.lock();
-        self.load_transaction(&mut state, home).map_err(|error| {
-            FirstProduceError::Coordinator(coordinator_error(TRANSACTIONS_TOPIC, home, &error))
-        })?;
+        self.load_transaction(&mut state, home)
+            .map_err(|error| FirstProduceError::Coordinator(coordinator_error(&error)))?;
         let request = state.request();
         let slot = self
             .transaction_slot(&mut state, home)
@@ -82,10 +81,10 @@ impl Coordinators {
         });
         let step = slot.machine.handle(self.now(), request, command);
         for (_, reply) in &step.replies {
-            if let Reply::PartitionsAdded(results) = reply {
-                if let Some((_, error)) = results.iter().find(|(_, error)| *error != ErrorCode::NONE) {
-                    return Err(FirstProduceError::Coordinator(*error));
-                }
+            if let Reply::PartitionsAdded(results) = reply
+                && let Some((_, error)) = results.iter().find(|(_, error)| *error != ErrorCode::NONE)
+            {
+                return Err(FirstProduceError::Coordinator(*error));
             }
         }
         let (done, durable) = oneshot::channel();
@@ -107,8 +106,9 @@ impl Coordinators {
             CommitError::Rejected(rejection) => AppendError::Rejected(rejection).into(),
             other => FirstProduceError::Coordinator(other.code()),
         })?;
+        let next = self.transaction_deadline(&state, home);
         drop(state);
-        self.ring_deadlines();
+        self.ring_deadlines(next);
         Ok(Pending::new(committed.appends.swap_remove(0), durable))
     }
 
@@ -138,10 +138,8 @@ impl Coordinators {
         let group = self.group_partition(&offsets.commit.group);
         let now = self.now();
         let mut state = self.lock();
-        self.load_transaction(&mut state, home)
-            .map_err(|error| coordinator_error(TRANSACTIONS_TOPIC, home, &error))?;
-        self.load_group(&mut state, group)
-            .map_err(|error| coordinator_error(OFFSETS_TOPIC, group, &error))?;
+        self.load_transaction(&mut state, home).map_err(|error| coordinator_error(&error))?;
+        self.load_group(&mut state, group).map_err(|error| coordinator_error(&error))?;
         let add = AddOffsets {
             version: 4,
             transactional_id: offsets.transactional_id,
@@ -154,10 +152,10 @@ impl Coordinators {
         let slot = self.transaction_slot(&mut state, home).ok_or(ErrorCode::COORDINATOR_NOT_AVAILABLE)?;
         let added = slot.machine.handle(now, request, Command::AddOffsets(add));
         for (_, reply) in &added.replies {
-            if let Reply::OffsetsAdded(error) = reply {
-                if *error != ErrorCode::NONE {
-                    return Err(*error);
-                }
+            if let Reply::OffsetsAdded(error) = reply
+                && *error != ErrorCode::NONE
+            {
+                return Err(*error);
             }
         }
         let request = state.request();
@@ -169,8 +167,9 @@ impl Coordinators {
         let transactions = if step.records.is_empty() { Vec::new() } else { vec![(home, added)] };
         let together = Together { groups: vec![(group, step)], transactions, ..Together::default() };
         self.commit(&mut state, together).map_err(|error| error.code())?;
+        let next = self.transaction_deadline(&state, home);
         drop(state);
-        self.ring_deadlines();
+        self.ring_deadlines(next);
         Ok(answer)
     }
 }

@@ -29,21 +29,21 @@ use crate::security::Access;
 pub struct Dispatch {
     context: Arc<Context>,
     access: Access,
-    /// What responses that wait for their peers may hold of records read from files.
-    file_reads: MemoryBudget,
+    /// What responses that wait for their peers may hold of records.
+    response_memory: MemoryBudget,
 }
 
-/// Records of the recent past are shared with the log's memory and cost a response nothing; older ones are
-/// read into memory of their own, which all responses together may have this much of. Beyond it a fetch
-/// still gets one batch at a time.
-const FILE_READ_BYTES: usize = 256 * 1024 * 1024;
+/// Records that all responses together may hold until their peers have taken them, in bytes. Those of the recent past
+/// are shared with the log's memory at first, but a response keeps them when the log lets go; older ones are read
+/// into memory of their own. Beyond it a fetch still gets one batch at a time.
+const RESPONSE_BYTES: usize = 256 * 1024 * 1024;
 
 impl Dispatch {
     /// The door to everything the handlers may use.
     #[must_use]
     pub fn new(context: Context) -> Self {
-        let file_reads = MemoryBudget::new(FILE_READ_BYTES);
-        Self { context: Arc::new(context), access: Access, file_reads }
+        let response_memory = MemoryBudget::new(RESPONSE_BYTES);
+        Self { context: Arc::new(context), access: Access, response_memory }
     }
 }
 
@@ -155,7 +155,7 @@ impl Dispatch {
         Ok(match api {
             ApiKey::Fetch => {
                 let request = decode(decoder, envelope.version)?;
-                let (response, held) = handlers::fetch::handle(call, request, &self.file_reads).await;
+                let (response, held) = handlers::fetch::handle(call, request, &self.response_memory).await;
                 envelope.answer_holding(&response, held)
             }
             ApiKey::ListOffsets => handle!(list_offsets),

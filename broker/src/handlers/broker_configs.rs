@@ -24,6 +24,7 @@ const FIXED: &[(&str, ConfigType, &str, &str)] = &[
     ("offsets.topic.num.partitions", Int, "50", "Partitions of __consumer_offsets."),
     ("offsets.topic.replication.factor", Int, "1", "One node is the only replica."),
     ("process.roles", List, "broker", "One process does everything."),
+    ("producer.id.expiration.ms", Int, "86400000", "How long a partition knows a producer that sends nothing."),
     ("transaction.max.timeout.ms", Int, "900000", "Longest timeout of a transaction."),
     ("transaction.state.log.min.isr", Int, "1", "One node is the only replica."),
     ("transaction.state.log.num.partitions", Int, "50", "Partitions of __transaction_state."),

@@ -33,7 +33,12 @@ async fn end(call: &Call<'_>, request: EndTxnRequest) -> Result<ProducerGrant, E
         fresh_producer_id,
     });
     match call.context.coordinators.transaction(&id, command).await? {
-        Reply::Ended(grant) => Ok(grant),
+        Reply::Ended(grant) => {
+            if grant.producer_id != fresh_producer_id {
+                call.context.producer_ids.give_back(fresh_producer_id);
+            }
+            Ok(grant)
+        }
         _ => Err(ErrorCode::UNKNOWN_SERVER_ERROR),
     }
 }

@@ -49,7 +49,12 @@ async fn init(call: &Call<'_>, request: InitProducerIdRequest) -> Result<Produce
         fresh_producer_id,
     });
     match call.context.coordinators.transaction(&transactional_id, command).await? {
-        Reply::Initialised(grant) => Ok(grant),
+        Reply::Initialised(grant) => {
+            if grant.producer_id != fresh_producer_id {
+                call.context.producer_ids.give_back(fresh_producer_id);
+            }
+            Ok(grant)
+        }
         _ => Err(ErrorCode::UNKNOWN_SERVER_ERROR),
     }
 }

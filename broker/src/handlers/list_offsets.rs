@@ -10,7 +10,8 @@ use logmill_wire::messages::list_offsets::{
 use logmill_wire::messages::{ListOffsetsRequest, ListOffsetsResponse};
 
 use super::Call;
-use super::fetch::{blocking, check_epoch};
+use super::fetch::check_epoch;
+use crate::blocking::blocking;
 use crate::partitions::Partition;
 
 /// Kafka's special timestamps, each with the first version that knows it.

@@ -17,6 +17,9 @@ use crate::context::Context;
 use crate::security::Resource;
 use crate::topics::{CreateTopicError, NewTopic, Topic, check_name, is_internal};
 
+/// From this version on topics may be asked for by id.
+const IDS_FROM: i16 = 12;
+
 pub(crate) async fn handle(call: Call<'_>, request: MetadataRequest) -> MetadataResponse {
     let context = call.context;
     let principal = call.session.principal();
@@ -29,7 +32,7 @@ pub(crate) async fn handle(call: Call<'_>, request: MetadataRequest) -> Metadata
         call.access.operations(principal, Resource::Topic, request.include_topic_authorized_operations);
     let topics = match wanted {
         None => context.topics.image().iter().map(|topic| describe(context, topic)).collect(),
-        Some(topics) => find_all(context, topics, request.allow_auto_topic_creation).await,
+        Some(topics) => find_all(&call, topics, request.allow_auto_topic_creation).await,
     };
     let node = &context.node;
     MetadataResponse {
@@ -55,10 +58,11 @@ pub(crate) async fn handle(call: Call<'_>, request: MetadataRequest) -> Metadata
 }
 
 async fn find_all(
-    context: &Context,
+    call: &Call<'_>,
     wanted: Vec<MetadataRequestTopic>,
     may_create: bool,
 ) -> Vec<MetadataResponseTopic> {
+    let context = call.context;
     let mut answered = BTreeSet::new();
     let mut topics = Vec::with_capacity(wanted.len());
     for MetadataRequestTopic { topic_id, name } in wanted {
@@ -66,6 +70,12 @@ async fn find_all(
             continue;
         }
         topics.push(match name {
+            // The request has room for ids two versions before an answer can be without a name.
+            None if call.version < IDS_FROM => MetadataResponseTopic {
+                error_code: ErrorCode::INVALID_REQUEST,
+                topic_id,
+                ..MetadataResponseTopic::default()
+            },
             None => match context.topics.by_id(topic_id) {
                 Some(topic) => describe(context, &topic),
                 None => MetadataResponseTopic {

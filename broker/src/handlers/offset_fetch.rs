@@ -37,7 +37,22 @@ async fn fetch(call: &Call<'_>, fetch: FetchOffsets) -> Result<Fetched, ErrorCod
         _ => None,
     })
     .await?;
-    if fetched.error == ErrorCode::NONE { Ok(fetched) } else { Err(fetched.error) }
+    if fetched.error == ErrorCode::NONE { Ok(of_topics_that_are(call, fetched)) } else { Err(fetched.error) }
+}
+
+/// Leaves out offsets that were committed for an earlier topic of the same name. They are forgotten when a topic is
+/// deleted; but a crash may have come in between.
+fn of_topics_that_are(call: &Call<'_>, mut fetched: Fetched) -> Fetched {
+    for (name, offsets) in &mut fetched.topics {
+        let now = call.context.topics.get(name).map(|topic| topic.id);
+        for offset in offsets {
+            let then = offset.stored.as_ref().and_then(|stored| stored.topic_id);
+            if then.is_some() && now.is_some() && then != now {
+                offset.stored = None;
+            }
+        }
+    }
+    fetched
 }
 
 async fn one(call: &Call<'_>, request: OffsetFetchRequest) -> OffsetFetchResponse {

@@ -24,7 +24,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use super::frame_reader::{FrameReader, Incoming, ReadEnd, Received};
-use super::memory::{HeldMemory, MemoryBudget};
+use super::memory::{RequestHolds, RequestMemory};
 use super::outgoing::Outgoing;
 use super::service::{CloseReason, Later, Peer, Reply, Served, Service, Turn};
 use super::settings::{MAX_IN_FLIGHT, NetSettings};
@@ -97,7 +97,7 @@ struct Wire<I> {
 struct InFlight {
     reply: Waiting,
     /// Given back when the request is answered.
-    _memory: HeldMemory,
+    _memory: RequestHolds,
 }
 
 enum Waiting {
@@ -118,7 +118,7 @@ impl<S: Service, I: AsyncRead + AsyncWrite + Unpin + Send> Connection<S, I> {
         peer: Peer,
         io: I,
         settings: Arc<NetSettings>,
-        memory: &MemoryBudget,
+        memory: &RequestMemory,
         stop: &CancellationToken,
     ) -> Self {
         let session = service.open(peer);

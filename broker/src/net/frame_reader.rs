@@ -19,16 +19,16 @@ use tokio::io::AsyncRead;
 use tokio::time::Instant;
 use tokio_util::io::poll_read_buf;
 
-use super::memory::{HeldMemory, MemoryBudget, MemoryQueue};
+use super::memory::{MemoryQueue, RequestHolds, RequestMemory};
 use super::opening::Opening;
-use super::settings::{FRAME_GRACE, READ_AHEAD_BYTES, SLOWEST_BYTES_PER_SECOND};
+use super::settings::{FRAME_GRACE, READ_AHEAD_BYTES, SLOWEST_REQUEST_BYTES_PER_SECOND};
 
 /// A complete request and the memory that is charged for it.
 #[derive(Debug)]
 pub(super) struct Received {
     /// Header and body, without the length field.
     pub(super) bytes: Bytes,
-    pub(super) memory: HeldMemory,
+    pub(super) memory: RequestHolds,
 }
 
 /// What came off the socket.
@@ -75,18 +75,18 @@ enum Stage {
     /// Arrives in the read-ahead block.
     Small {
         length: usize,
-        memory: HeldMemory,
+        memory: RequestHolds,
     },
     /// Arrives in a buffer of its own.
     Large {
         length: usize,
         body: BytesMut,
-        memory: HeldMemory,
+        memory: RequestHolds,
     },
 }
 
 impl FrameReader {
-    pub(super) fn new(memory: &MemoryBudget, limit: usize) -> Self {
+    pub(super) fn new(memory: &RequestMemory, limit: usize) -> Self {
         Self {
             block: BytesMut::new(),
             stage: Stage::Length,
@@ -149,7 +149,7 @@ impl FrameReader {
                     let memory = ready!(self.memory.poll_take(context, *length));
                     let length = *length as usize;
                     // The clock of the transfer starts when there is room for it, not while it queues.
-                    let slowest = Duration::from_secs((length / SLOWEST_BYTES_PER_SECOND) as u64);
+                    let slowest = Duration::from_secs((length / SLOWEST_REQUEST_BYTES_PER_SECOND) as u64);
                     self.deadline = Some(Instant::now() + FRAME_GRACE + slowest);
                     self.stage = if length <= READ_AHEAD_BYTES {
                         Stage::Small { length, memory }
@@ -255,7 +255,7 @@ mod tests {
     async fn frames_of_all_sizes_arrive_whole_however_they_are_cut() {
         let sizes = [0, 1, 3, 100, READ_AHEAD_BYTES - 1, READ_AHEAD_BYTES, READ_AHEAD_BYTES + 1, 200_000, 7];
         for chunk in [1, 7, 1000, 8192, 1 << 20] {
-            let memory = MemoryBudget::new(1 << 20);
+            let memory = RequestMemory::new(1 << 20, 1 << 20);
             let (mut near, mut far) = tokio::io::duplex(16 * 1024);
             let writer = tokio::spawn(async move {
                 let mut all = Vec::new();
@@ -280,7 +280,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_large_body_is_not_shared_with_anything() {
-        let memory = MemoryBudget::new(1 << 20);
+        let memory = RequestMemory::new(1 << 20, 1 << 20);
         let (mut near, mut far) = tokio::io::duplex(1 << 20);
         near.write_all(&frame(&[9; 100_000])).await.unwrap();
         let mut reader = FrameReader::new(&memory, 1 << 20);
@@ -293,7 +293,7 @@ mod tests {
     #[tokio::test]
     async fn hostile_lengths_cost_nothing() {
         for length in [-1, i32::MIN, i32::MAX, 1001] {
-            let memory = MemoryBudget::new(1 << 20);
+            let memory = RequestMemory::new(1 << 20, 1 << 20);
             let (mut near, mut far) = tokio::io::duplex(64);
             near.write_all(&frame(b"first")).await.unwrap();
             near.write_all(&length.to_be_bytes()).await.unwrap();
@@ -308,7 +308,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_body_waits_for_memory_before_it_is_read() {
-        let memory = MemoryBudget::new(100_000);
+        let memory = RequestMemory::new(100_000, 80_000);
         let (mut near, mut far) = tokio::io::duplex(1 << 20);
         near.write_all(&frame(&[1; 60_000])).await.unwrap();
         near.write_all(&frame(&[2; 60_000])).await.unwrap();
@@ -326,7 +326,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_request_that_stops_short_is_told_from_a_clean_end() {
-        let memory = MemoryBudget::new(1 << 20);
+        let memory = RequestMemory::new(1 << 20, 1 << 20);
         for cut in [1, 4, 7] {
             let (mut near, mut far) = tokio::io::duplex(64);
             near.write_all(&frame(b"abcdef")[..cut]).await.unwrap();
@@ -338,7 +338,7 @@ mod tests {
 
     #[tokio::test]
     async fn http2_is_recognised_and_its_bytes_are_kept() {
-        let memory = MemoryBudget::new(1 << 20);
+        let memory = RequestMemory::new(1 << 20, 1 << 20);
         let (mut near, mut far) = tokio::io::duplex(64);
         near.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await.unwrap();
         let mut reader = FrameReader::new(&memory, 1000);

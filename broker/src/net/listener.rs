@@ -13,7 +13,7 @@ use tokio_util::task::TaskTracker;
 
 use super::connection::{Connection, Outcome};
 use super::handover::HandedOver;
-use super::memory::MemoryBudget;
+use super::memory::RequestMemory;
 use super::service::{Peer, Service};
 use super::settings::{ACCEPT_BACKLOG, NetSettings};
 
@@ -28,7 +28,7 @@ const KEEPALIVE: Duration = Duration::from_secs(60);
 pub struct Listener {
     socket: TcpListener,
     settings: Arc<NetSettings>,
-    memory: MemoryBudget,
+    memory: RequestMemory,
     places: Arc<Semaphore>,
 }
 
@@ -56,7 +56,7 @@ impl Listener {
         let socket = listen(settings.listen).map_err(|error| {
             io::Error::new(error.kind(), format!("cannot listen on {}: {error}", settings.listen))
         })?;
-        let memory = MemoryBudget::new(settings.request_memory_bytes.max(settings.max_request_bytes));
+        let memory = RequestMemory::new(settings.request_memory_bytes, settings.max_request_bytes);
         let places = Arc::new(Semaphore::new(settings.max_connections.min(Semaphore::MAX_PERMITS)));
         Ok(Self { socket, settings: Arc::new(settings), memory, places })
     }
@@ -71,7 +71,7 @@ impl Listener {
 
     /// The budget that all requests share.
     #[must_use]
-    pub fn memory(&self) -> MemoryBudget {
+    pub fn memory(&self) -> RequestMemory {
         self.memory.clone()
     }
 

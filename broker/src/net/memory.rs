@@ -1,14 +1,16 @@
-//! Budgets of memory, shared by all connections: one for requests, one for what responses read from files.
+//! Budgets of memory, shared by all connections: one for requests, one for the records in responses.
 //!
 //! For a request bytes are taken when a request's length is known and before its body is read, and given back when
 //! the request is answered. A connection that finds none left waits and reads nothing meanwhile, so the
 //! pressure reaches its peer through TCP.
 
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::PollSemaphore;
+
+use super::settings::SMALL_REQUEST_BYTES;
 
 /// A budget. Clones share it.
 #[derive(Clone, Debug)]
@@ -39,9 +41,29 @@ impl HeldMemory {
     }
 }
 
+/// What all requests may hold together. Large ones leave a part of it to the small ones, whatever they wait for: a
+/// heartbeat never queues behind produces that fill the memory, or whose bytes come slowly.
+#[derive(Clone, Debug)]
+pub struct RequestMemory {
+    all: MemoryBudget,
+    large: MemoryBudget,
+}
+
 /// One connection's place in the queue for memory. Kept while a wait is interrupted by other work.
 #[derive(Debug)]
-pub(super) struct MemoryQueue(PollSemaphore);
+pub(super) struct MemoryQueue {
+    all: PollSemaphore,
+    large: PollSemaphore,
+    /// A large request's leave to join the others.
+    admitted: Option<OwnedSemaphorePermit>,
+}
+
+/// What a request holds until it is answered.
+#[derive(Debug)]
+pub(super) struct RequestHolds {
+    _all: OwnedSemaphorePermit,
+    _large: Option<OwnedSemaphorePermit>,
+}
 
 impl MemoryBudget {
     /// A budget of `total` bytes.
@@ -77,18 +99,39 @@ impl MemoryBudget {
             }
         }
     }
+}
+
+impl RequestMemory {
+    /// `total` bytes, or what it takes for one request of `largest` beside the part of the small ones.
+    #[must_use]
+    pub fn new(total: usize, largest: usize) -> Self {
+        let for_small = total / 8;
+        let large = total.saturating_sub(for_small).max(largest);
+        let all = MemoryBudget::new(large.saturating_add(for_small));
+        Self { all, large: MemoryBudget::new(large) }
+    }
+
+    /// Bytes held by requests now.
+    #[must_use]
+    pub fn held(&self) -> usize {
+        self.all.held()
+    }
 
     pub(super) fn queue(&self) -> MemoryQueue {
-        MemoryQueue(PollSemaphore::new(Arc::clone(&self.free)))
+        let of = |budget: &MemoryBudget| PollSemaphore::new(Arc::clone(&budget.free));
+        MemoryQueue { all: of(&self.all), large: of(&self.large), admitted: None }
     }
 }
 
 impl MemoryQueue {
     /// Ready once `bytes` could be taken. Calls for one request must repeat the same number.
-    pub(super) fn poll_take(&mut self, context: &mut Context<'_>, bytes: u32) -> Poll<HeldMemory> {
-        self.0
-            .poll_acquire_many(context, bytes)
-            .map(|permit| HeldMemory(permit.expect("the budget is never closed")))
+    pub(super) fn poll_take(&mut self, context: &mut Context<'_>, bytes: u32) -> Poll<RequestHolds> {
+        const NEVER_CLOSED: &str = "the budgets are never closed";
+        if bytes as usize > SMALL_REQUEST_BYTES && self.admitted.is_none() {
+            self.admitted = Some(ready!(self.large.poll_acquire_many(context, bytes)).expect(NEVER_CLOSED));
+        }
+        let all = ready!(self.all.poll_acquire_many(context, bytes)).expect(NEVER_CLOSED);
+        Poll::Ready(RequestHolds { _all: all, _large: self.admitted.take() })
     }
 }
 
@@ -96,21 +139,40 @@ impl MemoryQueue {
 mod tests {
     use super::*;
 
+    async fn take(queue: &mut MemoryQueue, bytes: u32) -> RequestHolds {
+        std::future::poll_fn(|cx| queue.poll_take(cx, bytes)).await
+    }
+
+    const LARGE: u32 = SMALL_REQUEST_BYTES as u32 * 10;
+
     #[tokio::test]
     async fn memory_is_given_back_and_waiters_go_on() {
-        let memory = MemoryBudget::new(100);
-        let mut first = memory.queue();
-        let mut second = memory.queue();
-        let held = std::future::poll_fn(|cx| first.poll_take(cx, 80)).await;
-        assert_eq!(memory.held(), 80);
-        let waiting = tokio::spawn(async move { std::future::poll_fn(|cx| second.poll_take(cx, 60)).await });
+        let memory = RequestMemory::new(LARGE as usize * 3 / 2, 0);
+        let (mut first, mut second) = (memory.queue(), memory.queue());
+        let held = take(&mut first, LARGE).await;
+        assert_eq!(memory.held(), LARGE as usize);
+        let waiting = tokio::spawn(async move { take(&mut second, LARGE).await });
         tokio::task::yield_now().await;
         assert!(!waiting.is_finished());
         drop(held);
         let held = waiting.await.unwrap();
-        assert_eq!(memory.held(), 60);
+        assert_eq!(memory.held(), LARGE as usize);
         drop(held);
-        assert_eq!(memory.free(), 100);
+        assert_eq!(memory.held(), 0);
+    }
+
+    #[tokio::test]
+    async fn small_requests_never_wait_behind_large_ones() {
+        let memory = RequestMemory::new(LARGE as usize, LARGE as usize);
+        let (mut first, mut second, mut small) = (memory.queue(), memory.queue(), memory.queue());
+        let held = take(&mut first, LARGE).await;
+        let waiting = tokio::spawn(async move { take(&mut second, LARGE).await });
+        tokio::task::yield_now().await;
+        assert!(!waiting.is_finished(), "the large ones have taken what they may");
+        let heartbeat = futures::poll!(std::pin::pin!(take(&mut small, 100)));
+        assert!(heartbeat.is_ready());
+        drop((held, heartbeat));
+        waiting.await.unwrap();
     }
 
     #[test]

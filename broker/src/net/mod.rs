@@ -21,7 +21,7 @@ mod settings;
 
 pub use handover::HandedOver;
 pub use listener::{Listener, OpenConnections};
-pub use memory::{HeldMemory, MemoryBudget};
+pub use memory::{HeldMemory, MemoryBudget, RequestMemory};
 pub use service::{Answer, CloseReason, Later, Peer, Reply, Served, Service, Turn};
 pub use settings::NetSettings;
 

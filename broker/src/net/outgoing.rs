@@ -10,7 +10,7 @@ use tokio::io::AsyncWrite;
 
 use super::memory::HeldMemory;
 use super::service::Answer;
-use super::settings::{SEGMENTS_PER_WRITE, SLOWEST_BYTES_PER_SECOND};
+use super::settings::{SEGMENTS_PER_WRITE, SLOWEST_RESPONSE_BYTES_PER_SECOND};
 
 /// The segments that are not yet written, oldest first.
 #[derive(Debug, Default)]
@@ -30,7 +30,7 @@ impl Outgoing {
         self.segments.is_empty()
     }
 
-    /// Writes everything; fails when the peer takes it slower than [`SLOWEST_BYTES_PER_SECOND`] after a
+    /// Writes everything; fails when the peer takes it slower than [`SLOWEST_RESPONSE_BYTES_PER_SECOND`] after a
     /// grace of `patience`.
     pub(super) async fn write_all<W: AsyncWrite + Unpin>(
         &mut self,
@@ -38,7 +38,7 @@ impl Outgoing {
         patience: Duration,
     ) -> io::Result<()> {
         let total: usize = self.segments.iter().map(Bytes::len).sum();
-        let slowest = Duration::from_secs((total / SLOWEST_BYTES_PER_SECOND) as u64);
+        let slowest = Duration::from_secs((total / SLOWEST_RESPONSE_BYTES_PER_SECOND) as u64);
         tokio::time::timeout(patience + slowest, self.write(sink)).await.unwrap_or_else(|_elapsed| {
             Err(io::Error::new(io::ErrorKind::TimedOut, "the peer does not take its response"))
         })

@@ -15,7 +15,8 @@ pub struct NetSettings {
     /// The largest request before the connection's first valid one.
     pub max_first_request_bytes: usize,
     /// What all requests of all connections may hold together, from the moment their length is known
-    /// until they are answered. At least `max_request_bytes`.
+    /// until they are answered. An eighth is left to small ones; where the rest is below `max_request_bytes`, that
+    /// counts instead.
     pub request_memory_bytes: usize,
     /// A connection with no request for this long is closed (Kafka's `connections.max.idle.ms`).
     pub idle_timeout: Duration,
@@ -36,8 +37,14 @@ pub(super) const ACCEPT_BACKLOG: i32 = 1024;
 /// What a connection reads ahead; requests up to this size are parsed where they were received.
 pub(super) const READ_AHEAD_BYTES: usize = 8 * 1024;
 
-/// The slowest a large request may arrive, after a grace of [`FRAME_GRACE`].
-pub(super) const SLOWEST_BYTES_PER_SECOND: usize = 64 * 1024;
+/// Requests up to this size have a part of the memory that larger ones cannot take.
+pub(super) const SMALL_REQUEST_BYTES: usize = 16 * 1024;
+
+/// The slowest a large request may arrive, after a grace of [`FRAME_GRACE`]: its memory is taken all the while.
+pub(super) const SLOWEST_REQUEST_BYTES_PER_SECOND: usize = 512 * 1024;
+
+/// The slowest a large response may be taken, after a grace of the write timeout.
+pub(super) const SLOWEST_RESPONSE_BYTES_PER_SECOND: usize = 64 * 1024;
 
 /// The time every request has to arrive completely, whatever its size.
 pub(super) const FRAME_GRACE: Duration = Duration::from_secs(30);

@@ -18,7 +18,7 @@ use super::*;
 const SOON: Duration = Duration::from_secs(10);
 
 /// `o`: overlaps and is answered when released; `a`: answered at once, alone; `p`: parks until released;
-/// `q`: silent; anything else closes the connection. The answer is the request itself.
+/// `q`: silent; `!`: panics; anything else closes the connection. The answer is the request itself.
 #[derive(Default)]
 struct Scripted {
     begun: Mutex<Vec<Bytes>>,
@@ -75,6 +75,7 @@ impl Service for Scripted {
             }
             Some(b'a') => Served::Now(answer(&request)),
             Some(b'q') => Served::Now(Reply::Silence),
+            Some(b'!') => panic!("the script says so"),
             Some(b'p') => {
                 self.parked.notified().await;
                 Served::Now(answer(&request))
@@ -87,7 +88,7 @@ impl Service for Scripted {
 struct Rig {
     service: Arc<Scripted>,
     address: SocketAddr,
-    memory: MemoryBudget,
+    memory: RequestMemory,
     grpc: mpsc::Receiver<HandedOver>,
     stop: CancellationToken,
     serving: JoinHandle<()>,
@@ -376,4 +377,18 @@ async fn a_drain_does_not_last_for_ever() {
     timeout(SOON, rig.serving).await.expect("the listener ends").unwrap();
     client.closed().await;
     assert_eq!(rig.memory.held(), 0);
+}
+
+#[tokio::test]
+async fn a_handler_that_panics_costs_its_connection_and_nothing_else() {
+    let rig = rig(|settings| settings.max_connections = 2);
+    let mut other = Client::connect(&rig).await;
+    for _ in 0..3 {
+        let mut client = Client::connect(&rig).await;
+        client.send(b"!").await;
+        client.closed().await;
+        other.send(b"a1").await;
+        assert_eq!(other.receive().await, b"a1");
+    }
+    assert_eq!(rig.memory.held(), 0, "its memory and its place are free again");
 }

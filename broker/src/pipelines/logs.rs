@@ -36,9 +36,10 @@ impl BrokerLogs {
         Self { topics, coordinators, group, changelog, progress, progress_end, runtime }
     }
 
-    /// Forgets where it left off: the next epoch goes on where the progress log ends now.
-    pub(super) fn rewind(&mut self) {
-        self.progress_end = self.progress.sequenced_end();
+    /// The next epoch goes on behind what was read of the progress log. If an epoch of an earlier runner is still on
+    /// its way to the disk, it is refused.
+    pub(super) fn go_on_from(&mut self, progress_end: i64) {
+        self.progress_end = progress_end;
     }
 
     fn source(&self, partition: &TopicPartition) -> Result<Partition, LogsError> {

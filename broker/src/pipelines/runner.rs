@@ -82,6 +82,19 @@ pub(super) struct Runner {
     pub(super) runtime: Handle,
 }
 
+/// Shows a run that ended with a panic as failed; dropped with its thread.
+struct FailedByPanic(Shown);
+
+impl Drop for FailedByPanic {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let error =
+                "the pipeline met a defect of the broker: see its log; running it again goes on".to_owned();
+            self.0.set_state(PipelineState::Failed { error });
+        }
+    }
+}
+
 /// Why a run ended before its input did.
 #[derive(Debug, thiserror::Error)]
 enum RunError {
@@ -107,6 +120,7 @@ impl Runner {
     pub(super) fn run(mut self) {
         lower_priority();
         let shown = self.shown.clone();
+        let _unless_it_ends = FailedByPanic(shown.clone());
         let name = self.name.clone();
         let ended = loop {
             match self.run_once() {
@@ -193,15 +207,15 @@ impl Runner {
 
     /// Builds the machine from the last progress record and the changelog.
     fn restore(&mut self) -> Result<Pipeline, RunError> {
-        self.logs.rewind();
         let mut last = None;
-        for_each_batch(&self.progress, |batch| {
+        let end = for_each_batch(&self.progress, |batch| {
             for record in batch.records(READ_BYTES).map_err(|error| error.to_string())? {
                 last = record.value;
             }
             Ok(())
         })
         .map_err(RunError::Restore)?;
+        self.logs.go_on_from(end);
         let unreadable = |error: String| RunError::Restore(error);
         let progress = last
             .map(|value| Progress::decode(&value))
@@ -240,11 +254,11 @@ impl Runner {
     }
 }
 
-/// Hands over every batch of a log of the pipeline's own, oldest first.
+/// Hands over every batch of a log of the pipeline's own, oldest first. Gives the offset behind the last one.
 fn for_each_batch(
     log: &Partition,
     mut take: impl FnMut(&logmill_record::Batch) -> Result<(), String>,
-) -> Result<(), String> {
+) -> Result<i64, String> {
     let mut offset = log.published().log_start_offset;
     let end = log.published().high_watermark;
     while offset < end {
@@ -267,7 +281,7 @@ fn for_each_batch(
             return Err(format!("{log:?} has a gap at offset {offset}"));
         }
     }
-    Ok(())
+    Ok(offset)
 }
 
 fn flat(ends: &InputEnds) -> BTreeMap<TopicPartition, i64> {
@@ -282,9 +296,27 @@ fn flat(ends: &InputEnds) -> BTreeMap<TopicPartition, i64> {
 
 /// Pipelines yield to the broker's own work: on Linux priority is each thread's own.
 fn lower_priority() {
-    if cfg!(target_os = "linux") {
-        if let Err(error) = rustix::process::nice(5) {
-            tracing::debug!(%error, "a pipeline keeps its priority");
-        }
+    if cfg!(target_os = "linux")
+        && let Err(error) = rustix::process::nice(5)
+    {
+        tracing::debug!(%error, "a pipeline keeps its priority");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_that_panics_is_shown_as_failed() {
+        let shown = Shown::new(PipelineState::Running);
+        let runs = shown.clone();
+        let ended = std::thread::spawn(move || {
+            let _unless_it_ends = FailedByPanic(runs);
+            panic!("a defect");
+        })
+        .join();
+        assert!(ended.is_err());
+        assert!(matches!(shown.state(), PipelineState::Failed { .. }));
     }
 }

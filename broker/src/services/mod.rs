@@ -6,6 +6,8 @@
 mod node;
 mod pipelines;
 
+use std::time::Duration;
+
 use logmill_rpc::v1::node_server::NodeServer;
 use logmill_rpc::v1::pipelines_server::PipelinesServer;
 use tokio::sync::mpsc;
@@ -18,20 +20,37 @@ pub(crate) use pipelines::PipelineService;
 
 use crate::net::HandedOver;
 
-/// Serves the connections that the listener hands over, until `stop`.
+/// Calls that one connection may have under way together.
+const MAX_CALLS: u32 = 64;
+
+/// A connection that is silent for so long is asked whether its peer is still there, and closed when no answer comes.
+const KEEPALIVE: Duration = Duration::from_secs(60);
+
+/// Serves the connections that the listener hands over, until `stop`; then finishes what was begun, within `drain`.
 pub(crate) async fn serve(
     connections: mpsc::Receiver<HandedOver>,
     node: NodeService,
     pipelines: PipelineService,
     stop: CancellationToken,
+    drain: Duration,
 ) {
     let connections = ReceiverStream::new(connections).map(Ok::<_, std::convert::Infallible>);
-    let served = tonic::transport::Server::builder()
+    let serving = tonic::transport::Server::builder()
+        .max_concurrent_streams(MAX_CALLS)
+        .http2_keepalive_interval(Some(KEEPALIVE))
         .add_service(NodeServer::new(node))
         .add_service(PipelinesServer::new(pipelines))
-        .serve_with_incoming_shutdown(connections, stop.cancelled_owned())
-        .await;
-    if let Err(error) = served {
-        tracing::error!(%error, "gRPC is no longer served");
+        .serve_with_incoming_shutdown(connections, stop.clone().cancelled_owned());
+    let out_of_time = async {
+        stop.cancelled().await;
+        tokio::time::sleep(drain).await;
+    };
+    tokio::select! {
+        served = serving => {
+            if let Err(error) = served {
+                tracing::error!(%error, "gRPC is no longer served");
+            }
+        }
+        () = out_of_time => tracing::info!("gRPC connections abandoned: they outlasted the drain time"),
     }
 }

@@ -21,7 +21,9 @@ impl pipelines_server::Pipelines for PipelineService {
     ) -> Result<Response<RunPipelineResponse>, Status> {
         let request = request.into_inner();
         let end = request.end.map(input_end_of).transpose()?;
-        let (pipeline, created) = self.0.run(&request.name, &request.script, end).await.map_err(status)?;
+        let pipelines = self.0.clone();
+        let run = async move { pipelines.run(&request.name, &request.script, end).await };
+        let (pipeline, created) = to_the_end(run).await?;
         Ok(Response::new(RunPipelineResponse { pipeline: Some(shown(pipeline)), created }))
     }
 
@@ -50,7 +52,8 @@ impl pipelines_server::Pipelines for PipelineService {
         &self,
         request: Request<StopPipelineRequest>,
     ) -> Result<Response<StopPipelineResponse>, Status> {
-        let view = self.0.stop(&request.into_inner().name).await.map_err(status)?;
+        let (pipelines, name) = (self.0.clone(), request.into_inner().name);
+        let view = to_the_end(async move { pipelines.stop(&name).await }).await?;
         Ok(Response::new(StopPipelineResponse { pipeline: Some(shown(view)) }))
     }
 
@@ -60,8 +63,23 @@ impl pipelines_server::Pipelines for PipelineService {
     ) -> Result<Response<FinishInputResponse>, Status> {
         let request = request.into_inner();
         let end = request.end.ok_or_else(|| Status::invalid_argument("say where the input ends"))?;
-        let ends = self.0.finish_input(&request.name, input_end_of(end)?).await.map_err(status)?;
+        let (pipelines, end) = (self.0.clone(), input_end_of(end)?);
+        let ends = to_the_end(async move { pipelines.finish_input(&request.name, end).await }).await?;
         Ok(Response::new(FinishInputResponse { end: Some(end_offsets(&ends)) }))
+    }
+}
+
+/// Does a change of several steps to its end, also when its caller hangs up in the middle, which drops the call's
+/// future: half of it (a topic's record without the topic) must not be left.
+async fn to_the_end<T: Send + 'static>(
+    change: impl Future<Output = Result<T, PipelineError>> + Send + 'static,
+) -> Result<T, Status> {
+    match tokio::spawn(change).await {
+        Ok(changed) => changed.map_err(status),
+        Err(ended) => {
+            tracing::error!(%ended, "a change of a pipeline ended with a panic");
+            Err(Status::internal("the broker has a defect: see its log"))
+        }
     }
 }
 

@@ -138,8 +138,8 @@ pub const TOPIC_CONFIGS: &[ConfigDefinition] = &[
     choice(DURABILITY, Text, "disk", &["disk", "page-cache"], "When acks=all is answered: after the bytes are on the device, or after they are in the page cache as in Apache Kafka."),
     number("max.compaction.lag.ms", Long, "9223372036854775807", 1, "The longest a record may stay uncompacted. Kept and shown."),
     number("max.message.bytes", Int, "1048588", 0, "The largest batch a produce may bring."),
-    number("message.timestamp.after.max.ms", Long, "3600000", 0, "How far a timestamp may be ahead. Kept and shown."),
-    number("message.timestamp.before.max.ms", Long, "9223372036854775807", 0, "How far a timestamp may be behind. Kept and shown."),
+    number("message.timestamp.after.max.ms", Long, "3600000", 0, "How far a record's timestamp may be ahead of the broker's clock."),
+    number("message.timestamp.before.max.ms", Long, "9223372036854775807", 0, "How far a record's timestamp may be behind the broker's clock."),
     choice("message.timestamp.type", Text, "CreateTime", &["CreateTime", "LogAppendTime"], "Whose clock stamps the records."),
     number("min.cleanable.dirty.ratio", Double, "0.5", 0, "When compaction starts. Kept and shown."),
     number("min.compaction.lag.ms", Long, "0", 0, "The shortest a record stays uncompacted. Kept and shown."),
@@ -220,7 +220,7 @@ pub(super) fn describe(
 
 /// What the log of a topic with these configs is opened with.
 pub(super) fn log_options(set: &BTreeMap<String, String>, broker: &LogOptions) -> LogOptions {
-    let mut options = broker.clone();
+    let mut options = *broker;
     let number = |name: &str| set.get(name).and_then(|value| value.trim().parse::<u32>().ok());
     if let Some(bytes) = number("segment.bytes") {
         options.segment_bytes = bytes;

@@ -11,15 +11,15 @@ mod configs;
 mod image;
 mod metadata_log;
 mod names;
+mod registry;
 mod schema;
-mod topics;
 
 pub use configs::{ConfigDefinition, ConfigEntry, ConfigError, ConfigSource, ConfigType, TOPIC_CONFIGS};
 pub use image::{Image, Topic};
 pub use metadata_log::{MetadataError, MetadataLog};
 pub use names::{MAX_TOPIC_NAME, NameError, check_name, is_internal};
+pub use registry::{CreateTopicError, DeleteTopicError, NewTopic, TopicDefaults, Topics};
 pub use schema::{MetadataRecord, PipelineRecord, SchemaError, TopicRecord};
-pub use topics::{CreateTopicError, DeleteTopicError, NewTopic, TopicDefaults, Topics};
 
 /// The topic that holds everything the broker knows about itself.
 pub const METADATA_TOPIC: &str = "__logmill_metadata";

@@ -1,6 +1,7 @@
 //! A node to ask, and a client that asks it.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -41,6 +42,11 @@ impl Broker {
         Self::open(directory, config).await
     }
 
+    /// Starts on a directory that another one has left.
+    pub(crate) async fn start_in(directory: TempDir) -> Self {
+        Self::open(directory, Config::default()).await
+    }
+
     async fn open(directory: TempDir, mut config: Config) -> Self {
         config.data_dir = directory.path().to_owned();
         config.listen.port = 0;
@@ -60,8 +66,30 @@ impl Broker {
         Self::open(directory, Config::default()).await
     }
 
+    /// Starts on what the disk holds now, as if the machine had lost its power: nothing is closed before.
+    /// Nothing may be under way.
+    pub(crate) async fn crash(self) -> Self {
+        let copy = TempDir::new().unwrap();
+        copy_files(self.directory.path(), copy.path());
+        self.stop().await;
+        Self::open(copy, Config::default()).await
+    }
+
     pub(crate) async fn connect(&self) -> Client {
         Client { stream: TcpStream::connect(self.address).await.unwrap(), next: 1 }
+    }
+}
+
+fn copy_files(from: &Path, to: &Path) {
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            std::fs::create_dir(&target).unwrap();
+            copy_files(&entry.path(), &target);
+        } else {
+            std::fs::copy(entry.path(), target).unwrap();
+        }
     }
 }
 

@@ -3,9 +3,11 @@
 
 mod client;
 mod consumer_groups;
+mod defects_of_others;
 mod every_version;
 mod fetching;
 mod groups;
+mod lifetime;
 mod negotiation;
 mod producing;
 mod topics;

@@ -56,6 +56,20 @@ async fn a_topic_is_found_by_name_and_by_id_until_it_is_deleted() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_version_without_nameless_answers_does_not_ask_by_id() {
+    let broker = Broker::start().await;
+    let mut client = broker.connect().await;
+    let id = client.create("t", 1, &[]).await;
+    let by_id = MetadataRequestTopic { topic_id: id, name: None };
+    let request = MetadataRequest { topics: Some(vec![by_id]), ..MetadataRequest::default() };
+    for version in [10, 11] {
+        let response = client.ask(&request, version).await;
+        assert_eq!(response.topics[0].error_code, ErrorCode::INVALID_REQUEST, "version {version}");
+    }
+    assert_eq!(client.ask(&request, 12).await.topics[0].error_code, ErrorCode::NONE);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn asking_creates_where_both_sides_allow_it() {
     let broker = Broker::start().await;
     let mut client = broker.connect().await;

@@ -9,17 +9,18 @@ use logmill_wire::{ErrorCode, Str};
 
 use crate::client::{Broker, Client, batch, produce, stamped, values};
 
-struct Producer {
-    transactional_id: &'static str,
-    id: i64,
-    epoch: i16,
-    sequence: i32,
+/// A transactional producer that says no more than it must.
+pub(crate) struct Producer {
+    pub(crate) transactional_id: &'static str,
+    pub(crate) id: i64,
+    pub(crate) epoch: i16,
+    pub(crate) sequence: i32,
     /// 12 and above: the newest protocol (KIP-890).
-    version: i16,
+    pub(crate) version: i16,
 }
 
 impl Producer {
-    async fn init(client: &mut Client, transactional_id: &'static str, version: i16) -> Self {
+    pub(crate) async fn init(client: &mut Client, transactional_id: &'static str, version: i16) -> Self {
         let request = InitProducerIdRequest {
             transactional_id: Some(Str::from_static(transactional_id)),
             transaction_timeout_ms: 60_000,
@@ -36,7 +37,7 @@ impl Producer {
         }
     }
 
-    async fn add(&self, client: &mut Client, topic: &'static str) -> ErrorCode {
+    pub(crate) async fn add(&self, client: &mut Client, topic: &'static str) -> ErrorCode {
         let request = AddPartitionsToTxnRequest {
             v3_and_below_transactional_id: Str::from_static(self.transactional_id),
             v3_and_below_producer_id: self.id,
@@ -48,7 +49,12 @@ impl Producer {
         response.results_by_topic_v3_and_below[0].results_by_partition[0].partition_error_code
     }
 
-    async fn send(&mut self, client: &mut Client, topic: &str, value: &str) -> PartitionProduceResponse {
+    pub(crate) async fn send(
+        &mut self,
+        client: &mut Client,
+        topic: &str,
+        value: &str,
+    ) -> PartitionProduceResponse {
         let records = stamped(&[value], self.id, self.epoch, self.sequence, true);
         let request = produce(topic, 0, records.bytes(), -1, Some(self.transactional_id));
         let response =
@@ -59,7 +65,7 @@ impl Producer {
         response
     }
 
-    async fn end(&mut self, client: &mut Client, committed: bool) -> EndTxnResponse {
+    pub(crate) async fn end(&mut self, client: &mut Client, committed: bool) -> EndTxnResponse {
         let request = EndTxnRequest {
             transactional_id: Str::from_static(self.transactional_id),
             producer_id: self.id,

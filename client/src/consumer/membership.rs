@@ -215,7 +215,7 @@ impl Membership {
                 // KIP-394: ask again with the id.
                 ErrorCode::MEMBER_ID_REQUIRED => self.member_id = response.member_id.to_string(),
                 ErrorCode::UNKNOWN_MEMBER_ID | ErrorCode::ILLEGAL_GENERATION => return Ok(None),
-                ErrorCode::REBALANCE_IN_PROGRESS => {}
+                ErrorCode::REBALANCE_IN_PROGRESS => tokio::time::sleep(pause(1, chance())).await,
                 code => Error::check(code, None, operation)?,
             }
         }

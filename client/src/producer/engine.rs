@@ -17,7 +17,7 @@ use tokio::sync::{Notify, Semaphore};
 use tokio::time::Instant;
 
 use super::partitioner::{Sticky, partition_of_key};
-use super::queue::{Answer, BatchSettings, Freed, MAX_IN_FLIGHT, PartitionQueue, ProducerIdentity};
+use super::queue::{Answer, BatchSettings, Freed, Lost, MAX_IN_FLIGHT, PartitionQueue, ProducerIdentity};
 use super::{Ack, Acks, ProducerRecord, ProducerSettings};
 use crate::cluster::{Cluster, Lane, Topic};
 use crate::error::{Error, Result};
@@ -339,7 +339,15 @@ impl Sender {
         let mut freed = 0;
         let mut wake_at = |at: Instant| plan.next = Some(plan.next.map_or(at, |next| next.min(at)));
         let mut queues = shared.queues.lock();
-        for (topic, partitions) in &mut queues.topics {
+        let Queues { topics, failure, .. } = &mut *queues;
+        // What is given up unsent has failed for good.
+        let mut take_note = |lost: Lost| {
+            if let Some(error) = lost.error {
+                failure.get_or_insert(error);
+            }
+            lost.freed.0
+        };
+        for (topic, partitions) in topics {
             let mut described = None;
             for (partition, queue) in partitions {
                 if queue.is_idle() {
@@ -350,7 +358,7 @@ impl Sender {
                     after: settings.delivery_timeout,
                     last: None,
                 };
-                freed += queue.expire(now, settings.delivery_timeout, timed_out).0;
+                freed += take_note(queue.expire(now, settings.delivery_timeout, timed_out));
                 let described = described.get_or_insert_with(|| shared.cluster.cached_topic(topic));
                 let leader = described.as_ref().and_then(|topic| topic.partitions.get(partition));
                 let Some(node) = leader.map(|partition| partition.leader).filter(|node| *node >= 0) else {
@@ -375,8 +383,9 @@ impl Sender {
                 if in_flight >= MAX_IN_FLIGHT || request.bytes >= settings.max_request {
                     continue;
                 }
-                let Some((outgoing, lost)) = queue.take() else { continue };
-                freed += lost.0;
+                let (outgoing, lost) = queue.take();
+                freed += take_note(lost);
+                let Some(outgoing) = outgoing else { continue };
                 request.bytes += outgoing.bytes.len();
                 request.pieces.push(Piece {
                     topic: Arc::clone(topic),

@@ -137,6 +137,21 @@ pub(crate) struct Outgoing {
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Freed(pub(crate) usize);
 
+/// Batches that failed without having been sent, and the first reason: a transaction they belong to must not commit.
+#[derive(Debug, Default)]
+pub(crate) struct Lost {
+    pub(crate) freed: Freed,
+    pub(crate) error: Option<Arc<Error>>,
+}
+
+impl Lost {
+    fn add(&mut self, promise: Promise, error: Error) {
+        let error = Arc::new(error);
+        self.freed.0 += resolve(promise, Err(Arc::clone(&error))).0;
+        self.error.get_or_insert(error);
+    }
+}
+
 /// What the answer of a broker means for a batch.
 #[derive(Debug, Clone)]
 pub(crate) enum Answer {
@@ -231,20 +246,21 @@ impl PartitionQueue {
         Some(self.pause_until.map_or(ready, |pause| ready.max(pause)))
     }
 
-    /// The next batch to send. The caller has looked at [`due`](Self::due).
-    pub(crate) fn take(&mut self) -> Option<(Outgoing, Freed)> {
+    /// The next batch to send, and what was lost before it. The caller has looked at [`due`](Self::due).
+    pub(crate) fn take(&mut self) -> (Option<Outgoing>, Lost) {
         self.pause_until = None;
-        let mut freed = Freed::default();
+        let mut lost = Lost::default();
         loop {
             if self.waiting.is_empty() {
                 self.seal();
             }
-            let mut sent = match self.waiting.pop_front()? {
-                Waiting::Again(sent) => sent,
-                Waiting::Fresh(building) => match self.build(building) {
+            let mut sent = match self.waiting.pop_front() {
+                None => return (None, lost),
+                Some(Waiting::Again(sent)) => sent,
+                Some(Waiting::Fresh(building)) => match self.build(building) {
                     Ok(sent) => sent,
-                    Err(lost) => {
-                        freed.0 += lost.0;
+                    Err((promise, error)) => {
+                        lost.add(promise, error);
                         continue;
                     }
                 },
@@ -253,11 +269,11 @@ impl PartitionQueue {
             sent.failed = false;
             let outgoing = Outgoing { number: sent.number, bytes: sent.batch.bytes().clone() };
             self.in_flight.push_back(sent);
-            return Some((outgoing, freed));
+            return (Some(outgoing), lost);
         }
     }
 
-    fn build(&mut self, mut building: Box<Building>) -> Result<Sent, Freed> {
+    fn build(&mut self, mut building: Box<Building>) -> Result<Sent, (Promise, Error)> {
         let count = i32::try_from(building.builder.count()).unwrap_or(i32::MAX);
         building.builder.set_producer(self.identity.map(|identity| ProducerStamp {
             id: identity.id,
@@ -274,7 +290,7 @@ impl PartitionQueue {
             }
             Err(error) => {
                 let reason = format!("its batch cannot be made: {error}");
-                Err(resolve(building.promise, Err(Arc::new(Error::NotSent { reason }))))
+                Err((building.promise, Error::NotSent { reason }))
             }
         }
     }
@@ -406,10 +422,10 @@ impl PartitionQueue {
     }
 
     /// Fails batches that have waited too long to be sent at all.
-    pub(crate) fn expire(&mut self, now: Instant, give_up: Duration, error: impl Fn() -> Error) -> Freed {
-        let mut freed = Freed::default();
+    pub(crate) fn expire(&mut self, now: Instant, give_up: Duration, error: impl Fn() -> Error) -> Lost {
+        let mut lost = Lost::default();
         if !self.in_flight.is_empty() {
-            return freed;
+            return lost;
         }
         while let Some(front) = self.waiting.front() {
             let since = match front {
@@ -424,9 +440,9 @@ impl PartitionQueue {
                 Some(Waiting::Again(sent)) => sent.promise,
                 None => break,
             };
-            freed.0 += resolve(promise, Err(Arc::new(error()))).0;
+            lost.add(promise, error());
         }
-        freed
+        lost
     }
 }
 

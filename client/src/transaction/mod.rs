@@ -12,6 +12,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use logmill_wire::ErrorCode;
+
 use crate::cluster::Cluster;
 use crate::consumer::GroupMembership;
 use crate::error::{Error, Result};
@@ -352,7 +354,13 @@ impl Transaction<'_> {
     }
 
     fn failed(&mut self, error: Error) -> Error {
-        if error.is_fatal() { self.producer.remember(error) } else { abort_required(error) }
+        // The consumer's place in its group is lost, not the producer's.
+        let is_the_members = error.code() == Some(ErrorCode::FENCED_INSTANCE_ID);
+        if error.is_fatal() && !is_the_members {
+            self.producer.remember(error)
+        } else {
+            abort_required(error)
+        }
     }
 }
 

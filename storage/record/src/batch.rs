@@ -122,12 +122,23 @@ impl Batch {
     /// computes the CRC again. In place when this is the only holder of the bytes.
     #[must_use]
     pub fn with_log_append_time(self, now: i64) -> Batch {
-        let mut header = self.header;
-        header.attributes = header.attributes.with_timestamp_type(TimestampType::LogAppendTime);
-        header.max_timestamp = now;
+        let attributes = self.header.attributes.with_timestamp_type(TimestampType::LogAppendTime);
+        let header = BatchHeader { attributes, max_timestamp: now, ..self.header };
+        self.sealed_again(header)
+    }
+
+    /// Puts another maximum timestamp (ms since the epoch) into the header and computes the CRC again: for a producer that
+    /// did not say the largest one of its records. In place when this is the only holder of the bytes.
+    #[must_use]
+    pub fn with_max_timestamp(self, max_timestamp: i64) -> Batch {
+        let header = BatchHeader { max_timestamp, ..self.header };
+        self.sealed_again(header)
+    }
+
+    fn sealed_again(self, mut header: BatchHeader) -> Batch {
         let mut bytes = owned(self.bytes);
         bytes[ATTRIBUTES_AT..ATTRIBUTES_AT + 2].copy_from_slice(&header.attributes.bits().to_be_bytes());
-        bytes[MAX_TIMESTAMP_AT..MAX_TIMESTAMP_AT + 8].copy_from_slice(&now.to_be_bytes());
+        bytes[MAX_TIMESTAMP_AT..MAX_TIMESTAMP_AT + 8].copy_from_slice(&header.max_timestamp.to_be_bytes());
         header.crc = crc_fast::crc32_iscsi(&bytes[ATTRIBUTES_AT..]);
         bytes[CRC_AT..CRC_AT + 4].copy_from_slice(&header.crc.to_be_bytes());
         Batch { header, bytes: bytes.freeze() }

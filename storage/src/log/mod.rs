@@ -54,7 +54,7 @@ pub mod buffers;
 pub mod epochs;
 pub mod error;
 mod flush;
-mod index;
+pub(crate) mod index;
 mod metadata;
 pub(crate) mod names;
 pub mod options;
@@ -64,7 +64,7 @@ pub mod recovery;
 mod segment;
 mod timestamps;
 pub mod transactions;
-mod walk;
+pub(crate) mod walk;
 
 pub use buffers::ReadBuffers;
 pub use epochs::LeaderEpochs;

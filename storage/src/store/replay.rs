@@ -183,6 +183,16 @@ fn lock(disk: &dyn Disk, data_dir: &Path) -> Result<Box<dyn DiskLock>, StoreErro
     })
 }
 
+/// Takes the lock of a directory that may be a data directory: one that never was has no lock to take.
+pub(crate) fn lock_if_there(
+    disk: &dyn Disk,
+    data_dir: &Path,
+) -> Result<Option<Box<dyn DiskLock>>, StoreError> {
+    let path = data_dir.join(LOCK_NAME);
+    let there = disk.exists(&path).map_err(StoreError::io("look at", &path))?;
+    there.then(|| lock(disk, data_dir)).transpose()
+}
+
 /// The directories in the data directory.
 struct Found {
     /// Name, topic name and index.

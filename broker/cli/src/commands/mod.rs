@@ -7,4 +7,5 @@ pub(crate) mod group;
 pub(crate) mod pipeline;
 pub(crate) mod produce;
 pub(crate) mod serve;
+pub(crate) mod storage;
 pub(crate) mod topic;

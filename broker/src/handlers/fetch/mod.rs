@@ -12,7 +12,7 @@
 mod read;
 mod session;
 
-pub(in crate::handlers) use read::{blocking, check_epoch};
+pub(in crate::handlers) use read::check_epoch;
 pub(crate) use session::FetchSession;
 
 use std::time::Duration;
@@ -52,11 +52,11 @@ struct Wanted {
     last_epoch: i32,
 }
 
-/// The response, and what it holds of `file_reads` until it is written.
+/// The response, and what it holds of `response_memory` until it is written.
 pub(crate) async fn handle(
     call: Call<'_>,
     request: FetchRequest,
-    file_reads: &MemoryBudget,
+    response_memory: &MemoryBudget,
 ) -> (FetchResponse, Option<HeldMemory>) {
     let limits = Limits::of(&request, call.context.limits.fetch_bytes);
     let wait = Duration::from_millis(
@@ -68,7 +68,7 @@ pub(crate) async fn handle(
         Err(error_code) => return (FetchResponse { error_code, ..FetchResponse::default() }, None),
     };
     let partitions: Vec<_> = plan.wanted.iter().map(|wanted| find(call.context, wanted)).collect();
-    let reader = Reader { wanted: &plan.wanted, partitions: &partitions, limits, file_reads };
+    let reader = Reader { wanted: &plan.wanted, partitions: &partitions, limits, response_memory };
     let Round { data, held, .. } = read(&reader, wait).await;
     let answered: Vec<_> = plan.wanted.into_iter().map(|wanted| wanted.topic).zip(data).collect();
     let (session_id, answered) = session::finish(&mut call.session.fetch, plan.kind, answered);

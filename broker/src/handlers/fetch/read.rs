@@ -7,6 +7,7 @@ use logmill_wire::messages::fetch::{AbortedTransaction, EpochEndOffset, Partitio
 use logmill_wire::{Chunks, ErrorCode};
 
 use super::Wanted;
+use crate::blocking::blocking;
 use crate::net::{HeldMemory, MemoryBudget};
 use crate::partitions::Partition;
 
@@ -39,14 +40,14 @@ pub(super) struct Reader<'a> {
     pub(super) wanted: &'a [Wanted],
     pub(super) partitions: &'a [Result<Partition, ErrorCode>],
     pub(super) limits: Limits,
-    /// Bounds what all responses together hold of records that were read from files.
-    pub(super) file_reads: &'a MemoryBudget,
+    /// Bounds what all responses together hold of records.
+    pub(super) response_memory: &'a MemoryBudget,
 }
 
 /// What one pass gave.
 pub(super) struct Round {
     pub(super) data: Vec<PartitionData>,
-    /// What is held of `file_reads`, until the response is written.
+    /// What is held of the responses' memory, until the response is written.
     pub(super) held: Option<HeldMemory>,
     /// The response need not wait: there are bytes enough, or something to tell at once.
     pub(super) enough: bool,
@@ -107,11 +108,7 @@ impl Reader<'_> {
             return Ok(answer(published, isolation));
         }
         let request = ReadRequest { offset: wanted.offset, max_bytes, isolation, min_one_batch: first };
-        let read = if partition.in_tail(wanted.offset) {
-            partition.read(request).map(Some)
-        } else {
-            self.read_file(partition, request, held)
-        };
+        let read = self.read_within_budget(partition, request, held);
         let Some(result) = read.map_err(|error| read_error(partition, wanted.offset, &error))? else {
             return Ok(answer(published, isolation));
         };
@@ -127,20 +124,26 @@ impl Reader<'_> {
         })
     }
 
-    /// A read into memory of its own, which is taken from the budget first. When there is none, the first
-    /// partition gets its one batch all the same, and the others wait for the next fetch.
-    fn read_file(
+    /// Reads no more than the memory of responses has room for, and takes that room until the response is written.
+    /// When there is none, the first partition gets its one batch all the same, and the others wait for the next
+    /// fetch.
+    fn read_within_budget(
         &self,
         partition: &Partition,
         request: ReadRequest,
         held: &mut Option<HeldMemory>,
     ) -> Result<Option<ReadResult>, ReadError> {
-        let taken = self.file_reads.take_up_to(request.max_bytes);
+        let taken = self.response_memory.take_up_to(request.max_bytes);
         let max_bytes = taken.as_ref().map_or(0, HeldMemory::bytes);
         if max_bytes == 0 && !request.min_one_batch {
             return Ok(None);
         }
-        let result = blocking(|| partition.read(ReadRequest { max_bytes, ..request }))?;
+        let request = ReadRequest { max_bytes, ..request };
+        let result = if partition.in_tail(request.offset) {
+            partition.read(request)?
+        } else {
+            blocking(|| partition.read(request))?
+        };
         if let Some(mut taken) = taken {
             taken.shrink_to(result.chunks.iter().map(Bytes::len).sum());
             match held {
@@ -199,14 +202,5 @@ fn read_error(partition: &Partition, offset: i64, error: &ReadError) -> ErrorCod
             tracing::error!(?partition, offset, %error, "stored records cannot be read");
             ErrorCode::KAFKA_STORAGE_ERROR
         }
-    }
-}
-
-/// Runs something that may wait for a file without holding up the worker's other tasks.
-pub(in crate::handlers) fn blocking<T>(work: impl FnOnce() -> T) -> T {
-    use tokio::runtime::{Handle, RuntimeFlavor};
-    match Handle::try_current().map(|runtime| runtime.runtime_flavor()) {
-        Ok(RuntimeFlavor::MultiThread) => tokio::task::block_in_place(work),
-        _ => work(),
     }
 }

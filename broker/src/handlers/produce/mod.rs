@@ -194,7 +194,7 @@ impl Produce<'_> {
         };
         match appended {
             Ok(pending) if self.acknowledge == Acknowledge::Durable => Outcome::Waiting(pending, stamp),
-            Ok(pending) => Outcome::Appended(pending.appended().clone(), stamp),
+            Ok(pending) => Outcome::Appended(*pending.appended(), stamp),
             Err(refusal) => Outcome::Refused(refusal),
         }
     }

@@ -1,5 +1,6 @@
 //! Why a batch is not appended, in Kafka's words: the one place where Produce's error codes are chosen.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use logmill_record::BatchError;
@@ -21,7 +22,7 @@ pub(super) struct Refusal {
     code: ErrorCode,
     message: Option<String>,
     /// Positions in the batch of the records that are to blame, with the reason.
-    records: Vec<(i32, &'static str)>,
+    records: Vec<(i32, Cow<'static, str>)>,
 }
 
 impl Refusal {
@@ -42,9 +43,9 @@ impl Refusal {
     }
 
     /// Some records of the batch are not acceptable.
-    pub(super) fn records(records: Vec<(i32, &'static str)>) -> Self {
+    pub(super) fn records(code: ErrorCode, records: Vec<(i32, Cow<'static, str>)>) -> Self {
         let message = "One or more records have been rejected".to_owned();
-        Self { code: ErrorCode::INVALID_RECORD, message: Some(message), records }
+        Self { code, message: Some(message), records }
     }
 
     /// The bytes are not one good batch.
@@ -106,7 +107,7 @@ impl Refusal {
                 .into_iter()
                 .map(|(batch_index, why)| BatchIndexAndErrorMessage {
                     batch_index,
-                    batch_index_error_message: Some(Str::from_static(why)),
+                    batch_index_error_message: Some(Str::from(&*why)),
                 })
                 .collect(),
             error_message: self.message.map(Str::from),
@@ -126,8 +127,8 @@ fn rejection_code(rejection: &Rejection) -> ErrorCode {
         }
         Rejection::FrameTooLarge { .. } => ErrorCode::MESSAGE_TOO_LARGE,
         Rejection::InvalidBatch { .. } => ErrorCode::INVALID_RECORD,
-        Rejection::StorageFull { .. } | Rejection::Failed { .. } => ErrorCode::KAFKA_STORAGE_ERROR,
-        Rejection::Closed { .. } => ErrorCode::NOT_LEADER_OR_FOLLOWER,
+        Rejection::StorageFull | Rejection::Failed => ErrorCode::KAFKA_STORAGE_ERROR,
+        Rejection::Closed => ErrorCode::NOT_LEADER_OR_FOLLOWER,
         _ => ErrorCode::UNKNOWN_SERVER_ERROR,
     }
 }

@@ -16,7 +16,7 @@ fn push(queue: &mut PartitionQueue, name: &str) -> OutcomeHandle {
 }
 
 fn take(queue: &mut PartitionQueue) -> (u64, String) {
-    let (outgoing, _) = queue.take().expect("a batch to send");
+    let outgoing = queue.take().0.expect("a batch to send");
     (outgoing.number, shown(&outgoing.bytes))
 }
 
@@ -52,9 +52,9 @@ async fn records_share_a_batch_until_it_is_full() {
     let small = ProducerRecord::to("t").key("a").value("b");
     let places: Vec<i32> = (0..4).map(|_| queue.push(&small, 1, Instant::now()).1).collect();
     assert_eq!(places, [0, 1, 2, 3]);
-    let (outgoing, _) = queue.take().expect("a batch");
+    let outgoing = queue.take().0.expect("a batch");
     assert_eq!(Batch::validate(outgoing.bytes).expect("valid").header().count, 4);
-    assert!(queue.take().is_none());
+    assert!(queue.take().0.is_none());
 }
 
 #[tokio::test]
@@ -222,4 +222,19 @@ async fn dropping_gives_room_back_and_tells_the_waiters() {
     queue.set_identity(ProducerIdentity { id: 7, epoch: 1 });
     push(&mut queue, "c");
     assert_eq!(take(&mut queue).1, "c e1 s0");
+}
+
+/// A transaction must not commit without a record that was given up before it was ever sent.
+#[tokio::test]
+async fn batches_that_were_never_sent_in_time_are_lost_with_a_reason() {
+    let mut queue = queue(true);
+    let (first, second) = (push(&mut queue, "a"), push(&mut queue, "b"));
+    let now = Instant::now();
+    let late = || Error::Timeout { operation: "test".into(), after: GIVE_UP, last: None };
+    assert!(queue.expire(now, GIVE_UP, late).error.is_none(), "there is time");
+    queue.seal();
+    let lost = queue.expire(now + GIVE_UP * 2, GIVE_UP, late);
+    assert!(lost.freed.0 > 0);
+    assert!(matches!(lost.error.as_deref(), Some(Error::Timeout { .. })));
+    assert!(matches!(poll(&first), Some(Err(None))) && matches!(poll(&second), Some(Err(None))));
 }

@@ -31,7 +31,8 @@ fn specs() -> impl Strategy<Value = Spec> {
             });
             let members: BTreeMap<Str, SpecMember> = members.collect();
             let read = |topic: &Uuid| members.values().any(|member| member.topics.contains(topic));
-            let topics = topics.iter().filter(|(topic, _)| read(topic)).map(|(topic, count)| (*topic, *count));
+            let topics =
+                topics.iter().filter(|(topic, _)| read(topic)).map(|(topic, count)| (*topic, *count));
             Spec { topics: topics.collect(), members }
         },
     )

@@ -80,6 +80,9 @@ pub(super) struct World {
     durable: usize,
     /// Answers that wait for their records to be durable.
     held_back: Vec<(usize, u64, ConsumerBeat)>,
+    flushes: bool,
+    /// Steps with records: now and then the log is replayed.
+    recorded: u32,
     events: BTreeMap<(i64, u64), Event>,
     scheduled: u64,
     requests: u64,
@@ -116,6 +119,8 @@ impl World {
             log: Vec::new(),
             durable: 0,
             held_back: Vec::new(),
+            flushes: false,
+            recorded: 0,
             events: BTreeMap::new(),
             scheduled: 0,
             requests: 0,
@@ -131,7 +136,6 @@ impl World {
             world.schedule(at, Event::Acts(index));
         }
         world.schedule(5_000, Event::TopicsChange);
-        world.schedule(1, Event::Flush);
         world.schedule(40_000, Event::Crash);
         if weather == Weather::AnyOrder {
             world.schedule(3_000, Event::Stranger);
@@ -185,7 +189,6 @@ impl World {
     }
 
     fn happen(&mut self, event: Event) -> Result<(), Violation> {
-        self.finished.trace.add(&event);
         match event {
             Event::Acts(client) => self.act(client),
             Event::Follows(client) => self.clients[client].follow(),
@@ -208,6 +211,7 @@ impl World {
             Event::Stranger => self.stranger(),
             Event::TopicsChange => self.change_topics(),
             Event::Flush => {
+                self.flushes = false;
                 self.durable = self.log.len();
                 for (client, attempt, answer) in std::mem::take(&mut self.held_back) {
                     if !(self.storms() && self.random.permille(60)) {
@@ -215,8 +219,6 @@ impl World {
                         self.schedule(after, Event::Answered { client, attempt, answer: Some(answer) });
                     }
                 }
-                let after = self.random.between(1, 30);
-                self.schedule(after, Event::Flush);
             }
             Event::Crash => {
                 if self.storms() {
@@ -364,8 +366,9 @@ impl World {
 
     /// Takes in a step as the driver does.
     fn take(&mut self, asked: Option<(usize, u64)>, step: Step<Record, Reply>) -> Result<(), Violation> {
-        self.finished.trace.add(&step);
+        self.finished.trace.add(&(self.now, &step));
         let plant = self.steps >= self.plant_at;
+        self.recorded += u32::from(!step.records.is_empty());
         for record in &step.records {
             if let Record::Consumer { record: ConsumerRecord::Current { value: Some(current), .. }, .. } =
                 record
@@ -392,6 +395,11 @@ impl World {
             if let (Reply::ConsumerHeartbeat(answer), Some((client, attempt))) = (reply, asked) {
                 self.held_back.push((client, attempt, answer));
             }
+        }
+        if !self.flushes && (self.log.len() > self.durable || !self.held_back.is_empty()) {
+            self.flushes = true;
+            let after = self.random.between(1, 30);
+            self.schedule(after, Event::Flush);
         }
         let is_consumer = self.group().is_some();
         let is_classic = self.machine.waiting.live.contains_key(GROUP);
@@ -431,6 +439,7 @@ impl World {
             self.see("crash that lost records");
         }
         self.log.truncate(self.durable);
+        self.durable = self.log.len();
         self.held_back.clear();
         self.machine = self.replayed()?;
         self.machine.see_topics(self.topics.clone());
@@ -457,7 +466,8 @@ impl World {
     fn check(&mut self) -> Result<(), Violation> {
         invariants::check(&self.machine)?;
         self.epochs.check(&self.machine)?;
-        if self.steps.is_multiple_of(50) {
+        if self.recorded >= 20 {
+            self.recorded = 0;
             ensure!(
                 self.replayed()?.groups == self.machine.groups,
                 "a replay of the log says something else"

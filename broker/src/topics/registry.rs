@@ -167,7 +167,7 @@ impl Topics {
                     let log = store
                         .partition(id)
                         .ok_or_else(|| CreateTopicError::Missing { topic: record.name.clone(), partition })?;
-                    store.set_options(id, options.clone())?;
+                    store.set_options(id, options)?;
                     Ok(Partition::new(log))
                 })
                 .collect::<Result<Vec<_>, CreateTopicError>>()?;
@@ -326,7 +326,7 @@ impl Topics {
             let mut made = Vec::new();
             for partition in from..partitions {
                 let id = PartitionId { topic: id, partition };
-                let spec = PartitionSpec { id, topic_name: name.clone(), options: options.clone() };
+                let spec = PartitionSpec { id, topic_name: name.clone(), options };
                 match store.create_partition(spec) {
                     Ok(log) => made.push(log),
                     Err(error) => {
@@ -379,10 +379,10 @@ impl Topics {
     pub async fn set_owner(&self, id: Uuid, owner: Option<&str>) -> Result<(), DeleteTopicError> {
         let mut metadata = self.0.metadata.lock().await;
         let old = self.by_id(id).ok_or(DeleteTopicError::Unknown)?;
-        if let (Some(new), Some(owned)) = (owner, &old.owner) {
-            if new != &**owned {
-                return Err(DeleteTopicError::Owned { owner: owned.to_string() });
-            }
+        if let (Some(new), Some(owned)) = (owner, &old.owner)
+            && new != &**owned
+        {
+            return Err(DeleteTopicError::Owned { owner: owned.to_string() });
         }
         let record = TopicRecord {
             name: old.name.to_string(),

@@ -1,0 +1,56 @@
+"""A broker of its own for a check: a free loopback port, a temporary data directory, the built binary."""
+
+import re
+import subprocess
+import tempfile
+import threading
+from pathlib import Path
+
+
+class Broker:
+    """Use as a context manager. `bootstrap` is where it serves, `data_dir` what it keeps."""
+
+    def __init__(self, binary, name, *settings):
+        self.binary, self.name, self.settings = binary, name, settings
+
+    def __enter__(self):
+        self.directory = tempfile.TemporaryDirectory(prefix=f"logmill-{self.name}-")
+        self.data_dir = Path(self.directory.name) / "data"
+        self.start()
+        return self
+
+    def __exit__(self, *_):
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+        self.directory.cleanup()
+
+    def start(self):
+        command = [self.binary, "serve", "--data-dir", self.data_dir, "--listen", "127.0.0.1:0"]
+        command += [word for setting in self.settings for word in ("--set", setting)]
+        self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        self.said, serving = [], threading.Event()
+
+        def listen():
+            for line in self.process.stderr:
+                self.said.append(line)
+                if found := re.search(r" serving address=(\S+)", line):
+                    self.bootstrap = found[1]
+                    serving.set()
+            serving.set()
+
+        self.listener = threading.Thread(target=listen, daemon=True)
+        self.listener.start()
+        if not serving.wait(20) or self.process.poll() is not None:
+            raise RuntimeError(f"the broker did not start:\n{''.join(self.said)}")
+
+    def stop(self):
+        """A clean stop. Fails unless the broker ends well, and when it said anything of a warning or an error."""
+        self.process.terminate()
+        status = self.process.wait(30)
+        self.listener.join(5)
+        if status != 0:
+            raise RuntimeError(f"the broker ended with status {status}:\n{''.join(self.said)}")
+        complaints = [line for line in self.said if re.search(r" (WARN|ERROR) |panicked", line)]
+        if complaints:
+            raise RuntimeError(f"the broker complained:\n{''.join(complaints)}")

@@ -1,0 +1,93 @@
+"""The clients, each behind one language of requests and answers in JSON, a line each.
+
+Operations (see the drivers for their arguments): create_topic, produce, transaction, consume, join, poll, commit, leave,
+committed. A record is {partition, key, value, headers: [[name, value]], timestamp}, with `offset` when it was read.
+"""
+
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+DRIVERS = Path(__file__).parent / "drivers"
+
+
+class ClientError(Exception):
+    """What the client library said."""
+
+
+class Driver:
+    """A process with one client library. Attributes that are operations call it."""
+
+    def __init__(self, name, command):
+        self.name = name
+        self.log = tempfile.TemporaryFile(mode="w+")
+        self.process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.log, text=True
+        )
+
+    def __getattr__(self, operation):
+        def call(*arguments, **named):
+            names = ARGUMENTS[operation]
+            request = {"op": operation} | dict(zip(names, arguments)) | named
+            self.process.stdin.write(json.dumps(request) + "\n")
+            self.process.stdin.flush()
+            answer = self.process.stdout.readline()
+            if not answer:
+                raise ClientError(f"{self.name} ended in {operation}:\n{self.tail()}")
+            answer = json.loads(answer)
+            if "error" in answer:
+                raise ClientError(f"{self.name}, {operation}: {answer['error']}")
+            return answer["ok"]
+
+        if operation not in ARGUMENTS:
+            raise AttributeError(operation)
+        return call
+
+    def tail(self):
+        """The end of what the library wrote to standard error."""
+        self.log.seek(0)
+        return "".join(self.log.readlines()[-30:])
+
+    def close(self):
+        self.process.stdin.close()
+        try:
+            self.process.wait(20)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        self.log.close()
+
+
+# The leading arguments of each operation, in order.
+ARGUMENTS = {
+    "create_topic": ["topic", "partitions", "configs"],
+    "produce": ["topic", "records"],
+    "transaction": ["transactional_id", "topic", "records", "end"],
+    "consume": ["topic"],
+    "join": ["member", "group", "topic"],
+    "poll": ["member", "seconds"],
+    "commit": ["member", "topic", "offsets"],
+    "leave": ["member"],
+    "committed": ["group", "topic"],
+}
+
+
+def start(name, tools, bootstrap):
+    """A driver of the client `name`; `tools` is where the clients were installed."""
+    command = {
+        "confluent-kafka": [sys.executable, DRIVERS / "confluent.py"],
+        "kafka-python": [sys.executable, DRIVERS / "kafkapython.py"],
+        "kcat": [sys.executable, DRIVERS / "kcat.py"],
+        "java": [
+            "java",
+            "-Xmx256m",
+            "-XX:TieredStopAtLevel=1",
+            "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
+            "-cp",
+            f"{tools}/jars/*",
+            DRIVERS / "JavaDriver.java",
+        ],
+    }[name]
+    return Driver(name, [*command, bootstrap])

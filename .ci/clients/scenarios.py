@@ -1,0 +1,249 @@
+"""What every client must be able to do, written once: each scenario gets a writer and a reader, which are drivers.
+
+A scenario is named by its function. It may be given the same client twice. Topics are fresh for each run.
+"""
+
+import itertools
+import time
+
+CODECS = ["none", "gzip", "snappy", "lz4", "zstd"]
+
+_serial = itertools.count()
+
+
+def fresh(name):
+    return f"{name}-{time.time_ns() // 1_000_000}-{next(_serial)}"
+
+
+def same(found, wanted, what):
+    if found != wanted:
+        raise AssertionError(f"{what}:\n  found  {found!r}\n  wanted {wanted!r}")
+
+
+def plain(records, *fields):
+    """The named fields of records, in the order of their places."""
+    records = sorted(records, key=lambda record: (record["partition"], record["offset"]))
+    return [tuple(record[field] for field in fields) for record in records]
+
+
+def numbered(count, partition=0, prefix="value"):
+    return [{"partition": partition, "key": f"key-{at}", "value": f"{prefix}-{at}"} for at in range(count)]
+
+
+def every_codec(writer, reader, admin):
+    """Records in each codec come back as they were sent, in order, from each partition."""
+    topic = fresh("codecs")
+    admin.create_topic(topic, len(CODECS))
+    wanted = []
+    for partition, codec in enumerate(CODECS):
+        records = numbered(200, partition, codec + "-" + "x" * 50)
+        writer.produce(topic, records, codec=codec)
+        wanted += [(partition, at, record["key"], record["value"]) for at, record in enumerate(records)]
+    same(plain(reader.consume(topic), "partition", "offset", "key", "value"), wanted, "records in five codecs")
+
+
+def acknowledgements(writer, reader, admin):
+    """acks=all, 1 and 0, with and without idempotence."""
+    topic = fresh("acks")
+    admin.create_topic(topic, 1)
+    wanted = []
+    for name, settings in {
+        "all": {"acks": "all"},
+        "leader": {"acks": "1"},
+        "idempotent": {"acks": "all", "idempotent": True},
+        "none": {"acks": "0"},
+    }.items():
+        writer.produce(topic, numbered(5, prefix=name), **settings)
+        wanted += [f"{name}-{at}" for at in range(5)]
+    # Nobody was told that the last ones arrived.
+    deadline = time.monotonic() + 10
+    while len(read := reader.consume(topic)) < len(wanted) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    same([value for (value,) in plain(read, "value")], wanted, "records with each acks")
+
+
+def repeated_headers(writer, reader, admin):
+    """Headers keep their order, and a name may come more than once."""
+    topic = fresh("headers")
+    admin.create_topic(topic, 1)
+    headers = [["a", "1"], ["b", "2"], ["a", "3"], ["a", "1"], ["empty", ""]]
+    writer.produce(topic, [{"partition": 0, "key": "k", "value": "v", "headers": headers}])
+    same(plain(reader.consume(topic), "key", "value", "headers"), [("k", "v", headers)], "headers")
+
+
+def null_header_value(writer, reader, admin):
+    topic = fresh("null-header")
+    admin.create_topic(topic, 1)
+    headers = [["a", None], ["a", "x"]]
+    writer.produce(topic, [{"partition": 0, "key": "k", "value": "v", "headers": headers}])
+    same(plain(reader.consume(topic), "headers"), [(headers,)], "a header without a value")
+
+
+def null_key_and_value(writer, reader, admin):
+    topic = fresh("nulls")
+    admin.create_topic(topic, 1)
+    writer.produce(topic, [{"partition": 0, "key": "k", "value": None}, {"partition": 0, "key": None, "value": "v"}])
+    same(plain(reader.consume(topic), "key", "value"), [("k", None), (None, "v")], "nulls")
+
+
+def timestamps(writer, reader, admin):
+    """The producer's time stays; out of order, too."""
+    topic = fresh("times")
+    admin.create_topic(topic, 1)
+    times = [1_700_000_000_000, 1_600_000_000_000, 1_700_000_000_001]
+    writer.produce(topic, [{"partition": 0, "key": "k", "value": "v", "timestamp": at} for at in times])
+    same([at for (at,) in plain(reader.consume(topic), "timestamp")], times, "timestamps")
+
+
+def log_append_time(writer, reader, admin):
+    """With message.timestamp.type=LogAppendTime it is the broker's time."""
+    topic = fresh("append-time")
+    admin.create_topic(topic, 1, {"message.timestamp.type": "LogAppendTime"})
+    before = time.time() * 1000 - 1000
+    writer.produce(topic, numbered(3))
+    after = time.time() * 1000 + 1000
+    for (at,) in plain(reader.consume(topic), "timestamp"):
+        if not before <= at <= after:
+            raise AssertionError(f"timestamp {at} is not between {before} and {after}")
+
+
+def large_records(writer, reader, admin):
+    """Records near the limit of 1 MiB, and beyond it where the topic says so."""
+    topic = fresh("large")
+    admin.create_topic(topic, 1, {"max.message.bytes": "10000000"})
+    values = ["a" * 1_000_000, "b" * 5_000_000, "c"]
+    for value in values:
+        writer.produce(topic, [{"partition": 0, "key": "k", "value": value}])
+    same([len(value) for (value,) in plain(reader.consume(topic), "value")], [1_000_000, 5_000_000, 1], "large values")
+
+
+def committed_transaction(writer, reader, admin):
+    """What was committed is read with both isolation levels, in every codec."""
+    topic = fresh("committed")
+    admin.create_topic(topic, 1)
+    wanted = []
+    for codec in CODECS:
+        writer.transaction(fresh("tx"), topic, numbered(20, prefix=codec), "commit", codec=codec)
+        wanted += [f"{codec}-{at}" for at in range(20)]
+    for isolation in ("read_committed", "read_uncommitted"):
+        read = reader.consume(topic, isolation=isolation)
+        same([value for (value,) in plain(read, "value")], wanted, f"committed records, {isolation}")
+
+
+def aborted_transaction(writer, reader, admin):
+    """What was aborted is there for read_uncommitted, and never for read_committed."""
+    topic = fresh("aborted")
+    admin.create_topic(topic, 1)
+    name = fresh("tx")
+    writer.produce(topic, numbered(3, prefix="before"))
+    writer.transaction(name, topic, numbered(10, prefix="aborted"), "abort")
+    writer.transaction(name, topic, numbered(4, prefix="committed"), "commit")
+    writer.transaction(fresh("tx"), topic, numbered(10, prefix="aborted"), "abort")
+    writer.produce(topic, numbered(3, prefix="after"))
+    wanted = [f"before-{at}" for at in range(3)] + [f"committed-{at}" for at in range(4)] + [f"after-{at}" for at in range(3)]
+    read = reader.consume(topic, isolation="read_committed")
+    same([value for (value,) in plain(read, "value")], wanted, "records, read_committed")
+    read = reader.consume(topic, isolation="read_uncommitted")
+    same(sum("aborted" in value for (value,) in plain(read, "value")), 20, "aborted records, read_uncommitted")
+    same(len(read), 30, "records, read_uncommitted")
+
+
+def consumed_offsets_in_a_transaction(writer, reader, admin):
+    """Offsets sent in a transaction count once it is committed, and never when it is aborted."""
+    source, target, group = fresh("source"), fresh("target"), fresh("group")
+    for topic in (source, target):
+        admin.create_topic(topic, 1)
+    writer.produce(source, numbered(10))
+    writer.join("m", group, source)
+    await_records(writer, "m", 10)
+    for end, offset in (("commit", 4), ("abort", 9)):
+        offsets = {"member": "m", "offsets": [{"topic": source, "partition": 0, "offset": offset}]}
+        writer.transaction(fresh("tx"), target, numbered(1, prefix=end), end, offsets=offsets)
+        same(reader.committed(group, source)["0"][0], 4, f"the committed offset after the {end}")
+    writer.leave("m")
+    read = reader.consume(target, isolation="read_committed")
+    same([value for (value,) in plain(read, "value")], ["commit-0"], "records of the transaction")
+
+
+def two_members(writer, reader, admin, **settings):
+    """A group of two, one member each of writer's and reader's client, shares four partitions and reads each record."""
+    topic, group = fresh("shared"), fresh("group")
+    admin.create_topic(topic, 4)
+    writer.join("one", group, topic, **settings)
+    await_assignment([(writer, "one")], 4)
+    reader.join("two", group, topic, **settings)
+    read = await_assignment([(writer, "one"), (reader, "two")], 4, each=2)
+    for partition in range(4):
+        admin.produce(topic, numbered(25, partition))
+    deadline = time.monotonic() + 30
+    while len(read) < 100 and time.monotonic() < deadline:
+        for client, member in ((writer, "one"), (reader, "two")):
+            read += client.poll(member, 0.3)["records"]
+    wanted = [(partition, at) for partition in range(4) for at in range(25)]
+    same(plain(read, "partition", "offset"), wanted, "records that the group read")
+    # The one that stays gets all partitions.
+    reader.leave("two")
+    await_assignment([(writer, "one")], 4)
+    writer.leave("one")
+
+
+def committed_offsets(writer, reader, admin):
+    """The writer's client commits in a group; the reader's sees the offsets, and goes on there as the next member."""
+    topic, group = fresh("offsets"), fresh("group")
+    admin.create_topic(topic, 2)
+    for partition in range(2):
+        admin.produce(topic, numbered(10, partition))
+    writer.join("one", group, topic)
+    await_records(writer, "one", 20)
+    writer.commit("one", topic, [[0, 3, "a note"], [1, 10, ""]])
+    found = {at: [offset, metadata.rstrip("\0")] for at, (offset, metadata) in reader.committed(group, topic).items()}
+    # confluent-kafka sends its metadata with C's closing zero.
+    same(found, {"0": [3, "a note"], "1": [10, ""]}, "committed offsets")
+    writer.leave("one")
+    reader.join("two", group, topic)
+    read = await_records(reader, "two", 7)
+    same(plain(read, "partition", "offset"), [(0, at) for at in range(3, 10)], "records after the committed offsets")
+    reader.commit("two")
+    same(writer.committed(group, topic), {"0": [10, ""], "1": [10, ""]}, "offsets after a commit of positions")
+    reader.leave("two")
+
+
+def offsets_of_a_stopped_member(writer, reader, admin):
+    """For a client that commits what it consumed when it stops, and cannot be asked: kcat."""
+    topic, group = fresh("stopped"), fresh("group")
+    admin.create_topic(topic, 2)
+    for partition in range(2):
+        admin.produce(topic, numbered(10, partition))
+    writer.join("one", group, topic)
+    await_records(writer, "one", 20)
+    writer.leave("one")
+    same(admin.committed(group, topic), {"0": [10, ""], "1": [10, ""]}, "committed offsets")
+    admin.produce(topic, numbered(1, prefix="next"))
+    reader.join("two", group, topic)
+    read = await_records(reader, "two", 1)
+    same(plain(read, "partition", "offset", "value"), [(0, 10, "next-0")], "records after the committed offsets")
+    reader.leave("two")
+
+
+def await_assignment(members, partitions, each=None, seconds=40):
+    """Polls until the members share so many partitions, each of them `each`. Gives what they read meanwhile."""
+    read, deadline = [], time.monotonic() + seconds
+    while True:
+        polled = [client.poll(member, 0.3) for client, member in members]
+        read += [record for answer in polled for record in answer["records"]]
+        shares = [answer["assignment"] for answer in polled]
+        if sorted(itertools.chain(*shares)) == list(range(partitions)) and all(
+            each is None or len(share) == each for share in shares
+        ):
+            return read
+        if time.monotonic() > deadline:
+            raise AssertionError(f"after {seconds} s the members have {shares} of {partitions} partitions")
+
+
+def await_records(client, member, count, seconds=30):
+    read, deadline = [], time.monotonic() + seconds
+    while len(read) < count:
+        if time.monotonic() > deadline:
+            raise AssertionError(f"{client.name} read {len(read)} of {count} records in {seconds} s")
+        read += client.poll(member, 0.3)["records"]
+    return read

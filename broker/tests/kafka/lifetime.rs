@@ -1,0 +1,96 @@
+//! Starting and stopping: what is there at once, what a damaged log costs, and who cannot hold up the end.
+
+use std::time::{Duration, Instant};
+
+use logmill_wire::ErrorCode;
+use logmill_wire::messages::init_producer_id::InitProducerIdRequest;
+use logmill_wire::messages::offset_commit::{OffsetCommitRequestPartition, OffsetCommitRequestTopic};
+use logmill_wire::messages::offset_fetch::OffsetFetchRequestGroup;
+use logmill_wire::messages::{FetchRequest, OffsetCommitRequest, OffsetFetchRequest};
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+
+use crate::client::{Broker, Client, fetch};
+use crate::transactions::Producer;
+
+async fn commit(client: &mut Client, group: &str) {
+    let partitions =
+        vec![OffsetCommitRequestPartition { committed_offset: 7, ..OffsetCommitRequestPartition::default() }];
+    let topics = vec![OffsetCommitRequestTopic {
+        name: "t".into(),
+        partitions,
+        ..OffsetCommitRequestTopic::default()
+    }];
+    let request = OffsetCommitRequest { group_id: group.into(), topics, ..OffsetCommitRequest::default() };
+    let response = client.ask(&request, 8).await;
+    assert_eq!(response.topics[0].partitions[0].error_code, ErrorCode::NONE);
+}
+
+async fn group_error(client: &mut Client, group: &str) -> ErrorCode {
+    let group = OffsetFetchRequestGroup { group_id: group.into(), topics: None, ..Default::default() };
+    let request = OffsetFetchRequest { groups: vec![group], ..OffsetFetchRequest::default() };
+    client.ask(&request, 8).await.groups[0].error_code
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_who_is_silent_holds_up_the_end() {
+    let broker = Broker::start().await;
+    let mut client = broker.connect().await;
+    client.create("t", 1, &[]).await;
+    // A long poll, half a request, nothing at all, and HTTP/2 peers that go no further than their first words.
+    let wait = FetchRequest { max_wait_ms: 30_000, ..fetch("t", &[(0, 0)]) };
+    client.send(&wait, 12).await;
+    let mut half = TcpStream::connect(broker.address).await.unwrap();
+    half.write_all(&[0, 0, 1, 0, 0]).await.unwrap();
+    let _silent = TcpStream::connect(broker.address).await.unwrap();
+    let mut preface = TcpStream::connect(broker.address).await.unwrap();
+    preface.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await.unwrap();
+    let mut settings = TcpStream::connect(broker.address).await.unwrap();
+    settings.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await.unwrap();
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    let began = Instant::now();
+    broker.stop().await;
+    let took = began.elapsed();
+    assert!(took < Duration::from_secs(4), "the drain time is 2 s, this took {took:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_damaged_log_of_offsets_costs_its_own_groups_and_nobody_else() {
+    let broker = Broker::start().await;
+    let mut client = broker.connect().await;
+    client.create("t", 1, &[]).await;
+    for group in ["harmed", "other"] {
+        commit(&mut client, group).await;
+    }
+    let directory = broker.stop().await;
+    let partition = logmill_coordinator::partition_for("harmed", 50);
+    assert_ne!(partition, logmill_coordinator::partition_for("other", 50));
+    let log = directory.path().join(format!("__consumer_offsets-{partition}/00000000000000000000.log"));
+    let mut bytes = std::fs::read(&log).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 0xff;
+    std::fs::write(&log, bytes).unwrap();
+    let broker = Broker::start_in(directory).await;
+    let mut client = broker.connect().await;
+    for _ in 0..5 {
+        assert_eq!(group_error(&mut client, "harmed").await, ErrorCode::COORDINATOR_NOT_AVAILABLE);
+        assert_eq!(group_error(&mut client, "other").await, ErrorCode::NONE);
+    }
+    commit(&mut client, "other").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ends_of_transactions_use_up_no_producer_ids() {
+    let broker = Broker::start().await;
+    let mut client = broker.connect().await;
+    client.create("t", 1, &[]).await;
+    let idempotent = InitProducerIdRequest { transactional_id: None, ..InitProducerIdRequest::default() };
+    let first = client.ask(&idempotent, 4).await.producer_id;
+    let mut producer = Producer::init(&mut client, "x", 12).await;
+    for _ in 0..5 {
+        producer.send(&mut client, "t", "a").await;
+        assert_eq!(producer.end(&mut client, true).await.error_code, ErrorCode::NONE);
+    }
+    Producer::init(&mut client, "x", 12).await;
+    assert_eq!(client.ask(&idempotent, 4).await.producer_id, first + 2, "one for the transactional producer");
+}
