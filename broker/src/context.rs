@@ -1,9 +1,12 @@
 //! What a handler may use: narrow handles, cheap to clone.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::clock::Clock;
 use crate::coordinators::Coordinators;
+use crate::features::Features;
+use crate::loggers::Loggers;
 use crate::partitions::Partitions;
 use crate::producer_ids::ProducerIds;
 use crate::topics::Topics;
@@ -17,6 +20,8 @@ pub struct NodeInfo {
     pub cluster_id: String,
     /// The host and port told to clients.
     pub advertised: (String, u16),
+    /// Where the partitions are: an absolute path.
+    pub data_dir: PathBuf,
 }
 
 /// Everything a request's handler can reach.
@@ -30,6 +35,10 @@ pub struct Context {
     pub coordinators: Coordinators,
     /// Ids for idempotent producers without a transaction.
     pub producer_ids: ProducerIds,
+    /// Which levels of features clients may count on.
+    pub features: Features,
+    /// The levels of log lines.
+    pub loggers: Loggers,
     /// Who this broker is.
     pub node: Arc<NodeInfo>,
     /// The time.
@@ -45,4 +54,6 @@ pub struct HandlerLimits {
     pub fetch_bytes: usize,
     /// The longest a fetch may wait for data, in ms.
     pub fetch_wait_ms: i32,
+    /// The most partitions of one page of DescribeTopicPartitions.
+    pub page_partitions: usize,
 }

@@ -14,10 +14,14 @@
 
 mod blocking;
 pub mod clock;
+pub mod configs;
 pub mod context;
 pub mod coordinators;
+mod descriptors;
 pub mod dispatch;
+pub mod features;
 mod handlers;
+pub mod loggers;
 pub mod net;
 pub mod node;
 pub mod offline;

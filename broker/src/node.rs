@@ -7,7 +7,6 @@
 //! The port opens last: who can connect is served. Stopping goes the other way: the port closes, requests
 //! under way are finished, pipelines close their epochs, a checkpoint and the clean mark are written.
 
-use std::collections::BTreeMap;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,11 +24,15 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::clock::Clock;
+use crate::configs::BrokerConfigs;
 use crate::context::{Context, HandlerLimits, NodeInfo};
 use crate::coordinators::{CoordinatorSettings, Coordinators};
+use crate::descriptors;
 use crate::dispatch::Dispatch;
+use crate::features::Features;
+use crate::loggers::Loggers;
 use crate::net::{Listener, NetSettings};
-use crate::partitions::{LogThreads, Partition, Partitions};
+use crate::partitions::{self, LogThreads, Partition, Partitions};
 use crate::pipelines::Pipelines;
 use crate::producer_ids::ProducerIds;
 use crate::services::{self, NodeService, PipelineService};
@@ -98,11 +101,19 @@ impl Node {
     /// # Errors
     /// [`StartError`] says what is wrong and where; nothing is left running.
     pub async fn start(config: Config) -> Result<Self, StartError> {
+        let loggers = Loggers::fixed(&config.telemetry.level);
+        Self::start_with(config, loggers).await
+    }
+
+    /// The same, with log lines whose levels clients may change.
+    ///
+    /// # Errors
+    /// As [`Node::start`].
+    pub async fn start_with(config: Config, loggers: Loggers) -> Result<Self, StartError> {
         let clock = Clock::system();
         let started_ms = clock.now_ms();
         let listen = resolve(&config)?;
         let options = store_options(&config);
-        let log_defaults = options.log;
         let (store, recovery) = blocking(move || Store::open(Arc::new(RealDisk), options)).await?;
         tracing::info!(
             new = recovery.new,
@@ -131,15 +142,16 @@ impl Node {
             &records,
             TopicDefaults {
                 partitions: i32::try_from(config.topics.partitions).unwrap_or(1),
-                log: log_defaults,
-                configs: broker_topic_configs(&config),
+                configs: BrokerConfigs::of_file(&config, NODE_ID, FETCH_BYTES, PAGE_PARTITIONS),
                 auto_create: config.topics.auto_create,
             },
             clock.clone(),
         )?;
+        let features = Features::load(Arc::clone(&metadata), &records, clock.clone());
         let coordinators = Coordinators::new(
             partitions.clone(),
             topics.clone(),
+            features.clone(),
             coordinator_settings(&config),
             clock.clone(),
         );
@@ -151,7 +163,8 @@ impl Node {
             Some(advertised) => (advertised.host.clone(), advertised.port),
             None => (config.listen.host.clone(), address.port()),
         };
-        let info = Arc::new(NodeInfo { node_id: NODE_ID, cluster_id, advertised });
+        let data_dir = std::path::absolute(&config.data_dir).unwrap_or_else(|_| config.data_dir.clone());
+        let info = Arc::new(NodeInfo { node_id: NODE_ID, cluster_id, advertised, data_dir });
         let pipelines = Pipelines::load(
             topics.clone(),
             coordinators.clone(),
@@ -175,16 +188,29 @@ impl Node {
             data_dir: config.data_dir.clone(),
             connections: listener.open_connections(),
         };
+        let forgetting = partitions::forget_idle_producers(
+            Arc::clone(&store),
+            clock.clone(),
+            config.transactions.producer_expiry,
+            stop.clone(),
+        );
         let context = Context {
             producer_ids: ProducerIds::load(metadata, &records, clock.clone()),
             topics,
             partitions,
             coordinators: coordinators.clone(),
+            features,
+            loggers,
             node: Arc::clone(&info),
             clock: clock.clone(),
-            limits: HandlerLimits { fetch_bytes: FETCH_BYTES, fetch_wait_ms: FETCH_WAIT_MS },
+            limits: HandlerLimits {
+                fetch_bytes: FETCH_BYTES,
+                fetch_wait_ms: FETCH_WAIT_MS,
+                page_partitions: PAGE_PARTITIONS,
+            },
         };
         let tasks = vec![
+            tokio::spawn(forgetting),
             tokio::spawn(services::serve(
                 http2,
                 node_service,
@@ -236,6 +262,8 @@ impl Node {
 
 /// The most bytes one fetch response carries.
 const FETCH_BYTES: usize = 64 << 20;
+/// The most partitions of one page of DescribeTopicPartitions, as with Kafka.
+const PAGE_PARTITIONS: usize = 2000;
 /// The longest a fetch waits for data.
 const FETCH_WAIT_MS: i32 = 30_000;
 
@@ -315,6 +343,7 @@ fn store_options(config: &Config) -> StoreOptions {
         },
         tail_bytes: config.limits.tail_memory.in_memory(),
         applier_shards: APPLIER_SHARDS,
+        open_files: descriptors::for_segments(descriptors::raise_limit()),
         log: LogOptions {
             segment_bytes: small(config.topics.segment).min(i32::MAX as u32),
             index_interval_bytes: small(config.topics.index_interval),
@@ -326,19 +355,6 @@ fn store_options(config: &Config) -> StoreOptions {
         },
         ..StoreOptions::new(config.data_dir.clone(), Uuid::new_v4())
     }
-}
-
-fn broker_topic_configs(config: &Config) -> BTreeMap<String, String> {
-    let durability = match config.topics.durability {
-        ConfiguredDurability::Disk => "disk",
-        ConfiguredDurability::PageCache => "page-cache",
-    };
-    BTreeMap::from([
-        ("logmill.durability".to_owned(), durability.to_owned()),
-        ("max.message.bytes".to_owned(), config.topics.max_message.get().to_string()),
-        ("segment.bytes".to_owned(), config.topics.segment.get().to_string()),
-        ("index.interval.bytes".to_owned(), config.topics.index_interval.get().to_string()),
-    ])
 }
 
 fn coordinator_settings(config: &Config) -> CoordinatorSettings {

@@ -44,8 +44,9 @@ mod transaction;
 mod transport;
 
 pub use admin::{
-    Admin, BrokerDescription, ClusterDescription, ConfigEntry, GroupDescription, GroupListing, GroupOffset,
-    Isolation, MemberDescription, NewTopic, OffsetSpec, Offsets, PartitionDescription, TopicDescription,
+    Admin, BrokerDescription, ClusterDescription, ConfigChange, ConfigEntry, ConfigResource, ConfigSource,
+    Feature, GroupDescription, GroupListing, GroupOffset, Isolation, LogDir, LogDirPartition,
+    MemberDescription, NewTopic, OffsetSpec, Offsets, PartitionDescription, TopicDescription,
 };
 pub use client::{Client, ClientBuilder};
 pub use consumer::{

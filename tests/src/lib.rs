@@ -1,6 +1,7 @@
 //! What the whole-system tests share: a view of the source tree and of the dependency graph, for the guards that read the
-//! project itself; and processes, sockets and clients, for the tests that run it.
+//! project itself; and the built binary as processes, for the tests that run it.
 
 pub mod crates;
 pub mod licence;
+pub mod process;
 pub mod source;

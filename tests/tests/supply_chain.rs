@@ -96,7 +96,8 @@ fn planted_packages_are_caught() {
         violations(&[package], &rules())
     };
     assert!(plant(|_| {}).is_empty());
-    let cases: [(fn(&mut Package), &str); 6] = [
+    type Change = fn(&mut Package);
+    let cases: [(Change, &str); 6] = [
         (|package| package.licence = None, "states no licence"),
         (|package| package.licence = Some("GPL-3.0-only".to_owned()), "not allowed"),
         (|package| package.name = "openssl-sys".to_owned(), "banned"),

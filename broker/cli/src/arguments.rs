@@ -3,17 +3,15 @@
 use std::time::Duration;
 
 use clap::{Parser, Subcommand, ValueEnum};
-use logmill_client::Client;
 
-use crate::commands::{config, consume, group, pipeline, produce, serve, storage, topic};
+use crate::commands::{broker, config, consume, group, pipeline, produce, serve, storage, topic};
 use crate::demo;
+use crate::logging;
 
 /// Logmill: a log broker that speaks Kafka's protocol, with an exactly-once stream processor inside.
 #[derive(Debug, Parser)]
 #[command(name = "logmill", version, propagate_version = true, after_help = EXAMPLES)]
 pub(crate) struct Arguments {
-    #[command(flatten)]
-    pub(crate) connection: Connection,
     #[command(subcommand)]
     pub(crate) command: Command,
 }
@@ -29,6 +27,37 @@ Examples:
 
 Exit status: 0 done, 1 failed, 2 not understood.";
 
+/// A command that talks to a broker.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Client<T: clap::Args> {
+    #[command(flatten)]
+    pub(crate) command: T,
+    #[command(flatten)]
+    pub(crate) connection: Connection,
+}
+
+/// Several such commands under one name.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Clients<T: Subcommand> {
+    #[command(subcommand)]
+    pub(crate) command: T,
+    #[command(flatten)]
+    pub(crate) connection: Connection,
+}
+
+/// Several commands that need no broker and show something.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Shown<T: Subcommand> {
+    #[command(subcommand)]
+    pub(crate) command: T,
+    /// How lists and descriptions are shown.
+    #[arg(long, global = true, help_heading = EVERYWHERE, value_enum, default_value_t = Output::Table)]
+    pub(crate) output: Output,
+}
+
+/// The heading above what all such commands have, apart from what is their own.
+const EVERYWHERE: &str = "Options of every command";
+
 /// How to reach a cluster, and how to show what it answers.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Connection {
@@ -37,25 +66,39 @@ pub(crate) struct Connection {
         short = 'B',
         long,
         global = true,
+        help_heading = EVERYWHERE,
         env = "LOGMILL_BOOTSTRAP",
         value_name = "HOST:PORT",
         default_value = "127.0.0.1:9092"
     )]
     pub(crate) bootstrap: String,
     /// How lists and descriptions are shown.
-    #[arg(long, global = true, value_enum, default_value_t = Output::Table)]
+    #[arg(long, global = true, help_heading = EVERYWHERE, value_enum, default_value_t = Output::Table)]
     pub(crate) output: Output,
     /// How long to try.
-    #[arg(long, global = true, value_name = "TIME", default_value = "30 s", value_parser = duration)]
+    #[arg(
+        long,
+        global = true,
+        help_heading = EVERYWHERE,
+        value_name = "TIME",
+        default_value = "30s",
+        value_parser = duration
+    )]
     pub(crate) timeout: Duration,
     /// Say on standard error what is done; twice for more.
-    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    #[arg(short, long, global = true, help_heading = EVERYWHERE, action = clap::ArgAction::Count)]
     pub(crate) verbose: u8,
 }
 
 impl Connection {
-    pub(crate) async fn client(&self) -> logmill_client::Result<Client> {
-        Client::builder(&self.bootstrap)
+    /// The command begins: what it does is told on standard error, as far as that was asked for.
+    pub(crate) fn begin(self) -> Self {
+        logging::for_tools(self.verbose);
+        self
+    }
+
+    pub(crate) async fn client(&self) -> logmill_client::Result<logmill_client::Client> {
+        logmill_client::Client::builder(&self.bootstrap)
             .connect_timeout(self.timeout.min(Duration::from_secs(10)))
             .connect()
             .await
@@ -87,23 +130,20 @@ pub(crate) enum Command {
     Serve(serve::Serve),
     /// Watch a broker load real flights and report on them exactly once.
     Demo(demo::Demo),
-    /// Create, list, describe and delete topics.
-    #[command(subcommand)]
-    Topic(topic::Topic),
+    /// Show a running broker's configs, features and disks, and change what can be changed.
+    Broker(Clients<broker::Broker>),
+    /// Create, list, describe, alter and delete topics.
+    Topic(Clients<topic::Topic>),
     /// Send records, one per line of standard input.
-    Produce(produce::Produce),
+    Produce(Client<produce::Produce>),
     /// Print the records of a topic.
-    Consume(consume::Consume),
+    Consume(Client<consume::Consume>),
     /// List and describe consumer groups.
-    #[command(subcommand)]
-    Group(group::Group),
+    Group(Clients<group::Group>),
     /// Run, list, describe and stop stream pipelines.
-    #[command(subcommand)]
-    Pipeline(pipeline::Pipeline),
+    Pipeline(Clients<pipeline::Pipeline>),
     /// Look at, check and mend the files of a broker that is not running, ours or Apache Kafka's.
-    #[command(subcommand)]
-    Storage(storage::Storage),
+    Storage(Shown<storage::Storage>),
     /// Show the configuration a broker would have, and where each value comes from.
-    #[command(subcommand)]
-    Config(config::Config),
+    Config(Shown<config::Config>),
 }

@@ -19,7 +19,7 @@ pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
         // Whoever reads the output has enough of it.
         return ExitCode::SUCCESS;
     }
-    note(format!("error: {error:#}"));
+    note(format!("error: {}", told(error)));
     if let Some(hint) = error.chain().find_map(|cause| hint(cause.downcast_ref::<Error>()?)) {
         note(format!("  hint: {hint}"));
     }
@@ -28,6 +28,19 @@ pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
             || cause.downcast_ref::<logmill_config::ConfigError>().is_some()
     });
     ExitCode::from(if usage { 2 } else { 1 })
+}
+
+/// The error and its causes, each once: some say their cause in their own words already.
+fn told(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if text.is_empty() {
+            text = cause;
+        } else if !text.ends_with(&cause) {
+            text = format!("{text}: {cause}");
+        }
+    }
+    text
 }
 
 fn hint(error: &Error) -> Option<String> {
@@ -63,4 +76,22 @@ fn hint(error: &Error) -> Option<String> {
         },
         _ => return None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("create x: {0}")]
+    struct Says(#[source] io::Error);
+
+    #[test]
+    fn a_cause_is_told_once() {
+        let full = || io::Error::other("no space");
+        let error = anyhow::Error::new(Says(full())).context("cannot start");
+        assert_eq!(told(&error), "cannot start: create x: no space");
+        let error = anyhow::Error::new(full()).context("create x").context("cannot start");
+        assert_eq!(told(&error), "cannot start: create x: no space");
+    }
 }

@@ -2,8 +2,11 @@
 
 use std::io::IsTerminal as _;
 
+use logmill_broker::loggers::Loggers;
 use logmill_config::LogFormat;
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, Layer as _, Registry, reload};
 
 /// For commands that talk to a broker: quiet unless asked.
 pub(crate) fn for_tools(verbose: u8) {
@@ -15,26 +18,32 @@ pub(crate) fn for_tools(verbose: u8) {
     start(EnvFilter::new(level), LogFormat::Text);
 }
 
-/// For a broker, as it is configured.
+/// For a broker, as it is configured. Clients of the broker may change the levels.
 ///
 /// # Errors
 /// When the level is none.
-pub(crate) fn for_broker(level: &str, format: LogFormat) -> anyhow::Result<()> {
+pub(crate) fn for_broker(level: &str, format: LogFormat) -> anyhow::Result<Loggers> {
     let filter = EnvFilter::try_new(level)
         .map_err(|error| crate::failure::Usage(format!("telemetry.level = {level:?}: {error}")))?;
-    start(filter, format);
-    Ok(())
+    let handle = start(filter, format);
+    Ok(Loggers::new(level, move |directives| {
+        let filter = EnvFilter::try_new(directives).map_err(|error| error.to_string())?;
+        handle.reload(filter).map_err(|error| error.to_string())
+    }))
 }
 
-fn start(filter: EnvFilter, format: LogFormat) {
-    let lines = tracing_subscriber::fmt()
-        .with_env_filter(filter)
+/// Starts log lines and gives the way to change what is written.
+fn start(filter: EnvFilter, format: LogFormat) -> reload::Handle<EnvFilter, Registry> {
+    let (filter, handle) = reload::Layer::new(filter);
+    let lines = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
         .with_target(false)
         .with_ansi(std::io::stderr().is_terminal());
-    // A second subscriber in one process is refused; the first stays.
-    let _ = match format {
-        LogFormat::Text => lines.try_init(),
-        LogFormat::Json => lines.json().flatten_event(true).try_init(),
+    let lines = match format {
+        LogFormat::Text => lines.boxed(),
+        LogFormat::Json => lines.json().flatten_event(true).boxed(),
     };
+    // A second subscriber in one process is refused; the first stays.
+    let _ = tracing_subscriber::registry().with(filter).with(lines).try_init();
+    handle
 }

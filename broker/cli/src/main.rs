@@ -17,7 +17,7 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 
-use arguments::{Arguments, Command};
+use arguments::{Arguments, Client, Clients, Command, Shown};
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
@@ -32,25 +32,28 @@ fn main() -> ExitCode {
 }
 
 async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
-    let connection = arguments.connection;
+    use commands::{broker, config, consume, group, pipeline, produce, serve, storage, topic};
     let done = |()| ExitCode::SUCCESS;
     match arguments.command {
-        Command::Serve(command) => commands::serve::run(command).await.map(done),
+        Command::Serve(command) => serve::run(command).await.map(done),
         Command::Demo(command) => demo::run(command).await.map(done),
-        Command::Config(command) => commands::config::run(&command, connection.output).map(done),
-        Command::Storage(command) => commands::storage::run(command, connection.output),
-        other => {
-            logging::for_tools(connection.verbose);
-            match other {
-                Command::Topic(command) => commands::topic::run(command, &connection).await,
-                Command::Produce(command) => commands::produce::run(command, &connection).await.map(done),
-                Command::Consume(command) => commands::consume::run(command, &connection).await.map(done),
-                Command::Group(command) => commands::group::run(command, &connection).await.map(done),
-                Command::Pipeline(command) => commands::pipeline::run(command, &connection).await.map(done),
-                Command::Serve(_) | Command::Demo(_) | Command::Config(_) | Command::Storage(_) => {
-                    Ok(ExitCode::SUCCESS)
-                }
-            }
+        Command::Config(Shown { command, output }) => config::run(&command, output).map(done),
+        Command::Storage(Shown { command, output }) => storage::run(command, output),
+        Command::Broker(Clients { command, connection }) => {
+            broker::run(command, &connection.begin()).await.map(done)
+        }
+        Command::Topic(Clients { command, connection }) => topic::run(command, &connection.begin()).await,
+        Command::Produce(Client { command, connection }) => {
+            produce::run(command, &connection.begin()).await.map(done)
+        }
+        Command::Consume(Client { command, connection }) => {
+            consume::run(command, &connection.begin()).await.map(done)
+        }
+        Command::Group(Clients { command, connection }) => {
+            group::run(command, &connection.begin()).await.map(done)
+        }
+        Command::Pipeline(Clients { command, connection }) => {
+            pipeline::run(command, &connection.begin()).await.map(done)
         }
     }
 }

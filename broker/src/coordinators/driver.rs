@@ -19,6 +19,7 @@ use super::log_records;
 use super::slot::{LoadError, Slot};
 use crate::blocking::blocking;
 use crate::clock::Clock;
+use crate::features::{Features, TRANSACTION_VERSION};
 use crate::partitions::{Partition, Partitions};
 use crate::topics::{CreateTopicError, NewTopic, OFFSETS_TOPIC, TRANSACTIONS_TOPIC, Topic, Topics};
 
@@ -49,6 +50,7 @@ struct Shared {
     state: Mutex<State>,
     partitions: Partitions,
     topics: Topics,
+    features: Features,
     settings: CoordinatorSettings,
     clock: Clock,
     deadlines: Arc<Notify>,
@@ -96,7 +98,13 @@ impl State {
 impl Coordinators {
     /// A driver without machines; [`Coordinators::load`] loads what is on disk.
     #[must_use]
-    pub fn new(partitions: Partitions, topics: Topics, settings: CoordinatorSettings, clock: Clock) -> Self {
+    pub fn new(
+        partitions: Partitions,
+        topics: Topics,
+        features: Features,
+        settings: CoordinatorSettings,
+        clock: Clock,
+    ) -> Self {
         let state = State {
             next_request: 0,
             groups: BTreeMap::new(),
@@ -107,6 +115,7 @@ impl Coordinators {
             state: Mutex::new(state),
             partitions,
             topics,
+            features,
             settings,
             clock,
             deadlines: Arc::new(Notify::new()),
@@ -332,9 +341,12 @@ impl Coordinators {
         let foreign: Vec<_> = first.iter().map(|append| append.partition).collect();
         let mut frame = Frame { appends: first, requires };
         let mut ends = Vec::new();
+        let transaction_level = self.0.features.finalized().level(TRANSACTION_VERSION);
         for (partition, step) in &transactions {
             let Some(slot) = state.transactions.get(partition) else { continue };
-            if let Some(batch) = log_records::transaction_batch(now, &step.records).map_err(unwritable)? {
+            if let Some(batch) =
+                log_records::transaction_batch(now, &step.records, transaction_level).map_err(unwritable)?
+            {
                 frame.appends.push(internal(&slot.log, batch, Some(slot.end)));
             }
             for record in &step.records {

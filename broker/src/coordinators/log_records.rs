@@ -29,14 +29,16 @@ pub(super) fn group_batches(now: i64, records: &[groups::Record]) -> Result<Vec<
         .collect()
 }
 
-/// The batch of a transaction step's state records, if it has any.
+/// The batch of a transaction step's state records, if it has any, as the finalised level of
+/// `transaction.version` has them written.
 pub(super) fn transaction_batch(
     now: i64,
     records: &[transactions::Record],
+    level: i16,
 ) -> Result<Option<Batch>, SchemaError> {
     let mut batch = BatchBuilder::new(BatchOptions::default());
     for record in records {
-        if let Some(pair) = record.encode()? {
+        if let Some(pair) = record.encode(level)? {
             push(&mut batch, now, &pair);
         }
     }

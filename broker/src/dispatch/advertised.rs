@@ -31,16 +31,39 @@ pub const ADVERTISED: &[(ApiKey, RangeInclusive<i16>)] = &[
     (ApiKey::AddOffsetsToTxn, 0..=4),
     (ApiKey::EndTxn, 0..=5),
     (ApiKey::TxnOffsetCommit, 0..=5),
+    (ApiKey::DescribeAcls, 1..=3),
+    (ApiKey::CreateAcls, 1..=3),
+    (ApiKey::DeleteAcls, 1..=3),
     (ApiKey::DescribeConfigs, 1..=4),
+    (ApiKey::AlterConfigs, 0..=2),
+    (ApiKey::AlterReplicaLogDirs, 1..=2),
+    (ApiKey::DescribeLogDirs, 1..=5),
     (ApiKey::CreatePartitions, 0..=3),
-    (ApiKey::DeleteGroups, 0..=2),
+    (ApiKey::CreateDelegationToken, 1..=3),
+    (ApiKey::RenewDelegationToken, 1..=2),
+    (ApiKey::ExpireDelegationToken, 1..=2),
+    (ApiKey::DescribeDelegationToken, 1..=3),
+    (ApiKey::DeleteGroups, 0..=3),
+    (ApiKey::ElectLeaders, 0..=2),
+    (ApiKey::IncrementalAlterConfigs, 0..=1),
+    (ApiKey::AlterPartitionReassignments, 0..=1),
+    (ApiKey::ListPartitionReassignments, 0..=0),
     (ApiKey::OffsetDelete, 0..=0),
+    (ApiKey::DescribeClientQuotas, 0..=1),
+    (ApiKey::AlterClientQuotas, 0..=1),
+    (ApiKey::DescribeUserScramCredentials, 0..=0),
+    (ApiKey::AlterUserScramCredentials, 0..=0),
+    (ApiKey::DescribeQuorum, 0..=2),
+    (ApiKey::UpdateFeatures, 0..=2),
     (ApiKey::DescribeCluster, 0..=2),
     (ApiKey::DescribeProducers, 0..=0),
+    (ApiKey::UnregisterBroker, 0..=0),
     (ApiKey::DescribeTransactions, 0..=0),
-    (ApiKey::ListTransactions, 0..=1),
+    (ApiKey::ListTransactions, 0..=2),
     (ApiKey::ConsumerGroupHeartbeat, 0..=1),
     (ApiKey::ConsumerGroupDescribe, 0..=1),
+    (ApiKey::ListConfigResources, 0..=1),
+    (ApiKey::DescribeTopicPartitions, 0..=0),
 ];
 
 /// The lowest version that is *said* to be served.
@@ -74,12 +97,6 @@ pub fn negotiate(api_key: i16, version: i16) -> Verdict {
         _ => Verdict::Refuse,
     }
 }
-
-/// The features there are, by name, with the level that is finalised.
-///
-/// `group.version` 1: groups of the new protocol (KIP-848). `transaction.version` 2: producers add
-/// partitions implicitly, and every transaction has an epoch of its own (KIP-890).
-pub const FEATURES: &[(&str, i16)] = &[("group.version", 1), ("transaction.version", 2)];
 
 #[cfg(test)]
 mod tests {

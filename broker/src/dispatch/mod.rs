@@ -147,9 +147,12 @@ impl Dispatch {
         decoder: Decoder,
     ) -> Result<Reply, CloseReason> {
         macro_rules! handle {
-            ($handler:ident) => {{
+            ($handler:ident) => {
+                handle!($handler::handle)
+            };
+            ($module:ident :: $handler:ident) => {{
                 let request = decode(decoder, envelope.version)?;
-                envelope.answer(&handlers::$handler::handle(call, request).await)
+                envelope.answer(&handlers::$module::$handler(call, request).await)
             }};
         }
         Ok(match api {
@@ -188,6 +191,29 @@ impl Dispatch {
             ApiKey::ListTransactions => handle!(list_transactions),
             ApiKey::ConsumerGroupHeartbeat => handle!(consumer_group_heartbeat),
             ApiKey::ConsumerGroupDescribe => handle!(consumer_group_describe),
+            ApiKey::IncrementalAlterConfigs => handle!(incremental_alter_configs),
+            ApiKey::AlterConfigs => handle!(alter_configs),
+            ApiKey::ListConfigResources => handle!(list_config_resources),
+            ApiKey::DescribeTopicPartitions => handle!(describe_topic_partitions),
+            ApiKey::DescribeLogDirs => handle!(describe_log_dirs),
+            ApiKey::AlterReplicaLogDirs => handle!(alter_replica_log_dirs),
+            ApiKey::ElectLeaders => handle!(elect_leaders),
+            ApiKey::AlterPartitionReassignments => handle!(alter_partition_reassignments),
+            ApiKey::ListPartitionReassignments => handle!(list_partition_reassignments),
+            ApiKey::DescribeQuorum => handle!(describe_quorum),
+            ApiKey::UpdateFeatures => handle!(update_features),
+            ApiKey::UnregisterBroker => handle!(unregister_broker),
+            ApiKey::DescribeClientQuotas => handle!(client_quotas::describe),
+            ApiKey::AlterClientQuotas => handle!(client_quotas::alter),
+            ApiKey::DescribeUserScramCredentials => handle!(user_scram_credentials::describe),
+            ApiKey::AlterUserScramCredentials => handle!(user_scram_credentials::alter),
+            ApiKey::DescribeAcls => handle!(acls::describe),
+            ApiKey::CreateAcls => handle!(acls::create),
+            ApiKey::DeleteAcls => handle!(acls::delete),
+            ApiKey::CreateDelegationToken => handle!(delegation_tokens::create),
+            ApiKey::RenewDelegationToken => handle!(delegation_tokens::renew),
+            ApiKey::ExpireDelegationToken => handle!(delegation_tokens::expire),
+            ApiKey::DescribeDelegationToken => handle!(delegation_tokens::describe),
             _ => {
                 let (api_key, api_version) = (api.code(), envelope.version);
                 return Err(CloseReason::Unsupported { api_key, api_version });

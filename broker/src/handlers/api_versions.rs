@@ -6,7 +6,8 @@ use logmill_wire::{ApiKey, ErrorCode, Str};
 
 use super::Call;
 use crate::context::NodeInfo;
-use crate::dispatch::advertised::{ADVERTISED, FEATURES, lowest_said};
+use crate::dispatch::advertised::{ADVERTISED, lowest_said};
+use crate::features::{Finalized, SUPPORTED};
 
 /// From this version on a client says what software it is.
 const NAMES_FROM: i16 = 3;
@@ -21,7 +22,7 @@ pub(crate) async fn handle(call: Call<'_>, request: ApiVersionsRequest) -> ApiVe
     if is_elsewhere(&call.context.node, &request) {
         return refused(ErrorCode::REBOOTSTRAP_REQUIRED);
     }
-    respond(call.version)
+    respond(call.version, &call.context.features.finalized())
 }
 
 fn refused(error_code: ErrorCode) -> ApiVersionsResponse {
@@ -44,22 +45,27 @@ pub(crate) fn unknown_version() -> ApiVersionsResponse {
     }
 }
 
-fn respond(version: i16) -> ApiVersionsResponse {
-    let supported = FEATURES.iter().map(|&(name, level)| SupportedFeatureKey {
+fn respond(version: i16, features: &Finalized) -> ApiVersionsResponse {
+    let supported = SUPPORTED.iter().map(|(name, levels)| SupportedFeatureKey {
         name: Str::from_static(name),
-        min_version: 0,
-        max_version: level,
+        min_version: *levels.start(),
+        max_version: *levels.end(),
     });
-    let finalized = FEATURES.iter().map(|&(name, level)| FinalizedFeatureKey {
-        name: Str::from_static(name),
-        max_version_level: level,
-        min_version_level: level,
-    });
+    // Level 0 is not finalised.
+    let finalized = features.levels.iter().filter(|(_, level)| **level > 0);
     ApiVersionsResponse {
         api_keys: ADVERTISED.iter().map(said).collect(),
-        supported_features: if version >= LEVEL_ZERO_FROM { supported.collect() } else { Vec::new() },
-        finalized_features_epoch: 0,
-        finalized_features: finalized.collect(),
+        supported_features: supported
+            .filter(|feature| feature.min_version > 0 || version >= LEVEL_ZERO_FROM)
+            .collect(),
+        finalized_features_epoch: features.epoch,
+        finalized_features: finalized
+            .map(|(name, level)| FinalizedFeatureKey {
+                name: Str::from(name),
+                max_version_level: *level,
+                min_version_level: *level,
+            })
+            .collect(),
         ..ApiVersionsResponse::default()
     }
 }
@@ -95,20 +101,26 @@ mod tests {
 
     #[test]
     fn produce_says_zero_and_features_depend_on_the_version() {
-        let newest = respond(4);
+        let newest = respond(4, &Finalized::default());
         let produce = newest.api_keys.iter().find(|said| said.api_key == 0).unwrap();
         assert_eq!((produce.min_version, produce.max_version), (0, 13));
-        assert_eq!(newest.supported_features.len(), 2);
-        let older = respond(3);
+        assert_eq!(newest.supported_features.len(), SUPPORTED.len());
+        let older = respond(3, &Finalized::default());
         assert!(older.supported_features.is_empty());
-        let levels: Vec<_> =
-            older.finalized_features.iter().map(|said| (&*said.name, said.max_version_level)).collect();
-        assert_eq!(levels, [("group.version", 1), ("transaction.version", 2)]);
+        assert!(older.finalized_features.iter().any(|feature| feature.max_version_level == 2));
+        let lowered = Finalized { epoch: 7, levels: [("transaction.version".to_owned(), 0)].into() };
+        let lowered = respond(4, &lowered);
+        assert_eq!((lowered.finalized_features_epoch, lowered.finalized_features.len()), (7, 0));
     }
 
     #[test]
     fn a_client_that_looks_for_another_node_is_sent_back_to_its_bootstrap() {
-        let node = NodeInfo { node_id: 1, cluster_id: "c".into(), advertised: ("h".into(), 9092) };
+        let node = NodeInfo {
+            node_id: 1,
+            cluster_id: "c".into(),
+            advertised: ("h".into(), 9092),
+            data_dir: "/d".into(),
+        };
         let asks = |cluster_id: Option<&str>, node_id| ApiVersionsRequest {
             cluster_id: cluster_id.map(Str::from),
             node_id,

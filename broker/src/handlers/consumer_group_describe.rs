@@ -8,6 +8,7 @@ use logmill_wire::messages::{ConsumerGroupDescribeRequest, ConsumerGroupDescribe
 use logmill_wire::{ErrorCode, Str};
 
 use super::Call;
+use super::consumer_group_heartbeat::is_enabled;
 use super::groups::ask;
 use crate::security::Resource;
 use crate::topics::Topics;
@@ -22,7 +23,12 @@ pub(crate) async fn handle(
         request.include_authorized_operations,
     );
     let mut groups = Vec::with_capacity(request.group_ids.len());
+    let enabled = is_enabled(call.context);
     for group in request.group_ids {
+        if !enabled {
+            groups.push(failed(group, ErrorCode::UNSUPPORTED_VERSION));
+            continue;
+        }
         if group.is_empty() {
             groups.push(failed(group, ErrorCode::INVALID_GROUP_ID));
             continue;

@@ -8,11 +8,17 @@ use uuid::Uuid;
 
 use super::Call;
 use super::groups::ask;
+use crate::context::Context;
+use crate::features::GROUP_VERSION;
 
 pub(crate) async fn handle(
     call: Call<'_>,
     request: ConsumerGroupHeartbeatRequest,
 ) -> ConsumerGroupHeartbeatResponse {
+    if !is_enabled(call.context) {
+        let error_code = ErrorCode::UNSUPPORTED_VERSION;
+        return ConsumerGroupHeartbeatResponse { error_code, ..ConsumerGroupHeartbeatResponse::default() };
+    }
     let group = request.group_id;
     let beat = ConsumerHeartbeat {
         version: call.version,
@@ -41,6 +47,11 @@ pub(crate) async fn handle(
             ConsumerGroupHeartbeatResponse { error_code, ..ConsumerGroupHeartbeatResponse::default() }
         }
     }
+}
+
+/// Whether the feature of these groups has been left on.
+pub(super) fn is_enabled(context: &Context) -> bool {
+    context.features.finalized().level(GROUP_VERSION) > 0
 }
 
 fn owned(topics: Vec<TopicPartitions>) -> Partitions {

@@ -9,8 +9,9 @@ use uuid::Uuid;
 
 use super::Call;
 use super::topic_errors::create_error;
+use crate::configs::{ConfigEntry, ConfigSet};
 use crate::context::Context;
-use crate::topics::{NewTopic, Topic};
+use crate::topics::NewTopic;
 
 pub(crate) async fn handle(call: Call<'_>, request: CreateTopicsRequest) -> CreateTopicsResponse {
     let repeated = repeated_names(&request.topics);
@@ -70,11 +71,11 @@ async fn create(
     let create_refusal = |error| Refusal::new(create_error(&error), error.to_string());
     if validate_only {
         let partitions = context.topics.validate(&new).map_err(create_refusal)?;
-        return Ok(result(name, Uuid::nil(), partitions, configs_of(context, &planned(&new))));
+        return Ok(result(name, Uuid::nil(), partitions, configs_of(context, &new.configs)));
     }
     let topic = context.topics.create(new).await.map_err(create_refusal)?;
     let partitions = i32::try_from(topic.partitions.len()).unwrap_or(i32::MAX);
-    Ok(result(name, topic.id, partitions, configs_of(context, &topic)))
+    Ok(result(name, topic.id, partitions, configs_of(context, &topic.configs)))
 }
 
 fn result(
@@ -95,27 +96,15 @@ fn result(
     }
 }
 
-/// A topic that does not exist, for showing the configs it would have.
-fn planned(new: &NewTopic) -> Topic {
-    Topic {
-        name: new.name.as_str().into(),
-        id: Uuid::nil(),
-        internal: false,
-        partitions: Vec::new(),
-        configs: new.configs.clone(),
-        owner: None,
-    }
-}
-
-fn configs_of(context: &Context, topic: &Topic) -> Vec<CreatableTopicConfigs> {
-    let shown = |entry: crate::topics::ConfigEntry| CreatableTopicConfigs {
-        name: Str::from_static(entry.name),
-        value: Some(Str::from(entry.value)),
+fn configs_of(context: &Context, set: &ConfigSet) -> Vec<CreatableTopicConfigs> {
+    let shown = |entry: ConfigEntry| CreatableTopicConfigs {
+        name: Str::from_static(entry.definition.name),
+        value: entry.value.map(Str::from),
         read_only: false,
         config_source: entry.source as i8,
         is_sensitive: false,
     };
-    context.topics.configs(topic).into_iter().map(shown).collect()
+    context.topics.describe_configs(set).into_iter().map(shown).collect()
 }
 
 /// The parts of a wish that only make sense with more than one broker are checked against the one there is.
@@ -137,7 +126,7 @@ fn new_topic(wanted: CreatableTopic, node: i32) -> Result<NewTopic, Refusal> {
     let mut configs = BTreeMap::new();
     for config in wanted.configs {
         let Some(value) = config.value else {
-            let message = format!("config {} has no value", &*config.name);
+            let message = format!("Null value not supported for topic configs: {}", &*config.name);
             return Err(Refusal::new(ErrorCode::INVALID_CONFIG, message));
         };
         configs.insert(config.name.to_string(), value.to_string());

@@ -3,6 +3,7 @@
 use logmill_coordinator::groups::{Command, Delete, Reply};
 use logmill_wire::messages::delete_groups::DeletableGroupResult;
 use logmill_wire::messages::{DeleteGroupsRequest, DeleteGroupsResponse};
+use logmill_wire::{ErrorCode, Str};
 
 use super::Call;
 use super::groups::ask;
@@ -16,10 +17,15 @@ pub(crate) async fn handle(call: Call<'_>, request: DeleteGroupsRequest) -> Dele
             _ => None,
         })
         .await;
-        results.push(DeletableGroupResult {
-            group_id: group,
-            error_code: deleted.unwrap_or_else(|error| error),
-        });
+        let error_code = deleted.unwrap_or_else(|error| error);
+        let message = match error_code {
+            ErrorCode::NONE => None,
+            ErrorCode::GROUP_ID_NOT_FOUND => Some("The group id does not exist."),
+            ErrorCode::NON_EMPTY_GROUP => Some("The group is not empty."),
+            _ => Some("The group could not be deleted now."),
+        };
+        let error_message = message.map(Str::from_static);
+        results.push(DeletableGroupResult { group_id: group, error_code, error_message });
     }
     DeleteGroupsResponse { results, ..DeleteGroupsResponse::default() }
 }

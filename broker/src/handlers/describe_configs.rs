@@ -9,12 +9,10 @@ use logmill_wire::messages::{DescribeConfigsRequest, DescribeConfigsResponse};
 use logmill_wire::{ErrorCode, Str};
 
 use super::Call;
-use super::broker_configs::broker_configs;
-use crate::context::Context;
-use crate::topics::{ConfigEntry, ConfigSource, check_name};
-
-const TOPIC: i8 = 2;
-const BROKER: i8 = 4;
+use super::config_resources::{Refused, Resource, resource};
+use crate::configs::{ConfigEntry, ConfigSource, Synonym};
+use crate::context::{Context, NodeInfo};
+use crate::topics::ConfigScope;
 
 pub(crate) async fn handle(call: Call<'_>, request: DescribeConfigsRequest) -> DescribeConfigsResponse {
     let show = Show { synonyms: request.include_synonyms, documentation: request.include_documentation };
@@ -30,63 +28,93 @@ struct Show {
     documentation: bool,
 }
 
-fn describe(context: &Context, resource: DescribeConfigsResource, show: Show) -> DescribeConfigsResult {
-    let entries = match resource.resource_type {
-        TOPIC => topic_configs(context, &resource.resource_name),
-        BROKER => own_configs(context, &resource.resource_name),
-        other => Err((ErrorCode::INVALID_REQUEST, format!("resources of type {other} have no configs here"))),
-    };
-    let (error_code, error_message, entries) = match entries {
-        Ok(entries) => (ErrorCode::NONE, None, entries),
-        Err((code, message)) => (code, Some(Str::from(message)), Vec::new()),
-    };
+fn describe(context: &Context, asked: DescribeConfigsResource, show: Show) -> DescribeConfigsResult {
     // No list of names, or an empty one, asks for everything.
     let wanted: Option<BTreeSet<Str>> =
-        resource.configuration_keys.filter(|keys| !keys.is_empty()).map(|keys| keys.into_iter().collect());
-    let is_wanted = |entry: &ConfigEntry| wanted.as_ref().is_none_or(|wanted| wanted.contains(entry.name));
-    let broker = resource.resource_type == BROKER;
+        asked.configuration_keys.filter(|keys| !keys.is_empty()).map(|keys| keys.into_iter().collect());
+    let is_wanted = |config: &DescribeConfigsResourceResult| {
+        wanted.as_ref().is_none_or(|wanted| wanted.contains(&config.name))
+    };
+    let found = resource(context, asked.resource_type, &asked.resource_name)
+        .and_then(|resource| configs_of(context, &resource, show));
+    let (error_code, error_message, configs) = match found {
+        Ok(configs) => (ErrorCode::NONE, None, configs),
+        Err((code, message)) => (code, Some(Str::from(message)), Vec::new()),
+    };
     DescribeConfigsResult {
         error_code,
         error_message,
-        resource_type: resource.resource_type,
-        resource_name: resource.resource_name,
-        configs: entries.into_iter().filter(is_wanted).map(|entry| shown(entry, broker, show)).collect(),
+        resource_type: asked.resource_type,
+        resource_name: asked.resource_name,
+        configs: configs.into_iter().filter(is_wanted).collect(),
     }
 }
 
-type Entries = Result<Vec<ConfigEntry>, (ErrorCode, String)>;
+fn configs_of(
+    context: &Context,
+    resource: &Resource<'_>,
+    show: Show,
+) -> Result<Vec<DescribeConfigsResourceResult>, Refused> {
+    let broker = context.topics.broker_configs();
+    let entries = match resource {
+        Resource::Topic(name) => match context.topics.get(name) {
+            Some(topic) => broker.describe_topic(&topic.configs),
+            None => {
+                let why = "This server does not host this topic-partition.".to_owned();
+                return Err((ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, why));
+            }
+        },
+        Resource::Broker(ConfigScope::Cluster) => broker.describe_cluster(),
+        Resource::Broker(ConfigScope::Node) => {
+            let mut entries = broker.describe_broker();
+            entries.iter_mut().for_each(|entry| with_address(entry, &context.node));
+            entries
+        }
+        Resource::Loggers => return Ok(loggers(context)),
+    };
+    Ok(entries.into_iter().map(|entry| shown(entry, show)).collect())
+}
 
-fn topic_configs(context: &Context, name: &str) -> Entries {
-    if let Err(error) = check_name(name) {
-        return Err((ErrorCode::INVALID_TOPIC_EXCEPTION, error.to_string()));
-    }
-    match context.topics.get(name) {
-        Some(topic) => Ok(context.topics.configs(&topic)),
-        None => Err((ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, "there is no topic of this name".to_owned())),
+/// The addresses are known since the port was opened.
+fn with_address(entry: &mut ConfigEntry, node: &NodeInfo) {
+    let name = entry.definition.name;
+    if matches!(name, "advertised.listeners" | "listeners") {
+        let value = format!("PLAINTEXT://{}:{}", node.advertised.0, node.advertised.1);
+        let source = ConfigSource::StaticBroker;
+        entry.value = Some(value.clone());
+        entry.source = source;
+        entry.synonyms.insert(0, Synonym { name, value, source });
     }
 }
 
-/// The empty name stands for what holds for all brokers together, which is nothing: one node has its own.
-fn own_configs(context: &Context, name: &str) -> Entries {
-    match name {
-        "" => Ok(Vec::new()),
-        _ if name.parse() == Ok(context.node.node_id) => Ok(broker_configs(context)),
-        _ => Err((ErrorCode::INVALID_REQUEST, format!("this is broker {}", context.node.node_id))),
-    }
-}
-
-fn shown(entry: ConfigEntry, read_only: bool, show: Show) -> DescribeConfigsResourceResult {
-    let value = Some(Str::from(entry.value));
-    let source = entry.source as i8;
-    let own = DescribeConfigsSynonym { name: Str::from_static(entry.name), value: value.clone(), source };
+fn shown(entry: ConfigEntry, show: Show) -> DescribeConfigsResourceResult {
+    let ConfigEntry { definition, value, source, synonyms } = entry;
+    let is_sensitive = definition.is_sensitive();
+    let visible = |value: String| (!is_sensitive).then(|| Str::from(value));
+    let synonym = |synonym: Synonym| DescribeConfigsSynonym {
+        name: Str::from_static(synonym.name),
+        value: visible(synonym.value),
+        source: synonym.source as i8,
+    };
     DescribeConfigsResourceResult {
-        name: Str::from_static(entry.name),
-        value,
-        read_only,
-        config_source: source,
-        is_sensitive: false,
-        synonyms: if show.synonyms && entry.source != ConfigSource::Default { vec![own] } else { Vec::new() },
-        config_type: entry.kind as i8,
-        documentation: show.documentation.then(|| Str::from_static(entry.doc)),
+        name: Str::from_static(definition.name),
+        value: value.and_then(visible),
+        read_only: !definition.role.is_dynamic(),
+        config_source: source as i8,
+        is_sensitive,
+        synonyms: if show.synonyms { synonyms.into_iter().map(synonym).collect() } else { Vec::new() },
+        config_type: definition.kind as i8,
+        documentation: show.documentation.then(|| Str::from(&*definition.documentation())),
     }
+}
+
+fn loggers(context: &Context) -> Vec<DescribeConfigsResourceResult> {
+    let shown = |(name, level): (String, String)| DescribeConfigsResourceResult {
+        name: Str::from(name),
+        value: Some(Str::from(level)),
+        config_source: ConfigSource::Logger as i8,
+        documentation: None,
+        ..DescribeConfigsResourceResult::default()
+    };
+    context.loggers.levels().into_iter().map(shown).collect()
 }

@@ -64,8 +64,12 @@ mod tests {
 
     #[test]
     fn this_node_coordinates_groups_and_transactions() {
-        let node =
-            NodeInfo { node_id: 1, cluster_id: "c".into(), advertised: ("broker.example".to_owned(), 9092) };
+        let node = NodeInfo {
+            node_id: 1,
+            cluster_id: "c".into(),
+            advertised: ("broker.example".to_owned(), 9092),
+            data_dir: "/d".into(),
+        };
         let found = find(&node, GROUP, "g".into());
         assert_eq!((found.node_id, &*found.host, found.port), (1, "broker.example", 9092));
         assert_eq!(find(&node, TRANSACTION, "t".into()).error_code, ErrorCode::NONE);

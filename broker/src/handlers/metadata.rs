@@ -107,7 +107,7 @@ async fn find(context: &Context, name: &str, may_create: bool) -> Result<Arc<Top
     if check_name(name).is_err() {
         return Err(ErrorCode::INVALID_TOPIC_EXCEPTION);
     }
-    if !may_create || !context.topics.defaults().auto_create || is_internal(name) {
+    if !may_create || !context.topics.auto_create() || is_internal(name) {
         return Err(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION);
     }
     match context.topics.create(NewTopic { name: name.to_owned(), ..NewTopic::default() }).await {

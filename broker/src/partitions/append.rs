@@ -8,12 +8,6 @@ use tokio::sync::{Notify, oneshot};
 
 use super::Partition;
 
-/// Bytes of frames that may wait for the journal before produce is slowed.
-const MAX_QUEUED_BYTES: u64 = 64 << 20;
-
-/// How full the journal's ring may be before produce is slowed: a checkpoint began at one half.
-const MAX_RING_FILL: f64 = 0.9;
-
 /// When an append is answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Acknowledge {
@@ -123,12 +117,12 @@ impl Partitions {
         }
     }
 
-    /// Waits while the journal is too far behind to take more bytes: produce is slowed, not failed.
+    /// Waits while journal or segments are too far behind to take more bytes: produce is slowed, not failed. With a full
+    /// disk it goes on, to be refused.
     pub async fn room(&self) {
         loop {
             let progress = self.progress.notified();
-            let congestion = self.store.congestion();
-            if congestion.queued_bytes <= MAX_QUEUED_BYTES && congestion.ring_fill <= MAX_RING_FILL {
+            if !self.store.congestion().is_full() {
                 return;
             }
             progress.await;

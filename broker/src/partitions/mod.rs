@@ -10,11 +10,13 @@
 //! in which its batches get their offsets. Waiting happens on the returned [`Pending`].
 
 mod append;
+mod expiry;
 mod partition;
 mod threads;
 mod waits;
 
 pub use append::{Acknowledge, AppendError, Partitions, Pending};
+pub use expiry::forget_idle_producers;
 pub use partition::Partition;
 pub use threads::LogThreads;
 pub use waits::DataWait;

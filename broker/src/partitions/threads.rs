@@ -47,13 +47,19 @@ impl LogThreads {
             })?);
         }
         for shard in 0..shards {
-            let (store, progress) = (Arc::clone(&store), Arc::clone(&progress));
+            let (store, progress, bell) =
+                (Arc::clone(&store), Arc::clone(&progress), Arc::clone(&checkpoint));
             let on_fatal = Arc::clone(&on_fatal);
             threads.push(Builder::new().name(format!("applier-{shard}")).spawn(move || {
                 while store.apply_wait(shard) != Work::Ended {
-                    if let Err(fatal) = store.apply_round(shard) {
-                        on_fatal(&fatal);
-                        break;
+                    match store.apply_round(shard) {
+                        // Page-cache produce never comes by the journal's thread.
+                        Ok(round) if round.checkpoint_due => bell.ring(),
+                        Ok(_) => {}
+                        Err(fatal) => {
+                            on_fatal(&fatal);
+                            break;
+                        }
                     }
                     progress.notify_waiters();
                 }

@@ -7,6 +7,7 @@ use logmill_coordinator::Str;
 use logmill_coordinator::groups::{TopicInfo, TopicView};
 use uuid::Uuid;
 
+use crate::configs::{ConfigSet, TopicRules};
 use crate::partitions::Partition;
 
 /// One topic, as it is at one moment.
@@ -21,7 +22,9 @@ pub struct Topic {
     /// Its partitions, by index.
     pub partitions: Vec<Partition>,
     /// The configs set for it.
-    pub configs: BTreeMap<String, String>,
+    pub configs: ConfigSet,
+    /// What they and the broker's say about batches.
+    pub rules: TopicRules,
     /// The pipeline that alone may write to it.
     pub owner: Option<Arc<str>>,
 }

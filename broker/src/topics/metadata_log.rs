@@ -35,6 +35,15 @@ pub enum MetadataError {
     Schema(#[from] SchemaError),
 }
 
+/// How far the metadata log is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MetadataState {
+    /// The epoch of its leader, this node.
+    pub leader_epoch: i32,
+    /// The offset behind its last durable record.
+    pub high_watermark: i64,
+}
+
 /// The metadata log, open for writing. There is one, and whoever changes metadata holds it.
 pub struct MetadataLog {
     partitions: Partitions,
@@ -46,6 +55,13 @@ impl MetadataLog {
     #[must_use]
     pub fn new(partitions: Partitions, log: Partition) -> Self {
         Self { partitions, log }
+    }
+
+    /// How far it is.
+    #[must_use]
+    pub fn state(&self) -> MetadataState {
+        let high_watermark = self.log.published().high_watermark;
+        MetadataState { leader_epoch: self.log.leader_epoch(), high_watermark }
     }
 
     /// Reads every record, oldest first.

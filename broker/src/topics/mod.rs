@@ -7,19 +7,19 @@
 //! them true; directories that no record names (a crash in between) are removed at the next start.
 //! Deleting commits the record first and then removes the directories.
 
-mod configs;
+mod alter;
 mod image;
 mod metadata_log;
 mod names;
 mod registry;
 mod schema;
 
-pub use configs::{ConfigDefinition, ConfigEntry, ConfigError, ConfigSource, ConfigType, TOPIC_CONFIGS};
+pub use alter::{AlterConfigsError, ConfigUpdate};
 pub use image::{Image, Topic};
-pub use metadata_log::{MetadataError, MetadataLog};
+pub use metadata_log::{MetadataError, MetadataLog, MetadataState};
 pub use names::{MAX_TOPIC_NAME, NameError, check_name, is_internal};
 pub use registry::{CreateTopicError, DeleteTopicError, NewTopic, TopicDefaults, Topics};
-pub use schema::{MetadataRecord, PipelineRecord, SchemaError, TopicRecord};
+pub use schema::{ConfigScope, MetadataRecord, PipelineRecord, SchemaError, TopicRecord};
 
 /// The topic that holds everything the broker knows about itself.
 pub const METADATA_TOPIC: &str = "__logmill_metadata";

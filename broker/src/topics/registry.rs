@@ -4,16 +4,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use logmill_storage::{LogOptions, PartitionId, PartitionSpec, Store, StoreError};
+use logmill_storage::{PartitionId, PartitionSpec, Store, StoreError};
 use tokio::sync::Mutex;
 use uuid::Uuid;
 
-use super::configs::{self, ConfigEntry, ConfigError};
 use super::image::{Image, Topic};
-use super::metadata_log::{MetadataError, MetadataLog};
+use super::metadata_log::{MetadataError, MetadataLog, MetadataState};
 use super::names::{NameError, check_name, is_internal};
-use super::schema::{MetadataRecord, TopicRecord};
+use super::schema::{ConfigScope, MetadataRecord, TopicRecord};
 use crate::clock::Clock;
+use crate::configs::{self, BrokerConfigs, ConfigEntry, ConfigError, ConfigSet, TopicRules};
 use crate::partitions::Partition;
 
 /// The most partitions one topic may have.
@@ -24,10 +24,8 @@ const MAX_PARTITIONS: i32 = 10_000;
 pub struct TopicDefaults {
     /// How many partitions.
     pub partitions: i32,
-    /// How its logs are opened.
-    pub log: LogOptions,
-    /// Topic configs that the broker's configuration sets for every topic.
-    pub configs: BTreeMap<String, String>,
+    /// What the broker's configuration sets.
+    pub configs: BrokerConfigs,
     /// Whether asking for a topic that does not exist creates it.
     pub auto_create: bool,
 }
@@ -108,14 +106,17 @@ pub enum DeleteTopicError {
 
 /// All topics; cheap to clone.
 #[derive(Clone)]
-pub struct Topics(Arc<Shared>);
+pub struct Topics(pub(super) Arc<Shared>);
 
-struct Shared {
-    store: Arc<Store>,
-    image: ArcSwap<Image>,
-    metadata: Arc<Mutex<MetadataLog>>,
-    defaults: TopicDefaults,
-    clock: Clock,
+pub(super) struct Shared {
+    pub(super) store: Arc<Store>,
+    pub(super) image: ArcSwap<Image>,
+    pub(super) metadata: Arc<Mutex<MetadataLog>>,
+    /// What is set for the broker now; changed only by who holds the metadata log.
+    pub(super) broker: ArcSwap<BrokerConfigs>,
+    partitions: i32,
+    auto_create: bool,
+    pub(super) clock: Clock,
 }
 
 impl Topics {
@@ -135,8 +136,15 @@ impl Topics {
         clock: Clock,
     ) -> Result<Self, CreateTopicError> {
         let mut live: BTreeMap<Uuid, TopicRecord> = BTreeMap::new();
+        let mut broker = defaults.configs;
         for record in records {
             match record {
+                MetadataRecord::BrokerConfigs { scope: ConfigScope::Node, configs } => {
+                    broker.node.clone_from(configs);
+                }
+                MetadataRecord::BrokerConfigs { scope: ConfigScope::Cluster, configs } => {
+                    broker.cluster.clone_from(configs);
+                }
                 MetadataRecord::Topic(topic) => drop(live.insert(topic.id, topic.clone())),
                 MetadataRecord::TopicDeleted(id) => drop(live.remove(id)),
                 _ => {}
@@ -160,7 +168,7 @@ impl Topics {
         }
         let mut image = Image::default();
         for record in live.values() {
-            let options = configs::log_options(&record.configs, &defaults.log);
+            let options = configs::log_options(&record.configs, &broker);
             let partitions = (0..record.partitions)
                 .map(|partition| {
                     let id = PartitionId { topic: record.id, partition };
@@ -171,9 +179,17 @@ impl Topics {
                     Ok(Partition::new(log))
                 })
                 .collect::<Result<Vec<_>, CreateTopicError>>()?;
-            image = image.with(topic(record, partitions));
+            image = image.with(topic(record, partitions, &broker));
         }
-        Ok(Self(Arc::new(Shared { store, image: ArcSwap::from_pointee(image), metadata, defaults, clock })))
+        Ok(Self(Arc::new(Shared {
+            store,
+            image: ArcSwap::from_pointee(image),
+            metadata,
+            broker: ArcSwap::from_pointee(broker),
+            partitions: defaults.partitions,
+            auto_create: defaults.auto_create,
+            clock,
+        })))
     }
 
     /// The topic of this name.
@@ -194,28 +210,22 @@ impl Topics {
         self.0.image.load_full()
     }
 
-    /// What a topic has when its creator does not say.
+    /// Whether asking for a topic that does not exist creates it.
     #[must_use]
-    pub fn defaults(&self) -> &TopicDefaults {
-        &self.0.defaults
+    pub fn auto_create(&self) -> bool {
+        self.0.auto_create
     }
 
-    /// All configs of a topic with the values in force.
+    /// What is set for the broker now.
     #[must_use]
-    pub fn configs(&self, topic: &Topic) -> Vec<ConfigEntry> {
-        configs::describe(&topic.configs, &self.0.defaults.configs)
+    pub fn broker_configs(&self) -> Arc<BrokerConfigs> {
+        self.0.broker.load_full()
     }
 
-    /// One config of a topic as a number: the topic's value, else the broker's, else Kafka's default.
+    /// All configs of a topic for which this is set, with the values in force.
     #[must_use]
-    pub fn config_value(&self, topic: &Topic, name: &str) -> Option<String> {
-        let set = topic.configs.get(name).or_else(|| self.0.defaults.configs.get(name));
-        set.cloned().or_else(|| {
-            super::TOPIC_CONFIGS
-                .iter()
-                .find(|definition| definition.name == name)
-                .map(|d| d.default.to_owned())
-        })
+    pub fn describe_configs(&self, set: &ConfigSet) -> Vec<ConfigEntry> {
+        self.0.broker.load().describe_topic(set)
     }
 
     /// Checks whether a client could create this topic now, and changes nothing.
@@ -237,11 +247,11 @@ impl Topics {
         if let Some(existing) = image.get(&new.name).or_else(|| image.iter().find(same_metric_name)) {
             return Err(CreateTopicError::Exists { existing: existing.name.to_string() });
         }
-        let partitions = new.partitions.unwrap_or(self.0.defaults.partitions);
+        let partitions = new.partitions.unwrap_or(self.0.partitions);
         if !(1..=MAX_PARTITIONS).contains(&partitions) {
             return Err(CreateTopicError::Partitions(partitions));
         }
-        configs::check(&new.configs)?;
+        configs::check_topic(&new.configs, &self.0.broker.load())?;
         Ok(partitions)
     }
 
@@ -284,7 +294,7 @@ impl Topics {
         let logs = self.make_partitions(&record, 0).await?;
         metadata.append(self.0.clock.now_ms(), &[MetadataRecord::Topic(record.clone())]).await?;
         let name = record.name.clone();
-        self.0.image.store(Arc::new(self.0.image.load().with(topic(&record, logs))));
+        self.0.image.store(Arc::new(self.0.image.load().with(self.topic(&record, logs))));
         tracing::info!(topic = name, partitions, "created");
         self.get(&name).ok_or(CreateTopicError::Exists { existing: name })
     }
@@ -310,7 +320,7 @@ impl Topics {
         let mut logs = old.partitions.clone();
         logs.extend(self.make_partitions(&record, have).await?);
         metadata.append(self.0.clock.now_ms(), &[MetadataRecord::Topic(record.clone())]).await?;
-        self.0.image.store(Arc::new(self.0.image.load().with(topic(&record, logs))));
+        self.0.image.store(Arc::new(self.0.image.load().with(self.topic(&record, logs))));
         self.get(name).ok_or(CreateTopicError::Partitions(count))
     }
 
@@ -319,7 +329,7 @@ impl Topics {
         record: &TopicRecord,
         from: i32,
     ) -> Result<Vec<Partition>, CreateTopicError> {
-        let options = configs::log_options(&record.configs, &self.0.defaults.log);
+        let options = configs::log_options(&record.configs, &self.0.broker.load());
         let store = Arc::clone(&self.0.store);
         let (name, id, partitions) = (record.name.clone(), record.id, record.partitions);
         let made = tokio::task::spawn_blocking(move || {
@@ -392,8 +402,17 @@ impl Topics {
             owner: owner.map(str::to_owned),
         };
         metadata.append(self.0.clock.now_ms(), &[MetadataRecord::Topic(record.clone())]).await?;
-        self.0.image.store(Arc::new(self.0.image.load().with(topic(&record, old.partitions.clone()))));
+        self.0.image.store(Arc::new(self.0.image.load().with(self.topic(&record, old.partitions.clone()))));
         Ok(())
+    }
+
+    fn topic(&self, record: &TopicRecord, partitions: Vec<Partition>) -> Topic {
+        topic(record, partitions, &self.0.broker.load())
+    }
+
+    /// How far the metadata log is.
+    pub async fn metadata_state(&self) -> MetadataState {
+        self.0.metadata.lock().await.state()
     }
 
     /// The metadata log, for the others who write to it (pipelines, producer ids).
@@ -403,8 +422,9 @@ impl Topics {
     }
 }
 
-fn topic(record: &TopicRecord, partitions: Vec<Partition>) -> Topic {
+fn topic(record: &TopicRecord, partitions: Vec<Partition>, broker: &BrokerConfigs) -> Topic {
     Topic {
+        rules: TopicRules::of(&record.configs, broker),
         name: Arc::from(record.name.as_str()),
         id: record.id,
         internal: is_internal(&record.name),

@@ -1,6 +1,6 @@
 //! The records of `__logmill_metadata`, version 1.
 //!
-//! Keys are text (`topic/<id>`, `pipeline/<name>`, `producer-ids`), values are JSON with a `version`
+//! Keys are text (`topic/<id>`, `pipeline/<name>`, `producer-ids`, `broker-configs/<scope>`, `features`), values are JSON with a `version`
 //! field, so that any Kafka client can read what the broker knows. The last record of a key counts; a
 //! null value (tombstone) says that the thing is gone. A newer version is refused, never guessed at.
 
@@ -29,11 +29,43 @@ pub enum MetadataRecord {
         /// The first id that was never reserved.
         next: i64,
     },
+    /// Everything that is set for the broker while it runs, in one scope.
+    BrokerConfigs {
+        /// For whom.
+        scope: ConfigScope,
+        /// The configs, by Kafka's names for a broker.
+        configs: BTreeMap<String, String>,
+    },
+    /// The levels that features were raised or lowered to.
+    Features {
+        /// Counts the changes.
+        epoch: i64,
+        /// The level of each feature.
+        levels: BTreeMap<String, i16>,
+    },
     /// Who this data directory is. Written once, when the directory is first used.
     Cluster {
         /// Kafka's cluster id: 22 characters of base64url.
         id: String,
     },
+}
+
+/// For which brokers something is set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ConfigScope {
+    /// For all brokers together.
+    Cluster,
+    /// For this one.
+    Node,
+}
+
+impl ConfigScope {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Cluster => "cluster",
+            Self::Node => "node",
+        }
+    }
 }
 
 /// A topic as it is stored.
@@ -114,6 +146,17 @@ struct ProducerIds {
 }
 
 #[derive(Serialize, Deserialize)]
+struct BrokerConfigs {
+    configs: BTreeMap<String, String>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Features {
+    epoch: i64,
+    levels: BTreeMap<String, i16>,
+}
+
+#[derive(Serialize, Deserialize)]
 struct Cluster {
     id: String,
 }
@@ -129,6 +172,14 @@ impl MetadataRecord {
             Self::PipelineDeleted(name) => (format!("pipeline/{name}"), None),
             Self::ProducerIds { next } => {
                 ("producer-ids".to_owned(), Some(json(&ProducerIds { next: *next })))
+            }
+            Self::BrokerConfigs { scope, configs } => {
+                let value = BrokerConfigs { configs: configs.clone() };
+                (format!("broker-configs/{}", scope.name()), Some(json(&value)))
+            }
+            Self::Features { epoch, levels } => {
+                let value = Features { epoch: *epoch, levels: levels.clone() };
+                ("features".to_owned(), Some(json(&value)))
             }
             Self::Cluster { id } => ("cluster".to_owned(), Some(json(&Cluster { id: id.clone() }))),
         };
@@ -154,9 +205,21 @@ impl MetadataRecord {
             }
             (Some(("pipeline", name)), None) => Ok(Self::PipelineDeleted(name.to_owned())),
             (Some(("pipeline", _)), Some(value)) => Ok(Self::Pipeline(parse(&key, value)?)),
+            (Some(("broker-configs", name)), Some(value)) => {
+                let scopes = [ConfigScope::Cluster, ConfigScope::Node];
+                let Some(scope) = scopes.into_iter().find(|scope| scope.name() == name) else {
+                    return Err(SchemaError::UnknownKey { key });
+                };
+                let BrokerConfigs { configs } = parse(&key, value)?;
+                Ok(Self::BrokerConfigs { scope, configs })
+            }
             (None, Some(value)) if key == "producer-ids" => {
                 let ids: ProducerIds = parse(&key, value)?;
                 Ok(Self::ProducerIds { next: ids.next })
+            }
+            (None, Some(value)) if key == "features" => {
+                let Features { epoch, levels } = parse(&key, value)?;
+                Ok(Self::Features { epoch, levels })
             }
             (None, Some(value)) if key == "cluster" => {
                 let cluster: Cluster = parse(&key, value)?;
@@ -221,6 +284,12 @@ mod tests {
         round_trip(MetadataRecord::PipelineDeleted("x".into()));
         round_trip(MetadataRecord::ProducerIds { next: 2000 });
         round_trip(MetadataRecord::Cluster { id: "abc".into() });
+        let levels = BTreeMap::from([("transaction.version".into(), 1)]);
+        round_trip(MetadataRecord::Features { epoch: 3, levels });
+        for scope in [ConfigScope::Cluster, ConfigScope::Node] {
+            let configs = BTreeMap::from([("log.retention.ms".into(), "-1".into())]);
+            round_trip(MetadataRecord::BrokerConfigs { scope, configs });
+        }
     }
 
     #[test]

@@ -1,9 +1,12 @@
 //! The broker's Kafka side, asked over a socket in Kafka's own words: one running node for each test, and
 //! a client that knows nothing but the wire.
 
+mod administration;
 mod client;
+mod configs;
 mod consumer_groups;
 mod defects_of_others;
+mod every_admin_version;
 mod every_version;
 mod fetching;
 mod groups;

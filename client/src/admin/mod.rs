@@ -1,5 +1,7 @@
-//! Topics, groups, offsets and configuration.
+//! Topics, groups, offsets, configs, brokers.
 
+mod brokers;
+mod configs;
 pub(crate) mod groups;
 pub(crate) mod offsets;
 mod topics;
@@ -7,11 +9,11 @@ mod topics;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use brokers::{Feature, LogDir, LogDirPartition};
+pub use configs::{ConfigChange, ConfigEntry, ConfigResource, ConfigSource};
 pub use groups::{GroupDescription, GroupListing, GroupOffset, MemberDescription};
 pub use offsets::{Isolation, OffsetSpec, Offsets};
-pub use topics::{
-    BrokerDescription, ClusterDescription, ConfigEntry, NewTopic, PartitionDescription, TopicDescription,
-};
+pub use topics::{BrokerDescription, ClusterDescription, NewTopic, PartitionDescription, TopicDescription};
 
 use crate::cluster::Cluster;
 use crate::transport::backoff::Deadline;

@@ -1,18 +1,15 @@
-//! Topics, their configuration, and the brokers.
+//! Topics and the brokers.
 
+use logmill_wire::messages::create_partitions::{CreatePartitionsRequest, CreatePartitionsTopic};
 use logmill_wire::messages::create_topics::{CreatableTopic, CreatableTopicConfig, CreateTopicsRequest};
 use logmill_wire::messages::delete_topics::{DeleteTopicState, DeleteTopicsRequest};
 use logmill_wire::messages::describe_cluster::DescribeClusterRequest;
-use logmill_wire::messages::describe_configs::{DescribeConfigsRequest, DescribeConfigsResource};
 use logmill_wire::{ErrorCode, Str};
 use uuid::Uuid;
 
 use super::Admin;
 use crate::cluster::{Ask, To, Topic};
 use crate::error::{Error, Result};
-
-/// Kafka's number for a topic among the things that have configuration.
-const RESOURCE_TOPIC: i8 = 2;
 
 /// A topic to be created.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -99,19 +96,6 @@ pub struct BrokerDescription {
     pub port: i32,
     /// Where it stands, if it says.
     pub rack: Option<String>,
-}
-
-/// One configuration of a topic.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ConfigEntry {
-    /// Its name.
-    pub name: String,
-    /// Its value; `None` when it has none or is secret.
-    pub value: Option<String>,
-    /// Whether it was set for this topic rather than left at its default.
-    pub is_set: bool,
-    /// Whether it cannot be changed.
-    pub read_only: bool,
 }
 
 impl From<&Topic> for TopicDescription {
@@ -243,46 +227,36 @@ impl Admin {
         Ok(TopicDescription::from(&*topic))
     }
 
-    /// The configuration of a topic, by name.
+    /// Adds partitions to a topic, up to `count` in all. What is there stays where it is.
     ///
     /// # Errors
-    /// [`Error::UnknownTopic`], or the time is over.
+    /// [`Error::UnknownTopic`], a number that is no growth, or the time is over.
     ///
     /// # Cancel safety
-    /// Safe.
-    pub async fn topic_configs(&self, topic: &str) -> Result<Vec<ConfigEntry>> {
-        let request = |_| DescribeConfigsRequest {
-            resources: vec![DescribeConfigsResource {
-                resource_type: RESOURCE_TOPIC,
-                resource_name: Str::from(topic),
-                configuration_keys: None,
+    /// The partitions may be added although the future was dropped.
+    pub async fn create_partitions(&self, topic: &str, count: u32) -> Result<()> {
+        let request = |_| CreatePartitionsRequest {
+            topics: vec![CreatePartitionsTopic {
+                name: Str::from(topic),
+                count: i32::try_from(count).unwrap_or(i32::MAX),
+                assignments: None,
             }],
-            ..Default::default()
+            timeout_ms: self.timeout_ms(),
+            validate_only: false,
         };
-        /// Kafka's number for a value set for the topic itself.
-        const SOURCE_TOPIC: i8 = 1;
-        let operation = || format!("reading the configuration of topic {topic}");
-        self.cluster
-            .ask(&Ask::new(To::Any), &mut self.deadline(operation()), request, |response, _| {
+        let operation = || format!("adding partitions to topic {topic}");
+        let added = self
+            .cluster
+            .ask(&Ask::new(To::Controller), &mut self.deadline(operation()), request, |response, _| {
                 let result = response.results.into_iter().next().unwrap_or_default();
                 if result.error_code == ErrorCode::UNKNOWN_TOPIC_OR_PARTITION {
                     return Err(Error::UnknownTopic { topic: topic.to_owned() });
                 }
-                Error::check(result.error_code, result.error_message.as_deref(), operation)?;
-                let mut configs: Vec<ConfigEntry> = result
-                    .configs
-                    .iter()
-                    .map(|config| ConfigEntry {
-                        name: config.name.to_string(),
-                        value: config.value.as_deref().map(str::to_owned),
-                        is_set: config.config_source == SOURCE_TOPIC,
-                        read_only: config.read_only,
-                    })
-                    .collect();
-                configs.sort_by(|a, b| a.name.cmp(&b.name));
-                Ok(configs)
+                Error::check(result.error_code, result.error_message.as_deref(), operation)
             })
-            .await
+            .await;
+        self.cluster.forget_topic(topic);
+        added
     }
 
     /// The cluster and its brokers.

@@ -3,7 +3,10 @@
 
 use bytes::Bytes;
 use logmill_wire::frame::{self, RequestHeader};
-use logmill_wire::messages::{api_versions::*, list_offsets::*, offset_commit::*, offset_fetch::*};
+use logmill_wire::messages::{
+    api_versions::*, delete_groups::*, describe_log_dirs::*, list_offsets::*, offset_commit::*,
+    offset_fetch::*,
+};
 use logmill_wire::records::{self, consumer_offsets::*, transaction_state::*};
 use logmill_wire::{ApiKey, Decoder, Encoder, ErrorCode, Message, Str};
 use uuid::Uuid;
@@ -98,6 +101,59 @@ fn api_versions_5() {
             client_software_version: "1".into(),
             cluster_id: Some("c".into()),
             node_id: 1,
+        },
+    );
+}
+
+#[test]
+fn delete_groups_3() {
+    check(3, "030267026800", DeleteGroupsRequest { groups_names: vec!["g".into(), "h".into()] });
+    check(
+        3,
+        "000000070202670045026d0000",
+        DeleteGroupsResponse {
+            throttle_time_ms: 7,
+            results: vec![DeletableGroupResult {
+                group_id: "g".into(),
+                error_code: ErrorCode::GROUP_ID_NOT_FOUND,
+                error_message: Some("m".into()),
+            }],
+        },
+    );
+}
+
+#[test]
+fn describe_log_dirs_5() {
+    check(
+        5,
+        "0202740300000000000000020000",
+        DescribeLogDirsRequest {
+            topics: Some(vec![DescribableLogDirTopic { topic: "t".into(), partitions: vec![0, 2] }]),
+        },
+    );
+    check(
+        5,
+        "000000070000020000032f6402027402000000020000000000000009000000000000000301000000000000000000640000\
+         000000000032010000",
+        DescribeLogDirsResponse {
+            throttle_time_ms: 7,
+            error_code: ErrorCode::NONE,
+            results: vec![DescribeLogDirsResult {
+                error_code: ErrorCode::NONE,
+                log_dir: "/d".into(),
+                topics: vec![DescribeLogDirsTopic {
+                    name: "t".into(),
+                    partitions: vec![DescribeLogDirsPartition {
+                        partition_index: 2,
+                        partition_size: 9,
+                        offset_lag: 3,
+                        is_future_key: true,
+                    }],
+                }],
+                total_bytes: 100,
+                usable_bytes: 50,
+                is_cordoned: true,
+            }],
         },
     );
 }

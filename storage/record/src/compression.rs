@@ -91,6 +91,7 @@ impl fmt::Display for Codec {
 /// Compresses; keeps the codecs' working memory between calls.
 #[derive(Default)]
 pub struct Compressor {
+    level: Option<i32>,
     snappy: Option<snap::raw::Encoder>,
     zstd: Option<zstd::bulk::Compressor<'static>>,
     scratch: Vec<u8>,
@@ -103,13 +104,20 @@ impl fmt::Debug for Compressor {
 }
 
 impl Compressor {
+    /// Compresses at this level where the codec has levels: gzip 1 to 9, zstd -131072 to 22. `None` is Kafka's
+    /// default of the codec. Levels out of the codec's range become its nearest.
+    pub fn with_level(level: Option<i32>) -> Compressor {
+        Compressor { level, ..Compressor::default() }
+    }
+
     /// Appends `input`, compressed with `codec`, to `out`.
     pub fn compress(&mut self, codec: Codec, input: &[u8], out: &mut Vec<u8>) -> Result<(), BatchError> {
         let failed = |reason: String| BatchError::Compress { codec, reason };
         match codec {
             Codec::None => out.extend_from_slice(input),
             Codec::Gzip => {
-                let mut encoder = flate2::write::GzEncoder::new(out, flate2::Compression::new(GZIP_LEVEL));
+                let level = self.level.map_or(GZIP_LEVEL, |level| level.clamp(1, 9) as u32);
+                let mut encoder = flate2::write::GzEncoder::new(out, flate2::Compression::new(level));
                 encoder.write_all(input).map_err(|e| failed(e.to_string()))?;
                 encoder.finish().map_err(|e| failed(e.to_string()))?;
             }
@@ -123,10 +131,12 @@ impl Compressor {
                 encoder.finish().map_err(|e| failed(e.to_string()))?;
             }
             Codec::Zstd => {
+                let level = self.level.unwrap_or(ZSTD_LEVEL);
                 let encoder = match &mut self.zstd {
                     Some(encoder) => encoder,
-                    none => none
-                        .insert(zstd::bulk::Compressor::new(ZSTD_LEVEL).map_err(|e| failed(e.to_string()))?),
+                    none => {
+                        none.insert(zstd::bulk::Compressor::new(level).map_err(|e| failed(e.to_string()))?)
+                    }
                 };
                 self.scratch.clear();
                 self.scratch.resize(zstd::zstd_safe::compress_bound(input.len()), 0);
@@ -301,6 +311,20 @@ mod tests {
         assert_eq!(&out[..4], [0x04, 0x22, 0x4d, 0x18]);
         assert_eq!(out[4] & 0b1110_0000, 0b0110_0000);
         assert_eq!(out[5], 4 << 4);
+    }
+
+    #[test]
+    fn a_higher_level_packs_tighter() {
+        let text: Vec<u8> = (0..60_000u32).flat_map(|n| (n % 977 * 31).to_string().into_bytes()).collect();
+        for (codec, low, high) in [(Codec::Gzip, 1, 9), (Codec::Zstd, -5, 19)] {
+            let packed = |level| {
+                let mut out = Vec::new();
+                Compressor::with_level(Some(level)).compress(codec, &text, &mut out).unwrap();
+                assert_eq!(decompress(codec, &Bytes::from(out.clone()), text.len()).unwrap(), text);
+                out.len()
+            };
+            assert!(packed(high) < packed(low), "{codec}");
+        }
     }
 
     #[test]

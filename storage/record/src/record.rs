@@ -3,9 +3,9 @@
 use bytes::Bytes;
 
 use crate::batch::Batch;
-use crate::compression;
+use crate::compression::{self, Codec, Compressor};
 use crate::error::BatchError;
-use crate::header::{BatchHeader, TimestampType};
+use crate::header::{ATTRIBUTES_AT, BATCH_HEADER_LEN, BatchHeader, CRC_AT, LOG_OVERHEAD, TimestampType};
 use crate::varint::{self, VarintError};
 
 /// The smallest record: length, attributes, timestamp delta, offset delta, key length, value length, header count.
@@ -79,6 +79,24 @@ impl OpenBatch {
     /// Walks the records. After an error, or after bytes left over behind the last record, the walk ends.
     pub fn records(&self) -> RecordViews<'_> {
         RecordViews { header: self.header, rest: &self.body, next: 0 }
+    }
+
+    /// The same records as one batch in another codec, at the codec's default level or the one given.
+    ///
+    /// The bytes of the records stay as they are; whoever has them from a client walks them first.
+    pub fn repack(&self, codec: Codec, level: Option<i32>) -> Result<Batch, BatchError> {
+        let mut bytes = vec![0; BATCH_HEADER_LEN];
+        // An empty batch has nothing to compress, and its reader expects no frame.
+        let codec = if self.body.is_empty() { Codec::None } else { codec };
+        Compressor::with_level(level).compress(codec, &self.body, &mut bytes)?;
+        let length = i32::try_from(bytes.len() - LOG_OVERHEAD)
+            .map_err(|_| BatchError::TooLarge { bytes: bytes.len() })?;
+        let attributes = self.header.attributes.with_codec(codec);
+        let mut header = BatchHeader { length, attributes, ..self.header };
+        bytes[..BATCH_HEADER_LEN].copy_from_slice(&header.encode());
+        header.crc = crc_fast::crc32_iscsi(&bytes[ATTRIBUTES_AT..]);
+        bytes[CRC_AT..CRC_AT + 4].copy_from_slice(&header.crc.to_be_bytes());
+        Ok(Batch::assemble(header, Bytes::from(bytes)))
     }
 
     /// Makes a record of its own from a view; its parts share the batch's memory.

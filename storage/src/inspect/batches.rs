@@ -64,7 +64,7 @@ pub struct SegmentFile {
 #[derive(Debug)]
 pub struct SegmentBatches<'a> {
     segment: &'a SegmentFile,
-    walk: Walk<'a>,
+    walk: Walk,
     /// Smallest offset that the next batch may have.
     next_offset: i64,
 }
@@ -98,7 +98,7 @@ impl SegmentFile {
     /// Its batches, from the beginning.
     #[must_use]
     pub fn batches(&self) -> SegmentBatches<'_> {
-        let walk = Walk::checked(&*self.file, 0, self.length);
+        let walk = Walk::checked(Arc::clone(&self.file), 0, self.length);
         SegmentBatches { segment: self, walk, next_offset: self.base_offset }
     }
 
@@ -175,7 +175,7 @@ impl SegmentBatches<'_> {
         };
         let next = self.segment.search(position + 1, self.next_offset)?;
         let end = next.map_or(self.segment.length, |(position, _)| position);
-        self.walk = Walk::checked(&*self.segment.file, end, self.segment.length);
+        self.walk = Walk::checked(Arc::clone(&self.segment.file), end, self.segment.length);
         let followed_by = next.map(|(_, offset)| offset);
         Ok(Some(Found::Damage(Damage { position, bytes: end - position, followed_by, reason })))
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::directory::{FileRole, PartitionDirectory};
 use super::verify::{Depth, Finding, Severity, Verification, verify};
 use crate::disk::Disk;
-use crate::log::{LogEnvironment, LogError, LogOptions, OpenAt, PartitionLog, ReadBuffers};
+use crate::log::{LogEnvironment, LogError, LogOptions, OpenAt, OpenFiles, PartitionLog, ReadBuffers};
 use crate::store::{StoreError, lock_if_there};
 
 /// What a repair may do.
@@ -80,7 +80,11 @@ pub fn repair(disk: &Arc<dyn Disk>, path: &Path, repair: Repair) -> Result<Repai
     }
     disk.sync_dir(path).map_err(LogError::io("flush", path))?;
     let bytes_before = before.bytes;
-    let environment = LogEnvironment { disk: Arc::clone(disk), buffers: ReadBuffers::new(1 << 20) };
+    let environment = LogEnvironment {
+        disk: Arc::clone(disk),
+        buffers: ReadBuffers::new(1 << 20),
+        files: OpenFiles::new(16),
+    };
     // Nothing is taken for settled, so that everything derived is made again from the batches.
     let at = OpenAt { recovery_point: 0, log_start_offset: before.start_offset };
     let (log, recovered) = PartitionLog::open(&environment, path, LogOptions::default(), at)?;

@@ -23,7 +23,11 @@ fn path(kind: FileKind, offset: i64) -> PathBuf {
 fn written() -> (Arc<SimDisk>, Arc<dyn Disk>) {
     let sim = Arc::new(SimDisk::new(1));
     let disk: Arc<dyn Disk> = Arc::clone(&sim) as _;
-    let environment = LogEnvironment { disk: Arc::clone(&disk), buffers: ReadBuffers::new(1 << 20) };
+    let environment = LogEnvironment {
+        disk: Arc::clone(&disk),
+        buffers: ReadBuffers::new(1 << 20),
+        files: crate::log::OpenFiles::new(16),
+    };
     let options =
         LogOptions { segment_bytes: SEGMENT_BYTES, index_interval_bytes: 150, ..LogOptions::default() };
     let topic = Uuid::from_u128(0x77);

@@ -58,6 +58,20 @@ pub enum JournalError {
         /// Incarnation that the checkpoint names.
         incarnation: u64,
     },
+    /// The journal went on after this checkpoint: the checkpoint is an old copy, or the disk lost its replacement. With it
+    /// everything since would be given up without a word.
+    #[error(
+        "journal {}: has frames of incarnation {found}, the checkpoint knows only {expected}; it is an old copy, put the newest back",
+        file.display()
+    )]
+    StaleCheckpoint {
+        /// A file that the checkpoint does not know.
+        file: PathBuf,
+        /// Incarnation that the checkpoint names.
+        expected: u64,
+        /// Incarnation found in the file.
+        found: u64,
+    },
     /// Written by a newer version of Logmill. Nothing was changed.
     #[error(
         "{}: format version {found} is newer than {known}, the newest this version knows; start a newer Logmill",

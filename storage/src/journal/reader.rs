@@ -94,6 +94,7 @@ pub(crate) fn recover<E: From<JournalError>>(
     mut visit: impl FnMut(FrameBody) -> Result<(), E>,
 ) -> Result<Scanned, E> {
     let candidates = candidates(disk, directory)?;
+    refuse_stale(disk, &candidates, start)?;
     let files = live_files(&candidates, directory, start)?;
     let mut scan = Scan {
         start,
@@ -173,6 +174,26 @@ fn candidates(disk: &dyn Disk, directory: &Path) -> Result<Vec<Candidate>, Journ
         candidates.push(Candidate { path, bytes, header });
     }
     Ok(candidates)
+}
+
+/// An incarnation writes its first frame when its checkpoint is durable. A frame of a later incarnation than the
+/// checkpoint's, whole or not, means that a later checkpoint was there and is lost.
+fn refuse_stale(disk: &dyn Disk, candidates: &[Candidate], start: &ReplayStart) -> Result<(), JournalError> {
+    for candidate in candidates {
+        let Some(header) = candidate.header else { continue };
+        if header.directory != start.directory || header.incarnation <= start.incarnation {
+            continue;
+        }
+        let mut reader = Reader::open(disk, &candidate.path)?;
+        if reader.looks_like_frame(BLOCK_BYTES as u64, &header)? {
+            return Err(JournalError::StaleCheckpoint {
+                file: candidate.path.clone(),
+                expected: start.incarnation,
+                found: header.incarnation,
+            });
+        }
+    }
+    Ok(())
 }
 
 /// The files of the incarnation, from the checkpoint's on, without a gap.

@@ -4,6 +4,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::names::PARTITION_METADATA;
+
 /// Bytes that are not what they must be. Names the place; nothing was changed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{}: corrupt at position {position} (offset {offset} expected): {reason}", file.display())]
@@ -112,6 +114,17 @@ pub enum LogError {
 impl LogError {
     pub(crate) fn io(operation: &'static str, file: &Path) -> impl FnOnce(io::Error) -> LogError {
         move |source| LogError::Io { operation, file: file.to_owned(), source: Arc::new(source) }
+    }
+
+    /// `partition.metadata` is missing, or is not what was once written.
+    pub(crate) fn is_bad_metadata(&self) -> bool {
+        match self {
+            LogError::Metadata { .. } => true,
+            LogError::Io { file, source, .. } => {
+                source.kind() == io::ErrorKind::NotFound && file.ends_with(PARTITION_METADATA)
+            }
+            _ => false,
+        }
     }
 
     /// The disk, or the quota, is full.

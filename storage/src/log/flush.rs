@@ -7,6 +7,7 @@ use crate::disk::{DiskFile, replace_file};
 
 use super::epochs::LeaderEpochs;
 use super::error::LogError;
+use super::files::Unflushed;
 use super::names::LEADER_EPOCHS;
 use super::partition_log::PartitionLog;
 
@@ -30,7 +31,7 @@ pub struct Flushed {
 pub struct Flush<'a> {
     log: &'a PartitionLog,
     end_offset: i64,
-    files: Vec<Arc<dyn DiskFile>>,
+    files: Unflushed,
     directory_changed: bool,
     epochs: Option<LeaderEpochs>,
 }
@@ -55,13 +56,16 @@ impl PartitionLog {
         let end_offset = self.end_offset();
         let active = self.active();
         writer.write_snapshot(self, end_offset)?;
-        let mut files = active.write_out_indexes()?;
+        // Into the writer's own list: should the disk be full half way, the next flush flushes what this one wrote.
+        let mut indexes = Vec::new();
+        let written = active.write_out_indexes(&mut indexes);
         // An index file may be new. The name of a transaction index must not be lost: no such file means no such entry.
-        writer.directory_changed |= !files.is_empty();
-        files.append(&mut writer.unflushed);
-        if writer.flushed_end != end_offset {
-            files.extend(active.written_file());
-        }
+        writer.directory_changed |= !indexes.is_empty();
+        writer.unflushed.extend(indexes);
+        written?;
+        let active_file = if writer.flushed_end == end_offset { None } else { Some(active.writing_file()?) };
+        let mut files = writer.unflushed.take();
+        files.extend(active_file);
         writer.flushed_end = end_offset;
         let directory_changed = std::mem::take(&mut writer.directory_changed);
         let epochs = std::mem::take(&mut writer.epochs_changed).then(|| self.epochs.read().clone());
@@ -72,7 +76,7 @@ impl PartitionLog {
 impl Flush<'_> {
     /// Files to be flushed, by these handles. Empty when nothing was written since the last flush.
     pub fn files(&self) -> &[Arc<dyn DiskFile>] {
-        &self.files
+        self.files.files()
     }
 
     /// The directory, when names in it have to be made durable.
@@ -92,11 +96,18 @@ impl Flush<'_> {
         if let Some(epochs) = &self.epochs {
             let path = log.directory.join(LEADER_EPOCHS);
             let disk = &*log.environment.disk;
-            replace_file(disk, &path, epochs.encode().as_bytes()).map_err(LogError::io("write", &path))?;
+            if let Err(error) = replace_file(disk, &path, epochs.encode().as_bytes()) {
+                // The next flush writes them, if there is one.
+                log.lock_writer().epochs_changed = true;
+                return Err(LogError::io("write", &path)(error));
+            }
         }
         let view = log.view();
         let mut writer = log.lock_writer();
         writer.recovery_point = writer.recovery_point.max(self.end_offset);
+        if log.end_offset() == self.end_offset {
+            log.active().set_flushed();
+        }
         let oldest_kept = writer.snapshots.iter().rev().nth(SNAPSHOTS_KEPT - 1).copied().unwrap_or(0);
         let needed = |offset: i64| view.segments.iter().any(|segment| segment.base_offset() == offset);
         writer.remove_snapshots(log, |offset| offset < oldest_kept && !needed(offset))?;

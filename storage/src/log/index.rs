@@ -91,8 +91,6 @@ pub(crate) struct SparseIndex<E> {
     resident: Vec<E>,
     /// Entries that are in the file.
     written: usize,
-    /// Open while entries have to be read from it.
-    file: Option<Arc<dyn DiskFile>>,
 }
 
 /// Where a look-up has to go on.
@@ -100,13 +98,13 @@ pub(crate) enum Found<E> {
     /// This is the answer.
     Entry(Option<E>),
     /// The answer is among these entries of the file; the lock on the index is not needed for reading them.
-    InFile { file: Arc<dyn DiskFile>, first: usize, count: usize },
+    InFile { path: PathBuf, first: usize, count: usize },
 }
 
 impl<E: Entry> SparseIndex<E> {
     /// An empty index.
     pub(crate) fn new(path: PathBuf) -> SparseIndex<E> {
-        SparseIndex { path, sampled: 0, samples: Vec::new(), resident: Vec::new(), written: 0, file: None }
+        SparseIndex { path, sampled: 0, samples: Vec::new(), resident: Vec::new(), written: 0 }
     }
 
     /// Reads the file as far as its entries grow and `valid` agrees; what follows (Kafka preallocates with zeros) is left
@@ -167,11 +165,11 @@ impl<E: Entry> SparseIndex<E> {
 
     /// Finds the last entry for which `before` holds; it must hold for a prefix of the entries.
     pub(crate) fn floor(&self, before: impl Fn(&E) -> bool) -> Found<E> {
-        if let (Some(file), false) = (&self.file, self.resident.first().is_some_and(&before)) {
+        if self.sampled > 0 && !self.resident.first().is_some_and(&before) {
             let samples = self.samples.partition_point(&before);
             if let Some(sample) = samples.checked_sub(1) {
                 return Found::InFile {
-                    file: Arc::clone(file),
+                    path: self.path.clone(),
                     first: sample * SAMPLE_EVERY,
                     count: SAMPLE_EVERY,
                 };
@@ -197,39 +195,48 @@ impl<E: Entry> SparseIndex<E> {
         Ok(Some(file))
     }
 
-    /// Writes what is not yet in the file, makes the file if need be, and cuts off anything behind the last entry.
-    pub(crate) fn finish(&mut self, disk: &dyn Disk) -> io::Result<Arc<dyn DiskFile>> {
-        let file = match self.write_out(disk)? {
+    /// Writes what is not yet in the file, makes the file if need be, and cuts off anything behind the last entry. Returns
+    /// the file unless it was exactly so already.
+    pub(crate) fn finish(&mut self, disk: &dyn Disk) -> io::Result<Option<Arc<dyn DiskFile>>> {
+        let written = self.write_out(disk)?;
+        let length = self.byte_len() as u64;
+        match disk.file_len(&self.path) {
+            Ok(found) if found == length => return Ok(written),
+            Err(error) if error.kind() == io::ErrorKind::NotFound && length == 0 => {
+                // Nothing is lost with it, should its name not reach the device.
+                disk.open(&self.path, OpenOptions::CREATE)?;
+                return Ok(None);
+            }
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let file = match written {
             Some(file) => file,
             None => disk.open(&self.path, OpenOptions::CREATE)?,
         };
-        file.set_len(self.byte_len() as u64)?;
-        Ok(file)
+        file.set_len(length)?;
+        Ok(Some(file))
     }
 
     /// Writes the whole file again. Only for an index just loaded or built.
-    pub(crate) fn rewrite(&mut self, disk: &dyn Disk) -> io::Result<Arc<dyn DiskFile>> {
+    pub(crate) fn rewrite(&mut self, disk: &dyn Disk) -> io::Result<Option<Arc<dyn DiskFile>>> {
         debug_assert_eq!(self.sampled, 0);
         self.written = 0;
         self.finish(disk)
     }
 
     /// Lets go of memory that the file can stand in for. Entries not yet written stay.
-    pub(crate) fn shrink(&mut self, disk: &dyn Disk) -> io::Result<()> {
+    pub(crate) fn shrink(&mut self) {
         let in_file = (self.written - self.sampled) / SAMPLE_EVERY * SAMPLE_EVERY;
         if self.resident.len() <= RESIDENT_MAX || in_file == 0 {
             self.resident.shrink_to_fit();
-            return Ok(());
-        }
-        if self.file.is_none() {
-            self.file = Some(disk.open(&self.path, OpenOptions::READ)?);
+            return;
         }
         // The last entry stays resident: it is what appends and checks ask for.
         let moved = in_file.min((self.resident.len() - 1) / SAMPLE_EVERY * SAMPLE_EVERY);
         self.samples.extend(self.resident[..moved].iter().step_by(SAMPLE_EVERY));
         self.resident = self.resident.split_off(moved);
         self.sampled += moved;
-        Ok(())
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -239,10 +246,11 @@ impl<E: Entry> SparseIndex<E> {
 
 impl<E: Entry> Found<E> {
     /// Reads from the file if need be, and gives the entry.
-    pub(crate) fn resolve(self, before: impl Fn(&E) -> bool) -> io::Result<Option<E>> {
+    pub(crate) fn resolve(self, disk: &dyn Disk, before: impl Fn(&E) -> bool) -> io::Result<Option<E>> {
         match self {
             Found::Entry(entry) => Ok(entry),
-            Found::InFile { file, first, count } => {
+            Found::InFile { path, first, count } => {
+                let file = disk.open(&path, OpenOptions::READ)?;
                 let mut bytes = vec![0; count * E::LEN];
                 file.read_exact_at(&mut bytes, (first * E::LEN) as u64)?;
                 let entries: Vec<E> = bytes.chunks_exact(E::LEN).map(E::decode).collect();
@@ -264,9 +272,9 @@ mod tests {
         OffsetEntry { relative_offset: i * 10 + 5, position: i * 100 }
     }
 
-    fn floor(index: &SparseIndex<OffsetEntry>, offset: u32) -> Option<OffsetEntry> {
+    fn floor(disk: &SimDisk, index: &SparseIndex<OffsetEntry>, offset: u32) -> Option<OffsetEntry> {
         let before = |e: &OffsetEntry| e.relative_offset <= offset;
-        index.floor(before).resolve(before).unwrap()
+        index.floor(before).resolve(disk, before).unwrap()
     }
 
     #[test]
@@ -286,20 +294,20 @@ mod tests {
             large.push(entry(i));
             if i == count / 2 {
                 large.write_out(&disk).unwrap();
-                large.shrink(&disk).unwrap();
+                large.shrink();
             }
         }
         assert!(large.write_out(&disk).unwrap().is_some());
         assert!(large.write_out(&disk).unwrap().is_none(), "nothing is new");
-        large.shrink(&disk).unwrap();
+        large.shrink();
         assert!(large.sampled > 0 && large.resident.len() <= RESIDENT_MAX);
         assert_eq!(large.len(), count as usize);
         large.push(entry(count));
 
-        assert_eq!(floor(&large, 4), None);
+        assert_eq!(floor(&disk, &large, 4), None);
         for i in 0..=count {
-            assert_eq!(floor(&large, i * 10 + 5), Some(entry(i)), "entry {i} itself");
-            assert_eq!(floor(&large, i * 10 + 14), Some(entry(i)), "behind entry {i}");
+            assert_eq!(floor(&disk, &large, i * 10 + 5), Some(entry(i)), "entry {i} itself");
+            assert_eq!(floor(&disk, &large, i * 10 + 14), Some(entry(i)), "behind entry {i}");
         }
         large.write_out(&disk).unwrap();
         assert_eq!(disk.file_len(Path::new(PATH)).unwrap(), large.byte_len() as u64);

@@ -53,6 +53,7 @@
 pub mod buffers;
 pub mod epochs;
 pub mod error;
+pub mod files;
 mod flush;
 pub(crate) mod index;
 mod metadata;
@@ -69,6 +70,7 @@ pub(crate) mod walk;
 pub use buffers::ReadBuffers;
 pub use epochs::LeaderEpochs;
 pub use error::{Corruption, LogError, ReadError};
+pub use files::OpenFiles;
 pub use flush::{Flush, Flushed};
 pub use options::{Durability, LogOptions};
 pub use partition_log::{ClosedSegment, PartitionLog};

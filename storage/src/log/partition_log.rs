@@ -10,10 +10,11 @@ use logmill_record::{Batch, EndTxnMarker};
 use parking_lot::{Mutex, MutexGuard, RwLock};
 use uuid::Uuid;
 
-use crate::disk::{Disk, DiskFile, OpenOptions};
+use crate::disk::{Disk, OpenOptions};
 
 use super::epochs::LeaderEpochs;
 use super::error::{LogError, ReadError};
+use super::files::Unflushed;
 use super::metadata;
 use super::names::FileKind;
 use super::options::LogOptions;
@@ -56,7 +57,7 @@ pub(super) struct Writer {
     /// Timestamp of the first batch of the active segment that has one.
     pub(super) first_timestamp: Option<i64>,
     /// Files that were written and are not being written any more.
-    pub(super) unflushed: Vec<Arc<dyn DiskFile>>,
+    pub(super) unflushed: Unflushed,
     pub(super) flushed_end: i64,
     pub(super) directory_changed: bool,
     pub(super) epochs_changed: bool,
@@ -83,7 +84,7 @@ impl PartitionLog {
         let first = Segment::create(environment, &shared, 0, options.index_interval_bytes)?;
         // The metadata last: a directory without it was never finished. It makes all names durable.
         metadata::write(disk, directory, topic_id)?;
-        let writer = Writer::new(options, Producers::default(), 0);
+        let writer = Writer::new(environment, options, Producers::default(), 0);
         Ok(PartitionLog {
             environment: environment.clone(),
             directory: shared,
@@ -115,6 +116,11 @@ impl PartitionLog {
     /// Whose directory it is, from `partition.metadata`, without opening the log.
     pub fn read_topic_id(disk: &dyn Disk, directory: &Path) -> Result<Uuid, LogError> {
         metadata::read(disk, directory)
+    }
+
+    /// Writes `partition.metadata` again, durably, for a directory whose owner is known from elsewhere.
+    pub fn write_topic_id(disk: &dyn Disk, directory: &Path, topic_id: Uuid) -> Result<(), LogError> {
+        metadata::write(disk, directory, topic_id)
     }
 
     /// The topic's id, from `partition.metadata`.
@@ -245,7 +251,8 @@ impl PartitionLog {
         let segment = Arc::new(segment);
         writer.stale_segments.retain(|stale| *stale != base_offset);
         writer.unflushed.extend(files);
-        writer.unflushed.extend(closed.written_file());
+        writer.unflushed.extend([closed.writing_file()?]);
+        closed.set_flushed();
         writer.directory_changed = true;
         writer.first_timestamp = None;
         let view = self.view();
@@ -447,13 +454,18 @@ impl View {
 }
 
 impl Writer {
-    pub(super) fn new(options: LogOptions, producers: Producers, end_offset: i64) -> Writer {
+    pub(super) fn new(
+        environment: &LogEnvironment,
+        options: LogOptions,
+        producers: Producers,
+        end_offset: i64,
+    ) -> Writer {
         Writer {
             options,
             producers,
             last_epoch: None,
             first_timestamp: None,
-            unflushed: Vec::new(),
+            unflushed: Unflushed::new(&environment.files),
             flushed_end: end_offset,
             directory_changed: false,
             epochs_changed: false,
@@ -497,7 +509,7 @@ impl Writer {
         file.write_at(&bytes, 0).map_err(LogError::io("write", &path))?;
         file.set_len(bytes.len() as u64).map_err(LogError::io("cut", &path))?;
         self.snapshots.insert(offset);
-        self.unflushed.push(file);
+        self.unflushed.extend([file]);
         self.directory_changed = true;
         Ok(())
     }

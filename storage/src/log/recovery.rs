@@ -17,7 +17,7 @@ use std::sync::atomic::Ordering;
 
 use logmill_record::Batch;
 
-use super::error::{LogError, ReadError};
+use super::error::{Corruption, LogError, ReadError};
 use super::metadata;
 use super::names::FileKind;
 use super::options::LogOptions;
@@ -46,6 +46,9 @@ pub struct Recovered {
     pub scanned_bytes: u64,
     /// What lies behind the last valid batch.
     pub tail: Option<Tail>,
+    /// Damage before the recovery point that was met: not all there may be, as settled segments are read when somebody asks.
+    /// Reads of these offsets fail with it; what lies behind is read.
+    pub damaged: Vec<Corruption>,
     /// Derived files that were missing or wrong and have been made again.
     pub rebuilt: Vec<PathBuf>,
 }
@@ -196,7 +199,7 @@ impl PartitionLog {
             log_start_offset: view.log_start_offset.min(end),
         };
         let mut loader = Loader::new(&self.environment, &self.directory, writer.options, at)?;
-        loader.keep_unflushed(std::mem::take(&mut writer.unflushed));
+        loader.keep_unflushed(writer.unflushed.take());
         let stale = std::mem::take(&mut writer.stale_segments);
         let (mut loaded, _) = loader.load()?;
         loaded.writer.stale_segments.extend(stale);

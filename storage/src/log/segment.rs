@@ -13,8 +13,8 @@ mod read;
 
 use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
 
 use logmill_record::{Batch, BatchHeader};
 use parking_lot::{Mutex, RwLock};
@@ -23,6 +23,7 @@ use crate::disk::{Disk, DiskFile, OpenOptions, read_file, replace_file};
 
 use super::buffers::ReadBuffers;
 use super::error::{Corruption, LogError, ReadError};
+use super::files::{FileSlot, OpenFiles};
 use super::names::FileKind;
 use super::transactions::AbortedTransaction;
 
@@ -35,6 +36,8 @@ pub struct LogEnvironment {
     pub disk: Arc<dyn Disk>,
     /// Buffers for reads.
     pub buffers: Arc<ReadBuffers>,
+    /// Open files.
+    pub files: Arc<OpenFiles>,
 }
 
 /// Aborted transactions whose markers lie in a segment, in the order of the markers.
@@ -50,8 +53,8 @@ pub(crate) struct Segment {
     environment: LogEnvironment,
     directory: Arc<Path>,
     base_offset: i64,
-    /// Opened when first needed.
-    log: OnceLock<Arc<dyn DiskFile>>,
+    /// Opened when needed, closed when others need it more.
+    log: FileSlot,
     size: AtomicU64,
     end_offset: AtomicI64,
     /// `None`: sealed earlier, and nobody has asked yet.
@@ -85,7 +88,7 @@ impl Segment {
             if kind == FileKind::Log {
                 let file = disk.open(&path, OpenOptions::CREATE).map_err(LogError::io("create", &path))?;
                 file.set_len(0).map_err(LogError::io("empty", &path))?;
-                let _ = segment.log.set(file);
+                segment.log.put(file);
             } else {
                 remove_if_there(disk, &path)?;
             }
@@ -108,7 +111,7 @@ impl Segment {
             environment: environment.clone(),
             directory: Arc::clone(directory),
             base_offset,
-            log: OnceLock::new(),
+            log: FileSlot::new(&environment.files),
             size: AtomicU64::new(size),
             end_offset: AtomicI64::new(end_offset),
             indexes: RwLock::new(None),
@@ -136,33 +139,23 @@ impl Segment {
         kind.path(&self.directory, self.base_offset)
     }
 
-    /// The file of the batches, opened for writing too when this is the first to ask and `write` is set.
-    fn log_file(&self, write: bool) -> Result<&Arc<dyn DiskFile>, (PathBuf, io::Error)> {
-        if let Some(file) = self.log.get() {
-            return Ok(file);
-        }
+    /// The file of the batches, opened for writing too.
+    pub(crate) fn writing_file(&self) -> Result<Arc<dyn DiskFile>, LogError> {
         let path = self.path(FileKind::Log);
-        let options = if write { OpenOptions::WRITE } else { OpenOptions::READ };
-        let file = self.environment.disk.open(&path, options).map_err(|error| (path, error))?;
-        Ok(self.log.get_or_init(|| file))
-    }
-
-    /// Opens the file of the segment that will be written to.
-    pub(crate) fn open_for_writing(&self) -> Result<(), LogError> {
-        debug_assert!(self.log.get().is_none());
-        self.log_file(true).map(drop).map_err(|(path, error)| LogError::io("open", &path)(error))
+        self.log.get(self.disk(), &path, true).map_err(LogError::io("open", &path))
     }
 
     /// The file of the batches.
-    pub(crate) fn reading_file(&self) -> Result<&Arc<dyn DiskFile>, ReadError> {
-        self.log_file(false).map_err(|(path, error)| ReadError::io("open", &path)(error))
+    pub(crate) fn reading_file(&self) -> Result<Arc<dyn DiskFile>, ReadError> {
+        let path = self.path(FileKind::Log);
+        self.log.get(self.disk(), &path, false).map_err(ReadError::io("open", &path))
     }
 
     /// Writes batches behind the last one, in one call, and publishes them to readers of this segment. On an error nothing
     /// is published, and what was written will be written over. Only for the writer.
     pub(crate) fn append(&self, batches: &[Batch]) -> Result<(), LogError> {
-        let path = || self.path(FileKind::Log);
-        let file = self.log_file(true).map_err(|(path, error)| LogError::io("open", &path)(error))?;
+        let file = self.writing_file()?;
+        self.log.set_unflushed(true);
         let start = self.size.load(Ordering::Relaxed);
         let written = match batches {
             [one] => file.write_at(one.bytes(), start),
@@ -171,7 +164,7 @@ impl Segment {
                 file.write_slices_at(&slices, start)
             }
         };
-        written.map_err(|error| LogError::io("append to", &path())(error))?;
+        written.map_err(|error| LogError::io("append to", &self.path(FileKind::Log))(error))?;
         let mut position = start;
         let mut indexes = self.indexes.write();
         let indexes = indexes.as_mut().expect("the segment that is written to has its indexes");
@@ -273,13 +266,12 @@ impl Segment {
         self.indexes.read().as_ref().map_or(0, Indexes::byte_len)
     }
 
-    /// Writes the parts of the indexes that are not in their files. Returns the files written, for flushing. Only for the
-    /// writer.
-    pub(crate) fn write_out_indexes(&self) -> Result<Vec<Arc<dyn DiskFile>>, LogError> {
+    /// Writes the parts of the indexes that are not in their files, and adds the files written to `files`, for flushing,
+    /// also when an error comes behind them. Only for the writer.
+    pub(crate) fn write_out_indexes(&self, files: &mut Vec<Arc<dyn DiskFile>>) -> Result<(), LogError> {
         let disk = &*self.environment.disk;
-        let mut files = Vec::new();
         if let Some(indexes) = &mut *self.indexes.write() {
-            indexes.write_out(disk, &mut files)?;
+            indexes.write_out(disk, files)?;
         }
         if let Some(list) = &mut *self.aborted.write()
             && list.written < list.entries.len()
@@ -295,7 +287,7 @@ impl Segment {
             list.written = list.entries.len();
             files.push(file);
         }
-        Ok(files)
+        Ok(())
     }
 
     /// The last entries of the indexes, for a segment that will not grow any more; then everything is written out, and
@@ -306,40 +298,43 @@ impl Segment {
         }
         let files = self.trim_files()?;
         if let Some(indexes) = &mut *self.indexes.write() {
-            indexes.shrink(self.disk())?;
+            indexes.shrink();
         }
         Ok(files)
     }
 
     /// Makes every file exactly as long as what is known of it. After this nothing of an earlier life is left. Returns the
-    /// files, for flushing.
+    /// files that were not so already, for flushing.
     pub(crate) fn trim_files(&self) -> Result<Vec<Arc<dyn DiskFile>>, LogError> {
         let path = self.path(FileKind::Log);
-        let file = self.log_file(true).map_err(|(path, error)| LogError::io("open", &path)(error))?;
-        if file.len().map_err(LogError::io("look at", &path))? != self.size() {
+        let mut files = Vec::new();
+        if self.disk().file_len(&path).map_err(LogError::io("look at", &path))? != self.size() {
+            let file = self.writing_file()?;
             file.set_len(self.size()).map_err(LogError::io("cut", &path))?;
+            files.push(file);
         }
-        let mut files = vec![Arc::clone(file)];
         if let Some(indexes) = &mut *self.indexes.write() {
             indexes.trim_files(self.disk(), &mut files)?;
         }
-        files.extend(self.write_out_indexes()?);
+        self.write_out_indexes(&mut files)?;
         let path = self.path(FileKind::TransactionIndex);
         let entries = self.aborted.read().as_ref().map_or(0, |list| list.entries.len());
         if entries == 0 {
             remove_if_there(self.disk(), &path)?;
         } else {
+            let length = (entries * AbortedTransaction::ENCODED_LEN) as u64;
             let file = self.disk().open(&path, OpenOptions::WRITE).map_err(LogError::io("open", &path))?;
-            let length = entries * AbortedTransaction::ENCODED_LEN;
-            file.set_len(length as u64).map_err(LogError::io("cut", &path))?;
-            files.push(file);
+            if file.len().map_err(LogError::io("look at", &path))? != length {
+                file.set_len(length).map_err(LogError::io("cut", &path))?;
+                files.push(file);
+            }
         }
         Ok(files)
     }
 
-    /// The file of the batches, for flushing. Only for a segment that was written to.
-    pub(crate) fn written_file(&self) -> Option<Arc<dyn DiskFile>> {
-        self.log.get().cloned()
+    /// What was written is flushed, or its file is held by whoever will flush it.
+    pub(crate) fn set_flushed(&self) {
+        self.log.set_unflushed(false);
     }
 
     /// Cuts the file of the batches behind the last one.
@@ -362,7 +357,7 @@ impl Segment {
 
     /// Writes batches over the same batches. Only for recovery.
     pub(crate) fn write_again(&self, batches: &[Batch], position: u64) -> Result<(), LogError> {
-        let file = self.log_file(true).map_err(|(path, error)| LogError::io("open", &path)(error))?;
+        let file = self.writing_file()?;
         let slices: Vec<IoSlice<'_>> = batches.iter().map(|batch| IoSlice::new(batch.bytes())).collect();
         file.write_slices_at(&slices, position).map_err(LogError::io("write", &self.path(FileKind::Log)))
     }

@@ -1,6 +1,8 @@
 //! Walking the batches of a file, for recovery and for making indexes again.
 
 use std::io;
+use std::ops::Range;
+use std::sync::Arc;
 
 use logmill_record::{BATCH_HEADER_LEN, Batch, BatchError, BatchHeader, EndTxnMarker};
 
@@ -8,6 +10,10 @@ use crate::disk::DiskFile;
 
 /// What is read at once. Bodies that reach beyond are skipped without being read, unless they are to be checked.
 const CHUNK_BYTES: usize = 64 << 10;
+
+/// Where a batch has its format's version, and which it is.
+const MAGIC_AT: usize = 16;
+const MAGIC: u8 = 2;
 
 /// One batch on the way.
 #[derive(Debug)]
@@ -31,8 +37,8 @@ pub(crate) enum Stop {
 
 /// Reads batch after batch from a position to an end.
 #[derive(Debug)]
-pub(crate) struct Walk<'a> {
-    file: &'a dyn DiskFile,
+pub(crate) struct Walk {
+    file: Arc<dyn DiskFile>,
     position: u64,
     end: u64,
     check_bodies: bool,
@@ -40,14 +46,14 @@ pub(crate) struct Walk<'a> {
     buffered_from: u64,
 }
 
-impl<'a> Walk<'a> {
+impl Walk {
     /// Reads headers only, and the bodies of markers.
-    pub(crate) fn headers(file: &'a dyn DiskFile, position: u64, end: u64) -> Walk<'a> {
+    pub(crate) fn headers(file: Arc<dyn DiskFile>, position: u64, end: u64) -> Walk {
         Walk { file, position, end, check_bodies: false, buffer: Vec::new(), buffered_from: position }
     }
 
     /// Checks each batch as a whole ([`BatchHeader::verify`]).
-    pub(crate) fn checked(file: &'a dyn DiskFile, position: u64, end: u64) -> Walk<'a> {
+    pub(crate) fn checked(file: Arc<dyn DiskFile>, position: u64, end: u64) -> Walk {
         Walk { check_bodies: true, ..Walk::headers(file, position, end) }
     }
 
@@ -88,6 +94,29 @@ impl<'a> Walk<'a> {
         }
         self.position += size as u64;
         Ok(Some(Step { position, header, marker }))
+    }
+
+    /// After [`Stop::Bad`]: goes to the next batch that checks out as a whole and has its offsets in that range, if there is
+    /// one. Returns where that is; the next step is that batch.
+    pub(crate) fn skip_damage(&mut self, offsets: Range<i64>) -> Result<Option<u64>, Stop> {
+        let from = self.position;
+        for position in from + 1..self.end.saturating_sub(BATCH_HEADER_LEN as u64 - 1) {
+            self.position = position;
+            let head = self.window(BATCH_HEADER_LEN)?;
+            if head.get(MAGIC_AT) != Some(&MAGIC) {
+                continue;
+            }
+            let Ok(header) = BatchHeader::parse(head) else { continue };
+            let belongs = header.base_offset >= offsets.start && header.next_offset() <= offsets.end;
+            if !belongs || header.size() as u64 > self.end - position {
+                continue;
+            }
+            if BatchHeader::verify(self.window(header.size())?).is_ok() {
+                return Ok(Some(position));
+            }
+        }
+        self.position = from;
+        Ok(None)
     }
 
     /// Up to `wanted` bytes at the position: fewer when the end is nearer.
@@ -140,9 +169,10 @@ mod tests {
         let marker = EndTxnMarker { commit: true, coordinator_epoch: 9 };
         bytes.extend_from_slice(marker_batch(1, 2, marker, 7).stamped(6, 0).bytes());
         file.write_at(&bytes, 0).unwrap();
-        for mut walk in
-            [Walk::headers(&*file, 0, bytes.len() as u64), Walk::checked(&*file, 0, bytes.len() as u64)]
-        {
+        for mut walk in [
+            Walk::headers(Arc::clone(&file), 0, bytes.len() as u64),
+            Walk::checked(Arc::clone(&file), 0, bytes.len() as u64),
+        ] {
             for offset in 0..6 {
                 let step = walk.next().unwrap().unwrap();
                 assert_eq!((step.header.base_offset, step.marker), (offset, None));
@@ -154,9 +184,9 @@ mod tests {
         // A flipped bit in the body of the second batch is seen only when bodies are checked.
         let position = batch(0, 10).size() + CHUNK_BYTES;
         file.write_at(b"w", position as u64).unwrap();
-        let mut walk = Walk::headers(&*file, 0, bytes.len() as u64);
+        let mut walk = Walk::headers(Arc::clone(&file), 0, bytes.len() as u64);
         assert!((0..7).all(|_| walk.next().unwrap().is_some()));
-        let mut walk = Walk::checked(&*file, 0, bytes.len() as u64);
+        let mut walk = Walk::checked(Arc::clone(&file), 0, bytes.len() as u64);
         assert!(walk.next().unwrap().is_some());
         assert!(
             matches!(walk.next(), Err(Stop::Bad { position, .. }) if position == batch(0, 10).size() as u64)

@@ -162,7 +162,7 @@ impl Appliers {
             let Some(partition) = shard.ready.lock().partitions.pop_front() else { break };
             partition.view.lock().queued = false;
             self.apply(&partition, around, &mut applied)?;
-            self.flush_if_wanted(&partition, around)?;
+            self.flush_if_wanted(&partition, around, &mut applied)?;
             self.ready(&partition);
             if applied.full {
                 break;
@@ -211,7 +211,12 @@ impl Appliers {
         Ok(())
     }
 
-    fn flush_if_wanted(&self, partition: &Arc<PartitionState>, around: &Around<'_>) -> Result<(), Fatal> {
+    fn flush_if_wanted(
+        &self,
+        partition: &Arc<PartitionState>,
+        around: &Around<'_>,
+        applied: &mut Applied,
+    ) -> Result<(), Fatal> {
         let wanted = {
             let view = partition.view.lock();
             view.flush_wanted > view.flushed_end && view.applied_end >= view.flush_wanted
@@ -222,8 +227,15 @@ impl Appliers {
         let end = if partition.deleted.load(Ordering::Acquire) {
             i64::MAX
         } else {
-            let flushed = partition.log.flush();
-            flushed.map_err(|source| Fatal::Log { partition: partition.id, source })?.end_offset
+            match partition.log.flush() {
+                Ok(flushed) => flushed.end_offset,
+                // A flush writes indexes and a snapshot. The frame goes on waiting.
+                Err(error) if error.is_full() => {
+                    applied.full = true;
+                    return Ok(());
+                }
+                Err(source) => return Err(Fatal::Log { partition: partition.id, source }),
+            }
         };
         let mut view = partition.view.lock();
         view.flushed_end = view.flushed_end.max(end);

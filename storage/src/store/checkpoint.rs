@@ -14,6 +14,8 @@ use crate::log::{Durability, Flush, LogError};
 
 /// Rounds of all shards that a checkpoint waits for what was durable when it began.
 const MAX_SETTLING_ROUNDS: usize = 64;
+/// Partitions that are flushed together. Each has some files open meanwhile.
+const FLUSHED_TOGETHER: usize = 256;
 /// Rounds that closing takes at most while nothing gets further.
 const MAX_IDLE_CLOSING_ROUNDS: usize = 8;
 
@@ -37,9 +39,12 @@ pub struct Checkpointed {
 }
 
 impl Store {
-    /// A checkpoint is due: half of the journal is in use, or something waits for one.
+    /// A checkpoint is due: half of the journal is in use, or as many bytes went to segments past it, or something waits
+    /// for one.
     pub fn checkpoint_due(&self) -> bool {
-        self.checkpoint_requested.load(Ordering::Acquire)
+        self.unflushed_bytes.load(Ordering::Relaxed) >= self.options.journal.max_bytes / 2
+            || self.environment.files.unflushed() > self.environment.files.limit() / 2
+            || self.checkpoint_requested.load(Ordering::Acquire)
             || self.ring_wants_checkpoint.load(Ordering::Acquire)
     }
 
@@ -47,7 +52,9 @@ impl Store {
     /// Blocks on files. Commits and rounds go on meanwhile.
     pub fn checkpoint(&self) -> Result<Checkpointed, Fatal> {
         let mut stage = self.checkpointing.lock();
-        self.checkpoint_locked(&mut stage, false)
+        let done = self.checkpoint_locked(&mut stage, false)?;
+        self.counts.full_disk.add(u64::from(done.full));
+        Ok(done)
     }
 
     /// Ends the store: takes no more frames, finishes what was accepted, writes a checkpoint with the mark of a clean
@@ -60,6 +67,11 @@ impl Store {
         while idle_rounds < MAX_IDLE_CLOSING_ROUNDS {
             let round = self.journal_round()?;
             let mut progress = round.frames > 0;
+            // Threads that still work here may have made frames durable, or accepted, and not passed them on yet.
+            for listed in self.sequencer.partitions() {
+                listed.state.publish(&self.tail);
+                self.appliers.ready(&listed.state);
+            }
             for shard in 0..self.appliers.count() {
                 progress |= self.apply_round(shard)?.frames > 0;
             }
@@ -85,6 +97,7 @@ impl Store {
         self.checkpoint_requested.store(false, Ordering::Release);
         let mut result = Checkpointed { full: !self.settle()?, ..Checkpointed::default() };
         let covered = self.appliers.applied_through();
+        let flushing = self.unflushed_bytes.load(Ordering::Relaxed);
 
         // From here on the list has every partition of the frames covered, except those being deleted.
         let dying = std::mem::take(&mut stage.dying);
@@ -138,7 +151,10 @@ impl Store {
             let removed = self.environment.disk.remove_dir_all(directory);
             removed.is_err_and(|error| error.kind() != std::io::ErrorKind::NotFound)
         }));
+        self.unflushed_bytes.fetch_sub(flushing, Ordering::Relaxed);
         self.counts.checkpoints.add(1);
+        self.counts.flushed_partitions.add(result.flushed_partitions as u64);
+        self.counts.recycled_files.add(result.recycled_files as u64);
         self.sequencer.nudge();
         Ok(result)
     }
@@ -177,13 +193,27 @@ impl Store {
                 view.applied_end > view.flushed_end
             })
             .collect();
-        let mut flushes: Vec<(&Arc<PartitionState>, Flush<'_>)> = Vec::with_capacity(dirty.len());
         let mut full = Ok(());
+        let mut flushed = 0;
+        for group in dirty.chunks(FLUSHED_TOGETHER) {
+            flushed += self.flush_group(group, &mut full)?;
+        }
+        full?;
+        Ok(flushed)
+    }
+
+    /// `full`: the last of the partitions for which the disk was full.
+    fn flush_group(
+        &self,
+        dirty: &[&Arc<PartitionState>],
+        full: &mut Result<(), Fatal>,
+    ) -> Result<usize, Fatal> {
+        let mut flushes: Vec<(&Arc<PartitionState>, Flush<'_>)> = Vec::with_capacity(dirty.len());
         for state in dirty {
             match state.log.prepare_flush() {
                 Ok(flush) => flushes.push((state, flush)),
                 // What is prepared has to be finished all the same.
-                Err(error) if error.is_full() => full = Err(in_log(state)(error)),
+                Err(error) if error.is_full() => *full = Err(in_log(state)(error)),
                 Err(error) => return Err(in_log(state)(error)),
             }
         }
@@ -198,11 +228,17 @@ impl Store {
         }
         let count = flushes.len();
         for (state, flush) in flushes {
-            let flushed = flush.finish().map_err(in_log(state))?;
+            let flushed = match flush.finish() {
+                Ok(flushed) => flushed,
+                Err(error) if error.is_full() => {
+                    *full = Err(in_log(state)(error));
+                    continue;
+                }
+                Err(error) => return Err(in_log(state)(error)),
+            };
             let mut view = state.view.lock();
             view.flushed_end = view.flushed_end.max(flushed.end_offset);
         }
-        full?;
         Ok(count)
     }
 }

@@ -15,6 +15,8 @@ pub struct StoreStats {
     pub journal_frames: u64,
     /// Journal writes that carried frames; frames divided by writes is how well the group commit groups.
     pub journal_writes: u64,
+    /// Most frames that one journal write carried.
+    pub largest_group_frames: u64,
     /// Bytes written to the journal, padding included.
     pub journal_bytes: u64,
     /// Writes that only said up to where frames are durable.
@@ -31,6 +33,18 @@ pub struct StoreStats {
     pub applied_writes: u64,
     /// Checkpoints.
     pub checkpoints: u64,
+    /// Partitions that checkpoints flushed.
+    pub flushed_partitions: u64,
+    /// Journal files that checkpoints gave back.
+    pub recycled_files: u64,
+    /// Rounds and checkpoints that found the disk full.
+    pub full_disk: u64,
+    /// Bytes in segments that no checkpoint covers: with the journal, what a start reads.
+    pub unflushed_bytes: u64,
+    /// Segment files open.
+    pub open_files: u64,
+    /// Files that wait to be flushed, and stay open until then.
+    pub unflushed_files: u64,
     /// Frames replayed when the store was opened.
     pub replayed_frames: u64,
     /// Bytes of batches in memory for tail reads.
@@ -49,7 +63,11 @@ pub(crate) struct Counts {
     pub(crate) applied_batches: Count,
     pub(crate) applied_bytes: Count,
     pub(crate) applied_writes: Count,
+    pub(crate) largest_group_frames: Count,
     pub(crate) checkpoints: Count,
+    pub(crate) flushed_partitions: Count,
+    pub(crate) recycled_files: Count,
+    pub(crate) full_disk: Count,
     pub(crate) replayed_frames: Count,
 }
 
@@ -61,18 +79,18 @@ impl Count {
         self.0.fetch_add(more, Ordering::Relaxed);
     }
 
+    pub(crate) fn at_least(&self, value: u64) {
+        self.0.fetch_max(value, Ordering::Relaxed);
+    }
+
     pub(crate) fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
 }
 
 impl Counts {
-    pub(crate) fn stats(
-        &self,
-        durable_sequence: u64,
-        journal_file_bytes: u64,
-        tail_bytes: u64,
-    ) -> StoreStats {
+    /// What was counted; sizes are the store's to add.
+    pub(crate) fn stats(&self) -> StoreStats {
         StoreStats {
             frames: self.frames.get(),
             duplicates: self.duplicates.get(),
@@ -81,14 +99,16 @@ impl Counts {
             journal_writes: self.journal_writes.get(),
             journal_bytes: self.journal_bytes.get(),
             idle_writes: self.idle_writes.get(),
-            durable_sequence,
-            journal_file_bytes,
             applied_batches: self.applied_batches.get(),
             applied_bytes: self.applied_bytes.get(),
             applied_writes: self.applied_writes.get(),
             checkpoints: self.checkpoints.get(),
             replayed_frames: self.replayed_frames.get(),
-            tail_bytes,
+            largest_group_frames: self.largest_group_frames.get(),
+            flushed_partitions: self.flushed_partitions.get(),
+            recycled_files: self.recycled_files.get(),
+            full_disk: self.full_disk.get(),
+            ..StoreStats::default()
         }
     }
 }

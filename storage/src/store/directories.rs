@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::error::StoreError;
+use super::error::{Fatal, StoreError};
 use super::partition::Partition;
 use super::publish::{PartitionState, Place};
 use super::{PartitionSpec, Store};
@@ -34,6 +34,16 @@ pub(crate) fn parse_directory_name(name: &str) -> Option<(&str, i32)> {
     let (topic_name, index) = name.rsplit_once('-')?;
     let index: i32 = index.parse().ok()?;
     (index >= 0 && is_topic_name(topic_name)).then_some((topic_name, index))
+}
+
+/// The name is one that [`Store::delete_partition`] gives to a directory (and Kafka, too): anything else that ends with the
+/// suffix is somebody else's, and nothing of that is ever removed.
+pub(crate) fn is_deleted_name(name: &str) -> bool {
+    let parts = name.strip_suffix(DELETED_SUFFIX).and_then(|name| name.rsplit_once('.'));
+    parts.is_some_and(|(directory, id)| {
+        let hexadecimal = id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit());
+        hexadecimal && parse_directory_name(directory).is_some()
+    })
 }
 
 fn is_topic_name(name: &str) -> bool {
@@ -73,18 +83,15 @@ impl Store {
             return Err(taken("something that is not of this store".to_owned()));
         }
         let made = PartitionLog::create(&self.environment, &directory, id.topic, options);
-        let synced = made.map_err(StoreError::from).and_then(|log| {
-            disk.sync_dir(data_dir).map_err(StoreError::io("flush", data_dir))?;
-            Ok(log)
-        });
-        let log = match synced {
+        let log = match made {
             Ok(log) => log,
             Err(error) => {
                 // Half a directory: best removed at once; the next start removes it too.
                 let _ = disk.remove_dir_all(&directory);
-                return Err(error);
+                return Err(error.into());
             }
         };
+        self.sync_names()?;
         let place = Place {
             shard: shard_of(id, self.appliers.count()),
             leader_epoch: 0,
@@ -105,20 +112,22 @@ impl Store {
         let mut directories = self.directories.lock();
         // A checkpoint that is being written has the partition in its list, and flushes its files.
         let mut checkpointing = self.checkpointing.lock();
-        let state = self.sequencer.remove(id).ok_or(StoreError::UnknownPartition(id))?;
+        let state = self.sequencer.partition(id).ok_or(StoreError::UnknownPartition(id))?;
         let disk = &*self.environment.disk;
-        let data_dir = &self.options.data_dir;
         let directory = state.directory();
         let mut dying_name = directory.file_name().unwrap_or_default().to_os_string();
         dying_name.push(format!(".{}{DELETED_SUFFIX}", id.topic.simple()));
-        let dying = data_dir.join(dying_name);
-        // An applier finds the partition deleted, or is done with it before the directory moves.
+        let dying = self.options.data_dir.join(dying_name);
+        // An applier finds the partition deleted, or is done with it before the directory moves. When it cannot be moved,
+        // the partition is as it was.
         let renamed = self.appliers.pause(&state, || {
-            state.deleted.store(true, Ordering::Release);
-            disk.rename(directory, &dying)
+            let renamed = disk.rename(directory, &dying);
+            state.deleted.store(renamed.is_ok(), Ordering::Release);
+            renamed
         });
         renamed.map_err(StoreError::io("rename", directory))?;
-        disk.sync_dir(data_dir).map_err(StoreError::io("flush", data_dir))?;
+        self.sequencer.remove(id);
+        self.sync_names()?;
         directories.owners.remove(directory);
         checkpointing.dying.push(dying);
         drop(checkpointing);
@@ -127,6 +136,14 @@ impl Store {
         // What is in flight still has to be published and counted as applied.
         self.appliers.ready(&state);
         Ok(())
+    }
+
+    /// Makes the names in the data directory durable. The checkpoint's own name is among them: after a failure nobody
+    /// knows what is on the device, and trying again would lie.
+    fn sync_names(&self) -> Result<(), StoreError> {
+        let data_dir = &self.options.data_dir;
+        let synced = self.environment.disk.sync_dir(data_dir);
+        synced.map_err(|error| self.poison(Fatal::io("flush", data_dir)(error)).into())
     }
 }
 
@@ -141,6 +158,12 @@ mod tests {
         for other in ["flights", "journal", "-1", "a--1", "..-0", "a-0.0123-delete", "a b-0", "a-x"] {
             let parsed = parse_directory_name(other);
             assert!(parsed.is_none() || other == "a--1" && parsed == Some(("a-", 1)), "{other}: {parsed:?}");
+        }
+        assert!(is_deleted_name("a.b-0.0123456789abcdef0123456789abcdef-delete"));
+        for other in
+            ["to-delete", "-delete", "a-0.x-delete", "a.0123456789abcdef0123456789abcdef-delete", "a-0"]
+        {
+            assert!(!is_deleted_name(other), "{other}");
         }
     }
 }

@@ -77,6 +77,8 @@ pub struct StoreOptions {
     pub applier_shards: usize,
     /// Memory for read buffers that nobody uses at the moment, in bytes.
     pub read_buffer_bytes: usize,
+    /// Segment files kept open at once. A checkpoint is due when half as many wait to be flushed, which have to stay open.
+    pub open_files: usize,
     /// Log settings of partitions found at the start, until [`Store::set_options`].
     pub log: LogOptions,
 }
@@ -91,6 +93,7 @@ impl StoreOptions {
             tail_bytes: 64 << 20,
             applier_shards: 2,
             read_buffer_bytes: 32 << 20,
+            open_files: 4096,
             log: LogOptions::default(),
         }
     }
@@ -149,6 +152,8 @@ pub struct Store {
     /// Bytes of batches that are sequenced and not yet in the segments; below zero for a moment when a round is quicker than
     /// the commit that counts.
     unapplied_bytes: AtomicI64,
+    /// Bytes written to segments since the last checkpoint: what a start has to read again, journaled or not.
+    unflushed_bytes: AtomicU64,
     _lock: Box<dyn DiskLock>,
 }
 
@@ -221,9 +226,16 @@ impl Store {
 
     /// Counts since the store was opened.
     pub fn stats(&self) -> StoreStats {
-        let (durable, total) =
-            (self.ring_durable.load(Ordering::Relaxed), self.ring_total.load(Ordering::Relaxed));
-        self.counts.stats(durable, total, self.tail.bytes() as u64)
+        let files = &self.environment.files;
+        StoreStats {
+            durable_sequence: self.ring_durable.load(Ordering::Relaxed),
+            journal_file_bytes: self.ring_total.load(Ordering::Relaxed),
+            tail_bytes: self.tail.bytes() as u64,
+            unflushed_bytes: self.unflushed_bytes.load(Ordering::Relaxed),
+            open_files: files.open() as u64,
+            unflushed_files: files.unflushed() as u64,
+            ..self.counts.stats()
+        }
     }
 }
 

@@ -22,7 +22,7 @@ use super::appliers::Appliers;
 use super::checkpoint::CheckpointStage;
 use super::checkpoint_file::{CHECKPOINT_NAME, CheckpointFile, CheckpointedPartition};
 use super::counts::Counts;
-use super::directories::{DELETED_SUFFIX, Directories, parse_directory_name};
+use super::directories::{DELETED_SUFFIX, Directories, is_deleted_name, parse_directory_name};
 use super::error::StoreError;
 use super::rounds::JournalStage;
 use super::sequencer::Sequencer;
@@ -31,8 +31,11 @@ use super::{Store, StoreOptions};
 use crate::PartitionId;
 use crate::disk::{Disk, DiskLock};
 use crate::journal::{Cut, Journal, NewIncarnation, ReplayStart, Scanned, inspect, recover};
-use crate::log::names::PARTITION_METADATA;
-use crate::log::{Durability, LogEnvironment, LogOptions, OpenAt, PartitionLog, ReadBuffers, ReplayedRun};
+use crate::log::names::{FileKind, PARTITION_METADATA};
+use crate::log::{
+    Corruption, Durability, LogEnvironment, LogOptions, OpenAt, OpenFiles, PartitionLog, ReadBuffers,
+    ReplayedRun,
+};
 
 const LOCK_NAME: &str = ".lock";
 const JOURNAL_NAME: &str = "journal";
@@ -62,6 +65,8 @@ pub struct Recovery {
     pub unknown_partitions: BTreeMap<PartitionId, u64>,
     /// Ends of partitions that were cut.
     pub truncations: Vec<Truncation>,
+    /// Damage in segments that was met: reads of these offsets fail, all others go on.
+    pub damaged: Vec<Corruption>,
     /// Indexes and snapshots that were made again.
     pub rebuilt_files: usize,
     /// Directories of deleted partitions, and of ones that were never finished, that were removed.
@@ -129,6 +134,9 @@ impl fmt::Display for Recovery {
         if !self.truncations.is_empty() {
             write!(f, "; {} partitions had torn ends, cut", self.truncations.len())?;
         }
+        for damage in &self.damaged {
+            write!(f, "; {damage}")?;
+        }
         if self.rebuilt_files > 0 {
             write!(f, "; {} indexes and snapshots made again", self.rebuilt_files)?;
         }
@@ -150,8 +158,11 @@ pub(crate) fn open(
     let journal_dir = data_dir.join(JOURNAL_NAME);
     disk.create_dir_all(&journal_dir).map_err(StoreError::io("create", &journal_dir))?;
     disk.sync_dir(&data_dir).map_err(StoreError::io("flush", &data_dir))?;
-    let environment =
-        LogEnvironment { disk: Arc::clone(&disk), buffers: ReadBuffers::new(options.read_buffer_bytes) };
+    let environment = LogEnvironment {
+        disk: Arc::clone(&disk),
+        buffers: ReadBuffers::new(options.read_buffer_bytes),
+        files: OpenFiles::new(options.open_files),
+    };
 
     let found = Found::read(&*disk, &data_dir)?;
     let mut opening = Opening {
@@ -206,7 +217,7 @@ impl Found {
         let mut found = Found { partitions: Vec::new(), dying: Vec::new() };
         let entries = disk.read_dir(data_dir).map_err(StoreError::io("list", data_dir))?;
         for entry in entries.into_iter().filter(|entry| entry.is_dir) {
-            if entry.name.ends_with(DELETED_SUFFIX) {
+            if is_deleted_name(&entry.name) {
                 found.dying.push(entry.name);
             } else if let Some((topic_name, index)) = parse_directory_name(&entry.name) {
                 let topic_name = topic_name.to_owned();
@@ -249,7 +260,7 @@ impl Opening<'_> {
             what,
             checkpoint: CHECKPOINT_NAME,
         };
-        if let Some((name, ..)) = found.partitions.first() {
+        if let Some(name) = found.partitions.iter().map(|(name, ..)| name).chain(&found.dying).next() {
             return Err(missing(format!("the partition directory {name}")));
         }
         let (files, has_frames) = inspect(self.disk, self.journal_dir)?;
@@ -317,13 +328,26 @@ impl Opening<'_> {
         for (name, topic_name, index) in &found.partitions {
             let directory = self.data_dir.join(name);
             let known_here = known_names.get(&(topic_name.as_str(), *index)).and_then(|id| known.get(id));
-            let expected = known_here.is_some_and(|known| !found.is_dying(known));
-            if !expected && is_unfinished(self.disk, &directory)? {
-                self.remove(&directory)?;
-                continue;
+            let expected = known_here.filter(|known| !found.is_dying(known));
+            if expected.is_none() {
+                match claim(self.disk, &directory)? {
+                    Claim::Partition => {}
+                    Claim::Unfinished => {
+                        self.remove(&directory)?;
+                        continue;
+                    }
+                    Claim::Nobody => continue,
+                }
             }
             // By its id: a directory that was deleted and made again by the same name is another partition.
-            let topic = PartitionLog::read_topic_id(self.disk, &directory)?;
+            let topic = match (PartitionLog::read_topic_id(self.disk, &directory), expected) {
+                (Err(error), Some(expected)) if error.is_bad_metadata() => {
+                    PartitionLog::write_topic_id(self.disk, &directory, expected.id.topic)?;
+                    self.recovery.rebuilt_files += 1;
+                    expected.id.topic
+                }
+                (read, _) => read?,
+            };
             let id = PartitionId { topic, partition: *index };
             let known = known.get(&id);
             let at = known.map_or(OpenAt::default(), |known| OpenAt {
@@ -380,6 +404,7 @@ impl Opening<'_> {
                 self.recovery.truncations.push(truncation);
             }
             self.recovery.rebuilt_files += partition.recovered.rebuilt.len();
+            self.recovery.damaged.append(&mut partition.recovered.damaged);
             if end_offset != partition.recovery_point || torn_bytes > 0 || found_end != end_offset {
                 partition.log.flush()?;
             }
@@ -477,6 +502,7 @@ impl Opening<'_> {
             ring_total: AtomicU64::new(ring_total),
             ring_durable: AtomicU64::new(last_sequence),
             unapplied_bytes: AtomicI64::new(0),
+            unflushed_bytes: AtomicU64::new(0),
             _lock: lock,
             options,
         };
@@ -484,18 +510,32 @@ impl Opening<'_> {
     }
 }
 
-/// A directory that was being made when the machine went down: without metadata, which comes last, and without data.
-fn is_unfinished(disk: &dyn Disk, directory: &Path) -> Result<bool, StoreError> {
-    let metadata = directory.join(PARTITION_METADATA);
-    if disk.exists(&metadata).map_err(StoreError::io("look at", &metadata))? {
-        return Ok(false);
-    }
-    for entry in disk.read_dir(directory).map_err(StoreError::io("list", directory))? {
-        let path = directory.join(&entry.name);
-        let is_log = path.extension().is_some_and(|extension| extension == "log");
-        if is_log && disk.file_len(&path).map_err(StoreError::io("measure", &path))? > 0 {
-            return Ok(false);
+/// Whose a directory is that the checkpoint does not know.
+enum Claim {
+    /// A partition, made since the checkpoint.
+    Partition,
+    /// It was being made when the machine went down: without metadata, which comes last, and with nothing in it but what
+    /// comes before that.
+    Unfinished,
+    /// Something else with a name like a partition's. It is left alone.
+    Nobody,
+}
+
+fn claim(disk: &dyn Disk, directory: &Path) -> Result<Claim, StoreError> {
+    let entries = disk.read_dir(directory).map_err(StoreError::io("list", directory))?;
+    let mut unfinished = true;
+    for entry in entries {
+        if entry.name == PARTITION_METADATA {
+            return Ok(Claim::Partition);
         }
+        let is_log = matches!(FileKind::parse(&entry.name), Some((FileKind::Log, _)));
+        if is_log {
+            let path = directory.join(&entry.name);
+            if disk.file_len(&path).map_err(StoreError::io("measure", &path))? > 0 {
+                return Ok(Claim::Partition);
+            }
+        }
+        unfinished &= is_log || entry.name.strip_suffix(".tmp") == Some(PARTITION_METADATA);
     }
-    Ok(true)
+    Ok(if unfinished { Claim::Unfinished } else { Claim::Nobody })
 }

@@ -62,8 +62,13 @@ impl Congestion {
     /// Fill of the ring above which producers should wait: a checkpoint is due since one half, and not done yet.
     const RING_LIMIT: f64 = 0.85;
 
-    /// The store is behind: a produce that comes now should wait until a round or a checkpoint is done.
+    /// The store is behind: a produce that comes now should wait until a round or a checkpoint is done. Not so with a
+    /// full disk: then a produce is refused, and should hear so at once.
     pub fn is_full(&self) -> bool {
+        !self.storage_full && self.is_behind()
+    }
+
+    fn is_behind(&self) -> bool {
         self.queued_bytes > Congestion::QUEUE_LIMIT_BYTES
             || self.unapplied_bytes > Congestion::UNAPPLIED_LIMIT_BYTES
             || self.ring_fill > Congestion::RING_LIMIT
@@ -112,7 +117,7 @@ impl Store {
         Ok(round)
     }
 
-    fn write_pending(
+    pub(super) fn write_pending(
         &self,
         stage: &mut JournalStage,
         round: &mut Round,
@@ -146,6 +151,7 @@ impl Store {
         round.more = !written.full && written.frames < ready;
         self.journal_alarm.store(journal.wants_idle_frame() || written.full, Ordering::Release);
         self.counts.journal_frames.add(written.frames as u64);
+        self.counts.largest_group_frames.at_least(written.frames as u64);
         self.counts.journal_writes.add(u64::from(written.frames > 0));
         self.counts.journal_bytes.add(written.bytes);
         Ok(())
@@ -188,6 +194,8 @@ impl Store {
         let around = Around { sequencer: &self.sequencer, tail: &self.tail };
         let applied = self.appliers.round(shard, &around).map_err(|fatal| self.poison(fatal))?;
         self.unapplied_bytes.fetch_sub(applied.bytes as i64, Ordering::Relaxed);
+        self.unflushed_bytes.fetch_add(applied.bytes, Ordering::Relaxed);
+        self.counts.full_disk.add(u64::from(applied.full));
         self.counts.applied_batches.add(applied.batches);
         self.counts.applied_bytes.add(applied.bytes);
         self.counts.applied_writes.add(applied.writes);

@@ -4,6 +4,7 @@ mod crash;
 mod faults;
 mod lifecycle;
 mod page_cache;
+mod strangers;
 mod transactions;
 
 use std::path::{Path, PathBuf};

@@ -16,7 +16,10 @@
 //! 4. high watermark, last stable offset, producers, duplicates, open and aborted transactions follow from the prefix;
 //! 5. the store serves again, and the next crash is no different.
 //!
-//! `LOGMILL_SIM_SEEDS=n` tries more seeds, `LOGMILL_SIM_FIRST=n` other ones; a failure names the one case to run again.
+//! The same with a journal whose flushes do nothing has to fail: a test of its own, `a_journal_whose_flushes_lie_is_seen`.
+//!
+//! `LOGMILL_SIM_SEEDS=n` tries more seeds, `LOGMILL_SIM_FIRST=n` other ones; a failure names the one case to run again
+//! (`LOGMILL_SIM_CASE=seed:small|large:call`). `LOGMILL_SIM_SURVEY=n` goes on after violations and counts them by kind.
 
 mod check;
 mod generator;

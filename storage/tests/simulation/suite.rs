@@ -45,7 +45,7 @@ fn report(case: &Case, violation: &Violation) -> String {
     };
     format!(
         "{violation}{differs}\n\n{}\n\nseed {seed}, {kind}, crash at call {crash}; to repeat:\n  LOGMILL_SIM_CASE={seed}:{kind}:{crash} \
-         cargo test -p logmill-storage --test simulation -- --ignored one_case\n",
+         cargo test -p logmill-storage --test simulation loses_nothing\n",
         trace.end()
     )
 }
@@ -153,6 +153,15 @@ fn assert_covered(coverage: &Coverage) {
 
 #[test]
 fn a_crash_at_any_disk_call_loses_nothing_acknowledged_and_tears_nothing() {
+    if let Some(case) = case_from_environment() {
+        if let Err(violation) = attempt(&case, &mut Coverage::default(), &mut Trace::silent()) {
+            panic!("{}", report(&case, &violation));
+        }
+        return;
+    }
+    if let Some(seeds) = from_environment("LOGMILL_SIM_SURVEY") {
+        return survey(seeds);
+    }
     let since = Instant::now();
     let first = from_environment("LOGMILL_SIM_FIRST").unwrap_or(0);
     let seeds = from_environment("LOGMILL_SIM_SEEDS").unwrap_or(SEEDS);
@@ -209,27 +218,21 @@ fn the_same_seed_twice_is_the_same_story() {
     }
 }
 
-/// `LOGMILL_SIM_CASE=seed:small|large:call`, call 0 for none.
-#[test]
-#[ignore = "repeats one case, named by LOGMILL_SIM_CASE"]
-fn one_case() {
-    let text = std::env::var("LOGMILL_SIM_CASE").expect("LOGMILL_SIM_CASE names the case");
+/// The case to run alone: `LOGMILL_SIM_CASE=seed:small|large:call`, call 0 for none.
+fn case_from_environment() -> Option<Case> {
+    let text = std::env::var("LOGMILL_SIM_CASE").ok()?;
     let parts: Vec<_> = text.split(':').collect();
-    let [seed, kind, call] = parts[..] else { panic!("{text:?} is not seed:small|large:call") };
+    let [seed, kind @ ("small" | "large"), call] = parts[..] else {
+        panic!("LOGMILL_SIM_CASE is {text:?}, should be seed:small|large:call")
+    };
     let number = |part: &str| part.parse::<u64>().unwrap_or_else(|_| panic!("{part:?} is not a number"));
     let crash = Some(number(call)).filter(|call| *call > 0);
-    let case = Case { seed: number(seed), small: kind == "small", crash, lie: false };
-    if let Err(violation) = attempt(&case, &mut Coverage::default(), &mut Trace::silent()) {
-        panic!("{}", report(&case, &violation));
-    }
+    Some(Case { seed: number(seed), small: kind == "small", crash, lie: false })
 }
 
-/// All that goes wrong, by kind, with one case of each: for work on the store.
-#[test]
-#[ignore = "for work on the store: goes on after a violation"]
+/// All that goes wrong, by kind, with one case of each: for work on the store. Goes on after a violation.
 #[expect(clippy::print_stdout, reason = "its output is what it is for")]
-fn survey() {
-    let seeds = from_environment("LOGMILL_SIM_SEEDS").unwrap_or(SEEDS);
+fn survey(seeds: u64) {
     let mut kinds: BTreeMap<String, (u64, Case, Violation)> = BTreeMap::new();
     let mut coverage = Coverage::default();
     let mut note = |case: Case, violation: Violation| {
@@ -251,7 +254,9 @@ fn survey() {
         }
     }
     println!("{coverage:?}");
+    let clean = kinds.is_empty();
     for (count, case, violation) in kinds.into_values() {
         println!("\n{count} times, first {case:?}:\n  {violation}");
     }
+    assert!(clean, "the survey found violations");
 }

@@ -18,10 +18,12 @@ pub(crate) struct Serve {
 
 pub(crate) async fn run(command: Serve) -> anyhow::Result<()> {
     let config = command.settings.load()?.config;
-    logging::for_broker(&config.telemetry.level, config.telemetry.format)?;
+    let loggers = logging::for_broker(&config.telemetry.level, config.telemetry.format)?;
     let stop = stop_signal()?;
     let data_dir = config.data_dir.display().to_string();
-    let node = Node::start(config).await.with_context(|| format!("cannot start a broker on {data_dir}"))?;
+    let node = Node::start_with(config, loggers)
+        .await
+        .with_context(|| format!("cannot start a broker on {data_dir}"))?;
     stop.await;
     tracing::info!("stopping");
     stop_node(node).await

@@ -3,12 +3,13 @@
 use std::process::ExitCode;
 
 use clap::Subcommand;
-use logmill_client::{Admin, Isolation, NewTopic, TopicDescription};
+use logmill_client::{Admin, ConfigResource, Isolation, NewTopic, TopicDescription};
 use serde_json::{Value, json};
 
+use super::changes::{Changes, key_value};
 use crate::arguments::{Connection, Output};
 use crate::confirm::confirm;
-use crate::failure;
+use crate::failure::{self, Usage};
 use crate::output::{self, note, or_dash};
 
 #[derive(Debug, Subcommand)]
@@ -19,6 +20,8 @@ pub(crate) enum Topic {
     List(List),
     /// Show partitions, offsets and configuration of a topic.
     Describe(Describe),
+    /// Add partitions to a topic, and change its configuration.
+    Alter(Alter),
     /// Delete topics with everything in them.
     Delete(Delete),
 }
@@ -56,6 +59,17 @@ pub(crate) struct Describe {
 }
 
 #[derive(Debug, clap::Args)]
+pub(crate) struct Alter {
+    /// Name of the topic.
+    name: String,
+    /// How many partitions it is to have in all.
+    #[arg(short, long)]
+    partitions: Option<u32>,
+    #[command(flatten)]
+    changes: Changes,
+}
+
+#[derive(Debug, clap::Args)]
 pub(crate) struct Delete {
     /// Names of the topics.
     #[arg(required = true, value_name = "NAME")]
@@ -63,11 +77,6 @@ pub(crate) struct Delete {
     /// Do not ask.
     #[arg(short, long)]
     yes: bool,
-}
-
-fn key_value(text: &str) -> Result<(String, String), String> {
-    let (key, value) = text.split_once('=').ok_or("write KEY=VALUE")?;
-    Ok((key.to_owned(), value.to_owned()))
 }
 
 pub(crate) async fn run(command: Topic, connection: &Connection) -> anyhow::Result<ExitCode> {
@@ -81,6 +90,7 @@ pub(crate) async fn run(command: Topic, connection: &Connection) -> anyhow::Resu
         Topic::Describe(command) => {
             describe(&admin, &command.name, connection.output).await.map(|()| ExitCode::SUCCESS)
         }
+        Topic::Alter(command) => alter(&admin, &command, connection.output).await.map(|()| ExitCode::SUCCESS),
         Topic::Delete(command) => delete(&admin, &command, connection.output).await,
     }
 }
@@ -145,6 +155,49 @@ async fn create(admin: &Admin, command: &Create, form: Output) -> anyhow::Result
         }
     }
     outcomes.show("topic create", form)
+}
+
+async fn alter(admin: &Admin, command: &Alter, form: Output) -> anyhow::Result<()> {
+    let Alter { name, partitions, changes } = command;
+    if partitions.is_none() && changes.is_empty() {
+        return Err(Usage(
+            "say what to change: --partitions, --config, --unset, --append or --subtract".to_owned(),
+        )
+        .into());
+    }
+    // Configs first: they are all or none, and cost nothing when refused.
+    if !changes.is_empty() {
+        let resource = ConfigResource::Topic(name.clone());
+        admin.alter_configs(&resource, &changes.list(), changes.dry_run).await?;
+    }
+    if let Some(partitions) = partitions.filter(|_| !changes.dry_run) {
+        admin.create_partitions(name, partitions).await?;
+    }
+    let topic = admin.describe_topic(name).await?;
+    let configs = admin.topic_configs(name).await?;
+    let set: Vec<_> = configs.iter().filter(|config| config.is_set).collect();
+    let outcome = if changes.dry_run { "checked" } else { "altered" };
+    match form {
+        Output::Json => {
+            let configs: serde_json::Map<String, Value> =
+                set.iter().map(|config| (config.name.clone(), json!(config.value))).collect();
+            let body = json!({
+                "topic": name,
+                "outcome": outcome,
+                "partitions": topic.partitions.len(),
+                "configs": configs,
+            });
+            output::json("topic alter", body)?;
+        }
+        Output::Table => {
+            let count = topic.partitions.len();
+            output::lines([format!("topic {name}  {outcome}  partitions {count}"), String::new()])?;
+            let rows: Vec<Vec<String>> =
+                set.iter().map(|config| vec![config.name.clone(), or_dash(config.value.clone())]).collect();
+            output::table(&["config", "value"], &rows)?;
+        }
+    }
+    Ok(())
 }
 
 async fn delete(admin: &Admin, command: &Delete, form: Output) -> anyhow::Result<ExitCode> {
@@ -228,7 +281,7 @@ async fn describe(admin: &Admin, name: &str, form: Output) -> anyhow::Result<()>
             let configs: Vec<Value> = configs
                 .iter()
                 .map(
-                    |c| json!({ "key": c.name, "value": c.value, "set": c.is_set, "read_only": c.read_only }),
+                    |c| json!({ "key": c.name, "value": c.value, "set": c.is_set, "from": c.source.name(), "read_only": c.read_only }),
                 )
                 .collect();
             let body = json!({
@@ -259,8 +312,8 @@ async fn describe(admin: &Admin, name: &str, form: Output) -> anyhow::Result<()>
             let rows: Vec<Vec<String>> = configs
                 .into_iter()
                 .map(|config| {
-                    let origin = if config.is_set { "topic" } else { "default" };
-                    vec![config.name, or_dash(config.value), origin.to_owned()]
+                    let origin = config.source.name().to_owned();
+                    vec![config.name, or_dash(config.value), origin]
                 })
                 .collect();
             output::table(&["config", "value", "from"], &rows)?;

@@ -70,10 +70,10 @@ pub(crate) async fn run(command: Demo) -> anyhow::Result<()> {
         // The demo tells its own story.
         "warn".clone_into(&mut config.telemetry.level);
     }
-    logging::for_broker(&config.telemetry.level, config.telemetry.format)?;
+    let loggers = logging::for_broker(&config.telemetry.level, config.telemetry.format)?;
     let stop = stop_signal()?;
     let data_dir = config.data_dir.display().to_string();
-    let node = Node::start(config).await.with_context(|| {
+    let node = Node::start_with(config, loggers).await.with_context(|| {
         format!("cannot start a broker on {data_dir} (--listen 127.0.0.1:0 takes any free port)")
     })?;
     let address = reachable(node.local_addr());

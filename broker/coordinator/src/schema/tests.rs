@@ -183,9 +183,9 @@ proptest! {
     }
 
     #[test]
-    fn a_transactions_record_comes_back(id in text(), value in option::of(transaction())) {
+    fn a_transactions_record_comes_back(id in text(), value in option::of(transaction()), level in 0..=2i16) {
         let record = transactions::Record::State { transactional_id: id, value };
-        let bytes = record.encode().unwrap().unwrap();
+        let bytes = record.encode(level).unwrap().unwrap();
         prop_assert_eq!(transactions::Record::decode(Some(bytes.key), bytes.value), Ok(record));
     }
 

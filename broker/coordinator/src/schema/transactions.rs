@@ -11,18 +11,26 @@ use crate::Str;
 use crate::transactions::{Record, TopicPartition, Transaction, TransactionState};
 
 const KEY_VERSION: i16 = 0;
+/// The version that every broker reads.
+const OLDEST_VALUE: i16 = 0;
 /// The version that has room for the producer ids before and after.
 const VALUE_VERSION: i16 = 1;
 
 impl Record {
     /// The record as Kafka writes it; `None` for a marker, which is a control batch in another partition.
-    pub fn encode(&self) -> Result<Option<KeyValue>, SchemaError> {
+    ///
+    /// `level` is the finalised level of `transaction.version`. At 0 the oldest version is written, but not
+    /// where it would lose what the newer one says: a client of KIP-890 may have begun before the level was
+    /// lowered.
+    pub fn encode(&self, level: i16) -> Result<Option<KeyValue>, SchemaError> {
         let Record::State { transactional_id, value } = self else { return Ok(None) };
         let key = TransactionLogKey { transactional_id: transactional_id.clone() };
-        let value = value
-            .as_ref()
-            .map(|value| encode(&TransactionLogValue::from(value), VALUE_VERSION))
-            .transpose()?;
+        let written = |value: &Transaction| {
+            let value = TransactionLogValue::from(value);
+            let version = if level > 0 || says_more(&value) { VALUE_VERSION } else { OLDEST_VALUE };
+            encode(&value, version)
+        };
+        let value = value.as_ref().map(written).transpose()?;
         Ok(Some(KeyValue { key: encode(&key, KEY_VERSION)?, value }))
     }
 
@@ -40,6 +48,15 @@ impl Record {
         let value = value.map(|value| transaction(&transactional_id, value)).transpose()?;
         Ok(Record::State { transactional_id, value })
     }
+}
+
+/// Whether the oldest version has no room for something.
+fn says_more(value: &TransactionLogValue) -> bool {
+    let oldest = TransactionLogValue::default();
+    value.previous_producer_id != oldest.previous_producer_id
+        || value.next_producer_id != oldest.next_producer_id
+        || value.client_transaction_version != oldest.client_transaction_version
+        || value.next_producer_epoch != oldest.next_producer_epoch
 }
 
 fn transaction(transactional_id: &Str, value: TransactionLogValue) -> Result<Transaction, SchemaError> {

@@ -4,75 +4,17 @@
 //! every reader of the partition, and none could get past it. From here on the batch is bytes.
 
 use bytes::Bytes;
-use logmill_record::{Batch, Codec, TimestampType};
+use logmill_record::{Batch, Codec, NO_TIMESTAMP, OpenBatch, TimestampType};
 use logmill_wire::ErrorCode;
 
 use super::refusal::Refusal;
 use crate::blocking::blocking;
-use crate::topics::{Topic, Topics};
+use crate::configs::TopicRules;
 
 /// The first version whose clients may compress with zstd.
 const ZSTD_FROM: i16 = 7;
-/// The most bytes a compressed batch may unpack to.
-const UNPACK_BUDGET: usize = 64 * 1024 * 1024;
 /// Unpacking a larger batch takes so long that its worker's other tasks go elsewhere first.
 const UNPACK_AT_ONCE: usize = 64 * 1024;
-/// The timestamp of a record that has none.
-const NO_TIMESTAMP: i64 = -1;
-
-/// What a topic's configs say about batches.
-#[derive(Clone, Debug)]
-pub(super) struct TopicRules {
-    max_message_bytes: usize,
-    segment_bytes: usize,
-    log_append_time: bool,
-    keys_required: bool,
-    /// How far a timestamp may be behind the clock, in ms.
-    behind_ms: i64,
-    /// How far a timestamp may be ahead of the clock, in ms.
-    ahead_ms: i64,
-}
-
-impl Default for TopicRules {
-    fn default() -> Self {
-        Self {
-            max_message_bytes: 1_048_588,
-            segment_bytes: 1 << 30,
-            log_append_time: false,
-            keys_required: false,
-            behind_ms: i64::MAX,
-            ahead_ms: 3_600_000,
-        }
-    }
-}
-
-impl TopicRules {
-    pub(super) fn of(topics: &Topics, topic: &Topic) -> Self {
-        let broker = &topics.defaults().configs;
-        Self::read(|name| topic.configs.get(name).or_else(|| broker.get(name)).map(String::as_str))
-    }
-
-    fn read<'a>(config: impl Fn(&str) -> Option<&'a str>) -> Self {
-        let default = Self::default();
-        let number = |name: &str| config(name).and_then(|value| value.trim().parse::<i64>().ok());
-        let bytes = |name: &str| number(name).and_then(|bytes| usize::try_from(bytes).ok());
-        Self {
-            max_message_bytes: bytes("max.message.bytes").unwrap_or(default.max_message_bytes),
-            segment_bytes: bytes("segment.bytes").unwrap_or(default.segment_bytes),
-            log_append_time: config("message.timestamp.type") == Some("LogAppendTime"),
-            keys_required: config("cleanup.policy").is_some_and(|policy| policy.contains("compact")),
-            behind_ms: number("message.timestamp.before.max.ms").unwrap_or(default.behind_ms),
-            ahead_ms: number("message.timestamp.after.max.ms").unwrap_or(default.ahead_ms),
-        }
-    }
-
-    /// Whether a record's timestamp is too far from the clock.
-    fn is_out_of_time(&self, timestamp: i64, now: i64) -> bool {
-        timestamp != NO_TIMESTAMP
-            && (timestamp < now.saturating_sub(self.behind_ms)
-                || timestamp > now.saturating_add(self.ahead_ms))
-    }
-}
 
 /// A batch that may be sequenced.
 pub(super) struct Admitted {
@@ -81,7 +23,8 @@ pub(super) struct Admitted {
     pub(super) log_append_time: i64,
 }
 
-/// Checks one partition's bytes: exactly one good batch, by Kafka's rules and the topic's.
+/// Checks one partition's bytes: exactly one good batch, by Kafka's rules and the topic's. What the topic
+/// wants on disk in another codec is packed again.
 pub(super) fn admit(records: Bytes, version: i16, rules: &TopicRules, now: i64) -> Result<Admitted, Refusal> {
     if records.is_empty() {
         return Err(Refusal::new(
@@ -91,33 +34,33 @@ pub(super) fn admit(records: Bytes, version: i16, rules: &TopicRules, now: i64) 
     }
     let batch = Batch::validate(records).map_err(|error| Refusal::batch(&error))?;
     let header = *batch.header();
-    let compressed = header.codec() != Ok(Codec::None);
-    if header.codec() == Ok(Codec::Zstd) && version < ZSTD_FROM {
+    let codec = header.codec().map_err(|error| Refusal::batch(&error))?;
+    if codec == Codec::Zstd && version < ZSTD_FROM {
         return Err(Refusal::new(
             ErrorCode::UNSUPPORTED_COMPRESSION_TYPE,
             format!("zstd needs Produce version {ZSTD_FROM}, this is version {version}"),
         ));
     }
-    if batch.size() > rules.max_message_bytes {
-        return Err(Refusal::new(
-            ErrorCode::MESSAGE_TOO_LARGE,
-            format!("the batch has {} bytes, max.message.bytes is {}", batch.size(), rules.max_message_bytes),
-        ));
-    }
-    if batch.size() > rules.segment_bytes {
-        return Err(Refusal::new(
-            ErrorCode::RECORD_LIST_TOO_LARGE,
-            format!("the batch has {} bytes, segment.bytes is {}", batch.size(), rules.segment_bytes),
-        ));
-    }
+    check_size(&batch, rules)?;
     if header.timestamp_type() == TimestampType::LogAppendTime {
         let why = "a producer does not stamp its records with the time of the log";
         return Err(Refusal::new(ErrorCode::INVALID_TIMESTAMP, why));
     }
-    let largest = if compressed && batch.size() > UNPACK_AT_ONCE {
-        blocking(|| check_records(&batch, rules, now))?
-    } else {
-        check_records(&batch, rules, now)?
+    let repack = rules.codec.filter(|wanted| *wanted != codec);
+    let takes_long = repack.is_some() || codec.is_compressed() && batch.size() > UNPACK_AT_ONCE;
+    let look_inside = || {
+        let open = batch.open(rules.unpack_bytes).map_err(|error| Refusal::batch(&error))?;
+        let largest = check_records(&open, rules, now)?;
+        let repacked = repack.map(|wanted| open.repack(wanted, rules.level)).transpose();
+        Ok((largest, repacked.map_err(|error| Refusal::batch(&error))?))
+    };
+    let (largest, repacked) = if takes_long { blocking(look_inside) } else { look_inside() }?;
+    let batch = match repacked {
+        Some(repacked) => {
+            check_size(&repacked, rules)?;
+            repacked
+        }
+        None => batch,
     };
     if rules.log_append_time {
         return Ok(Admitted { batch: batch.with_log_append_time(now), log_append_time: now });
@@ -127,10 +70,22 @@ pub(super) fn admit(records: Bytes, version: i16, rules: &TopicRules, now: i64) 
     Ok(Admitted { batch, log_append_time: -1 })
 }
 
+fn check_size(batch: &Batch, rules: &TopicRules) -> Result<(), Refusal> {
+    let too_large = |code, limit: &str, bytes: usize| {
+        Err(Refusal::new(code, format!("the batch has {} bytes, {limit} is {bytes}", batch.size())))
+    };
+    if batch.size() > rules.max_message_bytes {
+        return too_large(ErrorCode::MESSAGE_TOO_LARGE, "max.message.bytes", rules.max_message_bytes);
+    }
+    if batch.size() > rules.segment_bytes {
+        return too_large(ErrorCode::RECORD_LIST_TOO_LARGE, "segment.bytes", rules.segment_bytes);
+    }
+    Ok(())
+}
+
 /// Decodes every record, and checks of each its offset, its time, and its key where the topic is compacted (which keeps
 /// the last record of each key, so one without has no place there). Gives the largest timestamp.
-fn check_records(batch: &Batch, rules: &TopicRules, now: i64) -> Result<i64, Refusal> {
-    let open = batch.open(UNPACK_BUDGET).map_err(|error| Refusal::batch(&error))?;
+fn check_records(open: &OpenBatch, rules: &TopicRules, now: i64) -> Result<i64, Refusal> {
     let mut largest = NO_TIMESTAMP;
     let mut refused = Vec::new();
     let mut code = ErrorCode::INVALID_RECORD;
@@ -166,6 +121,7 @@ mod tests {
     use logmill_record::{BatchBuilder, BatchOptions};
 
     use super::*;
+    use crate::configs::BrokerConfigs;
 
     const NOW: i64 = 1_700_000_000_000;
 
@@ -177,6 +133,11 @@ mod tests {
         builder.build().into_bytes()
     }
 
+    fn with(configs: &[(&str, &str)]) -> TopicRules {
+        let set = configs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        TopicRules::of(&set, &BrokerConfigs::default())
+    }
+
     fn code(records: Bytes, version: i16, rules: &TopicRules) -> i16 {
         match admit(records, version, rules, NOW) {
             Ok(_) => 0,
@@ -186,7 +147,7 @@ mod tests {
 
     #[test]
     fn one_good_batch_and_nothing_else() {
-        let rules = TopicRules::default();
+        let rules = with(&[]);
         let good = batch(Codec::None, &[None, Some(b"k")]);
         assert_eq!(code(good.clone(), 9, &rules), 0);
         assert_eq!(code(Bytes::new(), 9, &rules), ErrorCode::INVALID_RECORD.0);
@@ -205,7 +166,7 @@ mod tests {
 
     #[test]
     fn zstd_needs_a_version_that_knows_it() {
-        let rules = TopicRules::default();
+        let rules = with(&[]);
         let zstd = batch(Codec::Zstd, &[None]);
         assert_eq!(code(zstd.clone(), 6, &rules), ErrorCode::UNSUPPORTED_COMPRESSION_TYPE.0);
         assert_eq!(code(zstd, 7, &rules), 0);
@@ -213,28 +174,25 @@ mod tests {
 
     #[test]
     fn a_topics_configs_are_obeyed() {
-        let with = |name: &'static str, value: &'static str| {
-            TopicRules::read(|asked| (asked == name).then_some(value))
-        };
         let good = batch(Codec::None, &[None]);
-        assert_eq!(code(good.clone(), 9, &with("max.message.bytes", "60")), ErrorCode::MESSAGE_TOO_LARGE.0);
-        let compacted = with("cleanup.policy", "compact,delete");
+        assert_eq!(
+            code(good.clone(), 9, &with(&[("max.message.bytes", "60")])),
+            ErrorCode::MESSAGE_TOO_LARGE.0
+        );
+        let compacted = with(&[("cleanup.policy", "compact,delete")]);
         assert_eq!(code(good.clone(), 9, &compacted), ErrorCode::INVALID_RECORD.0);
         let keyed = batch(Codec::Gzip, &[Some(b"a"), Some(b"b")]);
         assert_eq!(code(keyed, 9, &compacted), 0);
-        let stamped = admit(good, 9, &with("message.timestamp.type", "LogAppendTime"), NOW + 5).ok().unwrap();
+        let stamped =
+            admit(good, 9, &with(&[("message.timestamp.type", "LogAppendTime")]), NOW + 5).ok().unwrap();
         assert_eq!(stamped.log_append_time, NOW + 5);
         assert_eq!(stamped.batch.header().timestamp_type(), TimestampType::LogAppendTime);
     }
 
     #[test]
     fn timestamps_have_bounds_on_both_sides() {
-        let rules = |before: &'static str, after: &'static str| {
-            TopicRules::read(|asked| match asked {
-                "message.timestamp.before.max.ms" => Some(before),
-                "message.timestamp.after.max.ms" => Some(after),
-                _ => None,
-            })
+        let rules = |before: &str, after: &str| {
+            with(&[("message.timestamp.before.max.ms", before), ("message.timestamp.after.max.ms", after)])
         };
         for codec in [Codec::None, Codec::Gzip] {
             let good = batch(codec, &[None, None]);
@@ -242,16 +200,12 @@ mod tests {
                 let refusal = admit(good.clone(), 9, rules, now).err()?.respond(0);
                 Some((refusal.error_code, refusal.record_errors.len()))
             };
-            let early = refused(&TopicRules::default(), NOW - 4_000_000);
+            let early = refused(&with(&[]), NOW - 4_000_000);
             assert_eq!(early, Some((ErrorCode::INVALID_TIMESTAMP, 2)));
             assert_eq!(refused(&rules("1000", "1000"), NOW + 1000), None);
             let late = refused(&rules("1000", "1000"), NOW + 1001);
             assert_eq!(late, Some((ErrorCode::INVALID_TIMESTAMP, 2)));
-            assert_eq!(
-                refused(&TopicRules::default(), i64::MAX),
-                None,
-                "by default records may be as old as they are"
-            );
+            assert_eq!(refused(&with(&[]), i64::MAX), None, "by default records may be as old as they are");
         }
         let mut none = BatchBuilder::new(BatchOptions::default());
         none.push(-1, None, Some(b"value"), &[]);
@@ -261,7 +215,7 @@ mod tests {
             "no timestamp is none that is out of bounds"
         );
         let stamped = Batch::trusted(good_batch()).unwrap().with_log_append_time(NOW).into_bytes();
-        assert_eq!(code(stamped, 9, &TopicRules::default()), ErrorCode::INVALID_TIMESTAMP.0);
+        assert_eq!(code(stamped, 9, &with(&[])), ErrorCode::INVALID_TIMESTAMP.0);
     }
 
     fn good_batch() -> Bytes {
@@ -281,7 +235,7 @@ mod tests {
 
     #[test]
     fn what_no_reader_could_decode_is_refused() {
-        let rules = TopicRules::default();
+        let rules = with(&[]);
         for codec in [Codec::None, Codec::Gzip, Codec::Snappy, Codec::Lz4, Codec::Zstd] {
             let good = batch(codec, &[Some(b"a"), Some(b"b")]);
             assert_eq!(code(good.clone(), 9, &rules), 0, "{codec}");
@@ -313,20 +267,54 @@ mod tests {
         }
         let right = builder.build();
         let wrong = right.clone().with_max_timestamp(NOW + 99);
-        let admitted = admit(wrong.into_bytes(), 9, &TopicRules::default(), NOW).ok().unwrap();
+        let admitted = admit(wrong.into_bytes(), 9, &with(&[]), NOW).ok().unwrap();
         assert_eq!(admitted.batch.bytes(), right.bytes());
         assert_eq!(admitted.batch.header().max_timestamp, NOW - 1);
     }
 
     #[test]
     fn a_batch_fits_a_segment() {
-        let rules = TopicRules::read(|asked| (asked == "segment.bytes").then_some("60"));
+        let rules = with(&[("internal.segment.bytes", "60")]);
         assert_eq!(code(good_batch(), 9, &rules), ErrorCode::RECORD_LIST_TOO_LARGE.0);
     }
 
     #[test]
+    fn batches_are_packed_again_where_the_topic_has_a_codec() {
+        for wanted in ["uncompressed", "gzip", "snappy", "lz4", "zstd"] {
+            let rules = with(&[("compression.type", wanted)]);
+            for codec in Codec::ALL {
+                let produced = batch(codec, &[Some(b"a"), None]);
+                let before = Batch::validate(produced.clone()).unwrap();
+                let after = admit(produced, 9, &rules, NOW).ok().unwrap().batch;
+                assert_eq!(after.header().codec().unwrap(), Codec::from_name(wanted).unwrap());
+                assert_eq!(after.records(10_000).unwrap(), before.records(10_000).unwrap());
+                if codec == after.header().codec().unwrap() {
+                    assert_eq!(after.bytes(), before.bytes(), "left as it is");
+                }
+                Batch::validate(after.into_bytes()).unwrap();
+            }
+        }
+        let stamped = with(&[("compression.type", "zstd"), ("message.timestamp.type", "LogAppendTime")]);
+        let after = admit(batch(Codec::None, &[None]), 9, &stamped, NOW + 9).ok().unwrap().batch;
+        assert_eq!(after.records(1000).unwrap()[0].timestamp, NOW + 9);
+    }
+
+    #[test]
+    fn a_bomb_costs_its_sender_the_produce_and_nobody_memory() {
+        let mut builder = BatchBuilder::new(BatchOptions { codec: Codec::Zstd, ..Default::default() });
+        builder.push(NOW, None, Some(&vec![0; 5 << 20]), &[]);
+        let bomb = builder.build().into_bytes();
+        assert!(bomb.len() < 2000);
+        let tight = with(&[("compression.type", "lz4"), ("max.decompressed.message.bytes", "1000000")]);
+        assert_eq!(code(bomb.clone(), 9, &tight), ErrorCode::MESSAGE_TOO_LARGE.0);
+        let unpacked = with(&[("compression.type", "uncompressed")]);
+        assert_eq!(code(bomb.clone(), 9, &unpacked), ErrorCode::MESSAGE_TOO_LARGE.0, "too large afterwards");
+        assert_eq!(code(bomb, 9, &with(&[])), 0, "within what may be unpacked");
+    }
+
+    #[test]
     fn records_to_blame_are_named() {
-        let rules = TopicRules { keys_required: true, ..TopicRules::default() };
+        let rules = with(&[("cleanup.policy", "compact")]);
         let mixed = batch(Codec::Snappy, &[Some(b"a"), None, Some(b"b"), None]);
         let refusal = admit(mixed, 9, &rules, NOW).err().unwrap().respond(3);
         let blamed: Vec<i32> = refusal.record_errors.iter().map(|error| error.batch_index).collect();

@@ -22,7 +22,7 @@ use logmill_wire::messages::{ProduceRequest, ProduceResponse};
 use logmill_wire::{ErrorCode, Str};
 use uuid::Uuid;
 
-use self::admit::{Admitted, TopicRules};
+use self::admit::Admitted;
 use self::refusal::Refusal;
 use crate::context::Context;
 use crate::coordinators::TransactionalProduce;
@@ -125,13 +125,11 @@ impl Produce<'_> {
             None if topic.internal => Err(Refusal::code(ErrorCode::INVALID_TOPIC_EXCEPTION)),
             None => Ok(topic),
         });
-        let rules = found.as_ref().ok().map(|topic| TopicRules::of(&self.context.topics, topic));
         let mut partitions = Vec::with_capacity(data.partition_data.len());
         for partition in data.partition_data {
-            let outcome = match (&found, &rules) {
-                (Ok(topic), Some(rules)) => self.admit(topic, partition.index, partition.records, rules, now),
-                (Err(refusal), _) => Err(refusal.clone()),
-                (Ok(_), None) => Err(Refusal::code(ErrorCode::UNKNOWN_SERVER_ERROR)),
+            let outcome = match &found {
+                Ok(topic) => self.admit(topic, partition.index, partition.records, now),
+                Err(refusal) => Err(refusal.clone()),
             };
             partitions.push((partition.index, outcome.map_or_else(Outcome::Refused, Outcome::Admitted)));
         }
@@ -143,12 +141,11 @@ impl Produce<'_> {
         topic: &Arc<Topic>,
         index: i32,
         records: Option<Bytes>,
-        rules: &TopicRules,
         now: i64,
     ) -> Result<Target, Refusal> {
         let partition =
             topic.partition(index).ok_or_else(|| Refusal::code(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION))?;
-        let admitted = admit::admit(records.unwrap_or_default(), self.version, rules, now)?;
+        let admitted = admit::admit(records.unwrap_or_default(), self.version, &topic.rules, now)?;
         let header = admitted.batch.header();
         if header.is_transactional() {
             if self.transactional_id.is_none() {

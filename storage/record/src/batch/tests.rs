@@ -288,3 +288,28 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn the_same_records_in_every_other_codec() {
+    let producer = Some(ProducerStamp { id: 7, epoch: 1, sequence: 5 });
+    for from in Codec::ALL {
+        let mut builder =
+            BatchBuilder::new(BatchOptions { codec: from, producer, ..BatchOptions::default() });
+        builder.push(1000, Some(b"a"), Some(b"first"), &[(b"h", None), (b"h", Some(b"2"))]);
+        builder.push(1001, None, Some(&[b'x'; 500]), &[]);
+        let batch = builder.build().stamped(40, 3);
+        for to in Codec::ALL {
+            let packed = batch.open(10_000).unwrap().repack(to, None).unwrap();
+            assert_eq!(packed.header().codec(), Ok(to));
+            assert_eq!(packed.records(10_000).unwrap(), batch.records(10_000).unwrap(), "{from} to {to}");
+            let again = Batch::validate(packed.bytes().clone()).unwrap();
+            let expected = BatchHeader {
+                attributes: again.header().attributes,
+                length: again.header().length,
+                crc: again.header().crc,
+                ..*batch.header()
+            };
+            assert_eq!(*again.header(), expected, "{from} to {to}: nothing else changes");
+        }
+    }
+}

@@ -10,6 +10,7 @@ use logmill_record::{BATCH_HEADER_LEN, BatchHeader};
 use crate::disk::{Disk, DiskFile, read_file};
 use crate::log::epochs::LeaderEpochs;
 use crate::log::error::{LogError, ReadError};
+use crate::log::files::Unflushed;
 use crate::log::names::{FileKind, LEADER_EPOCHS, LEFTOVERS};
 use crate::log::options::LogOptions;
 use crate::log::partition_log::{View, Writer};
@@ -63,16 +64,22 @@ impl<'a> Loader<'a> {
             bases: Vec::new(),
             snapshots: BTreeSet::new(),
             segments: Vec::new(),
-            writer: Writer::new(options, Producers::default(), 0),
+            writer: Writer::new(environment, options, Producers::default(), 0),
             epochs: LeaderEpochs::default(),
             end_offset: at.recovery_point,
-            recovered: Recovered { valid_end: 0, scanned_bytes: 0, tail: None, rebuilt: Vec::new() },
+            recovered: Recovered {
+                valid_end: 0,
+                scanned_bytes: 0,
+                tail: None,
+                damaged: Vec::new(),
+                rebuilt: Vec::new(),
+            },
         };
         loader.list()?;
         Ok(loader)
     }
 
-    pub(super) fn keep_unflushed(&mut self, files: Vec<Arc<dyn DiskFile>>) {
+    pub(super) fn keep_unflushed(&mut self, files: Unflushed) {
         self.writer.unflushed = files;
     }
 
@@ -190,7 +197,6 @@ impl<'a> Loader<'a> {
             {
                 let files = before.seal()?;
                 self.writer.unflushed.extend(files);
-                self.writer.unflushed.extend(before.written_file());
             }
             self.writer.first_timestamp = None;
             let segment = self.scan_segment(base)?;
@@ -204,27 +210,40 @@ impl<'a> Loader<'a> {
         let recovery_point = self.at.recovery_point;
         let length = self.file_len(base)?;
         let segment = self.sealed(base, i64::MAX, length);
-        segment.open_for_writing()?;
         let read = segment.read_index_files(Trust::Before(recovery_point))?;
         segment.set_extent(read.position, base);
         segment.set_indexes(read.indexes);
         self.load_aborted(&segment)?;
         self.end_offset = base;
-        let file = Arc::clone(segment.reading_file()?);
+        let file = segment.reading_file()?;
         self.first_timestamp_of(&*file);
 
-        let mut walk = Walk::headers(&*file, read.position, length);
+        let mut walk = Walk::headers(Arc::clone(&file), read.position, length);
         let stop = loop {
             let position = walk.position();
             match walk.next() {
-                Ok(Some(step)) if step.header.base_offset < recovery_point => {
-                    if step.header.base_offset < self.end_offset {
-                        break Stop::Bad { position, reason: "offsets go backwards".to_owned() };
-                    }
+                Ok(Some(step)) if self.fits(&step) && step.header.base_offset < recovery_point => {
                     segment.adopt(&step.header, step.position);
                     self.end_offset = step.header.next_offset();
                 }
-                Ok(Some(_)) => break self.check_batches(&segment, &*file, position, length),
+                // Everything before the recovery point was on the device: this is damage, and not an end.
+                stopped @ (Ok(Some(_)) | Err(Stop::Bad { .. })) if self.end_offset < recovery_point => {
+                    let reason = match stopped {
+                        Err(Stop::Bad { reason, .. }) => reason,
+                        _ => "offsets do not go on".to_owned(),
+                    };
+                    walk = Walk::headers(Arc::clone(&file), position, length);
+                    match walk.skip_damage(self.end_offset..recovery_point) {
+                        Ok(Some(_)) => {
+                            let offset = self.end_offset;
+                            let damage = segment.corruption(FileKind::Log, position, offset, reason);
+                            self.recovered.damaged.push(damage);
+                        }
+                        Ok(None) => break Stop::Bad { position, reason },
+                        Err(stop) => break stop,
+                    }
+                }
+                Ok(Some(_)) => break self.check_batches(&segment, Arc::clone(&file), position, length),
                 Ok(None) => break Stop::Bad { position: length, reason: String::new() },
                 Err(stop) => break stop,
             }
@@ -237,12 +256,22 @@ impl<'a> Loader<'a> {
                 self.recovered.tail = Some(Tail { file, position, bytes: length - position, reason });
             }
         }
-        self.writer.unflushed.extend(segment.written_file());
+        // What lies behind the recovery point may be in the page cache only.
+        if self.end_offset > recovery_point || self.recovered.tail.is_some() {
+            self.writer.unflushed.extend([segment.writing_file()?]);
+        }
         Ok(Arc::new(segment))
     }
 
+    /// Before the recovery point: the batch's offsets go on, and it does not reach beyond.
+    fn fits(&self, step: &Step) -> bool {
+        let recovery_point = self.at.recovery_point;
+        step.header.base_offset >= self.end_offset
+            && (step.header.base_offset >= recovery_point || step.header.next_offset() <= recovery_point)
+    }
+
     /// Behind the recovery point: every batch is checked, and everything derived from it is made again.
-    fn check_batches(&mut self, segment: &Segment, file: &dyn DiskFile, from: u64, length: u64) -> Stop {
+    fn check_batches(&mut self, segment: &Segment, file: Arc<dyn DiskFile>, from: u64, length: u64) -> Stop {
         let mut walk = Walk::checked(file, from, length);
         loop {
             let step = match walk.next() {
@@ -376,7 +405,7 @@ impl<'a> Loader<'a> {
             let segment = self.sealed(base, i64::MAX, length);
             let end = self.bases.get(at + 1).map_or(snapshot, |next| snapshot.min(*next));
             let position = segment.position_near(end, LOOKBACK_ENTRIES)?;
-            let mut walk = Walk::headers(&**segment.reading_file()?, position, length);
+            let mut walk = Walk::headers(segment.reading_file()?, position, length);
             while let Ok(Some(step)) = walk.next() {
                 if step.header.base_offset >= snapshot {
                     break;
@@ -402,7 +431,7 @@ impl<'a> Loader<'a> {
             let length = self.file_len(base)?;
             let segment = self.sealed(base, bases.get(at + 1).copied().unwrap_or(i64::MAX), length);
             let position = segment.read_index_files(Trust::Before(from))?.position;
-            let mut walk = Walk::headers(&**segment.reading_file()?, position, length);
+            let mut walk = Walk::headers(segment.reading_file()?, position, length);
             loop {
                 match walk.next() {
                     Ok(Some(step)) if step.header.base_offset >= recovery_point => return Ok(()),
@@ -486,7 +515,7 @@ pub(super) fn aborted_again(
 }
 
 fn walk_all(segment: &Segment, mut visit: impl FnMut(&Step)) -> Result<(), ReadError> {
-    let mut walk = Walk::headers(&**segment.reading_file()?, 0, segment.file_size()?);
+    let mut walk = Walk::headers(segment.reading_file()?, 0, segment.file_size()?);
     loop {
         match walk.next() {
             Ok(Some(step)) => visit(&step),

@@ -9,7 +9,7 @@ use crate::disk::{Disk, DiskFile};
 use crate::log::error::{LogError, ReadError};
 use crate::log::index::{Found, OffsetEntry, SparseIndex, TimeEntry};
 use crate::log::names::FileKind;
-use crate::log::walk::{Stop, Walk};
+use crate::log::walk::{Step, Stop, Walk};
 
 use super::Segment;
 
@@ -66,8 +66,8 @@ impl Indexes {
         disk: &dyn Disk,
         files: &mut Vec<Arc<dyn DiskFile>>,
     ) -> Result<(), LogError> {
-        files.push(self.offsets.finish(disk).map_err(LogError::io("write", self.offsets.path()))?);
-        files.push(self.times.finish(disk).map_err(LogError::io("write", self.times.path()))?);
+        files.extend(self.offsets.finish(disk).map_err(LogError::io("write", self.offsets.path()))?);
+        files.extend(self.times.finish(disk).map_err(LogError::io("write", self.times.path()))?);
         Ok(())
     }
 
@@ -91,7 +91,8 @@ impl Indexes {
     ) -> Result<(), LogError> {
         files.extend(self.offsets.write_out(disk).map_err(LogError::io("write", self.offsets.path()))?);
         files.extend(self.times.write_out(disk).map_err(LogError::io("write", self.times.path()))?);
-        self.shrink(disk)
+        self.shrink();
+        Ok(())
     }
 
     /// Writes the files again. Not being able to is no obstacle to reading: they are made again the next time.
@@ -99,15 +100,10 @@ impl Indexes {
         let _ = self.offsets.rewrite(disk).and_then(|_| self.times.rewrite(disk));
     }
 
-    /// Lets go of memory, if the files are there to read from.
-    fn let_go(&mut self, disk: &dyn Disk) {
-        let _ = self.shrink(disk);
-    }
-
     /// Lets go of memory that the files can stand in for.
-    pub(crate) fn shrink(&mut self, disk: &dyn Disk) -> Result<(), LogError> {
-        self.offsets.shrink(disk).map_err(LogError::io("open", self.offsets.path()))?;
-        self.times.shrink(disk).map_err(LogError::io("open", self.times.path()))
+    pub(crate) fn shrink(&mut self) {
+        self.offsets.shrink();
+        self.times.shrink();
     }
 }
 
@@ -147,7 +143,7 @@ impl Segment {
         if !exact {
             indexes.rewrite(self.disk());
         }
-        indexes.let_go(self.disk());
+        indexes.shrink();
         self.set_indexes(indexes);
         Ok(!exact)
     }
@@ -163,7 +159,7 @@ impl Segment {
         };
         let mut indexes = self.observe_from(nothing)?;
         indexes.rewrite(self.disk());
-        indexes.let_go(self.disk());
+        indexes.shrink();
         *current = Some(indexes);
         Ok(())
     }
@@ -171,16 +167,47 @@ impl Segment {
     /// Adds the batches that the files do not know of, and the last entry.
     fn observe_from(&self, read: ReadIndexes) -> Result<Indexes, ReadError> {
         let mut indexes = read.indexes;
-        let mut walk = Walk::headers(&**self.reading_file()?, read.position, self.size());
+        let mut walk = Walk::headers(self.reading_file()?, read.position, self.size());
+        let mut observe = |step: &Step| {
+            indexes.observe(&step.header, step.position, self.base_offset, self.index_interval_bytes);
+        };
+        // An entry for a batch whose offset rotted would send readers past good ones: a batch counts when the one before
+        // and the one behind it agree. Who reads the damage is told.
+        let mut least_offset = self.base_offset;
+        let mut last: Option<Step> = None;
         loop {
-            match walk.next() {
-                Ok(Some(step)) => {
-                    indexes.observe(&step.header, step.position, self.base_offset, self.index_interval_bytes);
-                }
-                // An index that ends at damaged bytes is right as far as it goes; who reads the damage is told.
-                Ok(None) | Err(Stop::Bad { .. }) => break,
+            let step = match walk.next() {
+                Ok(Some(step)) => step,
+                Ok(None) => break,
                 Err(Stop::Io(error)) => return Err(ReadError::io("read", &self.path(FileKind::Log))(error)),
+                Err(Stop::Bad { .. }) => {
+                    let least = last.as_ref().map_or(least_offset, |last| last.header.next_offset());
+                    match walk.skip_damage(least..self.end_offset()) {
+                        Ok(Some(_)) => continue,
+                        Ok(None) | Err(Stop::Bad { .. }) => break,
+                        Err(Stop::Io(error)) => {
+                            return Err(ReadError::io("read", &self.path(FileKind::Log))(error));
+                        }
+                    }
+                }
+            };
+            let base_offset = step.header.base_offset;
+            if base_offset < least_offset || step.header.next_offset() > self.end_offset() {
+                continue;
             }
+            match last.take() {
+                None => last = Some(step),
+                Some(before) if before.header.next_offset() <= base_offset => {
+                    observe(&before);
+                    least_offset = before.header.next_offset();
+                    last = Some(step);
+                }
+                // One of the two is wrong, and it cannot be seen which.
+                Some(_) => {}
+            }
+        }
+        if let Some(last) = &last {
+            observe(last);
         }
         indexes.seal();
         Ok(indexes)
@@ -224,22 +251,26 @@ impl Segment {
 
     /// Whether a batch with that last offset begins at the position.
     fn has_batch(&self, position: u64, last_offset: i64) -> Result<bool, ReadError> {
-        match Walk::headers(&**self.reading_file()?, position, self.size()).next() {
+        match Walk::headers(self.reading_file()?, position, self.size()).next() {
             Ok(step) => Ok(step.is_some_and(|step| step.header.last_offset() == last_offset)),
             Err(Stop::Bad { .. }) => Ok(false),
             Err(Stop::Io(error)) => Err(ReadError::io("read", &self.path(FileKind::Log))(error)),
         }
     }
 
-    /// A position at or before the batch with that offset, from the index; 0 when it knows of nothing nearer.
-    pub(crate) fn position_before(&self, offset: i64) -> Result<u64, ReadError> {
+    /// A position at or before the batch with that offset, and the last offset of the batch there, from the index; the
+    /// beginning, and `None`, when it knows of nothing nearer.
+    pub(crate) fn position_before(&self, offset: i64) -> Result<(u64, Option<i64>), ReadError> {
         self.load_indexes()?;
         let relative = (offset - self.base_offset).clamp(0, i64::from(u32::MAX)) as u32;
         let before = |entry: &OffsetEntry| entry.relative_offset <= relative;
         let found = self.indexes.read().as_ref().map_or(Found::Entry(None), |i| i.offsets.floor(before));
-        let entry =
-            found.resolve(before).map_err(ReadError::io("read", &self.path(FileKind::OffsetIndex)))?;
-        Ok(entry.map_or(0, |entry| u64::from(entry.position)))
+        let entry = found
+            .resolve(self.disk(), before)
+            .map_err(ReadError::io("read", &self.path(FileKind::OffsetIndex)))?;
+        Ok(entry.map_or((0, None), |entry| {
+            (u64::from(entry.position), Some(self.base_offset + i64::from(entry.relative_offset)))
+        }))
     }
 
     /// An offset before which no batch of the segment reaches that timestamp.
@@ -247,7 +278,9 @@ impl Segment {
         self.load_indexes()?;
         let before = |entry: &TimeEntry| entry.timestamp < timestamp;
         let found = self.indexes.read().as_ref().map_or(Found::Entry(None), |i| i.times.floor(before));
-        let entry = found.resolve(before).map_err(ReadError::io("read", &self.path(FileKind::TimeIndex)))?;
+        let entry = found
+            .resolve(self.disk(), before)
+            .map_err(ReadError::io("read", &self.path(FileKind::TimeIndex)))?;
         Ok(entry.map_or(self.base_offset, |entry| self.base_offset + i64::from(entry.relative_offset)))
     }
 

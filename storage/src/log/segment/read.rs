@@ -34,10 +34,10 @@ impl Segment {
         one_at_least: bool,
     ) -> Result<Chunk, ReadError> {
         let size = self.size();
-        let mut position = self.position_before(offset)?;
+        let (mut position, mut from_index) = self.position_before(offset)?;
         let ordinary = max_bytes.min(WINDOW_MAX_BYTES) + EXTRA_BYTES;
         let mut length = ordinary;
-        let mut from_index = position > 0;
+        let mut least_offset = self.base_offset;
         loop {
             let mut available = usize::try_from(size.saturating_sub(position)).unwrap_or(usize::MAX);
             let wanted = length.min(available);
@@ -54,6 +54,8 @@ impl Segment {
                 cut_off,
                 offset,
                 from_index,
+                least_offset,
+                end_offset: self.end_offset(),
             };
             match scan.run(max_bytes, upper, one_at_least)? {
                 Scanned::Found { start, end, next_offset } => {
@@ -63,26 +65,53 @@ impl Segment {
                 Scanned::EndOfSegment => {
                     return Ok(Chunk { bytes: Bytes::new(), next_offset: self.end_offset().max(offset) });
                 }
-                Scanned::ReadOn { at, wanted } => {
+                Scanned::ReadOn { at, wanted, least_offset: least } => {
                     position += at as u64;
                     length = wanted.max(ordinary);
-                    from_index &= at == 0;
+                    from_index = from_index.filter(|_| at == 0);
+                    least_offset = least;
+                }
+                // Who wants what lies behind damage can have it.
+                Scanned::Damaged { at, least_offset: least, reason } => {
+                    let damaged = position + at as u64;
+                    match self.behind_damage(damaged, least, offset)? {
+                        Some(behind) => {
+                            (position, least_offset) = (behind, least);
+                            (length, from_index) = (ordinary, None);
+                        }
+                        None => return Err(self.corruption(FileKind::Log, damaged, offset, reason).into()),
+                    }
                 }
                 Scanned::WrongIndex => {
                     self.rebuild_indexes()?;
-                    position = self.position_before(offset)?;
+                    (position, _) = self.position_before(offset)?;
                     // If it is wrong again, then it is the batches.
-                    from_index = false;
+                    from_index = None;
                 }
             }
         }
     }
 
+    /// Where the first good batch behind damaged bytes lies, if it does not begin behind `offset`: then that offset is not
+    /// among those that the damage took.
+    fn behind_damage(&self, damaged: u64, least_offset: i64, offset: i64) -> Result<Option<u64>, ReadError> {
+        let failed = |stop| match stop {
+            Stop::Io(error) => ReadError::io("read", &self.path(FileKind::Log))(error),
+            Stop::Bad { position, reason } => self.corruption(FileKind::Log, position, offset, reason).into(),
+        };
+        let mut walk = Walk::headers(self.reading_file()?, damaged, self.size());
+        let Some(position) = walk.skip_damage(least_offset..self.end_offset()).map_err(failed)? else {
+            return Ok(None);
+        };
+        let step = walk.next().map_err(failed)?;
+        Ok(step.filter(|step| step.header.base_offset <= offset).map(|_| position))
+    }
+
     /// The batch that holds `offset`, or the first behind it. `None` at the end of the segment.
     pub(crate) fn locate(&self, offset: i64) -> Result<Option<Located>, ReadError> {
-        let mut position = self.position_before(offset)?;
-        for from_index in [position > 0, false] {
-            let mut walk = Walk::headers(&**self.reading_file()?, position, self.size());
+        let (mut position, entry) = self.position_before(offset)?;
+        for from_index in [entry.is_some(), false] {
+            let mut walk = Walk::headers(self.reading_file()?, position, self.size());
             let mut first = true;
             loop {
                 match walk.next() {
@@ -102,7 +131,7 @@ impl Segment {
                 }
             }
             self.rebuild_indexes()?;
-            position = self.position_before(offset)?;
+            (position, _) = self.position_before(offset)?;
         }
         Ok(None)
     }
@@ -115,7 +144,7 @@ impl Segment {
         };
         Ok(Headers {
             segment: self,
-            walk: Walk::headers(&**self.reading_file()?, position, self.size()),
+            walk: Walk::headers(self.reading_file()?, position, self.size()),
             offset,
         })
     }
@@ -159,7 +188,7 @@ impl Segment {
 /// Iterator of [`Segment::headers_from`]. Ends after an error.
 pub(crate) struct Headers<'a> {
     segment: &'a Segment,
-    walk: Walk<'a>,
+    walk: Walk,
     offset: i64,
 }
 
@@ -193,8 +222,13 @@ struct Scan<'a> {
     /// The file ends there, although the segment does not.
     cut_off: bool,
     offset: i64,
-    /// The window begins where an index entry points.
-    from_index: bool,
+    /// The window begins where an index entry points: at the batch with this last offset.
+    from_index: Option<i64>,
+    /// No batch of the window has a smaller offset. A batch's own checksum does not cover its offset: what does is that
+    /// offsets grow.
+    least_offset: i64,
+    /// No batch of the segment has an offset from here on.
+    end_offset: i64,
 }
 
 enum Scanned {
@@ -210,6 +244,13 @@ enum Scanned {
     ReadOn {
         at: usize,
         wanted: usize,
+        least_offset: i64,
+    },
+    /// What lies here is no batch of the segment, and nothing wanted lies before it.
+    Damaged {
+        at: usize,
+        least_offset: i64,
+        reason: String,
     },
     WrongIndex,
 }
@@ -219,23 +260,35 @@ impl Scan<'_> {
         let mut at = 0;
         let mut start = None;
         let mut next_offset = self.offset;
+        let mut least_offset = self.least_offset;
         while at < self.available {
             let taken = start.map(|start| Scanned::Found { start, end: at, next_offset });
             let header = match self.header(at) {
                 Ok(Some(header)) => header,
                 // The window ends inside a header.
-                Ok(None) => return Ok(taken.unwrap_or(Scanned::ReadOn { at, wanted: BATCH_HEADER_LEN })),
-                Err(_) if at == 0 && self.from_index => return Ok(Scanned::WrongIndex),
-                Err(reason) => return taken.map_or_else(|| Err(self.corrupt(at, reason)), Ok),
+                Ok(None) => {
+                    let wanted = BATCH_HEADER_LEN;
+                    return Ok(taken.unwrap_or(Scanned::ReadOn { at, wanted, least_offset }));
+                }
+                Err(_) if at == 0 && self.from_index.is_some() => return Ok(Scanned::WrongIndex),
+                Err(reason) => return Ok(taken.unwrap_or(Scanned::Damaged { at, least_offset, reason })),
             };
             let size = header.size();
-            if at == 0 && self.from_index && header.last_offset() > self.offset {
+            if at == 0 && self.from_index.is_some_and(|last_offset| last_offset != header.last_offset()) {
                 return Ok(Scanned::WrongIndex);
+            }
+            if at == 0 && self.from_index.is_some() {
+                // The index agrees with its offsets.
+                least_offset = header.base_offset;
+            }
+            if let Err(reason) = self.check_offsets(at, &header, least_offset) {
+                return Ok(taken.unwrap_or(Scanned::Damaged { at, least_offset, reason }));
             }
             if header.last_offset() < self.offset {
                 at += size;
+                least_offset = header.next_offset();
                 if at > self.window.len() {
-                    return Ok(Scanned::ReadOn { at, wanted: BATCH_HEADER_LEN });
+                    return Ok(Scanned::ReadOn { at, wanted: BATCH_HEADER_LEN, least_offset });
                 }
                 continue;
             }
@@ -247,20 +300,15 @@ impl Scan<'_> {
                 return Ok(taken.unwrap_or(Scanned::Nothing));
             }
             let Some(batch) = self.window.get(at..at + size) else {
-                return Ok(taken.unwrap_or(Scanned::ReadOn { at, wanted: size }));
+                return Ok(taken.unwrap_or(Scanned::ReadOn { at, wanted: size, least_offset }));
             };
-            let checked = BatchHeader::verify(batch).map_err(|error| error.to_string()).and_then(|header| {
-                if header.base_offset < next_offset && !first {
-                    Err("offsets go backwards".to_owned())
-                } else {
-                    Ok(())
-                }
-            });
-            if let Err(reason) = checked {
-                return taken.map_or_else(|| Err(self.corrupt(at, reason)), Ok);
+            if let Err(error) = BatchHeader::verify(batch) {
+                let reason = error.to_string();
+                return Ok(taken.unwrap_or(Scanned::Damaged { at, least_offset, reason }));
             }
             start.get_or_insert(at);
             next_offset = header.next_offset();
+            least_offset = next_offset;
             at += size;
         }
         match start {
@@ -270,6 +318,27 @@ impl Scan<'_> {
             }
             None => Ok(Scanned::EndOfSegment),
         }
+    }
+
+    /// Whether a batch's offsets can be right where it lies.
+    fn check_offsets(&self, at: usize, header: &BatchHeader, least_offset: i64) -> Result<(), String> {
+        if header.base_offset < least_offset {
+            return Err(format!("offset {}, where {least_offset} or more belongs", header.base_offset));
+        }
+        if header.next_offset() > self.end_offset {
+            return Err(format!("offset {}, the segment ends at {}", header.last_offset(), self.end_offset));
+        }
+        // With a gap before it, which compaction may have left, it is the next batch that tells.
+        if header.base_offset > least_offset
+            && let Some(next) = self.window.get(at + header.size()..)
+            && let Some(next) = next.first_chunk::<8>().map(|bytes| i64::from_be_bytes(*bytes))
+            && at + header.size() < self.available
+            && next < header.next_offset()
+            && next > least_offset
+        {
+            return Err(format!("offset {}, and the next batch begins at {next}", header.base_offset));
+        }
+        Ok(())
     }
 
     /// The header at a place of the window; `None` if the window ends before it does but the segment does not.

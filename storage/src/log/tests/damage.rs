@@ -162,3 +162,79 @@ fn a_failing_read_is_an_error_and_not_an_end() {
     bench.disk.set_faults(Default::default());
     assert!(log.read(0, 100, end, true).is_ok());
 }
+
+#[test]
+fn an_offset_that_rotted_is_damage_and_neither_skips_nor_waits() {
+    // A batch's own checksum does not cover its offset.
+    let (bench, all, end) = flushed(1);
+    for bit in [0, 1, 4, 9, 33] {
+        for batch in &all[3..30] {
+            let offset = batch.header().base_offset;
+            let log = bench.reopen(end);
+            let segment = log.closed_segments().unwrap();
+            let Some(segment) = segment.iter().find(|s| (s.base_offset..s.end_offset).contains(&offset))
+            else {
+                continue;
+            };
+            let before =
+                all.iter().filter(|b| (segment.base_offset..offset).contains(&b.header().base_offset));
+            let position = before.map(|batch| batch.size() as u64).sum::<u64>() + 7 - bit / 8;
+            drop(log);
+            let path = bench.path(FileKind::Log, segment.base_offset);
+            bench.disk.rot(&path, position, 1 << (bit % 8)).unwrap();
+            let log = bench.reopen(end);
+            let mut at = 0;
+            let mut damaged = Vec::new();
+            while at < end {
+                match log.read(at, 1, end, true) {
+                    Ok(chunks) => {
+                        let read = whole_batches(chunks);
+                        let base =
+                            read.first().expect("a reader must not wait for ever").header().base_offset;
+                        assert_eq!(base, at, "bit {bit} of {offset}: skipped");
+                        assert_eq!(read[0], all[at as usize / 2], "bit {bit} of {offset}");
+                    }
+                    Err(ReadError::Corrupt(_)) => damaged.push(at),
+                    Err(error) => panic!("{error}"),
+                }
+                at += 2;
+            }
+            assert!(damaged.contains(&offset), "bit {bit} of {offset}: {damaged:?}");
+            assert!(damaged.len() <= 2, "bit {bit} of {offset}: {damaged:?}");
+            drop(log);
+            bench.disk.rot(&path, position, 1 << (bit % 8)).unwrap();
+            let indexes = bench.names().into_iter().filter(|name| name.ends_with("index"));
+            indexes.for_each(|name| bench.disk.remove_file(&directory().join(name)).unwrap());
+        }
+    }
+}
+
+#[test]
+fn damage_before_the_recovery_point_does_not_keep_the_log_from_opening() {
+    let bench = Bench::new(1);
+    let log = bench.create();
+    let mut maker = Maker::new();
+    let all: Vec<Batch> = (0..5).map(|_| maker.plain(2)).collect();
+    log.append(&all[..5]).unwrap();
+    let end = log.flush().unwrap().end_offset;
+    assert!(log.closed_segments().unwrap().is_empty(), "all in the segment that is written to");
+    drop(log);
+    // In the header of the batch in the middle: its length, its format's version, its offset.
+    let position = (all[0].size() + all[1].size()) as u64;
+    for field in [2, 8, 11, 16] {
+        let path = bench.path(FileKind::Log, 0);
+        bench.disk.rot(&path, position + field, 0x41).unwrap();
+        // With its index, opening begins behind the damage, and only who reads it meets it.
+        bench.names().iter().filter(|name| name.ends_with("index")).for_each(|name| {
+            bench.disk.remove_file(&directory().join(name)).unwrap();
+        });
+        let (log, recovered) = bench.open(end).unwrap();
+        assert_eq!(recovered.damaged.len(), 1, "{recovered:?}");
+        assert_eq!((recovered.damaged[0].position, recovered.damaged[0].offset), (position, 4));
+        assert_eq!(log.cut(recovered.valid_end).unwrap(), end);
+        assert_eq!(whole_batches(log.read(0, usize::MAX, end, true).unwrap()), all[..2]);
+        assert!(matches!(log.read(4, usize::MAX, end, true), Err(ReadError::Corrupt(_))));
+        assert_eq!(whole_batches(log.read(6, usize::MAX, end, true).unwrap()), all[3..], "field {field}");
+        bench.disk.rot(&path, position + field, 0x41).unwrap();
+    }
+}

@@ -39,8 +39,11 @@ struct Bench {
 impl Bench {
     fn new(seed: u64) -> Bench {
         let disk = Arc::new(SimDisk::new(seed));
-        let environment =
-            LogEnvironment { disk: Arc::clone(&disk) as Arc<dyn Disk>, buffers: ReadBuffers::new(1 << 20) };
+        let environment = LogEnvironment {
+            disk: Arc::clone(&disk) as Arc<dyn Disk>,
+            buffers: ReadBuffers::new(1 << 20),
+            files: OpenFiles::new(4),
+        };
         Bench { disk, environment, options: small_segments() }
     }
 

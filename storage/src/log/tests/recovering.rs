@@ -38,7 +38,10 @@ fn opening_after_a_clean_stop() {
     let end = log.end_offset();
     drop(log);
     let (log, recovered) = bench.open(end).unwrap();
-    assert_eq!(recovered, Recovered { valid_end: end, scanned_bytes: 0, tail: None, rebuilt: vec![] });
+    assert_eq!(
+        recovered,
+        Recovered { valid_end: end, scanned_bytes: 0, tail: None, damaged: vec![], rebuilt: vec![] }
+    );
     log.cut(end).unwrap();
     assert_eq!(knowledge(&log), before);
 }

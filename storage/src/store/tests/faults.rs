@@ -211,3 +211,73 @@ fn reopen_after_rename(disk: &SimDisk) -> StoreError {
     disk.sync_dir(Path::new(DATA)).unwrap();
     reopen(disk).unwrap_err()
 }
+
+#[test]
+fn a_checkpoint_older_than_the_journal_is_refused() {
+    let (disk, store) = journaled();
+    store.close().unwrap();
+    let old = crate::disk::read_file(&disk, &path("logmill.checkpoint")).unwrap();
+    drop(store);
+    // The next incarnation acknowledges a frame; then the checkpoint of before comes back, from a backup or from a disk
+    // that lied about the rename.
+    let (store, _) = open(&disk);
+    commit_one(&store, id(1, 0), batch("later", 1), PLAIN).unwrap();
+    store.journal_round().unwrap();
+    drop(store);
+    disk.plant(&path("logmill.checkpoint"), &old).unwrap();
+    disk.restart();
+    let before = disk.files();
+    let error = reopen(&disk).unwrap_err();
+    assert!(matches!(error, StoreError::Journal(JournalError::StaleCheckpoint { .. })), "{error}");
+    assert_eq!(disk.files(), before, "nothing was changed");
+}
+
+#[test]
+fn a_flush_of_names_that_fails_poisons() {
+    let disk = SimDisk::new(1);
+    let (store, _) = open(&disk);
+    create(&store, 1, 0, Durability::Disk);
+    create(&store, 2, 0, Durability::Disk);
+    disk.set_faults(Faults { failing_flushes: Some(DATA.to_owned()), ..Faults::default() });
+    store.delete_partition(id(1, 0)).unwrap_err();
+    disk.set_faults(Faults::default());
+    assert_eq!(commit_one(&store, id(2, 0), batch("x", 1), PLAIN), Err(Rejection::Failed));
+}
+
+#[test]
+fn a_partition_whose_directory_cannot_be_moved_is_not_deleted() {
+    let disk = SimDisk::new(1);
+    let (store, _) = open(&disk);
+    let partition = create(&store, 1, 0, Durability::Disk);
+    commit_one(&store, partition.id(), batch("x", 1), PLAIN).unwrap();
+    disk.rename(&path("topic1-0"), &path("elsewhere")).unwrap();
+    store.delete_partition(partition.id()).unwrap_err();
+    disk.rename(&path("elsewhere"), &path("topic1-0")).unwrap();
+    commit_one(&store, partition.id(), batch("x", 1), PLAIN).unwrap();
+    settle(&store);
+    assert_eq!(values(&partition, 0).len(), 2);
+    store.delete_partition(partition.id()).unwrap();
+}
+
+#[test]
+fn making_a_partition_on_a_full_disk_fails_and_leaves_nothing() {
+    let disk = SimDisk::new(1);
+    let (store, _) = open(&disk);
+    let used: u64 = disk.files().iter().map(|(_, bytes)| bytes).sum();
+    disk.set_faults(Faults { capacity_bytes: Some(used), ..Faults::default() });
+    let spec =
+        PartitionSpec { id: id(1, 0), topic_name: "topic1".to_owned(), options: LogOptions::default() };
+    store.create_partition(spec.clone()).unwrap_err();
+    assert!(!disk.exists(&path("topic1-0")).unwrap());
+    disk.set_faults(Faults::default());
+    store.create_partition(spec).unwrap();
+    commit_one(&store, id(1, 0), batch("x", 1), PLAIN).unwrap();
+}
+
+#[test]
+fn a_full_disk_is_refused_and_not_waited_for() {
+    let (store, _) = open(&SimDisk::new(1));
+    let full = Congestion { ring_fill: 1.0, queued_bytes: 1 << 40, ..store.congestion() };
+    assert!(full.is_full());
+    assert!(!Congestion { storage_full: true, ..full }.is_full(), "a produce gets its answer at once");
+}

@@ -64,6 +64,7 @@ fn what_waits_is_written_with_one_write() {
     assert!(!store.apply_round(0).unwrap().more);
     let stats = store.stats();
     assert_eq!((stats.frames, stats.journal_frames, stats.journal_writes), (20, 20, 1));
+    assert_eq!(stats.largest_group_frames, 20);
     assert_eq!(stats.applied_batches, 20);
     assert!(stats.applied_writes == 1, "{}", stats.applied_writes);
     store.journal_round().unwrap();
@@ -110,6 +111,62 @@ fn everything_comes_back_after_a_clean_stop_and_after_a_crash() {
             60
         );
     }
+}
+
+#[test]
+fn closing_does_not_depend_on_a_thread_that_is_on_its_way() {
+    let disk = SimDisk::new(1);
+    let (store, _) = open(&disk);
+    let partition = create(&store, 1, 0, Durability::Disk);
+    let calls = Calls::default();
+    store.commit(Frame::from(vec![append(partition.id(), batch("x", 1), PLAIN)]), calls.done()).unwrap();
+    // The journal's thread stands between writing the frame and publishing it.
+    let mut touched = Vec::new();
+    store.write_pending(&mut store.journal.lock(), &mut Round::default(), &mut touched).unwrap();
+    store.close().unwrap();
+    assert_eq!(calls.get(), 1);
+    drop((store, partition, touched));
+    assert!(open(&disk).1.clean);
+}
+
+#[test]
+fn more_segments_than_files_that_may_be_open() {
+    let disk = SimDisk::new(1);
+    let open = || {
+        let limited = StoreOptions { open_files: 4, ..options() };
+        Store::open(Arc::new(disk.clone()), limited).unwrap()
+    };
+    let (store, _) = open();
+    let partitions: Vec<_> = (0..12).map(|index| create(&store, 1, index, Durability::Disk)).collect();
+    for partition in &partitions {
+        for _ in 0..5 {
+            commit_one(&store, partition.id(), batch(&"f".repeat(2000), 1), PLAIN).unwrap();
+        }
+        settle(&store);
+    }
+    let stats = store.stats();
+    assert!(stats.unflushed_files > 4 && store.checkpoint_due(), "what is not flushed stays open: {stats:?}");
+    store.checkpoint().unwrap();
+    assert_eq!(store.stats().unflushed_files, 0);
+    assert!(!store.checkpoint_due());
+    let read_all = |store: &Store| {
+        assert!(store.partitions().iter().all(|partition| values(partition, 0).len() == 5));
+        let stats = store.stats();
+        assert!(stats.open_files <= 4 && stats.unflushed_files == 0, "{stats:?}");
+    };
+    read_all(&store);
+    store.close().unwrap();
+    drop((store, partitions));
+    let (store, recovery) = open();
+    assert!(recovery.clean);
+    read_all(&store);
+    commit_one(&store, id(1, 3), batch("x", 1), PLAIN).unwrap();
+    settle(&store);
+    assert_eq!(
+        values(&store.partition(id(1, 3)).unwrap(), 0).len(),
+        6,
+        "a file that was closed is written to"
+    );
 }
 
 #[test]
@@ -204,6 +261,9 @@ fn the_ring_is_used_again_and_again() {
     assert!(stats.journal_bytes > 3 * (512 << 10));
     assert!(stats.journal_file_bytes <= 512 << 10);
     assert!(stats.tail_bytes <= 16 << 10, "the tail keeps to its budget");
+    assert_eq!((stats.checkpoints, stats.flushed_partitions), (checkpoints, checkpoints));
+    assert!(stats.recycled_files >= checkpoints && stats.unflushed_bytes < 512 << 10);
+    assert!(stats.open_files > 0 && stats.unflushed_files > 0, "what was written since: {stats:?}");
     assert_eq!(values(&partition, 0).len(), frames);
 }
 

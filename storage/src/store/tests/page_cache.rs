@@ -144,3 +144,60 @@ fn a_change_of_durability_takes_effect_with_a_checkpoint() {
         Err(StoreError::UnknownPartition(_))
     ));
 }
+
+#[test]
+fn what_skips_the_journal_makes_a_checkpoint_due_as_well() {
+    let disk = SimDisk::new(1);
+    let (store, _) = open(&disk);
+    let partition = create(&store, 1, 0, Durability::PageCache);
+    let half = options().journal.max_bytes / 2;
+    let mut bytes = 0;
+    while bytes < half {
+        assert!(!store.checkpoint_due(), "after {bytes} bytes");
+        let batch = batch(&"p".repeat(5000), 1);
+        bytes += batch.size() as u64;
+        commit_one(&store, partition.id(), batch, PLAIN).unwrap();
+        store.apply_round(0).unwrap();
+        store.apply_round(1).unwrap();
+    }
+    assert!(store.checkpoint_due(), "a start would have to read {bytes} bytes");
+    store.checkpoint().unwrap();
+    assert!(!store.checkpoint_due());
+}
+
+#[test]
+fn a_disk_that_is_full_when_a_frame_needs_a_flush_makes_it_wait() {
+    let disk = SimDisk::new(1);
+    let (store, _) = open(&disk);
+    let (state, data) = (id(1, 0), id(2, 0));
+    create(&store, 1, 0, Durability::Disk);
+    create(&store, 2, 0, Durability::PageCache);
+    let begin = vec![
+        append(state, batch("s", 1), INTERNAL),
+        append(data, produced(9, 0, 0, true), Check::Client { begins: true, transaction_v2: false }),
+    ];
+    store.commit(Frame::from(begin), None).unwrap();
+    commit_one(&store, data, produced(9, 0, 2, true), PLAIN).unwrap();
+    settle(&store);
+    // Room for nothing: the producers' snapshot that a flush writes does not fit.
+    let used: u64 = disk.files().iter().map(|(_, bytes)| bytes).sum();
+    disk.set_faults(crate::disk::sim::Faults { capacity_bytes: Some(used), ..Default::default() });
+    let calls = Calls::default();
+    let end = vec![append(state, batch("e", 1), INTERNAL), append(data, marker(9, 0, true), MARKER)];
+    store.commit(Frame::from(end), calls.done()).unwrap();
+    for _ in 0..3 {
+        store.journal_round().unwrap();
+        store.apply_round(0).unwrap();
+        store.apply_round(1).unwrap();
+    }
+    assert_eq!(calls.get(), 0);
+    assert_eq!(commit_one(&store, data, batch("x", 1), PLAIN), Err(Rejection::StorageFull));
+    disk.set_faults(Default::default());
+    for _ in 0..3 {
+        store.apply_round(0).unwrap();
+        store.apply_round(1).unwrap();
+        store.journal_round().unwrap();
+    }
+    assert_eq!(calls.get(), 1, "goes on by itself");
+    assert!(!store.congestion().storage_full);
+}

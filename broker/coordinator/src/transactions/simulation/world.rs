@@ -250,7 +250,7 @@ impl Run {
         let mut frame = Frame::default();
         for record in &step.records {
             self.machine.apply(record);
-            let bytes = record.encode().map_err(|error| format!("{error}: {record:?}"))?;
+            let bytes = record.encode(2).map_err(|error| format!("{error}: {record:?}"))?;
             let Some(bytes) = bytes else { continue };
             let back = Record::decode(Some(bytes.key.clone()), bytes.value.clone());
             ensure!(back.as_ref() == Ok(record), "{record:?} comes back as {back:?}");

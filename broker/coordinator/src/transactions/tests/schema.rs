@@ -16,7 +16,7 @@ fn every_state_comes_back() {
         (value.previous_producer_id, value.next_producer_id, value.next_producer_epoch) = (5, 6, 8);
         for value in [Some(value), None] {
             let record = record(value);
-            let bytes = record.encode().unwrap().unwrap();
+            let bytes = record.encode(2).unwrap().unwrap();
             assert_eq!(Record::decode(Some(bytes.key), bytes.value).unwrap(), record);
         }
     }
@@ -48,6 +48,21 @@ fn an_old_version_is_read() {
 }
 
 #[test]
+fn the_oldest_version_is_written_at_level_0_where_it_says_everything() {
+    let version = |value: Transaction, level| {
+        let bytes = record(Some(value)).encode(level).unwrap().unwrap().value.unwrap();
+        i16::from_be_bytes([bytes[0], bytes[1]])
+    };
+    let plain = Transaction { client_version: 0, ..stored(1, 7, TransactionState::Ongoing) };
+    assert_eq!([0, 1, 2].map(|level| version(plain.clone(), level)), [0, 1, 1]);
+    let rotating = Transaction { next_producer_id: 6, ..plain.clone() };
+    let newer_client = Transaction { client_version: 2, ..plain };
+    for value in [rotating, newer_client] {
+        assert_eq!(version(value, 0), 1);
+    }
+}
+
+#[test]
 fn a_marker_is_no_record_of_this_topic() {
     let marker = Marker {
         partition: partition(0),
@@ -57,12 +72,12 @@ fn a_marker_is_no_record_of_this_topic() {
         commit: true,
         transaction_v2: true,
     };
-    assert_eq!(Record::Marker(marker).encode(), Ok(None));
+    assert_eq!(Record::Marker(marker).encode(2), Ok(None));
 }
 
 #[test]
 fn what_cannot_be_read_says_why() {
-    let bytes = record(Some(stored(1, 7, TransactionState::Ongoing))).encode().unwrap().unwrap();
+    let bytes = record(Some(stored(1, 7, TransactionState::Ongoing))).encode(2).unwrap().unwrap();
     assert_eq!(Record::decode(None, None), Err(SchemaError::NoKey));
     let newer = Some(Bytes::from_static(&[0, 1, 0]));
     assert_eq!(Record::decode(newer, None), Err(SchemaError::UnknownKind { kind: 1 }));

@@ -1,0 +1,140 @@
+//! Changing configs while the broker runs: durable first, then in force at once.
+
+use std::sync::Arc;
+
+use logmill_storage::StoreError;
+
+use super::image::Topic;
+use super::metadata_log::MetadataError;
+use super::registry::Topics;
+use super::schema::{ConfigScope, MetadataRecord, TopicRecord};
+use crate::configs::{self, BrokerConfigs, Change, ConfigError, ConfigSet, TopicRules};
+
+/// What is to be set.
+#[derive(Clone, Debug)]
+pub enum ConfigUpdate {
+    /// These changes to what is set; the rest stays.
+    Change(Vec<(String, Change)>),
+    /// This and nothing else.
+    Replace(ConfigSet),
+}
+
+impl ConfigUpdate {
+    /// What is set, and what each name that changes becomes.
+    fn changes(&self, before: &ConfigSet) -> Vec<(String, Change)> {
+        match self {
+            Self::Change(changes) => changes.clone(),
+            Self::Replace(after) => {
+                let gone = before.keys().filter(|name| !after.contains_key(*name));
+                let deleted = gone.map(|name| (name.clone(), Change::Delete));
+                let set = after.iter().map(|(name, value)| (name.clone(), Change::Set(value.clone())));
+                deleted.chain(set).collect()
+            }
+        }
+    }
+}
+
+/// Why configs were not changed. All but a stopping broker are definite.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum AlterConfigsError {
+    /// No such topic.
+    #[error("The topic '{0}' does not exist.")]
+    UnknownTopic(String),
+    /// The broker's own topics keep the configs they were made with.
+    #[error("topics whose names begin with \"__logmill_\" keep the configs they have")]
+    Reserved,
+    /// A value that cannot be set.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The disk.
+    #[error("the change is written down and holds from the next start on; now it failed: {0}")]
+    Storage(#[from] StoreError),
+    /// The metadata log.
+    #[error(transparent)]
+    Metadata(#[from] MetadataError),
+}
+
+impl Topics {
+    /// Changes what is set for a topic, or only checks whether it could be. In force for the next batch.
+    ///
+    /// # Errors
+    /// [`AlterConfigsError`]; nothing was changed.
+    pub async fn alter_topic(
+        &self,
+        name: &str,
+        update: &ConfigUpdate,
+        validate_only: bool,
+    ) -> Result<(), AlterConfigsError> {
+        let mut metadata = self.0.metadata.lock().await;
+        let old = self.get(name).ok_or_else(|| AlterConfigsError::UnknownTopic(name.to_owned()))?;
+        if name.starts_with("__logmill_") {
+            return Err(AlterConfigsError::Reserved);
+        }
+        let broker = self.broker_configs();
+        let after = configs::change_topic(&old.configs, &update.changes(&old.configs), &broker)?;
+        if validate_only || after == old.configs {
+            return Ok(());
+        }
+        let record = TopicRecord {
+            name: old.name.to_string(),
+            id: old.id,
+            partitions: i32::try_from(old.partitions.len()).unwrap_or(i32::MAX),
+            configs: after.clone(),
+            owner: old.owner.as_ref().map(ToString::to_string),
+        };
+        metadata.append(self.0.clock.now_ms(), &[MetadataRecord::Topic(record)]).await?;
+        let rules = TopicRules::of(&after, &broker);
+        let new = Topic { configs: after, rules, ..Topic::clone(&old) };
+        let applied = self.apply(&new, &broker);
+        self.0.image.store(Arc::new(self.0.image.load().with(new)));
+        tracing::info!(topic = name, "configs changed");
+        applied
+    }
+
+    /// Changes what is set for the broker, or only checks whether it could be. Topics that say nothing
+    /// themselves follow at once.
+    ///
+    /// # Errors
+    /// [`AlterConfigsError`]; nothing was changed.
+    pub async fn alter_broker(
+        &self,
+        scope: ConfigScope,
+        update: &ConfigUpdate,
+        validate_only: bool,
+    ) -> Result<(), AlterConfigsError> {
+        let mut metadata = self.0.metadata.lock().await;
+        let mut broker = BrokerConfigs::clone(&self.0.broker.load());
+        let layer = match scope {
+            ConfigScope::Cluster => &mut broker.cluster,
+            ConfigScope::Node => &mut broker.node,
+        };
+        let after = configs::change_broker(layer, &update.changes(layer))?;
+        if validate_only || after == *layer {
+            return Ok(());
+        }
+        layer.clone_from(&after);
+        let record = MetadataRecord::BrokerConfigs { scope, configs: after };
+        metadata.append(self.0.clock.now_ms(), &[record]).await?;
+        let mut image = self.0.image.load_full();
+        let mut applied = Ok(());
+        for topic in self.image().iter() {
+            let rules = TopicRules::of(&topic.configs, &broker);
+            let new = Topic { rules, ..Topic::clone(topic) };
+            applied = applied.and(self.apply(&new, &broker));
+            image = Arc::new(image.with(new));
+        }
+        self.0.broker.store(Arc::new(broker));
+        self.0.image.store(image);
+        tracing::info!(?scope, "the broker's configs changed");
+        applied
+    }
+
+    fn apply(&self, topic: &Topic, broker: &BrokerConfigs) -> Result<(), AlterConfigsError> {
+        let options = configs::log_options(&topic.configs, broker);
+        for partition in &topic.partitions {
+            self.0.store.set_options(partition.id(), options)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,288 @@
+//! The commands of the binary against a broker: what they do, what they print, how they fail.
+
+use logmill_client::Client;
+use logmill_tests::process::{Broker, PATIENCE, Process, Scratch, run};
+use logmill_tests::source;
+use serde_json::Value;
+use tokio::runtime::Runtime;
+
+fn broker(scratch: &Scratch) -> Broker {
+    Process::serve(scratch, "broker", "data")
+}
+
+/// The document a command prints with `--output json`: valid, and it says whose it is.
+fn json(broker: &Broker, arguments: &[&str]) -> Value {
+    let out = broker.run(&[arguments, &["--output", "json"]].concat());
+    let document: Value =
+        serde_json::from_str(&out).unwrap_or_else(|error| panic!("{arguments:?}: {error}:\n{out}"));
+    let command = document["_command"].as_str().expect("it says which command it is from");
+    assert!(arguments.join(" ").starts_with(command), "{command} for {arguments:?}");
+    assert!(document["_version"].is_u64());
+    document
+}
+
+fn names(document: &Value, list: &str, field: &str) -> Vec<String> {
+    let rows = document[list].as_array().unwrap_or_else(|| panic!("no list {list} in {document}"));
+    rows.iter().map(|row| row[field].as_str().expect("a name").to_owned()).collect()
+}
+
+#[test]
+fn topics_are_created_listed_described_and_deleted() {
+    let scratch = Scratch::new();
+    let broker = broker(&scratch);
+    assert_eq!(broker.run(&["topic", "list"]), "TOPIC  PARTITIONS  REPLICAS\n");
+    // What only some need is not there before somebody needs it.
+    let internal = names(&json(&broker, &["topic", "list", "--internal"]), "topics", "topic");
+    assert!(
+        !internal.iter().any(|name| name.contains("consumer") || name.contains("transaction")),
+        "{internal:?}"
+    );
+
+    let created = json(
+        &broker,
+        &["topic", "create", "orders", "--partitions", "3", "--config", "cleanup.policy=compact"],
+    );
+    assert_eq!(names(&created, "topics", "outcome"), ["created"]);
+    broker.run(&["topic", "create", "clicks"]);
+    broker.run(&["topic", "create", "clicks", "--if-not-exists"]);
+    assert_eq!(names(&json(&broker, &["topic", "list"]), "topics", "topic"), ["clicks", "orders"]);
+    let orders = json(&broker, &["topic", "describe", "orders"]);
+    assert_eq!(orders["partitions"].as_array().expect("partitions").len(), 3);
+    let policy =
+        orders["configs"].as_array().expect("configs").iter().find(|row| row["key"] == "cleanup.policy");
+    assert_eq!(policy.expect("a policy")["value"], "compact");
+    let table = broker.run(&["topic", "describe", "orders"]);
+    assert!(table.contains("PARTITION  LEADER") && table.contains("cleanup.policy"), "{table}");
+
+    let again = broker.try_run(&["topic", "create", "clicks"], "");
+    assert_eq!(again.status.code(), Some(1));
+    assert!(again.log.contains("exists"), "{}", again.log);
+    let wrong = broker.try_run(&["topic", "create", "not a name"], "");
+    assert_eq!(wrong.status.code(), Some(1));
+    assert!(wrong.log.contains("hint: a topic's name has letters"), "{}", wrong.log);
+
+    // Nobody is there to be asked.
+    let unasked = broker.try_run(&["topic", "delete", "clicks"], "");
+    assert!(!unasked.status.success());
+    broker.run(&["topic", "delete", "clicks", "--yes"]);
+    assert_eq!(names(&json(&broker, &["topic", "list"]), "topics", "topic"), ["orders"]);
+    let gone = broker.try_run(&["topic", "describe", "clicks"], "");
+    assert_eq!(gone.status.code(), Some(1));
+    assert!(gone.log.contains("logmill topic list"), "says what to do: {}", gone.log);
+    assert!(broker.stop().status.success());
+}
+
+#[test]
+fn records_come_back_as_they_were_sent() {
+    let scratch = Scratch::new();
+    let broker = broker(&scratch);
+    broker.run(&["topic", "create", "orders", "--partitions", "2"]);
+    broker
+        .run_with_input(&["produce", "orders", "--partition", "0", "--key-delimiter", ":"], "a:one\nb:two\n");
+    broker.run_with_input(
+        &["produce", "orders", "--partition", "1", "--json"],
+        "{\"key\":\"c\",\"value\":{\"n\":3},\"headers\":{\"from\":\"me\"},\"timestamp\":1700000000000}\n{\"key\":\"d\",\"value\":null}\n",
+    );
+    for compression in ["gzip", "snappy", "lz4", "zstd"] {
+        let text = format!("packed with {compression}\n");
+        broker
+            .run_with_input(&["produce", "orders", "--partition", "0", "--compression", compression], &text);
+    }
+    let zero = broker.run(&["consume", "orders", "--exit", "--partition", "0", "--format", "%o %k=%v\\n"]);
+    let expected = "0 a=one\n1 b=two\n2 =packed with gzip\n3 =packed with snappy\n4 =packed with lz4\n5 =packed with zstd\n";
+    assert_eq!(zero.replace("NULL", ""), expected);
+    let one = broker.run(&["consume", "orders", "--exit", "--partition", "1", "--output", "json"]);
+    let rows: Vec<Value> =
+        one.lines().map(|line| serde_json::from_str(line).expect("one object a line")).collect();
+    assert_eq!(rows.len(), 2);
+    assert_eq!((&rows[0]["key"], &rows[0]["value"]), (&Value::from("c"), &Value::from("{\"n\":3}")));
+    assert_eq!(rows[0]["timestamp"], 1_700_000_000_000_i64);
+    assert_eq!(rows[1]["value"], Value::Null);
+    let last = broker.run(&["consume", "orders", "--exit", "--offset", "-1", "--partition", "0"]);
+    assert_eq!(last, "packed with zstd\n");
+    let counted = broker.run(&["consume", "orders", "--count", "3", "--format", "%v\\n"]);
+    assert_eq!(counted.lines().count(), 3);
+    let transaction = ["produce", "orders", "--partition", "0", "--transactional-id", "t"];
+    broker.run_with_input(&transaction, "together\n");
+    assert_eq!(
+        broker.run(&["consume", "orders", "--exit", "--offset", "6", "--partition", "0"]),
+        "together\n"
+    );
+    let unknown = broker.try_run(&["consume", "orders", "--exit", "--partition", "7"], "");
+    assert_eq!(unknown.status.code(), Some(1), "{}", unknown.log);
+    assert!(broker.stop().status.success());
+}
+
+#[test]
+fn groups_go_on_where_they_were_and_are_shown() {
+    let scratch = Scratch::new();
+    let broker = broker(&scratch);
+    assert_eq!(names(&json(&broker, &["group", "list"]), "groups", "group"), Vec::<String>::new());
+    broker.run_with_input(&["produce", "orders"], "one\ntwo\nthree\n");
+    let consume = ["consume", "orders", "--group", "billing", "--count", "2"];
+    assert_eq!(broker.run(&consume), "one\ntwo\n");
+    assert_eq!(names(&json(&broker, &["group", "list"]), "groups", "group"), ["billing"]);
+    let group = json(&broker, &["group", "describe", "billing"]);
+    assert_eq!(group["partitions"][0]["committed"], 2, "{group}");
+    assert_eq!(group["partitions"][0]["lag"], 1, "{group}");
+    let table = broker.run(&["group", "describe", "billing"]);
+    assert!(table.contains("COMMITTED") && table.contains("orders"), "{table}");
+    assert_eq!(broker.run(&["consume", "orders", "--group", "billing", "--exit"]), "three\n");
+    let none = broker.try_run(&["group", "describe", "nobody"], "");
+    assert_eq!(none.status.code(), Some(1));
+    assert!(none.log.contains("no group nobody"), "{}", none.log);
+    let internal = names(&json(&broker, &["topic", "list", "--internal"]), "topics", "topic");
+    assert!(internal.contains(&"__consumer_offsets".to_owned()), "{internal:?}");
+    assert!(!internal.contains(&"__transaction_state".to_owned()), "{internal:?}");
+    assert!(broker.stop().status.success());
+}
+
+const SCRIPT: &str = "\
+CREATE TABLE clicks (
+  page STRING, at TIMESTAMP(3),
+  WATERMARK FOR at AS at - INTERVAL '1' SECOND
+) WITH ('topic' = 'clicks', 'format' = 'json');
+CREATE TABLE pages (window_start TIMESTAMP(3), page STRING, clicks BIGINT)
+WITH ('topic' = 'pages', 'format' = 'json');
+INSERT INTO pages
+SELECT window_start, page, COUNT(*)
+FROM TABLE(TUMBLE(TABLE clicks, DESCRIPTOR(at), INTERVAL '1' MINUTE))
+GROUP BY window_start, window_end, page;
+";
+
+#[test]
+fn pipelines_run_and_are_shown_stopped_and_finished() {
+    let scratch = Scratch::new();
+    let broker = broker(&scratch);
+    let script = scratch.write("pages.sql", SCRIPT);
+    assert_eq!(names(&json(&broker, &["pipeline", "list"]), "pipelines", "pipeline"), Vec::<String>::new());
+    let missing = broker.try_run(&["pipeline", "run", &script], "");
+    assert_eq!(missing.status.code(), Some(1), "no topic clicks yet: {}", missing.log);
+    assert!(missing.log.contains("clicks"), "names it: {}", missing.log);
+    broker.run(&["topic", "create", "clicks"]);
+    let row = json(&broker, &["pipeline", "run", &script]);
+    assert_eq!((row["pipeline"].as_str(), row["state"].as_str()), (Some("pages"), Some("running")));
+    broker.run_with_input(
+        &["produce", "clicks"],
+        "{\"page\":\"/\",\"at\":\"2026-01-01T00:00:10Z\"}\n{\"page\":\"/\",\"at\":\"2026-01-01T00:00:20Z\"}\n{\"page\":\"/x\",\"at\":\"2026-01-01T00:00:30Z\"}\n",
+    );
+    assert_eq!(json(&broker, &["pipeline", "stop", "pages"])["state"], "stopped");
+    assert_eq!(names(&json(&broker, &["pipeline", "list"]), "pipelines", "state"), ["stopped"]);
+    // The same script goes on; to its end when it is told that there is one.
+    let finished = json(&broker, &["pipeline", "run", &script, "--bounded", "--wait"]);
+    assert_eq!(finished["state"], "finished", "{finished}");
+    assert_eq!(finished["records_in"], 3);
+    let described = json(&broker, &["pipeline", "describe", "pages"]);
+    assert_eq!(described["sources"][0]["lag"], 0, "{described}");
+    assert!(described["plan"].as_str().expect("a plan").contains("TumbleAggregate"), "{described}");
+    let table = broker.run(&["pipeline", "list"]);
+    assert!(table.contains("PIPELINE") && table.contains("finished"), "{table}");
+    let mut rows: Vec<String> =
+        broker.run(&["consume", "pages", "--exit"]).lines().map(str::to_owned).collect();
+    rows.sort();
+    assert_eq!(
+        rows,
+        [
+            "{\"window_start\":\"2026-01-01T00:00:00Z\",\"page\":\"/\",\"clicks\":2}",
+            "{\"window_start\":\"2026-01-01T00:00:00Z\",\"page\":\"/x\",\"clicks\":1}",
+        ]
+    );
+    let wrong = scratch.write("wrong.sql", "INSERT INTO nowhere SELECT 1;\n");
+    let refused = broker.try_run(&["pipeline", "run", &wrong], "");
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(refused.log.contains("line 1, column 13"), "line and column: {}", refused.log);
+    let unknown = broker.try_run(&["pipeline", "describe", "nothing"], "");
+    assert_eq!(unknown.status.code(), Some(1));
+    assert!(unknown.log.contains("nothing"), "{}", unknown.log);
+    assert!(broker.stop().status.success());
+}
+
+#[test]
+fn clients_are_told_the_advertised_address() {
+    let scratch = Scratch::new();
+    let runtime = Runtime::new().expect("threads");
+    let told = |broker: &Broker| {
+        runtime.block_on(async {
+            let client = Client::connect(&broker.address).await.expect("a connection");
+            let cluster = client.admin().describe_cluster().await.expect("an answer");
+            assert_eq!(cluster.brokers.len(), 1);
+            format!("{}:{}", cluster.brokers[0].host, cluster.brokers[0].port)
+        })
+    };
+    let plain = Process::serve(&scratch, "plain", "data-1");
+    assert_eq!(told(&plain), plain.address, "the real port, where port 0 was asked for");
+    // It must be one this machine can reach, for the client follows it.
+    let advertised = plain.address.replace("127.0.0.1", "localhost");
+    let flag = format!("advertised={advertised}");
+    let behind = Process::serve_with(&scratch, "behind", "data-2", &["--set", &flag], &[]);
+    assert_eq!(told(&behind), advertised);
+}
+
+#[test]
+fn failures_say_what_where_and_what_to_do() {
+    let nobody = run(&["topic", "list", "--bootstrap", "127.0.0.1:1", "--timeout", "2s"], &[], "");
+    assert_eq!(nobody.status.code(), Some(1));
+    assert!(nobody.log.contains("cannot connect to 127.0.0.1:1"), "{}", nobody.log);
+    assert!(nobody.log.contains("hint: is a broker running"), "{}", nobody.log);
+    assert_eq!(nobody.out, "", "nothing but results on standard output");
+    let unreadable = run(&["serve", "--data-dir", "/proc/nothing", "--listen", "127.0.0.1:0"], &[], "");
+    assert_eq!(unreadable.status.code(), Some(1));
+    assert!(unreadable.log.contains("/proc/nothing"), "{}", unreadable.log);
+    let cause = "No such file or directory";
+    assert_eq!(unreadable.log.matches(cause).count(), 1, "the cause is told once: {}", unreadable.log);
+    for misunderstood in
+        [&["topics"][..], &["topic", "create"], &["consume", "x", "--offset", "begin"], &["--nonsense"]]
+    {
+        let ended = run(misunderstood, &[], "");
+        assert_eq!(ended.status.code(), Some(2), "{misunderstood:?}: {}", ended.log);
+        assert_eq!(ended.out, "", "{misunderstood:?}");
+    }
+}
+
+/// Commands in the documentation are ones the binary understands.
+#[test]
+fn documented_commands_are_understood() {
+    let mut tried = 0;
+    for file in source::files(".md") {
+        for line in commands(&file.text) {
+            let words: Vec<&str> = line.split_whitespace().collect();
+            tried += 1;
+            // With --help behind it a command is parsed and not run.
+            let ended = run(&[&words[..], &["--help"]].concat(), &[], "");
+            assert!(ended.status.success(), "{}: `logmill {line}`: {}", file.path, ended.log);
+        }
+    }
+    assert!(tried >= 5, "only {tried} commands were found");
+    assert_eq!(run(&["consume", "x", "--from", "beginning", "--help"], &[], "").status.code(), Some(2));
+}
+
+/// The arguments of each `logmill …` in fenced blocks, up to what the shell does with it.
+fn commands(text: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    for block in text.split("```").skip(1).step_by(2).filter(|block| block.starts_with("sh\n")) {
+        for line in block.lines() {
+            let Some((before, rest)) = line.split_once("logmill ") else { continue };
+            if before.is_empty() || before.ends_with("| ") {
+                let end = rest.find(['|', '#', '>', '<', '\'', '"']).unwrap_or(rest.len());
+                found.push(rest[..end].trim().to_owned());
+            }
+        }
+    }
+    found
+}
+
+/// From the start of the process to the open port. The bound is wide, for busy machines and builds for debugging.
+#[test]
+fn the_port_opens_soon() {
+    let scratch = Scratch::new();
+    let quickest = (0..3)
+        .map(|run| {
+            let broker = Process::serve(&scratch, &format!("broker-{run}"), "data");
+            let up_after = broker.up_after;
+            broker.process.kill();
+            up_after
+        })
+        .min()
+        .expect("three runs");
+    assert!(quickest < PATIENCE / 60, "{quickest:?}");
+}
