@@ -9,7 +9,6 @@
 
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
-use std::time::Duration;
 
 use logmill_config::{Config, DirectIo, Durability as ConfiguredDurability};
 use logmill_storage::{
@@ -218,7 +217,6 @@ impl Node {
                 stop.clone(),
                 config.shutdown_drain,
             )),
-            tokio::spawn(expire_producers(store, clock, stop.clone())),
             tokio::spawn(listener.serve(Arc::new(Dispatch::new(context)), handed_over, stop.clone())),
         ];
         let deadlines = tokio::spawn(coordinators.run_deadlines());
@@ -266,20 +264,6 @@ const FETCH_BYTES: usize = 64 << 20;
 const PAGE_PARTITIONS: usize = 2000;
 /// The longest a fetch waits for data.
 const FETCH_WAIT_MS: i32 = 30_000;
-
-/// How long a partition knows a producer that sends nothing (Kafka's `producer.id.expiration.ms`).
-const PRODUCER_EXPIRY_MS: i64 = 24 * 3_600_000;
-/// How often producers are looked through.
-const PRODUCER_EXPIRY_CHECK: Duration = Duration::from_secs(600);
-
-/// Forgets producers that are gone: every start of an idempotent producer brings another one, to every partition.
-async fn expire_producers(store: Arc<Store>, clock: Clock, stop: CancellationToken) {
-    while stop.run_until_cancelled(tokio::time::sleep(PRODUCER_EXPIRY_CHECK)).await.is_some() {
-        let (store, now) = (Arc::clone(&store), clock.now_ms());
-        let expired = blocking(move || store.expire_producers(now, PRODUCER_EXPIRY_MS)).await;
-        tracing::debug!(expired, "producers that sent nothing for a day are forgotten");
-    }
-}
 
 /// Runs what blocks beside the runtime's workers; a panic in it goes on here.
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {

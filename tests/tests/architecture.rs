@@ -239,7 +239,7 @@ const RULES: &[Rule] = &[
         except: &[
             "broker/src/partitions/threads.rs",
             "broker/src/pipelines/manager.rs",
-            "broker/src/coordinators/driver.rs",
+            "broker/src/coordinators/loading.rs",
         ],
     },
     Rule {

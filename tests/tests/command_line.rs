@@ -72,6 +72,68 @@ fn topics_are_created_listed_described_and_deleted() {
     assert!(broker.stop().status.success());
 }
 
+/// The value and the origin of a config in a document's list.
+fn config<'a>(document: &'a Value, key: &str) -> (&'a str, &'a str) {
+    let rows = document["configs"].as_array().expect("configs");
+    let row = rows.iter().find(|row| row["key"] == key).unwrap_or_else(|| panic!("no {key} in {document}"));
+    (row["value"].as_str().expect("a value"), row["from"].as_str().expect("an origin"))
+}
+
+#[test]
+fn topics_and_brokers_are_altered_while_they_run() {
+    let scratch = Scratch::new();
+    let broker = broker(&scratch);
+    broker.run(&["topic", "create", "orders", "--config", "segment.ms=7000"]);
+    let change = ["topic", "alter", "orders", "--partitions", "4", "--append", "cleanup.policy=compact"];
+    let altered = json(&broker, &[&change[..], &["--unset", "segment.ms"]].concat());
+    assert_eq!(altered["partitions"], 4);
+    assert_eq!(altered["configs"], serde_json::json!({ "cleanup.policy": "delete,compact" }));
+    let checked = json(&broker, &["topic", "alter", "orders", "--config", "segment.ms=5", "--dry-run"]);
+    assert_eq!((&checked["outcome"], checked["configs"].get("segment.ms")), (&"checked".into(), None));
+    let wrong = broker.try_run(&["topic", "alter", "orders", "--config", "segment.bytes=13"], "");
+    assert_eq!(wrong.status.code(), Some(1));
+    assert!(wrong.log.contains("Value must be at least 1048576"), "{}", wrong.log);
+    let nothing = broker.try_run(&["topic", "alter", "orders"], "");
+    assert_eq!(nothing.status.code(), Some(2));
+    let nobody = broker.try_run(&["topic", "alter", "nobody", "--config", "segment.ms=5"], "");
+    assert!(nobody.log.contains("does not exist"), "{}", nobody.log);
+
+    broker.run(&["broker", "alter", "--config", "log.retention.ms=5000"]);
+    let one = json(&broker, &["broker", "alter", "--broker", "1", "--config", "log.retention.ms=6000"]);
+    assert_eq!(config(&one, "log.retention.ms"), ("6000", "broker"));
+    let orders = json(&broker, &["topic", "describe", "orders"]);
+    assert_eq!(config(&orders, "retention.ms"), ("6000", "broker"));
+    broker.run(&["broker", "alter", "--broker", "1", "--unset", "log.retention.ms"]);
+    let configs = json(&broker, &["broker", "configs"]);
+    assert_eq!(config(&configs, "log.retention.ms"), ("5000", "brokers"));
+    let all = json(&broker, &["broker", "configs", "--all"]);
+    assert!(all["configs"].as_array().expect("configs").len() > 340);
+    let fixed = broker.try_run(&["broker", "alter", "--config", "num.partitions=3"], "");
+    assert!(fixed.log.contains("Cannot update these configs dynamically: [num.partitions]"), "{}", fixed.log);
+
+    let levels = json(&broker, &["broker", "loggers", "--config", "logmill_broker=DEBUG"]);
+    assert_eq!(config(&levels, "logmill_broker"), ("DEBUG", "logger"));
+    assert_eq!(config(&levels, "root"), ("INFO", "logger"));
+    let dirs = json(&broker, &["broker", "log-dirs"]);
+    assert!(dirs["log_dirs"][0]["usable_bytes"].as_u64().is_some_and(|bytes| bytes > 0));
+    assert_eq!(names(&dirs["log_dirs"][0], "partitions", "topic"), ["orders"; 4]);
+
+    let level = |document: &Value| {
+        let features = document["features"].as_array().expect("features");
+        features.iter().find(|row| row["feature"] == "transaction.version").expect("it is there")["level"]
+            .clone()
+    };
+    assert_eq!(level(&json(&broker, &["broker", "describe"])), 2);
+    let up_only = broker.try_run(&["broker", "feature", "transaction.version", "1"], "");
+    assert!(up_only.log.contains("INVALID_UPDATE_VERSION"), "{}", up_only.log);
+    let lowered = json(&broker, &["broker", "feature", "transaction.version", "1", "--downgrade"]);
+    assert_eq!(level(&lowered), 1);
+    let stopped = broker.stop();
+    assert!(stopped.status.success());
+    // What was changed while it ran is seen in what it says.
+    assert!(stopped.log.contains("DEBUG"), "{}", stopped.log);
+}
+
 #[test]
 fn records_come_back_as_they_were_sent() {
     let scratch = Scratch::new();

@@ -8,8 +8,6 @@ use logmill_tests::source::{self, File};
 /// Lines a file may have; what is longer stands below, with its reason.
 const LONG: usize = 600;
 const LONG_FOR_A_REASON: &[(&str, &str)] = &[
-    ("broker/src/coordinators/driver.rs", "everything that happens under the coordinators' one lock"),
-    ("broker/tests/kafka/defects_of_others.rs", "a list of cases that have nothing to do with each other"),
     ("client/rpc/src/generated/logmill.v1.rs", "generated from logmill.proto"),
     ("client/src/consumer/mod.rs", "the consumer's public face, half of it documentation"),
 ];

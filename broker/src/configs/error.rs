@@ -45,7 +45,7 @@ pub enum ConfigError {
         name: String,
     },
     /// The broker's configuration file alone says what it is.
-    #[error("Cannot update these configs dynamically: Set({name})")]
+    #[error("Cannot update these configs dynamically: [{name}]")]
     NotDynamic {
         /// The config's name.
         name: &'static str,

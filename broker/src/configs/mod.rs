@@ -165,7 +165,7 @@ mod tests {
         assert_eq!(change("leader.replication.throttled.rate", "100"), Ok(()));
         assert_eq!(
             change("num.partitions", "3"),
-            Err("Cannot update these configs dynamically: Set(num.partitions)".into())
+            Err("Cannot update these configs dynamically: [num.partitions]".into())
         );
         assert!(change("log.segment.bytes", "3").unwrap_err().contains("at least 1048576"));
         assert_eq!(change("nope", "3"), Err("Unknown broker config name: nope".into()));

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicI64, Ordering};
 
 use logmill_coordinator::SchemaError;
 use logmill_coordinator::groups::{self, GroupMachine};
@@ -15,9 +15,9 @@ use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::{Notify, oneshot};
 
 use super::gate::Gate;
+use super::loading::{MachineName, Rest, coordinator_error};
 use super::log_records;
-use super::slot::{LoadError, Slot};
-use crate::blocking::blocking;
+use super::slot::Slot;
 use crate::clock::Clock;
 use crate::features::{Features, TRANSACTION_VERSION};
 use crate::partitions::{Partition, Partitions};
@@ -25,13 +25,6 @@ use crate::topics::{CreateTopicError, NewTopic, OFFSETS_TOPIC, TRANSACTIONS_TOPI
 
 /// Partitions of each internal topic, as in Kafka.
 const INTERNAL_PARTITIONS: i32 = 50;
-
-/// How long a machine that could not be loaded waits before the next attempt, in ms: doubled each time, up to the second
-/// number. A log that cannot be read is not read again for every request that asks.
-const RELOAD_PAUSE_MS: (i64, i64) = (10, 10_000);
-
-/// The names under which machines wait to be loaded: topic and partition.
-type MachineName = (&'static str, i32);
 
 /// What the machines are made with.
 #[derive(Clone, Debug, Default)]
@@ -44,35 +37,28 @@ pub struct CoordinatorSettings {
 
 /// All coordinators of the broker; cheap to clone.
 #[derive(Clone)]
-pub struct Coordinators(Arc<Shared>);
+pub struct Coordinators(pub(super) Arc<Shared>);
 
-struct Shared {
-    state: Mutex<State>,
-    partitions: Partitions,
-    topics: Topics,
-    features: Features,
-    settings: CoordinatorSettings,
-    clock: Clock,
-    deadlines: Arc<Notify>,
+pub(super) struct Shared {
+    pub(super) state: Mutex<State>,
+    pub(super) partitions: Partitions,
+    pub(super) topics: Topics,
+    pub(super) features: Features,
+    pub(super) settings: CoordinatorSettings,
+    pub(super) clock: Clock,
+    pub(super) deadlines: Arc<Notify>,
     /// When the deadlines are looked at next without being rung for.
-    armed: AtomicI64,
+    pub(super) armed: AtomicI64,
 }
 
 /// Everything behind the lock.
 pub(super) struct State {
     next_request: u64,
-    groups: BTreeMap<i32, Slot<GroupMachine>>,
-    transactions: BTreeMap<i32, Slot<TransactionMachine>>,
+    pub(super) groups: BTreeMap<i32, Slot<GroupMachine>>,
+    pub(super) transactions: BTreeMap<i32, Slot<TransactionMachine>>,
     /// Machines whose frame was rejected, or whose log could not be read: their deadlines count again once they are
     /// loaded.
-    resting: BTreeMap<MachineName, Rest>,
-}
-
-/// A machine that is not loaded, though it should be.
-#[derive(Clone, Copy)]
-struct Rest {
-    until: i64,
-    pause_ms: i64,
+    pub(super) resting: BTreeMap<MachineName, Rest>,
 }
 
 /// What becomes one frame: steps of machines, by the partition they live in, and appends of others.
@@ -123,67 +109,40 @@ impl Coordinators {
         }))
     }
 
-    /// Loads every machine that has a log, several at a time. Blocking; called before the first request is taken.
-    ///
-    /// A coordinator whose log cannot be read does not answer; it is said in the log, and tried again. The others do.
-    pub fn load(&self) {
-        let mut logs = Vec::new();
-        for name in [OFFSETS_TOPIC, TRANSACTIONS_TOPIC] {
-            let partitions = self.0.topics.get(name).map(|topic| topic.partitions.clone());
-            logs.extend(partitions.into_iter().flatten().map(|log| (name, log)));
-        }
-        let next = AtomicUsize::new(0);
-        let workers = std::thread::available_parallelism().map_or(1, usize::from).min(logs.len());
-        std::thread::scope(|scope| {
-            for _ in 0..workers {
-                scope.spawn(|| {
-                    while let Some((topic, log)) = logs.get(next.fetch_add(1, Ordering::Relaxed)) {
-                        self.load_ahead(topic, log);
-                    }
-                });
-            }
-        });
-        self.0.deadlines.notify_one();
-    }
-
-    /// Reads a machine's log without the lock, which nobody else needs yet; what follows is for the lock.
-    fn load_ahead(&self, topic: &'static str, log: &Partition) {
-        let partition = log.index();
-        let Shared { settings, .. } = &*self.0;
-        if topic == OFFSETS_TOPIC {
-            let slot = Slot::load(GroupMachine::new(settings.groups.clone()), log.clone());
-            let mut state = self.lock();
-            let loaded = slot.and_then(|slot| self.take_group(&mut state, partition, slot));
-            // Whoever failed rests, and has said why.
-            let _ = self.rested(&mut state, (topic, partition), loaded);
-        } else {
-            let slot = Slot::load(TransactionMachine::new(settings.transactions.clone()), log.clone());
-            let mut state = self.lock();
-            let loaded = slot.and_then(|slot| self.take_transaction(&mut state, partition, slot));
-            let _ = self.rested(&mut state, (topic, partition), loaded);
-        }
-    }
-
     /// The partition of `__consumer_offsets` a group lives in.
     #[must_use]
     pub fn group_partition(&self, group: &str) -> i32 {
         partition_for(group, self.partition_count(OFFSETS_TOPIC))
     }
 
-    /// Makes sure that the groups' internal topic is there.
+    /// Makes sure that the partition of `__consumer_offsets` a group lives in is there, and says which it is.
     ///
     /// # Errors
     /// COORDINATOR_NOT_AVAILABLE when it cannot be created now.
-    pub async fn ensure_groups(&self) -> Result<Arc<Topic>, ErrorCode> {
-        self.ensure(OFFSETS_TOPIC).await
+    pub async fn ensure_group(&self, group: &str) -> Result<i32, ErrorCode> {
+        self.ensure(OFFSETS_TOPIC).await?;
+        let partition = self.group_partition(group);
+        self.ensure_partition(OFFSETS_TOPIC, partition).await?;
+        Ok(partition)
     }
 
-    /// Makes sure that the transactions' internal topic is there.
+    /// Makes sure that the partition of `__transaction_state` a transactional id lives in is there, and says which it
+    /// is.
     ///
     /// # Errors
     /// COORDINATOR_NOT_AVAILABLE when it cannot be created now.
-    pub async fn ensure_transactions(&self) -> Result<Arc<Topic>, ErrorCode> {
-        self.ensure(TRANSACTIONS_TOPIC).await
+    pub async fn ensure_transaction(&self, transactional_id: &str) -> Result<i32, ErrorCode> {
+        self.ensure(TRANSACTIONS_TOPIC).await?;
+        let partition = self.transaction_partition(transactional_id);
+        self.ensure_partition(TRANSACTIONS_TOPIC, partition).await?;
+        Ok(partition)
+    }
+
+    async fn ensure_partition(&self, topic: &str, partition: i32) -> Result<(), ErrorCode> {
+        self.0.topics.open_partition(topic, partition).await.map_err(|error| {
+            tracing::error!(topic, partition, %error, "a partition of an internal topic could not be created");
+            ErrorCode::COORDINATOR_NOT_AVAILABLE
+        })
     }
 
     async fn ensure(&self, name: &str) -> Result<Arc<Topic>, ErrorCode> {
@@ -195,7 +154,8 @@ impl Coordinators {
                 // Commits and transactions are on disk whatever the broker's default is.
                 ("logmill.durability".to_owned(), "disk".to_owned()),
             ]),
-            owner: None,
+            on_demand: true,
+            ..NewTopic::default()
         };
         self.0.topics.ensure_internal(new).await.map_err(|error: CreateTopicError| {
             tracing::error!(topic = name, %error, "an internal topic could not be created");
@@ -210,8 +170,8 @@ impl Coordinators {
     /// A retriable coordinator error: the command had no effect, or its effect is unknown
     /// (NOT_COORDINATOR) and asking again is safe.
     pub async fn group(&self, group: &str, command: groups::Command) -> Result<groups::Reply, ErrorCode> {
-        self.ensure_groups().await?;
-        let answer = self.ask_group(self.group_partition(group), command)?;
+        let partition = self.ensure_group(group).await?;
+        let answer = self.ask_group(partition, command)?;
         answer.await.map_err(|_| ErrorCode::NOT_COORDINATOR)
     }
 
@@ -221,8 +181,10 @@ impl Coordinators {
     /// As [`Coordinators::group`].
     pub async fn all_groups(&self, command: groups::Command) -> Result<Vec<groups::Reply>, ErrorCode> {
         let Some(topic) = self.0.topics.get(OFFSETS_TOPIC) else { return Ok(Vec::new()) };
-        let answers = (0..i32::try_from(topic.partitions.len()).unwrap_or(0))
-            .map(|partition| self.ask_group(partition, command.clone()))
+        let answers = topic
+            .partitions
+            .iter()
+            .map(|partition| self.ask_group(partition.index(), command.clone()))
             .collect::<Result<Vec<_>, _>>()?;
         let mut replies = Vec::with_capacity(answers.len());
         for answer in answers {
@@ -240,8 +202,7 @@ impl Coordinators {
         transactional_id: &str,
         command: transactions::Command,
     ) -> Result<transactions::Reply, ErrorCode> {
-        self.ensure_transactions().await?;
-        let partition = self.transaction_partition(transactional_id);
+        let partition = self.ensure_transaction(transactional_id).await?;
         let answer = self.ask_transaction(partition, command)?;
         answer.await.map_err(|_| ErrorCode::NOT_COORDINATOR)
     }
@@ -256,8 +217,8 @@ impl Coordinators {
     ) -> Result<Vec<transactions::Reply>, ErrorCode> {
         let Some(topic) = self.0.topics.get(TRANSACTIONS_TOPIC) else { return Ok(Vec::new()) };
         let mut replies = Vec::new();
-        for partition in 0..i32::try_from(topic.partitions.len()).unwrap_or(0) {
-            let answer = self.ask_transaction(partition, command.clone())?;
+        for partition in &topic.partitions {
+            let answer = self.ask_transaction(partition.index(), command.clone())?;
             replies.push(answer.await.map_err(|_| ErrorCode::NOT_COORDINATOR)?);
         }
         Ok(replies)
@@ -461,95 +422,12 @@ impl Coordinators {
         self.0.state.lock()
     }
 
-    pub(super) fn load_group(&self, state: &mut State, partition: i32) -> Result<(), LoadError> {
-        if state.groups.contains_key(&partition) {
-            return Ok(());
-        }
-        let log = self.log_to_load(state, (OFFSETS_TOPIC, partition))?;
-        let machine = GroupMachine::new(self.0.settings.groups.clone());
-        let loaded =
-            blocking(|| Slot::load(machine, log)).and_then(|slot| self.take_group(state, partition, slot));
-        self.rested(state, (OFFSETS_TOPIC, partition), loaded)
-    }
-
-    fn take_group(
-        &self,
-        state: &mut State,
-        partition: i32,
-        mut slot: Slot<GroupMachine>,
-    ) -> Result<(), LoadError> {
-        slot.machine.see_topics(self.0.topics.image());
-        let step = slot.machine.loaded(self.now());
-        state.groups.insert(partition, slot);
-        self.finish_loading(state, Together { groups: vec![(partition, step)], ..Together::default() })
-    }
-
-    pub(super) fn load_transaction(&self, state: &mut State, partition: i32) -> Result<(), LoadError> {
-        if state.transactions.contains_key(&partition) {
-            return Ok(());
-        }
-        let log = self.log_to_load(state, (TRANSACTIONS_TOPIC, partition))?;
-        let machine = TransactionMachine::new(self.0.settings.transactions.clone());
-        let loaded = blocking(|| Slot::load(machine, log))
-            .and_then(|slot| self.take_transaction(state, partition, slot));
-        self.rested(state, (TRANSACTIONS_TOPIC, partition), loaded)
-    }
-
-    fn take_transaction(
-        &self,
-        state: &mut State,
-        partition: i32,
-        mut slot: Slot<TransactionMachine>,
-    ) -> Result<(), LoadError> {
-        let step = slot.machine.loaded(self.now());
-        state.transactions.insert(partition, slot);
-        self.finish_loading(state, Together { transactions: vec![(partition, step)], ..Together::default() })
-    }
-
-    fn finish_loading(&self, state: &mut State, together: Together) -> Result<(), LoadError> {
-        self.commit(state, together).map(drop).map_err(LoadError::Commit)
-    }
-
-    /// The log of a machine that is not loaded, unless it was tried a moment ago.
-    fn log_to_load(&self, state: &State, (topic, partition): MachineName) -> Result<Partition, LoadError> {
-        if state.resting.get(&(topic, partition)).is_some_and(|rest| rest.until > self.now()) {
-            return Err(LoadError::Resting);
-        }
-        let log = self.0.topics.get(topic).and_then(|topic| topic.partition(partition).cloned());
-        log.ok_or(LoadError::NoSuchPartition)
-    }
-
-    /// Remembers how an attempt to load a machine ended, and says what is wrong with it.
-    fn rested(
-        &self,
-        state: &mut State,
-        machine: MachineName,
-        loaded: Result<(), LoadError>,
-    ) -> Result<(), LoadError> {
-        let before = state.resting.remove(&machine);
-        if let Err(error) = &loaded {
-            let (shortest, longest) = RELOAD_PAUSE_MS;
-            let pause_ms = match error {
-                LoadError::InProgress => shortest,
-                _ => before.map_or(0, |rest| rest.pause_ms).saturating_mul(2).clamp(shortest, longest),
-            };
-            state.resting.insert(machine, Rest { until: self.now() + pause_ms, pause_ms });
-            if !matches!(error, LoadError::InProgress) {
-                let (topic, partition) = machine;
-                tracing::error!(topic, partition, %error, again_in_ms = pause_ms, "a coordinator cannot be loaded");
-            }
-            self.0.deadlines.notify_one();
-        }
-        loaded
-    }
-
     pub(super) fn transaction_partition(&self, transactional_id: &str) -> i32 {
         partition_for(transactional_id, self.partition_count(TRANSACTIONS_TOPIC))
     }
 
     fn partition_count(&self, topic: &str) -> i32 {
-        let count = self.0.topics.get(topic).map(|topic| topic.partitions.len());
-        count.and_then(|count| i32::try_from(count).ok()).unwrap_or(INTERNAL_PARTITIONS)
+        self.0.topics.get(topic).map_or(INTERNAL_PARTITIONS, |topic| topic.count)
     }
 
     pub(super) fn now(&self) -> i64 {
@@ -558,30 +436,6 @@ impl Coordinators {
 
     pub(super) fn deadlines_changed(&self) -> Arc<Notify> {
         Arc::clone(&self.0.deadlines)
-    }
-
-    /// Loads the machines that were dropped, so that their sessions and transactions time out again.
-    pub(super) fn reload_dropped(&self) {
-        let now = self.now();
-        let mut state = self.lock();
-        let due: Vec<_> =
-            state.resting.iter().filter(|(_, rest)| rest.until <= now).map(|(machine, _)| *machine).collect();
-        for machine in due {
-            // What stands in the way is said there, and the next attempt comes later.
-            let _ = match machine {
-                (OFFSETS_TOPIC, partition) => self.load_group(&mut state, partition),
-                (_, partition) => self.load_transaction(&mut state, partition),
-            };
-            // A request was quicker.
-            let (topic, partition) = machine;
-            let is_loaded = match topic {
-                OFFSETS_TOPIC => state.groups.contains_key(&partition),
-                _ => state.transactions.contains_key(&partition),
-            };
-            if is_loaded {
-                state.resting.remove(&machine);
-            }
-        }
     }
 
     /// When the next machine wants to be called, or waits to be loaded again.
@@ -695,12 +549,4 @@ fn unwritable(error: SchemaError) -> CommitError {
 
 fn internal(log: &Partition, batch: logmill_record::Batch, expected_end: Option<i64>) -> Append {
     Append { partition: log.id(), batch, check: Check::Internal { expected_end } }
-}
-
-/// The error a client gets when the coordinator's log cannot be used.
-pub(super) fn coordinator_error(error: &LoadError) -> ErrorCode {
-    match error {
-        LoadError::InProgress => ErrorCode::COORDINATOR_LOAD_IN_PROGRESS,
-        _ => ErrorCode::COORDINATOR_NOT_AVAILABLE,
-    }
 }

@@ -16,6 +16,7 @@
 mod deadlines;
 mod driver;
 mod gate;
+mod loading;
 mod log_records;
 mod slot;
 mod transactional;

@@ -12,7 +12,8 @@ use logmill_storage::{Append, Check};
 use logmill_wire::{ErrorCode, Str};
 use tokio::sync::oneshot;
 
-use super::driver::{CommitError, Coordinators, Together, coordinator_error};
+use super::driver::{CommitError, Coordinators, Together};
+use super::loading::coordinator_error;
 use crate::partitions::{AppendError, Partition, Pending};
 use crate::topics::OFFSETS_TOPIC;
 
@@ -57,7 +58,7 @@ pub struct OffsetsInTransaction {
 impl Coordinators {
     /// Appends a transaction's first batch to a partition, in one frame with the state record that adds the
     /// partition. Sequences at once, like [`Partitions::submit`](crate::partitions::Partitions::submit).
-    /// The internal topic must exist ([`Coordinators::ensure_transactions`]).
+    /// The transactional id's partition must exist ([`Coordinators::ensure_transaction`]).
     ///
     /// # Errors
     /// [`FirstProduceError`]; nothing happened.
@@ -121,8 +122,8 @@ impl Coordinators {
         &self,
         offsets: OffsetsInTransaction,
     ) -> Result<groups::Committed, ErrorCode> {
-        self.ensure_transactions().await?;
-        self.ensure_groups().await?;
+        self.ensure_transaction(&offsets.transactional_id).await?;
+        self.ensure_group(&offsets.commit.group).await?;
         let answer = self.sequence_offsets_in_transaction(offsets)?;
         match answer.await.map_err(|_| ErrorCode::NOT_COORDINATOR)? {
             groups::Reply::Committed(committed) => Ok(committed),

@@ -14,18 +14,14 @@ pub(crate) async fn handle(call: Call<'_>, request: AddOffsetsToTxnRequest) -> A
 
 async fn add(call: &Call<'_>, request: AddOffsetsToTxnRequest) -> Result<ErrorCode, ErrorCode> {
     let coordinators = &call.context.coordinators;
-    // The partition of the group is known only once the topic has its partitions.
-    coordinators.ensure_groups().await?;
+    let partition = coordinators.ensure_group(&request.group_id).await?;
     let id = request.transactional_id.detached();
     let command = Command::AddOffsets(AddOffsets {
         version: call.version,
         transactional_id: id.clone(),
         producer_id: request.producer_id,
         producer_epoch: request.producer_epoch,
-        offsets: TopicPartition {
-            topic: Str::from_static(OFFSETS_TOPIC),
-            partition: coordinators.group_partition(&request.group_id),
-        },
+        offsets: TopicPartition { topic: Str::from_static(OFFSETS_TOPIC), partition },
         mode: AddMode::Explicit,
     });
     match coordinators.transaction(&id, command).await? {

@@ -42,7 +42,7 @@ async fn grow(
         let message = "internal topics and topics of pipelines keep the partitions they have".to_owned();
         return Err((ErrorCode::POLICY_VIOLATION, message));
     }
-    let have = i32::try_from(topic.partitions.len()).unwrap_or(i32::MAX);
+    let have = topic.count;
     if wish.count <= have {
         let message = format!("the topic has {have} partitions; it can only grow, not to {}", wish.count);
         return Err((ErrorCode::INVALID_PARTITIONS, message));

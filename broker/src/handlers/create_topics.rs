@@ -74,8 +74,7 @@ async fn create(
         return Ok(result(name, Uuid::nil(), partitions, configs_of(context, &new.configs)));
     }
     let topic = context.topics.create(new).await.map_err(create_refusal)?;
-    let partitions = i32::try_from(topic.partitions.len()).unwrap_or(i32::MAX);
-    Ok(result(name, topic.id, partitions, configs_of(context, &topic.configs)))
+    Ok(result(name, topic.id, topic.count, configs_of(context, &topic.configs)))
 }
 
 fn result(

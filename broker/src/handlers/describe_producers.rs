@@ -10,6 +10,7 @@ use super::Call;
 pub(crate) async fn handle(call: Call<'_>, request: DescribeProducersRequest) -> DescribeProducersResponse {
     let mut topics = Vec::with_capacity(request.topics.len());
     for asked in request.topics {
+        call.context.topics.open_for_reading(&asked.name, &asked.partition_indexes).await;
         let topic = call.context.topics.get(&asked.name);
         let partitions = asked
             .partition_indexes

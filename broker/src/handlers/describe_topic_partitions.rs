@@ -9,7 +9,6 @@ use logmill_wire::messages::{DescribeTopicPartitionsRequest, DescribeTopicPartit
 use logmill_wire::{ErrorCode, Str};
 
 use super::Call;
-use crate::partitions::Partition;
 use crate::security::Resource;
 use crate::topics::{Topic, check_name, is_internal};
 
@@ -73,27 +72,28 @@ struct Page {
 impl Page {
     /// Adds a topic's partitions from this one on; gives the first that did not fit.
     fn add(&mut self, topic: &Topic, from: usize, node: i32, operations: i32) -> Option<i32> {
-        let partitions = topic.partitions.get(from..).unwrap_or_default();
-        let (here, later) = partitions.split_at(partitions.len().min(self.left));
-        self.left -= here.len();
+        let from = i32::try_from(from).unwrap_or(i32::MAX).min(topic.count);
+        let room = i32::try_from(self.left).unwrap_or(i32::MAX);
+        let end = from.saturating_add(room).min(topic.count);
+        self.left -= usize::try_from(end - from).unwrap_or(0);
         self.topics.push(DescribeTopicPartitionsResponseTopic {
             error_code: ErrorCode::NONE,
             name: Some(Str::from(&*topic.name)),
             topic_id: topic.id,
             is_internal: topic.internal,
-            partitions: here.iter().map(|partition| described(partition, node)).collect(),
+            partitions: (from..end).map(|index| described(topic, index, node)).collect(),
             topic_authorized_operations: operations,
         });
-        later.first().map(Partition::index)
+        (end < topic.count).then_some(end)
     }
 }
 
-fn described(partition: &Partition, node: i32) -> DescribeTopicPartitionsResponsePartition {
+fn described(topic: &Topic, partition_index: i32, node: i32) -> DescribeTopicPartitionsResponsePartition {
     DescribeTopicPartitionsResponsePartition {
         error_code: ErrorCode::NONE,
-        partition_index: partition.index(),
+        partition_index,
         leader_id: node,
-        leader_epoch: partition.leader_epoch(),
+        leader_epoch: topic.partition(partition_index).map_or(0, |partition| partition.leader_epoch()),
         replica_nodes: vec![node],
         isr_nodes: vec![node],
         // Nobody else could lead, and nobody was ever lost.

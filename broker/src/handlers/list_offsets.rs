@@ -30,6 +30,8 @@ pub(crate) async fn handle(call: Call<'_>, request: ListOffsetsRequest) -> ListO
     let version = call.version;
     let mut topics = Vec::with_capacity(request.topics.len());
     for asked in request.topics {
+        let indexes: Vec<i32> = asked.partitions.iter().map(|wanted| wanted.partition_index).collect();
+        call.context.topics.open_for_reading(&asked.name, &indexes).await;
         let topic = call.context.topics.get(&asked.name);
         let mut seen = BTreeSet::new();
         let partitions = asked

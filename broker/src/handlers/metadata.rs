@@ -130,14 +130,14 @@ fn describe(context: &Context, topic: &Topic) -> MetadataResponseTopic {
         name: Some(Str::from(&*topic.name)),
         topic_id: topic.id,
         is_internal: topic.internal,
-        partitions: topic
-            .partitions
-            .iter()
-            .map(|partition| MetadataResponsePartition {
+        partitions: (0..topic.count)
+            .map(|partition_index| MetadataResponsePartition {
                 error_code: ErrorCode::NONE,
-                partition_index: partition.index(),
+                partition_index,
                 leader_id: node,
-                leader_epoch: partition.leader_epoch(),
+                leader_epoch: topic
+                    .partition(partition_index)
+                    .map_or(0, |partition| partition.leader_epoch()),
                 replica_nodes: vec![node],
                 isr_nodes: vec![node],
                 offline_replicas: Vec::new(),

@@ -16,6 +16,8 @@ pub(crate) async fn handle(
 ) -> OffsetForLeaderEpochResponse {
     let mut topics = Vec::with_capacity(request.topics.len());
     for asked in request.topics {
+        let indexes: Vec<i32> = asked.partitions.iter().map(|wanted| wanted.partition).collect();
+        call.context.topics.open_for_reading(&asked.topic, &indexes).await;
         let topic = call.context.topics.get(&asked.topic);
         let partitions = asked
             .partitions

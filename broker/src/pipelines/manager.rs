@@ -393,7 +393,7 @@ impl Pipelines {
                     ("cleanup.policy".to_owned(), "compact".to_owned()),
                     ("logmill.durability".to_owned(), "disk".to_owned()),
                 ]),
-                owner: None,
+                ..NewTopic::default()
             };
             self.0.topics.ensure_internal(new).await?;
         }

@@ -6,7 +6,7 @@ use logmill_storage::StoreError;
 
 use super::image::Topic;
 use super::metadata_log::MetadataError;
-use super::registry::Topics;
+use super::registry::{Topics, record_of};
 use super::schema::{ConfigScope, MetadataRecord, TopicRecord};
 use crate::configs::{self, BrokerConfigs, Change, ConfigError, ConfigSet, TopicRules};
 
@@ -76,13 +76,7 @@ impl Topics {
         if validate_only || after == old.configs {
             return Ok(());
         }
-        let record = TopicRecord {
-            name: old.name.to_string(),
-            id: old.id,
-            partitions: i32::try_from(old.partitions.len()).unwrap_or(i32::MAX),
-            configs: after.clone(),
-            owner: old.owner.as_ref().map(ToString::to_string),
-        };
+        let record = TopicRecord { configs: after.clone(), ..record_of(&old) };
         metadata.append(self.0.clock.now_ms(), &[MetadataRecord::Topic(record)]).await?;
         let rules = TopicRules::of(&after, &broker);
         let new = Topic { configs: after, rules, ..Topic::clone(&old) };

@@ -19,8 +19,13 @@ pub struct Topic {
     pub id: Uuid,
     /// Whether clients may only read it.
     pub internal: bool,
-    /// Its partitions, by index.
+    /// How many partitions it has.
+    pub count: i32,
+    /// Those that have been made, by index: all of them, but for the broker's own topics whose partitions are made when
+    /// they are first used.
     pub partitions: Vec<Partition>,
+    /// Whether partitions are made when they are first used.
+    pub on_demand: bool,
     /// The configs set for it.
     pub configs: ConfigSet,
     /// What they and the broker's say about batches.
@@ -30,10 +35,17 @@ pub struct Topic {
 }
 
 impl Topic {
-    /// The partition of this index.
+    /// The partition of this index, if it has been made.
     #[must_use]
     pub fn partition(&self, index: i32) -> Option<&Partition> {
-        usize::try_from(index).ok().and_then(|index| self.partitions.get(index))
+        let at = self.partitions.binary_search_by_key(&index, Partition::index).ok()?;
+        self.partitions.get(at)
+    }
+
+    /// Whether there is a partition of this index that has not been made yet.
+    #[must_use]
+    pub fn awaits(&self, index: i32) -> bool {
+        self.on_demand && (0..self.count).contains(&index) && self.partition(index).is_none()
     }
 }
 

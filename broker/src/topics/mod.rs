@@ -5,6 +5,7 @@
 //!
 //! Creating makes the partitions' directories first and then commits one frame with the record that makes
 //! them true; directories that no record names (a crash in between) are removed at the next start.
+//! The partitions of `__consumer_offsets` and `__transaction_state` are made one by one, when they are first used.
 //! Deleting commits the record first and then removes the directories.
 
 mod alter;

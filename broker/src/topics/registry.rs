@@ -41,6 +41,8 @@ pub struct NewTopic {
     pub configs: BTreeMap<String, String>,
     /// The pipeline that alone may write to it.
     pub owner: Option<String>,
+    /// Whether its partitions are made when they are first used, rather than now.
+    pub on_demand: bool,
 }
 
 /// Why a topic was not created.
@@ -153,7 +155,7 @@ impl Topics {
         let known: BTreeSet<PartitionId> = live
             .values()
             .flat_map(|topic| {
-                (0..topic.partitions).map(|partition| PartitionId { topic: topic.id, partition })
+                topic.made().into_iter().map(|partition| PartitionId { topic: topic.id, partition })
             })
             .collect();
         for stray in store.partitions() {
@@ -169,7 +171,9 @@ impl Topics {
         let mut image = Image::default();
         for record in live.values() {
             let options = configs::log_options(&record.configs, &broker);
-            let partitions = (0..record.partitions)
+            let partitions = record
+                .made()
+                .into_iter()
                 .map(|partition| {
                     let id = PartitionId { topic: record.id, partition };
                     let log = store
@@ -290,8 +294,9 @@ impl Topics {
             partitions,
             configs: new.configs,
             owner: new.owner,
+            made: new.on_demand.then(BTreeSet::new),
         };
-        let logs = self.make_partitions(&record, 0).await?;
+        let logs = self.make_partitions(&record, record.made()).await?;
         metadata.append(self.0.clock.now_ms(), &[MetadataRecord::Topic(record.clone())]).await?;
         let name = record.name.clone();
         self.0.image.store(Arc::new(self.0.image.load().with(self.topic(&record, logs))));
@@ -306,35 +311,67 @@ impl Topics {
     pub async fn grow(&self, name: &str, count: i32) -> Result<Arc<Topic>, CreateTopicError> {
         let mut metadata = self.0.metadata.lock().await;
         let old = self.get(name).ok_or(CreateTopicError::Partitions(count))?;
-        let have = i32::try_from(old.partitions.len()).unwrap_or(i32::MAX);
-        if count <= have || count > MAX_PARTITIONS {
+        let have = old.count;
+        if count <= have || count > MAX_PARTITIONS || old.on_demand {
             return Err(CreateTopicError::Partitions(count));
         }
-        let record = TopicRecord {
-            name: old.name.to_string(),
-            id: old.id,
-            partitions: count,
-            configs: old.configs.clone(),
-            owner: old.owner.as_ref().map(ToString::to_string),
-        };
+        let record = TopicRecord { partitions: count, ..record_of(&old) };
         let mut logs = old.partitions.clone();
-        logs.extend(self.make_partitions(&record, have).await?);
+        logs.extend(self.make_partitions(&record, (have..count).collect()).await?);
         metadata.append(self.0.clock.now_ms(), &[MetadataRecord::Topic(record.clone())]).await?;
         self.0.image.store(Arc::new(self.0.image.load().with(self.topic(&record, logs))));
         self.get(name).ok_or(CreateTopicError::Partitions(count))
     }
 
+    /// A partition of one of the broker's own topics, which is made if nobody has used it before.
+    ///
+    /// # Errors
+    /// As [`Topics::create`]; [`CreateTopicError::Partitions`] when the topic has no such partition.
+    pub async fn open_partition(&self, name: &str, index: i32) -> Result<(), CreateTopicError> {
+        let awaits = || self.get(name).filter(|topic| topic.partition(index).is_none());
+        if awaits().is_none() {
+            return Ok(());
+        }
+        let mut metadata = self.0.metadata.lock().await;
+        // Somebody else may have been quicker.
+        let Some(old) = awaits() else { return Ok(()) };
+        if !old.awaits(index) {
+            return Err(CreateTopicError::Partitions(index));
+        }
+        let mut record = record_of(&old);
+        record.made.get_or_insert_default().insert(index);
+        let mut logs = old.partitions.clone();
+        logs.extend(self.make_partitions(&record, vec![index]).await?);
+        logs.sort_by_key(Partition::index);
+        metadata.append(self.0.clock.now_ms(), &[MetadataRecord::Topic(record.clone())]).await?;
+        self.0.image.store(Arc::new(self.0.image.load().with(self.topic(&record, logs))));
+        Ok(())
+    }
+
+    /// Makes what somebody is about to read: a reader of one of the broker's own topics sees empty partitions where there
+    /// are none yet. A partition that cannot be made stays unknown to the reader.
+    pub async fn open_for_reading(&self, name: &str, indexes: &[i32]) {
+        let Some(topic) = self.get(name).filter(|topic| topic.on_demand) else { return };
+        for &index in indexes {
+            if topic.awaits(index)
+                && let Err(error) = self.open_partition(name, index).await
+            {
+                tracing::warn!(topic = name, index, %error, "a partition cannot be made");
+            }
+        }
+    }
+
     async fn make_partitions(
         &self,
         record: &TopicRecord,
-        from: i32,
+        indexes: Vec<i32>,
     ) -> Result<Vec<Partition>, CreateTopicError> {
         let options = configs::log_options(&record.configs, &self.0.broker.load());
         let store = Arc::clone(&self.0.store);
-        let (name, id, partitions) = (record.name.clone(), record.id, record.partitions);
+        let (name, id) = (record.name.clone(), record.id);
         let made = tokio::task::spawn_blocking(move || {
             let mut made = Vec::new();
-            for partition in from..partitions {
+            for partition in indexes {
                 let id = PartitionId { topic: id, partition };
                 let spec = PartitionSpec { id, topic_name: name.clone(), options };
                 match store.create_partition(spec) {
@@ -394,13 +431,7 @@ impl Topics {
         {
             return Err(DeleteTopicError::Owned { owner: owned.to_string() });
         }
-        let record = TopicRecord {
-            name: old.name.to_string(),
-            id,
-            partitions: i32::try_from(old.partitions.len()).unwrap_or(i32::MAX),
-            configs: old.configs.clone(),
-            owner: owner.map(str::to_owned),
-        };
+        let record = TopicRecord { owner: owner.map(str::to_owned), ..record_of(&old) };
         metadata.append(self.0.clock.now_ms(), &[MetadataRecord::Topic(record.clone())]).await?;
         self.0.image.store(Arc::new(self.0.image.load().with(self.topic(&record, old.partitions.clone()))));
         Ok(())
@@ -422,13 +453,27 @@ impl Topics {
     }
 }
 
+/// What is stored of a topic.
+pub(super) fn record_of(topic: &Topic) -> TopicRecord {
+    TopicRecord {
+        name: topic.name.to_string(),
+        id: topic.id,
+        partitions: topic.count,
+        configs: topic.configs.clone(),
+        owner: topic.owner.as_ref().map(ToString::to_string),
+        made: topic.on_demand.then(|| topic.partitions.iter().map(Partition::index).collect()),
+    }
+}
+
 fn topic(record: &TopicRecord, partitions: Vec<Partition>, broker: &BrokerConfigs) -> Topic {
     Topic {
         rules: TopicRules::of(&record.configs, broker),
         name: Arc::from(record.name.as_str()),
         id: record.id,
         internal: is_internal(&record.name),
+        count: record.partitions,
         partitions,
+        on_demand: record.made.is_some(),
         configs: record.configs.clone(),
         owner: record.owner.as_deref().map(Arc::from),
     }

@@ -4,7 +4,7 @@
 //! field, so that any Kafka client can read what the broker knows. The last record of a key counts; a
 //! null value (tombstone) says that the thing is gone. A newer version is refused, never guessed at.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -82,6 +82,19 @@ pub struct TopicRecord {
     /// The pipeline that alone may write to it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub owner: Option<String>,
+    /// The partitions that have been made, where each is made when it is first used; `None`: all of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub made: Option<BTreeSet<i32>>,
+}
+
+impl TopicRecord {
+    /// The partitions that have a directory.
+    pub(super) fn made(&self) -> Vec<i32> {
+        match &self.made {
+            Some(made) => made.iter().copied().collect(),
+            None => (0..self.partitions).collect(),
+        }
+    }
 }
 
 /// A pipeline as it is stored.
@@ -271,6 +284,7 @@ mod tests {
             partitions: 3,
             configs: BTreeMap::from([("retention.ms".into(), "-1".into())]),
             owner: Some("p".into()),
+            made: Some(BTreeSet::from([0, 2])),
         }));
         round_trip(MetadataRecord::TopicDeleted(id));
         round_trip(MetadataRecord::Pipeline(PipelineRecord {

@@ -17,6 +17,7 @@ use logmill_wire::{ErrorCode, Request, Str};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::runtime::Handle;
 use tokio::time::timeout;
 use uuid::Uuid;
 
@@ -26,8 +27,18 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 /// A running broker with a directory of its own.
 pub(crate) struct Broker {
     pub(crate) address: SocketAddr,
-    node: Node,
-    directory: TempDir,
+    node: Option<Node>,
+    directory: Option<TempDir>,
+}
+
+/// A broker whose directory goes away under its feet ends the process: it is stopped before.
+impl Drop for Broker {
+    fn drop(&mut self) {
+        if let Some(node) = self.node.take() {
+            let stopped = tokio::task::block_in_place(|| Handle::current().block_on(node.shutdown()));
+            assert!(stopped.is_ok() || std::thread::panicking(), "{stopped:?}");
+        }
+    }
 }
 
 impl Broker {
@@ -52,12 +63,12 @@ impl Broker {
         config.listen.port = 0;
         config.shutdown_drain = Duration::from_secs(2);
         let node = Node::start(config).await.unwrap();
-        Self { address: node.local_addr(), node, directory }
+        Self { address: node.local_addr(), node: Some(node), directory: Some(directory) }
     }
 
-    pub(crate) async fn stop(self) -> TempDir {
-        self.node.shutdown().await.unwrap();
-        self.directory
+    pub(crate) async fn stop(mut self) -> TempDir {
+        self.node.take().expect("it runs").shutdown().await.unwrap();
+        self.directory.take().expect("it has one")
     }
 
     /// Stops cleanly and starts again on the same directory.
@@ -70,7 +81,7 @@ impl Broker {
     /// Nothing may be under way.
     pub(crate) async fn crash(self) -> Self {
         let copy = TempDir::new().unwrap();
-        copy_files(self.directory.path(), copy.path());
+        copy_files(self.directory.as_ref().expect("it has one").path(), copy.path());
         self.stop().await;
         Self::open(copy, Config::default()).await
     }

@@ -4,9 +4,10 @@ use std::time::{Duration, Instant};
 
 use logmill_wire::ErrorCode;
 use logmill_wire::messages::init_producer_id::InitProducerIdRequest;
+use logmill_wire::messages::metadata::MetadataRequestTopic;
 use logmill_wire::messages::offset_commit::{OffsetCommitRequestPartition, OffsetCommitRequestTopic};
 use logmill_wire::messages::offset_fetch::OffsetFetchRequestGroup;
-use logmill_wire::messages::{FetchRequest, OffsetCommitRequest, OffsetFetchRequest};
+use logmill_wire::messages::{FetchRequest, MetadataRequest, OffsetCommitRequest, OffsetFetchRequest};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
@@ -93,4 +94,57 @@ async fn ends_of_transactions_use_up_no_producer_ids() {
     }
     Producer::init(&mut client, "x", 12).await;
     assert_eq!(client.ask(&idempotent, 4).await.producer_id, first + 2, "one for the transactional producer");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn partitions_of_internal_topics_are_made_when_they_are_first_used() {
+    let made = |directory: &std::path::Path, topic: &str| {
+        let names = std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().file_name());
+        let prefix = format!("{topic}-");
+        names.filter(|name| name.to_str().is_some_and(|name| name.starts_with(&prefix))).count()
+    };
+    let broker = Broker::start().await;
+    let mut client = broker.connect().await;
+    client.create("t", 1, &[]).await;
+    commit(&mut client, "g").await;
+    Producer::init(&mut client, "x", 12).await;
+    let named = |name: &str| MetadataRequestTopic { name: Some(name.into()), ..Default::default() };
+    let topics = Some(vec![named("__consumer_offsets"), named("__transaction_state")]);
+    let described = client.ask(&MetadataRequest { topics, ..MetadataRequest::default() }, 12).await;
+    assert!(described.topics.iter().all(|topic| topic.partitions.len() == 50), "clients see all of them");
+    let directory = broker.stop().await;
+    assert_eq!(made(directory.path(), "__consumer_offsets"), 1);
+    assert_eq!(made(directory.path(), "__transaction_state"), 1);
+
+    // They are known after a restart, more are made, and a reader sees empty ones where there are none.
+    let broker = Broker::start_in(directory).await;
+    let mut client = broker.connect().await;
+    assert_eq!(group_error(&mut client, "g").await, ErrorCode::NONE);
+    for group in 0..20 {
+        commit(&mut client, &format!("group {group}")).await;
+    }
+    let mine = logmill_coordinator::partition_for("g", 50);
+    let other = (0..50)
+        .find(|index| {
+            (0..20).all(|group| logmill_coordinator::partition_for(&format!("group {group}"), 50) != *index)
+                && *index != mine
+        })
+        .unwrap();
+    let response = client.ask(&fetch("__consumer_offsets", &[(mine, 0), (other, 0), (50, 0)]), 12).await;
+    let partitions = &response.responses[0].partitions;
+    assert!(partitions[0].high_watermark > 0);
+    assert_eq!((partitions[1].error_code, partitions[1].high_watermark), (ErrorCode::NONE, 0));
+    assert_eq!(partitions[2].error_code, ErrorCode::UNKNOWN_TOPIC_OR_PARTITION);
+    let broker = broker.crash().await;
+    let mut client = broker.connect().await;
+    for group in 0..20 {
+        let group = OffsetFetchRequestGroup {
+            group_id: format!("group {group}").into(),
+            topics: None,
+            ..OffsetFetchRequestGroup::default()
+        };
+        let request = OffsetFetchRequest { groups: vec![group], ..OffsetFetchRequest::default() };
+        let response = client.ask(&request, 8).await;
+        assert_eq!(response.groups[0].topics[0].partitions[0].committed_offset, 7);
+    }
 }

@@ -82,7 +82,9 @@ impl Store {
             if done {
                 return self.checkpoint_locked(&mut stage, true).map(|_| ());
             }
-            idle_rounds = if progress { 0 } else { idle_rounds + 1 };
+            // A round of another thread may be between making frames durable and handing them on.
+            let others = self.rounds_under_way.load(Ordering::SeqCst) > 0;
+            idle_rounds = if progress || others { 0 } else { idle_rounds + 1 };
         }
         // What was acknowledged is in the journal: the next start replays it.
         Err(self.poison(Fatal::NotApplied))

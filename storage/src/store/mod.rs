@@ -31,7 +31,7 @@ mod tail;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
 use uuid::Uuid;
@@ -144,6 +144,8 @@ pub struct Store {
     counts: Counts,
     /// The next wait for the journal ends by itself: an idle frame is to be written, or space to be tried for again.
     journal_alarm: AtomicBool,
+    /// Rounds that threads are in, the part behind their locks too.
+    rounds_under_way: AtomicUsize,
     /// Bytes of the journal in use, bytes of all its files, and its last durable sequence: for whoever does not want to
     /// wait for its lock.
     ring_used: AtomicU64,

@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize};
 
 use parking_lot::Mutex;
 
@@ -498,6 +498,7 @@ impl Opening<'_> {
             ring_wants_checkpoint: AtomicBool::new(false),
             counts,
             journal_alarm: AtomicBool::new(false),
+            rounds_under_way: AtomicUsize::new(0),
             ring_used: AtomicU64::new(ring_used),
             ring_total: AtomicU64::new(ring_total),
             ring_durable: AtomicU64::new(last_sequence),

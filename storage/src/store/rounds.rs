@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use super::Store;
@@ -81,6 +81,22 @@ impl JournalStage {
     }
 }
 
+/// Counts a round while it lasts.
+struct UnderWay<'a>(&'a AtomicUsize);
+
+impl<'a> UnderWay<'a> {
+    fn begin(rounds: &'a AtomicUsize) -> Self {
+        rounds.fetch_add(1, Ordering::SeqCst);
+        Self(rounds)
+    }
+}
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
 impl Store {
     /// Waits until there is something for the journal to do.
     pub fn journal_wait(&self) -> Work {
@@ -91,6 +107,7 @@ impl Store {
     /// One round of the journal: writes what waits, in one write as far as it fits, publishes it, and calls the frames'
     /// `done`. With nothing to write it writes, once, a small frame that says up to where frames are durable.
     pub fn journal_round(&self) -> Result<Round, Fatal> {
+        let _under_way = UnderWay::begin(&self.rounds_under_way);
         self.check_alive()?;
         let mut round = Round::default();
         let mut touched = Vec::new();
@@ -190,6 +207,7 @@ impl Store {
     /// With a full disk what cannot be written stays in the journal and in memory, clients' frames are rejected with
     /// `Rejection::StorageFull`, and the next round that finds space ends that.
     pub fn apply_round(&self, shard: usize) -> Result<Round, Fatal> {
+        let _under_way = UnderWay::begin(&self.rounds_under_way);
         self.check_alive()?;
         let around = Around { sequencer: &self.sequencer, tail: &self.tail };
         let applied = self.appliers.round(shard, &around).map_err(|fatal| self.poison(fatal))?;

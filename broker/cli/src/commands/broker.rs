@@ -72,7 +72,7 @@ pub(crate) async fn run(command: Broker, connection: &Connection) -> anyhow::Res
     let admin = connection.admin().await?;
     let form = connection.output;
     match command {
-        Broker::Describe => describe(&admin, form).await,
+        Broker::Describe => describe(&admin, "broker describe", form).await,
         Broker::Configs(command) => configs(&admin, &command, form).await,
         Broker::Alter(command) => alter(&admin, &command, form).await,
         Broker::Loggers(command) => loggers(&admin, &command, form).await,
@@ -90,7 +90,7 @@ async fn first_broker(admin: &Admin) -> anyhow::Result<i32> {
         .ok_or_else(|| anyhow::anyhow!("the cluster has no broker"))
 }
 
-async fn describe(admin: &Admin, form: Output) -> anyhow::Result<()> {
+async fn describe(admin: &Admin, command: &str, form: Output) -> anyhow::Result<()> {
     let cluster = admin.describe_cluster().await?;
     let features = admin.features().await?;
     match form {
@@ -112,7 +112,7 @@ async fn describe(admin: &Admin, form: Output) -> anyhow::Result<()> {
                 "brokers": brokers,
                 "features": features,
             });
-            output::json("broker describe", body)?;
+            output::json(command, body)?;
         }
         Output::Table => {
             let controller = or_dash(cluster.controller);
@@ -267,5 +267,5 @@ async fn log_dirs(admin: &Admin, form: Output) -> anyhow::Result<()> {
 
 async fn feature(admin: &Admin, command: &Feature, form: Output) -> anyhow::Result<()> {
     admin.update_feature(&command.name, command.level, command.downgrade).await?;
-    describe(admin, form).await
+    describe(admin, "broker feature", form).await
 }

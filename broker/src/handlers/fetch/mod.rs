@@ -67,7 +67,10 @@ pub(crate) async fn handle(
         Ok(plan) => plan,
         Err(error_code) => return (FetchResponse { error_code, ..FetchResponse::default() }, None),
     };
-    let partitions: Vec<_> = plan.wanted.iter().map(|wanted| find(call.context, wanted)).collect();
+    let mut partitions = Vec::with_capacity(plan.wanted.len());
+    for wanted in &plan.wanted {
+        partitions.push(find(call.context, wanted).await);
+    }
     let reader = Reader { wanted: &plan.wanted, partitions: &partitions, limits, response_memory };
     let Round { data, held, .. } = read(&reader, wait).await;
     let answered: Vec<_> = plan.wanted.into_iter().map(|wanted| wanted.topic).zip(data).collect();
@@ -76,12 +79,17 @@ pub(crate) async fn handle(
     (response, held)
 }
 
-fn find(context: &Context, wanted: &Wanted) -> Result<Partition, ErrorCode> {
-    let (topic, unknown) = match &wanted.topic {
-        TopicKey::Name(name) => (context.topics.get(name), ErrorCode::UNKNOWN_TOPIC_OR_PARTITION),
-        TopicKey::Id(id) => (context.topics.by_id(*id), ErrorCode::UNKNOWN_TOPIC_ID),
+async fn find(context: &Context, wanted: &Wanted) -> Result<Partition, ErrorCode> {
+    let topic = || match &wanted.topic {
+        TopicKey::Name(name) => context.topics.get(name).ok_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION),
+        TopicKey::Id(id) => context.topics.by_id(*id).ok_or(ErrorCode::UNKNOWN_TOPIC_ID),
     };
-    let topic = topic.ok_or(unknown)?;
+    let mut found = topic()?;
+    if found.awaits(wanted.partition) {
+        context.topics.open_for_reading(&found.name, &[wanted.partition]).await;
+        found = topic()?;
+    }
+    let topic = found;
     topic.partition(wanted.partition).cloned().ok_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)
 }
 

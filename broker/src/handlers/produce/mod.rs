@@ -163,9 +163,11 @@ impl Produce<'_> {
     /// Gives every admitted batch its offsets, in the order of the request.
     async fn sequence(&self, topics: &mut [TopicWork]) {
         self.context.partitions.room().await;
-        let transactions = match self.producer {
-            Some(_) => self.context.coordinators.ensure_transactions().await.map(|_topic| ()),
-            None => Ok(()),
+        let transactions = match (&self.producer, &self.transactional_id) {
+            (Some(_), Some(id)) => {
+                self.context.coordinators.ensure_transaction(id).await.map(|_partition| ())
+            }
+            _ => Ok(()),
         };
         for topic in topics {
             for (_, outcome) in &mut topic.partitions {

@@ -443,3 +443,26 @@ fn threads_run_the_stages() {
     let total: usize = partitions.iter().map(|partition| values(partition, 0).len()).sum();
     assert_eq!((total, values(&mixed, 0).len()), (1890, 900));
 }
+
+#[test]
+fn a_stop_waits_for_the_round_of_another_thread() {
+    let disk = SimDisk::new(1);
+    let (store, _) = open(&disk);
+    let partition = create(&store, 1, 0, Durability::Disk);
+    let (begins, begun) = std::sync::mpsc::channel();
+    // Publication comes behind the journal's lock and before the appliers are told.
+    partition.observe(Box::new(move |_| {
+        let _ = begins.send(());
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }));
+    commit_one(&store, partition.id(), batch("x", 1), PLAIN).unwrap();
+    let journal = Arc::clone(&store);
+    let round = std::thread::spawn(move || journal.journal_round().unwrap());
+    begun.recv().unwrap();
+    store.close().unwrap();
+    round.join().unwrap();
+    drop(store);
+    let (store, recovery) = open(&disk);
+    assert!(recovery.clean);
+    assert_eq!(store.partition(partition.id()).unwrap().published().high_watermark, 1);
+}

@@ -1,0 +1,186 @@
+//! Loading the machines: at the start several at a time, later one by one, when a frame of theirs was rejected. One whose
+//! log cannot be read rests between the attempts.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use logmill_coordinator::Machine;
+use logmill_coordinator::groups::GroupMachine;
+use logmill_coordinator::transactions::TransactionMachine;
+use logmill_wire::ErrorCode;
+
+use super::driver::{Coordinators, Shared, State, Together};
+use super::slot::{LoadError, Slot};
+use crate::blocking::blocking;
+use crate::partitions::Partition;
+use crate::topics::{OFFSETS_TOPIC, TRANSACTIONS_TOPIC};
+
+/// How long a machine that could not be loaded waits before the next attempt, in ms: doubled each time, up to the second
+/// number. A log that cannot be read is not read again for every request that asks.
+const RELOAD_PAUSE_MS: (i64, i64) = (10, 10_000);
+
+/// The names under which machines wait to be loaded: topic and partition.
+pub(super) type MachineName = (&'static str, i32);
+
+/// A machine that is not loaded, though it should be.
+#[derive(Clone, Copy)]
+pub(super) struct Rest {
+    pub(super) until: i64,
+    pub(super) pause_ms: i64,
+}
+
+impl Coordinators {
+    /// Loads every machine that has a log, several at a time. Blocking; called before the first request is taken.
+    ///
+    /// A coordinator whose log cannot be read does not answer; it is said in the log, and tried again. The others do.
+    pub fn load(&self) {
+        let mut logs = Vec::new();
+        for name in [OFFSETS_TOPIC, TRANSACTIONS_TOPIC] {
+            let partitions = self.0.topics.get(name).map(|topic| topic.partitions.clone());
+            logs.extend(partitions.into_iter().flatten().map(|log| (name, log)));
+        }
+        let next = AtomicUsize::new(0);
+        let workers = std::thread::available_parallelism().map_or(1, usize::from).min(logs.len());
+        std::thread::scope(|scope| {
+            for _ in 0..workers {
+                scope.spawn(|| {
+                    while let Some((topic, log)) = logs.get(next.fetch_add(1, Ordering::Relaxed)) {
+                        self.load_ahead(topic, log);
+                    }
+                });
+            }
+        });
+        self.0.deadlines.notify_one();
+    }
+
+    /// Reads a machine's log without the lock, which nobody else needs yet; what follows is for the lock.
+    fn load_ahead(&self, topic: &'static str, log: &Partition) {
+        let partition = log.index();
+        let Shared { settings, .. } = &*self.0;
+        if topic == OFFSETS_TOPIC {
+            let slot = Slot::load(GroupMachine::new(settings.groups.clone()), log.clone());
+            let mut state = self.lock();
+            let loaded = slot.and_then(|slot| self.take_group(&mut state, partition, slot));
+            // Whoever failed rests, and has said why.
+            let _ = self.rested(&mut state, (topic, partition), loaded);
+        } else {
+            let slot = Slot::load(TransactionMachine::new(settings.transactions.clone()), log.clone());
+            let mut state = self.lock();
+            let loaded = slot.and_then(|slot| self.take_transaction(&mut state, partition, slot));
+            let _ = self.rested(&mut state, (topic, partition), loaded);
+        }
+    }
+
+    pub(super) fn load_group(&self, state: &mut State, partition: i32) -> Result<(), LoadError> {
+        if state.groups.contains_key(&partition) {
+            return Ok(());
+        }
+        let log = self.log_to_load(state, (OFFSETS_TOPIC, partition))?;
+        let machine = GroupMachine::new(self.0.settings.groups.clone());
+        let loaded =
+            blocking(|| Slot::load(machine, log)).and_then(|slot| self.take_group(state, partition, slot));
+        self.rested(state, (OFFSETS_TOPIC, partition), loaded)
+    }
+
+    fn take_group(
+        &self,
+        state: &mut State,
+        partition: i32,
+        mut slot: Slot<GroupMachine>,
+    ) -> Result<(), LoadError> {
+        slot.machine.see_topics(self.0.topics.image());
+        let step = slot.machine.loaded(self.now());
+        state.groups.insert(partition, slot);
+        self.finish_loading(state, Together { groups: vec![(partition, step)], ..Together::default() })
+    }
+
+    pub(super) fn load_transaction(&self, state: &mut State, partition: i32) -> Result<(), LoadError> {
+        if state.transactions.contains_key(&partition) {
+            return Ok(());
+        }
+        let log = self.log_to_load(state, (TRANSACTIONS_TOPIC, partition))?;
+        let machine = TransactionMachine::new(self.0.settings.transactions.clone());
+        let loaded = blocking(|| Slot::load(machine, log))
+            .and_then(|slot| self.take_transaction(state, partition, slot));
+        self.rested(state, (TRANSACTIONS_TOPIC, partition), loaded)
+    }
+
+    fn take_transaction(
+        &self,
+        state: &mut State,
+        partition: i32,
+        mut slot: Slot<TransactionMachine>,
+    ) -> Result<(), LoadError> {
+        let step = slot.machine.loaded(self.now());
+        state.transactions.insert(partition, slot);
+        self.finish_loading(state, Together { transactions: vec![(partition, step)], ..Together::default() })
+    }
+
+    fn finish_loading(&self, state: &mut State, together: Together) -> Result<(), LoadError> {
+        self.commit(state, together).map(drop).map_err(LoadError::Commit)
+    }
+
+    /// The log of a machine that is not loaded, unless it was tried a moment ago.
+    fn log_to_load(&self, state: &State, (topic, partition): MachineName) -> Result<Partition, LoadError> {
+        if state.resting.get(&(topic, partition)).is_some_and(|rest| rest.until > self.now()) {
+            return Err(LoadError::Resting);
+        }
+        let log = self.0.topics.get(topic).and_then(|topic| topic.partition(partition).cloned());
+        log.ok_or(LoadError::NoSuchPartition)
+    }
+
+    /// Remembers how an attempt to load a machine ended, and says what is wrong with it.
+    fn rested(
+        &self,
+        state: &mut State,
+        machine: MachineName,
+        loaded: Result<(), LoadError>,
+    ) -> Result<(), LoadError> {
+        let before = state.resting.remove(&machine);
+        if let Err(error) = &loaded {
+            let (shortest, longest) = RELOAD_PAUSE_MS;
+            let pause_ms = match error {
+                LoadError::InProgress => shortest,
+                _ => before.map_or(0, |rest| rest.pause_ms).saturating_mul(2).clamp(shortest, longest),
+            };
+            state.resting.insert(machine, Rest { until: self.now() + pause_ms, pause_ms });
+            if !matches!(error, LoadError::InProgress) {
+                let (topic, partition) = machine;
+                tracing::error!(topic, partition, %error, again_in_ms = pause_ms, "a coordinator cannot be loaded");
+            }
+            self.0.deadlines.notify_one();
+        }
+        loaded
+    }
+
+    /// Loads the machines that were dropped, so that their sessions and transactions time out again.
+    pub(super) fn reload_dropped(&self) {
+        let now = self.now();
+        let mut state = self.lock();
+        let due: Vec<_> =
+            state.resting.iter().filter(|(_, rest)| rest.until <= now).map(|(machine, _)| *machine).collect();
+        for machine in due {
+            // What stands in the way is said there, and the next attempt comes later.
+            let _ = match machine {
+                (OFFSETS_TOPIC, partition) => self.load_group(&mut state, partition),
+                (_, partition) => self.load_transaction(&mut state, partition),
+            };
+            // A request was quicker.
+            let (topic, partition) = machine;
+            let is_loaded = match topic {
+                OFFSETS_TOPIC => state.groups.contains_key(&partition),
+                _ => state.transactions.contains_key(&partition),
+            };
+            if is_loaded {
+                state.resting.remove(&machine);
+            }
+        }
+    }
+}
+
+/// The error a client gets when the coordinator's log cannot be used.
+pub(super) fn coordinator_error(error: &LoadError) -> ErrorCode {
+    match error {
+        LoadError::InProgress => ErrorCode::COORDINATOR_LOAD_IN_PROGRESS,
+        _ => ErrorCode::COORDINATOR_NOT_AVAILABLE,
+    }
+}
