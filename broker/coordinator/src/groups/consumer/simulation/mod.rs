@@ -9,7 +9,7 @@ mod world;
 
 use world::{Planted, Weather, World};
 
-const SEEDS: u64 = 120;
+const SEEDS: u64 = 60;
 
 /// In order and at most once, as over a connection: then also what members believe is checked.
 #[test]
