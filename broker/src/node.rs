@@ -34,6 +34,7 @@ use crate::net::{Listener, NetSettings};
 use crate::partitions::{self, LogThreads, Partition, Partitions};
 use crate::pipelines::Pipelines;
 use crate::producer_ids::ProducerIds;
+use crate::security::Access;
 use crate::services::{self, NodeService, PipelineService};
 use crate::topics::{
     CreateTopicError, METADATA_TOPIC, MetadataError, MetadataLog, MetadataRecord, TopicDefaults, Topics,
@@ -186,6 +187,7 @@ impl Node {
             started_ms,
             data_dir: config.data_dir.clone(),
             connections: listener.open_connections(),
+            access: Access,
         };
         let forgetting = partitions::forget_idle_producers(
             Arc::clone(&store),
@@ -213,7 +215,7 @@ impl Node {
             tokio::spawn(services::serve(
                 http2,
                 node_service,
-                PipelineService(pipelines.clone()),
+                PipelineService { pipelines: pipelines.clone(), access: Access },
                 stop.clone(),
                 config.shutdown_drain,
             )),

@@ -2,7 +2,7 @@
 
 use logmill_wire::ApiKey;
 
-use super::{Operation, Principal, Requirement, Resource, requirements};
+use super::{Call, Operation, Principal, Requirement, Resource, needed_by, requirements};
 
 /// Kafka's value for "authorised operations" that were not asked for.
 const NOT_ASKED: i32 = i32::MIN;
@@ -22,6 +22,12 @@ impl Access {
     #[must_use]
     pub fn admits(&self, principal: &Principal, api: ApiKey) -> bool {
         requirements(api).iter().all(|&requirement| self.allows(principal, requirement))
+    }
+
+    /// Whether `principal` may make a call of our own language.
+    #[must_use]
+    pub fn admits_call(&self, principal: &Principal, call: Call) -> bool {
+        needed_by(call).iter().all(|&requirement| self.allows(principal, requirement))
     }
 
     /// What `principal` may do to a resource, as the bit field of Kafka's responses; `asked` false gives

@@ -14,17 +14,28 @@ use tokio::sync::mpsc;
 use tokio_stream::StreamExt;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
+use tonic::Status;
 
 pub(crate) use node::NodeService;
 pub(crate) use pipelines::PipelineService;
 
 use crate::net::HandedOver;
+use crate::security::{Access, Call, Principal};
 
 /// Calls that one connection may have under way together.
 const MAX_CALLS: u32 = 64;
 
 /// A connection that is silent for so long is asked whether its peer is still there, and closed when no answer comes.
 const KEEPALIVE: Duration = Duration::from_secs(60);
+
+/// Lets a call in, or tells its caller that it is not allowed. Nobody says who they are yet, as with Kafka's protocol.
+fn admit(access: &Access, call: Call) -> Result<(), Status> {
+    let principal = Principal::anonymous();
+    if access.admits_call(&principal, call) {
+        return Ok(());
+    }
+    Err(Status::permission_denied(format!("{principal} may not do this")))
+}
 
 /// Serves the connections that the listener hands over, until `stop`; then finishes what was begun, within `drain`.
 pub(crate) async fn serve(

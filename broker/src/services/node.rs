@@ -7,8 +7,10 @@ use logmill_rpc::v1::{NodeStatusRequest, NodeStatusResponse, node_server};
 use logmill_storage::Store;
 use tonic::{Request, Response, Status};
 
+use super::admit;
 use crate::clock::Clock;
 use crate::context::NodeInfo;
+use crate::security::{Access, Call};
 use crate::topics::Topics;
 
 /// Answers who the node is and how it is.
@@ -20,6 +22,7 @@ pub(crate) struct NodeService {
     pub(crate) started_ms: i64,
     pub(crate) data_dir: PathBuf,
     pub(crate) connections: crate::net::OpenConnections,
+    pub(crate) access: Access,
 }
 
 #[tonic::async_trait]
@@ -28,6 +31,7 @@ impl node_server::Node for NodeService {
         &self,
         _request: Request<NodeStatusRequest>,
     ) -> Result<Response<NodeStatusResponse>, Status> {
+        admit(&self.access, Call::NodeStatus)?;
         let image = self.topics.image();
         let count = |n: usize| i32::try_from(n).unwrap_or(i32::MAX);
         let stats = self.store.stats();

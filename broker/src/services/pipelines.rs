@@ -8,10 +8,15 @@ use logmill_rpc::v1::{
 };
 use tonic::{Request, Response, Status};
 
+use super::admit;
 use crate::pipelines::{InputEnd, InputEnds, PipelineError, PipelineState, PipelineView, Pipelines};
+use crate::security::{Access, Call};
 
 /// Answers for all pipelines of the broker.
-pub(crate) struct PipelineService(pub(crate) Pipelines);
+pub(crate) struct PipelineService {
+    pub(crate) pipelines: Pipelines,
+    pub(crate) access: Access,
+}
 
 #[tonic::async_trait]
 impl pipelines_server::Pipelines for PipelineService {
@@ -19,9 +24,10 @@ impl pipelines_server::Pipelines for PipelineService {
         &self,
         request: Request<RunPipelineRequest>,
     ) -> Result<Response<RunPipelineResponse>, Status> {
+        admit(&self.access, Call::PipelineRun)?;
         let request = request.into_inner();
         let end = request.end.map(input_end_of).transpose()?;
-        let pipelines = self.0.clone();
+        let pipelines = self.pipelines.clone();
         let run = async move { pipelines.run(&request.name, &request.script, end).await };
         let (pipeline, created) = to_the_end(run).await?;
         Ok(Response::new(RunPipelineResponse { pipeline: Some(shown(pipeline)), created }))
@@ -31,20 +37,24 @@ impl pipelines_server::Pipelines for PipelineService {
         &self,
         _request: Request<ListPipelinesRequest>,
     ) -> Result<Response<ListPipelinesResponse>, Status> {
+        admit(&self.access, Call::PipelineList)?;
         let brief = |view: PipelineView| Pipeline {
             script: String::new(),
             plan: String::new(),
             sources: Vec::new(),
             ..shown(view)
         };
-        Ok(Response::new(ListPipelinesResponse { pipelines: self.0.list().into_iter().map(brief).collect() }))
+        Ok(Response::new(ListPipelinesResponse {
+            pipelines: self.pipelines.list().into_iter().map(brief).collect(),
+        }))
     }
 
     async fn describe(
         &self,
         request: Request<DescribePipelineRequest>,
     ) -> Result<Response<DescribePipelineResponse>, Status> {
-        let view = self.0.view(&request.into_inner().name).map_err(status)?;
+        admit(&self.access, Call::PipelineDescribe)?;
+        let view = self.pipelines.view(&request.into_inner().name).map_err(status)?;
         Ok(Response::new(DescribePipelineResponse { pipeline: Some(shown(view)) }))
     }
 
@@ -52,7 +62,8 @@ impl pipelines_server::Pipelines for PipelineService {
         &self,
         request: Request<StopPipelineRequest>,
     ) -> Result<Response<StopPipelineResponse>, Status> {
-        let (pipelines, name) = (self.0.clone(), request.into_inner().name);
+        admit(&self.access, Call::PipelineStop)?;
+        let (pipelines, name) = (self.pipelines.clone(), request.into_inner().name);
         let view = to_the_end(async move { pipelines.stop(&name).await }).await?;
         Ok(Response::new(StopPipelineResponse { pipeline: Some(shown(view)) }))
     }
@@ -61,9 +72,10 @@ impl pipelines_server::Pipelines for PipelineService {
         &self,
         request: Request<FinishInputRequest>,
     ) -> Result<Response<FinishInputResponse>, Status> {
+        admit(&self.access, Call::PipelineFinishInput)?;
         let request = request.into_inner();
         let end = request.end.ok_or_else(|| Status::invalid_argument("say where the input ends"))?;
-        let (pipelines, end) = (self.0.clone(), input_end_of(end)?);
+        let (pipelines, end) = (self.pipelines.clone(), input_end_of(end)?);
         let ends = to_the_end(async move { pipelines.finish_input(&request.name, end).await }).await?;
         Ok(Response::new(FinishInputResponse { end: Some(end_offsets(&ends)) }))
     }

@@ -110,16 +110,19 @@ impl Topics {
         layer.clone_from(&after);
         let record = MetadataRecord::BrokerConfigs { scope, configs: after };
         metadata.append(self.0.clock.now_ms(), &[record]).await?;
-        let mut image = self.0.image.load_full();
         let mut applied = Ok(());
-        for topic in self.image().iter() {
+        let follow = |topic: &Arc<Topic>| {
             let rules = TopicRules::of(&topic.configs, &broker);
             let new = Topic { rules, ..Topic::clone(topic) };
-            applied = applied.and(self.apply(&new, &broker));
-            image = Arc::new(image.with(new));
-        }
+            let now = self.apply(&new, &broker);
+            if applied.is_ok() {
+                applied = now;
+            }
+            new
+        };
+        let image = self.image().iter().map(follow).collect();
         self.0.broker.store(Arc::new(broker));
-        self.0.image.store(image);
+        self.0.image.store(Arc::new(image));
         tracing::info!(?scope, "the broker's configs changed");
         applied
     }

@@ -56,6 +56,19 @@ pub struct Image {
     by_id: HashMap<Uuid, Arc<Topic>>,
 }
 
+/// All at once: adding them one by one with [`Image::with`] would copy the picture for each.
+impl FromIterator<Topic> for Image {
+    fn from_iter<T: IntoIterator<Item = Topic>>(topics: T) -> Self {
+        let mut image = Self::default();
+        for topic in topics {
+            let topic = Arc::new(topic);
+            image.by_id.insert(topic.id, Arc::clone(&topic));
+            image.by_name.insert(Arc::clone(&topic.name), topic);
+        }
+        image
+    }
+}
+
 impl Image {
     /// The topic of this name.
     #[must_use]

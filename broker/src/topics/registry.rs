@@ -168,8 +168,7 @@ impl Topics {
                 store.delete_partition(stray.id())?;
             }
         }
-        let mut image = Image::default();
-        for record in live.values() {
+        let opened = live.values().map(|record| {
             let options = configs::log_options(&record.configs, &broker);
             let partitions = record
                 .made()
@@ -183,8 +182,9 @@ impl Topics {
                     Ok(Partition::new(log))
                 })
                 .collect::<Result<Vec<_>, CreateTopicError>>()?;
-            image = image.with(topic(record, partitions, &broker));
-        }
+            Ok(topic(record, partitions, &broker))
+        });
+        let image = opened.collect::<Result<Image, CreateTopicError>>()?;
         Ok(Self(Arc::new(Shared {
             store,
             image: ArcSwap::from_pointee(image),

@@ -82,7 +82,10 @@ async fn every_name_of_kafka_is_listed_with_its_type_and_what_it_does_here() {
     assert!(find("num.partitions").read_only && !find("log.retention.ms").read_only);
     let password = find("ssl.keystore.password");
     assert!(password.is_sensitive && password.value.is_none());
-    assert!(find("num.io.threads").documentation.as_deref().unwrap().ends_with("Not used by this broker."));
+    let says = |name: &str, what: &str| find(name).documentation.as_deref().unwrap().ends_with(what);
+    assert!(says("ssl.protocol", "Not used by this broker.") && find("ssl.protocol").read_only);
+    assert!(says("num.io.threads", "without effect in this broker.") && !find("num.io.threads").read_only);
+    assert!(says("message.max.bytes", "The largest record batch."));
     assert!(topic.iter().all(|config| config.documentation.as_deref().is_some_and(|doc| doc.len() > 10)));
     assert_eq!(describe(&mut client, BROKER, "").await.len(), 0);
 }

@@ -1,0 +1,30 @@
+//! The authorisation table of the gRPC services: for each call, what its caller must be allowed to do.
+
+use super::requirements::{Operation, Requirement, Resource};
+
+/// A call of our own language.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)] // Their services' names say what they do.
+pub enum Call {
+    NodeStatus,
+    PipelineRun,
+    PipelineList,
+    PipelineDescribe,
+    PipelineStop,
+    PipelineFinishInput,
+}
+
+/// What the caller must be allowed to do.
+///
+/// Exhaustive on purpose, as the table of Kafka's APIs is: a call cannot be added without saying who may make it.
+#[must_use]
+pub fn needed_by(call: Call) -> &'static [Requirement] {
+    match call {
+        Call::NodeStatus | Call::PipelineList | Call::PipelineDescribe => {
+            &[(Operation::Describe, Resource::Cluster)]
+        }
+        Call::PipelineRun | Call::PipelineStop | Call::PipelineFinishInput => {
+            &[(Operation::Alter, Resource::Cluster)]
+        }
+    }
+}
