@@ -55,7 +55,7 @@ pub(super) struct Finished {
 
 #[derive(Debug)]
 enum Event {
-    Arrives { client: Option<usize>, attempt: u64, command: Command },
+    Arrives { client: Option<usize>, attempt: u64, command: Box<Command> },
     Answered { client: usize, attempt: u64, answer: Option<ConsumerBeat> },
     Acts(usize),
     Follows(usize),
@@ -194,7 +194,7 @@ impl World {
             Event::Follows(client) => self.clients[client].follow(),
             Event::Arrives { client, attempt, command } => {
                 self.requests += 1;
-                let step = self.machine.handle(self.now, RequestId(self.requests), command);
+                let step = self.machine.handle(self.now, RequestId(self.requests), *command);
                 self.take(client.map(|client| (client, attempt)), step)?;
             }
             Event::Answered { client, attempt, answer } => {
@@ -266,6 +266,7 @@ impl World {
     }
 
     fn send(&mut self, index: usize, attempt: u64, command: Command) {
+        let command = Box::new(command);
         let storms = self.storms();
         // It asks again when it hears nothing for this long.
         self.schedule(6_000, Event::Answered { client: index, attempt, answer: None });
@@ -318,7 +319,7 @@ impl World {
                 Command::Leave(Leave { group, members })
             }
         };
-        self.schedule(1, Event::Arrives { client: None, attempt: 0, command });
+        self.schedule(1, Event::Arrives { client: None, attempt: 0, command: Box::new(command) });
         let after = self.random.between(500, 20_000);
         self.schedule(after, Event::Stranger);
     }
@@ -387,8 +388,13 @@ impl World {
             self.log.push(record.encode().map_err(|error| error.to_string())?);
         }
         if plant && self.planted == Planted::ForgottenSession {
-            let sessions = self.machine.waiting.deadlines.keys();
-            let session = sessions.filter(|(_, timer)| matches!(timer, Timer::Session(_))).next().cloned();
+            let session = self
+                .machine
+                .waiting
+                .deadlines
+                .keys()
+                .find(|(_, timer)| matches!(timer, Timer::Session(_)))
+                .cloned();
             session.into_iter().for_each(|key| self.machine.waiting.deadlines.cancel(&key));
         }
         for (_, reply) in step.replies {
