@@ -1,8 +1,9 @@
 //! The broker's clock: the one place that reads the time.
 
 use std::sync::Arc;
+use std::sync::LazyLock;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 /// Wall-clock time in milliseconds since the Unix epoch.
 ///
@@ -15,6 +16,9 @@ enum Source {
     System,
     Manual(Arc<AtomicI64>),
 }
+
+/// The beginning of the time that only goes forward.
+static STARTED: LazyLock<Instant> = LazyLock::new(Instant::now);
 
 impl Clock {
     /// The machine's clock.
@@ -36,6 +40,15 @@ impl Clock {
             Source::System => SystemTime::now()
                 .duration_since(UNIX_EPOCH)
                 .map_or(0, |elapsed| i64::try_from(elapsed.as_millis()).unwrap_or(i64::MAX)),
+            Source::Manual(now) => now.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Milliseconds on a clock that nobody sets: by it a jump of the other one is seen.
+    #[must_use]
+    pub fn steady_ms(&self) -> i64 {
+        match &self.0 {
+            Source::System => i64::try_from(STARTED.elapsed().as_millis()).unwrap_or(i64::MAX),
             Source::Manual(now) => now.load(Ordering::Relaxed),
         }
     }

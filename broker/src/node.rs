@@ -12,8 +12,8 @@ use std::sync::Arc;
 
 use logmill_config::{Config, DirectIo, Durability as ConfiguredDurability};
 use logmill_storage::{
-    Durability, Fatal, JournalOptions, LogOptions, PartitionId, PartitionSpec, RealDisk, Store, StoreError,
-    StoreOptions,
+    Cleanup, Durability, Fatal, JournalOptions, LogOptions, PartitionId, PartitionSpec, RealDisk, Retention,
+    Store, StoreError, StoreOptions,
 };
 use logmill_stream::EpochLimits;
 use tokio::runtime::Handle;
@@ -31,7 +31,7 @@ use crate::dispatch::Dispatch;
 use crate::features::Features;
 use crate::loggers::Loggers;
 use crate::net::{Listener, NetSettings};
-use crate::partitions::{self, LogThreads, Partition, Partitions};
+use crate::partitions::{CleaningSettings, LogThreads, Partition, Partitions};
 use crate::pipelines::Pipelines;
 use crate::producer_ids::ProducerIds;
 use crate::security::Access;
@@ -132,8 +132,14 @@ impl Node {
             tracing::error!(%fatal, "the log cannot be made durable; the process ends, start it again to recover");
             std::process::exit(EXIT_LOG_FAILED);
         });
-        let threads =
-            LogThreads::start(Arc::clone(&store), APPLIER_SHARDS, on_fatal).map_err(StartError::Thread)?;
+        let threads = LogThreads::start(
+            Arc::clone(&store),
+            APPLIER_SHARDS,
+            cleaning_settings(&config),
+            clock.clone(),
+            on_fatal,
+        )
+        .map_err(StartError::Thread)?;
         let partitions = Partitions::new(Arc::clone(&store), threads.progress());
         let (metadata, records, cluster_id) = open_metadata(&store, &partitions, &clock).await?;
         let topics = Topics::load(
@@ -189,12 +195,6 @@ impl Node {
             connections: listener.open_connections(),
             access: Access,
         };
-        let forgetting = partitions::forget_idle_producers(
-            Arc::clone(&store),
-            clock.clone(),
-            config.transactions.producer_expiry,
-            stop.clone(),
-        );
         let context = Context {
             producer_ids: ProducerIds::load(metadata, &records, clock.clone()),
             topics,
@@ -211,7 +211,6 @@ impl Node {
             },
         };
         let tasks = vec![
-            tokio::spawn(forgetting),
             tokio::spawn(services::serve(
                 http2,
                 node_service,
@@ -282,9 +281,14 @@ async fn open_metadata(
     clock: &Clock,
 ) -> Result<(Arc<Mutex<MetadataLog>>, Vec<MetadataRecord>, String), StartError> {
     let id = PartitionId { topic: METADATA_TOPIC_ID, partition: 0 };
-    let options = LogOptions { durability: Durability::Disk, ..LogOptions::default() };
+    // Nothing of it ever goes.
+    let cleanup = Cleanup { delete: false, compact: false };
+    let options = LogOptions { durability: Durability::Disk, cleanup, ..LogOptions::default() };
     let log = match store.partition(id) {
-        Some(log) => log,
+        Some(log) => {
+            store.set_options(id, options)?;
+            log
+        }
         None => {
             let store = Arc::clone(store);
             let spec = PartitionSpec { id, topic_name: METADATA_TOPIC.to_owned(), options };
@@ -337,9 +341,23 @@ fn store_options(config: &Config) -> StoreOptions {
                 ConfiguredDurability::Disk => Durability::Disk,
                 ConfiguredDurability::PageCache => Durability::PageCache,
             },
+            retention: Retention {
+                ms: Some(i64::try_from(config.topics.retention.as_millis()).unwrap_or(i64::MAX)),
+                bytes: None,
+            },
             ..LogOptions::default()
         },
         ..StoreOptions::new(config.data_dir.clone(), Uuid::new_v4())
+    }
+}
+
+fn cleaning_settings(config: &Config) -> CleaningSettings {
+    CleaningSettings {
+        interval: config.cleaning.interval,
+        max_clock_jump: config.cleaning.max_clock_jump,
+        compaction_memory_bytes: config.cleaning.compaction_memory.in_memory(),
+        producer_expiry_ms: i64::try_from(config.transactions.producer_expiry.as_millis())
+            .unwrap_or(i64::MAX),
     }
 }
 

@@ -56,8 +56,20 @@ settings! {
         segment: ByteSize = ByteSize::gib(1),
         /// One index entry per so many bytes of log.
         index_interval: ByteSize = ByteSize::kib(4),
+        /// How long records are kept; whole segments go when their newest record is older.
+        retention: Duration = Duration::from_secs(7 * 24 * 3600),
         /// The largest record batch a producer may send.
         max_message: ByteSize = ByteSize::bytes(1_048_588),
+    }
+
+    /// Removing what is old: retention, deleted records, compaction.
+    cleaning: Cleaning {
+        /// How often the broker looks for what may go.
+        interval: Duration = Duration::from_secs(60),
+        /// Memory for the keys of a log that is being compacted; more keys than it holds (32 bytes each) take several passes.
+        compaction_memory: ByteSize = ByteSize::mib(64),
+        /// A clock that jumps by more than this deletes nothing by age for a day, unless it is set back or the broker restarted.
+        max_clock_jump: Duration = Duration::from_secs(3600),
     }
 
     /// Consumer groups.

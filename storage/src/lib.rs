@@ -14,6 +14,7 @@
 //! ```text
 //! .lock                     held by the process that works here
 //! logmill.checkpoint        up to where everything is in the segments: where replay begins
+//! cleaner-offset-checkpoint how far each log is compacted; derived
 //! journal/000000.journal …  the ring of the commit journal
 //! <topic>-<partition>/      one partition, as Apache Kafka would write it
 //! <topic>-<partition>.<topic id>-delete/   a deleted partition, until no checkpoint knows it any more
@@ -42,11 +43,14 @@ use uuid::Uuid;
 
 pub use disk::{Disk, RealDisk, SimDisk};
 pub use journal::{JournalError, JournalOptions};
-pub use log::{AbortedTransaction, Durability, LogError, LogOptions, ProducerView, ReadError};
+pub use log::{
+    AbortedTransaction, Cleanup, Compacted, Compaction, Durability, KeyMap, LogError, LogOptions,
+    ProducerView, ReadError, Retention,
+};
 pub use store::{
-    Append, Appended, Check, Checkpointed, Committed, Congestion, Done, Fatal, FoundPartition, Frame,
-    Isolation, Partition, PartitionSpec, Published, ReadRequest, ReadResult, Recovery, Rejection, Round,
-    Store, StoreError, StoreOptions, StoreStats, Truncation, Work,
+    Append, Appended, Check, Checkpointed, Committed, CompactionRound, Congestion, Done, Fatal,
+    FoundPartition, Frame, Isolation, Partition, PartitionSpec, Published, ReadRequest, ReadResult, Recovery,
+    Rejection, Removed, Retained, Round, Store, StoreError, StoreOptions, StoreStats, Truncation, Work,
 };
 
 /// One partition of one topic. The topic's name may be given to another topic later; its id is not.

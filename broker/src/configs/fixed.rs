@@ -7,6 +7,9 @@ use super::BrokerConfigs;
 /// Offsets of an empty group are kept as long as their topics: the longest time Kafka's config can say.
 const FOR_EVER: i32 = i32::MAX;
 
+/// Kafka's default for how long records are kept (`log.retention.hours` = 168).
+const WEEK: std::time::Duration = std::time::Duration::from_secs(7 * 24 * 3600);
+
 impl BrokerConfigs {
     /// The lowest layers of a broker with this configuration file.
     #[must_use]
@@ -21,7 +24,9 @@ impl BrokerConfigs {
             Durability::PageCache => "page-cache",
         };
         let data_dir = std::path::absolute(&config.data_dir).unwrap_or_else(|_| config.data_dir.clone());
-        Self::new([
+        // Under Kafka's name for the default, when it is that.
+        let retention = (topics.retention != WEEK).then(|| ("log.retention.ms", ms(topics.retention)));
+        let fixed = [
             ("auto.create.topics.enable", topics.auto_create.to_string()),
             ("broker.id", node_id.to_string()),
             ("connections.max.idle.ms", ms(limits.idle_timeout)),
@@ -50,7 +55,8 @@ impl BrokerConfigs {
             ("transaction.state.log.min.isr", "1".to_owned()),
             ("transaction.state.log.replication.factor", "1".to_owned()),
             ("transactional.id.expiration.ms", ms(transactions.expiry)),
-        ])
+        ];
+        Self::new(fixed.into_iter().chain(retention))
     }
 }
 

@@ -1,7 +1,7 @@
 //! What a topic's configs come to: typed, for the places that act by them.
 
 use logmill_record::{Codec, NO_TIMESTAMP};
-use logmill_storage::{Durability, LogOptions};
+use logmill_storage::{Cleanup, Compaction, Durability, LogOptions, Retention};
 
 use super::{BrokerConfigs, ConfigSet};
 
@@ -71,14 +71,34 @@ pub(crate) fn log_options(topic: &ConfigSet, broker: &BrokerConfigs) -> LogOptio
     let number = |name| broker.topic_value(topic, name).and_then(|value| value.trim().parse::<i64>().ok());
     let size = |name, otherwise| number(name).and_then(|n| u32::try_from(n).ok()).unwrap_or(otherwise);
     let default = LogOptions::default();
+    let says = |wanted: &str| {
+        let policy = broker.topic_value(topic, "cleanup.policy").unwrap_or_default();
+        super::definition::words(policy).any(|word| word == wanted)
+    };
+    let ratio = broker.topic_value(topic, "min.cleanable.dirty.ratio");
+    let rules = default.compaction;
     LogOptions {
         segment_bytes: size("internal.segment.bytes", size("segment.bytes", default.segment_bytes)),
         segment_ms: number("segment.ms").unwrap_or(default.segment_ms),
+        segment_jitter_ms: number("segment.jitter.ms").unwrap_or(default.segment_jitter_ms),
         index_interval_bytes: size("index.interval.bytes", default.index_interval_bytes),
         index_max_bytes: size("segment.index.bytes", default.index_max_bytes),
         durability: match broker.topic_value(topic, "logmill.durability") {
             Some("page-cache") => Durability::PageCache,
             _ => Durability::Disk,
+        },
+        cleanup: Cleanup { delete: says("delete"), compact: says("compact") },
+        retention: Retention {
+            ms: number("retention.ms").filter(|ms| *ms >= 0),
+            bytes: number("retention.bytes").and_then(|bytes| u64::try_from(bytes).ok()),
+        },
+        compaction: Compaction {
+            min_dirty_ratio: ratio
+                .and_then(|ratio| ratio.trim().parse().ok())
+                .unwrap_or(rules.min_dirty_ratio),
+            min_lag_ms: number("min.compaction.lag.ms").unwrap_or(rules.min_lag_ms),
+            max_lag_ms: number("max.compaction.lag.ms").unwrap_or(rules.max_lag_ms),
+            delete_retention_ms: number("delete.retention.ms").unwrap_or(rules.delete_retention_ms),
         },
     }
 }
@@ -106,7 +126,9 @@ mod tests {
             unpack_bytes: UNPACK_LIMIT,
         };
         assert_eq!(rules, expected);
-        assert_eq!(log_options(&ConfigSet::new(), &BrokerConfigs::default()), LogOptions::default());
+        let week = Retention { ms: Some(7 * 24 * 3_600_000), bytes: None };
+        let expected = LogOptions { retention: week, ..LogOptions::default() };
+        assert_eq!(log_options(&ConfigSet::new(), &BrokerConfigs::default()), expected);
     }
 
     #[test]
@@ -132,6 +154,22 @@ mod tests {
         let options = log_options(&set(&[("index.interval.bytes", "10")]), &broker);
         assert_eq!((options.segment_bytes, options.segment_ms), (3_000_000, 77));
         assert_eq!((options.index_interval_bytes, options.durability), (10, Durability::PageCache));
+        let compacted = set(&[
+            ("cleanup.policy", "compact,delete"),
+            ("retention.ms", "-1"),
+            ("retention.bytes", "9"),
+            ("min.cleanable.dirty.ratio", "0.25"),
+            ("min.compaction.lag.ms", "1"),
+            ("max.compaction.lag.ms", "2"),
+            ("delete.retention.ms", "3"),
+            ("segment.jitter.ms", "4"),
+        ]);
+        let options = log_options(&compacted, &broker);
+        assert_eq!(options.cleanup, Cleanup { delete: true, compact: true });
+        assert_eq!(options.retention, Retention { ms: None, bytes: Some(9) });
+        let expected =
+            Compaction { min_dirty_ratio: 0.25, min_lag_ms: 1, max_lag_ms: 2, delete_retention_ms: 3 };
+        assert_eq!((options.compaction, options.segment_jitter_ms), (expected, 4));
         let small = log_options(&set(&[("internal.segment.bytes", "100")]), &broker);
         assert_eq!(small.segment_bytes, 100);
     }

@@ -23,6 +23,9 @@ use crate::features::{Features, TRANSACTION_VERSION};
 use crate::partitions::{Partition, Partitions};
 use crate::topics::{CreateTopicError, NewTopic, OFFSETS_TOPIC, TRANSACTIONS_TOPIC, Topic, Topics};
 
+/// Segments of the internal topics, as in Kafka: compaction gets at a record only when its segment is closed.
+const INTERNAL_SEGMENT_BYTES: u32 = 100 << 20;
+
 /// Partitions of each internal topic, as in Kafka.
 const INTERNAL_PARTITIONS: i32 = 50;
 
@@ -151,6 +154,7 @@ impl Coordinators {
             partitions: Some(INTERNAL_PARTITIONS),
             configs: BTreeMap::from([
                 ("cleanup.policy".to_owned(), "compact".to_owned()),
+                ("segment.bytes".to_owned(), INTERNAL_SEGMENT_BYTES.to_string()),
                 // Commits and transactions are on disk whatever the broker's default is.
                 ("logmill.durability".to_owned(), "disk".to_owned()),
             ]),
@@ -300,7 +304,7 @@ impl Coordinators {
         let now = self.now();
         let Together { groups, transactions, first, requires, done } = together;
         let foreign: Vec<_> = first.iter().map(|append| append.partition).collect();
-        let mut frame = Frame { appends: first, requires };
+        let mut frame = Frame { appends: first, requires, ..Frame::default() };
         let mut ends = Vec::new();
         let transaction_level = self.0.features.finalized().level(TRANSACTION_VERSION);
         for (partition, step) in &transactions {

@@ -175,6 +175,7 @@ impl Dispatch {
             ApiKey::ApiVersions => handle!(api_versions),
             ApiKey::CreateTopics => handle!(create_topics),
             ApiKey::DeleteTopics => handle!(delete_topics),
+            ApiKey::DeleteRecords => handle!(delete_records),
             ApiKey::InitProducerId => handle!(init_producer_id),
             ApiKey::OffsetForLeaderEpoch => handle!(offset_for_leader_epoch),
             ApiKey::AddPartitionsToTxn => handle!(add_partitions_to_txn),

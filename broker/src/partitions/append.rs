@@ -95,6 +95,24 @@ impl Partitions {
         Ok(Pending { appended, durable })
     }
 
+    /// Deletes the records of a partition before an offset; the receiver resolves when that is durable and visible.
+    ///
+    /// # Errors
+    /// A definite [`Rejection`]; nothing happened.
+    pub fn delete_records(
+        &self,
+        partition: &Partition,
+        offset: i64,
+    ) -> Result<oneshot::Receiver<()>, Rejection> {
+        let (done, durable) = oneshot::channel();
+        let done = Box::new(move || {
+            // A caller that went away does not need the answer.
+            let _ = done.send(());
+        });
+        self.store.delete_records(partition.id(), offset, Some(done))?;
+        Ok(durable)
+    }
+
     /// Sequences a frame of any number of appends; the receiver resolves when it is durable and visible.
     ///
     /// # Errors

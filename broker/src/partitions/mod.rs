@@ -10,13 +10,14 @@
 //! in which its batches get their offsets. Waiting happens on the returned [`Pending`].
 
 mod append;
-mod expiry;
+mod cleaning;
 mod partition;
 mod threads;
+mod trusted_clock;
 mod waits;
 
 pub use append::{Acknowledge, AppendError, Partitions, Pending};
-pub use expiry::forget_idle_producers;
+pub use cleaning::CleaningSettings;
 pub use partition::Partition;
 pub use threads::LogThreads;
 pub use waits::DataWait;

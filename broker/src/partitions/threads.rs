@@ -1,4 +1,4 @@
-//! The threads behind the log: one writes the journal, some apply, one makes checkpoints.
+//! The threads behind the log: one writes the journal, some apply, one makes checkpoints, one cleans up.
 //!
 //! The code they run is the store's; the broker owns the threads and decides what a fatal error means:
 //! the process ends, because after a failed flush nobody knows what the device holds.
@@ -9,22 +9,32 @@ use std::thread::{Builder, JoinHandle};
 use logmill_storage::{Fatal, Store, Work};
 use tokio::sync::Notify;
 
+use super::cleaning::{CleanerThread, CleaningSettings};
+use crate::clock::Clock;
+
 /// The running threads. They end when the store is closed.
 pub struct LogThreads {
     store: Arc<Store>,
     progress: Arc<Notify>,
     threads: Vec<JoinHandle<()>>,
+    cleaner: CleanerThread,
 }
 
 /// What happens when the log can no longer be trusted. Production ends the process.
 pub(crate) type OnFatal = Arc<dyn Fn(&Fatal) + Send + Sync>;
 
 impl LogThreads {
-    /// Starts the journal's, the appliers' and the checkpoint's threads.
+    /// Starts the journal's, the appliers', the checkpoint's and the cleaner's threads.
     ///
     /// # Errors
     /// When the operating system refuses a thread.
-    pub fn start(store: Arc<Store>, shards: usize, on_fatal: OnFatal) -> std::io::Result<Self> {
+    pub fn start(
+        store: Arc<Store>,
+        shards: usize,
+        cleaning: CleaningSettings,
+        clock: Clock,
+        on_fatal: OnFatal,
+    ) -> std::io::Result<Self> {
         let progress = Arc::new(Notify::new());
         let checkpoint = Arc::new(CheckpointBell::default());
         let mut threads = Vec::with_capacity(shards + 2);
@@ -67,6 +77,7 @@ impl LogThreads {
         }
         {
             let (store, progress, bell) = (Arc::clone(&store), Arc::clone(&progress), checkpoint);
+            let on_fatal = Arc::clone(&on_fatal);
             threads.push(Builder::new().name("checkpoint".into()).spawn(move || {
                 while bell.wait() {
                     match store.checkpoint() {
@@ -79,7 +90,8 @@ impl LogThreads {
                 }
             })?);
         }
-        Ok(Self { store, progress, threads })
+        let cleaner = CleanerThread::start(Arc::clone(&store), cleaning, clock, on_fatal)?;
+        Ok(Self { store, progress, threads, cleaner })
     }
 
     /// Notified after every round: room in the journal, or bytes applied.
@@ -93,6 +105,8 @@ impl LogThreads {
     /// # Errors
     /// [`Fatal`] when the last checkpoint could not be made durable; the next start replays the journal.
     pub fn close(self) -> Result<(), Fatal> {
+        // A checkpoint after the last one would take the clean mark away.
+        self.cleaner.stop();
         let closed = self.store.close();
         for thread in self.threads {
             if thread.join().is_err() {

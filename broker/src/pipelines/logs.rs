@@ -101,7 +101,7 @@ impl BrokerLogs {
             .offsets()
             .filter_map(|(source, offset)| Some((self.source(&source).ok()?.id(), offset)))
             .collect();
-        Ok((Frame { appends, requires }, offsets))
+        Ok((Frame { appends, requires, ..Frame::default() }, offsets))
     }
 }
 

@@ -21,6 +21,9 @@ use crate::topics::{
     PROGRESS_PREFIX, PipelineRecord, Topic, Topics, check_name,
 };
 
+/// Segments of a pipeline's own topics: compaction gets at a record only when its segment is closed.
+const OWN_SEGMENT_BYTES: u32 = 64 << 20;
+
 /// The longest name of a pipeline: its topics carry it behind a prefix.
 const MAX_NAME: usize = 200;
 
@@ -378,7 +381,12 @@ impl Pipelines {
             let topic = match self.0.topics.get(&sink) {
                 Some(topic) if topic.internal => return Err(refuse("it is internal to the broker")),
                 Some(topic) => topic,
-                None => self.0.topics.create(NewTopic { name: sink.clone(), ..NewTopic::default() }).await?,
+                None => {
+                    // Rows bear the time of their events. Whoever computes the past wants to find it.
+                    let configs = BTreeMap::from([("retention.ms".to_owned(), "-1".to_owned())]);
+                    let new = NewTopic { name: sink.clone(), configs, ..NewTopic::default() };
+                    self.0.topics.create(new).await?
+                }
             };
             self.0.topics.set_owner(topic.id, Some(name)).await.map_err(|error| match error {
                 DeleteTopicError::Owned { owner } => refuse(&format!("it belongs to pipeline {owner:?}")),
@@ -390,7 +398,9 @@ impl Pipelines {
                 name: format!("{prefix}{name}"),
                 partitions: Some(1),
                 configs: BTreeMap::from([
+                    // The last state of each key, and never less: a pipeline is restored from it.
                     ("cleanup.policy".to_owned(), "compact".to_owned()),
+                    ("segment.bytes".to_owned(), OWN_SEGMENT_BYTES.to_string()),
                     ("logmill.durability".to_owned(), "disk".to_owned()),
                 ]),
                 ..NewTopic::default()

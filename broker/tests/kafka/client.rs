@@ -86,6 +86,10 @@ impl Broker {
         Self::open(copy, Config::default()).await
     }
 
+    pub(crate) fn data_dir(&self) -> &std::path::Path {
+        self.directory.as_ref().expect("it is there until the broker stops").path()
+    }
+
     pub(crate) async fn connect(&self) -> Client {
         Client { stream: TcpStream::connect(self.address).await.unwrap(), next: 1 }
     }

@@ -218,6 +218,25 @@ async fn two(client: &mut Client, api: ApiKey, version: i16, id: uuid::Uuid) {
             let codes: Vec<_> = response.topics.iter().map(|topic| topic.error_code).collect();
             assert_eq!(codes, [ErrorCode::NONE, ErrorCode::INVALID_TOPIC_EXCEPTION], "version {version}");
         }
+        ApiKey::DeleteRecords => {
+            let partition =
+                |partition_index, offset| delete_records::DeleteRecordsPartition { partition_index, offset };
+            let partitions = vec![partition(1, 1), partition(1, -1), partition(99, 0), partition(0, 99)];
+            let topics = vec![delete_records::DeleteRecordsTopic { name: Str::from("t"), partitions }];
+            let request = DeleteRecordsRequest { topics, timeout_ms: 10_000 };
+            let response = client.ask(&request, version).await;
+            let found: Vec<_> = response.topics[0]
+                .partitions
+                .iter()
+                .map(|partition| (partition.error_code, partition.low_watermark >= 0))
+                .collect();
+            let expected = [
+                (ErrorCode::OFFSET_OUT_OF_RANGE, false),
+                (ErrorCode::INVALID_REQUEST, false),
+                (ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, false),
+            ];
+            assert_eq!(found, expected, "version {version}");
+        }
         ApiKey::DeleteTopics => {
             let name = Str::from(format!("created-{}", version + 1));
             let mut request = DeleteTopicsRequest { timeout_ms: 10_000, ..DeleteTopicsRequest::default() };

@@ -2,6 +2,7 @@
 //! a client that knows nothing but the wire.
 
 mod administration;
+mod cleaning;
 mod client;
 mod configs;
 mod consumer_groups;

@@ -1,6 +1,8 @@
-//! Where a partition's log begins and ends, and which offset a time has.
+//! Where a partition's log begins and ends, which offset a time has, and deleting what lies before an offset.
 
 use logmill_wire::Str;
+use logmill_wire::messages::DeleteRecordsRequest;
+use logmill_wire::messages::delete_records::{DeleteRecordsPartition, DeleteRecordsTopic};
 use logmill_wire::messages::list_offsets::{ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic};
 
 use super::Admin;
@@ -91,6 +93,41 @@ impl Admin {
         let end = self.list_offset(topic, partition, OffsetSpec::Latest, isolation);
         let (start, end) = futures::try_join!(start, end)?;
         Ok(Offsets { start: start.unwrap_or(0), end: end.unwrap_or(0) })
+    }
+
+    /// Deletes the records of a partition before an offset; without one, all that are there now. Returns the first offset
+    /// that still exists, which is higher when more had been deleted before. Deleted records do not come back.
+    ///
+    /// # Errors
+    /// When the topic or partition does not exist, the offset is beyond the partition's end, the topic is compacted only,
+    /// or the time is over.
+    ///
+    /// # Cancel safety
+    /// The records may be deleted or not.
+    pub async fn delete_records(&self, topic: &str, partition: i32, before: Option<i64>) -> Result<i64> {
+        /// Kafka's number for all that is there.
+        const EVERYTHING: i64 = -1;
+        let operation = || format!("deleting records of {topic}-{partition}");
+        let timeout_ms = self.timeout_ms();
+        let request = |_| DeleteRecordsRequest {
+            topics: vec![DeleteRecordsTopic {
+                name: Str::from(topic),
+                partitions: vec![DeleteRecordsPartition {
+                    partition_index: partition,
+                    offset: before.unwrap_or(EVERYTHING),
+                }],
+            }],
+            timeout_ms,
+        };
+        let ask = Ask::new(To::Leader(topic.to_owned(), partition));
+        self.cluster
+            .ask(&ask, &mut self.deadline(operation()), request, |response, _| {
+                let done =
+                    response.topics.into_iter().flat_map(|topic| topic.partitions).next().unwrap_or_default();
+                Error::check(done.error_code, None, operation)?;
+                Ok(done.low_watermark)
+            })
+            .await
     }
 }
 

@@ -2,10 +2,11 @@
 
 use bytes::{Bytes, BytesMut};
 
+use crate::compression::Codec;
 use crate::error::BatchError;
 use crate::header::{
-    ATTRIBUTES_AT, BATCH_HEADER_LEN, BatchHeader, CRC_AT, LEADER_EPOCH_AT, MAX_TIMESTAMP_AT, NO_PRODUCER_ID,
-    TimestampType,
+    ATTRIBUTES_AT, BATCH_HEADER_LEN, BatchHeader, CRC_AT, LEADER_EPOCH_AT, LOG_OVERHEAD, MAX_TIMESTAMP_AT,
+    NO_PRODUCER_ID, TimestampType,
 };
 use crate::record::{OpenBatch, Record};
 
@@ -139,6 +140,20 @@ impl Batch {
         let mut bytes = owned(self.bytes);
         bytes[ATTRIBUTES_AT..ATTRIBUTES_AT + 2].copy_from_slice(&header.attributes.bits().to_be_bytes());
         bytes[MAX_TIMESTAMP_AT..MAX_TIMESTAMP_AT + 8].copy_from_slice(&header.max_timestamp.to_be_bytes());
+        header.crc = crc_fast::crc32_iscsi(&bytes[ATTRIBUTES_AT..]);
+        bytes[CRC_AT..CRC_AT + 4].copy_from_slice(&header.crc.to_be_bytes());
+        Batch { header, bytes: bytes.freeze() }
+    }
+
+    /// The same batch without its records: what is left of it when compaction has removed them all and its offsets,
+    /// producer and sequences have to stay known.
+    #[must_use]
+    pub fn without_records(&self) -> Batch {
+        let mut header = self.header;
+        header.attributes = header.attributes.with_codec(Codec::None);
+        header.length = (BATCH_HEADER_LEN - LOG_OVERHEAD) as i32;
+        header.count = 0;
+        let mut bytes = BytesMut::from(&header.encode()[..]);
         header.crc = crc_fast::crc32_iscsi(&bytes[ATTRIBUTES_AT..]);
         bytes[CRC_AT..CRC_AT + 4].copy_from_slice(&header.crc.to_be_bytes());
         Batch { header, bytes: bytes.freeze() }

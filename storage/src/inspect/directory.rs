@@ -6,6 +6,7 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 use crate::disk::Disk;
+use crate::log::compaction::swap::SWAP_NOTE;
 use crate::log::names::{FileKind, LEADER_EPOCHS, LEFTOVERS, PARTITION_METADATA};
 use crate::log::{LogError, PartitionLog};
 
@@ -26,7 +27,9 @@ pub enum FileRole {
     LeaderEpochs,
     /// Which topic the directory belongs to.
     Metadata,
-    /// What an interrupted operation left behind (`.deleted`, `.cleaned`, `.tmp`); never read.
+    /// Which segments a compacted one replaces: a compaction was interrupted.
+    SwapNote,
+    /// What an interrupted operation left behind (`.deleted`, `.cleaned`, `.tmp`); read only when a note says so.
     Leftover,
     /// Nothing that a partition directory is known to hold.
     Unknown,
@@ -128,6 +131,7 @@ pub(super) fn role_of(name: &str) -> (FileRole, Option<i64>) {
     let role = match name {
         PARTITION_METADATA => FileRole::Metadata,
         LEADER_EPOCHS => FileRole::LeaderEpochs,
+        SWAP_NOTE => FileRole::SwapNote,
         _ if LEFTOVERS.iter().any(|suffix| name.ends_with(suffix)) => FileRole::Leftover,
         _ => FileRole::Unknown,
     };

@@ -116,7 +116,7 @@ impl PartitionDirectory {
                 Ok(Entries::LeaderEpochs(epochs.entries().to_vec()))
             }
             FileRole::Metadata => self.topic_id().map(Entries::Topic),
-            FileRole::Log | FileRole::Leftover | FileRole::Unknown => {
+            FileRole::Log | FileRole::SwapNote | FileRole::Leftover | FileRole::Unknown => {
                 Err(bad("a file of this kind has no entries".to_owned()))
             }
         }

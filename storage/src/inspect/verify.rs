@@ -309,8 +309,13 @@ impl Check<'_> {
 
     /// Files that belong to nothing.
     fn orphans(&mut self, segments: &[i64]) {
+        let swapping = self.directory.of_role(FileRole::SwapNote).next().is_some();
         for file in self.directory.files() {
             let what = match (file.role, file.offset) {
+                (FileRole::SwapNote, _) => {
+                    "a compacted segment is on its way into its place; the next start finishes that"
+                }
+                (FileRole::Leftover, _) if swapping => "part of the compacted segment",
                 (FileRole::Leftover, _) => {
                     "left behind by an interrupted operation; the next start removes it"
                 }

@@ -3,12 +3,13 @@
 //! ```text
 //! file    block 0: file header, zeros │ from block 1: writes, each padded to the block
 //! write   frame │ frame │ … │ zeros up to the block
-//! frame   header (72) │ appends │ zeros up to 8 bytes
+//! frame   header (72) │ appends │ trims │ zeros up to 8 bytes
 //! append  topic id (16) │ partition i32 │ length u32 │ one batch, stamped
+//! trim    topic id (16) │ partition i32 │ first offset to keep i64
 //!
 //! file header   magic "LMJOURNL" │ version u16 │ 0 u16 │ CRC u32 │ directory id (16) │ incarnation u64
 //!               │ file number u64 │ first sequence u64                                             = 56 bytes
-//! frame header  magic "LMFR" │ version u16 │ kind u8 │ 0 u8 │ CRC u32 │ appends u32 │ body bytes u32 │ 0 u32
+//! frame header  magic "LMFR" │ version u16 │ kind u8 │ 0 u8 │ CRC u32 │ appends u32 │ body bytes u32 │ trims u32
 //!               │ incarnation u64 │ file number u64 │ position u64 │ sequence u64 │ durable u64 │ commit u64 = 72 bytes
 //! ```
 //!
@@ -16,6 +17,7 @@
 
 use uuid::Uuid;
 
+use crate::PartitionId;
 use crate::disk::BLOCK_BYTES;
 
 /// Version of the journal's format, in every file and every frame.
@@ -24,6 +26,7 @@ pub const JOURNAL_VERSION: u16 = 1;
 pub(crate) const FILE_HEADER_BYTES: usize = 56;
 pub(crate) const FRAME_HEADER_BYTES: usize = 72;
 pub(crate) const APPEND_HEADER_BYTES: usize = 24;
+pub(crate) const TRIM_BYTES: usize = 28;
 /// Frames begin at multiples of this.
 pub(crate) const FRAME_ALIGNMENT: usize = 8;
 
@@ -120,6 +123,8 @@ pub(crate) struct FrameHeader {
     /// The sequencer's number; grows, with gaps for what did not go through the journal.
     pub(crate) commit: u64,
     pub(crate) appends: u32,
+    /// Behind the appends.
+    pub(crate) trims: u32,
     pub(crate) body_bytes: u32,
 }
 
@@ -135,6 +140,7 @@ impl FrameHeader {
         };
         put(&mut bytes, 12, self.appends.to_le_bytes());
         put(&mut bytes, 16, self.body_bytes.to_le_bytes());
+        put(&mut bytes, 20, self.trims.to_le_bytes());
         put(&mut bytes, 24, self.incarnation.to_le_bytes());
         put(&mut bytes, 32, self.file_number.to_le_bytes());
         put(&mut bytes, 40, self.position.to_le_bytes());
@@ -163,6 +169,7 @@ impl FrameHeader {
             kind,
             appends: u32::from_le_bytes(get(head, 12)),
             body_bytes: u32::from_le_bytes(get(head, 16)),
+            trims: u32::from_le_bytes(get(head, 20)),
             incarnation: u64::from_le_bytes(get(head, 24)),
             file_number: u64::from_le_bytes(get(head, 32)),
             position: u64::from_le_bytes(get(head, 40)),
@@ -223,6 +230,34 @@ impl AppendHeader {
     }
 }
 
+/// A partition's new first offset, behind the batches of a frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct TrimEntry {
+    pub(crate) partition: PartitionId,
+    /// First offset to keep.
+    pub(crate) offset: i64,
+}
+
+impl TrimEntry {
+    pub(crate) fn encode(&self) -> [u8; TRIM_BYTES] {
+        let mut bytes = [0; TRIM_BYTES];
+        put(&mut bytes, 0, *self.partition.topic.as_bytes());
+        put(&mut bytes, 16, self.partition.partition.to_le_bytes());
+        put(&mut bytes, 20, self.offset.to_le_bytes());
+        bytes
+    }
+
+    pub(crate) fn decode(bytes: &[u8; TRIM_BYTES]) -> TrimEntry {
+        TrimEntry {
+            partition: PartitionId {
+                topic: Uuid::from_bytes(get(bytes, 0)),
+                partition: i32::from_le_bytes(get(bytes, 16)),
+            },
+            offset: i64::from_le_bytes(get(bytes, 20)),
+        }
+    }
+}
+
 fn get<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
     std::array::from_fn(|i| bytes[at + i])
 }
@@ -263,6 +298,7 @@ mod tests {
             durable: 3,
             commit: 6,
             appends: 1,
+            trims: 2,
             body_bytes: 10,
         };
         let body = [5; 10];

@@ -27,6 +27,7 @@ mod writer;
 
 pub use error::JournalError;
 pub use format::JOURNAL_VERSION;
+pub(crate) use format::TrimEntry;
 pub use reader::Cut;
 pub(crate) use reader::{ReplayStart, Scanned, inspect, recover};
 pub(crate) use writer::{FrameBody, FrameEntry, Journal, NewIncarnation};

@@ -10,7 +10,8 @@ use uuid::Uuid;
 use super::error::JournalError;
 use super::format::{
     APPEND_HEADER_BYTES, AppendHeader, FILE_HEADER_BYTES, FRAME_ALIGNMENT, FRAME_HEADER_BYTES, FRAME_MAGIC,
-    FileHeader, FileHeaderRead, FrameHeader, FrameKind, JOURNAL_VERSION, checksum_holds,
+    FileHeader, FileHeaderRead, FrameHeader, FrameKind, JOURNAL_VERSION, TRIM_BYTES, TrimEntry,
+    checksum_holds,
 };
 use super::ring::{FoundFile, slot_of};
 use super::writer::{FrameBody, FrameEntry};
@@ -334,6 +335,9 @@ impl Scan<'_> {
 }
 
 fn parse_body(mut body: Bytes, header: &FrameHeader) -> Option<FrameBody> {
+    let trim_bytes = (header.trims as usize).checked_mul(TRIM_BYTES)?;
+    let trimmed = body.split_off(body.len().checked_sub(trim_bytes)?);
+    let trims = trimmed.as_chunks::<TRIM_BYTES>().0.iter().map(TrimEntry::decode).collect();
     let mut entries = Vec::new();
     while !body.is_empty() {
         let append = AppendHeader::decode(body.first_chunk::<APPEND_HEADER_BYTES>()?);
@@ -345,7 +349,7 @@ fn parse_body(mut body: Bytes, header: &FrameHeader) -> Option<FrameBody> {
         let partition = PartitionId { topic: append.topic, partition: append.partition };
         entries.push(FrameEntry { partition, batch: Batch::trusted(bytes).ok()? });
     }
-    (entries.len() == header.appends as usize).then_some(FrameBody { commit: header.commit, entries })
+    (entries.len() == header.appends as usize).then_some(FrameBody { commit: header.commit, entries, trims })
 }
 
 /// Reads a file through a window.

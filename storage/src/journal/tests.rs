@@ -29,7 +29,10 @@ fn frame(commit: u64, sizes: &[usize]) -> FrameBody {
         let partition = PartitionId { topic: Uuid::from_u128(7), partition: partition as i32 };
         FrameEntry { partition, batch: builder.build().stamped(commit as i64, 3) }
     });
-    FrameBody { commit, entries: entries.collect() }
+    let trim = |partition| TrimEntry { partition, offset: commit as i64 };
+    let trimmed = PartitionId { topic: Uuid::from_u128(8), partition: 1 };
+    let trims = commit.is_multiple_of(3).then(|| trim(trimmed)).into_iter().collect();
+    FrameBody { commit, entries: entries.collect(), trims }
 }
 
 fn frames(commits: std::ops::Range<u64>, size: usize) -> Vec<FrameBody> {

@@ -10,7 +10,8 @@ use super::JournalOptions;
 use super::buffer::AlignedBuffer;
 use super::error::JournalError;
 use super::format::{
-    APPEND_HEADER_BYTES, AppendHeader, FRAME_HEADER_BYTES, FileHeader, FrameHeader, FrameKind, frame_bytes,
+    APPEND_HEADER_BYTES, AppendHeader, FRAME_HEADER_BYTES, FileHeader, FrameHeader, FrameKind, TRIM_BYTES,
+    TrimEntry, frame_bytes,
 };
 use super::ring::{FoundFile, LiveFile, Ring, RingFile};
 use crate::PartitionId;
@@ -24,12 +25,13 @@ const MAX_WRITE_BYTES: u64 = 4 << 20;
 const PREPARED_PER_WRITTEN: u64 = 4;
 const MIN_PREPARED_BYTES: u64 = 64 << 10;
 
-/// The appends of one frame, stamped.
+/// The appends of one frame, stamped, and what it trims.
 #[derive(Debug)]
 pub(crate) struct FrameBody {
     /// The sequencer's number.
     pub(crate) commit: u64,
     pub(crate) entries: Vec<FrameEntry>,
+    pub(crate) trims: Vec<TrimEntry>,
 }
 
 /// One append of a frame.
@@ -41,7 +43,8 @@ pub(crate) struct FrameEntry {
 
 impl FrameBody {
     fn body_bytes(&self) -> u64 {
-        self.entries.iter().map(|entry| (APPEND_HEADER_BYTES + entry.batch.size()) as u64).sum()
+        let batches = self.entries.iter().map(|entry| entry.batch.size());
+        FrameBody::body_bytes_of(batches, self.trims.len())
     }
 
     /// Bytes of the frame in the journal.
@@ -49,9 +52,13 @@ impl FrameBody {
         frame_bytes(self.body_bytes())
     }
 
-    /// Bytes in the journal of a frame whose batches have these sizes.
-    pub(crate) fn bytes_of(batches: impl Iterator<Item = usize>) -> u64 {
-        frame_bytes(batches.map(|size| (APPEND_HEADER_BYTES + size) as u64).sum())
+    /// Bytes in the journal of a frame whose batches have these sizes, and with so many trims.
+    pub(crate) fn bytes_of(batches: impl Iterator<Item = usize>, trims: usize) -> u64 {
+        frame_bytes(FrameBody::body_bytes_of(batches, trims))
+    }
+
+    fn body_bytes_of(batches: impl Iterator<Item = usize>, trims: usize) -> u64 {
+        batches.map(|size| (APPEND_HEADER_BYTES + size) as u64).sum::<u64>() + (trims * TRIM_BYTES) as u64
     }
 }
 
@@ -269,6 +276,7 @@ impl Journal {
             durable: self.durable,
             commit,
             appends,
+            trims: 0,
             body_bytes,
         }
     }
@@ -276,14 +284,18 @@ impl Journal {
     /// Puts one frame into the buffer, writing whenever that is full. Returns the writes.
     fn push_frame(&mut self, frame: &FrameBody, position: u64) -> Result<u64, JournalError> {
         let body_bytes = u32::try_from(frame.body_bytes()).unwrap_or(u32::MAX);
-        let header =
-            self.header(FrameKind::Appends, position, frame.commit, frame.entries.len() as u32, body_bytes);
+        let header = FrameHeader {
+            trims: frame.trims.len() as u32,
+            ..self.header(FrameKind::Appends, position, frame.commit, frame.entries.len() as u32, body_bytes)
+        };
+        let trims: Vec<_> = frame.trims.iter().map(TrimEntry::encode).collect();
         let append_headers: Vec<_> = frame.entries.iter().map(append_header).collect();
         let pieces = || {
             append_headers
                 .iter()
                 .zip(&frame.entries)
                 .flat_map(|(header, entry)| [&header[..], entry.batch.bytes()])
+                .chain(trims.iter().map(|trim| &trim[..]))
         };
         let mut writes = self.push(&header.encode(pieces()))?;
         for piece in pieces() {

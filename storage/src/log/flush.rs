@@ -3,6 +3,8 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use parking_lot::MutexGuard;
+
 use crate::disk::{DiskFile, replace_file};
 
 use super::epochs::LeaderEpochs;
@@ -34,6 +36,7 @@ pub struct Flush<'a> {
     files: Unflushed,
     directory_changed: bool,
     epochs: Option<LeaderEpochs>,
+    _flushing: MutexGuard<'a, ()>,
 }
 
 impl PartitionLog {
@@ -50,8 +53,10 @@ impl PartitionLog {
         flush.finish()
     }
 
-    /// Writes indexes and the producers' snapshot, and collects what has to be made durable.
+    /// Writes indexes and the producers' snapshot, and collects what has to be made durable. Another flush of the log waits
+    /// until this one is finished or dropped.
     pub fn prepare_flush(&self) -> Result<Flush<'_>, LogError> {
+        let flushing = self.flushing.lock();
         let mut writer = self.writer.lock();
         let end_offset = self.end_offset();
         let active = self.active();
@@ -69,7 +74,7 @@ impl PartitionLog {
         writer.flushed_end = end_offset;
         let directory_changed = std::mem::take(&mut writer.directory_changed);
         let epochs = std::mem::take(&mut writer.epochs_changed).then(|| self.epochs.read().clone());
-        Ok(Flush { log: self, end_offset, files, directory_changed, epochs })
+        Ok(Flush { log: self, end_offset, files, directory_changed, epochs, _flushing: flushing })
     }
 }
 

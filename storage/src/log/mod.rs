@@ -8,6 +8,7 @@
 //!   00000000000000000000.timeindex  timestamp -> offset, sparse           │ derived: checked when opened or used,
 //!   00000000000000000000.txnindex   aborted transactions that end here    │ made again when missing, short or wrong
 //!   00000000000000004711.snapshot producers and open transactions before  │
+//!   compaction-swap               which segments a compacted one replaces, while it does
 //!   leader-epoch-checkpoint       leader epoch -> first offset            ┘
 //! ```
 //!
@@ -22,8 +23,13 @@
 //! One writer at a time (appliers, replay, checkpoint take turns; an inner lock sees to it):
 //!   append(&[Batch])            stamped batches that go on where the log ends
 //!   flush()                     or prepare_flush(), sync its files, finish(): for many logs at once
-//!   advance_log_start(offset), remove_segments_before_start()     DeleteRecords and retention (closed_segments())
-//!   expire_producers(now, after_ms), set_options(options)
+//!   remove_segments_before_start(limit), close_active()     DeleteRecords and retention (retained())
+//!
+//! One cleaner at a time, beside the writer:
+//!   compact(pass)               when dirty() says that it is due
+//!
+//! Anybody:
+//!   advance_log_start(offset), expire_producers(now, after_ms), set_options(options)
 //!
 //! Any number of readers, concurrently with the writer:
 //!   read(offset, max_bytes, upper_offset, min_one_batch)
@@ -51,6 +57,7 @@
 //!   of the log is [`error::ReadError::Corrupt`] with file and position. It is never skipped, cut or repaired here.
 
 pub mod buffers;
+pub mod compaction;
 pub mod epochs;
 pub mod error;
 pub mod files;
@@ -62,20 +69,24 @@ pub mod options;
 pub mod partition_log;
 pub mod producers;
 pub mod recovery;
+pub mod retention;
 mod segment;
 mod timestamps;
 pub mod transactions;
+mod trimming;
 pub(crate) mod walk;
 
 pub use buffers::ReadBuffers;
+pub use compaction::{Compacted, Dirty, Pass, key_map::KeyMap};
 pub use epochs::LeaderEpochs;
 pub use error::{Corruption, LogError, ReadError};
 pub use files::OpenFiles;
 pub use flush::{Flush, Flushed};
-pub use options::{Durability, LogOptions};
+pub use options::{Cleanup, Compaction, Durability, LogOptions};
 pub use partition_log::{ClosedSegment, PartitionLog};
 pub use producers::{ProducerView, Producers};
 pub use recovery::{OpenAt, Recovered, Replayed, ReplayedRun, Tail};
+pub use retention::{Retained, Retention};
 pub use segment::LogEnvironment;
 pub use timestamps::TimestampOffset;
 pub use transactions::{AbortedTransaction, EndedTransaction, OpenTransactions, TransactionEvent};

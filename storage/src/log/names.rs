@@ -2,12 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
+use super::compaction::swap::CLEANED;
+
 /// File that says which topic the partition belongs to.
 pub(crate) const PARTITION_METADATA: &str = "partition.metadata";
 /// File with the leader epochs.
 pub(crate) const LEADER_EPOCHS: &str = "leader-epoch-checkpoint";
 /// Files that an interrupted operation left behind; they are never read and go when the log is opened.
-pub(crate) const LEFTOVERS: [&str; 3] = [".deleted", ".cleaned", ".tmp"];
+pub(crate) const LEFTOVERS: [&str; 3] = [".deleted", CLEANED, ".tmp"];
 
 /// The files that are named after an offset.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use bytes::Bytes;
 use logmill_record::{Batch, EndTxnMarker};
-use parking_lot::{Mutex, MutexGuard, RwLock};
+use parking_lot::{Mutex, MutexGuard, RwLock, RwLockReadGuard};
 use uuid::Uuid;
 
 use crate::disk::{Disk, OpenOptions};
@@ -18,12 +18,12 @@ use super::files::Unflushed;
 use super::metadata;
 use super::names::FileKind;
 use super::options::LogOptions;
-use super::producers::{ProducerView, Producers};
+use super::producers::{LastAppends, ProducerView, Producers};
 use super::segment::{LogEnvironment, Segment, remove_if_there};
 use super::transactions::{AbortedTransaction, OpenTransactions, TransactionEvent};
 
 /// Positions and relative offsets in the index files are signed 32-bit numbers.
-const SEGMENT_MAX: u64 = i32::MAX as u64;
+pub(super) const SEGMENT_MAX: u64 = i32::MAX as u64;
 /// Room for one more entry of the larger kind keeps an index from growing over its bound.
 const LARGEST_INDEX_ENTRY: usize = 12;
 
@@ -35,15 +35,21 @@ pub struct PartitionLog {
     topic_id: Uuid,
     /// What readers see. The writer replaces it when a segment is added or removed.
     pub(super) view: RwLock<Arc<View>>,
+    /// First offset that may be read.
+    pub(super) log_start_offset: AtomicI64,
     pub(super) end_offset: AtomicI64,
     pub(super) epochs: RwLock<LeaderEpochs>,
     pub(super) writer: Mutex<Writer>,
+    /// Held from a flush's beginning to its end: who finds nothing left to flush must not be told so before it is done.
+    pub(super) flushing: Mutex<()>,
+    /// Held for writing while a compacted segment takes its place: by then its files and the view do not agree. Who reads
+    /// files by their names holds it for reading.
+    pub(super) swapping: RwLock<()>,
 }
 
 /// The segments at one moment, never empty, in the order of their offsets. The last is the one that is written to.
 #[derive(Debug)]
 pub(super) struct View {
-    pub(super) log_start_offset: i64,
     pub(super) segments: Vec<Arc<Segment>>,
 }
 
@@ -66,6 +72,8 @@ pub(super) struct Writer {
     /// Segments found behind the end of the valid batches, until `cut`.
     pub(super) stale_segments: Vec<i64>,
     pub(super) recovery_point: i64,
+    /// Differs from partition to partition.
+    pub(super) jitter_seed: u64,
 }
 
 impl PartitionLog {
@@ -84,15 +92,19 @@ impl PartitionLog {
         let first = Segment::create(environment, &shared, 0, options.index_interval_bytes)?;
         // The metadata last: a directory without it was never finished. It makes all names durable.
         metadata::write(disk, directory, topic_id)?;
-        let writer = Writer::new(environment, options, Producers::default(), 0);
+        let mut writer = Writer::new(environment, options, Producers::default(), 0);
+        writer.jitter_seed = jitter_seed(topic_id, directory);
         Ok(PartitionLog {
             environment: environment.clone(),
             directory: shared,
             topic_id,
-            view: RwLock::new(Arc::new(View { log_start_offset: 0, segments: vec![Arc::new(first)] })),
+            view: RwLock::new(Arc::new(View { segments: vec![Arc::new(first)] })),
+            log_start_offset: AtomicI64::new(0),
             end_offset: AtomicI64::new(0),
             epochs: RwLock::new(epochs),
             writer: Mutex::new(writer),
+            flushing: Mutex::new(()),
+            swapping: RwLock::new(()),
         })
     }
 
@@ -100,16 +112,20 @@ impl PartitionLog {
         environment: &LogEnvironment,
         directory: Arc<Path>,
         topic_id: Uuid,
-        loaded: super::recovery::Loaded,
+        mut loaded: super::recovery::Loaded,
     ) -> PartitionLog {
+        loaded.writer.jitter_seed = jitter_seed(topic_id, &directory);
         PartitionLog {
             environment: environment.clone(),
             directory,
             topic_id,
             view: RwLock::new(Arc::new(loaded.view)),
+            log_start_offset: AtomicI64::new(loaded.log_start_offset),
             end_offset: AtomicI64::new(loaded.end_offset),
             epochs: RwLock::new(loaded.epochs),
             writer: Mutex::new(loaded.writer),
+            flushing: Mutex::new(()),
+            swapping: RwLock::new(()),
         }
     }
 
@@ -140,7 +156,7 @@ impl PartitionLog {
 
     /// First offset that may be read.
     pub fn log_start_offset(&self) -> i64 {
-        self.view().log_start_offset
+        self.log_start_offset.load(Ordering::Acquire)
     }
 
     /// Bytes of batches in all segments.
@@ -238,7 +254,7 @@ impl PartitionLog {
     }
 
     /// Closes the active segment and begins one at `base_offset`, with a snapshot of the producers before it.
-    fn roll(&self, writer: &mut Writer, base_offset: i64) -> Result<Arc<Segment>, LogError> {
+    pub(super) fn roll(&self, writer: &mut Writer, base_offset: i64) -> Result<Arc<Segment>, LogError> {
         let closed = self.active();
         let files = closed.seal()?;
         writer.write_snapshot(self, base_offset)?;
@@ -258,54 +274,14 @@ impl PartitionLog {
         let view = self.view();
         let mut segments = view.segments.clone();
         segments.push(Arc::clone(&segment));
-        *self.view.write() = Arc::new(View { log_start_offset: view.log_start_offset, segments });
+        *self.view.write() = Arc::new(View { segments });
         Ok(segment)
-    }
-
-    /// Moves the first offset that may be read (DeleteRecords, retention). Never back, never behind the end. Returns the
-    /// start in force.
-    pub fn advance_log_start(&self, offset: i64) -> i64 {
-        let _writer = self.writer.lock();
-        let view = self.view();
-        let log_start_offset = offset.min(self.end_offset()).max(view.log_start_offset);
-        if log_start_offset > view.log_start_offset {
-            let segments = view.segments.clone();
-            *self.view.write() = Arc::new(View { log_start_offset, segments });
-        }
-        log_start_offset
-    }
-
-    /// Removes segments that lie wholly before the log's start. The start must be durable before (it is the store's to
-    /// write down). Returns the bytes freed.
-    pub fn remove_segments_before_start(&self) -> Result<u64, LogError> {
-        let mut writer = self.writer.lock();
-        let view = self.view();
-        // The last segment stays: it is written to.
-        let gone = view.segments[1..].iter().take_while(|s| s.base_offset() <= view.log_start_offset).count();
-        if gone == 0 {
-            return Ok(0);
-        }
-        let (removed, kept) = view.segments.split_at(gone);
-        let first_kept = kept[0].base_offset();
-        *self.view.write() =
-            Arc::new(View { log_start_offset: view.log_start_offset, segments: kept.to_vec() });
-        if self.epochs.write().truncate_from_start(view.log_start_offset) {
-            writer.epochs_changed = true;
-        }
-        writer.directory_changed = true;
-        let mut freed = 0;
-        for segment in removed {
-            segment.remove_files()?;
-            freed += segment.size();
-        }
-        writer.remove_snapshots(self, |offset| offset < first_kept)?;
-        Ok(freed)
     }
 
     /// Base offset, end offset, bytes and largest timestamp of each closed segment, oldest first: what retention decides
     /// on. The active segment is not among them.
     pub fn closed_segments(&self) -> Result<Vec<ClosedSegment>, ReadError> {
-        let view = self.view();
+        let (_swapping, view) = self.reading();
         let (_, closed) = view.segments.split_last().expect("a log has a segment");
         closed
             .iter()
@@ -334,8 +310,37 @@ impl PartitionLog {
     ) -> Result<Vec<Bytes>, ReadError> {
         // The end first: the view taken after it has every segment before the end.
         let end_offset = self.end_offset();
-        let view = self.view();
-        let log_start_offset = view.log_start_offset;
+        let (_swapping, view) = self.reading();
+        self.read_in(&view, end_offset, offset, max_bytes, upper_offset, min_one_batch)
+    }
+
+    /// The same, and the aborted transactions from `offset` up to `upper_aborted` with it, both of one state of the log.
+    pub fn read_committed(
+        &self,
+        offset: i64,
+        max_bytes: usize,
+        upper_offset: i64,
+        min_one_batch: bool,
+        upper_aborted: i64,
+    ) -> Result<(Vec<Bytes>, Vec<AbortedTransaction>), ReadError> {
+        let end_offset = self.end_offset();
+        let (_swapping, view) = self.reading();
+        let chunks = self.read_in(&view, end_offset, offset, max_bytes, upper_offset, min_one_batch)?;
+        let aborted =
+            if chunks.is_empty() { Vec::new() } else { self.aborted_in(&view, offset, upper_aborted)? };
+        Ok((chunks, aborted))
+    }
+
+    fn read_in(
+        &self,
+        view: &View,
+        end_offset: i64,
+        offset: i64,
+        max_bytes: usize,
+        upper_offset: i64,
+        min_one_batch: bool,
+    ) -> Result<Vec<Bytes>, ReadError> {
+        let log_start_offset = self.log_start_offset();
         if offset < log_start_offset || offset > end_offset {
             return Err(ReadError::OutOfRange { offset, log_start_offset, end_offset });
         }
@@ -382,10 +387,14 @@ impl PartitionLog {
     /// Aborted transactions that a reader of the offsets `from..upper` of committed data has to leave out, in the order of
     /// their markers.
     pub fn aborted_transactions(&self, from: i64, upper: i64) -> Result<Vec<AbortedTransaction>, ReadError> {
-        let view = self.view();
+        let (_swapping, view) = self.reading();
+        self.aborted_in(&view, from, upper)
+    }
+
+    fn aborted_in(&self, view: &View, from: i64, upper: i64) -> Result<Vec<AbortedTransaction>, ReadError> {
         let mut found: Vec<AbortedTransaction> = Vec::new();
         for segment in view.holding(from) {
-            let complete = self.with_aborted(&view, segment, |entries| {
+            let complete = self.with_aborted(view, segment, |entries| {
                 let first = entries.partition_point(|entry| entry.last_offset < from);
                 // Once the last stable offset of an entry has reached `upper`, later ones began behind it.
                 let last = entries[first..].iter().position(|entry| entry.last_stable_offset >= upper);
@@ -418,6 +427,16 @@ impl PartitionLog {
         self.epochs.read().end_offset_for(epoch, log_end)
     }
 
+    /// The segments, whose files are what the view says for as long as the guard lives.
+    pub(super) fn reading(&self) -> (RwLockReadGuard<'_, ()>, Arc<View>) {
+        let swapping = self.swapping.read();
+        (swapping, self.view())
+    }
+
+    pub(super) fn last_appends(&self) -> LastAppends {
+        self.writer.lock().producers.last_appends()
+    }
+
     pub(super) fn view(&self) -> Arc<View> {
         Arc::clone(&self.view.read())
     }
@@ -430,6 +449,15 @@ impl PartitionLog {
     pub(super) fn lock_writer(&self) -> MutexGuard<'_, Writer> {
         self.writer.lock()
     }
+}
+
+fn jitter_seed(topic_id: Uuid, directory: &Path) -> u64 {
+    let (high, low) = topic_id.as_u64_pair();
+    directory
+        .as_os_str()
+        .as_encoded_bytes()
+        .iter()
+        .fold(high ^ low, |seed, byte| (seed ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3))
 }
 
 /// A segment that is not written to any more.
@@ -472,6 +500,7 @@ impl Writer {
             snapshots: BTreeSet::new(),
             stale_segments: Vec::new(),
             recovery_point: end_offset,
+            jitter_seed: 0,
         }
     }
 
@@ -483,12 +512,21 @@ impl Writer {
         let header = batch.header();
         let full = size + batch.size() as u64 > u64::from(self.options.segment_bytes).min(SEGMENT_MAX);
         let far = header.last_offset() - active.base_offset() > SEGMENT_MAX as i64;
-        let old = self
-            .first_timestamp
-            .is_some_and(|first| header.max_timestamp.saturating_sub(first) > self.options.segment_ms);
+        let age = self.first_timestamp.map(|first| header.max_timestamp.saturating_sub(first));
+        let old = age.is_some_and(|age| age > self.longest_ms(active.base_offset()));
         full || far
             || old
             || active.index_bytes() + LARGEST_INDEX_ENTRY > self.options.index_max_bytes as usize
+    }
+
+    /// The time span of a segment by its batches' timestamps.
+    fn longest_ms(&self, base_offset: i64) -> i64 {
+        let LogOptions { segment_ms, segment_jitter_ms, cleanup, compaction, .. } = &self.options;
+        let jitter = (*segment_jitter_ms).min(*segment_ms).max(0) as u64;
+        // Any number that differs from segment to segment will do.
+        let spread = (base_offset as u64 ^ self.jitter_seed).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 11;
+        let longest = segment_ms - (spread % (jitter + 1)) as i64;
+        if cleanup.compact { longest.min(compaction.max_lag_ms) } else { longest }
     }
 
     pub(super) fn observe_timestamp(&mut self, timestamp: i64) {

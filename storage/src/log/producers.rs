@@ -159,6 +159,26 @@ pub struct SavedProducer {
     producer: Option<Producer>,
 }
 
+/// Where each producer appended last. Compaction keeps what these batches say.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LastAppends {
+    /// Epoch, and last offset of the newest batch of that epoch; none when there was only a marker.
+    by_id: BTreeMap<i64, (i16, Option<i64>)>,
+}
+
+impl LastAppends {
+    /// The batch is the newest of its producer.
+    pub fn is_last(&self, header: &BatchHeader) -> bool {
+        if !header.has_producer() {
+            return false;
+        }
+        self.by_id.get(&header.producer_id).is_some_and(|(epoch, last_offset)| match last_offset {
+            Some(last_offset) => *last_offset == header.last_offset(),
+            None => header.is_control() && header.producer_epoch == *epoch,
+        })
+    }
+}
+
 /// The producers of one partition, and its open transactions.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Producers {
@@ -319,6 +339,13 @@ impl Producers {
             coordinator_epoch: producer.coordinator_epoch,
             transaction_first_offset: producer.transaction_first_offset,
         })
+    }
+
+    /// Where each producer appended last.
+    pub fn last_appends(&self) -> LastAppends {
+        let last =
+            |producer: &Producer| (producer.epoch, producer.batches().last().map(|batch| batch.last_offset));
+        LastAppends { by_id: self.by_id.iter().map(|(id, producer)| (*id, last(producer))).collect() }
     }
 
     /// How many producers are known.

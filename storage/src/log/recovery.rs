@@ -17,6 +17,7 @@ use std::sync::atomic::Ordering;
 
 use logmill_record::Batch;
 
+use super::compaction::swap::Swap;
 use super::error::{Corruption, LogError, ReadError};
 use super::metadata;
 use super::names::FileKind;
@@ -97,6 +98,7 @@ impl PartitionLog {
     ) -> Result<(PartitionLog, Recovered), LogError> {
         let shared: Arc<Path> = Arc::from(directory);
         let topic_id = metadata::read(&*environment.disk, directory)?;
+        Swap::resume(&*environment.disk, directory)?;
         let (loaded, recovered) = Loader::new(environment, &shared, options, at)?.load()?;
         Ok((PartitionLog::assemble(environment, shared, topic_id, loaded), recovered))
     }
@@ -160,6 +162,8 @@ impl PartitionLog {
             self.drop_batches_from(&mut writer, end_offset)?;
         }
         let end = self.end_offset();
+        // A start of the log that was durable was not behind its end.
+        self.log_start_offset.fetch_min(end, Ordering::AcqRel);
         for stale in std::mem::take(&mut writer.stale_segments) {
             remove_segment_files(disk, &self.directory, stale)?;
         }
@@ -196,7 +200,7 @@ impl PartitionLog {
         last.trim_log()?;
         let at = OpenAt {
             recovery_point: writer.recovery_point.min(end),
-            log_start_offset: view.log_start_offset.min(end),
+            log_start_offset: self.log_start_offset().min(end),
         };
         let mut loader = Loader::new(&self.environment, &self.directory, writer.options, at)?;
         loader.keep_unflushed(writer.unflushed.take());
@@ -208,6 +212,7 @@ impl PartitionLog {
         *writer = loaded.writer;
         *self.epochs.write() = loaded.epochs;
         *self.view.write() = Arc::new(loaded.view);
+        self.log_start_offset.store(loaded.log_start_offset, Ordering::Release);
         self.end_offset.store(loaded.end_offset, Ordering::Release);
         Ok(())
     }

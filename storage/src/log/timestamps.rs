@@ -27,8 +27,9 @@ impl PartitionLog {
         upper_offset: i64,
     ) -> Result<Option<TimestampOffset>, ReadError> {
         let upper = upper_offset.min(self.end_offset());
-        let view = self.view();
-        for segment in view.holding(view.log_start_offset) {
+        let (_swapping, view) = self.reading();
+        let log_start_offset = self.log_start_offset();
+        for segment in view.holding(log_start_offset) {
             if segment.base_offset() >= upper {
                 break;
             }
@@ -36,8 +37,8 @@ impl PartitionLog {
             if reaches.is_none_or(|largest| largest.timestamp < timestamp) {
                 continue;
             }
-            let start = segment.offset_before_timestamp(timestamp)?.max(view.log_start_offset);
-            let found = first_record(segment, start, upper, view.log_start_offset, timestamp)?;
+            let start = segment.offset_before_timestamp(timestamp)?.max(log_start_offset);
+            let found = first_record(segment, start, upper, log_start_offset, timestamp)?;
             if found.is_some() {
                 return Ok(found);
             }
@@ -49,9 +50,10 @@ impl PartitionLog {
     /// when no record has a timestamp.
     pub fn max_timestamp(&self, upper_offset: i64) -> Result<Option<TimestampOffset>, ReadError> {
         let upper = upper_offset.min(self.end_offset());
-        let view = self.view();
+        let (_swapping, view) = self.reading();
         let mut best: Option<(i64, &Arc<Segment>, i64)> = None;
-        for segment in view.holding(view.log_start_offset) {
+        let log_start_offset = self.log_start_offset();
+        for segment in view.holding(log_start_offset) {
             if segment.base_offset() >= upper {
                 break;
             }
@@ -60,11 +62,11 @@ impl PartitionLog {
                 continue;
             }
             // What lies behind `upper` does not count, nor what lies before the start: then batch by batch.
-            let visible = (view.log_start_offset..upper).contains(&largest.last_offset);
+            let visible = (log_start_offset..upper).contains(&largest.last_offset);
             let candidate = if visible {
                 Some((largest.timestamp, largest.last_offset))
             } else {
-                largest_between(segment, view.log_start_offset, upper)?
+                largest_between(segment, log_start_offset, upper)?
             };
             if let Some((timestamp, last_offset)) = candidate
                 && best.is_none_or(|(best, ..)| timestamp > best)
@@ -73,7 +75,7 @@ impl PartitionLog {
             }
         }
         let Some((timestamp, segment, last_offset)) = best else { return Ok(None) };
-        let found = first_record(segment, last_offset, upper, view.log_start_offset, timestamp)?;
+        let found = first_record(segment, last_offset, upper, log_start_offset, timestamp)?;
         // A batch may promise a larger maximum than its records have; then its last record stands for it.
         Ok(Some(found.unwrap_or(TimestampOffset { offset: last_offset, timestamp })))
     }

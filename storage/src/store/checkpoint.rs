@@ -112,10 +112,11 @@ impl Store {
             }
             Err(fatal) => return Err(self.poison(fatal)),
         }
-        let (file_number, durable) = {
+        // A checkpoint that waited for the closing one must not take its mark away.
+        let (file_number, durable, closed) = {
             let mut journal = self.journal.lock();
             journal.closed |= closing;
-            (journal.journal.file_after(covered), journal.journal.durable())
+            (journal.journal.file_after(covered), journal.journal.durable(), journal.closed)
         };
         let file = CheckpointFile {
             start: ReplayStart {
@@ -124,7 +125,7 @@ impl Store {
                 file_number,
                 covered,
                 durable,
-                closed: closing,
+                closed,
             },
             last_commit: self.sequencer.last_commit(),
             partitions: listed.iter().map(checkpointed).collect(),
@@ -138,7 +139,8 @@ impl Store {
             }
             Err(error) => return Err(self.poison(Fatal::io("write the checkpoint in", data_dir)(error))),
         }
-        for listed in &listed {
+        for (listed, written) in listed.iter().zip(&file.partitions) {
+            listed.state.checkpointed_end.store(written.recovery_point, Ordering::Release);
             let page_cache = listed.options.durability == Durability::PageCache;
             listed.state.page_cache.store(page_cache, Ordering::Release);
         }

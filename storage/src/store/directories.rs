@@ -119,16 +119,21 @@ impl Store {
         dying_name.push(format!(".{}{DELETED_SUFFIX}", id.topic.simple()));
         let dying = self.options.data_dir.join(dying_name);
         // An applier finds the partition deleted, or is done with it before the directory moves. When it cannot be moved,
-        // the partition is as it was.
+        // the partition is as it was. Whoever cleans it up stops first.
+        state.leaving.store(true, Ordering::Release);
+        let cleaning = state.cleaning.lock();
         let renamed = self.appliers.pause(&state, || {
             let renamed = disk.rename(directory, &dying);
             state.deleted.store(renamed.is_ok(), Ordering::Release);
             renamed
         });
+        state.leaving.store(renamed.is_ok(), Ordering::Release);
+        drop(cleaning);
         renamed.map_err(StoreError::io("rename", directory))?;
         self.sequencer.remove(id);
         self.sync_names()?;
         directories.owners.remove(directory);
+        self.cleaned.lock().forget(&state.topic_name, id.partition);
         checkpointing.dying.push(dying);
         drop(checkpointing);
         drop(directories);

@@ -10,7 +10,7 @@ use crate::log::producers::Reject;
 /// runs on the thread of the journal or of an applier.
 pub type Done = Option<Box<dyn FnOnce() + Send>>;
 
-/// A set of appends, to any partitions, that happen together or not at all.
+/// A set of appends, to any partitions, that happen together or not at all. It may also trim partitions.
 #[derive(Debug, Clone, Default)]
 pub struct Frame {
     /// In this order; one partition may occur several times.
@@ -19,11 +19,14 @@ pub struct Frame {
     /// for partitions in page-cache mode, for instance the inputs of a pipeline's epoch. Partitions that the frame
     /// appends to need not be named.
     pub requires: Vec<(PartitionId, i64)>,
+    /// Partitions and the first offsets to keep: records before are gone for readers when the frame is durable, and their
+    /// segments are removed later. Not above the high watermark; an offset below the start changes nothing.
+    pub trims: Vec<(PartitionId, i64)>,
 }
 
 impl From<Vec<Append>> for Frame {
     fn from(appends: Vec<Append>) -> Frame {
-        Frame { appends, requires: Vec::new() }
+        Frame { appends, ..Frame::default() }
     }
 }
 
@@ -166,7 +169,19 @@ pub enum Rejection {
         /// What is wrong.
         reason: &'static str,
     },
-    /// A frame without appends.
+    /// A partition cannot be trimmed beyond its high watermark.
+    #[error(
+        "partition {partition}: cannot delete records before offset {offset}, it ends at {high_watermark}"
+    )]
+    TrimOutOfRange {
+        /// Where.
+        partition: PartitionId,
+        /// First offset that was to be kept.
+        offset: i64,
+        /// Offset after the last published record.
+        high_watermark: i64,
+    },
+    /// A frame without appends and trims.
     #[error("the frame has no appends")]
     Empty,
     /// The frame is larger than a frame may be. Split it by partition if it may be split.
@@ -200,6 +215,7 @@ impl Rejection {
             | Rejection::OutsideOpenTransaction { partition, .. }
             | Rejection::ExpectedEnd { partition, .. }
             | Rejection::CoordinatorFenced { partition, .. }
+            | Rejection::TrimOutOfRange { partition, .. }
             | Rejection::InvalidBatch { partition, .. } => Some(*partition),
             Rejection::Empty
             | Rejection::FrameTooLarge { .. }

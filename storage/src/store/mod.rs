@@ -10,13 +10,16 @@
 //! **Locks**, in the order in which they may be taken while another is held; none is held across a call to the outside:
 //!
 //! ```text
-//! directories ─► checkpointing ─► journal stage ─► shard turn ─► log writer ─► sequencer ─► tail order ─► view
+//! directories ─► checkpointing ─► cleaning ─► journal stage ─► shard turn ─► flushing ─► log writer ─► sequencer ─► tail order ─► view
 //!                                                  ─► shard ready list, applied frames (leaves)
 //! ```
 
 mod appliers;
 mod checkpoint;
 mod checkpoint_file;
+mod cleaned_offsets;
+mod cleaning;
+mod compaction;
 mod counts;
 mod directories;
 mod error;
@@ -38,6 +41,7 @@ use uuid::Uuid;
 
 use self::appliers::Appliers;
 use self::checkpoint::CheckpointStage;
+use self::cleaned_offsets::CleanedOffsets;
 use self::counts::Counts;
 use self::directories::Directories;
 use self::rounds::JournalStage;
@@ -50,6 +54,8 @@ use crate::log::{LogEnvironment, LogOptions};
 
 pub use self::checkpoint::Checkpointed;
 pub use self::checkpoint_file::CHECKPOINT_VERSION;
+pub use self::cleaning::{Removed, Retained};
+pub use self::compaction::CompactionRound;
 pub use self::counts::StoreStats;
 pub(crate) use self::directories::parse_directory_name;
 pub use self::error::{Fatal, StoreError};
@@ -136,6 +142,8 @@ pub struct Store {
     appliers: Appliers,
     tail: TailBudget,
     checkpointing: Mutex<CheckpointStage>,
+    /// How far each log is compacted. A leaf among the locks.
+    cleaned: Mutex<CleanedOffsets>,
     directories: Mutex<Directories>,
     /// Somebody asked for a checkpoint that the journal does not need.
     checkpoint_requested: AtomicBool,

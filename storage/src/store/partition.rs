@@ -138,12 +138,19 @@ impl Partition {
         if isolation == Isolation::Committed {
             result.aborted.extend(view.aborted_between(offset, upper));
         }
+        // Not only up to the tail: compaction may have left nothing between here and there.
+        let until = upper.min(view.applied_end);
         drop(view);
         if !in_memory {
             // What lies before the tail is applied, and stays so.
-            result.chunks = self.state.log.read(offset, max_bytes, upper.min(tail_start), min_one_batch)?;
-            if isolation == Isolation::Committed && !result.chunks.is_empty() {
-                let on_disk = self.state.log.aborted_transactions(offset, upper)?;
+            let log = &self.state.log;
+            if isolation == Isolation::Uncommitted {
+                result.chunks = log.read(offset, max_bytes, until, min_one_batch)?;
+                return Ok(result);
+            }
+            let (chunks, on_disk) = log.read_committed(offset, max_bytes, until, min_one_batch, upper)?;
+            result.chunks = chunks;
+            if !result.chunks.is_empty() {
                 let in_memory = std::mem::replace(&mut result.aborted, on_disk);
                 for aborted in in_memory {
                     if !result.aborted.contains(&aborted) {
@@ -249,8 +256,11 @@ impl Partition {
         wanted: impl Fn(i64) -> bool,
     ) -> Result<Option<(i64, i64)>, ReadError> {
         let header = batch.header();
+        let start = self.state.log.log_start_offset();
         if header.timestamp_type() == TimestampType::LogAppendTime {
-            return Ok(wanted(header.max_timestamp).then_some((header.base_offset, header.max_timestamp)));
+            let first = header.base_offset.max(start);
+            let found = first <= header.last_offset() && wanted(header.max_timestamp);
+            return Ok(found.then_some((first, header.max_timestamp)));
         }
         let records = batch.records(DECOMPRESSION_BUDGET_BYTES).map_err(|error| {
             ReadError::Corrupt(Corruption {
@@ -262,7 +272,7 @@ impl Partition {
         })?;
         Ok(records
             .into_iter()
-            .find(|record| wanted(record.timestamp))
+            .find(|record| record.offset >= start && wanted(record.timestamp))
             .map(|record| (record.offset, record.timestamp)))
     }
 }

@@ -47,7 +47,9 @@ pub(crate) struct FrameState {
     pub(crate) partitions: Vec<Arc<PartitionState>>,
     /// What must be flushed before the frame may be journaled.
     pub(crate) requires: Vec<(Arc<PartitionState>, i64)>,
-    /// Appends not yet published.
+    /// Partitions that begin at these offsets once the frame is durable.
+    pub(crate) trims: Vec<(Arc<PartitionState>, i64)>,
+    /// Appends not yet published, and trims.
     unpublished: AtomicU32,
     /// Appends not yet applied.
     unapplied: AtomicU32,
@@ -70,16 +72,19 @@ impl FrameState {
         partitions: Vec<Arc<PartitionState>>,
         journaled: bool,
         requires: Vec<(Arc<PartitionState>, i64)>,
+        trims: Vec<(Arc<PartitionState>, i64)>,
         done: Done,
     ) -> FrameState {
         let appends = body.entries.len() as u32;
+        let unpublished = appends + trims.len() as u32;
         FrameState {
             body,
             partitions,
             journaled,
             durable: AtomicBool::new(false),
             requires,
-            unpublished: AtomicU32::new(appends),
+            trims,
+            unpublished: AtomicU32::new(unpublished),
             unapplied: AtomicU32::new(appends),
             done: Mutex::new(done),
         }
@@ -92,6 +97,22 @@ impl FrameState {
 
     pub(crate) fn one_applied(&self) {
         self.unapplied.fetch_sub(1, Ordering::AcqRel);
+    }
+
+    /// The frame is durable: what it trims begins where it says. To be called before a checkpoint can cover the frame.
+    pub(crate) fn trim(&self) {
+        for (partition, offset) in &self.trims {
+            partition.log.advance_log_start(*offset);
+        }
+    }
+
+    /// Counts the trims as published. To be called without locks: the frame may be done by it.
+    pub(crate) fn trims_published(&self) {
+        for _ in &self.trims {
+            if let Some(done) = self.one_published() {
+                done();
+            }
+        }
     }
 
     fn one_published(&self) -> Done {
@@ -121,8 +142,14 @@ pub(crate) struct PartitionState {
     pub(crate) epoch_start_offset: i64,
     /// End as the sequencer knows it.
     pub(crate) sequenced_end: AtomicI64,
+    /// Everything before is in the segments and flushed, as a checkpoint on the device says.
+    pub(crate) checkpointed_end: AtomicI64,
     /// Plain produce skips the journal.
     pub(crate) page_cache: AtomicBool,
+    /// Held while old segments are removed or rewritten.
+    pub(crate) cleaning: Mutex<Cleaning>,
+    /// About to be deleted: whoever cleans it up stops.
+    pub(crate) leaving: AtomicBool,
     /// Being deleted: what is in flight is published, and not applied any more.
     pub(crate) deleted: AtomicBool,
     pub(crate) view: Mutex<View>,
@@ -136,6 +163,13 @@ impl fmt::Debug for PartitionState {
             .field("topic_name", &self.topic_name)
             .finish_non_exhaustive()
     }
+}
+
+/// What whoever cleans the partition up remembers.
+#[derive(Debug, Default)]
+pub(crate) struct Cleaning {
+    /// From this time on, ms, compaction finds more that may go.
+    pub(crate) next_horizon: Option<i64>,
 }
 
 /// What changes with each publication.
@@ -186,7 +220,10 @@ impl PartitionState {
             leader_epoch: place.leader_epoch,
             epoch_start_offset: end,
             sequenced_end: AtomicI64::new(end),
+            checkpointed_end: AtomicI64::new(place.flushed_end),
             page_cache: AtomicBool::new(place.page_cache),
+            cleaning: Mutex::default(),
+            leaving: AtomicBool::new(false),
             deleted: AtomicBool::new(false),
             view: Mutex::new(View {
                 in_flight: VecDeque::new(),
@@ -220,10 +257,12 @@ impl PartitionState {
     }
 
     pub(crate) fn published_of(&self, view: &View) -> Published {
+        let log_start_offset = self.log.log_start_offset();
         Published {
-            log_start_offset: self.log.log_start_offset(),
+            log_start_offset,
             high_watermark: view.high_watermark,
-            last_stable_offset: view.open.last_stable_offset(view.high_watermark),
+            // The first records of an open transaction may have been deleted.
+            last_stable_offset: view.open.last_stable_offset(view.high_watermark).max(log_start_offset),
         }
     }
 

@@ -21,6 +21,7 @@ use self::recovering::Recovering;
 use super::appliers::Appliers;
 use super::checkpoint::CheckpointStage;
 use super::checkpoint_file::{CHECKPOINT_NAME, CheckpointFile, CheckpointedPartition};
+use super::cleaned_offsets::CleanedOffsets;
 use super::counts::Counts;
 use super::directories::{DELETED_SUFFIX, Directories, is_deleted_name, parse_directory_name};
 use super::error::StoreError;
@@ -33,8 +34,8 @@ use crate::disk::{Disk, DiskLock};
 use crate::journal::{Cut, Journal, NewIncarnation, ReplayStart, Scanned, inspect, recover};
 use crate::log::names::{FileKind, PARTITION_METADATA};
 use crate::log::{
-    Corruption, Durability, LogEnvironment, LogOptions, OpenAt, OpenFiles, PartitionLog, ReadBuffers,
-    ReplayedRun,
+    Cleanup, Corruption, Durability, LogEnvironment, LogOptions, OpenAt, OpenFiles, PartitionLog,
+    ReadBuffers, ReplayedRun,
 };
 
 const LOCK_NAME: &str = ".lock";
@@ -298,6 +299,11 @@ impl Opening<'_> {
                 recovery.count(done);
                 waiting += bytes;
             }
+            for trim in frame.trims {
+                if let Some(partition) = partitions.get_mut(&trim.partition) {
+                    partition.log.advance_log_start(trim.offset);
+                }
+            }
             if waiting > REPLAY_BYTES {
                 waiting = 0;
                 recovery.finish_runs(partitions)?;
@@ -480,7 +486,9 @@ impl Opening<'_> {
             directories.insert(partition.directory.clone(), id);
             let durability =
                 if partition.page_cache { Durability::PageCache } else { options.log.durability };
-            let log_options = LogOptions { durability, ..options.log };
+            // What becomes of old segments is for the topic to say; until it does, they stay.
+            let cleanup = Cleanup { delete: false, compact: false };
+            let log_options = LogOptions { durability, cleanup, ..options.log };
             sequencer.insert(Arc::new(partition.into_state(id, appliers.count())), log_options);
         }
         let counts = Counts::default();
@@ -493,6 +501,7 @@ impl Opening<'_> {
             appliers,
             tail: TailBudget::new(options.tail_bytes),
             checkpointing: Mutex::new(CheckpointStage { identity, dying: Vec::new() }),
+            cleaned: Mutex::new(CleanedOffsets::read(&*self.environment.disk, &options.data_dir)?),
             directories: Mutex::new(directories),
             checkpoint_requested: AtomicBool::new(false),
             ring_wants_checkpoint: AtomicBool::new(false),

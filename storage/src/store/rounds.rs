@@ -111,13 +111,15 @@ impl Store {
         self.check_alive()?;
         let mut round = Round::default();
         let mut touched = Vec::new();
+        let mut trimming = Vec::new();
         {
             let stage = &mut *self.journal.lock();
             if !stage.closed {
-                self.write_pending(stage, &mut round, &mut touched)?;
+                self.write_pending(stage, &mut round, &mut touched, &mut trimming)?;
                 self.measure_ring(&stage.journal, round.full);
             }
         }
+        trimming.iter().for_each(|frame: &Arc<FrameState>| frame.trims_published());
         touched.sort_by_key(|partition: &Arc<PartitionState>| partition.id);
         touched.dedup_by_key(|partition| partition.id);
         for partition in &touched {
@@ -139,6 +141,7 @@ impl Store {
         stage: &mut JournalStage,
         round: &mut Round,
         touched: &mut Vec<Arc<PartitionState>>,
+        trimming: &mut Vec<Arc<FrameState>>,
     ) -> Result<(), Fatal> {
         self.sequencer.take_queue(&mut stage.pending);
         let JournalStage { journal, pending, .. } = stage;
@@ -158,6 +161,10 @@ impl Store {
             queued_bytes += frame.body.frame_bytes();
             frame.durable.store(true, Ordering::Release);
             touched.extend(frame.partitions.iter().cloned());
+            if !frame.trims.is_empty() {
+                frame.trim();
+                trimming.push(Arc::clone(&frame));
+            }
             self.appliers.expect(sequence, frame);
         }
         self.sequencer.journaled(queued_bytes);

@@ -16,7 +16,7 @@ use super::error::Fatal;
 use super::frame::{Append, Appended, Check, Committed, Done, Frame, Rejection};
 use super::publish::{FrameState, InFlight, PartitionState};
 use crate::PartitionId;
-use crate::journal::{FrameBody, FrameEntry};
+use crate::journal::{FrameBody, FrameEntry, TrimEntry};
 use crate::log::producers::{SavedProducer, Verdict};
 use crate::log::{LogOptions, ProducerView, Producers, TransactionEvent};
 
@@ -124,11 +124,12 @@ impl Sequencer {
     }
 
     pub(crate) fn commit(&self, frame: Frame, done: Done) -> Result<Sequencing, Rejection> {
-        if frame.appends.is_empty() {
+        if frame.appends.is_empty() && frame.trims.is_empty() {
             return Err(Rejection::Empty);
         }
         let limit = self.max_frame_bytes;
-        let bytes = FrameBody::bytes_of(frame.appends.iter().map(|append| append.batch.size()));
+        let bytes =
+            FrameBody::bytes_of(frame.appends.iter().map(|append| append.batch.size()), frame.trims.len());
         if bytes > limit {
             return Err(Rejection::FrameTooLarge { bytes, limit });
         }
@@ -136,6 +137,7 @@ impl Sequencer {
 
         let state = &mut *self.state.lock();
         state.check_open(&appends)?;
+        state.check_trims(&frame.trims)?;
         let mut planned = Vec::with_capacity(appends.len());
         for place in 0..appends.len() {
             match state.plan(&appends, place, &mut planned) {
@@ -149,7 +151,7 @@ impl Sequencer {
                 }
             }
         }
-        let sequencing = state.complete(appends, planned, &frame.requires, bytes, done);
+        let sequencing = state.complete(appends, planned, &frame.requires, &frame.trims, bytes, done);
         if sequencing.plain.is_empty() {
             self.work.notify_one();
         }
@@ -343,6 +345,18 @@ impl Sequenced {
         Ok(())
     }
 
+    /// What was published cannot be taken back, so that a trim which is right now stays right.
+    fn check_trims(&self, trims: &[(PartitionId, i64)]) -> Result<(), Rejection> {
+        for &(partition, offset) in trims {
+            let found = self.partitions.get(&partition).ok_or(Rejection::UnknownPartition(partition))?;
+            let high_watermark = found.state.published().high_watermark;
+            if offset > high_watermark {
+                return Err(Rejection::TrimOutOfRange { partition, offset, high_watermark });
+            }
+        }
+        Ok(())
+    }
+
     /// Checks one append and lets it happen in the sequenced state; `planned` has what the frame did so far.
     fn plan(
         &mut self,
@@ -436,13 +450,16 @@ impl Sequenced {
         appends: Vec<Prepared>,
         planned: Vec<Planned>,
         requires: &[(PartitionId, i64)],
+        trims: &[(PartitionId, i64)],
         bytes: u64,
         done: Done,
     ) -> Sequencing {
         self.last_commit += 1;
         let sequence = self.last_commit;
-        let journaled = self.needs_journal(&appends, requires);
-        let requires = if journaled { self.requirements(&planned, requires) } else { Vec::new() };
+        let journaled = !trims.is_empty() || self.needs_journal(&appends, requires);
+        // A start of the log is not to be found behind its end after a crash.
+        let requires =
+            if journaled { self.requirements(&planned, &[requires, trims].concat()) } else { Vec::new() };
         let entries: Vec<FrameEntry> = appends
             .into_iter()
             .zip(&planned)
@@ -452,10 +469,15 @@ impl Sequenced {
                 FrameEntry { partition, batch }
             })
             .collect();
-        let body = FrameBody { commit: sequence, entries };
+        let trim_entry = |&(partition, offset): &(PartitionId, i64)| TrimEntry { partition, offset };
+        let body = FrameBody { commit: sequence, entries, trims: trims.iter().map(trim_entry).collect() };
+        let trims = trims
+            .iter()
+            .filter_map(|(id, offset)| Some((Arc::clone(&self.partitions.get(id)?.state), *offset)))
+            .collect();
         let partitions: Vec<_> =
             planned.iter().map(|planned| Arc::clone(&self.partitions[&planned.id].state)).collect();
-        let frame = Arc::new(FrameState::new(body, partitions, journaled, requires, done));
+        let frame = Arc::new(FrameState::new(body, partitions, journaled, requires, trims, done));
         let mut appended = Vec::with_capacity(planned.len());
         for ((planned, entry), state) in planned.iter().zip(&frame.body.entries).zip(&frame.partitions) {
             let end = planned.header.next_offset();

@@ -1,5 +1,7 @@
 //! Everything by hand, on the simulated disk.
 
+mod cleaning;
+mod compaction;
 mod crash;
 mod faults;
 mod lifecycle;

@@ -10,7 +10,7 @@ use logmill_storage::log::AbortedTransaction;
 use logmill_storage::store::{Isolation, Partition, ReadRequest};
 
 use crate::machine::Machine;
-use crate::model::{LogState, Model, PartitionModel, Placed, Presence};
+use crate::model::{FrameModel, LogState, Model, PartitionModel, Placed, Presence};
 use crate::trace::{Violation, ensure};
 
 /// What a store shows of one partition.
@@ -44,7 +44,7 @@ pub(crate) fn after_start(
         let name = expected.topic;
         ensure!(partition.topic_name() == name, "{name} {id}: is called {}", partition.topic_name());
         ensure!(expected.presence != Presence::Deleted, "{name} {id}: was deleted, and is back");
-        let batches = read_all(&partition, Isolation::Uncommitted, random)?;
+        let batches = read_all(&partition, Isolation::Uncommitted, expected, random)?;
         compare_batches(expected, id, &batches)?;
         seen.insert(id, Seen { partition, batches });
     }
@@ -53,6 +53,7 @@ pub(crate) fn after_start(
         ensure!(!missing, "{} {id}: was there, and is gone", partition.topic);
     }
     let (kept, shortened) = cut_to_survivors(model, &seen)?;
+    settle_trims(model, &seen)?;
     for (id, partition) in &mut model.partitions {
         let found = seen.get(id);
         match (partition.presence, found.is_some()) {
@@ -102,6 +103,7 @@ pub(crate) fn while_running(
     let found: Vec<_> = handles.keys().copied().collect();
     ensure!(expected == found, "partitions are {found:?}, should be {expected:?}");
     let mut visible_frames = Vec::new();
+    let mut starts = Vec::new();
     for (id, partition) in &handles {
         let expected = &model.partitions[id];
         let topic = expected.topic;
@@ -111,7 +113,7 @@ pub(crate) fn while_running(
             "{topic} {id}: sequenced end {sequenced}, should be {}",
             expected.state.end
         );
-        let batches = read_all(partition, Isolation::Uncommitted, random)?;
+        let batches = read_all(partition, Isolation::Uncommitted, expected, random)?;
         compare_batches(expected, *id, &batches)?;
         let done = expected.batches.iter().rposition(|placed| model.frames[placed.frame].done);
         let done = done.map_or(0, |last| last + 1);
@@ -120,9 +122,22 @@ pub(crate) fn while_running(
             "{topic} {id}: {done} batches are done, {} can be read",
             batches.len()
         );
+        let start = partition.published().log_start_offset;
+        ensure!(
+            start == expected.start
+                || model.trims_of(*id).any(|offset| offset == start && start > expected.start),
+            "{topic} {id}: begins at {start}, was at {}",
+            expected.start
+        );
+        starts.push((*id, start));
         compare_state(partition, expected, *id, batches.len(), random)?;
         compare_producers(partition, expected, *id)?;
         visible_frames.extend(expected.batches[..batches.len()].iter().map(|placed| placed.frame));
+    }
+    for (id, start) in starts {
+        if let Some(partition) = model.partitions.get_mut(&id) {
+            partition.start = start;
+        }
     }
     // Somebody has seen them now.
     for frame in visible_frames {
@@ -148,6 +163,46 @@ fn compare_batches(expected: &PartitionModel, id: PartitionId, batches: &[Batch]
             placed.header
         );
     }
+    Ok(())
+}
+
+/// Decides where each partition begins: a frame that is there has trimmed, one that is not has not.
+fn settle_trims(model: &mut Model, seen: &BTreeMap<PartitionId, Seen>) -> Result<(), Violation> {
+    // What has no appends that can be seen is there when a later frame is, and not when an earlier one is not.
+    let visible = |frame: &FrameModel| frame.appends.iter().any(|(id, _)| seen.contains_key(id));
+    let journaled = || model.frames.iter().enumerate().filter(|(_, frame)| frame.journaled);
+    let last_there =
+        journaled().filter(|(_, frame)| visible(frame) && !frame.lost).map(|(number, _)| number).next_back();
+    let first_lost = journaled()
+        .find(|(number, frame)| visible(frame) && frame.lost && last_there.is_none_or(|last| *number > last));
+    let first_lost = first_lost.map_or(usize::MAX, |(number, _)| number);
+    let mut starts = BTreeMap::new();
+    for (id, Seen { partition, .. }) in seen {
+        let expected = &model.partitions[id];
+        let start = partition.published().log_start_offset;
+        let trims = || {
+            journaled()
+                .filter(|(_, frame)| !frame.lost || !visible(frame))
+                .flat_map(|(number, frame)| frame.trims.iter().map(move |trim| (number, *trim)))
+                .filter(|(number, (trimmed, _))| trimmed == id && *number < first_lost)
+        };
+        let certain = trims().filter(|(number, _)| last_there.is_some_and(|last| *number <= last));
+        let least = certain.map(|(_, (_, offset))| offset).max().unwrap_or(0).max(expected.start);
+        let possible = start == least || trims().any(|(_, (_, offset))| offset == start);
+        ensure!(
+            start >= least && possible,
+            "{} {id}: begins at {start} after a start; at least {least}, trims {:?}",
+            expected.topic,
+            trims().collect::<Vec<_>>()
+        );
+        starts.insert(*id, start);
+    }
+    for (id, start) in starts {
+        if let Some(partition) = model.partitions.get_mut(&id) {
+            partition.start = start;
+        }
+    }
+    model.frames.iter_mut().for_each(|frame| frame.trims.clear());
     Ok(())
 }
 
@@ -256,30 +311,39 @@ fn compare_state(
     };
     let published = partition.published();
     let found = (published.log_start_offset, published.high_watermark, published.last_stable_offset);
-    let wanted = (0, state.end, state.last_stable());
+    let start = found.0;
+    let wanted = (start, state.end, state.last_stable().max(start));
     ensure!(
         found == wanted,
         "{topic} {id}: published (start, high watermark, last stable) {found:?}, should be {wanted:?}"
     );
-    compare_aborted(partition, state, id, topic, random)?;
-    compare_times(partition, visible, id, topic, random)
+    compare_aborted(partition, expected, state, start, random)?;
+    let first = expected.before(start);
+    // Of a batch that begins before the start its header says the largest timestamp.
+    let whole = visible.get(first).is_none_or(|placed| placed.header.base_offset >= start);
+    if whole {
+        compare_times(partition, visible.get(first..).unwrap_or_default(), id, topic, random)
+    } else {
+        Ok(())
+    }
 }
 
 fn compare_aborted(
     partition: &Partition,
+    expected: &PartitionModel,
     state: &LogState,
-    id: PartitionId,
-    topic: &str,
+    start: i64,
     random: &mut Random,
 ) -> Result<(), Violation> {
-    let stable = state.last_stable();
-    let committed = read_all(partition, Isolation::Committed, random)?;
+    let (id, topic) = (partition.id(), expected.topic);
+    let stable = state.last_stable().max(start);
+    let committed = read_all(partition, Isolation::Committed, expected, random)?;
     ensure!(
-        end_of(&committed) == stable,
+        end_of(&committed).max(start) == stable,
         "{topic} {id}: readers of committed data get to {}, should get to {stable}",
         end_of(&committed)
     );
-    let from = random.below(stable as u64 + 1) as i64;
+    let from = start + random.below((stable - start) as u64 + 1) as i64;
     let isolation = Isolation::Committed;
     let request = ReadRequest { offset: from, max_bytes: usize::MAX, isolation, min_one_batch: true };
     let result = partition
@@ -378,17 +442,20 @@ fn compare_producers(
     Ok(())
 }
 
-/// Reads a partition from the start, in pieces of any size.
+/// Reads a partition from the start, in pieces of any size. What lies before is taken from the model: it was there once.
 fn read_all(
     partition: &Partition,
     isolation: Isolation,
+    expected: &PartitionModel,
     random: &mut Random,
 ) -> Result<Vec<Batch>, Violation> {
     let id = partition.id();
-    let mut all: Vec<Batch> = Vec::new();
+    let start = partition.published().log_start_offset;
+    let gone = &expected.batches[..expected.before(start)];
+    let mut all: Vec<Batch> = gone.iter().filter_map(|p| Batch::trusted(p.bytes.clone()).ok()).collect();
     loop {
         let max_bytes = [0, 700, 1 << 20][random.below(3) as usize];
-        let offset = end_of(&all);
+        let offset = end_of(&all).max(start);
         let request = ReadRequest { offset, max_bytes, isolation, min_one_batch: true };
         let result = partition.read(request).map_err(|error| {
             Violation(format!("{} {id}: read at {offset}: {error}", partition.topic_name()))

@@ -31,6 +31,8 @@ pub(crate) enum Step {
     /// Makes the passing topic again.
     Create,
     SetOptions(PartitionId, LogOptions),
+    /// Removes what was trimmed.
+    Clean,
     /// Looks at what is published.
     Look,
 }
@@ -71,6 +73,7 @@ impl Generator {
         match self.random.below(40) {
             0 => return Step::Reopen,
             1 | 2 => return Step::Look,
+            5 => return Step::Clean,
             3 => match self.pick(model, |_, partition| partition == PASSING) {
                 Some(id) => return Step::Delete(id),
                 None => return Step::Create,
@@ -89,7 +92,7 @@ impl Generator {
 
     /// A frame that can be committed, or that must be refused.
     fn frame(&mut self, model: &Model) -> Option<PlannedFrame> {
-        match self.random.below(20) {
+        match self.random.below(21) {
             0..=2 => self.plain(model),
             3..=6 => self.idempotent(model),
             7 => self.again(model),
@@ -99,6 +102,7 @@ impl Generator {
             15 | 16 => self.epoch(model),
             17 => self.stale(model),
             18 => self.several(model),
+            19 => self.trim(model),
             _ => self.deleted(model),
         }
     }
@@ -299,6 +303,31 @@ impl Generator {
         (agree && !appends.is_empty()).then(|| frame("several", appends))
     }
 
+    /// Records are deleted, alone or together with a record that says so.
+    fn trim(&mut self, model: &Model) -> Option<PlannedFrame> {
+        let (id, partition) = self.pick_with(model, |_| true)?;
+        let state = self.pick(model, |_, topic| topic == STATE)?;
+        let end = partition.done_end(&model.frames);
+        let offset = match self.random.below(8) {
+            0 => partition.state.end + 1,
+            1 => end,
+            2 => self.random.below(end as u64 + 1) as i64,
+            // Where a batch ends.
+            _ => match partition.before(end) as u64 {
+                0 => 0,
+                batches => partition.batches[self.random.below(batches) as usize].header.next_offset(),
+            },
+        };
+        let mut planned = frame("trim", Vec::new());
+        planned.trims.push((id, offset));
+        if self.random.one_in(2) {
+            planned.what = "trim with a record";
+            let record = self.batch(None, false);
+            planned.appends.push(internal(state, record, self.expected_end(model, state)));
+        }
+        Some(planned)
+    }
+
     /// A produce to a partition that was deleted.
     fn deleted(&mut self, model: &Model) -> Option<PlannedFrame> {
         let id = model.partitions.iter().find(|(_, partition)| !partition.is_live()).map(|(id, _)| *id);
@@ -359,7 +388,7 @@ impl Generator {
 }
 
 fn frame(what: &'static str, appends: Vec<PlannedAppend>) -> PlannedFrame {
-    PlannedFrame { what, appends, requires: Vec::new() }
+    PlannedFrame { what, appends, ..PlannedFrame::default() }
 }
 
 fn client(partition: PartitionId, batch: Batch, begins: bool, v2: bool) -> PlannedAppend {

@@ -81,6 +81,7 @@ impl Machine {
                 })
                 .collect(),
             requires: planned.requires.clone(),
+            trims: planned.trims.clone(),
         };
         let committed = self.store.commit(frame, Some(Box::new(move || done.lock().push(ticket))))?;
         self.next_ticket += 1;
@@ -155,6 +156,7 @@ pub(crate) fn refusal(rejection: &Rejection) -> Option<Refusal> {
         Rejection::OutsideOpenTransaction { .. } => Some(Refusal::OutsideOpenTransaction),
         Rejection::ExpectedEnd { .. } => Some(Refusal::ExpectedEnd),
         Rejection::CoordinatorFenced { .. } => Some(Refusal::CoordinatorFenced),
+        Rejection::TrimOutOfRange { .. } => Some(Refusal::TrimOutOfRange),
         _ => None,
     }
 }

@@ -19,6 +19,7 @@ pub(crate) enum Refusal {
     OutsideOpenTransaction,
     ExpectedEnd,
     CoordinatorFenced,
+    TrimOutOfRange,
 }
 
 /// The precondition of an append.
@@ -44,6 +45,8 @@ pub(crate) struct PlannedFrame {
     pub appends: Vec<PlannedAppend>,
     /// Offsets of page-cache partitions that must be durable before.
     pub requires: Vec<(PartitionId, i64)>,
+    /// Partitions and the first offsets to keep.
+    pub trims: Vec<(PartitionId, i64)>,
 }
 
 /// What the rules say about a frame.
@@ -281,11 +284,24 @@ pub(crate) struct PartitionModel {
     pub batches: Vec<Placed>,
     /// So many batches have to be there after a crash, whatever became of their frames.
     pub flushed: usize,
+    /// It begins here at least: so it was seen, or acknowledged.
+    pub start: i64,
     /// What follows from all batches.
     pub state: LogState,
 }
 
 impl PartitionModel {
+    /// How many batches lie wholly before an offset.
+    pub(crate) fn before(&self, offset: i64) -> usize {
+        self.batches.partition_point(|placed| placed.header.next_offset() <= offset)
+    }
+
+    /// An offset before which everything is published.
+    pub(crate) fn done_end(&self, frames: &[FrameModel]) -> i64 {
+        let last = self.batches.iter().rev().find(|placed| frames[placed.frame].done);
+        last.map_or(0, |placed| placed.header.next_offset())
+    }
+
     pub(crate) fn is_live(&self) -> bool {
         self.presence == Presence::Certain
     }
@@ -305,6 +321,8 @@ pub(crate) struct FrameModel {
     /// Partition and place among its batches.
     pub appends: Vec<(PartitionId, usize)>,
     pub requires: Vec<(PartitionId, i64)>,
+    /// Trims whose fate is not settled by a start yet.
+    pub trims: Vec<(PartitionId, i64)>,
     /// Goes through the journal: is atomic, and durable when done.
     pub journaled: bool,
     pub done: bool,
@@ -324,6 +342,12 @@ pub(crate) struct Model {
 impl Model {
     pub(crate) fn live(&self) -> impl Iterator<Item = (PartitionId, &PartitionModel)> {
         self.partitions.iter().filter(|(_, partition)| partition.is_live()).map(|(id, p)| (*id, p))
+    }
+
+    /// Offsets to which frames trim the partition that no start has settled.
+    pub(crate) fn trims_of(&self, id: PartitionId) -> impl Iterator<Item = i64> + '_ {
+        let trims = self.frames.iter().flat_map(|frame| &frame.trims);
+        trims.filter(move |(trimmed, _)| *trimmed == id).map(|(_, offset)| *offset)
     }
 
     /// What has to become of a frame.
@@ -357,6 +381,15 @@ impl Model {
                 }
             }
         }
+        for (id, offset) in &frame.trims {
+            let Some(partition) = self.partitions.get(id).filter(|p| p.is_live()) else {
+                return Verdict::Refuse(Refusal::UnknownPartition);
+            };
+            // The generator asks for what is published, or for what cannot be.
+            if *offset > partition.state.end {
+                return Verdict::Refuse(Refusal::TrimOutOfRange);
+            }
+        }
         Verdict::Accept(places)
     }
 
@@ -378,6 +411,7 @@ impl Model {
             what: planned.what,
             appends,
             requires: planned.requires.clone(),
+            trims: planned.trims.clone(),
             journaled,
             done: false,
             must_stay: false,
@@ -397,7 +431,7 @@ impl Model {
             };
             plain_condition && self.partitions.get(&append.partition).is_some_and(|p| p.page_cache)
         };
-        !frame.requires.is_empty() || !frame.appends.iter().all(plain)
+        !frame.requires.is_empty() || !frame.trims.is_empty() || !frame.appends.iter().all(plain)
     }
 }
 

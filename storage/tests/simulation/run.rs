@@ -42,6 +42,7 @@ pub(crate) enum During {
     Journal,
     Apply,
     Checkpoint,
+    Clean,
     Close,
     Else,
 }
@@ -71,6 +72,8 @@ pub(crate) struct Coverage {
     /// Journal files given back by checkpoints.
     pub recycled: u64,
     pub checkpoints: u64,
+    /// Bytes of segments that were removed.
+    pub trimmed_bytes: u64,
 }
 
 impl Coverage {
@@ -94,6 +97,7 @@ impl Coverage {
         self.rolled += other.rolled;
         self.recycled += other.recycled;
         self.checkpoints += other.checkpoints;
+        self.trimmed_bytes += other.trimmed_bytes;
     }
 }
 
@@ -278,6 +282,7 @@ impl<'a> World<'a> {
                 leader_epoch: -1,
                 batches: Vec::new(),
                 flushed: 0,
+                start: 0,
                 state: LogState::default(),
             };
             self.model.partitions.insert(id, made);
@@ -344,6 +349,12 @@ impl<'a> World<'a> {
             Step::SetOptions(id, options) => {
                 self.trace.note(format_args!("options of {id}: {options:?}"));
                 life.machine().store.set_options(id, options)?;
+            }
+            Step::Clean => {
+                self.now(During::Clean);
+                let removed = life.machine().store.remove_trimmed()?;
+                self.trace.note(format_args!("clean: {removed:?}"));
+                self.coverage.trimmed_bytes += removed.bytes;
             }
             Step::Look => {
                 self.trace.note(format_args!("look"));
@@ -486,6 +497,11 @@ impl<'a> World<'a> {
                     let frame = &mut self.model.frames[number];
                     frame.done = true;
                     frame.must_stay |= frame.journaled;
+                    for (id, offset) in frame.trims.clone() {
+                        if let Some(partition) = self.model.partitions.get_mut(&id) {
+                            partition.start = partition.start.max(offset);
+                        }
+                    }
                 }
                 Some(Ticket::Duplicate(id, last)) => {
                     self.trace.note(format_args!("duplicate up to {last} in {id} is done"));

@@ -128,6 +128,7 @@ fn assert_covered(coverage: &Coverage) {
         During::Journal,
         During::Apply,
         During::Checkpoint,
+        During::Clean,
         During::Close,
     ] {
         let crashes = coverage.crashes.get(&during).copied().unwrap_or(0);
@@ -142,6 +143,7 @@ fn assert_covered(coverage: &Coverage) {
         ("rolled segments", coverage.rolled),
         ("recycled journal files", coverage.recycled),
         ("checkpoints", coverage.checkpoints),
+        ("removed segments", coverage.trimmed_bytes),
         ("replayed frames", coverage.replayed_frames),
         ("replayed batches that were there", coverage.replayed_present),
         ("replayed batches that were missing", coverage.replayed_written),

@@ -24,6 +24,9 @@ pub(crate) enum Topic {
     Alter(Alter),
     /// Delete topics with everything in them.
     Delete(Delete),
+    /// Delete the records of a topic before an offset.
+    #[command(visible_alias = "delete-records")]
+    Trim(Trim),
 }
 
 #[derive(Debug, clap::Args)]
@@ -79,9 +82,48 @@ pub(crate) struct Delete {
     yes: bool,
 }
 
+#[derive(Debug, clap::Args)]
+pub(crate) struct Trim {
+    /// Name of the topic.
+    name: String,
+    /// The first offset to keep; "end" deletes everything that is there.
+    #[arg(short, long, value_name = "OFFSET", value_parser = before)]
+    before: Before,
+    /// A partition; all of them if not given. May be repeated.
+    #[arg(short, long = "partition", value_name = "NUMBER")]
+    partitions: Vec<i32>,
+    /// Do not ask.
+    #[arg(short, long)]
+    yes: bool,
+}
+
+/// Up to where records are deleted.
+#[derive(Debug, Clone, Copy)]
+enum Before {
+    Offset(i64),
+    End,
+}
+
+fn before(text: &str) -> Result<Before, String> {
+    match text {
+        "end" => Ok(Before::End),
+        _ => match text.parse() {
+            Ok(offset) if offset >= 0 => Ok(Before::Offset(offset)),
+            _ => Err("write an offset, or \"end\"".to_owned()),
+        },
+    }
+}
+
 pub(crate) async fn run(command: Topic, connection: &Connection) -> anyhow::Result<ExitCode> {
     if let Topic::Delete(Delete { names, yes: false }) = &command {
         confirm(&format!("deleting {}", names.join(", ")))?;
+    }
+    if let Topic::Trim(Trim { name, before, yes: false, .. }) = &command {
+        let what = match before {
+            Before::End => "all records".to_owned(),
+            Before::Offset(offset) => format!("the records before offset {offset}"),
+        };
+        confirm(&format!("deleting {what} of {name}"))?;
     }
     let admin = connection.admin().await?;
     match command {
@@ -92,6 +134,7 @@ pub(crate) async fn run(command: Topic, connection: &Connection) -> anyhow::Resu
         }
         Topic::Alter(command) => alter(&admin, &command, connection.output).await.map(|()| ExitCode::SUCCESS),
         Topic::Delete(command) => delete(&admin, &command, connection.output).await,
+        Topic::Trim(command) => trim(&admin, &command, connection.output).await,
     }
 }
 
@@ -206,6 +249,48 @@ async fn delete(admin: &Admin, command: &Delete, form: Output) -> anyhow::Result
         outcomes.add(name, "deleted", admin.delete_topic(name).await);
     }
     outcomes.show("topic delete", form)
+}
+
+async fn trim(admin: &Admin, command: &Trim, form: Output) -> anyhow::Result<ExitCode> {
+    let mut partitions = command.partitions.clone();
+    if partitions.is_empty() {
+        let topic = admin.describe_topic(&command.name).await?;
+        partitions = topic.partitions.iter().map(|partition| partition.index).collect();
+    }
+    let before = match command.before {
+        Before::End => None,
+        Before::Offset(offset) => Some(offset),
+    };
+    let mut failed = None;
+    let mut outcomes = Vec::new();
+    for partition in partitions {
+        match admin.delete_records(&command.name, partition, before).await {
+            Ok(start) => outcomes.push((partition, Some(start), "trimmed".to_owned())),
+            Err(error) => {
+                outcomes.push((partition, None, error.to_string()));
+                failed.get_or_insert(error);
+            }
+        }
+    }
+    match form {
+        Output::Json => {
+            let partitions: Vec<Value> = outcomes
+                .iter()
+                .map(|(partition, start, outcome)| {
+                    json!({ "partition": partition, "start": start, "outcome": outcome })
+                })
+                .collect();
+            output::json("topic trim", json!({ "topic": command.name, "partitions": partitions }))?;
+        }
+        Output::Table => {
+            let row = |(partition, start, outcome): (i32, Option<i64>, String)| {
+                vec![partition.to_string(), or_dash(start), outcome]
+            };
+            let rows: Vec<Vec<String>> = outcomes.into_iter().map(row).collect();
+            output::table(&["partition", "start", "outcome"], &rows)?;
+        }
+    }
+    Ok(failed.map_or(ExitCode::SUCCESS, |error| failure::report(&error.into())))
 }
 
 async fn list(admin: &Admin, command: &List, form: Output) -> anyhow::Result<()> {

@@ -116,7 +116,8 @@ async fn work(address: &str, input: Input) -> anyhow::Result<()> {
     let client = Client::connect(address).await?;
     let admin = client.admin();
     for topic in [
-        NewTopic::new(FLIGHTS).partitions(PARTITIONS),
+        // The flights' times are long past: by them nothing would be kept.
+        NewTopic::new(FLIGHTS).partitions(PARTITIONS).config("retention.ms", "-1"),
         NewTopic::new(loader::POSITIONS).partitions(1).config("cleanup.policy", "compact"),
     ] {
         match admin.create_topic(&topic).await {

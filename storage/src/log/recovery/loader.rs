@@ -28,6 +28,7 @@ const LOOKBACK_ENTRIES: usize = 16;
 /// A log as it was found.
 pub(in crate::log) struct Loaded {
     pub(in crate::log) view: View,
+    pub(in crate::log) log_start_offset: i64,
     pub(in crate::log) writer: Writer,
     pub(in crate::log) epochs: LeaderEpochs,
     pub(in crate::log) end_offset: i64,
@@ -151,17 +152,21 @@ impl<'a> Loader<'a> {
         self.writer.recovery_point = recovery_point;
         self.writer.snapshots = self.snapshots;
         let log_start_offset = self.at.log_start_offset.max(self.bases[0]);
-        let view = View { log_start_offset, segments: self.segments };
-        let loaded = Loaded { view, writer: self.writer, epochs: self.epochs, end_offset: self.end_offset };
+        let view = View { segments: self.segments };
+        let (epochs, end_offset) = (self.epochs, self.end_offset);
+        let loaded = Loaded { view, log_start_offset, writer: self.writer, epochs, end_offset };
         Ok((loaded, self.recovered))
     }
 
     /// The first segment is not there: the partition is new, or the segment's name never reached the device, while those
     /// of later ones may have.
     fn load_empty(mut self) -> Result<(Loaded, Recovered), LogError> {
-        let start = self.at.log_start_offset;
-        if self.at.recovery_point > start {
-            return Err(self.lost(start, "its first segment is not in the directory".to_owned()));
+        // What comes from the journal begins at the recovery point.
+        let start = self.at.recovery_point;
+        if start > self.at.log_start_offset {
+            return Err(
+                self.lost(self.at.log_start_offset, "its first segment is not in the directory".to_owned())
+            );
         }
         self.writer.stale_segments = std::mem::take(&mut self.bases);
         self.writer.epochs_changed = true;
@@ -172,8 +177,9 @@ impl<'a> Loader<'a> {
         self.writer.recovery_point = start;
         self.writer.snapshots = self.snapshots;
         self.recovered.valid_end = start;
-        let view = View { log_start_offset: start, segments: vec![Arc::new(segment)] };
-        let loaded = Loaded { view, writer: self.writer, epochs: LeaderEpochs::default(), end_offset: start };
+        let view = View { segments: vec![Arc::new(segment)] };
+        let (epochs, log_start_offset) = (LeaderEpochs::default(), self.at.log_start_offset);
+        let loaded = Loaded { view, log_start_offset, writer: self.writer, epochs, end_offset: start };
         Ok((loaded, self.recovered))
     }
 

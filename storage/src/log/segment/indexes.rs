@@ -1,6 +1,6 @@
 //! The offset index and the time index of one segment.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use logmill_record::{BatchHeader, NO_TIMESTAMP};
@@ -32,9 +32,15 @@ pub(crate) struct Indexes {
 impl Indexes {
     /// Of an empty segment.
     pub(crate) fn new(directory: &Path, base_offset: i64) -> Indexes {
+        let path = |kind: FileKind| kind.path(directory, base_offset);
+        Indexes::in_files(path(FileKind::OffsetIndex), path(FileKind::TimeIndex))
+    }
+
+    /// Of an empty segment, in files of these names.
+    pub(crate) fn in_files(offsets: PathBuf, times: PathBuf) -> Indexes {
         Indexes {
-            offsets: SparseIndex::new(FileKind::OffsetIndex.path(directory, base_offset)),
-            times: SparseIndex::new(FileKind::TimeIndex.path(directory, base_offset)),
+            offsets: SparseIndex::new(offsets),
+            times: SparseIndex::new(times),
             largest: None,
             bytes_since_entry: 0,
         }
@@ -292,6 +298,17 @@ impl Segment {
             timestamp: entry.timestamp,
             last_offset: self.base_offset + i64::from(entry.relative_offset),
         }))
+    }
+
+    /// The largest timestamp of the first batch, if it has one.
+    pub(crate) fn first_timestamp(&self) -> Result<Option<i64>, ReadError> {
+        match Walk::headers(self.reading_file()?, 0, self.size()).next() {
+            Ok(step) => Ok(step.map(|step| step.header.max_timestamp).filter(|time| *time >= 0)),
+            Err(Stop::Bad { position, reason }) => {
+                Err(self.corruption(FileKind::Log, position, self.base_offset, reason).into())
+            }
+            Err(Stop::Io(error)) => Err(ReadError::io("read", &self.path(FileKind::Log))(error)),
+        }
     }
 
     /// A position some entries before the end of the index: a little of the log's end, cheaply found.

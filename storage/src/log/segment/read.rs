@@ -175,7 +175,7 @@ impl Segment {
     }
 
     /// Bytes of the file; fewer than `length` only at the end of the file.
-    fn load(&self, position: u64, length: usize) -> Result<Bytes, ReadError> {
+    pub(in crate::log) fn load(&self, position: u64, length: usize) -> Result<Bytes, ReadError> {
         let file = self.reading_file()?;
         let mut buffer = self.environment.buffers.take(length);
         let read = file

@@ -163,12 +163,13 @@ fn segments_before_the_start_can_be_removed() {
     assert!(closed.len() >= 3);
     assert!(closed.windows(2).all(|pair| pair[0].end_offset == pair[1].base_offset));
     assert_eq!(closed[0].max_timestamp, Some(1000 + (closed[0].end_offset - 1) * 10));
-    assert_eq!(log.remove_segments_before_start().unwrap(), 0, "the start is 0");
+    assert_eq!(log.remove_segments_before_start(100).unwrap(), 0, "the start is 0");
 
     let inside = closed[2].base_offset + 1;
     assert_eq!(log.advance_log_start(inside), inside);
     assert_eq!(log.advance_log_start(3), inside, "never back");
-    let freed = log.remove_segments_before_start().unwrap();
+    assert_eq!(log.remove_segments_before_start(0).unwrap(), 0, "nothing is known to be flushed");
+    let freed = log.remove_segments_before_start(100).unwrap();
     assert_eq!(freed, closed[0].size_bytes + closed[1].size_bytes);
     assert!(matches!(log.read(inside - 1, 100, 100, true), Err(ReadError::OutOfRange { .. })));
     assert_eq!(read_all(&log, inside)[0].header().base_offset, closed[2].base_offset);
@@ -179,9 +180,16 @@ fn segments_before_the_start_can_be_removed() {
     assert_eq!(log.log_start_offset(), inside);
     assert_eq!(log.leader_epoch_at(inside), Some(inside as i32 / 40));
 
-    assert_eq!(log.advance_log_start(i64::MAX), 100, "never behind the end");
-    log.remove_segments_before_start().unwrap();
+    log.advance_log_start(100);
+    log.cut(100).unwrap();
+    log.remove_segments_before_start(100).unwrap();
     assert_eq!(bench.names().iter().filter(|name| name.ends_with(".log")).count(), 1, "the last one stays");
+    log.close_active().unwrap();
+    log.close_active().unwrap();
+    assert_eq!(log.remove_segments_before_start(99).unwrap(), 0);
+    assert!(log.remove_segments_before_start(100).unwrap() > 0, "a closed one goes, and one is left");
+    assert_eq!(bench.names().iter().filter(|name| name.ends_with(".log")).count(), 1);
+    assert_eq!((log.log_start_offset(), log.end_offset()), (100, 100));
 }
 
 #[test]

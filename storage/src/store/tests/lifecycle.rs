@@ -122,7 +122,9 @@ fn closing_does_not_depend_on_a_thread_that_is_on_its_way() {
     store.commit(Frame::from(vec![append(partition.id(), batch("x", 1), PLAIN)]), calls.done()).unwrap();
     // The journal's thread stands between writing the frame and publishing it.
     let mut touched = Vec::new();
-    store.write_pending(&mut store.journal.lock(), &mut Round::default(), &mut touched).unwrap();
+    store
+        .write_pending(&mut store.journal.lock(), &mut Round::default(), &mut touched, &mut Vec::new())
+        .unwrap();
     store.close().unwrap();
     assert_eq!(calls.get(), 1);
     drop((store, partition, touched));

@@ -98,6 +98,7 @@ fn a_frame_waits_for_the_flush_of_what_it_depends_on() {
         let end = Frame {
             appends: vec![append(state, batch("e", 1), INTERNAL), append(data, marker(9, 0, true), MARKER)],
             requires: vec![(input, 4)],
+            ..Frame::default()
         };
         store.commit(end, calls.done()).unwrap();
         assert_eq!(store.journal_round().unwrap().frames, 1, "the first frame only");
