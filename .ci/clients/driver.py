@@ -5,10 +5,13 @@ committed. A record is {partition, key, value, headers: [[name, value]], timesta
 """
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
+
+CODECS = ["none", "gzip", "snappy", "lz4", "zstd"]
 
 DRIVERS = Path(__file__).parent / "drivers"
 
@@ -20,11 +23,13 @@ class ClientError(Exception):
 class Driver:
     """A process with one client library. Attributes that are operations call it."""
 
-    def __init__(self, name, command):
+    def __init__(self, name, command, environment):
         self.name = name
+        # The codecs that the client has, with the packages that were installed.
+        self.codecs = ["none", "gzip", "snappy"] if name == "kafkajs" else CODECS
         self.log = tempfile.TemporaryFile(mode="w+")
         self.process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.log, text=True
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.log, text=True, env=environment
         )
 
     def __getattr__(self, operation):
@@ -80,6 +85,7 @@ def start(name, tools, bootstrap):
         "confluent-kafka": [sys.executable, DRIVERS / "confluent.py"],
         "kafka-python": [sys.executable, DRIVERS / "kafkapython.py"],
         "kcat": [sys.executable, DRIVERS / "kcat.py"],
+        "kafkajs": ["node", DRIVERS / "kafkajs.mjs"],
         "java": [
             "java",
             "-Xmx256m",
@@ -90,4 +96,5 @@ def start(name, tools, bootstrap):
             DRIVERS / "JavaDriver.java",
         ],
     }[name]
-    return Driver(name, [*command, bootstrap])
+    environment = os.environ | {"NODE_PATH": f"{tools}/node/node_modules"}
+    return Driver(name, [*command, bootstrap], environment)

@@ -9,7 +9,8 @@ import tempfile
 from collections import Counter
 from pathlib import Path
 
-from scenarios import CODECS, numbered, same
+from driver import CODECS
+from scenarios import numbered, same
 
 LINES = {
     "file": re.compile(r"Dumping (?P<file>\S+)$"),
@@ -19,6 +20,7 @@ LINES = {
         r"isTransactional: (?P<transactional>\w+) isControl: (?P<control>\w+) .*compresscodec: (?P<codec>\w+) .*isvalid: true$"
     ),
     "record": re.compile(r"\| offset: \d+ "),
+    "empty index": re.compile(r"\S+\.index is empty\.$"),
     "index entry": re.compile(r"offset: \d+ position: \d+$"),
     "time index entry": re.compile(r"timestamp: \d+ offset: \d+$"),
     "aborted transaction": re.compile(r"version: 0 producerId: \d+ firstOffset: \d+ lastOffset: \d+ lastStableOffset: \d+$"),
@@ -32,9 +34,9 @@ TRANSACTIONS, RECORDS = 12, 100
 
 def write(client):
     """A topic with many small segments, transactions of both ends and all codecs."""
-    client.create_topic(TOPIC, 2, {"segment.bytes": "20000", "index.interval.bytes": "1000"})
+    client.create_topic(TOPIC, 2, {"segment.bytes": "1048576", "index.interval.bytes": "1000"})
     for at in range(TRANSACTIONS):
-        records = numbered(RECORDS, 0, f"{at}-{'x' * 40}")
+        records = numbered(RECORDS, 0, f"{at}-{'x' * 3000}")
         client.transaction("dumped", TOPIC, records, "abort" if at % 3 == 0 else "commit")
         client.produce(TOPIC, numbered(RECORDS, 1), codec=CODECS[at % len(CODECS)], idempotent=True)
 

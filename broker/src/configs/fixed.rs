@@ -31,7 +31,7 @@ impl BrokerConfigs {
             ("broker.id", node_id.to_string()),
             ("connections.max.idle.ms", ms(limits.idle_timeout)),
             ("fetch.max.bytes", fetch_bytes.to_string()),
-            ("group.coordinator.rebalance.protocols", "classic".to_owned()),
+            ("group.coordinator.rebalance.protocols", "classic,consumer".to_owned()),
             ("group.initial.rebalance.delay.ms", ms(groups.initial_rebalance_delay)),
             ("group.max.session.timeout.ms", ms(groups.max_session_timeout)),
             ("group.min.session.timeout.ms", ms(groups.min_session_timeout)),

@@ -57,4 +57,6 @@ pub enum ConfigSource {
     Default = 5,
     /// The level of a logger.
     Logger = 6,
+    /// Set for the group.
+    Group = 8,
 }

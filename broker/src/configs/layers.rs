@@ -3,7 +3,8 @@
 use super::definition::ConfigDefinition;
 use super::kind::ConfigSource;
 use super::{
-    BROKER_CONFIGS, ConfigEntry, ConfigSet, Synonym, TOPIC_CONFIGS, broker_definition, topic_definition,
+    BROKER_CONFIGS, ConfigEntry, ConfigSet, GROUP_CONFIGS, Synonym, TOPIC_CONFIGS, broker_definition,
+    topic_definition,
 };
 use crate::configs::Role;
 
@@ -63,20 +64,33 @@ impl BrokerConfigs {
         self.layers().into_iter().find_map(|(source, layer)| Some((layer.get(name)?.as_str(), source)))
     }
 
+    /// The number that a broker's config has now; `None` when it has none or is no number.
+    pub(super) fn number(&self, name: &str) -> Option<i64> {
+        let default = || broker_definition(name).and_then(|definition| definition.default);
+        self.set(name).map(|(value, _)| value).or_else(default)?.trim().parse().ok()
+    }
+
     /// The value of a topic's config: set for the topic, else for the broker, else Kafka's default.
     #[must_use]
     pub fn topic_value<'a>(&'a self, topic: &'a ConfigSet, name: &str) -> Option<&'a str> {
         let definition = topic_definition(name)?;
-        self.of_topic(topic, definition).0
+        self.value_of(topic, ConfigSource::Topic, definition).0
     }
 
-    fn of_topic<'a>(
+    /// All configs of a group with the values in force.
+    #[must_use]
+    pub fn describe_group(&self, group: &ConfigSet) -> Vec<ConfigEntry> {
+        self.describe_own(GROUP_CONFIGS, group, ConfigSource::Group)
+    }
+
+    fn value_of<'a>(
         &'a self,
-        topic: &'a ConfigSet,
+        own: &'a ConfigSet,
+        source: ConfigSource,
         definition: &'static ConfigDefinition,
     ) -> (Option<&'a str>, ConfigSource) {
-        if let Some(value) = topic.get(definition.name) {
-            return (Some(value), ConfigSource::Topic);
+        if let Some(value) = own.get(definition.name) {
+            return (Some(value), source);
         }
         match definition.broker.first().and_then(|name| self.set(name)) {
             Some((value, source)) => (Some(value), source),
@@ -87,12 +101,21 @@ impl BrokerConfigs {
     /// All configs of a topic with the values in force.
     #[must_use]
     pub fn describe_topic(&self, topic: &ConfigSet) -> Vec<ConfigEntry> {
-        let shown = TOPIC_CONFIGS.iter().filter(|definition| definition.role != Role::Hidden);
+        self.describe_own(TOPIC_CONFIGS, topic, ConfigSource::Topic)
+    }
+
+    fn describe_own(
+        &self,
+        table: &'static [ConfigDefinition],
+        own_set: &ConfigSet,
+        own_source: ConfigSource,
+    ) -> Vec<ConfigEntry> {
+        let shown = table.iter().filter(|definition| definition.role != Role::Hidden);
         shown
             .map(|definition| {
-                let (value, source) = self.of_topic(topic, definition);
+                let (value, source) = self.value_of(own_set, own_source, definition);
                 let mut synonyms = self.synonyms(definition.broker);
-                if let Some(value) = topic.get(definition.name) {
+                if let Some(value) = own_set.get(definition.name) {
                     let own = Synonym { name: definition.name, value: value.clone(), source };
                     synonyms.insert(0, own);
                 }

@@ -13,6 +13,7 @@ mod change;
 mod definition;
 mod error;
 mod fixed;
+mod group_table;
 mod kind;
 mod layers;
 mod rules;
@@ -24,6 +25,7 @@ pub use broker_table::BROKER_CONFIGS;
 pub use change::Change;
 pub use definition::{Accepts, ConfigDefinition, Role};
 pub use error::ConfigError;
+pub use group_table::GROUP_CONFIGS;
 pub use kind::{ConfigSource, ConfigType};
 pub use layers::BrokerConfigs;
 pub use rules::TopicRules;
@@ -105,6 +107,37 @@ pub(crate) fn change_topic(
 ) -> Result<ConfigSet, ConfigError> {
     let after = change::apply(before, changes, known_topic_config)?;
     check_topic(&after, broker)?;
+    Ok(after)
+}
+
+/// What is set for a group after the changes, checked; a time has to be in the range the broker allows.
+///
+/// # Errors
+/// Why it cannot be set so.
+pub(crate) fn change_group(
+    before: &ConfigSet,
+    changes: &[(String, Change)],
+    broker: &BrokerConfigs,
+) -> Result<ConfigSet, ConfigError> {
+    let known = |name: &str| {
+        let found = GROUP_CONFIGS.iter().find(|definition| definition.name == name);
+        found.ok_or_else(|| ConfigError::Unknown { resource: "group", name: name.to_owned() })
+    };
+    let after = change::apply(before, changes, known)?;
+    for (name, value) in &after {
+        let definition = known(name)?;
+        definition.check(value)?;
+        let Some((kind, what)) = name.split_once('.') else { continue };
+        let bound = |side| broker.number(&format!("group.{kind}.{side}.{what}"));
+        let Ok(number) = value.trim().parse::<i64>() else { continue };
+        let invalid = |reason| ConfigError::Invalid { name: definition.name, value: value.clone(), reason };
+        if let Some(least) = bound("min").filter(|least| number < *least) {
+            return Err(invalid(format!("Value must be at least {least}")));
+        }
+        if let Some(most) = bound("max").filter(|most| number > *most) {
+            return Err(invalid(format!("Value must be no more than {most}")));
+        }
+    }
     Ok(after)
 }
 

@@ -266,7 +266,7 @@ impl Coordinators {
         let mut state = self.lock();
         self.load_group(&mut state, partition).map_err(|error| coordinator_error(&error))?;
         let request = state.request();
-        let slot = state.groups.get_mut(&partition).ok_or(ErrorCode::COORDINATOR_NOT_AVAILABLE)?;
+        let slot = self.group_slot(&mut state, partition).ok_or(ErrorCode::COORDINATOR_NOT_AVAILABLE)?;
         let answer = slot.wait_for(request);
         let step = slot.machine.handle(self.now(), request, command);
         let together = Together { groups: vec![(partition, step)], ..Together::default() };
@@ -466,7 +466,7 @@ impl Coordinators {
             .map(|(p, _)| *p)
             .collect();
         for partition in due {
-            if let Some(slot) = state.groups.get_mut(&partition) {
+            if let Some(slot) = self.group_slot(&mut state, partition) {
                 let step = slot.machine.on_deadline(now);
                 // A rejection drops the machine, and its deadlines start anew when it is loaded.
                 let _ = self
@@ -488,12 +488,15 @@ impl Coordinators {
         }
     }
 
+    /// A group machine that is loaded, knowing the topics as they are now.
     pub(super) fn group_slot<'a>(
         &self,
         state: &'a mut State,
         partition: i32,
     ) -> Option<&'a mut Slot<GroupMachine>> {
-        state.groups.get_mut(&partition)
+        let slot = state.groups.get_mut(&partition)?;
+        slot.machine.see_topics(self.0.topics.image());
+        Some(slot)
     }
 
     pub(super) fn transaction_slot<'a>(

@@ -87,6 +87,7 @@ impl Coordinators {
         partition: i32,
         mut slot: Slot<GroupMachine>,
     ) -> Result<(), LoadError> {
+        slot.machine.see_topics(self.0.topics.image());
         let step = slot.machine.loaded(self.now());
         state.groups.insert(partition, slot);
         self.finish_loading(state, Together { groups: vec![(partition, step)], ..Together::default() })

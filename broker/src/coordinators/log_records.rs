@@ -10,7 +10,7 @@ use logmill_record::builder::{BatchBuilder, BatchOptions, ProducerStamp};
 pub(super) fn group_batches(now: i64, records: &[groups::Record]) -> Result<Vec<Batch>, SchemaError> {
     let producer = |record: &groups::Record| match record {
         groups::Record::Offset { producer, .. } => *producer,
-        groups::Record::Group { .. } => None,
+        groups::Record::Group { .. } | groups::Record::Consumer { .. } => None,
     };
     records
         .chunk_by(|a, b| producer(a) == producer(b))
@@ -49,7 +49,7 @@ fn push(batch: &mut BatchBuilder, now: i64, pair: &KeyValue) {
     batch.push(now, Some(&pair.key), pair.value.as_deref(), &[]);
 }
 
-/// Reads a record of `__consumer_offsets`; `None` for kinds that classic groups do not have.
+/// Reads a record of `__consumer_offsets`; `None` for kinds of groups that there are none of here.
 pub(super) fn decode_group(
     key: Option<Bytes>,
     value: Option<Bytes>,

@@ -61,6 +61,8 @@ pub const ADVERTISED: &[(ApiKey, RangeInclusive<i16>)] = &[
     (ApiKey::UnregisterBroker, 0..=0),
     (ApiKey::DescribeTransactions, 0..=0),
     (ApiKey::ListTransactions, 0..=2),
+    (ApiKey::ConsumerGroupHeartbeat, 0..=1),
+    (ApiKey::ConsumerGroupDescribe, 0..=1),
     (ApiKey::ListConfigResources, 0..=1),
     (ApiKey::DescribeTopicPartitions, 0..=0),
 ];

@@ -190,6 +190,8 @@ impl Dispatch {
             ApiKey::DescribeProducers => handle!(describe_producers),
             ApiKey::DescribeTransactions => handle!(describe_transactions),
             ApiKey::ListTransactions => handle!(list_transactions),
+            ApiKey::ConsumerGroupHeartbeat => handle!(consumer_group_heartbeat),
+            ApiKey::ConsumerGroupDescribe => handle!(consumer_group_describe),
             ApiKey::IncrementalAlterConfigs => handle!(incremental_alter_configs),
             ApiKey::AlterConfigs => handle!(alter_configs),
             ApiKey::ListConfigResources => handle!(list_config_resources),

@@ -54,6 +54,7 @@ async fn alter(context: &Context, asked: &AlterConfigsResource, validate_only: b
     let update = ConfigUpdate::Replace(set);
     let altered = match &resource {
         Resource::Topic(name) => context.topics.alter_topic(name, &update, validate_only).await,
+        Resource::Group(name) => context.topics.alter_group(name, &update, validate_only).await,
         Resource::Broker(scope) => context.topics.alter_broker(*scope, &update, validate_only).await,
         // Kafka has no older way for these either.
         Resource::Loggers => {

@@ -9,6 +9,7 @@ use crate::topics::{AlterConfigsError, ConfigScope, check_name};
 pub(super) const TOPIC: i8 = 2;
 pub(super) const BROKER: i8 = 4;
 pub(super) const BROKER_LOGGER: i8 = 8;
+pub(super) const GROUP: i8 = 32;
 
 /// A code with its reason.
 pub(super) type Refused = (ErrorCode, String);
@@ -21,6 +22,8 @@ pub(super) enum Resource<'a> {
     Broker(ConfigScope),
     /// The loggers of this broker.
     Loggers,
+    /// The group of this name, which need not exist.
+    Group(&'a str),
 }
 
 /// Finds out what a request means by a type and a name.
@@ -35,6 +38,10 @@ pub(super) fn resource<'a>(context: &Context, kind: i8, name: &'a str) -> Result
         BROKER if name.is_empty() => Ok(Resource::Broker(ConfigScope::Cluster)),
         BROKER if is_here() => Ok(Resource::Broker(ConfigScope::Node)),
         BROKER_LOGGER if is_here() => Ok(Resource::Loggers),
+        GROUP if name.is_empty() => {
+            Err((ErrorCode::INVALID_REQUEST, "Default group resources are not allowed.".to_owned()))
+        }
+        GROUP => Ok(Resource::Group(name)),
         BROKER => {
             let why = format!("Unexpected broker id, expected {node} or empty string, but received {name}");
             Err((ErrorCode::INVALID_REQUEST, why))
@@ -51,7 +58,7 @@ pub(super) fn resource<'a>(context: &Context, kind: i8, name: &'a str) -> Result
 pub(super) fn alter_error(resource: &Resource<'_>, error: &AlterConfigsError) -> Refused {
     let code = match (error, resource) {
         (AlterConfigsError::UnknownTopic(_), _) => ErrorCode::UNKNOWN_TOPIC_OR_PARTITION,
-        (AlterConfigsError::Config(_), Resource::Topic(_)) => ErrorCode::INVALID_CONFIG,
+        (AlterConfigsError::Config(_), Resource::Topic(_) | Resource::Group(_)) => ErrorCode::INVALID_CONFIG,
         (AlterConfigsError::Config(_), _) => ErrorCode::INVALID_REQUEST,
         (AlterConfigsError::Reserved, _) => ErrorCode::POLICY_VIOLATION,
         (AlterConfigsError::Storage(_), _) => ErrorCode::KAFKA_STORAGE_ERROR,

@@ -70,6 +70,7 @@ fn configs_of(
             entries.iter_mut().for_each(|entry| with_address(entry, &context.node));
             entries
         }
+        Resource::Group(name) => broker.describe_group(&context.topics.group_configs(name)),
         Resource::Loggers => return Ok(loggers(context)),
     };
     Ok(entries.into_iter().map(|entry| shown(entry, show)).collect())

@@ -45,7 +45,7 @@ fn respond(group_id: Str, described: Result<Description, ErrorCode>, version: i1
                     description.error
                 },
                 error_message: (not_found && version >= ERROR_FROM)
-                    .then(|| Str::from(format!("Group {} not found.", &*group_id))),
+                    .then(|| Str::from(format!("Group {} is not a classic group.", &*group_id))),
                 group_id,
                 group_state: Str::from_static(description.state.name()),
                 protocol_type: description.protocol_type,

@@ -6,12 +6,12 @@ use logmill_wire::messages::{ListConfigResourcesRequest, ListConfigResourcesResp
 use logmill_wire::{ErrorCode, Str};
 
 use super::Call;
-use super::config_resources::{BROKER, BROKER_LOGGER, TOPIC};
+use super::config_resources::{BROKER, BROKER_LOGGER, GROUP, TOPIC};
 
 /// The first version that is about more than client metrics.
 const TYPES_FROM: i16 = 1;
-/// Client metrics and groups: types that exist, without any resource that has configs.
-const EMPTY: [i8; 2] = [16, 32];
+/// A type that exists, without any resource that has configs.
+const CLIENT_METRICS: i8 = 16;
 
 pub(crate) async fn handle(
     call: Call<'_>,
@@ -20,9 +20,9 @@ pub(crate) async fn handle(
     if call.version < TYPES_FROM {
         return ListConfigResourcesResponse::default();
     }
-    let known = [TOPIC, BROKER, BROKER_LOGGER];
+    let known = [TOPIC, BROKER, BROKER_LOGGER, CLIENT_METRICS, GROUP];
     let asked = request.resource_types;
-    if let Some(other) = asked.iter().find(|kind| !known.contains(kind) && !EMPTY.contains(kind)) {
+    if let Some(other) = asked.iter().find(|kind| !known.contains(kind)) {
         tracing::debug!(kind = other, "a client asks for resources of a type there is not");
         return ListConfigResourcesResponse {
             error_code: ErrorCode::UNSUPPORTED_VERSION,
@@ -46,6 +46,15 @@ pub(crate) async fn handle(
         if wants(kind) {
             config_resources.push(ConfigResource { resource_name: node.clone(), resource_type: kind });
         }
+    }
+    if wants(GROUP) {
+        config_resources.extend(
+            call.context
+                .topics
+                .configured_groups()
+                .into_iter()
+                .map(|group| ConfigResource { resource_name: Str::from(group), resource_type: GROUP }),
+        );
     }
     ListConfigResourcesResponse { config_resources, ..ListConfigResourcesResponse::default() }
 }

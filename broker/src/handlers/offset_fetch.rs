@@ -30,14 +30,9 @@ pub(crate) async fn handle(call: Call<'_>, request: OffsetFetchRequest) -> Offse
     OffsetFetchResponse { groups, ..OffsetFetchResponse::default() }
 }
 
-async fn fetch(
-    call: &Call<'_>,
-    group: &Str,
-    topics: Option<Vec<(Str, Vec<i32>)>>,
-    require_stable: bool,
-) -> Result<Fetched, ErrorCode> {
-    let command = Command::FetchOffsets(FetchOffsets { group: group.clone(), topics, require_stable });
-    let fetched = ask(call, group, command, |reply| match reply {
+async fn fetch(call: &Call<'_>, fetch: FetchOffsets) -> Result<Fetched, ErrorCode> {
+    let group = fetch.group.clone();
+    let fetched = ask(call, &group, Command::FetchOffsets(fetch), |reply| match reply {
         Reply::Fetched(fetched) => Some(fetched),
         _ => None,
     })
@@ -64,12 +59,18 @@ async fn one(call: &Call<'_>, request: OffsetFetchRequest) -> OffsetFetchRespons
     let asked: Option<Vec<(Str, Vec<i32>)>> = request
         .topics
         .map(|topics| topics.into_iter().map(|topic| (topic.name, topic.partition_indexes)).collect());
-    let (error_code, topics) =
-        match fetch(call, &request.group_id, asked.clone(), request.require_stable).await {
-            Ok(fetched) => (ErrorCode::NONE, fetched.topics),
-            Err(code) if call.version >= GROUP_ERROR_FROM => (code, Vec::new()),
-            Err(code) => (code, failed(asked.unwrap_or_default(), code)),
-        };
+    let asks = FetchOffsets {
+        group: request.group_id,
+        member_id: None,
+        member_epoch: -1,
+        topics: asked.clone(),
+        require_stable: request.require_stable,
+    };
+    let (error_code, topics) = match fetch(call, asks).await {
+        Ok(fetched) => (ErrorCode::NONE, fetched.topics),
+        Err(code) if call.version >= GROUP_ERROR_FROM => (code, Vec::new()),
+        Err(code) => (code, failed(asked.unwrap_or_default(), code)),
+    };
     let partition = |offset: FetchedOffset| {
         let (committed_offset, committed_leader_epoch, metadata) = stored(&offset);
         OffsetFetchResponsePartition {
@@ -113,7 +114,14 @@ async fn by_group(
         known
     });
     let named = asked.is_some();
-    let fetched = match fetch(call, &group.group_id, asked, require_stable).await {
+    let asks = FetchOffsets {
+        group: group.group_id.clone(),
+        member_id: group.member_id,
+        member_epoch: group.member_epoch,
+        topics: asked,
+        require_stable,
+    };
+    let fetched = match fetch(call, asks).await {
         Ok(fetched) => fetched,
         Err(error_code) => {
             return OffsetFetchResponseGroup { group_id: group.group_id, topics: Vec::new(), error_code };

@@ -45,6 +45,9 @@ fn group(record: &groups::Record) -> String {
         groups::Record::Offset { group, topic, partition, value: None, .. } => {
             format!("offset of group {group:?} in {topic}-{partition}: deleted")
         }
+        groups::Record::Consumer { group, record } => {
+            format!("consumer group {group:?}: {}", consumer_group(record))
+        }
         groups::Record::Group { group, value: None } => format!("group {group:?}: deleted"),
         groups::Record::Group { group, value: Some(value) } => {
             let members: Vec<&str> = value.members.iter().map(|member| &*member.member_id).collect();
@@ -54,4 +57,56 @@ fn group(record: &groups::Record) -> String {
             )
         }
     }
+}
+
+fn consumer_group(record: &groups::ConsumerRecord) -> String {
+    use groups::ConsumerRecord as Of;
+    match record {
+        Of::Group(Some(group)) => {
+            format!("epoch {} metadata hash {:x} created {}", group.epoch, group.metadata_hash, group.created)
+        }
+        Of::Group(None) => "deleted".to_owned(),
+        Of::PartitionMetadata(Some(_)) => "topics as Kafka 4.0 kept them".to_owned(),
+        Of::PartitionMetadata(None) => "topics as Kafka 4.0 kept them: deleted".to_owned(),
+        Of::Member { member_id, value: Some(member) } => format!(
+            "member {member_id:?}: instance {:?} client {:?} host {:?} topics {:?} pattern {:?} assignor {:?}{}",
+            member.instance_id,
+            member.client_id,
+            member.client_host,
+            member.topic_names,
+            member.topic_regex,
+            member.assignor,
+            if member.classic.is_some() { " (classic protocol)" } else { "" }
+        ),
+        Of::TargetEpoch(Some(epoch)) => format!("target assignment of epoch {epoch}"),
+        Of::TargetEpoch(None) => "target assignment: deleted".to_owned(),
+        Of::Target { member_id, value: Some(target) } => {
+            format!("member {member_id:?} is to hold {}", partitions(target))
+        }
+        Of::Current { member_id, value: Some(current) } => format!(
+            "member {member_id:?} in epoch {} (before {}), {:?}: holds {}, gives up {}",
+            current.epoch,
+            current.previous_epoch,
+            current.state,
+            partitions(&current.assigned),
+            partitions(&current.revoking)
+        ),
+        Of::Member { member_id, value: None } => format!("member {member_id:?}: deleted"),
+        Of::Target { member_id, value: None } => format!("target of member {member_id:?}: deleted"),
+        Of::Current { member_id, value: None } => format!("assignment of member {member_id:?}: deleted"),
+        Of::Regex { regex, value: Some(resolved) } => {
+            format!("pattern {regex:?} stands for {:?}", resolved.topics)
+        }
+        Of::Regex { regex, value: None } => format!("pattern {regex:?}: deleted"),
+    }
+}
+
+/// By topic id, as Kafka's tools show it.
+fn partitions(partitions: &groups::Partitions) -> String {
+    let topic = |(id, partitions)| {
+        let partitions: &std::collections::BTreeSet<i32> = partitions;
+        format!("{} {partitions:?}", logmill_record::topic_id::to_base64(id))
+    };
+    let topics: Vec<String> = partitions.topics().map(topic).collect();
+    if topics.is_empty() { "nothing".to_owned() } else { topics.join(", ") }
 }

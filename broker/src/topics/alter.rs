@@ -127,6 +127,45 @@ impl Topics {
         applied
     }
 
+    /// What is set for a group.
+    #[must_use]
+    pub fn group_configs(&self, group: &str) -> ConfigSet {
+        self.0.groups.load().get(group).cloned().unwrap_or_default()
+    }
+
+    /// The groups for which something is set.
+    #[must_use]
+    pub fn configured_groups(&self) -> Vec<String> {
+        self.0.groups.load().keys().cloned().collect()
+    }
+
+    /// Changes what is set for a group, which need not exist, or only checks whether it could be.
+    ///
+    /// # Errors
+    /// [`AlterConfigsError`]; nothing was changed.
+    pub async fn alter_group(
+        &self,
+        group: &str,
+        update: &ConfigUpdate,
+        validate_only: bool,
+    ) -> Result<(), AlterConfigsError> {
+        let mut metadata = self.0.metadata.lock().await;
+        let before = self.group_configs(group);
+        let after = configs::change_group(&before, &update.changes(&before), &self.broker_configs())?;
+        if validate_only || after == before {
+            return Ok(());
+        }
+        let record = MetadataRecord::GroupConfigs { group: group.to_owned(), configs: after.clone() };
+        metadata.append(self.0.clock.now_ms(), &[record]).await?;
+        let mut groups = self.0.groups.load().as_ref().clone();
+        match after.is_empty() {
+            true => drop(groups.remove(group)),
+            false => drop(groups.insert(group.to_owned(), after)),
+        }
+        self.0.groups.store(Arc::new(groups));
+        Ok(())
+    }
+
     fn apply(&self, topic: &Topic, broker: &BrokerConfigs) -> Result<(), AlterConfigsError> {
         let options = configs::log_options(&topic.configs, broker);
         for partition in &topic.partitions {

@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use logmill_coordinator::Str;
+use logmill_coordinator::groups::{TopicInfo, TopicView};
 use uuid::Uuid;
 
 use crate::configs::{ConfigSet, TopicRules};
@@ -99,5 +101,23 @@ impl Image {
             next.by_name.remove(&topic.name);
         }
         next
+    }
+}
+
+impl TopicView for Image {
+    fn topic(&self, name: &str) -> Option<TopicInfo> {
+        let topic = self.get(name)?;
+        Some(TopicInfo {
+            id: topic.id,
+            partitions: i32::try_from(topic.partitions.len()).unwrap_or(i32::MAX),
+        })
+    }
+
+    fn name(&self, id: Uuid) -> Option<Str> {
+        self.by_id(id).map(|topic| Str::from(&*topic.name))
+    }
+
+    fn names(&self) -> Box<dyn Iterator<Item = &str> + '_> {
+        Box::new(self.by_name.keys().map(|name| &**name))
     }
 }

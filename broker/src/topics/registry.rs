@@ -116,6 +116,8 @@ pub(super) struct Shared {
     pub(super) metadata: Arc<Mutex<MetadataLog>>,
     /// What is set for the broker now; changed only by who holds the metadata log.
     pub(super) broker: ArcSwap<BrokerConfigs>,
+    /// What is set for groups; changed only by who holds the metadata log.
+    pub(super) groups: ArcSwap<BTreeMap<String, ConfigSet>>,
     partitions: i32,
     auto_create: bool,
     pub(super) clock: Clock,
@@ -139,8 +141,15 @@ impl Topics {
     ) -> Result<Self, CreateTopicError> {
         let mut live: BTreeMap<Uuid, TopicRecord> = BTreeMap::new();
         let mut broker = defaults.configs;
+        let mut groups = BTreeMap::new();
         for record in records {
             match record {
+                MetadataRecord::GroupConfigs { group, configs } if configs.is_empty() => {
+                    drop(groups.remove(group));
+                }
+                MetadataRecord::GroupConfigs { group, configs } => {
+                    drop(groups.insert(group.clone(), configs.clone()));
+                }
                 MetadataRecord::BrokerConfigs { scope: ConfigScope::Node, configs } => {
                     broker.node.clone_from(configs);
                 }
@@ -190,6 +199,7 @@ impl Topics {
             image: ArcSwap::from_pointee(image),
             metadata,
             broker: ArcSwap::from_pointee(broker),
+            groups: ArcSwap::from_pointee(groups),
             partitions: defaults.partitions,
             auto_create: defaults.auto_create,
             clock,

@@ -1,6 +1,6 @@
 //! The records of `__logmill_metadata`, version 1.
 //!
-//! Keys are text (`topic/<id>`, `pipeline/<name>`, `producer-ids`, `broker-configs/<scope>`, `features`), values are JSON with a `version`
+//! Keys are text (`topic/<id>`, `pipeline/<name>`, `producer-ids`, `broker-configs/<scope>`, `group-configs/<group>`, `features`), values are JSON with a `version`
 //! field, so that any Kafka client can read what the broker knows. The last record of a key counts; a
 //! null value (tombstone) says that the thing is gone. A newer version is refused, never guessed at.
 
@@ -34,6 +34,13 @@ pub enum MetadataRecord {
         /// For whom.
         scope: ConfigScope,
         /// The configs, by Kafka's names for a broker.
+        configs: BTreeMap<String, String>,
+    },
+    /// Everything that is set for a group; nothing when it was all taken back.
+    GroupConfigs {
+        /// The group.
+        group: String,
+        /// The configs, by Kafka's names for a group.
         configs: BTreeMap<String, String>,
     },
     /// The levels that features were raised or lowered to.
@@ -190,6 +197,10 @@ impl MetadataRecord {
                 let value = BrokerConfigs { configs: configs.clone() };
                 (format!("broker-configs/{}", scope.name()), Some(json(&value)))
             }
+            Self::GroupConfigs { group, configs } => {
+                let value = (!configs.is_empty()).then(|| json(&BrokerConfigs { configs: configs.clone() }));
+                (format!("group-configs/{group}"), value)
+            }
             Self::Features { epoch, levels } => {
                 let value = Features { epoch: *epoch, levels: levels.clone() };
                 ("features".to_owned(), Some(json(&value)))
@@ -218,6 +229,14 @@ impl MetadataRecord {
             }
             (Some(("pipeline", name)), None) => Ok(Self::PipelineDeleted(name.to_owned())),
             (Some(("pipeline", _)), Some(value)) => Ok(Self::Pipeline(parse(&key, value)?)),
+            (Some(("group-configs", group)), value) => {
+                let group = group.to_owned();
+                let configs = match value {
+                    None => BTreeMap::new(),
+                    Some(value) => parse::<BrokerConfigs>(&key, value)?.configs,
+                };
+                Ok(Self::GroupConfigs { group, configs })
+            }
             (Some(("broker-configs", name)), Some(value)) => {
                 let scopes = [ConfigScope::Cluster, ConfigScope::Node];
                 let Some(scope) = scopes.into_iter().find(|scope| scope.name() == name) else {
@@ -298,6 +317,9 @@ mod tests {
         round_trip(MetadataRecord::PipelineDeleted("x".into()));
         round_trip(MetadataRecord::ProducerIds { next: 2000 });
         round_trip(MetadataRecord::Cluster { id: "abc".into() });
+        let configs = BTreeMap::from([("consumer.session.timeout.ms".into(), "50000".into())]);
+        round_trip(MetadataRecord::GroupConfigs { group: "a/b".into(), configs });
+        round_trip(MetadataRecord::GroupConfigs { group: "g".into(), configs: BTreeMap::new() });
         let levels = BTreeMap::from([("transaction.version".into(), 1)]);
         round_trip(MetadataRecord::Features { epoch: 3, levels });
         for scope in [ConfigScope::Cluster, ConfigScope::Node] {

@@ -306,3 +306,30 @@ async fn loggers_are_listed_and_a_broker_that_was_given_none_to_change_says_so()
     let (code, why) = alter(&mut client, change(LOGGER, "1", &[("root", SET, "INFO")])).await;
     assert_eq!(code, ErrorCode::INVALID_REQUEST, "{why}");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_groups_configs_are_kept_within_the_brokers_bounds() {
+    const GROUP: i8 = 32;
+    let broker = Broker::start().await;
+    let mut client = broker.connect().await;
+    let timeout = |value: &str| change(GROUP, "g", &[("consumer.session.timeout.ms", SET, value)]);
+    assert_eq!(describe(&mut client, GROUP, "g").await.len(), 21);
+    for (bad, why) in [("44999", "at least 45000"), ("60001", "no more than 60000"), ("x", "type INT")] {
+        let (code, message) = alter(&mut client, timeout(bad)).await;
+        assert_eq!(code, ErrorCode::INVALID_CONFIG);
+        assert!(message.contains(why), "{message}");
+    }
+    assert_eq!(alter(&mut client, change(GROUP, "", &[])).await.0, ErrorCode::INVALID_REQUEST);
+    assert_eq!(alter(&mut client, timeout("50000")).await.0, ErrorCode::NONE);
+    let broker = broker.restart().await;
+    let mut client = broker.connect().await;
+    let shown = value(&mut client, GROUP, "g", "consumer.session.timeout.ms").await;
+    assert_eq!((shown.0.as_deref(), shown.1), (Some("50000"), 8));
+    assert_eq!(
+        value(&mut client, GROUP, "h", "consumer.session.timeout.ms").await.0.as_deref(),
+        Some("45000")
+    );
+    let unset = change(GROUP, "g", &[("consumer.session.timeout.ms", DELETE, "")]);
+    assert_eq!(alter(&mut client, unset).await.0, ErrorCode::NONE);
+    assert_eq!(value(&mut client, GROUP, "g", "consumer.session.timeout.ms").await.1, 5);
+}

@@ -400,6 +400,35 @@ async fn three(client: &mut Client, api: ApiKey, version: i16, id: uuid::Uuid) {
             assert_eq!(response.unknown_state_filters, ["Nonsense"]);
             assert!(response.transaction_states.iter().any(|state| state.transactional_id == "add-3"));
         }
+        ApiKey::ConsumerGroupHeartbeat => {
+            let request = ConsumerGroupHeartbeatRequest {
+                group_id: "new".into(),
+                member_id: Str::from(format!("m{version}")),
+                rebalance_timeout_ms: 10_000,
+                subscribed_topic_names: Some(vec![topic()]),
+                topic_partitions: Some(Vec::new()),
+                ..ConsumerGroupHeartbeatRequest::default()
+            };
+            let response = client.ask(&request, version).await;
+            assert_eq!(
+                (response.error_code, response.member_epoch),
+                (ErrorCode::NONE, i32::from(version) + 1)
+            );
+            assert!(response.assignment.is_some());
+        }
+        ApiKey::ConsumerGroupDescribe => {
+            let request = ConsumerGroupDescribeRequest {
+                group_ids: vec!["new".into(), "g".into(), "".into()],
+                include_authorized_operations: true,
+            };
+            let response = client.ask(&request, version).await;
+            let codes: Vec<_> = response.groups.iter().map(|group| group.error_code).collect();
+            let (unknown, unnamed) = (ErrorCode::GROUP_ID_NOT_FOUND, ErrorCode::INVALID_GROUP_ID);
+            assert_eq!(codes, [ErrorCode::NONE, unknown, unnamed]);
+            let member = &response.groups[0].members[0];
+            assert_eq!(member.assignment.topic_partitions[0].topic_name, "t");
+            assert_eq!(member.member_type, if version == 0 { -1 } else { 1 });
+        }
         _ => crate::every_admin_version::one(client, api, version, id).await,
     }
 }

@@ -5,6 +5,7 @@ mod administration;
 mod cleaning;
 mod client;
 mod configs;
+mod consumer_groups;
 mod defects_elsewhere;
 mod defects_of_others;
 mod every_admin_version;

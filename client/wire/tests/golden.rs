@@ -289,14 +289,18 @@ fn offset_fetch_10() {
 #[test]
 fn keys_of_consumer_offsets() {
     let offset = OffsetCommitKey { group: "g".into(), topic: "t".into(), partition: 2 };
-    assert_eq!(offset.to_bytes().unwrap(), unhex("000100016700017400000002"));
+    assert_eq!(encode_key(&offset).unwrap(), unhex("000100016700017400000002"));
     assert_eq!(Key::decode(unhex("000100016700017400000002")).unwrap(), Key::OffsetCommit(offset.clone()));
     assert_eq!(Key::decode(unhex("000000016700017400000002")).unwrap(), Key::OffsetCommit(offset));
     let group = GroupMetadataKey { group: "g".into() };
-    assert_eq!(group.to_bytes().unwrap(), unhex("0002000167"));
+    assert_eq!(encode_key(&group).unwrap(), unhex("0002000167"));
     assert_eq!(Key::decode(unhex("0002000167")).unwrap(), Key::GroupMetadata(group));
-    // A member of a group of the newer protocol, and what was cut short or is too long.
-    assert_eq!(Key::decode(unhex("00030001670000")).unwrap(), Key::Other(3));
+    let member = ConsumerGroupMemberMetadataKey { group_id: "g".into(), member_id: "m".into() };
+    assert_eq!(encode_key(&member).unwrap(), unhex("000500016700016d"));
+    assert_eq!(Key::decode(unhex("000500016700016d")).unwrap(), Key::ConsumerGroupMemberMetadata(member));
+    // Something of a share group, and what was cut short or is too long.
+    assert_eq!(Key::decode(unhex("000b0001670000")).unwrap(), Key::Other(11));
+    assert!(Key::decode(unhex("00030001670000")).is_err());
     assert!(Key::decode(unhex("00020002")).is_err());
     assert!(Key::decode(unhex("000200016700")).is_err());
 }

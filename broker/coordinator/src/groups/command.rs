@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use uuid::Uuid;
 
+use super::consumer::{ConsumerDescribe, ConsumerHeartbeat};
 use crate::{ErrorCode, Str};
 
 /// One request, for groups of this machine's partition.
@@ -14,6 +15,10 @@ pub enum Command {
     Sync(Sync),
     /// Still there.
     Heartbeat(Heartbeat),
+    /// Join, stay in, or leave a consumer group.
+    ConsumerHeartbeat(ConsumerHeartbeat),
+    /// Show consumer groups in detail.
+    ConsumerDescribe(ConsumerDescribe),
     /// Stop being a member, or remove others.
     Leave(Leave),
     /// Store offsets.
@@ -123,7 +128,7 @@ pub struct CommitOffsets {
     pub version: i16,
     /// The group.
     pub group: Str,
-    /// Generation, or -1 when the client manages its partitions itself.
+    /// Generation or member epoch, or -1 when the client manages its partitions itself.
     pub generation: i32,
     /// The member, or empty.
     pub member_id: Str,
@@ -146,7 +151,7 @@ pub struct CommitTransactionalOffsets {
     pub producer_id: i64,
     /// The transaction's producer epoch.
     pub producer_epoch: i16,
-    /// Generation, or -1 (versions 0 to 2 have none) (KIP-447).
+    /// Generation or member epoch, or -1 (versions 0 to 2 have none) (KIP-447).
     pub generation: i32,
     /// The member, or empty.
     pub member_id: Str,
@@ -187,6 +192,10 @@ pub struct PartitionOffset {
 pub struct FetchOffsets {
     /// The group.
     pub group: Str,
+    /// Who asks, when it says so (version 9 and up).
+    pub member_id: Option<Str>,
+    /// The member's epoch, or -1.
+    pub member_epoch: i32,
     /// Which partitions; `None`: all that are stored.
     pub topics: Option<Vec<(Str, Vec<i32>)>>,
     /// Answer UNSTABLE_OFFSET_COMMIT where a transaction's offset is pending (KIP-447).
@@ -205,7 +214,7 @@ pub struct Describe {
 pub struct List {
     /// Only groups in these states (names without regard to case); empty: all.
     pub states: Vec<Str>,
-    /// Only groups of these types (`classic`); empty: all.
+    /// Only groups of these types (`classic`, `consumer`); empty: all.
     pub types: Vec<Str>,
 }
 

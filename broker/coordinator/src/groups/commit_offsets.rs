@@ -14,6 +14,11 @@ const GROUP_ID_NOT_FOUND_FROM: i16 = 9;
 
 impl Turn<'_> {
     pub(super) fn commit_offsets(&mut self, request: RequestId, commit: &CommitOffsets) {
+        if let Some(consumer) = self.consumer_group(&commit.group) {
+            let verdict = consumer.check_commit(&commit.member_id, commit.generation, Some(commit.version));
+            let topics = self.store_offsets(&commit.group, &commit.offsets, verdict, None, None);
+            return self.reply(request, Reply::Committed(Committed { topics }));
+        }
         let group = self.open(&commit.group);
         let verdict = self.check_commit(&group, commit);
         if verdict.is_ok() && matches!(group.state, GroupState::Stable | GroupState::PreparingRebalance) {

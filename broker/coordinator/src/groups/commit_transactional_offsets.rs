@@ -13,9 +13,15 @@ impl Turn<'_> {
         request: RequestId,
         commit: &CommitTransactionalOffsets,
     ) {
-        let group = self.open(&commit.group);
-        let verdict = self.check_transactional_commit(&group, commit);
-        self.close(group);
+        let verdict = match self.consumer_group(&commit.group) {
+            Some(consumer) => consumer.check_commit(&commit.member_id, commit.generation, None),
+            None => {
+                let group = self.open(&commit.group);
+                let verdict = self.check_transactional_commit(&group, commit);
+                self.close(group);
+                verdict
+            }
+        };
         let producer = Some((commit.producer_id, commit.producer_epoch));
         let topics = self.store_offsets(&commit.group, &commit.offsets, verdict, None, producer);
         self.reply(request, Reply::Committed(Committed { topics }));

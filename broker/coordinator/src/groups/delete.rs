@@ -42,6 +42,7 @@ impl Turn<'_> {
         for (topic, partition) in durable.partitions() {
             self.forget_offset(&group, topic, partition);
         }
+        self.delete_consumer_group(&group);
         if has_record {
             self.record(Record::Group { group, value: None });
         }

@@ -22,7 +22,8 @@ impl Turn<'_> {
         };
         let mut topics = Vec::new();
         if error == ErrorCode::NONE {
-            let subscribed = self.subscribed_topics(&delete.group);
+            let subscribed =
+                self.subscribed_topics(&delete.group, delete.topics.iter().map(|(topic, _)| topic));
             let group = delete.group.detached();
             for (topic, partitions) in &delete.topics {
                 let refused = subscribed.as_ref().is_none_or(|subscribed| subscribed.contains(topic));
@@ -50,8 +51,15 @@ impl Turn<'_> {
         })
     }
 
-    /// Topics the members read; `None` when a member's subscription cannot be read, and any topic may be.
-    fn subscribed_topics(&self, group: &str) -> Option<BTreeSet<Str>> {
+    /// Topics the members read, of a consumer group only of those asked; `None` when a member's subscription cannot be read, and any topic may be.
+    fn subscribed_topics<'t>(
+        &self,
+        group: &str,
+        asked: impl Iterator<Item = &'t Str>,
+    ) -> Option<BTreeSet<Str>> {
+        if let Some(consumer) = self.consumer_group(group) {
+            return Some(asked.filter(|topic| consumer.is_subscribed_to(topic)).cloned().collect());
+        }
         let Some(live) = self.waiting.live.get(group) else { return Some(BTreeSet::new()) };
         let mut topics = BTreeSet::new();
         for member in live.members() {

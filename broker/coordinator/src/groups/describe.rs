@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use super::command::Describe;
+use super::consumer_protocol;
 use super::durable::Group;
 use super::reply::{Description, MemberDescription, Reply};
 use super::state::GroupState;
@@ -16,7 +17,11 @@ impl Turn<'_> {
     }
 
     fn describe_one(&self, group: &Str) -> Description {
-        let (state, protocol_type) = self.state_of(group);
+        let (state, protocol_type) = match self.consumer_group(group) {
+            // In the classic protocol's eyes there is no such group.
+            Some(_) => (GroupState::Dead, Str::default()),
+            None => self.state_of(group),
+        };
         let mut description = Description {
             error: if state == GroupState::Dead { ErrorCode::GROUP_ID_NOT_FOUND } else { ErrorCode::NONE },
             group: group.clone(),
@@ -59,6 +64,9 @@ impl Turn<'_> {
     /// Where a group stands, and what kind it is: the live group says it, or its owner, or it is empty.
     pub(super) fn state_of(&self, group: &str) -> (GroupState, Str) {
         let durable = self.groups.get(group);
+        if let Some(consumer) = durable.and_then(|durable| durable.consumer.as_ref()) {
+            return (consumer.state(), Str::from_static(consumer_protocol::PROTOCOL_TYPE));
+        }
         if let Some(live) = self.waiting.live.get(group) {
             return (live.state, live.protocol_type.clone().unwrap_or_default());
         }

@@ -1,7 +1,9 @@
 //! What is true about groups: the sum of the records.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
+use super::consumer::{ConsumerGroup, ConsumerRecord};
 use super::record::{Record, StoredGroup, StoredOffset};
 use crate::Str;
 
@@ -24,6 +26,8 @@ pub(super) type OffsetKey = (Str, Str, i32);
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(super) struct Group {
     pub(super) stored: Option<StoredGroup>,
+    /// Set when it is a group of the new protocol; then there is nothing `stored`.
+    pub(super) consumer: Option<Arc<ConsumerGroup>>,
     pub(super) offsets: BTreeMap<Str, BTreeMap<i32, StoredOffset>>,
     /// Producers with a pending offset, by partition.
     pub(super) pending: BTreeMap<(Str, i32), BTreeSet<i64>>,
@@ -48,6 +52,9 @@ impl Groups {
         match record {
             Record::Group { group, value } => {
                 self.change(group, |durable| durable.stored = value.clone());
+            }
+            Record::Consumer { group, record } => {
+                self.change(group, |durable| durable.apply_consumer(record))
             }
             Record::Offset { group, topic, partition, value, producer: None } => match value {
                 Some(offset) => self.change(group, |durable| durable.put(topic, *partition, offset.clone())),
@@ -120,6 +127,21 @@ impl Group {
         (member.client_host == OWNER_HOST).then_some(&member.member_id)
     }
 
+    /// A group is there from its first record on that is no tombstone, and gone with the tombstone of its
+    /// own: compaction leaves them in any order.
+    fn apply_consumer(&mut self, record: &ConsumerRecord) {
+        match (&mut self.consumer, record) {
+            (consumer, ConsumerRecord::Group(None)) => *consumer = None,
+            (Some(consumer), record) => Arc::make_mut(consumer).apply(record),
+            (None, record) if record.is_tombstone() => {}
+            (None, record) => {
+                let mut consumer = ConsumerGroup::default();
+                consumer.apply(record);
+                self.consumer = Some(Arc::new(consumer));
+            }
+        }
+    }
+
     pub(super) fn is_pending(&self, topic: &Str, partition: i32) -> bool {
         self.pending.contains_key(&(topic.clone(), partition))
     }
@@ -151,6 +173,6 @@ impl Group {
     }
 
     fn is_nothing(&self) -> bool {
-        self.stored.is_none() && self.offsets.is_empty() && self.pending.is_empty()
+        self.stored.is_none() && self.consumer.is_none() && self.offsets.is_empty() && self.pending.is_empty()
     }
 }

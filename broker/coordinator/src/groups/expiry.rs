@@ -24,6 +24,9 @@ impl Turn<'_> {
         if self.waiting.live.contains_key(group) || durable.owner().is_some() {
             return;
         }
+        if durable.consumer.as_ref().is_some_and(|consumer| !consumer.is_empty()) {
+            return;
+        }
         let mut kept = durable.pending.len();
         let mut expiring = false;
         for (topic, partitions) in &durable.offsets {
@@ -39,7 +42,9 @@ impl Turn<'_> {
                 }
             }
         }
-        if kept == 0 && durable.stored.is_some() {
+        if kept == 0 && durable.consumer.is_some() {
+            self.delete_consumer_group(group);
+        } else if kept == 0 && durable.stored.is_some() {
             self.record(super::record::Record::Group { group: group.clone(), value: None });
         } else if expiring || !durable.pending.is_empty() {
             self.watch_expiry(group);

@@ -1,4 +1,5 @@
-//! OffsetFetch. Who asks is of no matter in the classic protocol.
+//! OffsetFetch. Who asks is of no matter in the classic protocol; in the new one a member has to be up to
+//! date, or it would go on from where somebody else was.
 
 use super::command::FetchOffsets;
 use super::durable::Group;
@@ -9,6 +10,11 @@ use crate::{ErrorCode, RequestId, Str};
 impl Turn<'_> {
     pub(super) fn fetch_offsets(&mut self, request: RequestId, fetch: &FetchOffsets) {
         let durable = self.groups.get(&fetch.group);
+        if let Some(consumer) = durable.and_then(|durable| durable.consumer.as_ref())
+            && let Err(error) = consumer.check_fetch(fetch.member_id.as_ref(), fetch.member_epoch)
+        {
+            return self.reply(request, Reply::Fetched(Fetched { error, topics: Vec::new() }));
+        }
         let one = |topic: &Str, partition: i32| fetch_one(durable, topic, partition, fetch.require_stable);
         let topics = match &fetch.topics {
             Some(topics) => topics

@@ -12,6 +12,10 @@ impl Turn<'_> {
         if heartbeat.group.is_empty() {
             return self.reply(request, Reply::Heartbeat(ErrorCode::INVALID_GROUP_ID));
         }
+        if self.consumer_group(&heartbeat.group).is_some() {
+            let error = self.heartbeat_consumer_group(heartbeat).err().unwrap_or(ErrorCode::NONE);
+            return self.reply(request, Reply::Heartbeat(error));
+        }
         let group = self.open(&heartbeat.group);
         let error = match check(&group, heartbeat) {
             Err(error) => error,

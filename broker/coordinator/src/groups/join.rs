@@ -10,7 +10,7 @@ use super::waiting::Timer;
 use crate::{ErrorCode, RequestId, Str};
 
 /// From this version a member without an id is first told one (KIP-394).
-const MEMBER_ID_REQUIRED_FROM: i16 = 4;
+pub(super) const MEMBER_ID_REQUIRED_FROM: i16 = 4;
 /// From this version a static leader that comes back leads on without making a new assignment (KIP-814).
 const SKIP_ASSIGNMENT_FROM: i16 = 9;
 
@@ -18,6 +18,12 @@ impl Turn<'_> {
     pub(super) fn join(&mut self, request: RequestId, join: &Join) {
         if let Err(error) = self.check_join(join) {
             return self.refuse_join(request, &join.member_id, error);
+        }
+        if let Some(consumer) = self.consumer_group(&join.group) {
+            if !consumer.is_empty() {
+                return self.join_consumer_group(request, join);
+            }
+            self.delete_consumer_group(&join.group);
         }
         let mut group = self.open(&join.group);
         if !accepts(&group, join, self.settings.max_members) {
@@ -104,7 +110,7 @@ impl Turn<'_> {
             GroupState::CompletingRebalance => changed,
             // The leader asks for a new assignment by joining; a follower that brings nothing new does not.
             GroupState::Stable => changed || group.is_leader(&join.member_id),
-            GroupState::PreparingRebalance | GroupState::Empty | GroupState::Dead => true,
+            _ => true,
         };
         if rebalances {
             self.park_join(request, join, group, &join.member_id);
@@ -173,12 +179,12 @@ fn accepts(group: &Live, join: &Join, max_members: usize) -> bool {
     let returns =
         join.instance_id.as_ref().is_some_and(|instance| group.member_of_instance(instance).is_some());
     match group.state {
-        GroupState::Empty | GroupState::Dead => true,
-        GroupState::PreparingRebalance => {
-            known.is_some_and(|member| member.joining.is_some()) || group.joining_count() < max_members
-        }
         GroupState::CompletingRebalance | GroupState::Stable => {
             known.is_some() || returns || group.member_count() < max_members
         }
+        GroupState::PreparingRebalance => {
+            known.is_some_and(|member| member.joining.is_some()) || group.joining_count() < max_members
+        }
+        _ => true,
     }
 }

@@ -14,6 +14,10 @@ impl Turn<'_> {
             let left = Left { error: ErrorCode::INVALID_GROUP_ID, members: Vec::new() };
             return self.reply(request, Reply::Left(left));
         }
+        if self.consumer_group(&leave.group).is_some() {
+            let left = self.leave_as_classic(leave);
+            return self.reply(request, Reply::Left(left));
+        }
         let mut group = self.open(&leave.group);
         let mut members = Vec::with_capacity(leave.members.len());
         let mut any_left = false;

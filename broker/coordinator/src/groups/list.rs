@@ -7,8 +7,9 @@ use super::reply::{Listing, Reply};
 use super::turn::Turn;
 use crate::{RequestId, Str};
 
-/// The type of every group of this machine (version 5, KIP-848).
+/// The types of groups (version 5, KIP-848).
 const CLASSIC: &str = "classic";
+const CONSUMER: &str = "consumer";
 
 impl Turn<'_> {
     pub(super) fn list(&mut self, request: RequestId, list: &List) {
@@ -20,8 +21,9 @@ impl Turn<'_> {
         let mut listings = Vec::new();
         for group in known {
             let (state, protocol_type) = self.state_of(group);
-            if asked(&list.states, state.name()) && asked(&list.types, CLASSIC) {
-                let group_type = Str::from_static(CLASSIC);
+            let group_type = if self.consumer_group(group).is_some() { CONSUMER } else { CLASSIC };
+            if asked(&list.states, state.name()) && asked(&list.types, group_type) {
+                let group_type = Str::from_static(group_type);
                 listings.push(Listing { group: group.clone(), protocol_type, state, group_type });
             }
         }

@@ -1,6 +1,7 @@
 //! The machine: hands each command to its file, and deadlines to what waits for them.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use super::command::Command;
 use super::durable::Groups;
@@ -8,6 +9,7 @@ use super::live::Live;
 use super::record::Record;
 use super::reply::Reply;
 use super::settings::Settings;
+use super::topics::{NoTopics, TopicView};
 use super::turn::Turn;
 use super::waiting::{Timer, Waiting};
 use crate::{Machine, RequestId, Step, Str};
@@ -18,12 +20,21 @@ pub struct GroupMachine {
     pub(super) settings: Settings,
     pub(super) groups: Groups,
     pub(super) waiting: Waiting,
+    /// The topics there are, and how often that has changed.
+    topics: Arc<dyn TopicView>,
+    topics_version: i64,
 }
 
 impl GroupMachine {
     /// A machine that has seen no records.
     pub fn new(settings: Settings) -> GroupMachine {
-        GroupMachine { settings, groups: Groups::default(), waiting: Waiting::new() }
+        GroupMachine {
+            settings,
+            groups: Groups::default(),
+            waiting: Waiting::new(),
+            topics: Arc::new(NoTopics),
+            topics_version: 0,
+        }
     }
 
     /// Takes in the marker that ends a producer's transaction in this partition: its pending offsets
@@ -33,11 +44,22 @@ impl GroupMachine {
         self.groups.apply_marker(producer_id, commit);
     }
 
+    /// Tells the machine which topics there are from now on. Consumer groups follow with the next heartbeat
+    /// of one of their members.
+    pub fn see_topics(&mut self, topics: Arc<dyn TopicView>) {
+        if !Arc::ptr_eq(&self.topics, &topics) {
+            self.topics = topics;
+            self.topics_version += 1;
+        }
+    }
+
     fn turn<'a>(&'a mut self, now: i64) -> Turn<'a> {
         Turn {
             now,
             settings: &self.settings,
             groups: &self.groups,
+            topics: self.topics.as_ref(),
+            topics_version: self.topics_version,
             waiting: &mut self.waiting,
             step: Step::nothing(),
         }
@@ -55,6 +77,8 @@ impl Machine for GroupMachine {
             Command::Join(join) => turn.join(request, join),
             Command::Sync(sync) => turn.sync(request, sync),
             Command::Heartbeat(heartbeat) => turn.heartbeat(request, heartbeat),
+            Command::ConsumerHeartbeat(beat) => turn.consumer_heartbeat(request, beat),
+            Command::ConsumerDescribe(describe) => turn.consumer_describe(request, describe),
             Command::Leave(leave) => turn.leave(request, leave),
             Command::CommitOffsets(commit) => turn.commit_offsets(request, commit),
             Command::CommitTransactionalOffsets(commit) => turn.commit_transactional_offsets(request, commit),
@@ -77,9 +101,20 @@ impl Machine for GroupMachine {
     fn loaded(&mut self, now: i64) -> Step<Record, Reply> {
         let groups = &self.groups;
         self.waiting = Waiting::new();
-        let mut turn =
-            Turn { now, settings: &self.settings, groups, waiting: &mut self.waiting, step: Step::nothing() };
+        let mut turn = Turn {
+            now,
+            settings: &self.settings,
+            groups,
+            topics: self.topics.as_ref(),
+            topics_version: self.topics_version,
+            waiting: &mut self.waiting,
+            step: Step::nothing(),
+        };
         for (id, durable) in groups.iter().filter(|(_, durable)| durable.owner().is_none()) {
+            if durable.consumer.is_some() {
+                turn.watch_loaded_consumer_group(id);
+                continue;
+            }
             let group = Live::restored(id.clone(), durable);
             if group.is_idle() {
                 turn.watch_expiry(id);
@@ -119,12 +154,15 @@ impl Turn<'_> {
         if timer == Timer::Expiry {
             return self.expiry_deadline(id);
         }
+        if self.consumer_group(id).is_some() {
+            return self.consumer_deadline(id, &timer);
+        }
         let mut group = self.open(id);
         match timer {
             Timer::Join => self.join_deadline(&mut group),
             Timer::Sync => self.sync_deadline(&mut group),
             Timer::Session(member_id) => self.session_deadline(&mut group, &member_id),
-            Timer::Expiry => {}
+            Timer::Expiry | Timer::Rebalance(_) | Timer::ClassicJoin(_) | Timer::ClassicSync(_) => {}
         }
         self.close(group);
     }

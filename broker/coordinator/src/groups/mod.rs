@@ -1,8 +1,9 @@
-//! Consumer groups of the classic protocol, and their offsets.
+//! Consumer groups of the classic and of the new protocol (KIP-848, in [`consumer`]), and their offsets.
 
 mod command;
 mod commit_offsets;
 mod commit_transactional_offsets;
+mod consumer;
 mod consumer_protocol;
 mod delete;
 mod delete_offsets;
@@ -24,6 +25,7 @@ mod reply;
 mod settings;
 mod state;
 mod sync;
+mod topics;
 mod turn;
 mod waiting;
 
@@ -31,6 +33,11 @@ pub use command::{
     Command, CommitOffsets, CommitTransactionalOffsets, Delete, DeleteOffsets, Describe, Disown,
     FetchOffsets, ForgetTopic, Heartbeat, Join, Leave, LeavingMember, List, Own, PartitionOffset, Sync,
     TopicOffsets,
+};
+pub use consumer::{
+    Assignor, ClassicMember, ConsumerBeat, ConsumerDescribe, ConsumerDescription, ConsumerHeartbeat,
+    ConsumerMemberDescription, ConsumerRecord, ConsumerSettings, CurrentAssignment, MemberState,
+    MigrationPolicy, Partitions, ResolvedRegex, StoredConsumerGroup, StoredConsumerMember,
 };
 pub use machine::GroupMachine;
 pub use record::{Record, StoredGroup, StoredMember, StoredOffset};
@@ -40,6 +47,7 @@ pub use reply::{
 };
 pub use settings::Settings;
 pub use state::GroupState;
+pub use topics::{TopicInfo, TopicView};
 
 #[cfg(test)]
 mod simulation;

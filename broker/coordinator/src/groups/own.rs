@@ -49,6 +49,7 @@ impl Turn<'_> {
             }
         }
         self.cancel_timer(&own.group, Timer::Expiry);
+        self.delete_consumer_group(&own.group);
         let owner = own.owner.detached();
         self.record(Record::Group {
             group: own.group.detached(),

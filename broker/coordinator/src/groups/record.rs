@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use uuid::Uuid;
 
+use super::consumer::ConsumerRecord;
 use crate::Str;
 
 /// One record. `None` as a value is a tombstone.
@@ -14,6 +15,13 @@ pub enum Record {
         group: Str,
         /// Its new state, `None` when it is deleted.
         value: Option<StoredGroup>,
+    },
+    /// Something about a consumer group of the new protocol.
+    Consumer {
+        /// The group.
+        group: Str,
+        /// What.
+        record: ConsumerRecord,
     },
     /// A group's offset in one partition.
     Offset {

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 
+use super::consumer::{ConsumerBeat, ConsumerDescription};
 use super::record::StoredOffset;
 use crate::{ErrorCode, Str};
 
@@ -15,6 +16,10 @@ pub enum Reply {
     Synced(Synced),
     /// To `Heartbeat`.
     Heartbeat(ErrorCode),
+    /// To `ConsumerHeartbeat`.
+    ConsumerHeartbeat(ConsumerBeat),
+    /// To `ConsumerDescribe`, in the order asked.
+    ConsumerDescribed(Vec<ConsumerDescription>),
     /// To `Leave`.
     Left(Left),
     /// To `CommitOffsets` and `CommitTransactionalOffsets`.
@@ -171,7 +176,7 @@ pub struct Listing {
     pub protocol_type: Str,
     /// Its state.
     pub state: super::GroupState,
-    /// Always `classic`.
+    /// `classic` or `consumer`.
     pub group_type: Str,
 }
 

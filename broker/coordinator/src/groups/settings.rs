@@ -1,5 +1,7 @@
 //! What can be tuned about groups.
 
+use super::consumer::ConsumerSettings;
+
 /// Limits and times of every group. Times are in ms; defaults are Kafka's except where said.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Settings {
@@ -26,6 +28,8 @@ pub struct Settings {
     pub offsets_retention_ms: Option<i64>,
     /// How often empty groups are looked through for offsets that expired, and deleted if none are left.
     pub expiry_check_interval_ms: i64,
+    /// What holds for groups of the new protocol.
+    pub consumer: ConsumerSettings,
 }
 
 impl Default for Settings {
@@ -41,6 +45,7 @@ impl Default for Settings {
             max_offset_metadata_bytes: 4096,
             offsets_retention_ms: None,
             expiry_check_interval_ms: 600_000,
+            consumer: ConsumerSettings::default(),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Where a group stands.
 
-/// Kafka's states of a classic group.
+/// Kafka's states of a group. A classic one goes this way:
 ///
 /// ```text
 ///            join                      everybody joined            leader's sync
@@ -8,6 +8,8 @@
 ///     ▲                 │    ▲                              │                        │
 ///     └── all have left ┘    └── join, leave, expiry ───────┴────────────────────────┘
 /// ```
+///
+/// A consumer group is `Empty`, `Assigning`, `Reconciling` or `Stable`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum GroupState {
     /// No members; may have offsets.
@@ -18,6 +20,10 @@ pub enum GroupState {
     CompletingRebalance,
     /// Everybody may have its assignment.
     Stable,
+    /// The target assignment is to be made anew.
+    Assigning,
+    /// Members are on their way to the target assignment.
+    Reconciling,
     /// There is no such group.
     Dead,
 }
@@ -30,6 +36,8 @@ impl GroupState {
             GroupState::PreparingRebalance => "PreparingRebalance",
             GroupState::CompletingRebalance => "CompletingRebalance",
             GroupState::Stable => "Stable",
+            GroupState::Assigning => "Assigning",
+            GroupState::Reconciling => "Reconciling",
             GroupState::Dead => "Dead",
         }
     }

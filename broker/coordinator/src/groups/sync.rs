@@ -17,6 +17,9 @@ impl Turn<'_> {
         if sync.group.is_empty() {
             return self.refuse_sync(request, ErrorCode::INVALID_GROUP_ID);
         }
+        if self.consumer_group(&sync.group).is_some() {
+            return self.sync_consumer_group(request, sync);
+        }
         let mut group = self.open(&sync.group);
         match check(&group, sync) {
             Err(error) => self.refuse_sync(request, error),
@@ -96,6 +99,6 @@ fn check(group: &Live, sync: &Sync) -> Result<(), ErrorCode> {
     match group.state {
         GroupState::CompletingRebalance | GroupState::Stable => Ok(()),
         GroupState::PreparingRebalance => Err(ErrorCode::REBALANCE_IN_PROGRESS),
-        GroupState::Empty | GroupState::Dead => Err(ErrorCode::UNKNOWN_MEMBER_ID),
+        _ => Err(ErrorCode::UNKNOWN_MEMBER_ID),
     }
 }

@@ -7,6 +7,7 @@ use super::live::Live;
 use super::record::Record;
 use super::reply::{Joined, Reply, Synced};
 use super::settings::Settings;
+use super::topics::TopicView;
 use super::waiting::{Timer, Waiting};
 use crate::limits::MAX_NAME_BYTES;
 use crate::{ErrorCode, RequestId, Step, Str};
@@ -21,6 +22,9 @@ pub(super) struct Turn<'a> {
     pub(super) now: i64,
     pub(super) settings: &'a Settings,
     pub(super) groups: &'a Groups,
+    pub(super) topics: &'a dyn TopicView,
+    /// How often the topics have changed.
+    pub(super) topics_version: i64,
     pub(super) waiting: &'a mut Waiting,
     pub(super) step: Step<Record, Reply>,
 }

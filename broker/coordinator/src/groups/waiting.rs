@@ -11,6 +11,8 @@ use crate::deadlines::Deadlines;
 pub(super) struct Waiting {
     pub(super) live: BTreeMap<Str, Live>,
     pub(super) deadlines: Deadlines<(Str, Timer)>,
+    /// By which version of the topics each consumer group was last looked at.
+    pub(super) seen_topics: BTreeMap<Str, i64>,
 }
 
 /// What a group can wait for.
@@ -22,12 +24,18 @@ pub(super) enum Timer {
     Sync,
     /// A member, or an expected one, to be heard of.
     Session(Str),
+    /// A member of a consumer group to give up what it has to.
+    Rebalance(Str),
+    /// A classic member of a consumer group to join again.
+    ClassicJoin(Str),
+    /// A classic member of a consumer group to fetch its assignment.
+    ClassicSync(Str),
     /// Offsets to expire, or an empty group without offsets to be deleted.
     Expiry,
 }
 
 impl Waiting {
     pub(super) fn new() -> Waiting {
-        Waiting { live: BTreeMap::new(), deadlines: Deadlines::new() }
+        Waiting { live: BTreeMap::new(), deadlines: Deadlines::new(), seen_topics: BTreeMap::new() }
     }
 }

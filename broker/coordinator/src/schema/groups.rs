@@ -2,12 +2,12 @@
 
 use bytes::Bytes;
 use logmill_wire::records::consumer_offsets::{
-    GroupMetadataKey, GroupMetadataValue, Key, MemberMetadata, OffsetCommitKey, OffsetCommitValue,
+    GroupMetadataKey, GroupMetadataValue, Key, MemberMetadata, OffsetCommitKey, OffsetCommitValue, encode_key,
 };
 use logmill_wire::records::{decode, encode};
 use uuid::Uuid;
 
-use super::{KeyValue, SchemaError, unreadable};
+use super::{KeyValue, SchemaError, consumer_groups, unreadable};
 use crate::groups::{Record, StoredGroup, StoredMember, StoredOffset};
 
 /// The version Kafka writes; the next one only changes the encoding.
@@ -24,12 +24,13 @@ impl Record {
     pub fn encode(&self) -> Result<KeyValue, SchemaError> {
         match self {
             Record::Group { group, value } => Ok(KeyValue {
-                key: GroupMetadataKey { group: group.clone() }.to_bytes()?,
+                key: encode_key(&GroupMetadataKey { group: group.clone() })?,
                 value: value
                     .as_ref()
                     .map(|value| encode(&GroupMetadataValue::from(value), GROUP_VERSION))
                     .transpose()?,
             }),
+            Record::Consumer { group, record } => consumer_groups::encode_record(group, record),
             Record::Offset { group, topic, partition, value, .. } => {
                 let key =
                     OffsetCommitKey { group: group.clone(), topic: topic.clone(), partition: *partition };
@@ -37,7 +38,7 @@ impl Record {
                     .as_ref()
                     .map(|value| encode(&OffsetCommitValue::from(value), version_of(value)))
                     .transpose()?;
-                Ok(KeyValue { key: key.to_bytes()?, value })
+                Ok(KeyValue { key: encode_key(&key)?, value })
             }
         }
     }
@@ -67,6 +68,7 @@ impl Record {
                 })
             }
             Key::Other(kind) => Err(SchemaError::UnknownKind { kind }),
+            key => consumer_groups::decode_record(key, value),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The machines' records as Kafka's bytes: what the driver puts into batches, and reads back at load.
 
+mod consumer_groups;
 mod groups;
 #[cfg(test)]
 mod tests;

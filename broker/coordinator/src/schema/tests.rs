@@ -62,8 +62,72 @@ fn offset() -> impl Strategy<Value = groups::StoredOffset> {
         })
 }
 
+fn partitions() -> impl Strategy<Value = groups::Partitions> {
+    vec((1..4_u128, 0..9_i32), 0..8).prop_map(|all| {
+        all.into_iter().map(|(topic, partition)| (Uuid::from_u128(topic), partition)).collect()
+    })
+}
+
+fn consumer_member() -> impl Strategy<Value = groups::StoredConsumerMember> {
+    let protocols = vec((text(), bytes()), 1..3);
+    let classic = (any::<i32>(), protocols)
+        .prop_map(|(session_timeout_ms, protocols)| groups::ClassicMember { session_timeout_ms, protocols });
+    let ids = (option::of(text()), option::of(text()), text(), text());
+    let wants = (btree_set(text(), 0..4), option::of("\\PC{1,12}"), any::<i32>(), option::of(text()));
+    (ids, wants, option::of(classic)).prop_map(
+        |((instance_id, rack_id, client_id, client_host), (names, regex, timeout, assignor), classic)| {
+            groups::StoredConsumerMember {
+                instance_id,
+                rack_id,
+                client_id,
+                client_host,
+                topic_names: names.into_iter().collect(),
+                topic_regex: regex.map(Str::from),
+                rebalance_timeout_ms: timeout,
+                assignor,
+                classic,
+            }
+        },
+    )
+}
+
+fn current_assignment() -> impl Strategy<Value = groups::CurrentAssignment> {
+    use groups::MemberState::{Stable, Unknown, Unreleased, Unrevoked};
+    let state = prop::sample::select(vec![Stable, Unknown, Unreleased, Unrevoked]);
+    (any::<i32>(), any::<i32>(), state, partitions(), partitions()).prop_map(
+        |(epoch, previous_epoch, state, assigned, revoking)| groups::CurrentAssignment {
+            epoch,
+            previous_epoch,
+            state,
+            assigned,
+            revoking,
+        },
+    )
+}
+
+fn consumer_record() -> impl Strategy<Value = groups::ConsumerRecord> {
+    use groups::ConsumerRecord as Of;
+    let group = (any::<i32>(), any::<i64>(), any::<i64>()).prop_map(|(epoch, metadata_hash, created)| {
+        groups::StoredConsumerGroup { epoch, metadata_hash, created }
+    });
+    let regex = (vec(text(), 0..4), any::<i64>(), any::<i64>())
+        .prop_map(|(topics, version, timestamp)| groups::ResolvedRegex { topics, version, timestamp });
+    prop_oneof![
+        option::of(group).prop_map(Of::Group),
+        option::of(bytes()).prop_map(Of::PartitionMetadata),
+        (text(), option::of(consumer_member()))
+            .prop_map(|(member_id, value)| Of::Member { member_id, value }),
+        option::of(any::<i32>()).prop_map(Of::TargetEpoch),
+        (text(), option::of(partitions())).prop_map(|(member_id, value)| Of::Target { member_id, value }),
+        (text(), option::of(current_assignment()))
+            .prop_map(|(member_id, value)| Of::Current { member_id, value }),
+        (text(), option::of(regex)).prop_map(|(regex, value)| Of::Regex { regex, value }),
+    ]
+}
+
 fn group_record() -> impl Strategy<Value = groups::Record> {
     prop_oneof![
+        (text(), consumer_record()).prop_map(|(group, record)| groups::Record::Consumer { group, record }),
         (text(), option::of(group())).prop_map(|(group, value)| groups::Record::Group { group, value }),
         (text(), text(), any::<i32>(), option::of(offset()), option::of(any::<(i64, i16)>())).prop_map(
             |(group, topic, partition, value, producer)| groups::Record::Offset {
@@ -112,7 +176,7 @@ proptest! {
     fn a_groups_record_comes_back(record in group_record()) {
         let producer = match &record {
             groups::Record::Offset { producer, .. } => *producer,
-            groups::Record::Group { .. } => None,
+            groups::Record::Group { .. } | groups::Record::Consumer { .. } => None,
         };
         let bytes = record.encode().unwrap();
         prop_assert_eq!(groups::Record::decode(Some(bytes.key), bytes.value, producer), Ok(record));

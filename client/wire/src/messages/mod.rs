@@ -28,6 +28,8 @@ apis! {
     alter_replica_log_dirs: AlterReplicaLogDirsRequest, AlterReplicaLogDirsResponse;
     alter_user_scram_credentials: AlterUserScramCredentialsRequest, AlterUserScramCredentialsResponse;
     api_versions: ApiVersionsRequest, ApiVersionsResponse;
+    consumer_group_describe: ConsumerGroupDescribeRequest, ConsumerGroupDescribeResponse;
+    consumer_group_heartbeat: ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatResponse;
     create_acls: CreateAclsRequest, CreateAclsResponse;
     create_delegation_token: CreateDelegationTokenRequest, CreateDelegationTokenResponse;
     create_partitions: CreatePartitionsRequest, CreatePartitionsResponse;

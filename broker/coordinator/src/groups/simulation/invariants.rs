@@ -104,6 +104,8 @@ fn check_no_stray_deadlines(machine: &GroupMachine) -> Result<(), Violation> {
         let group = machine.waiting.live.get(id);
         let known = match timer {
             Timer::Expiry => true,
+            // Nobody speaks the new protocol here.
+            Timer::Rebalance(_) | Timer::ClassicJoin(_) | Timer::ClassicSync(_) => false,
             Timer::Join | Timer::Sync => group.is_some(),
             Timer::Session(member) => {
                 group.is_some_and(|group| group.member(member).is_some() || group.expected.contains(member))

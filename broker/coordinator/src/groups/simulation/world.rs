@@ -259,7 +259,7 @@ impl Run {
             self.machine.apply(record);
             let producer = match record {
                 Record::Offset { producer, .. } => *producer,
-                Record::Group { .. } => None,
+                Record::Group { .. } | Record::Consumer { .. } => None,
             };
             let bytes = record.encode().map_err(|error| format!("{error}: {record:?}"))?;
             let back = Record::decode(Some(bytes.key.clone()), bytes.value.clone(), producer);
@@ -417,7 +417,13 @@ impl Run {
             50..=69 => {
                 let topics = vec![("t".into(), vec![0, 1, 2]), ("u".into(), vec![0, 1, 2])];
                 let (topics, require_stable) = (Some(topics), self.random.permille(500));
-                Command::FetchOffsets(FetchOffsets { group, topics, require_stable })
+                Command::FetchOffsets(FetchOffsets {
+                    group,
+                    member_id: None,
+                    member_epoch: -1,
+                    topics,
+                    require_stable,
+                })
             }
             70..=74 => Command::Delete(Delete { groups: vec![group] }),
             75..=77 => {

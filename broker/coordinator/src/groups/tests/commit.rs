@@ -33,7 +33,13 @@ fn everything_about_an_offset_comes_back() {
         offsets,
     };
     assert_eq!(broker.commit_with(commit), ErrorCode::NONE);
-    let fetch = FetchOffsets { group: "g".into(), topics: None, require_stable: false };
+    let fetch = FetchOffsets {
+        group: "g".into(),
+        member_id: None,
+        member_epoch: -1,
+        topics: None,
+        require_stable: false,
+    };
     let Reply::Fetched(fetched) = broker.ask(Command::FetchOffsets(fetch)) else { panic!() };
     let stored = fetched.topics[0].1[0].stored.clone().unwrap();
     assert_eq!((stored.offset, stored.leader_epoch, &*stored.metadata), (9, 4, "note"));
@@ -197,7 +203,13 @@ fn reading_all_shows_what_is_committed_and_to_those_who_wait_what_is_pending() {
     broker.commit("", -1, &[(1, 1), (0, 2)]);
     broker.commit_in_transaction(1, "", -1, &[(1, 3), (2, 4)]);
     let mut all = |require_stable| {
-        let fetch = FetchOffsets { group: "g".into(), topics: None, require_stable };
+        let fetch = FetchOffsets {
+            group: "g".into(),
+            member_id: None,
+            member_epoch: -1,
+            topics: None,
+            require_stable,
+        };
         let Reply::Fetched(fetched) = broker.ask(Command::FetchOffsets(fetch)) else { panic!() };
         assert_eq!((fetched.error, fetched.topics.len()), (ErrorCode::NONE, 1));
         let partitions = fetched.topics[0].1.iter();

@@ -106,7 +106,13 @@ fn a_deleted_topic_takes_its_offsets_from_every_group() {
     assert_eq!(broker.ask(Command::ForgetTopic(ForgetTopic { topic: "t".into() })), Reply::Forgotten);
     broker.machine.apply_marker(1, 0, true);
     assert_eq!((broker.fetch(0, true), broker.fetch(2, true)), (Ok(None), Ok(None)));
-    let fetch = FetchOffsets { group: "h".into(), topics: None, require_stable: true };
+    let fetch = FetchOffsets {
+        group: "h".into(),
+        member_id: None,
+        member_epoch: -1,
+        topics: None,
+        require_stable: true,
+    };
     let Reply::Fetched(fetched) = broker.ask(Command::FetchOffsets(fetch)) else { panic!() };
     assert_eq!(fetched.topics.iter().map(|(topic, _)| &**topic).collect::<Vec<_>>(), ["u"]);
 }

@@ -206,6 +206,8 @@ impl Broker {
     pub(super) fn fetch(&mut self, partition: i32, require_stable: bool) -> Result<Option<i64>, ErrorCode> {
         let fetch = FetchOffsets {
             group: "g".into(),
+            member_id: None,
+            member_epoch: -1,
             topics: Some(vec![("t".into(), vec![partition])]),
             require_stable,
         };

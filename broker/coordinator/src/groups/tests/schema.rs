@@ -94,8 +94,8 @@ fn what_cannot_be_read_says_why() {
         Record::decode(key, value.map(Bytes::from_static), None).unwrap_err()
     };
     assert_eq!(decode(None, None), SchemaError::NoKey);
-    let other = Some(Bytes::from_static(&[0, 3, 0, 1, b'g']));
-    assert_eq!(decode(other, None), SchemaError::UnknownKind { kind: 3 });
+    let other = Some(Bytes::from_static(&[0, 11, 0, 1, b'g']));
+    assert_eq!(decode(other, None), SchemaError::UnknownKind { kind: 11 });
     let unreadable = |error: SchemaError, expected: &str| match error {
         SchemaError::Unreadable { part, .. } => assert_eq!(part, expected),
         other => panic!("{other}"),

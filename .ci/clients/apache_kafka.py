@@ -1,0 +1,93 @@
+"""Apache Kafka itself in place of our broker: the same checks against it are a test of the checks."""
+
+import base64
+import socket
+import subprocess
+import tempfile
+import time
+import uuid
+from pathlib import Path
+
+PROPERTIES = """
+process.roles=broker,controller
+node.id=1
+controller.quorum.bootstrap.servers=127.0.0.1:{controller}
+listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}
+advertised.listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}
+controller.listener.names=CONTROLLER
+inter.broker.listener.name=PLAINTEXT
+listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT
+log.dirs={data}
+offsets.topic.replication.factor=1
+transaction.state.log.replication.factor=1
+transaction.state.log.min.isr=1
+share.coordinator.state.topic.replication.factor=1
+share.coordinator.state.topic.min.isr=1
+group.initial.rebalance.delay.ms=500
+log.cleaner.backoff.ms=500
+log.retention.check.interval.ms=1000
+"""
+
+
+def java(tools, main, *arguments, memory="256m", logging="warn"):
+    """The command that runs one of Kafka's main classes."""
+    options = [f"-Xmx{memory}", "-XX:TieredStopAtLevel=1", f"-Dorg.slf4j.simpleLogger.defaultLogLevel={logging}"]
+    return ["java", *options, "-cp", f"{tools}/jars/*", main, *map(str, arguments)]
+
+
+class Kafka:
+    """One node, in KRaft mode. Use as a context manager."""
+
+    def __init__(self, tools, name):
+        self.tools, self.name = tools, name
+
+    def __enter__(self):
+        self.directory = tempfile.TemporaryDirectory(prefix=f"kafka-{self.name}-")
+        home = Path(self.directory.name)
+        self.data_dir, self.properties = home / "data", home / "server.properties"
+        self.port, controller = free_port(), free_port()
+        self.bootstrap = f"127.0.0.1:{self.port}"
+        self.properties.write_text(PROPERTIES.format(port=self.port, controller=controller, data=self.data_dir))
+        self.log = open(home / "log", "w+")
+        format_it = java(self.tools, "kafka.tools.StorageTool", "format", "--standalone", "-t", cluster_id(), "-c", self.properties)
+        subprocess.run(format_it, stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log, check=True)
+        self.process = subprocess.Popen(
+            java(self.tools, "kafka.Kafka", self.properties, memory="1g"),
+            stdin=subprocess.DEVNULL,
+            stdout=self.log,
+            stderr=self.log,
+        )
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                socket.create_connection(("127.0.0.1", self.port), 1).close()
+                return self
+            except OSError as error:
+                if time.monotonic() > deadline or self.process.poll() is not None:
+                    self.log.seek(0)
+                    raise RuntimeError(f"Kafka did not start:\n{self.log.read()}") from error
+                time.sleep(0.2)
+
+    def __exit__(self, *_):
+        self.stop()
+        self.log.close()
+        self.directory.cleanup()
+
+    def stop(self):
+        self.process.terminate()
+        try:
+            self.process.wait(60)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+
+def cluster_id():
+    """22 characters, the form of Kafka's ids."""
+    return base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=").replace("-", "A")
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
