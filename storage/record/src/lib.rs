@@ -12,6 +12,7 @@
 //!   (compaction may have left gaps or nothing at all in a batch); [`Batch::trusted`] reads the header only.
 //! - [`Batch::stamped`] gives a batch its offset and leader epoch, in place when nobody else holds the bytes.
 //! - Records are decoded only on demand, within a memory budget: [`Batch::records`], [`Batch::open`].
+//! - [`OpenBatch::survey`] tells in one cheap pass whether every record can be decoded.
 //! - [`BatchBuilder`] makes batches; [`EndTxnMarker`] makes and reads the ones that end transactions.
 //!
 //! Nothing here knows a topic, a file, a socket or a clock. Lengths and counts that come from outside are compared with
@@ -26,6 +27,7 @@ pub mod control;
 pub mod error;
 pub mod header;
 pub mod record;
+pub mod survey;
 pub mod topic_id;
 pub mod varint;
 
@@ -39,3 +41,4 @@ pub use header::{
     NO_PRODUCER_ID, NO_SEQUENCE, NO_TIMESTAMP, TimestampType,
 };
 pub use record::{OpenBatch, Record, RecordHeader, RecordView};
+pub use survey::Survey;

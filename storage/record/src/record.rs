@@ -11,7 +11,7 @@ use crate::varint::{self, VarintError};
 /// The smallest record: length, attributes, timestamp delta, offset delta, key length, value length, header count.
 pub(crate) const MIN_RECORD_LEN: usize = 7;
 /// The smallest record header: key length and value length.
-const MIN_HEADER_LEN: usize = 2;
+pub(crate) const MIN_HEADER_LEN: usize = 2;
 
 /// One record.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

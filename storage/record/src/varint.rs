@@ -115,7 +115,7 @@ fn zigzag32(value: i32) -> u32 {
     ((value << 1) ^ (value >> 31)) as u32
 }
 
-fn unzigzag32(value: u32) -> i32 {
+pub(crate) fn unzigzag32(value: u32) -> i32 {
     (value >> 1) as i32 ^ -((value & 1) as i32)
 }
 

@@ -4,7 +4,7 @@
 //! every reader of the partition, and none could get past it. From here on the batch is bytes.
 
 use bytes::Bytes;
-use logmill_record::{Batch, Codec, NO_TIMESTAMP, OpenBatch, TimestampType};
+use logmill_record::{Batch, Codec, NO_TIMESTAMP, OpenBatch, Survey, TimestampType};
 use logmill_wire::ErrorCode;
 
 use super::refusal::Refusal;
@@ -83,9 +83,23 @@ fn check_size(batch: &Batch, rules: &TopicRules) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Decodes every record, and checks of each its offset, its time, and its key where the topic is compacted (which keeps
-/// the last record of each key, so one without has no place there). Gives the largest timestamp.
+/// Checks that every record can be decoded, and of each its offset, its time, and its key where the topic is compacted
+/// (which keeps the last record of each key, so one without has no place there). Gives the largest timestamp.
 fn check_records(open: &OpenBatch, rules: &TopicRules, now: i64) -> Result<i64, Refusal> {
+    if let Some(Survey { times, keyed }) = open.survey()
+        && (keyed || !rules.keys_required)
+    {
+        let (earliest, latest) = times.unwrap_or((NO_TIMESTAMP, NO_TIMESTAMP));
+        let out_of_time = |time| !rules.log_append_time && rules.is_out_of_time(time, now);
+        if !out_of_time(earliest) && !out_of_time(latest) {
+            return Ok(latest.max(NO_TIMESTAMP));
+        }
+    }
+    blame_records(open, rules, now)
+}
+
+/// Looks at the records one by one and names those that are to blame, with the reason.
+fn blame_records(open: &OpenBatch, rules: &TopicRules, now: i64) -> Result<i64, Refusal> {
     let mut largest = NO_TIMESTAMP;
     let mut refused = Vec::new();
     let mut code = ErrorCode::INVALID_RECORD;
