@@ -233,11 +233,12 @@ const RULES: &[Rule] = &[
         except: &[],
     },
     Rule {
-        why: "threads are started where they are known: the log's, one for each pipeline, and those that load coordinators",
+        why: "threads are started where they are known: the log's, the cleaner, one for each pipeline, and those that load coordinators",
         rooms: &["broker/src/"],
         words: &["thread::spawn", "thread::scope", "thread::Builder", "thread::{"],
         except: &[
             "broker/src/partitions/threads.rs",
+            "broker/src/partitions/cleaning.rs",
             "broker/src/pipelines/manager.rs",
             "broker/src/coordinators/loading.rs",
         ],

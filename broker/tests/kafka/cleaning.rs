@@ -102,13 +102,13 @@ async fn old_records_go_by_themselves_where_they_may() {
     for topic in ["kept", "compacted"] {
         assert_eq!(earliest(&mut client, topic).await, 0);
     }
-    let directory = broker.stop().await;
-    let week: Vec<_> = std::fs::read_dir(directory.path().join("week-0"))
-        .unwrap()
-        .filter_map(|entry| entry.unwrap().file_name().into_string().ok())
-        .filter(|name| name.ends_with(".log"))
-        .collect();
-    assert!(!week.contains(&"00000000000000000000.log".to_owned()), "{week:?}");
+    // The files go a little later: when a checkpoint has made the new start durable.
+    let gone = broker.data_dir().join("week-0/00000000000000000000.log");
+    while gone.exists() {
+        assert!(begin.elapsed() < PATIENCE, "{} is still there", gone.display());
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    broker.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -144,7 +144,7 @@ async fn a_compacted_topic_keeps_the_last_record_of_each_key() {
             .filter(|file| file.path().extension().is_some_and(|extension| extension == "log"))
             .map(|file| file.metadata().map_or(0, |data| data.len()))
             .sum();
-        if bytes < 1000 {
+        if bytes < 700 {
             break;
         }
         assert!(begin.elapsed() < PATIENCE, "{bytes} bytes are left");

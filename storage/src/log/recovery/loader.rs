@@ -115,7 +115,18 @@ impl<'a> Loader<'a> {
         Ok(())
     }
 
+    /// Removes the snapshots from behind the recovery point: nobody knows whether they reached the device whole, and one
+    /// that is there is not written again. The one that the log begins with stays: nothing else knows what was before.
+    fn remove_unsettled_snapshots(&mut self) -> Result<(), LogError> {
+        let first = self.bases.first().copied().unwrap_or(0);
+        for offset in self.snapshots.split_off(&(self.at.recovery_point.max(first) + 1)) {
+            remove_if_there(self.disk(), &FileKind::ProducerSnapshot.path(self.directory, offset))?;
+        }
+        Ok(())
+    }
+
     pub(super) fn load(mut self) -> Result<(Loaded, Recovered), LogError> {
+        self.remove_unsettled_snapshots()?;
         let recovery_point = self.at.recovery_point;
         let first = self.bases.first().copied();
         if first.is_none_or(|first| first > recovery_point.max(self.at.log_start_offset)) {

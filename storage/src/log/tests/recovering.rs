@@ -311,3 +311,21 @@ fn leftovers_are_removed_and_missing_metadata_is_an_error() {
     let error = bench.open(end).unwrap_err();
     assert!(matches!(error, LogError::Metadata { .. }), "{error}");
 }
+
+#[test]
+fn a_snapshot_that_may_not_have_reached_the_device_is_written_again() {
+    let bench = Bench::new(1);
+    let log = bench.create();
+    let mut maker = Maker::new();
+    log.append(&[maker.data(Some((1, 0, 0)), true, 2)]).unwrap();
+    let settled = log.flush().unwrap().end_offset;
+    log.append(&[maker.plain(3)]).unwrap();
+    let end = log.flush().unwrap().end_offset;
+    drop(log);
+    // As a crash leaves it: the name is there, the bytes are not.
+    bench.disk.plant(&bench.path(FileKind::ProducerSnapshot, end), &[0; 56]).unwrap();
+    let log = bench.reopen(settled);
+    assert_eq!(log.flush().unwrap().end_offset, end);
+    let producers = Producers::decode_snapshot(&bench.file(FileKind::ProducerSnapshot, end)).unwrap();
+    assert_eq!(producers.open_transactions().first_offset(), Some(0));
+}
