@@ -30,7 +30,8 @@ pub fn binary() -> &'static Path {
         let test = std::env::current_exe().expect("a path of its own");
         let folder = test.ancestors().nth(2).expect("a profile's folder");
         let mut build = Command::new(std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned()));
-        build.args(["build", "--quiet", "--package", "logmill", "--bin", "logmill", "--target-dir"]);
+        // Of the whole workspace, so that crates have the features that they have in its tests, and are not built twice.
+        build.args(["build", "--quiet", "--workspace", "--bin", "logmill", "--target-dir"]);
         build.arg(folder.parent().expect("a target folder")).current_dir(source::root());
         match folder.file_name().and_then(|profile| profile.to_str()).expect("a profile") {
             "debug" => {}
