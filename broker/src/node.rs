@@ -368,6 +368,11 @@ fn coordinator_settings(config: &Config) -> CoordinatorSettings {
             initial_rebalance_delay_ms: ms(config.groups.initial_rebalance_delay),
             min_session_timeout_ms: ms(config.groups.min_session_timeout),
             max_session_timeout_ms: ms(config.groups.max_session_timeout),
+            consumer: logmill_coordinator::groups::ConsumerSettings {
+                heartbeat_interval_ms: ms(config.groups.heartbeat_interval),
+                session_timeout_ms: ms(config.groups.session_timeout),
+                ..Default::default()
+            },
             ..Default::default()
         },
         transactions: logmill_coordinator::transactions::Settings {

@@ -80,6 +80,10 @@ settings! {
         min_session_timeout: Duration = Duration::from_secs(6),
         /// The longest session timeout a member may ask for.
         max_session_timeout: Duration = Duration::from_secs(30 * 60),
+        /// How often members of the new protocol (KIP-848) are told to send a heartbeat.
+        heartbeat_interval: Duration = Duration::from_secs(5),
+        /// How long a member of the new protocol may be silent.
+        session_timeout: Duration = Duration::from_secs(45),
     }
 
     /// Transactions and idempotent producers.

@@ -31,6 +31,8 @@ impl BrokerConfigs {
             ("broker.id", node_id.to_string()),
             ("connections.max.idle.ms", ms(limits.idle_timeout)),
             ("fetch.max.bytes", fetch_bytes.to_string()),
+            ("group.consumer.heartbeat.interval.ms", ms(groups.heartbeat_interval)),
+            ("group.consumer.session.timeout.ms", ms(groups.session_timeout)),
             ("group.coordinator.rebalance.protocols", "classic,consumer".to_owned()),
             ("group.initial.rebalance.delay.ms", ms(groups.initial_rebalance_delay)),
             ("group.max.session.timeout.ms", ms(groups.max_session_timeout)),
