@@ -5,7 +5,7 @@
 //! ```
 //!
 //! The rules of negotiation (`ApiVersions` in an unknown version is answered in version 0, everything else
-//! that we do not speak closes the connection) are here; what an API means is in [`crate::handlers`].
+//! that we do not speak closes the connection) are here; what an API means is in `handlers`.
 
 pub mod advertised;
 mod session;

@@ -56,7 +56,7 @@ pub struct Image {
     by_id: HashMap<Uuid, Arc<Topic>>,
 }
 
-/// All at once: adding them one by one with [`Image::with`] would copy the picture for each.
+/// All at once: adding them one by one with `Image::with` would copy the picture for each.
 impl FromIterator<Topic> for Image {
     fn from_iter<T: IntoIterator<Item = Topic>>(topics: T) -> Self {
         let mut image = Self::default();

@@ -1,6 +1,6 @@
 //! Topics: the image every handler reads, and the one writer that changes it.
 //!
-//! The truth is the log `__logmill_metadata` (see [`schema`]); the [`Image`] is what its records add up
+//! The truth is the log `__logmill_metadata` (see `schema.rs`); the [`Image`] is what its records add up
 //! to, replaced whole at each change, so that a reader holds one consistent view without a lock.
 //!
 //! Creating makes the partitions' directories first and then commits one frame with the record that makes

@@ -33,7 +33,7 @@ Examples:
   logmill storage dump data/orders-0/00000000000000000000.timeindex
   logmill storage dump data/__consumer_offsets-12 --records       what groups committed")]
 pub(crate) struct Dump {
-    /// A partition directory (<topic>-<partition>), or a file in one.
+    /// A partition directory, named TOPIC-PARTITION, or a file in one.
     path: PathBuf,
     /// Print each record, too.
     #[arg(short, long)]
