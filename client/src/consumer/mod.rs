@@ -540,7 +540,7 @@ impl Consumer {
     }
 
     /// Who this consumer is in its group, for
-    /// [`TransactionalProducer::send_offsets`](crate::TransactionalProducer::send_offsets). Outside a group, or
+    /// [`Transaction::send_offsets`](crate::Transaction::send_offsets). Outside a group, or
     /// between generations, its generation is -1.
     pub fn membership(&self) -> GroupMembership {
         let member = self.shared.member.lock().clone();

@@ -12,7 +12,7 @@
 //! carry incarnation, file number and position, so what an earlier use of a file left behind never counts.
 //!
 //! **Torn or damaged.** Each frame also carries the last sequence that was durable when its write began, and going idle
-//! writes a small frame for that alone. [`recover`] decides with it: a bad frame above every durable sequence that is
+//! writes a small frame for that alone. `recover` decides with it: a bad frame above every durable sequence that is
 //! known, from the frames before it, from any valid frame of the incarnation behind it, from the file headers and from
 //! the checkpoint, was never acknowledged: torn, the journal ends there. (A valid frame behind it out of the same torn
 //! write says nothing: it carries an older durable sequence, and ends with it.) Any other bad frame is

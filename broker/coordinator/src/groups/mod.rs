@@ -1,4 +1,4 @@
-//! Consumer groups of the classic and of the new protocol (KIP-848, in [`consumer`]), and their offsets.
+//! Consumer groups of the classic and of the new protocol (KIP-848, in `consumer`), and their offsets.
 
 mod command;
 mod commit_offsets;

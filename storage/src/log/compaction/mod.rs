@@ -11,7 +11,7 @@
 //! 3  each new segment takes the place of its old ones ([`swap`]); what was in the map is clean now
 //! ```
 //!
-//! What is kept of a batch is decided in [`filter`]; offsets never change. Only sealed, flushed segments below the last
+//! What is kept of a batch is decided in `filter`; offsets never change. Only sealed, flushed segments below the last
 //! checkpoint are touched, by one pass at a time, without a lock: appends and reads go on. A segment with damaged bytes
 //! ends the pass: nothing of it is thrown away, and its log stays as it is.
 
