@@ -18,8 +18,7 @@ const EMPTY_NAMES: &[&str] =
 const UNFINISHED: &[&str] =
     &["todo!", "unimplemented!", "dbg!", "TODO", "FIXME", "XXX", "HACK", "#[ignore]", "allow(dead_code"];
 /// Traces of one machine or of whoever wrote it.
-const TRACES: &[&str] =
-    &["/home/", "/root/", "/Users/", "/work/", "C:\\", "localhost:8080", "192.168.", "10.0.0."];
+const TRACES: &[&str] = &["/home/", "/root/", "/Users/", "C:\\", "localhost:8080", "192.168.", "10.0.0."];
 /// Endings of the files that are read as text.
 const TEXTS: &[&str] = &[".rs", ".md", ".toml", ".sql", ".proto", ".sh", ".py", ".yml", ".service"];
 /// The guards name what they look for.
