@@ -40,6 +40,8 @@ pub(super) struct Loader<'a> {
     directory: &'a Arc<Path>,
     options: LogOptions,
     at: OpenAt,
+    /// Offsets may be missing between two segments that are scanned.
+    gaps_allowed: bool,
     /// Base offsets of the segments in the directory.
     bases: Vec<i64>,
     snapshots: BTreeSet<i64>,
@@ -62,6 +64,7 @@ impl<'a> Loader<'a> {
             directory,
             options,
             at,
+            gaps_allowed: false,
             bases: Vec::new(),
             snapshots: BTreeSet::new(),
             segments: Vec::new(),
@@ -82,6 +85,10 @@ impl<'a> Loader<'a> {
 
     pub(super) fn keep_unflushed(&mut self, files: Unflushed) {
         self.writer.unflushed = files;
+    }
+
+    pub(super) fn allow_gaps(&mut self) {
+        self.gaps_allowed = true;
     }
 
     fn disk(&self) -> &'a dyn Disk {
@@ -199,7 +206,8 @@ impl<'a> Loader<'a> {
         for at in settled..self.bases.len() {
             let base = self.bases[at];
             // A hole between two segments, behind the recovery point: the end of the first one was lost.
-            let hole = at > settled && base != self.end_offset;
+            let allowed = self.gaps_allowed && base > self.end_offset;
+            let hole = at > settled && base != self.end_offset && !allowed;
             if hole || self.recovered.tail.is_some() {
                 if self.recovered.tail.is_none() {
                     let file = FileKind::Log.path(self.directory, base);
