@@ -44,10 +44,14 @@ pub(crate) fn change_group(
         ("share.session.timeout.ms", "share.heartbeat.interval.ms"),
         ("streams.session.timeout.ms", "streams.heartbeat.interval.ms"),
     ] {
-        let number = |name| broker.group_value(&after, name).and_then(|value| value.trim().parse::<i64>().ok());
+        let number =
+            |name| broker.group_value(&after, name).and_then(|value| value.trim().parse::<i64>().ok());
         let any_set = after.contains_key(session) || after.contains_key(heartbeat);
         if any_set && number(session) <= number(heartbeat) {
-            return Err(ConfigError::OutOfBounds { name: session, must: format!("greater than {heartbeat}") });
+            return Err(ConfigError::OutOfBounds {
+                name: session,
+                must: format!("greater than {heartbeat}"),
+            });
         }
     }
     Ok(after)
@@ -56,6 +60,8 @@ pub(crate) fn change_group(
 /// The bounds the broker has for a group's config: `group.consumer.min.session.timeout.ms` and its likes.
 fn bounds(name: &str, broker: &BrokerConfigs) -> (Option<i64>, Option<i64>) {
     let Some((kind, what)) = name.split_once('.') else { return (None, None) };
+    // The bound of `num.standby.replicas` is that of `standby.replicas`.
+    let what = what.strip_prefix("num.").unwrap_or(what);
     let bound = |side| broker.number(&format!("group.{kind}.{side}.{what}"));
     (bound("min"), bound("max"))
 }
@@ -123,7 +129,8 @@ mod tests {
         ] {
             assert_eq!(set(&[(name, value)], &broker), Err(format!("{name} {why}")), "{name}={value}");
         }
-        let at_least = "Invalid value 0 for configuration consumer.session.timeout.ms: Value must be at least 1";
+        let at_least =
+            "Invalid value 0 for configuration consumer.session.timeout.ms: Value must be at least 1";
         assert_eq!(set(&[("consumer.session.timeout.ms", "0")], &broker), Err(at_least.to_owned()));
         assert_eq!(set(&[("nope", "1")], &broker), Err("Unknown group config name: nope".to_owned()));
         assert_eq!(set(&[("consumer.session.timeout.ms", "60000")], &broker), Ok(()));
@@ -150,8 +157,11 @@ mod tests {
             ("old".to_owned(), own(&[("consumer.heartbeat.interval.ms", "99000")])),
         ]);
         let times = group_times(&groups, &broker);
-        let everybodys =
-            ConsumerTimes { heartbeat_interval_ms: 5000, session_timeout_ms: 45_000, assignment_interval_ms: 700 };
+        let everybodys = ConsumerTimes {
+            heartbeat_interval_ms: 5000,
+            session_timeout_ms: 45_000,
+            assignment_interval_ms: 700,
+        };
         assert_eq!(times.default, everybodys);
         assert_eq!(times.own["g"], ConsumerTimes { session_timeout_ms: 50_000, ..everybodys });
         assert_eq!(times.own["old"], ConsumerTimes { heartbeat_interval_ms: 15_000, ..everybodys });

@@ -39,7 +39,11 @@ pub(crate) async fn alter(client: &mut Client, change: AlterConfigsResource) -> 
     (answer.error_code, answer.error_message.as_deref().unwrap_or_default().to_owned())
 }
 
-pub(crate) async fn describe(client: &mut Client, kind: i8, name: &str) -> Vec<DescribeConfigsResourceResult> {
+pub(crate) async fn describe(
+    client: &mut Client,
+    kind: i8,
+    name: &str,
+) -> Vec<DescribeConfigsResourceResult> {
     let request = DescribeConfigsRequest {
         resources: vec![DescribeConfigsResource {
             resource_type: kind,
@@ -55,7 +59,12 @@ pub(crate) async fn describe(client: &mut Client, kind: i8, name: &str) -> Vec<D
 }
 
 /// Value, source, and the synonyms as `name=value:source`.
-pub(crate) async fn value(client: &mut Client, kind: i8, name: &str, config: &str) -> (Option<String>, i8, String) {
+pub(crate) async fn value(
+    client: &mut Client,
+    kind: i8,
+    name: &str,
+    config: &str,
+) -> (Option<String>, i8, String) {
     let configs = describe(client, kind, name).await;
     let found = configs.into_iter().find(|found| found.name == config).unwrap();
     let synonyms: Vec<_> = found

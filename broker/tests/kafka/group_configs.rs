@@ -79,7 +79,11 @@ async fn a_groups_configs_are_kept_within_the_brokers_bounds() {
     let mut client = broker.connect().await;
     let timeout = |value: &str| change(GROUP, "g", &[("consumer.session.timeout.ms", SET, value)]);
     assert_eq!(describe(&mut client, GROUP, "g").await.len(), 21);
-    for (bad, why) in [("44999", "must be in the range 45000 to 60000 inclusive."), ("60001", "must be in the range 45000 to 60000 inclusive."), ("x", "type INT")] {
+    for (bad, why) in [
+        ("44999", "must be in the range 45000 to 60000 inclusive."),
+        ("60001", "must be in the range 45000 to 60000 inclusive."),
+        ("x", "type INT"),
+    ] {
         let (code, message) = alter(&mut client, timeout(bad)).await;
         assert_eq!(code, ErrorCode::INVALID_CONFIG);
         assert!(message.contains(why), "{message}");
@@ -176,7 +180,8 @@ async fn sizes_assignors_and_migration_are_as_configured() {
     }
     let request = ConsumerGroupDescribeRequest { group_ids: vec!["g".into()], ..Default::default() };
     assert_eq!(client.ask(&request, 1).await.groups[0].assignor_name, "range", "the first one configured");
-    let uniform = ConsumerGroupHeartbeatRequest { server_assignor: Some("uniform".into()), ..joins("h", "a") };
+    let uniform =
+        ConsumerGroupHeartbeatRequest { server_assignor: Some("uniform".into()), ..joins("h", "a") };
     let refused = client.ask(&uniform, 1).await;
     assert_eq!(refused.error_code, ErrorCode::UNSUPPORTED_ASSIGNOR);
     let message = refused.error_message.unwrap();

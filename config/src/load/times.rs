@@ -44,7 +44,9 @@ pub(super) fn in_order(config: &Config, is_set: impl Fn(&str) -> bool) -> Result
             // Whoever was given by somebody is to blame.
             return match is_set(longer) && !is_set(shorter) {
                 true => wrong(longer, long, format!("is less than `{shorter}`, which is {}", Written(short))),
-                false => wrong(shorter, short, format!("is more than `{longer}`, which is {}", Written(long))),
+                false => {
+                    wrong(shorter, short, format!("is more than `{longer}`, which is {}", Written(long)))
+                }
             };
         }
     }
@@ -57,10 +59,9 @@ pub(super) fn in_order(config: &Config, is_set: impl Fn(&str) -> bool) -> Result
         );
         return wrong(heartbeat, interval, problem);
     }
-    for (key, shortest) in [
-        key!(consumer_groups.min_session_timeout),
-        key!(consumer_groups.min_heartbeat_interval),
-    ] {
+    for (key, shortest) in
+        [key!(consumer_groups.min_session_timeout), key!(consumer_groups.min_heartbeat_interval)]
+    {
         if shortest.is_zero() {
             return wrong(key, shortest, "is nothing; write at least 1 ms".to_owned());
         }

@@ -12,9 +12,7 @@ use super::member::Client;
 use crate::groups::consumer::group::ConsumerGroup;
 use crate::groups::consumer::record::{ConsumerRecord, MemberState};
 use crate::groups::consumer::tests::{SomeTopics, topic_id};
-use crate::groups::consumer::{
-    ConsumerBeat, ConsumerSettings, ConsumerTimes, GroupTimes, MigrationPolicy,
-};
+use crate::groups::consumer::{ConsumerBeat, ConsumerSettings, ConsumerTimes, GroupTimes, MigrationPolicy};
 use crate::groups::waiting::Timer;
 use crate::groups::{
     Command, GroupMachine, GroupState, Heartbeat, Join, Leave, LeavingMember, Record, Reply, Settings, Sync,
