@@ -165,7 +165,7 @@ impl SegmentManifest {
         let crc_at = without_end.rfind('\n').ok_or("it is too short")? + 1;
         let stored =
             u32::from_str_radix(&without_end[crc_at..], 16).map_err(|_| "its checksum does not parse")?;
-        if stored != crc32fast::hash(text[..crc_at].as_bytes()) {
+        if stored != crc32fast::hash(&bytes[..crc_at]) {
             return Err("its checksum does not match");
         }
         let mut lines = text[..crc_at].lines();
