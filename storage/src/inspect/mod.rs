@@ -23,7 +23,7 @@ pub use crate::log::names::PARTITION_METADATA;
 pub use crate::store::lock_if_there;
 pub use batches::{Damage, Found, SegmentBatches, SegmentFile, StoredBatch};
 pub use directory::{DirectoryFile, FileRole, PartitionDirectory};
-pub use entries::{Entries, OffsetIndexEntry, SnapshotEntry, TimeIndexEntry};
+pub use entries::{Entries, ManifestEntry, OffsetIndexEntry, SnapshotEntry, TimeIndexEntry};
 pub use repair::{Repair, RepairError, Repaired, repair};
 pub use verify::{Depth, Finding, Severity, Verification, verify};
 
