@@ -54,6 +54,7 @@ impl Profile {
             tail_bytes: [0, 2 << 10, 1 << 20][random.below(3) as usize],
             applier_shards: 1 + random.below(3) as usize,
             log: log_options(random, Durability::Disk),
+            whole_flush_files: [1, 5, 1000][random.below(3) as usize],
             ..StoreOptions::new(PathBuf::from(DATA_DIR), Uuid::from_u128(0xd1))
         };
         let durability =
@@ -73,6 +74,7 @@ impl Profile {
             faults: Faults {
                 no_direct: random.one_in(4),
                 short_reads: random.one_in(3),
+                no_whole_flush: random.one_in(6),
                 ..Faults::default()
             },
             topics,
