@@ -11,7 +11,7 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::disk::{Disk, DiskFile, FileSystem};
+use crate::disk::{Disk, DiskFile, FileSystem, Replacement};
 
 use super::error::LogError;
 use super::flush::{Flush, Flushed};
@@ -82,6 +82,20 @@ impl GroupFlush {
             });
         }
         Ok(results)
+    }
+
+    /// Makes files durable and puts them in their places, each in its directory, durably.
+    pub(crate) fn put_in_place(&self, files: &[(&Path, &Replacement)]) -> Result<(), LogError> {
+        let handles: Vec<[Arc<dyn DiskFile>; 1]> =
+            files.iter().map(|(_, replacement)| [Arc::clone(&replacement.file)]).collect();
+        let failed = |(at, error): (usize, io::Error)| LogError::io("finish", files[at].0)(error);
+        let written: Vec<_> = handles.iter().map(|handle| (&handle[..], None)).collect();
+        self.make_durable(&written).map_err(failed)?;
+        for (at, (_, replacement)) in files.iter().enumerate() {
+            replacement.rename(&*self.disk).map_err(|error| failed((at, error)))?;
+        }
+        let named: Vec<_> = files.iter().map(|(directory, _)| (&[][..], Some(*directory))).collect();
+        self.make_durable(&named).map_err(failed)
     }
 
     /// Makes files durable, and then the names in directories.
