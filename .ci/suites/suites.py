@@ -46,8 +46,9 @@ class Librdkafka:
         return sorted(names + [f"0081_admin/{part}" for part in set(parts)])
 
     def settings(self, name):
-        # What the suite gives to brokers of its own.
-        usual = ["topics.partitions=4", 'groups.initial_rebalance_delay="0 ms"']
+        # Some tests want topics with several partitions. Those with two members count on the time that a new group waits
+        # for more: three seconds in Kafka. One waits 20 s for compaction.
+        usual = ["topics.partitions=4", 'groups.initial_rebalance_delay="3 s"', 'cleaning.interval="5 s"']
         return usual + (["topics.auto_create=false"] if self._scenario(name) == "noautocreate" else [])
 
     def _scenario(self, name):
