@@ -10,7 +10,10 @@
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
 
-use logmill_config::{Config, DirectIo, Durability as ConfiguredDurability};
+use logmill_config::{
+    Assignor as ConfiguredAssignor, Config, DirectIo, Durability as ConfiguredDurability, GroupMigration,
+};
+use logmill_coordinator::groups::{Assignor, MigrationPolicy};
 use logmill_storage::{
     Cleanup, Durability, Fatal, JournalOptions, LogOptions, PartitionId, PartitionSpec, RealDisk, Retention,
     Store, StoreError, StoreOptions,
@@ -363,15 +366,23 @@ fn cleaning_settings(config: &Config) -> CleaningSettings {
 
 fn coordinator_settings(config: &Config) -> CoordinatorSettings {
     let ms = |time: std::time::Duration| i32::try_from(time.as_millis()).unwrap_or(i32::MAX);
+    let size = |count: u32| usize::try_from(count).unwrap_or(usize::MAX);
+    let consumers = &config.consumer_groups;
     CoordinatorSettings {
         groups: logmill_coordinator::groups::Settings {
             initial_rebalance_delay_ms: ms(config.groups.initial_rebalance_delay),
             min_session_timeout_ms: ms(config.groups.min_session_timeout),
             max_session_timeout_ms: ms(config.groups.max_session_timeout),
+            max_members: size(config.groups.max_members),
             consumer: logmill_coordinator::groups::ConsumerSettings {
-                heartbeat_interval_ms: ms(config.groups.heartbeat_interval),
-                session_timeout_ms: ms(config.groups.session_timeout),
-                ..Default::default()
+                max_members: size(consumers.max_members),
+                assignors: consumers.assignors.0.iter().map(|assignor| assignor_of(*assignor)).collect(),
+                migration: match consumers.migration {
+                    GroupMigration::Bidirectional => MigrationPolicy::Bidirectional,
+                    GroupMigration::Upgrade => MigrationPolicy::Upgrade,
+                    GroupMigration::Downgrade => MigrationPolicy::Downgrade,
+                    GroupMigration::Disabled => MigrationPolicy::Disabled,
+                },
             },
             ..Default::default()
         },
@@ -380,6 +391,13 @@ fn coordinator_settings(config: &Config) -> CoordinatorSettings {
             id_expiry_ms: i64::try_from(config.transactions.expiry.as_millis()).unwrap_or(i64::MAX),
             ..Default::default()
         },
+    }
+}
+
+fn assignor_of(configured: ConfiguredAssignor) -> Assignor {
+    match configured {
+        ConfiguredAssignor::Uniform => Assignor::Uniform,
+        ConfiguredAssignor::Range => Assignor::Range,
     }
 }
 

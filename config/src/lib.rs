@@ -28,7 +28,9 @@ pub use error::{ConfigError, Origin};
 pub use load::{Loaded, Sources, load};
 pub use schema::Key;
 pub use settings::Config;
-pub use value::{ByteSize, DirectIo, Durability, HostPort, LogFormat, parse_duration};
+pub use value::{
+    Assignor, Assignors, ByteSize, DirectIo, Durability, GroupMigration, HostPort, LogFormat, parse_duration,
+};
 
 /// The shipped configuration file: every key with its default and one line of meaning.
 pub const DEFAULT_FILE: &str = include_str!("../logmill.toml");

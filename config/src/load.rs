@@ -1,5 +1,7 @@
 //! Reads the sources, one over the other, and checks the result.
 
+mod times;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -198,7 +200,7 @@ fn check(loaded: &Loaded) -> Result<(), ConfigError> {
             problem: problem.to_owned(),
         })
     };
-    let (limits, journal, topics, groups) = (&config.limits, &config.journal, &config.topics, &config.groups);
+    let (limits, journal, topics) = (&config.limits, &config.journal, &config.topics);
     if topics.max_message > limits.max_request {
         let problem =
             "is more than `limits.max_request`: no such batch could be received; raise that or lower this";
@@ -226,12 +228,8 @@ fn check(loaded: &Loaded) -> Result<(), ConfigError> {
     if topics.partitions > 10_000 {
         return contradiction("topics.partitions", &topics.partitions, "is more than 10000");
     }
-    if groups.min_session_timeout > groups.max_session_timeout {
-        let value = format!("{:?}", groups.min_session_timeout);
-        let problem = "is more than `groups.max_session_timeout`";
-        return contradiction("groups.min_session_timeout", &value, problem);
-    }
-    Ok(())
+    times::in_order(config, |key| loaded.origins.contains_key(key))
+        .or_else(|wrong| contradiction(wrong.key, &times::Written(wrong.time), &wrong.problem))
 }
 
 #[cfg(test)]

@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::schema::{Key, Refused, settings};
-use crate::value::{ByteSize, DirectIo, Durability, HostPort, LogFormat, Raw, Value};
+use crate::value::{
+    Assignor, Assignors, ByteSize, DirectIo, Durability, GroupMigration, HostPort, LogFormat, Raw, Value,
+};
 
 settings! {
     /// The whole configuration of a Logmill process.
@@ -72,7 +74,7 @@ settings! {
         max_clock_jump: Duration = Duration::from_secs(3600),
     }
 
-    /// Consumer groups.
+    /// Groups of the classic protocol.
     groups: Groups {
         /// How long a new group waits for more members before its first assignment.
         initial_rebalance_delay: Duration = Duration::from_millis(500),
@@ -80,10 +82,36 @@ settings! {
         min_session_timeout: Duration = Duration::from_secs(6),
         /// The longest session timeout a member may ask for.
         max_session_timeout: Duration = Duration::from_secs(30 * 60),
-        /// How often members of the new protocol (KIP-848) are told to send a heartbeat.
-        heartbeat_interval: Duration = Duration::from_secs(5),
-        /// How long a member of the new protocol may be silent.
+        /// The most members of a group.
+        max_members: u32 = i32::MAX as u32,
+    }
+
+    /// Consumer groups of the new protocol (KIP-848). Times that a group has of its own (configs of the group) are kept within the bounds.
+    consumer_groups: ConsumerGroups {
+        /// How long a member may be silent.
         session_timeout: Duration = Duration::from_secs(45),
+        /// The shortest session timeout a group may have of its own.
+        min_session_timeout: Duration = Duration::from_secs(45),
+        /// The longest session timeout a group may have of its own.
+        max_session_timeout: Duration = Duration::from_secs(60),
+        /// How often members are told to send a heartbeat.
+        heartbeat_interval: Duration = Duration::from_secs(5),
+        /// The shortest heartbeat interval a group may have of its own.
+        min_heartbeat_interval: Duration = Duration::from_secs(5),
+        /// The longest heartbeat interval a group may have of its own.
+        max_heartbeat_interval: Duration = Duration::from_secs(15),
+        /// The least time between two assignments of a group; changes that come in between wait for the first heartbeat after it.
+        assignment_interval: Duration = Duration::ZERO,
+        /// The shortest assignment interval a group may have of its own.
+        min_assignment_interval: Duration = Duration::ZERO,
+        /// The longest assignment interval a group may have of its own.
+        max_assignment_interval: Duration = Duration::from_secs(15),
+        /// The most members of a group.
+        max_members: u32 = i32::MAX as u32,
+        /// What members may ask to be assigned by, separated by commas; the first serves those who do not ask: "uniform", "range".
+        assignors: Assignors = Assignors(vec![Assignor::Uniform, Assignor::Range]),
+        /// How groups with members may change their protocol: "bidirectional", "upgrade" (to the new one), "downgrade", "disabled".
+        migration: GroupMigration = GroupMigration::Bidirectional,
     }
 
     /// Transactions and idempotent producers.

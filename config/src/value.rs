@@ -319,6 +319,57 @@ choice! {
     }
 }
 
+choice! {
+    /// How a group with members may change between the classic and the new protocol.
+    GroupMigration ("\"bidirectional\", \"upgrade\", \"downgrade\" or \"disabled\"") {
+        /// Both ways.
+        Bidirectional = "bidirectional",
+        /// Only to the new protocol.
+        Upgrade = "upgrade",
+        /// Only to the classic one.
+        Downgrade = "downgrade",
+        /// Not at all.
+        Disabled = "disabled",
+    }
+}
+
+choice! {
+    /// A way to share partitions out among the members of a group.
+    Assignor ("\"uniform\" or \"range\"") {
+        /// As many partitions for each as for any other.
+        Uniform = "uniform",
+        /// Of each topic a range of neighbouring partitions for each.
+        Range = "range",
+    }
+}
+
+/// Assignors, the best first; each once, at least one: `"uniform,range"`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Assignors(pub Vec<Assignor>);
+
+impl fmt::Display for Assignors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<&str> = self.0.iter().map(|assignor| assignor.as_str()).collect();
+        f.write_str(&names.join(","))
+    }
+}
+
+impl Value for Assignors {
+    const EXPECTED: &'static str = "assignors separated by commas, each once, such as \"uniform,range\"";
+
+    fn read(raw: Raw<'_>) -> Option<Self> {
+        let Raw::Text(text) = raw else { return None };
+        let named = text.split(',').map(|name| Assignor::read(Raw::Text(name.trim())));
+        let assignors = named.collect::<Option<Vec<_>>>()?;
+        let repeated = (1..assignors.len()).any(|at| assignors[..at].contains(&assignors[at]));
+        (!repeated).then_some(Self(assignors))
+    }
+
+    fn to_toml(&self) -> String {
+        format!("\"{self}\"")
+    }
+}
+
 /// Reads a time with its unit, as it is written in the file: `"250 ms"`, `"30s"`.
 pub fn parse_duration(text: &str) -> Option<Duration> {
     Duration::read(Raw::Text(text))

@@ -159,6 +159,8 @@ class Driver:
             isolation_level=isolation,
             session_timeout_ms=10000,
             heartbeat_interval_ms=500,
+            # A subscription may be overlooked while the first answer about the cluster is under way.
+            metadata_max_age_ms=1000,
         )
 
     def poll(self, member, seconds=0.5):

@@ -22,6 +22,14 @@ pub enum ConfigError {
         /// What it must be.
         reason: String,
     },
+    /// Outside the bounds that the broker sets, or in contradiction to another config of the same resource.
+    #[error("{name} must be {must}")]
+    OutOfBounds {
+        /// The config's name.
+        name: &'static str,
+        /// What it must be.
+        must: String,
+    },
     /// Values that contradict each other.
     #[error("conflict topic config setting {0}")]
     Conflict(String),

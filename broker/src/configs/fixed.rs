@@ -16,8 +16,10 @@ impl BrokerConfigs {
     pub fn of_file(config: &Config, node_id: i32, fetch_bytes: usize, page_partitions: usize) -> Self {
         let topics = &config.topics;
         let groups = &config.groups;
+        let consumers = &config.consumer_groups;
         let transactions = &config.transactions;
         let limits = &config.limits;
+        let size = |count: u32| count.min(i32::MAX as u32).to_string();
         let ms = |time: std::time::Duration| time.as_millis().to_string();
         let durability = match topics.durability {
             Durability::Disk => "disk",
@@ -31,10 +33,21 @@ impl BrokerConfigs {
             ("broker.id", node_id.to_string()),
             ("connections.max.idle.ms", ms(limits.idle_timeout)),
             ("fetch.max.bytes", fetch_bytes.to_string()),
-            ("group.consumer.heartbeat.interval.ms", ms(groups.heartbeat_interval)),
-            ("group.consumer.session.timeout.ms", ms(groups.session_timeout)),
+            ("group.consumer.assignment.interval.ms", ms(consumers.assignment_interval)),
+            ("group.consumer.assignors", consumers.assignors.to_string()),
+            ("group.consumer.heartbeat.interval.ms", ms(consumers.heartbeat_interval)),
+            ("group.consumer.max.assignment.interval.ms", ms(consumers.max_assignment_interval)),
+            ("group.consumer.max.heartbeat.interval.ms", ms(consumers.max_heartbeat_interval)),
+            ("group.consumer.max.session.timeout.ms", ms(consumers.max_session_timeout)),
+            ("group.consumer.max.size", size(consumers.max_members)),
+            ("group.consumer.migration.policy", consumers.migration.as_str().to_owned()),
+            ("group.consumer.min.assignment.interval.ms", ms(consumers.min_assignment_interval)),
+            ("group.consumer.min.heartbeat.interval.ms", ms(consumers.min_heartbeat_interval)),
+            ("group.consumer.min.session.timeout.ms", ms(consumers.min_session_timeout)),
+            ("group.consumer.session.timeout.ms", ms(consumers.session_timeout)),
             ("group.coordinator.rebalance.protocols", "classic,consumer".to_owned()),
             ("group.initial.rebalance.delay.ms", ms(groups.initial_rebalance_delay)),
+            ("group.max.size", size(groups.max_members)),
             ("group.max.session.timeout.ms", ms(groups.max_session_timeout)),
             ("group.min.session.timeout.ms", ms(groups.min_session_timeout)),
             ("log.dirs", data_dir.display().to_string()),

@@ -1,7 +1,8 @@
-//! Every config of a group: Kafka 4.4's.
+//! Every config of a group: Kafka 4.4's. Those of consumer groups act; there are no share and no streams
+//! groups here, so theirs are kept and shown like every name that Kafka lists, and say that they do nothing.
 
 use super::definition::Accepts::{Any, AtLeast, OneOf};
-use super::definition::Role::Inert;
+use super::definition::Role::{Acts, Inert};
 use super::definition::{ConfigDefinition, topic};
 use super::kind::ConfigType::{Boolean, Int, List, String as Text};
 
@@ -9,9 +10,9 @@ use super::kind::ConfigType::{Boolean, Int, List, String as Text};
 /// group its value when it has none of its own.
 #[rustfmt::skip]
 pub const GROUP_CONFIGS: &[ConfigDefinition] = &[
-    topic("consumer.assignment.interval.ms", Int, Some("1000"), AtLeast(0), Inert, &["group.consumer.assignment.interval.ms"], "Least time between two assignments."),
-    topic("consumer.heartbeat.interval.ms", Int, Some("5000"), AtLeast(1), Inert, &["group.consumer.heartbeat.interval.ms"], "Heartbeat interval told to members."),
-    topic("consumer.session.timeout.ms", Int, Some("45000"), AtLeast(1), Inert, &["group.consumer.session.timeout.ms"], "Session timeout of members."),
+    topic("consumer.assignment.interval.ms", Int, Some("1000"), AtLeast(0), Acts, &["group.consumer.assignment.interval.ms"], "Least time between two assignments; changes that come in between wait for the first heartbeat after it."),
+    topic("consumer.heartbeat.interval.ms", Int, Some("5000"), AtLeast(1), Acts, &["group.consumer.heartbeat.interval.ms"], "Heartbeat interval told to members."),
+    topic("consumer.session.timeout.ms", Int, Some("45000"), AtLeast(1), Acts, &["group.consumer.session.timeout.ms"], "Session timeout of members."),
     topic("errors.deadletterqueue.copy.record.enable", Boolean, Some("false"), Any, Inert, &[], "Whether a dead letter has the whole record."),
     topic("errors.deadletterqueue.topic.name", Text, Some(""), Any, Inert, &[], "The topic for dead letters."),
     topic("share.assignment.interval.ms", Int, Some("1000"), AtLeast(0), Inert, &["group.share.assignment.interval.ms"], "Least time between two assignments."),

@@ -77,6 +77,12 @@ impl BrokerConfigs {
         self.value_of(topic, ConfigSource::Topic, definition).0
     }
 
+    /// The value of a group's config: set for the group, else for the broker, else Kafka's default.
+    pub(super) fn group_value<'a>(&'a self, group: &'a ConfigSet, name: &str) -> Option<&'a str> {
+        let definition = GROUP_CONFIGS.iter().find(|definition| definition.name == name)?;
+        self.value_of(group, ConfigSource::Group, definition).0
+    }
+
     /// All configs of a group with the values in force.
     #[must_use]
     pub fn describe_group(&self, group: &ConfigSet) -> Vec<ConfigEntry> {

@@ -14,6 +14,7 @@ mod definition;
 mod error;
 mod fixed;
 mod group_table;
+mod groups;
 mod kind;
 mod layers;
 mod rules;
@@ -26,6 +27,7 @@ pub use change::Change;
 pub use definition::{Accepts, ConfigDefinition, Role};
 pub use error::ConfigError;
 pub use group_table::GROUP_CONFIGS;
+pub(crate) use groups::{change_group, group_times};
 pub use kind::{ConfigSource, ConfigType};
 pub use layers::BrokerConfigs;
 pub use rules::TopicRules;
@@ -110,37 +112,6 @@ pub(crate) fn change_topic(
     Ok(after)
 }
 
-/// What is set for a group after the changes, checked; a time has to be in the range the broker allows.
-///
-/// # Errors
-/// Why it cannot be set so.
-pub(crate) fn change_group(
-    before: &ConfigSet,
-    changes: &[(String, Change)],
-    broker: &BrokerConfigs,
-) -> Result<ConfigSet, ConfigError> {
-    let known = |name: &str| {
-        let found = GROUP_CONFIGS.iter().find(|definition| definition.name == name);
-        found.ok_or_else(|| ConfigError::Unknown { resource: "group", name: name.to_owned() })
-    };
-    let after = change::apply(before, changes, known)?;
-    for (name, value) in &after {
-        let definition = known(name)?;
-        definition.check(value)?;
-        let Some((kind, what)) = name.split_once('.') else { continue };
-        let bound = |side| broker.number(&format!("group.{kind}.{side}.{what}"));
-        let Ok(number) = value.trim().parse::<i64>() else { continue };
-        let invalid = |reason| ConfigError::Invalid { name: definition.name, value: value.clone(), reason };
-        if let Some(least) = bound("min").filter(|least| number < *least) {
-            return Err(invalid(format!("Value must be at least {least}")));
-        }
-        if let Some(most) = bound("max").filter(|most| number > *most) {
-            return Err(invalid(format!("Value must be no more than {most}")));
-        }
-    }
-    Ok(after)
-}
-
 /// What is set for the broker in one layer after the changes, checked.
 ///
 /// # Errors
@@ -148,6 +119,7 @@ pub(crate) fn change_group(
 pub(crate) fn change_broker(
     before: &ConfigSet,
     changes: &[(String, Change)],
+    broker: &BrokerConfigs,
 ) -> Result<ConfigSet, ConfigError> {
     for (name, _) in changes {
         let definition = known_broker_config(name)?;
@@ -157,7 +129,11 @@ pub(crate) fn change_broker(
     }
     let after = change::apply(before, changes, known_broker_config)?;
     for (name, value) in &after {
-        known_broker_config(name)?.check(value)?;
+        let definition = known_broker_config(name)?;
+        definition.check(value)?;
+        if let Some(must) = groups::out_of_bounds(definition.name, value, broker) {
+            return Err(ConfigError::OutOfBounds { name: definition.name, must });
+        }
     }
     Ok(after)
 }
@@ -192,13 +168,21 @@ mod tests {
     fn only_dynamic_configs_of_the_broker_change() {
         let change = |name: &str, value: &str| {
             let changes = [(name.to_owned(), Change::Set(value.to_owned()))];
-            change_broker(&ConfigSet::new(), &changes).map(drop).map_err(|error| error.to_string())
+            let broker = BrokerConfigs::default();
+            change_broker(&ConfigSet::new(), &changes, &broker).map(drop).map_err(|error| error.to_string())
         };
         assert_eq!(change("log.retention.ms", "5"), Ok(()));
         assert_eq!(change("leader.replication.throttled.rate", "100"), Ok(()));
         assert_eq!(
             change("num.partitions", "3"),
             Err("Cannot update these configs dynamically: [num.partitions]".into())
+        );
+        // In the words of Apache Kafka 4.4.0.
+        assert_eq!(
+            change("group.consumer.assignment.interval.ms", "20000"),
+            Err("group.consumer.assignment.interval.ms must be less than or equal to \
+                 group.consumer.max.assignment.interval.ms"
+                .into())
         );
         assert!(change("log.segment.bytes", "3").unwrap_err().contains("at least 1048576"));
         assert_eq!(change("nope", "3"), Err("Unknown broker config name: nope".into()));

@@ -496,6 +496,7 @@ impl Coordinators {
     ) -> Option<&'a mut Slot<GroupMachine>> {
         let slot = state.groups.get_mut(&partition)?;
         slot.machine.see_topics(self.0.topics.image());
+        slot.machine.see_times(self.0.topics.group_times());
         Some(slot)
     }
 

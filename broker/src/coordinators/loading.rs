@@ -88,6 +88,7 @@ impl Coordinators {
         mut slot: Slot<GroupMachine>,
     ) -> Result<(), LoadError> {
         slot.machine.see_topics(self.0.topics.image());
+        slot.machine.see_times(self.0.topics.group_times());
         let step = slot.machine.loaded(self.now());
         state.groups.insert(partition, slot);
         self.finish_loading(state, Together { groups: vec![(partition, step)], ..Together::default() })

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use logmill_coordinator::groups::GroupTimes;
 use logmill_storage::StoreError;
 
 use super::image::Topic;
@@ -103,7 +104,7 @@ impl Topics {
             ConfigScope::Cluster => &mut broker.cluster,
             ConfigScope::Node => &mut broker.node,
         };
-        let after = configs::change_broker(layer, &update.changes(layer))?;
+        let after = configs::change_broker(layer, &update.changes(layer), &self.0.broker.load())?;
         if validate_only || after == *layer {
             return Ok(());
         }
@@ -123,6 +124,7 @@ impl Topics {
         let image = self.image().iter().map(follow).collect();
         self.0.broker.store(Arc::new(broker));
         self.0.image.store(Arc::new(image));
+        self.groups_follow();
         tracing::info!(?scope, "the broker's configs changed");
         applied
     }
@@ -163,7 +165,20 @@ impl Topics {
             false => drop(groups.insert(group.to_owned(), after)),
         }
         self.0.groups.store(Arc::new(groups));
+        self.groups_follow();
+        tracing::info!(group, "configs changed");
         Ok(())
+    }
+
+    /// The times of consumer groups as they are now. They are held to the next heartbeats.
+    #[must_use]
+    pub fn group_times(&self) -> Arc<GroupTimes> {
+        self.0.group_times.load_full()
+    }
+
+    fn groups_follow(&self) {
+        let times = configs::group_times(&self.0.groups.load(), &self.0.broker.load());
+        self.0.group_times.store(Arc::new(times));
     }
 
     fn apply(&self, topic: &Topic, broker: &BrokerConfigs) -> Result<(), AlterConfigsError> {

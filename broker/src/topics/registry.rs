@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use logmill_coordinator::groups::GroupTimes;
 use logmill_storage::{PartitionId, PartitionSpec, Store, StoreError};
 use tokio::sync::Mutex;
 use uuid::Uuid;
@@ -118,6 +119,8 @@ pub(super) struct Shared {
     pub(super) broker: ArcSwap<BrokerConfigs>,
     /// What is set for groups; changed only by who holds the metadata log.
     pub(super) groups: ArcSwap<BTreeMap<String, ConfigSet>>,
+    /// What that and the broker's configs come to; changed with them.
+    pub(super) group_times: ArcSwap<GroupTimes>,
     partitions: i32,
     auto_create: bool,
     pub(super) clock: Clock,
@@ -198,6 +201,7 @@ impl Topics {
             store,
             image: ArcSwap::from_pointee(image),
             metadata,
+            group_times: ArcSwap::from_pointee(configs::group_times(&groups, &broker)),
             broker: ArcSwap::from_pointee(broker),
             groups: ArcSwap::from_pointee(groups),
             partitions: defaults.partitions,

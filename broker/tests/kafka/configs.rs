@@ -13,14 +13,14 @@ use logmill_wire::messages::{
 use crate::client::{Broker, Client, batch, values};
 
 const TOPIC: i8 = 2;
-const BROKER: i8 = 4;
+pub(crate) const BROKER: i8 = 4;
 const LOGGER: i8 = 8;
-const SET: i8 = 0;
-const DELETE: i8 = 1;
+pub(crate) const SET: i8 = 0;
+pub(crate) const DELETE: i8 = 1;
 const APPEND: i8 = 2;
 const SUBTRACT: i8 = 3;
 
-fn change(kind: i8, name: &str, changes: &[(&str, i8, &str)]) -> AlterConfigsResource {
+pub(crate) fn change(kind: i8, name: &str, changes: &[(&str, i8, &str)]) -> AlterConfigsResource {
     let config = |(name, config_operation, value): &(&str, i8, &str)| AlterableConfig {
         name: (*name).into(),
         config_operation: *config_operation,
@@ -33,13 +33,17 @@ fn change(kind: i8, name: &str, changes: &[(&str, i8, &str)]) -> AlterConfigsRes
     }
 }
 
-async fn alter(client: &mut Client, change: AlterConfigsResource) -> (ErrorCode, String) {
+pub(crate) async fn alter(client: &mut Client, change: AlterConfigsResource) -> (ErrorCode, String) {
     let request = IncrementalAlterConfigsRequest { resources: vec![change], validate_only: false };
     let answer = client.ask(&request, 1).await.responses.remove(0);
     (answer.error_code, answer.error_message.as_deref().unwrap_or_default().to_owned())
 }
 
-async fn describe(client: &mut Client, kind: i8, name: &str) -> Vec<DescribeConfigsResourceResult> {
+pub(crate) async fn describe(
+    client: &mut Client,
+    kind: i8,
+    name: &str,
+) -> Vec<DescribeConfigsResourceResult> {
     let request = DescribeConfigsRequest {
         resources: vec![DescribeConfigsResource {
             resource_type: kind,
@@ -55,7 +59,12 @@ async fn describe(client: &mut Client, kind: i8, name: &str) -> Vec<DescribeConf
 }
 
 /// Value, source, and the synonyms as `name=value:source`.
-async fn value(client: &mut Client, kind: i8, name: &str, config: &str) -> (Option<String>, i8, String) {
+pub(crate) async fn value(
+    client: &mut Client,
+    kind: i8,
+    name: &str,
+    config: &str,
+) -> (Option<String>, i8, String) {
     let configs = describe(client, kind, name).await;
     let found = configs.into_iter().find(|found| found.name == config).unwrap();
     let synonyms: Vec<_> = found
@@ -305,31 +314,4 @@ async fn loggers_are_listed_and_a_broker_that_was_given_none_to_change_says_so()
     assert_eq!((level("root"), level("logmill_storage")), ("WARN".to_owned(), "DEBUG".to_owned()));
     let (code, why) = alter(&mut client, change(LOGGER, "1", &[("root", SET, "INFO")])).await;
     assert_eq!(code, ErrorCode::INVALID_REQUEST, "{why}");
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_groups_configs_are_kept_within_the_brokers_bounds() {
-    const GROUP: i8 = 32;
-    let broker = Broker::start().await;
-    let mut client = broker.connect().await;
-    let timeout = |value: &str| change(GROUP, "g", &[("consumer.session.timeout.ms", SET, value)]);
-    assert_eq!(describe(&mut client, GROUP, "g").await.len(), 21);
-    for (bad, why) in [("44999", "at least 45000"), ("60001", "no more than 60000"), ("x", "type INT")] {
-        let (code, message) = alter(&mut client, timeout(bad)).await;
-        assert_eq!(code, ErrorCode::INVALID_CONFIG);
-        assert!(message.contains(why), "{message}");
-    }
-    assert_eq!(alter(&mut client, change(GROUP, "", &[])).await.0, ErrorCode::INVALID_REQUEST);
-    assert_eq!(alter(&mut client, timeout("50000")).await.0, ErrorCode::NONE);
-    let broker = broker.restart().await;
-    let mut client = broker.connect().await;
-    let shown = value(&mut client, GROUP, "g", "consumer.session.timeout.ms").await;
-    assert_eq!((shown.0.as_deref(), shown.1), (Some("50000"), 8));
-    assert_eq!(
-        value(&mut client, GROUP, "h", "consumer.session.timeout.ms").await.0.as_deref(),
-        Some("45000")
-    );
-    let unset = change(GROUP, "g", &[("consumer.session.timeout.ms", DELETE, "")]);
-    assert_eq!(alter(&mut client, unset).await.0, ErrorCode::NONE);
-    assert_eq!(value(&mut client, GROUP, "g", "consumer.session.timeout.ms").await.1, 5);
 }

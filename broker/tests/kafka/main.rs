@@ -11,6 +11,7 @@ mod defects_of_others;
 mod every_admin_version;
 mod every_version;
 mod fetching;
+mod group_configs;
 mod groups;
 mod lifetime;
 mod negotiation;

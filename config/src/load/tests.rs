@@ -99,6 +99,30 @@ fn contradictions_are_refused() {
 }
 
 #[test]
+fn times_of_groups_keep_their_order() {
+    let refused = |text: &str| message(&format!("[consumer_groups]\n{text}\n"));
+    assert_eq!(
+        refused("session_timeout = \"30 s\""),
+        "logmill.toml:2: `consumer_groups.session_timeout` = 30 s is less than \
+         `consumer_groups.min_session_timeout`, which is 45 s"
+    );
+    for (text, problem) in [
+        ("session_timeout = \"2 min\"", "which is 1 min"),
+        ("heartbeat_interval = \"1 s\"", "`consumer_groups.min_heartbeat_interval`, which is 5 s"),
+        ("assignment_interval = \"1 min\"", "`consumer_groups.max_assignment_interval`"),
+        ("max_assignment_interval = \"30 d\"", "24 days"),
+        ("min_heartbeat_interval = \"0 ms\"", "at least 1 ms"),
+        ("heartbeat_interval = \"45 s\"\nmax_heartbeat_interval = \"60 s\"", "taken for gone"),
+        ("assignors = \"range,range\"", "each once"),
+        ("assignors = \"\"", "each once"),
+        ("assignors = \"sticky\"", "\"uniform,range\""),
+        ("migration = \"both\"", "\"bidirectional\""),
+    ] {
+        assert!(refused(text).contains(problem), "{text}: {}", refused(text));
+    }
+}
+
+#[test]
 fn flag_goes_before_environment_before_file_before_default() {
     let mut file = tempfile::NamedTempFile::new().expect("a file");
     write!(file, "listen = \"127.0.0.1:1\"\nshutdown_drain = \"1 s\"\n[topics]\npartitions = 2\n")

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::command::Command;
+use super::consumer::GroupTimes;
 use super::durable::Groups;
 use super::live::Live;
 use super::record::Record;
@@ -23,6 +24,7 @@ pub struct GroupMachine {
     /// The topics there are, and how often that has changed.
     topics: Arc<dyn TopicView>,
     topics_version: i64,
+    times: Arc<GroupTimes>,
 }
 
 impl GroupMachine {
@@ -34,6 +36,7 @@ impl GroupMachine {
             waiting: Waiting::new(),
             topics: Arc::new(NoTopics),
             topics_version: 0,
+            times: Arc::default(),
         }
     }
 
@@ -53,6 +56,12 @@ impl GroupMachine {
         }
     }
 
+    /// Tells the machine which times consumer groups have from now on. What runs already runs on; members get
+    /// the new ones with their next heartbeats.
+    pub fn see_times(&mut self, times: Arc<GroupTimes>) {
+        self.times = times;
+    }
+
     fn turn<'a>(&'a mut self, now: i64) -> Turn<'a> {
         Turn {
             now,
@@ -60,6 +69,7 @@ impl GroupMachine {
             groups: &self.groups,
             topics: self.topics.as_ref(),
             topics_version: self.topics_version,
+            times: self.times.as_ref(),
             waiting: &mut self.waiting,
             step: Step::nothing(),
         }
@@ -107,6 +117,7 @@ impl Machine for GroupMachine {
             groups,
             topics: self.topics.as_ref(),
             topics_version: self.topics_version,
+            times: self.times.as_ref(),
             waiting: &mut self.waiting,
             step: Step::nothing(),
         };

@@ -36,8 +36,9 @@ pub use command::{
 };
 pub use consumer::{
     Assignor, ClassicMember, ConsumerBeat, ConsumerDescribe, ConsumerDescription, ConsumerHeartbeat,
-    ConsumerMemberDescription, ConsumerRecord, ConsumerSettings, CurrentAssignment, MemberState,
-    MigrationPolicy, Partitions, ResolvedRegex, StoredConsumerGroup, StoredConsumerMember,
+    ConsumerMemberDescription, ConsumerRecord, ConsumerSettings, ConsumerTimes, CurrentAssignment,
+    GroupTimes, MemberState, MigrationPolicy, Partitions, ResolvedRegex, StoredConsumerGroup,
+    StoredConsumerMember,
 };
 pub use machine::GroupMachine;
 pub use record::{Record, StoredGroup, StoredMember, StoredOffset};

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 
+use super::consumer::GroupTimes;
 use super::durable::Groups;
 use super::live::Live;
 use super::record::Record;
@@ -25,6 +26,8 @@ pub(super) struct Turn<'a> {
     pub(super) topics: &'a dyn TopicView,
     /// How often the topics have changed.
     pub(super) topics_version: i64,
+    /// The times of consumer groups.
+    pub(super) times: &'a GroupTimes,
     pub(super) waiting: &'a mut Waiting,
     pub(super) step: Step<Record, Reply>,
 }

@@ -13,6 +13,8 @@ pub(super) struct Waiting {
     pub(super) deadlines: Deadlines<(Str, Timer)>,
     /// By which version of the topics each consumer group was last looked at.
     pub(super) seen_topics: BTreeMap<Str, i64>,
+    /// When each consumer group got its last target assignment.
+    pub(super) assigned: BTreeMap<Str, i64>,
 }
 
 /// What a group can wait for.
@@ -36,6 +38,11 @@ pub(super) enum Timer {
 
 impl Waiting {
     pub(super) fn new() -> Waiting {
-        Waiting { live: BTreeMap::new(), deadlines: Deadlines::new(), seen_topics: BTreeMap::new() }
+        Waiting {
+            live: BTreeMap::new(),
+            deadlines: Deadlines::new(),
+            seen_topics: BTreeMap::new(),
+            assigned: BTreeMap::new(),
+        }
     }
 }

@@ -77,6 +77,7 @@ impl Turn<'_> {
         let Some(consumer) = self.consumer_group(group) else { return };
         let records = consumer.tombstones();
         self.waiting.seen_topics.remove(group);
+        self.waiting.assigned.remove(group);
         let group = group.detached();
         let records = records.into_iter().map(|record| Record::Consumer { group: group.clone(), record });
         self.step.records.extend(records);

@@ -148,7 +148,7 @@ impl Turn<'_> {
                 && (beat.topic_names.is_some() || beat.topic_regex.is_some())
                 && beat.owned.is_some());
         let changed = before.assigned != assignment.assigned;
-        let heartbeat_interval_ms = self.settings.consumer.heartbeat_interval_ms;
+        let heartbeat_interval_ms = self.times.of(&draft.id).heartbeat_interval_ms;
         self.save(draft);
         Ok(ConsumerBeat {
             error: ErrorCode::NONE,
@@ -239,7 +239,7 @@ impl Turn<'_> {
             draft.write(ConsumerRecord::Member { member_id: member_id.clone(), value: Some(updated) });
         }
         self.follow_topics(draft, wants_other);
-        draft.assign(self.topics, &self.settings.consumer);
+        self.assign_when_due(draft);
         let current = draft.group.current(member_id);
         draft.reconcile(member_id, owned);
         let next = draft.group.current(member_id);
@@ -272,8 +272,10 @@ impl Turn<'_> {
     /// The member was heard of.
     pub(super) fn renew_consumer_session(&mut self, draft: &Draft, member_id: &Str) {
         let classic = draft.group.members.get(member_id).and_then(|member| member.classic.as_ref());
-        let timeout_ms =
-            classic.map_or(self.settings.consumer.session_timeout_ms, |classic| classic.session_timeout_ms);
+        let timeout_ms = classic.map_or_else(
+            || self.times.of(&draft.id).session_timeout_ms,
+            |classic| classic.session_timeout_ms,
+        );
         self.set_timer(&draft.id, Timer::Session(member_id.clone()), timeout_ms);
     }
 }

@@ -31,6 +31,7 @@ mod reply;
 mod settings;
 mod subscription;
 mod target;
+mod times;
 
 pub use assignor::Assignor;
 pub use command::{ConsumerDescribe, ConsumerHeartbeat};
@@ -42,6 +43,7 @@ pub use record::{
 };
 pub use reply::{ConsumerBeat, ConsumerDescription, ConsumerMemberDescription};
 pub use settings::{ConsumerSettings, MigrationPolicy};
+pub use times::{ConsumerTimes, GroupTimes};
 
 #[cfg(test)]
 mod simulation;

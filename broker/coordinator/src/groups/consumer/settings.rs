@@ -2,13 +2,9 @@
 
 use super::assignor::Assignor;
 
-/// Limits and times of every consumer group. Times are in ms; defaults are Kafka's.
+/// What holds for every consumer group; defaults are Kafka's.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ConsumerSettings {
-    /// How often members are told to send a heartbeat.
-    pub heartbeat_interval_ms: i32,
-    /// How long a member may be silent.
-    pub session_timeout_ms: i32,
     /// How many members a group may have.
     pub max_members: usize,
     /// What members may ask to be assigned by; the first one serves those who do not ask.
@@ -44,8 +40,6 @@ impl MigrationPolicy {
 impl Default for ConsumerSettings {
     fn default() -> Self {
         ConsumerSettings {
-            heartbeat_interval_ms: 5_000,
-            session_timeout_ms: 45_000,
             max_members: usize::MAX,
             assignors: vec![Assignor::Uniform, Assignor::Range],
             migration: MigrationPolicy::Bidirectional,

@@ -8,14 +8,29 @@ use super::group::ConsumerGroup;
 use super::record::ConsumerRecord;
 use super::settings::ConsumerSettings;
 use crate::groups::topics::TopicView;
+use crate::groups::turn::Turn;
 
-impl Draft {
-    /// Makes a new target assignment if the group has changed since the last one.
-    pub(super) fn assign(&mut self, topics: &dyn TopicView, settings: &ConsumerSettings) {
-        let epoch = self.group.stored.epoch;
-        if epoch <= self.group.target_epoch {
+impl Turn<'_> {
+    /// Makes a new target assignment if the group has changed since the last one, and that is long enough ago.
+    pub(super) fn assign_when_due(&mut self, draft: &mut Draft) {
+        if draft.group.stored.epoch <= draft.group.target_epoch {
             return;
         }
+        let interval = i64::from(self.times.of(&draft.id).assignment_interval_ms);
+        let since = self.waiting.assigned.get(&draft.id).map(|last| self.now.saturating_sub(*last));
+        // A clock that was set back holds nobody up.
+        if since.is_some_and(|since| (0..interval).contains(&since)) {
+            return;
+        }
+        draft.assign(self.topics, &self.settings.consumer);
+        self.waiting.assigned.insert(draft.id.clone(), self.now);
+    }
+}
+
+impl Draft {
+    /// Makes a new target assignment.
+    fn assign(&mut self, topics: &dyn TopicView, settings: &ConsumerSettings) {
+        let epoch = self.group.stored.epoch;
         let mut spec = Spec::default();
         for (member_id, member) in &self.group.members {
             let wanted = self.topics_of(member, topics);

@@ -71,14 +71,16 @@ fn the_rare_things_happen() {
 #[test]
 fn planted_bugs_are_caught() {
     for (planted, caught_by) in [
-        (Planted::GivenTwice, "held twice"),
-        (Planted::LostRecord, "replay"),
-        (Planted::ForgottenSession, "session"),
-        (Planted::ForgottenTopics, "not read"),
-        (Planted::EarlyRelease, "believes"),
+        (Planted::GivenTwice, &["held twice"][..]),
+        // Of a group's epoch it is also seen by what was decided in that epoch.
+        (Planted::LostRecord, &["replay", "target epoch"]),
+        (Planted::ForgottenSession, &["session"]),
+        (Planted::ForgottenTopics, &["not read"]),
+        (Planted::EarlyRelease, &["believes"]),
     ] {
         let run = |seed| World::new(seed, Weather::InOrder, planted).run().err();
         let violation = (0..100).find_map(run).unwrap_or_else(|| panic!("{planted:?} was not caught"));
-        assert!(violation.contains(caught_by), "{planted:?} was caught by another check: {violation}");
+        let caught = caught_by.iter().any(|check| violation.contains(check));
+        assert!(caught, "{planted:?} was caught by another check: {violation}");
     }
 }

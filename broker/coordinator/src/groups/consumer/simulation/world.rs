@@ -12,7 +12,7 @@ use super::member::Client;
 use crate::groups::consumer::group::ConsumerGroup;
 use crate::groups::consumer::record::{ConsumerRecord, MemberState};
 use crate::groups::consumer::tests::{SomeTopics, topic_id};
-use crate::groups::consumer::{ConsumerBeat, ConsumerSettings, MigrationPolicy};
+use crate::groups::consumer::{ConsumerBeat, ConsumerSettings, ConsumerTimes, GroupTimes, MigrationPolicy};
 use crate::groups::waiting::Timer;
 use crate::groups::{
     Command, GroupMachine, GroupState, Heartbeat, Join, Leave, LeavingMember, Record, Reply, Settings, Sync,
@@ -76,6 +76,7 @@ pub(super) struct World {
     machine: GroupMachine,
     settings: Settings,
     topics: Arc<SomeTopics>,
+    times: Arc<GroupTimes>,
     log: Vec<KeyValue>,
     durable: usize,
     /// Answers that wait for their records to be durable.
@@ -100,8 +101,7 @@ impl World {
             MigrationPolicy::Bidirectional,
             MigrationPolicy::Upgrade,
         ]);
-        let consumer =
-            ConsumerSettings { session_timeout_ms: 20_000, migration, ..ConsumerSettings::default() };
+        let consumer = ConsumerSettings { migration, ..ConsumerSettings::default() };
         let settings = Settings { consumer, ..Settings::default() };
         let clients =
             (0..2 + random.below(5) as usize).map(|index| Client::new(index, &mut random)).collect();
@@ -116,6 +116,7 @@ impl World {
             machine: GroupMachine::new(settings.clone()),
             settings,
             topics: Arc::new(SomeTopics(BTreeMap::from([("t0".into(), 5), ("u".into(), 3)]))),
+            times: Arc::default(),
             log: Vec::new(),
             durable: 0,
             held_back: Vec::new(),
@@ -131,6 +132,7 @@ impl World {
             random,
         };
         world.machine.see_topics(world.topics.clone());
+        world.change_times();
         for index in 0..world.clients.len() {
             let at = world.random.between(0, 20_000);
             world.schedule(at, Event::Acts(index));
@@ -361,8 +363,25 @@ impl World {
         if self.planted != Planted::ForgottenTopics || self.steps < self.plant_at {
             self.machine.see_topics(self.topics.clone());
         }
+        self.change_times();
         let after = self.random.between(1_000, 40_000);
         self.schedule(after, Event::TopicsChange);
+    }
+
+    /// The group gets other times of its own, or goes back to everybody's.
+    fn change_times(&mut self) {
+        let times = |session_timeout_ms, assignment_interval_ms| ConsumerTimes {
+            session_timeout_ms,
+            assignment_interval_ms,
+            ..ConsumerTimes::default()
+        };
+        let mut all = GroupTimes { default: times(20_000, 0), own: BTreeMap::new() };
+        if self.random.permille(500) {
+            let own = times(*self.random.pick(&[16_000, 30_000]), *self.random.pick(&[0, 1_000, 8_000]));
+            all.own.insert(GROUP.to_owned(), own);
+        }
+        self.times = Arc::new(all);
+        self.machine.see_times(self.times.clone());
     }
 
     /// Takes in a step as the driver does.
@@ -449,6 +468,7 @@ impl World {
         self.held_back.clear();
         self.machine = self.replayed()?;
         self.machine.see_topics(self.topics.clone());
+        self.machine.see_times(self.times.clone());
         self.epochs = Epochs::default();
         let step = self.machine.loaded(self.now);
         self.was_consumer = self.group().is_some();

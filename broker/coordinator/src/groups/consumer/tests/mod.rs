@@ -8,6 +8,7 @@ mod revoke;
 mod statics;
 mod subscribe;
 mod timeouts;
+mod times;
 
 use std::collections::BTreeMap;
 use std::ops::{Deref, DerefMut};
@@ -142,6 +143,12 @@ impl Broker {
 
     pub(super) fn state(&mut self) -> GroupState {
         self.describe().state
+    }
+
+    /// Group `g` gets these times of its own.
+    pub(super) fn own_times(&mut self, times: ConsumerTimes) {
+        let own = BTreeMap::from([("g".to_owned(), times)]);
+        self.machine.see_times(Arc::new(GroupTimes { own, ..GroupTimes::default() }));
     }
 
     /// A new machine with the same log and the same topics.
