@@ -7,7 +7,7 @@ import re
 import time
 
 from driver import ClientError
-from scenarios import await_assignment, await_records, fresh, numbered, plain, same
+from scenarios import CONSUMER, await_assignment, await_records, fresh, numbered, plain, same
 
 
 def eventually(what, wanted, name, seconds=15):
@@ -93,11 +93,11 @@ def replaced_topic_configs(writer, reader, admin):
     seen("604800000", "3000")
 
 
-def groups(writer, reader, admin):
+def groups(writer, reader, admin, **settings):
     """A group is listed, described in its states, kept as long as it has members, and deleted."""
     topic, group = fresh("grouped"), fresh("group")
     admin.create_topic(topic, 2)
-    writer.join("one", group, topic)
+    writer.join("one", group, topic, **settings)
     await_assignment([(writer, "one")], 2)
     eventually(lambda: reader.describe_group(group), ["stable", 1], "a group with a member")
     same(group in reader.list_groups(), True, "whether the group is listed")
@@ -106,6 +106,10 @@ def groups(writer, reader, admin):
     eventually(lambda: reader.describe_group(group), ["empty", 0], "a group that was left")
     reader.delete_group(group)
     same(group in admin.list_groups(), False, "whether a deleted group is listed")
+
+
+def groups_of_the_consumer_protocol(writer, reader, admin):
+    groups(writer, reader, admin, **CONSUMER)
 
 
 def group_offsets(writer, reader, admin):
