@@ -86,7 +86,7 @@ pub fn repair(disk: &Arc<dyn Disk>, path: &Path, repair: Repair) -> Result<Repai
         files: OpenFiles::new(16),
     };
     // Nothing is taken for settled, so that everything derived is made again from the batches.
-    let at = OpenAt { recovery_point: 0, log_start_offset: before.start_offset };
+    let at = OpenAt { recovery_point: 0, log_start_offset: before.start_offset, has_gaps: true };
     let (log, recovered) = PartitionLog::open(&environment, path, LogOptions::default(), at)?;
     log.cut(recovered.valid_end)?;
     log.flush()?;

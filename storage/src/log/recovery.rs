@@ -39,6 +39,9 @@ pub struct OpenAt {
     pub recovery_point: i64,
     /// First offset that may be read.
     pub log_start_offset: i64,
+    /// Segments behind the recovery point may have been compacted: one that ends before the next begins has lost nothing.
+    /// To be said only of a directory that somebody closed; after a crash it is how a lost end looks.
+    pub has_gaps: bool,
 }
 
 /// What opening a log found.
@@ -210,6 +213,7 @@ impl PartitionLog {
         let at = OpenAt {
             recovery_point: writer.recovery_point.min(end),
             log_start_offset: self.log_start_offset().min(end),
+            has_gaps: true,
         };
         let mut loader = Loader::new(&self.environment, &self.directory, writer.options, at)?;
         loader.keep_unflushed(writer.unflushed.take());

@@ -361,6 +361,7 @@ impl Opening<'_> {
             let at = known.map_or(OpenAt::default(), |known| OpenAt {
                 recovery_point: known.recovery_point,
                 log_start_offset: known.log_start_offset,
+                has_gaps: false,
             });
             let (log, recovered) = PartitionLog::open(self.environment, &directory, self.defaults, at)?;
             let recovery_point = known.map_or(0, |known| known.recovery_point);

@@ -238,7 +238,8 @@ impl<'a> Loader<'a> {
         for at in settled..self.bases.len() {
             let base = self.bases[at];
             // A hole between two segments, behind the recovery point: the end of the first one was lost.
-            let hole = at > settled && base != self.end_offset;
+            let hole =
+                at > settled && base != self.end_offset && !(self.at.has_gaps && base > self.end_offset);
             if hole || self.recovered.tail.is_some() {
                 if self.recovered.tail.is_none() {
                     let file = FileKind::Log.path(self.directory, base);
