@@ -224,10 +224,14 @@ fn newer_formats_are_refused() {
     let error = reopen(&disk).unwrap_err();
     assert!(matches!(error, StoreError::NewerCheckpoint { found: 3, known: 1, .. }), "{error}");
     disk.rot(&path("logmill.checkpoint"), 8, 2).unwrap();
-    disk.rot(&path("logmill.checkpoint"), 40, 1).unwrap();
+    for name in ["logmill.checkpoint", "logmill.checkpoint.copy"] {
+        disk.rot(&path(name), 40, 1).unwrap();
+    }
     let error = reopen(&disk).unwrap_err();
     assert!(matches!(error, StoreError::CorruptCheckpoint { .. }), "{error}");
-    disk.rot(&path("logmill.checkpoint"), 40, 1).unwrap();
+    for name in ["logmill.checkpoint", "logmill.checkpoint.copy"] {
+        disk.rot(&path(name), 40, 1).unwrap();
+    }
     disk.rot(&journal_file(&disk), 8, 2).unwrap();
     let error = reopen(&disk).unwrap_err();
     assert!(matches!(error, StoreError::Journal(JournalError::NewerFormat { .. })), "{error}");
@@ -243,11 +247,14 @@ fn lost_files_are_named_and_nothing_is_made_up_for_them() {
     assert!(matches!(error, StoreError::PartitionMissing { .. }), "{error}");
     disk.rename(&path("elsewhere"), &path("topic1-0")).unwrap();
     disk.rename(&path("logmill.checkpoint"), &path("saved")).unwrap();
+    disk.rename(&path("logmill.checkpoint.copy"), &path("also saved")).unwrap();
     let error = reopen_after_rename(&disk);
     assert!(matches!(error, StoreError::CheckpointMissing { .. }), "{error}");
-    disk.rename(&path("saved"), &path("logmill.checkpoint")).unwrap();
+    disk.rename(&path("also saved"), &path("logmill.checkpoint.copy")).unwrap();
     disk.sync_dir(Path::new(DATA)).unwrap();
-    reopen(&disk).unwrap();
+    let (_, recovery) = reopen(&disk).unwrap();
+    assert_eq!(recovery.unusable_checkpoint, Some(path("logmill.checkpoint")), "{recovery}");
+    assert_eq!(reopen(&disk).unwrap().1.unusable_checkpoint, None, "the start has written both");
 }
 
 fn reopen_after_rename(disk: &SimDisk) -> StoreError {
@@ -268,6 +275,7 @@ fn a_checkpoint_older_than_the_journal_is_refused() {
     store.journal_round().unwrap();
     drop(store);
     disk.plant(&path("logmill.checkpoint"), &old).unwrap();
+    disk.plant(&path("logmill.checkpoint.copy"), &old).unwrap();
     disk.restart();
     let before = disk.files();
     let error = reopen(&disk).unwrap_err();
