@@ -271,3 +271,22 @@ fn what_kafka_preallocates_is_no_mistake() {
     }
     assert_eq!(checked(&disk).findings, []);
 }
+
+#[test]
+fn a_segment_that_compaction_emptied_is_no_reason_to_cut_what_follows() {
+    let (_, disk) = written();
+    let bases = segments(&disk);
+    // As Apache Kafka leaves it, which says nowhere what there has to be.
+    disk.remove_file(&Path::new(DIRECTORY).join(SEGMENT_MANIFEST)).unwrap();
+    for kind in [FileKind::OffsetIndex, FileKind::TimeIndex, FileKind::TransactionIndex, FileKind::Log] {
+        let _ = disk.remove_file(&path(kind, bases[1]));
+    }
+    disk.remove_file(&path(FileKind::OffsetIndex, bases[2])).unwrap();
+    let before = checked(&disk);
+    assert_eq!(before.end_offset, 81);
+    let repaired = mended(&disk, false).unwrap();
+    assert!(repaired.remade.contains(&path(FileKind::OffsetIndex, bases[2])));
+    let after = checked(&disk);
+    assert_eq!((after.end_offset, after.batches, after.segments), (81, before.batches, before.segments));
+    assert!(after.is_sound(), "{:?}", after.findings);
+}

@@ -44,6 +44,8 @@ pub(super) struct Loader<'a> {
     directory: &'a Arc<Path>,
     options: LogOptions,
     at: OpenAt,
+    /// Offsets may be missing between two segments that are scanned.
+    gaps_allowed: bool,
     /// Base offsets of the segments in the directory, and of those that must be there and are not.
     bases: Vec<i64>,
     /// What the segments must hold, as far as somebody wrote it down.
@@ -70,6 +72,7 @@ impl<'a> Loader<'a> {
             directory,
             options,
             at,
+            gaps_allowed: false,
             bases: Vec::new(),
             manifest: SegmentManifest::default(),
             snapshots: BTreeSet::new(),
@@ -88,6 +91,10 @@ impl<'a> Loader<'a> {
         };
         loader.list()?;
         Ok(loader)
+    }
+
+    pub(super) fn allow_gaps(&mut self) {
+        self.gaps_allowed = true;
     }
 
     pub(super) fn keep_unflushed(&mut self, files: Unflushed) {
@@ -232,8 +239,8 @@ impl<'a> Loader<'a> {
         for at in settled..self.bases.len() {
             let base = self.bases[at];
             // A hole between two segments, behind the recovery point: the end of the first one was lost.
-            let hole =
-                at > settled && base != self.end_offset && !(self.at.has_gaps && base > self.end_offset);
+            let allowed = self.gaps_allowed && base > self.end_offset;
+            let hole = at > settled && base != self.end_offset && !allowed;
             if hole || self.recovered.tail.is_some() {
                 if self.recovered.tail.is_none() {
                     let file = FileKind::Log.path(self.directory, base);
