@@ -165,6 +165,15 @@ pub enum Line {
         /// Its first offset.
         first_offset: i64,
     },
+    /// What a segment must hold.
+    Segment {
+        /// First offset it may hold.
+        base_offset: i64,
+        /// Bytes of its batches; `None` for the one that was written to.
+        bytes: Option<u64>,
+        /// Entries of its transaction index.
+        aborted: u64,
+    },
     /// The topic the directory belongs to.
     Topic {
         /// Its id, as Kafka writes it.
@@ -299,6 +308,14 @@ impl Dump<'_> {
             Entries::LeaderEpochs(entries) => entries
                 .into_iter()
                 .map(|(epoch, first_offset)| Line::LeaderEpoch { epoch, first_offset })
+                .collect(),
+            Entries::Manifest(entries) => entries
+                .into_iter()
+                .map(|entry| Line::Segment {
+                    base_offset: entry.base_offset,
+                    bytes: entry.bytes,
+                    aborted: entry.aborted,
+                })
                 .collect(),
             Entries::Topic(id) => vec![Line::Topic { id: logmill_record::topic_id::to_base64(id) }],
         };

@@ -7,6 +7,7 @@ use uuid::Uuid;
 
 use crate::disk::Disk;
 use crate::log::compaction::swap::SWAP_NOTE;
+use crate::log::manifest::SEGMENT_MANIFEST;
 use crate::log::names::{FileKind, LEADER_EPOCHS, LEFTOVERS, PARTITION_METADATA};
 use crate::log::{LogError, PartitionLog};
 
@@ -27,6 +28,8 @@ pub enum FileRole {
     LeaderEpochs,
     /// Which topic the directory belongs to.
     Metadata,
+    /// What the segments must hold.
+    SegmentManifest,
     /// Which segments a compacted one replaces: a compaction was interrupted.
     SwapNote,
     /// What an interrupted operation left behind (`.deleted`, `.cleaned`, `.tmp`); read only when a note says so.
@@ -131,6 +134,7 @@ pub(super) fn role_of(name: &str) -> (FileRole, Option<i64>) {
     let role = match name {
         PARTITION_METADATA => FileRole::Metadata,
         LEADER_EPOCHS => FileRole::LeaderEpochs,
+        SEGMENT_MANIFEST => FileRole::SegmentManifest,
         SWAP_NOTE => FileRole::SwapNote,
         _ if LEFTOVERS.iter().any(|suffix| name.ends_with(suffix)) => FileRole::Leftover,
         _ => FileRole::Unknown,

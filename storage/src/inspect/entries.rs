@@ -2,6 +2,7 @@
 
 use crate::disk::read_file;
 use crate::log::index::{Entry, OffsetEntry, TimeEntry};
+use crate::log::manifest::SegmentManifest;
 use crate::log::{AbortedTransaction, LeaderEpochs, LogError, Producers};
 
 use super::directory::{DirectoryFile, FileRole, PartitionDirectory};
@@ -41,6 +42,17 @@ pub struct SnapshotEntry {
     pub transaction_first_offset: Option<i64>,
 }
 
+/// A line of `segment-manifest`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ManifestEntry {
+    /// First offset the segment may hold.
+    pub base_offset: i64,
+    /// Bytes of its batches; none for the segment that was written to.
+    pub bytes: Option<u64>,
+    /// Aborted transactions in its index.
+    pub aborted: u64,
+}
+
 /// The entries of one derived file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Entries {
@@ -54,6 +66,8 @@ pub enum Entries {
     Producers(Vec<SnapshotEntry>),
     /// Of `leader-epoch-checkpoint`: epoch, first offset.
     LeaderEpochs(Vec<(i32, i64)>),
+    /// Of `segment-manifest`.
+    Manifest(Vec<ManifestEntry>),
     /// Of `partition.metadata`: the topic's id.
     Topic(uuid::Uuid),
 }
@@ -114,6 +128,15 @@ impl PartitionDirectory {
                 let text = String::from_utf8_lossy(&bytes);
                 let epochs = LeaderEpochs::decode(&text).map_err(|what| bad(what.to_owned()))?;
                 Ok(Entries::LeaderEpochs(epochs.entries().to_vec()))
+            }
+            FileRole::SegmentManifest => {
+                let manifest = SegmentManifest::decode(&read()?).map_err(|what| bad(what.to_owned()))?;
+                let entries = manifest.lines().iter().map(|line| ManifestEntry {
+                    base_offset: line.base_offset,
+                    bytes: line.size,
+                    aborted: line.aborted.entries,
+                });
+                Ok(Entries::Manifest(entries.collect()))
             }
             FileRole::Metadata => self.topic_id().map(Entries::Topic),
             FileRole::Log | FileRole::SwapNote | FileRole::Leftover | FileRole::Unknown => {

@@ -20,7 +20,7 @@ mod verify;
 
 pub use batches::{Damage, Found, SegmentBatches, SegmentFile, StoredBatch};
 pub use directory::{DirectoryFile, FileRole, PartitionDirectory};
-pub use entries::{Entries, OffsetIndexEntry, SnapshotEntry, TimeIndexEntry};
+pub use entries::{Entries, ManifestEntry, OffsetIndexEntry, SnapshotEntry, TimeIndexEntry};
 pub use repair::{Repair, RepairError, Repaired, repair};
 pub use verify::{Depth, Finding, Severity, Verification, verify};
 

@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use super::*;
 use crate::disk::{Disk, SimDisk, read_file};
+use crate::log::manifest::SEGMENT_MANIFEST;
 use crate::log::names::{FileKind, LEADER_EPOCHS};
 use crate::log::{LogEnvironment, LogOptions, PartitionLog, ReadBuffers};
 
@@ -94,6 +95,7 @@ fn every_derived_file_that_is_wrong_or_missing_is_found_and_made_again() {
         path(FileKind::TransactionIndex, middle),
         path(FileKind::ProducerSnapshot, 81),
         Path::new(DIRECTORY).join(LEADER_EPOCHS),
+        Path::new(DIRECTORY).join(SEGMENT_MANIFEST),
     ];
     for file in derived {
         for spoil in ["flip", "short", "missing"] {
@@ -108,20 +110,43 @@ fn every_derived_file_that_is_wrong_or_missing_is_found_and_made_again() {
             }
             // Without its snapshot at the end a log is slower to open, and not wrong.
             let snapshot = file.extension().is_some_and(|extension| extension == "snapshot");
-            if spoil == "missing" && snapshot {
+            if spoil == "missing" && (snapshot || file.ends_with(SEGMENT_MANIFEST)) {
                 continue;
             }
             let found = checked(&disk);
             let told: Vec<_> = found.findings.iter().map(|f| (f.severity, f.file.clone())).collect();
-            if spoil == "flip" && file.extension().is_some_and(|extension| extension == "txnindex") {
-                // The last stable offset in an entry is only advice.
-                continue;
-            }
             assert_eq!(told, [(Severity::Derived, file.clone())], "{spoil} {}", file.display());
             let repaired = mended(&disk, false).unwrap();
             assert_eq!((repaired.remade, repaired.cut), (vec![file.clone()], None));
             assert_eq!(checked(&disk).findings, [], "{spoil} {}", file.display());
         }
+    }
+}
+
+#[test]
+fn a_segment_that_is_gone_or_lost_its_last_batch_is_found() {
+    let (_, disk) = written();
+    let middle = segments(&disk)[1];
+    let file = path(FileKind::Log, middle);
+    let (sim, disk) = written();
+    let good = read_file(&*disk, &file).unwrap();
+    let directory = PartitionDirectory::open(Arc::clone(&disk), Path::new(DIRECTORY)).unwrap();
+    let segment = directory.segment(middle).unwrap();
+    let mut batches = segment.batches();
+    let mut last = 0;
+    while let Some(Found::Batch(batch)) = batches.next().unwrap() {
+        last = batch.position;
+    }
+    for left in [Some(last), None] {
+        match left {
+            Some(left) => sim.plant(&file, &good[..left as usize]).unwrap(),
+            None => disk.remove_file(&file).unwrap(),
+        }
+        let told = checked(&disk).findings;
+        let damage: Vec<_> = told.iter().filter(|finding| finding.severity == Severity::Damage).collect();
+        assert!(matches!(&damage[..], [only] if only.file == file && only.position == left), "{told:?}");
+        assert!(matches!(mended(&disk, true), Err(RepairError::Damaged { at_the_end: false, .. })));
+        sim.plant(&file, &good).unwrap();
     }
 }
 

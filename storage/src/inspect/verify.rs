@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use crate::disk::read_file;
+use crate::log::manifest::{SEGMENT_MANIFEST, SegmentManifest};
 use crate::log::names::{FileKind, LEADER_EPOCHS, PARTITION_METADATA};
 use crate::log::{LogError, Producers};
 
@@ -138,6 +139,7 @@ impl Check<'_> {
         }
         self.snapshots_up_to(self.result.end_offset)?;
         self.leader_epochs()?;
+        self.manifest()?;
         self.result.open_transactions = self.facts.open_transactions();
         self.orphans(&segments);
         Ok(())
@@ -303,6 +305,47 @@ impl Check<'_> {
         };
         if let Some(what) = wrong {
             self.result.find(Severity::Derived, file.path.clone(), None, what);
+        }
+        Ok(())
+    }
+
+    /// What nothing else tells: whether a file that looks whole is all that was written.
+    fn manifest(&mut self) -> Result<(), LogError> {
+        let path = self.directory.path().join(SEGMENT_MANIFEST);
+        let manifest = match SegmentManifest::read(&*self.directory.disk, self.directory.path())? {
+            Ok(manifest) => manifest.unwrap_or_default(),
+            Err(what) => {
+                self.result.find(Severity::Derived, path, None, what.to_owned());
+                return Ok(());
+            }
+        };
+        for line in manifest.lines() {
+            let at = |kind: FileKind| kind.path(self.directory.path(), line.base_offset);
+            let (log, transactions) = (at(FileKind::Log), at(FileKind::TransactionIndex));
+            let found = self.directory.file(FileRole::Log, line.base_offset).map(|file| file.bytes);
+            match (line.size, found) {
+                (Some(size), None) => {
+                    let what = format!("it is missing, with its {size} bytes of batches");
+                    self.result.find(Severity::Damage, log, None, what);
+                }
+                (Some(size), Some(bytes)) if size != bytes => {
+                    let what = format!("it has {bytes} bytes, and had {size} when it was flushed");
+                    self.result.find(Severity::Damage, log, Some(bytes.min(size)), what);
+                }
+                _ => {}
+            }
+            let bytes = match self.directory.file(FileRole::TransactionIndex, line.base_offset) {
+                Some(file) => {
+                    read_file(&*self.directory.disk, &file.path).map_err(LogError::io("read", &file.path))?
+                }
+                None => Vec::new(),
+            };
+            let told = self.result.findings.iter().any(|finding| finding.file == transactions);
+            if !told && !line.aborted.begins(&bytes) {
+                let what =
+                    format!("it does not begin with the {} entries that were flushed", line.aborted.entries);
+                self.result.find(Severity::Derived, transactions, None, what);
+            }
         }
         Ok(())
     }

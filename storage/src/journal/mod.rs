@@ -9,7 +9,8 @@
 //!
 //! **Identity.** A file belongs to one data directory (its id is in each file header) and to one *incarnation*: each
 //! opening of the directory begins a new one, in a new file, after everything older was replayed and checkpointed. Frames
-//! carry incarnation, file number and position, so what an earlier use of a file left behind never counts.
+//! carry incarnation, file number and position, so what an earlier use of a file left behind never counts. Half of an
+//! incarnation's number is chance, so neither does a record that looks like a frame.
 //!
 //! **Torn or damaged.** Each frame also carries the last sequence that was durable when its write began, and going idle
 //! writes a small frame for that alone. `recover` decides with it: a bad frame above every durable sequence that is
@@ -30,7 +31,7 @@ pub use format::JOURNAL_VERSION;
 pub(crate) use format::TrimEntry;
 pub use reader::Cut;
 pub(crate) use reader::{ReplayStart, Scanned, inspect, recover};
-pub(crate) use writer::{FrameBody, FrameEntry, Journal, NewIncarnation};
+pub(crate) use writer::{FrameBody, FrameEntry, Journal, NewIncarnation, next_incarnation};
 
 use crate::disk::BLOCK_BYTES;
 

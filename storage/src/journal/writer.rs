@@ -74,6 +74,14 @@ pub(crate) struct NewIncarnation {
     pub(crate) sequence: u64,
 }
 
+/// The number of the incarnation after `last`: a counter in its upper half, chance in its lower half. A record that imitates
+/// a frame cannot know it, and so counts for nothing in the search behind a torn end.
+pub(crate) fn next_incarnation(last: u64, chance: Uuid) -> u64 {
+    let (high, low) = chance.as_u64_pair();
+    let mixed = high ^ low;
+    ((last >> 32) + 1) << 32 | u64::from((mixed >> 32) as u32 ^ mixed as u32)
+}
+
 /// What one call of [`Journal::write`] did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Written {

@@ -10,6 +10,7 @@ use crate::disk::{DiskFile, replace_file};
 use super::epochs::LeaderEpochs;
 use super::error::LogError;
 use super::files::Unflushed;
+use super::manifest::SegmentManifest;
 use super::names::LEADER_EPOCHS;
 use super::partition_log::PartitionLog;
 
@@ -36,7 +37,9 @@ pub struct Flush<'a> {
     files: Unflushed,
     directory_changed: bool,
     epochs: Option<LeaderEpochs>,
-    _flushing: MutexGuard<'a, ()>,
+    /// What the segments hold now, when the file says something else.
+    manifest: Option<SegmentManifest>,
+    written_manifest: MutexGuard<'a, SegmentManifest>,
 }
 
 impl PartitionLog {
@@ -56,7 +59,7 @@ impl PartitionLog {
     /// Writes indexes and the producers' snapshot, and collects what has to be made durable. Another flush of the log waits
     /// until this one is finished or dropped.
     pub fn prepare_flush(&self) -> Result<Flush<'_>, LogError> {
-        let flushing = self.flushing.lock();
+        let written_manifest = self.flushing.lock();
         let mut writer = self.writer.lock();
         let end_offset = self.end_offset();
         let active = self.active();
@@ -74,7 +77,9 @@ impl PartitionLog {
         writer.flushed_end = end_offset;
         let directory_changed = std::mem::take(&mut writer.directory_changed);
         let epochs = std::mem::take(&mut writer.epochs_changed).then(|| self.epochs.read().clone());
-        Ok(Flush { log: self, end_offset, files, directory_changed, epochs, _flushing: flushing })
+        let manifest = SegmentManifest::of(&self.view().segments);
+        let manifest = manifest.replaces(&written_manifest).then_some(manifest);
+        Ok(Flush { log: self, end_offset, files, directory_changed, epochs, manifest, written_manifest })
     }
 }
 
@@ -96,7 +101,7 @@ impl Flush<'_> {
 
     /// To be called when files and directory are durable: writes what may only be written then, and removes producer
     /// snapshots that nobody needs any more.
-    pub fn finish(self) -> Result<Flushed, LogError> {
+    pub fn finish(mut self) -> Result<Flushed, LogError> {
         let log = self.log;
         if let Some(epochs) = &self.epochs {
             let path = log.directory.join(LEADER_EPOCHS);
@@ -106,6 +111,10 @@ impl Flush<'_> {
                 log.lock_writer().epochs_changed = true;
                 return Err(LogError::io("write", &path)(error));
             }
+        }
+        if let Some(manifest) = self.manifest.take() {
+            manifest.write(&*log.environment.disk, &log.directory)?;
+            *self.written_manifest = manifest;
         }
         let view = log.view();
         let mut writer = log.lock_writer();

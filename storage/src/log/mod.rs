@@ -63,6 +63,7 @@ pub mod error;
 pub mod files;
 mod flush;
 pub(crate) mod index;
+pub(crate) mod manifest;
 mod metadata;
 pub(crate) mod names;
 pub mod options;

@@ -15,6 +15,7 @@ use crate::disk::{Disk, OpenOptions};
 use super::epochs::LeaderEpochs;
 use super::error::{LogError, ReadError};
 use super::files::Unflushed;
+use super::manifest::{SEGMENT_MANIFEST, SegmentManifest};
 use super::metadata;
 use super::names::FileKind;
 use super::options::LogOptions;
@@ -40,8 +41,9 @@ pub struct PartitionLog {
     pub(super) end_offset: AtomicI64,
     pub(super) epochs: RwLock<LeaderEpochs>,
     pub(super) writer: Mutex<Writer>,
-    /// Held from a flush's beginning to its end: who finds nothing left to flush must not be told so before it is done.
-    pub(super) flushing: Mutex<()>,
+    /// What the manifest's file says. Held from a flush's beginning to its end: who finds nothing left to flush must not be
+    /// told so before it is done. Held, too, by whoever replaces or removes segments. Taken before the other locks.
+    pub(super) flushing: Mutex<SegmentManifest>,
     /// Held for writing while a compacted segment takes its place: by then its files and the view do not agree. Who reads
     /// files by their names holds it for reading.
     pub(super) swapping: RwLock<()>,
@@ -89,6 +91,7 @@ impl PartitionLog {
         let shared: Arc<Path> = Arc::from(directory);
         disk.create_dir_all(directory).map_err(LogError::io("create", directory))?;
         let epochs = LeaderEpochs::default();
+        remove_if_there(disk, &directory.join(SEGMENT_MANIFEST))?;
         let first = Segment::create(environment, &shared, 0, options.index_interval_bytes)?;
         // The metadata last: a directory without it was never finished. It makes all names durable.
         metadata::write(disk, directory, topic_id)?;
@@ -103,7 +106,7 @@ impl PartitionLog {
             end_offset: AtomicI64::new(0),
             epochs: RwLock::new(epochs),
             writer: Mutex::new(writer),
-            flushing: Mutex::new(()),
+            flushing: Mutex::default(),
             swapping: RwLock::new(()),
         })
     }
@@ -124,7 +127,7 @@ impl PartitionLog {
             end_offset: AtomicI64::new(loaded.end_offset),
             epochs: RwLock::new(loaded.epochs),
             writer: Mutex::new(loaded.writer),
-            flushing: Mutex::new(()),
+            flushing: Mutex::new(loaded.manifest),
             swapping: RwLock::new(()),
         }
     }
@@ -378,7 +381,7 @@ impl PartitionLog {
     /// A segment that was removed while somebody still read from an older view is not an error of the disk.
     pub(super) fn gone_meanwhile(&self, offset: i64, error: ReadError) -> ReadError {
         let log_start_offset = self.log_start_offset();
-        if offset < log_start_offset && matches!(error, ReadError::Io { .. }) {
+        if offset < log_start_offset {
             return ReadError::OutOfRange { offset, log_start_offset, end_offset: self.end_offset() };
         }
         error

@@ -9,7 +9,9 @@
 //!
 //! The journal is replayed onto the valid end before anything is cut: what looks torn may be a batch that the journal has.
 
+mod aborted;
 mod loader;
+mod settled;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -26,8 +28,9 @@ use super::partition_log::{PartitionLog, View, Writer};
 use super::segment::{LogEnvironment, Segment, remove_if_there, remove_segment_files};
 use super::transactions::AbortedTransaction;
 
+use aborted::aborted_again;
 pub(super) use loader::Loaded;
-use loader::{Loader, aborted_again};
+use loader::Loader;
 
 /// What is known of a log from elsewhere, when it is opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -156,9 +159,15 @@ impl PartitionLog {
     /// Ends recovery: drops the batches at and behind `end_offset`, if there are any, and every byte and file behind the
     /// end. What is left is exactly the log. Returns the end, which is smaller when `end_offset` lies inside a batch.
     pub fn cut(&self, end_offset: i64) -> Result<i64, LogError> {
+        let mut manifest = self.flushing.lock();
         let mut writer = self.writer.lock();
         let disk = &*self.environment.disk;
         if end_offset < self.end_offset() {
+            let mut shorter = manifest.clone();
+            if shorter.cut_end(end_offset) {
+                shorter.write(disk, &self.directory)?;
+                *manifest = shorter;
+            }
             self.drop_batches_from(&mut writer, end_offset)?;
         }
         let end = self.end_offset();
@@ -225,9 +234,13 @@ impl PartitionLog {
         look: impl Fn(&[AbortedTransaction]) -> T,
     ) -> Result<T, ReadError> {
         match segment.with_aborted(&look) {
-            Err(ReadError::Corrupt(_)) => {
-                let entries = aborted_again(&self.environment, &self.directory, &view.segments, segment)?;
-                segment.replace_aborted(entries);
+            Err(ReadError::Corrupt(wrong)) => {
+                let again = aborted_again(&self.environment, &self.directory, &view.segments, segment)?;
+                if again.met_damage && (again.entries.len() as u64) < segment.aborted_sum().entries {
+                    // Who is told of fewer would take aborted records for committed ones.
+                    return Err(ReadError::Corrupt(wrong));
+                }
+                segment.replace_aborted(again.entries);
                 segment.with_aborted(look)
             }
             looked => looked,

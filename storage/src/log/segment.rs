@@ -24,6 +24,7 @@ use crate::disk::{Disk, DiskFile, OpenOptions, read_file, replace_file};
 use super::buffers::ReadBuffers;
 use super::error::{Corruption, LogError, ReadError};
 use super::files::{FileSlot, OpenFiles};
+use super::manifest::AbortedSum;
 use super::names::FileKind;
 use super::transactions::AbortedTransaction;
 
@@ -44,8 +45,16 @@ pub struct LogEnvironment {
 #[derive(Debug, Default)]
 struct AbortedList {
     entries: Vec<AbortedTransaction>,
-    /// Entries that are in the file.
-    written: usize,
+    /// Those that are in the file: the first ones.
+    written: AbortedSum,
+}
+
+/// Where they are.
+#[derive(Debug)]
+enum Aborted {
+    /// In the file, which nobody has asked for yet. It must hold this much.
+    InFile(AbortedSum),
+    Loaded(AbortedList),
 }
 
 #[derive(Debug)]
@@ -61,7 +70,7 @@ pub(crate) struct Segment {
     indexes: RwLock<Option<Indexes>>,
     /// One loads, the others wait; readers of loaded indexes do not come here.
     loading: Mutex<()>,
-    aborted: RwLock<Option<AbortedList>>,
+    aborted: RwLock<Aborted>,
     index_interval_bytes: u64,
 }
 
@@ -94,7 +103,7 @@ impl Segment {
             }
         }
         *segment.indexes.write() = Some(Indexes::new(directory, base_offset));
-        *segment.aborted.write() = Some(AbortedList::default());
+        segment.set_aborted(Vec::new(), 0);
         Ok(segment)
     }
 
@@ -116,7 +125,7 @@ impl Segment {
             end_offset: AtomicI64::new(end_offset),
             indexes: RwLock::new(None),
             loading: Mutex::new(()),
-            aborted: RwLock::new(None),
+            aborted: RwLock::new(Aborted::InFile(AbortedSum::default())),
             index_interval_bytes: u64::from(index_interval_bytes),
         }
     }
@@ -148,7 +157,12 @@ impl Segment {
     /// The file of the batches.
     pub(crate) fn reading_file(&self) -> Result<Arc<dyn DiskFile>, ReadError> {
         let path = self.path(FileKind::Log);
-        self.log.get(self.disk(), &path, false).map_err(ReadError::io("open", &path))
+        self.log.get(self.disk(), &path, false).map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => {
+                self.corruption(FileKind::Log, 0, self.base_offset, "the file is not there").into()
+            }
+            _ => ReadError::io("open", &path)(error),
+        })
     }
 
     /// Writes batches behind the last one, in one call, and publishes them to readers of this segment. On an error nothing
@@ -190,40 +204,66 @@ impl Segment {
 
     /// Adds an aborted transaction whose marker lies in this segment. Only for the writer.
     pub(crate) fn add_aborted(&self, aborted: AbortedTransaction) {
-        let mut list = self.aborted.write();
-        let list = list.as_mut().expect("the segment that is written to has its aborted transactions");
-        list.entries.push(aborted);
+        match &mut *self.aborted.write() {
+            Aborted::Loaded(list) => list.entries.push(aborted),
+            Aborted::InFile(_) => unreachable!("the segment that is written to has its aborted transactions"),
+        }
     }
 
     /// Aborted transactions whose markers lie in this segment. `Err` names what is wrong with the file.
     pub(crate) fn with_aborted<T>(&self, look: impl Fn(&[AbortedTransaction]) -> T) -> Result<T, ReadError> {
-        if let Some(list) = &*self.aborted.read() {
-            return Ok(look(&list.entries));
-        }
+        let expected = match &*self.aborted.read() {
+            Aborted::Loaded(list) => return Ok(look(&list.entries)),
+            Aborted::InFile(expected) => *expected,
+        };
         let entries = self
-            .read_aborted()?
+            .read_aborted_before(self.end_offset(), expected)?
             .map_err(|reason| self.corruption(FileKind::TransactionIndex, 0, 0, reason))?;
-        let mut list = self.aborted.write();
-        let written = entries.len();
-        Ok(look(&list.get_or_insert(AbortedList { entries, written }).entries))
+        let mut aborted = self.aborted.write();
+        if let Aborted::InFile(_) = &*aborted {
+            let written = AbortedSum::of(&encode_all(&entries));
+            *aborted = Aborted::Loaded(AbortedList { entries, written });
+        }
+        match &*aborted {
+            Aborted::Loaded(list) => Ok(look(&list.entries)),
+            Aborted::InFile(_) => unreachable!("they have just been loaded"),
+        }
     }
 
-    /// Reads the file of the aborted transactions. The inner error: it is not what was once written.
-    fn read_aborted(&self) -> Result<Result<Vec<AbortedTransaction>, &'static str>, ReadError> {
-        self.read_aborted_before(self.end_offset())
+    /// What the file of the aborted transactions holds, as far as is known.
+    pub(crate) fn aborted_sum(&self) -> AbortedSum {
+        match &*self.aborted.read() {
+            Aborted::Loaded(list) => list.written,
+            Aborted::InFile(expected) => *expected,
+        }
     }
 
-    /// Reads the file as far as markers lie before an offset; what follows may be anything.
+    /// What the file of the aborted transactions must hold, for a segment that is settled.
+    pub(crate) fn expect_aborted(&self, sum: AbortedSum) {
+        *self.aborted.write() = Aborted::InFile(sum);
+    }
+
+    /// The file of the aborted transactions, as it is. It is not there when there are none.
+    pub(crate) fn aborted_file(&self) -> Result<Vec<u8>, ReadError> {
+        let path = self.path(FileKind::TransactionIndex);
+        match read_file(self.disk(), &path) {
+            Ok(bytes) => Ok(bytes),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+            Err(error) => Err(ReadError::io("read", &path)(error)),
+        }
+    }
+
+    /// Reads the file as far as markers lie before an offset; what follows may be anything. It has to begin with what is
+    /// `expected`. The inner error: it is not what was once written.
     pub(crate) fn read_aborted_before(
         &self,
         offset: i64,
+        expected: AbortedSum,
     ) -> Result<Result<Vec<AbortedTransaction>, &'static str>, ReadError> {
-        let path = self.path(FileKind::TransactionIndex);
-        let bytes = match read_file(self.disk(), &path) {
-            Ok(bytes) => bytes,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Ok(Vec::new())),
-            Err(error) => return Err(ReadError::io("read", &path)(error)),
-        };
+        let bytes = self.aborted_file()?;
+        if !expected.begins(&bytes) {
+            return Ok(Err("it does not begin with the entries that were written"));
+        }
         let (entries, rest) = bytes.as_chunks::<{ AbortedTransaction::ENCODED_LEN }>();
         let mut aborted: Vec<AbortedTransaction> = Vec::with_capacity(entries.len());
         for entry in entries {
@@ -244,16 +284,16 @@ impl Segment {
 
     /// Replaces the file of the aborted transactions, durably: that some of them are missing could not be seen from it.
     pub(crate) fn replace_aborted(&self, entries: Vec<AbortedTransaction>) {
-        let bytes: Vec<u8> = entries.iter().flat_map(AbortedTransaction::encode).collect();
         // Not being able to write it is no obstacle to reading: it is made again the next time.
-        let _ = replace_file(self.disk(), &self.path(FileKind::TransactionIndex), &bytes);
+        let _ = replace_file(self.disk(), &self.path(FileKind::TransactionIndex), &encode_all(&entries));
         let written = entries.len();
         self.set_aborted(entries, written);
     }
 
     /// Puts aborted transactions in place that were read or found again; `written` of them are in the file.
     pub(crate) fn set_aborted(&self, entries: Vec<AbortedTransaction>, written: usize) {
-        *self.aborted.write() = Some(AbortedList { entries, written });
+        let written = AbortedSum::of(&encode_all(&entries[..written]));
+        *self.aborted.write() = Aborted::Loaded(AbortedList { entries, written });
     }
 
     /// Puts indexes in place that were loaded or made again.
@@ -273,18 +313,18 @@ impl Segment {
         if let Some(indexes) = &mut *self.indexes.write() {
             indexes.write_out(disk, files)?;
         }
-        if let Some(list) = &mut *self.aborted.write()
-            && list.written < list.entries.len()
+        if let Aborted::Loaded(list) = &mut *self.aborted.write()
+            && (list.written.entries as usize) < list.entries.len()
         {
             let path = self.path(FileKind::TransactionIndex);
-            let bytes: Vec<u8> =
-                list.entries[list.written..].iter().flat_map(AbortedTransaction::encode).collect();
-            let position = (list.written * AbortedTransaction::ENCODED_LEN) as u64;
+            let written = list.written.entries as usize;
+            let bytes = encode_all(&list.entries[written..]);
+            let position = (written * AbortedTransaction::ENCODED_LEN) as u64;
             let file = disk.open(&path, OpenOptions::CREATE).map_err(LogError::io("open", &path))?;
             file.write_at(&bytes, position).map_err(LogError::io("write", &path))?;
             // Nothing of an earlier life may follow: it would come back as aborted transactions.
             file.set_len(position + bytes.len() as u64).map_err(LogError::io("cut", &path))?;
-            list.written = list.entries.len();
+            list.written = list.written.and(&bytes);
             files.push(file);
         }
         Ok(())
@@ -318,11 +358,11 @@ impl Segment {
         }
         self.write_out_indexes(&mut files)?;
         let path = self.path(FileKind::TransactionIndex);
-        let entries = self.aborted.read().as_ref().map_or(0, |list| list.entries.len());
+        let entries = self.aborted_sum().entries;
         if entries == 0 {
             remove_if_there(self.disk(), &path)?;
         } else {
-            let length = (entries * AbortedTransaction::ENCODED_LEN) as u64;
+            let length = entries * AbortedTransaction::ENCODED_LEN as u64;
             let file = self.disk().open(&path, OpenOptions::WRITE).map_err(LogError::io("open", &path))?;
             if file.len().map_err(LogError::io("look at", &path))? != length {
                 file.set_len(length).map_err(LogError::io("cut", &path))?;
@@ -380,6 +420,10 @@ impl Segment {
     pub(crate) fn disk(&self) -> &dyn Disk {
         &*self.environment.disk
     }
+}
+
+fn encode_all(entries: &[AbortedTransaction]) -> Vec<u8> {
+    entries.iter().flat_map(AbortedTransaction::encode).collect()
 }
 
 /// Removes the files of a segment, the batches last.

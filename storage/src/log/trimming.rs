@@ -36,19 +36,27 @@ impl PartitionLog {
         }
         // The segment that is the first from here on must not be lost.
         self.flush()?;
-        // Whoever reads these segments is done with them before their files go.
-        let swapping = self.swapping.write();
-        let mut writer = self.writer.lock();
+        let disk = &*self.environment.disk;
+        let mut manifest = self.flushing.lock();
         let view = self.view();
         let (removed, kept) = view.segments.split_at(removable(&view));
         let first_kept = kept[0].base_offset();
-        *self.view.write() = Arc::new(View { segments: kept.to_vec() });
+        let mut without = manifest.clone();
+        if without.cut_front(first_kept) {
+            without.write(disk, &self.directory)?;
+            *manifest = without;
+        }
+        // Whoever reads these segments is done with them before their files go.
+        let swapping = self.swapping.write();
+        let mut writer = self.writer.lock();
+        // The writer may have added one meanwhile.
+        let kept = self.view().segments[removed.len()..].to_vec();
+        *self.view.write() = Arc::new(View { segments: kept });
         if self.epochs.write().truncate_from_start(self.log_start_offset()) {
             writer.epochs_changed = true;
         }
         writer.remove_snapshots(self, |offset| offset < first_kept)?;
         drop((writer, swapping));
-        let disk = &*self.environment.disk;
         let mut freed = 0;
         for segment in removed {
             segment.remove_files()?;

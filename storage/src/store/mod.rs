@@ -72,7 +72,7 @@ pub use self::sequencer::Work;
 pub struct StoreOptions {
     /// Where everything is.
     pub data_dir: PathBuf,
-    /// A fresh random id. It becomes the id of the data directory if that is new, and is ignored if not.
+    /// A fresh random id. It becomes the id of the data directory if that is new; and each start marks its frames by it.
     pub directory_id: Uuid,
     /// The journal.
     pub journal: JournalOptions,

@@ -31,7 +31,9 @@ use super::tail::TailBudget;
 use super::{Store, StoreOptions};
 use crate::PartitionId;
 use crate::disk::{Disk, DiskLock};
-use crate::journal::{Cut, Journal, NewIncarnation, ReplayStart, Scanned, inspect, recover};
+use crate::journal::{
+    Cut, Journal, NewIncarnation, ReplayStart, Scanned, inspect, next_incarnation, recover,
+};
 use crate::log::names::{FileKind, PARTITION_METADATA};
 use crate::log::{
     Cleanup, Corruption, Durability, LogEnvironment, LogOptions, OpenAt, OpenFiles, PartitionLog,
@@ -441,7 +443,7 @@ impl Opening<'_> {
         let last_sequence = next.scanned.last_sequence;
         let identity = NewIncarnation {
             directory: next.directory_id,
-            incarnation: next.scanned.last_incarnation + 1,
+            incarnation: next_incarnation(next.scanned.last_incarnation, options.directory_id),
             file_number: next.scanned.last_file_number + 1,
             sequence: last_sequence + 1,
         };

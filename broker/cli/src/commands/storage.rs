@@ -166,6 +166,10 @@ fn text(line: &Line) -> String {
                  coordinator epoch {coordinator_epoch}{open}"
             )
         }
+        Line::Segment { base_offset, bytes, aborted } => {
+            let bytes = bytes.map_or("was written to".to_owned(), |bytes| format!("{bytes} bytes"));
+            format!("  segment {base_offset}  {bytes}  {aborted} aborted transactions")
+        }
         Line::LeaderEpoch { epoch, first_offset } => format!("  epoch {epoch}  from offset {first_offset}"),
         Line::Topic { id } => format!("  topic id {id}"),
         Line::Unreadable { reason } => format!("  UNREADABLE  {reason}"),

@@ -248,12 +248,14 @@ impl PartitionLog {
         }
         let swap = Swap {
             replaced: group.iter().map(|segment| segment.base_offset()).collect(),
-            has_aborted: output.has_aborted(),
+            size: output.size(),
+            aborted: output.aborted_sum(),
         };
-        let size = output.size();
+        let size = swap.size;
         done.bytes_after += size;
         let new =
             Segment::sealed(&self.environment, &self.directory, base, last.end_offset(), size, interval);
+        new.expect_aborted(swap.aborted);
         self.swap_in(&swap, Arc::new(new))?;
         Ok(Rewritten::Done)
     }
@@ -304,6 +306,7 @@ impl PartitionLog {
     /// From here on the new segment counts.
     fn swap_in(&self, swap: &Swap, new: Arc<Segment>) -> Result<(), LogError> {
         let disk = &*self.environment.disk;
+        let mut manifest = self.flushing.lock();
         swap.note(disk, &self.directory)?;
         {
             // The files and the view of them change together for every reader.
@@ -316,6 +319,8 @@ impl PartitionLog {
             segments.splice(first..first + swap.replaced.len(), [new]);
             *self.view.write() = Arc::new(View { segments });
         }
+        manifest.swap(&swap.replaced, swap.size, swap.aborted);
+        manifest.write(disk, &self.directory)?;
         swap.finish(disk, &self.directory)
     }
 }

@@ -9,6 +9,7 @@ use logmill_record::Batch;
 use super::swap::cleaned_path;
 use crate::disk::{Disk, DiskFile, OpenOptions};
 use crate::log::error::LogError;
+use crate::log::manifest::AbortedSum;
 use crate::log::names::FileKind;
 use crate::log::segment::{Indexes, LogEnvironment, remove_if_there};
 use crate::log::transactions::AbortedTransaction;
@@ -60,8 +61,13 @@ impl<'a> Output<'a> {
         self.written + self.waiting.len() as u64
     }
 
-    pub(super) fn has_aborted(&self) -> bool {
-        !self.aborted.is_empty()
+    /// What the file of its aborted transactions holds once this is finished.
+    pub(super) fn aborted_sum(&self) -> AbortedSum {
+        AbortedSum::of(&self.aborted_bytes())
+    }
+
+    fn aborted_bytes(&self) -> Vec<u8> {
+        self.aborted.iter().flat_map(AbortedTransaction::encode).collect()
     }
 
     pub(super) fn push(&mut self, batch: &Batch) -> Result<(), LogError> {
@@ -98,7 +104,7 @@ impl<'a> Output<'a> {
         self.indexes.trim_files(disk, &mut files)?;
         if !self.aborted.is_empty() {
             let path = cleaned_path(FileKind::TransactionIndex, self.directory, self.base_offset);
-            let bytes: Vec<u8> = self.aborted.iter().flat_map(AbortedTransaction::encode).collect();
+            let bytes = self.aborted_bytes();
             let file = disk.open(&path, OpenOptions::CREATE).map_err(LogError::io("create", &path))?;
             file.write_at(&bytes, 0).map_err(LogError::io("write", &path))?;
             file.set_len(bytes.len() as u64).map_err(LogError::io("cut", &path))?;

@@ -4,10 +4,11 @@
 //! 1  <base>.log.cleaned, .index.cleaned, …   written and flushed, their names too
 //! 2  compaction-swap                         says what they replace: from here on the new segment counts
 //! 3  the names are changed, the other old files removed
-//! 4  compaction-swap is removed
+//! 4  segment-manifest                        says what the new segment holds
+//! 5  compaction-swap is removed
 //! ```
 //!
-//! A start that finds the note does step 3 again, whatever part of it was done, before it looks at any segment. Without
+//! A start that finds the note does steps 3 and 4 again, whatever part of it was done, before it looks at any segment. Without
 //! the note the `.cleaned` files are leftovers.
 
 use std::io;
@@ -15,6 +16,7 @@ use std::path::{Path, PathBuf};
 
 use crate::disk::{Disk, read_file, replace_file};
 use crate::log::error::LogError;
+use crate::log::manifest::{AbortedSum, SegmentManifest};
 use crate::log::names::FileKind;
 use crate::log::segment::{remove_if_there, remove_segment_files};
 
@@ -22,15 +24,17 @@ use crate::log::segment::{remove_if_there, remove_segment_files};
 pub(crate) const SWAP_NOTE: &str = "compaction-swap";
 /// Suffix of files of a segment that does not count yet.
 pub(crate) const CLEANED: &str = ".cleaned";
-const VERSION: &str = "0";
+const VERSION: &str = "1";
 
 /// A segment, and those that it replaces.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Swap {
     /// Base offsets of the segments that go; the first is that of the new one, too.
     pub(crate) replaced: Vec<i64>,
-    /// The new segment has aborted transactions.
-    pub(crate) has_aborted: bool,
+    /// Bytes of batches of the new segment.
+    pub(crate) size: u64,
+    /// Its aborted transactions.
+    pub(crate) aborted: AbortedSum,
 }
 
 /// Where a file of a new segment is before it counts.
@@ -52,7 +56,7 @@ impl Swap {
         let Some((&base, others)) = self.replaced.split_first() else { return Ok(()) };
         for kind in FileKind::SEGMENT {
             let (from, to) = (cleaned_path(kind, directory, base), kind.path(directory, base));
-            if kind == FileKind::TransactionIndex && !self.has_aborted {
+            if kind == FileKind::TransactionIndex && self.aborted.entries == 0 {
                 remove_if_there(disk, &to)?;
                 continue;
             }
@@ -85,14 +89,20 @@ impl Swap {
                 .to_owned(),
         })?;
         swap.rename(disk, directory)?;
+        // One that is damaged, or from before there was one, is not made right by one line.
+        if let Ok(Some(mut manifest)) = SegmentManifest::read(disk, directory)? {
+            manifest.swap(&swap.replaced, swap.size, swap.aborted);
+            manifest.write(disk, directory)?;
+        }
         swap.finish(disk, directory)?;
         Ok(true)
     }
 
-    /// `version`, `1` when the segment has aborted transactions and `0` when not, the base offsets: one line each.
+    /// The version; bytes, aborted transactions and their checksum; the base offsets: one line each.
     fn encode(&self) -> String {
         let bases: Vec<String> = self.replaced.iter().map(i64::to_string).collect();
-        format!("{VERSION}\n{}\n{}\n", u8::from(self.has_aborted), bases.join(" "))
+        let AbortedSum { entries, crc } = self.aborted;
+        format!("{VERSION}\n{} {entries} {crc:08x}\n{}\n", self.size, bases.join(" "))
     }
 
     fn decode(text: &str) -> Option<Swap> {
@@ -100,15 +110,13 @@ impl Swap {
         if lines.next() != Some(VERSION) {
             return None;
         }
-        let has_aborted = match lines.next()? {
-            "0" => false,
-            "1" => true,
-            _ => return None,
-        };
+        let [size, entries, crc] = lines.next()?.split(' ').collect::<Vec<_>>().try_into().ok()?;
+        let crc = u32::from_str_radix(crc, 16).ok()?;
+        let (size, aborted) = (size.parse().ok()?, AbortedSum { entries: entries.parse().ok()?, crc });
         let bases = lines.next()?.split(' ').map(|base| base.parse().ok().filter(|base| *base >= 0));
         let replaced = bases.collect::<Option<Vec<i64>>>()?;
         let grows = replaced.windows(2).all(|pair| pair[0] < pair[1]);
-        (grows && !replaced.is_empty() && lines.next().is_none()).then_some(Swap { replaced, has_aborted })
+        (grows && !replaced.is_empty() && lines.next().is_none()).then_some(Swap { replaced, size, aborted })
     }
 }
 
@@ -118,13 +126,21 @@ mod tests {
 
     #[test]
     fn the_note_comes_back_as_written_and_nothing_else_is_taken_for_one() {
-        for (replaced, has_aborted) in [(vec![0], false), (vec![7, 12, 4711], true)] {
-            let swap = Swap { replaced, has_aborted };
+        for (replaced, entries) in [(vec![0], 0), (vec![7, 12, 4711], 3)] {
+            let swap = Swap { replaced, size: 815, aborted: AbortedSum { entries, crc: 0xd00f } };
             assert_eq!(Swap::decode(&swap.encode()), Some(swap));
         }
-        for bad in
-            ["", "0\n", "1\n0\n5\n", "0\n2\n5\n", "0\n0\n\n", "0\n0\n5 4\n", "0\n0\n-1\n", "0\n0\n5\nx\n"]
-        {
+        for bad in [
+            "",
+            "1\n",
+            "2\n9 0 0\n5\n",
+            "1\n9 0\n5\n",
+            "1\n9 0 0 0\n5\n",
+            "1\n9 0 0\n\n",
+            "1\n9 0 0\n5 4\n",
+            "1\n9 0 0\n-1\n",
+            "1\n9 0 0\n5\nx\n",
+        ] {
             assert_eq!(Swap::decode(bad), None, "{bad:?}");
         }
     }

@@ -11,15 +11,17 @@ use crate::disk::{Disk, DiskFile, read_file};
 use crate::log::epochs::LeaderEpochs;
 use crate::log::error::{LogError, ReadError};
 use crate::log::files::Unflushed;
+use crate::log::manifest::{ManifestLine, SEGMENT_MANIFEST, SegmentManifest};
 use crate::log::names::{FileKind, LEADER_EPOCHS, LEFTOVERS};
 use crate::log::options::LogOptions;
 use crate::log::partition_log::{View, Writer};
 use crate::log::producers::Producers;
 use crate::log::producers::snapshot::Lookback;
 use crate::log::segment::{LogEnvironment, Segment, Trust, remove_if_there};
-use crate::log::transactions::{AbortedTransaction, TransactionEvent};
 use crate::log::walk::{Step, Stop, Walk};
 
+use super::aborted::{aborted_again, apply, read_snapshot};
+use super::settled::{expected_aborted, expected_size};
 use super::{OpenAt, Recovered, Tail};
 
 /// Index entries before a snapshot whose batches are looked at for duplicates that its format has no room for.
@@ -32,6 +34,8 @@ pub(in crate::log) struct Loaded {
     pub(in crate::log) writer: Writer,
     pub(in crate::log) epochs: LeaderEpochs,
     pub(in crate::log) end_offset: i64,
+    /// What its file says.
+    pub(in crate::log) manifest: SegmentManifest,
 }
 
 /// The steps of opening.
@@ -40,8 +44,10 @@ pub(super) struct Loader<'a> {
     directory: &'a Arc<Path>,
     options: LogOptions,
     at: OpenAt,
-    /// Base offsets of the segments in the directory.
+    /// Base offsets of the segments in the directory, and of those that must be there and are not.
     bases: Vec<i64>,
+    /// What the segments must hold, as far as somebody wrote it down.
+    manifest: SegmentManifest,
     snapshots: BTreeSet<i64>,
     segments: Vec<Arc<Segment>>,
     writer: Writer,
@@ -63,6 +69,7 @@ impl<'a> Loader<'a> {
             options,
             at,
             bases: Vec::new(),
+            manifest: SegmentManifest::default(),
             snapshots: BTreeSet::new(),
             segments: Vec::new(),
             writer: Writer::new(environment, options, Producers::default(), 0),
@@ -106,12 +113,25 @@ impl<'a> Loader<'a> {
                 None => {}
             }
         }
+        self.load_manifest()?;
         self.bases.sort_unstable();
+        self.bases.dedup();
         for (kind, base) in others {
             if self.bases.binary_search(&base).is_err() {
                 remove_if_there(self.disk(), &kind.path(directory, base))?;
             }
         }
+        Ok(())
+    }
+
+    /// Reads the manifest, and takes up the segments before the recovery point that it knows and the directory does not.
+    fn load_manifest(&mut self) -> Result<(), LogError> {
+        match SegmentManifest::read(self.disk(), self.directory)? {
+            Ok(read) => self.manifest = read.unwrap_or_default(),
+            Err(_) => self.recovered.rebuilt.push(self.directory.join(SEGMENT_MANIFEST)),
+        }
+        let settled = |line: &&ManifestLine| line.size.is_some() && line.base_offset < self.at.recovery_point;
+        self.bases.extend(self.manifest.lines().iter().filter(settled).map(|line| line.base_offset));
         Ok(())
     }
 
@@ -135,12 +155,25 @@ impl<'a> Loader<'a> {
         // A segment is settled when the next one begins at or before the recovery point.
         let settled = self.bases.windows(2).take_while(|pair| pair[1] <= recovery_point).count();
         for at in 0..settled {
-            let base = self.bases[at];
-            let size = self.file_len(base)?;
-            self.segments.push(Arc::new(self.sealed(base, self.bases[at + 1], size)));
+            let (base, next) = (self.bases[at], self.bases[at + 1]);
+            let (length, line) = (self.file_len(base)?, self.manifest.line(base).copied());
+            let found = self.sealed(base, next, length);
+            let (size, lost) = expected_size(&found, length, next, line)?;
+            self.recovered.damaged.extend(lost);
+            let segment = self.sealed(base, next, size);
+            segment.expect_aborted(expected_aborted(&segment, line)?);
+            self.segments.push(Arc::new(segment));
+        }
+        let first = self.bases[settled];
+        let holds_recovery_point = FileKind::Log.path(self.directory, first);
+        if !self
+            .disk()
+            .exists(&holds_recovery_point)
+            .map_err(LogError::io("look at", &holds_recovery_point))?
+        {
+            return Err(self.lost(first, format!("{} is not there", holds_recovery_point.display())));
         }
         self.load_epochs(settled)?;
-        let first = self.bases[settled];
         self.end_offset = first;
         let producers = self.producers_at(recovery_point.max(first), settled)?;
         self.writer.producers = producers;
@@ -164,8 +197,8 @@ impl<'a> Loader<'a> {
         self.writer.snapshots = self.snapshots;
         let log_start_offset = self.at.log_start_offset.max(self.bases[0]);
         let view = View { segments: self.segments };
-        let (epochs, end_offset) = (self.epochs, self.end_offset);
-        let loaded = Loaded { view, log_start_offset, writer: self.writer, epochs, end_offset };
+        let (epochs, end_offset, manifest) = (self.epochs, self.end_offset, self.manifest);
+        let loaded = Loaded { view, log_start_offset, writer: self.writer, epochs, end_offset, manifest };
         Ok((loaded, self.recovered))
     }
 
@@ -189,8 +222,14 @@ impl<'a> Loader<'a> {
         self.writer.snapshots = self.snapshots;
         self.recovered.valid_end = start;
         let view = View { segments: vec![Arc::new(segment)] };
-        let (epochs, log_start_offset) = (LeaderEpochs::default(), self.at.log_start_offset);
-        let loaded = Loaded { view, log_start_offset, writer: self.writer, epochs, end_offset: start };
+        let loaded = Loaded {
+            view,
+            log_start_offset: self.at.log_start_offset,
+            writer: self.writer,
+            epochs: LeaderEpochs::default(),
+            end_offset: start,
+            manifest: self.manifest,
+        };
         Ok((loaded, self.recovered))
     }
 
@@ -336,7 +375,9 @@ impl<'a> Loader<'a> {
         let (mut entries, written) = if segment.base_offset() >= recovery_point {
             (Vec::new(), 0)
         } else {
-            match segment.read_aborted_before(recovery_point)? {
+            let expected =
+                self.manifest.line(segment.base_offset()).map_or_else(Default::default, |line| line.aborted);
+            match segment.read_aborted_before(recovery_point, expected)? {
                 Ok(entries) => {
                     let written = entries.len();
                     (entries, written)
@@ -344,7 +385,7 @@ impl<'a> Loader<'a> {
                 Err(_) => {
                     self.recovered.rebuilt.push(segment.path(FileKind::TransactionIndex));
                     let before = self.segments.as_slice();
-                    (aborted_again(self.environment, self.directory, before, segment)?, 0)
+                    (aborted_again(self.environment, self.directory, before, segment)?.entries, 0)
                 }
             }
         };
@@ -421,8 +462,14 @@ impl<'a> Loader<'a> {
             let length = self.file_len(base)?;
             let segment = self.sealed(base, i64::MAX, length);
             let end = self.bases.get(at + 1).map_or(snapshot, |next| snapshot.min(*next));
+            let file = match segment.reading_file() {
+                Ok(file) => file,
+                // It is not there: less is known of what was appended twice, but nothing wrong.
+                Err(ReadError::Corrupt(_)) => continue,
+                Err(error) => return Err(error.into()),
+            };
             let position = segment.position_near(end, LOOKBACK_ENTRIES)?;
-            let mut walk = Walk::headers(segment.reading_file()?, position, length);
+            let mut walk = Walk::headers(file, position, length);
             while let Ok(Some(step)) = walk.next() {
                 if step.header.base_offset >= snapshot {
                     break;
@@ -473,9 +520,13 @@ impl<'a> Loader<'a> {
         Segment::sealed(self.environment, self.directory, base, end, size, self.options.index_interval_bytes)
     }
 
+    /// Length of a segment's file; zero when it is not there.
     fn file_len(&self, base: i64) -> Result<u64, LogError> {
         let path = FileKind::Log.path(self.directory, base);
-        self.disk().file_len(&path).map_err(LogError::io("look at", &path))
+        match self.disk().file_len(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
+            length => length.map_err(LogError::io("look at", &path)),
+        }
     }
 
     fn lost(&self, valid_end: i64, reason: String) -> LogError {
@@ -484,62 +535,6 @@ impl<'a> Loader<'a> {
             valid_end,
             recovery_point: self.at.recovery_point,
             reason,
-        }
-    }
-}
-
-fn apply(producers: &mut Producers, step: &Step) -> Option<AbortedTransaction> {
-    match producers.apply(&step.header, step.marker)? {
-        TransactionEvent::Ended(ended) => ended.aborted(),
-        TransactionEvent::Began { .. } => None,
-    }
-}
-
-/// A snapshot, or `None` when it is not one.
-fn read_snapshot(disk: &dyn Disk, directory: &Path, offset: i64) -> Result<Option<Producers>, ReadError> {
-    let path = FileKind::ProducerSnapshot.path(directory, offset);
-    match read_file(disk, &path) {
-        Ok(bytes) => Ok(Producers::decode_snapshot(&bytes).ok()),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(ReadError::io("read", &path)(error)),
-    }
-}
-
-/// Finds a segment's aborted transactions again, from the snapshot at its beginning or, without one, from the earlier
-/// segments.
-pub(super) fn aborted_again(
-    environment: &LogEnvironment,
-    directory: &Path,
-    segments: &[Arc<Segment>],
-    segment: &Segment,
-) -> Result<Vec<AbortedTransaction>, ReadError> {
-    let base = segment.base_offset();
-    let mut producers = match read_snapshot(&*environment.disk, directory, base)? {
-        Some(producers) => producers,
-        None => {
-            let mut producers = Producers::default();
-            for earlier in segments.iter().take_while(|earlier| earlier.base_offset() < base) {
-                walk_all(earlier, |step| {
-                    apply(&mut producers, step);
-                })?;
-            }
-            producers
-        }
-    };
-    let mut found = Vec::new();
-    walk_all(segment, |step| found.extend(apply(&mut producers, step)))?;
-    Ok(found)
-}
-
-fn walk_all(segment: &Segment, mut visit: impl FnMut(&Step)) -> Result<(), ReadError> {
-    let mut walk = Walk::headers(segment.reading_file()?, 0, segment.file_size()?);
-    loop {
-        match walk.next() {
-            Ok(Some(step)) => visit(&step),
-            Ok(None) => return Ok(()),
-            Err(Stop::Io(error)) => return Err(ReadError::io("read", &segment.path(FileKind::Log))(error)),
-            // What lies behind damage is not known to be a batch; its reader is told.
-            Err(Stop::Bad { .. }) => return Ok(()),
         }
     }
 }

@@ -70,6 +70,7 @@ impl Driver {
         self.log = None;
         let (log, recovered) = self.bench.open(self.recovery_point)?;
         assert!(recovered.valid_end >= self.recovery_point);
+        assert!(recovered.damaged.is_empty(), "a crash is no damage: {:?}", recovered.damaged);
         match self.mode {
             Mode::Journal => {
                 for batch in self.batches.iter().filter(|b| b.header().base_offset >= self.recovery_point) {

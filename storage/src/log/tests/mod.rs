@@ -2,6 +2,7 @@
 
 mod crashing;
 mod damage;
+mod lost;
 mod reading;
 mod recovering;
 mod transactions;
@@ -15,6 +16,7 @@ use logmill_record::control::marker_batch;
 use logmill_record::{Batch, BatchBuilder, BatchOptions, EndTxnMarker, ProducerStamp, batches};
 use uuid::Uuid;
 
+use super::manifest::SEGMENT_MANIFEST;
 use super::names::FileKind;
 use super::*;
 use crate::disk::{Disk, SimDisk, read_file};

@@ -85,8 +85,16 @@ fn a_damaged_index_of_aborted_transactions_is_made_again() {
     drop(log);
     for (base, good) in files.iter().zip(&good) {
         let path = bench.path(FileKind::TransactionIndex, *base);
-        for damaged in [&good[..good.len() - 1], &[0; 34], &[&good[..], &good[..]].concat()] {
-            bench.disk.plant(&path, damaged).unwrap();
+        let mut flipped = good.clone();
+        flipped[9] ^= 1;
+        let one_less = &good[..good.len() - 34];
+        let damages =
+            [one_less, &good[..good.len() - 1], &[0; 34], &flipped, &[&good[..], &good[..]].concat(), &[]];
+        for damaged in damages {
+            match damaged {
+                [] => bench.disk.remove_file(&path).unwrap(),
+                bytes => bench.disk.plant(&path, bytes).unwrap(),
+            }
             let log = bench.reopen(end);
             assert_eq!(log.aborted_transactions(0, end).unwrap(), expected, "segment {base}");
             log.flush().unwrap();

@@ -35,7 +35,9 @@ fn compacted_options() -> LogOptions {
 /// A store that serves nothing from memory that is in the segments.
 fn open(disk: &SimDisk) -> (Arc<Store>, Recovery) {
     let options = StoreOptions { tail_bytes: 0, ..options() };
-    Store::open(Arc::new(disk.clone()), options).unwrap()
+    let (store, recovery) = Store::open(Arc::new(disk.clone()), options).unwrap();
+    assert!(recovery.damaged.is_empty(), "compaction was taken for damage: {recovery}");
+    (store, recovery)
 }
 
 fn compacted(store: &Store) -> Partition {

@@ -87,7 +87,11 @@ fn run(disk: &SimDisk, seed: u64) -> Run {
 
 /// What is wrong after a start; also whether the last frame found had not been acknowledged.
 fn check(disk: &SimDisk, run: &Run) -> Result<usize, String> {
-    let (store, _) = Store::open(Arc::new(disk.clone()), options()).map_err(|error| error.to_string())?;
+    let (store, recovery) =
+        Store::open(Arc::new(disk.clone()), options()).map_err(|error| error.to_string())?;
+    if !recovery.damaged.is_empty() {
+        return Err(format!("a crash was taken for damage: {recovery}"));
+    }
     let mut found: Vec<(PartitionId, i64, Bytes)> = Vec::new();
     for partition in store.partitions() {
         let mut offset = 0;

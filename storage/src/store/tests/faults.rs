@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::disk::sim::Faults;
-use crate::disk::{BLOCK_BYTES, Disk};
+use crate::disk::{BLOCK_BYTES, Disk, read_file};
 use crate::journal::JournalError;
 
 #[test]
@@ -126,6 +126,48 @@ fn a_torn_end_of_the_journal_is_cut_and_reported() {
     assert_eq!(recovery.replayed_frames, 1);
     assert_eq!(recovery.journal_cut.unwrap().sequence, 2);
     assert_eq!(values(&store.partition(id(1, 0)).unwrap(), 0).len(), 1);
+}
+
+/// A frame without appends that says that a million frames were durable, as somebody who knows the format would write it.
+fn imitation(incarnation: u64, file_number: u64, position: u64) -> [u8; 72] {
+    let mut bytes = [0; 72];
+    bytes[..4].copy_from_slice(b"LMFR");
+    (bytes[4], bytes[6]) = (1, 1);
+    for (at, number) in [(24, incarnation), (32, file_number), (40, position), (48, 9), (56, 1_000_000)] {
+        bytes[at..at + 8].copy_from_slice(&number.to_le_bytes());
+    }
+    let crc = crc32fast::hash(&bytes);
+    bytes[8..12].copy_from_slice(&crc.to_le_bytes());
+    bytes
+}
+
+/// What a start says of a torn frame with an imitation in it, of the incarnation that `of` makes of the true one.
+fn reopened_with_imitation(of: impl Fn(u64) -> u64) -> Result<Recovery, StoreError> {
+    let (disk, store) = journaled();
+    commit_one(&store, id(1, 0), batch(&"x".repeat(2000), 1), PLAIN).unwrap();
+    store.journal_round().unwrap();
+    drop(store);
+    let file = journal_file(&disk);
+    let mut bytes = read_file(&disk, &file).unwrap();
+    let frame = 3 * BLOCK_BYTES;
+    let record = bytes[frame..].windows(8).position(|eight| eight == b"xxxxxxxx").unwrap() + frame;
+    let at = record.next_multiple_of(8);
+    let number = |at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().unwrap());
+    let imitation = imitation(of(number(32)), number(40), at as u64);
+    bytes[at..at + 72].copy_from_slice(&imitation);
+    disk.plant(&file, &bytes).unwrap();
+    Ok(reopen(&disk)?.1)
+}
+
+#[test]
+fn a_record_that_imitates_a_frame_does_not_make_a_torn_end_look_like_damage() {
+    for guess in (0..4).flat_map(|number| [number, number << 32]) {
+        let recovery = reopened_with_imitation(|_| guess).unwrap();
+        assert_eq!(recovery.journal_cut.unwrap().sequence, 3, "guess {guess}");
+    }
+    // With what only the disk knows it would work: so it is that which protects.
+    let error = reopened_with_imitation(|incarnation| incarnation).unwrap_err();
+    assert!(matches!(error, StoreError::Journal(JournalError::Corrupt { .. })), "{error}");
 }
 
 #[test]
