@@ -11,7 +11,8 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
 
 use logmill_config::{
-    Assignor as ConfiguredAssignor, Config, DirectIo, Durability as ConfiguredDurability, GroupMigration, HostPort,
+    Assignor as ConfiguredAssignor, Config, DirectIo, Durability as ConfiguredDurability, GroupMigration,
+    HostPort,
 };
 use logmill_coordinator::groups::{Assignor, MigrationPolicy};
 use logmill_storage::{
@@ -33,13 +34,13 @@ use crate::descriptors;
 use crate::dispatch::Dispatch;
 use crate::features::Features;
 use crate::loggers::Loggers;
-use crate::net::{Listener, NetSettings};
+use crate::net::{Listener, MetricsPage, NetSettings};
 use crate::partitions::{CleaningSettings, LogThreads, Partition, Partitions};
 use crate::pipelines::Pipelines;
 use crate::producer_ids::ProducerIds;
 use crate::security::Access;
 use crate::services::{self, NodeService, PipelineService};
-use crate::telemetry::{Endpoint, Limits, Scraper, Telemetry};
+use crate::telemetry::{Limits, Scraper, Telemetry};
 use crate::topics::{
     CreateTopicError, METADATA_TOPIC, MetadataError, MetadataLog, MetadataRecord, TopicDefaults, Topics,
 };
@@ -178,10 +179,8 @@ impl Node {
         blocking(move || loading.load()).await;
         let listener = Listener::bind(net_settings(&config, listen)).map_err(StartError::Listen)?;
         let address = listener.local_addr().map_err(StartError::Listen)?;
-        let endpoint = match &config.telemetry.metrics {
-            Some(address) => {
-                Some(Endpoint::bind(resolve(address)?).await.map_err(StartError::Listen)?)
-            }
+        let page = match &config.telemetry.metrics {
+            Some(address) => Some(MetricsPage::bind(resolve(address)?).await.map_err(StartError::Listen)?),
             None => None,
         };
         let advertised = match &config.advertised {
@@ -257,9 +256,9 @@ impl Node {
             tokio::spawn(listener.serve(Arc::new(dispatch), handed_over, stop.clone())),
         ];
         let mut metrics_address = None;
-        if let Some(endpoint) = endpoint {
-            metrics_address = Some(endpoint.local_addr().map_err(StartError::Listen)?);
-            tasks.push(tokio::spawn(endpoint.serve(scraper, stop.clone())));
+        if let Some(page) = page {
+            metrics_address = Some(page.local_addr().map_err(StartError::Listen)?);
+            tasks.push(tokio::spawn(page.serve(move || scraper.clone().text(), stop.clone())));
         }
         let deadlines = tokio::spawn(coordinators.run_deadlines());
         pipelines.resume().await;

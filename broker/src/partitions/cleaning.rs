@@ -54,7 +54,8 @@ impl CleanerThread {
         let resting = Arc::clone(&rest);
         let trusted = TrustedClock::new(settings.max_clock_jump, clock.now_ms(), clock.steady_ms());
         let map = KeyMap::new(settings.compaction_memory_bytes);
-        let mut cleaner = Cleaner { store, settings, clock, trusted, map, rest: Arc::clone(&rest), telemetry };
+        let mut cleaner =
+            Cleaner { store, settings, clock, trusted, map, rest: Arc::clone(&rest), telemetry };
         let thread = Builder::new().name("cleaner".into()).spawn(move || {
             let interval = settings.interval();
             while resting.for_a_while(interval) {

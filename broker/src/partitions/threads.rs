@@ -101,7 +101,8 @@ impl LogThreads {
                 }
             })?);
         }
-        let cleaner = CleanerThread::start(Arc::clone(&store), cleaning, clock, Arc::clone(telemetry), on_fatal)?;
+        let cleaner =
+            CleanerThread::start(Arc::clone(&store), cleaning, clock, Arc::clone(telemetry), on_fatal)?;
         Ok(Self { store, progress, threads, cleaner })
     }
 

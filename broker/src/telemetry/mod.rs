@@ -3,14 +3,13 @@
 //! ```text
 //! connections, handlers, threads ──count──► Telemetry, Traffic, StoreStats    relaxed atomics, once a request or batch
 //!                                                  │ asked
-//! Prometheus ──GET /metrics──► Endpoint ──┐        ▼
+//! Prometheus ──GET /metrics──► net ───────┐        ▼
 //! logmill broker metrics ──gRPC───────────┴──► Scraper ──► families: name, help, labels, values
 //! ```
 //!
 //! [`scraper`] and the files below it are the only place that knows the metrics' names. Nothing is counted for a
 //! single record, and no metric has more than [`family::MAX_SERIES`] values.
 
-mod endpoint;
 mod family;
 mod histogram;
 mod requests;
@@ -18,7 +17,6 @@ mod scraper;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-pub(crate) use endpoint::Endpoint;
 pub(crate) use family::{Family, Labels, Value};
 pub(crate) use histogram::Histogram;
 pub(crate) use requests::RequestCounts;

@@ -129,7 +129,8 @@ mod tests {
     fn errors_are_found_wherever_they_stand_in_an_answer() {
         let counts = RequestCounts::default();
         let partition = |error_code| MetadataResponsePartition { error_code, ..Default::default() };
-        let topic = |error_code, partitions| MetadataResponseTopic { error_code, partitions, ..Default::default() };
+        let topic =
+            |error_code, partitions| MetadataResponseTopic { error_code, partitions, ..Default::default() };
         let response = MetadataResponse {
             topics: vec![
                 topic(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, Vec::new()),

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use logmill_storage::Store;
 
+use super::family::to_text;
 use super::{Family, Labels, Telemetry, Value};
 use crate::clock::Clock;
 use crate::coordinators::Coordinators;
@@ -61,6 +62,11 @@ impl Scraper {
         }
         families.push(incomplete);
         families
+    }
+
+    /// The same as Prometheus' text.
+    pub(crate) async fn text(self) -> String {
+        to_text(&self.scrape().await)
     }
 
     /// The same, beside the async workers.

@@ -1,7 +1,7 @@
 //! `logmill broker metrics`: the numbers of a broker, for who has no Prometheus.
 
-use logmill_client::metrics::{Distribution, Metric, Sample, SampleValue};
 use logmill_client::Pipelines;
+use logmill_client::metrics::{Distribution, Metric, Sample, SampleValue};
 use serde_json::{Value, json};
 
 use crate::arguments::Output;

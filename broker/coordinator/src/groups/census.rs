@@ -42,9 +42,10 @@ impl GroupMachine {
             (None, None, Some(stored)) => (stored.members.len(), stored.generation),
             (None, None, None) => (0, 0),
         };
-        let offsets = durable.into_iter().flat_map(|durable| &durable.offsets).flat_map(|(topic, partitions)| {
-            partitions.iter().map(|(partition, stored)| (topic.clone(), *partition, stored.offset))
-        });
+        let offsets =
+            durable.into_iter().flat_map(|durable| &durable.offsets).flat_map(|(topic, partitions)| {
+                partitions.iter().map(|(partition, stored)| (topic.clone(), *partition, stored.offset))
+            });
         GroupCensus {
             group: group.clone(),
             state: state_of(&self.groups, &self.waiting, group).0,

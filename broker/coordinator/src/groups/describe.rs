@@ -70,19 +70,19 @@ impl Turn<'_> {
 
 /// Where a group stands, and its kind.
 pub(super) fn state_of(groups: &Groups, waiting: &Waiting, group: &str) -> (GroupState, Str) {
-        let durable = groups.get(group);
-        if let Some(consumer) = durable.and_then(|durable| durable.consumer.as_ref()) {
-            return (consumer.state(), Str::from_static(consumer_protocol::PROTOCOL_TYPE));
-        }
-        if let Some(live) = waiting.live.get(group) {
-            return (live.state, live.protocol_type.clone().unwrap_or_default());
-        }
-        let stored = durable.and_then(|group| group.stored.as_ref());
-        let protocol_type = stored.map(|group| group.protocol_type.clone()).unwrap_or_default();
-        let state = match durable.map(Group::owner) {
-            None => GroupState::Dead,
-            Some(None) => GroupState::Empty,
-            Some(Some(_)) => GroupState::Stable,
-        };
-        (state, protocol_type)
+    let durable = groups.get(group);
+    if let Some(consumer) = durable.and_then(|durable| durable.consumer.as_ref()) {
+        return (consumer.state(), Str::from_static(consumer_protocol::PROTOCOL_TYPE));
+    }
+    if let Some(live) = waiting.live.get(group) {
+        return (live.state, live.protocol_type.clone().unwrap_or_default());
+    }
+    let stored = durable.and_then(|group| group.stored.as_ref());
+    let protocol_type = stored.map(|group| group.protocol_type.clone()).unwrap_or_default();
+    let state = match durable.map(Group::owner) {
+        None => GroupState::Dead,
+        Some(None) => GroupState::Empty,
+        Some(Some(_)) => GroupState::Stable,
+    };
+    (state, protocol_type)
 }

@@ -44,16 +44,19 @@ impl Scraper {
     }
 
     fn pipelines(&self) -> Vec<Family> {
-        let mut running = Family::gauge("logmill_pipeline_running", "1 for a pipeline that reads and commits.");
+        let mut running =
+            Family::gauge("logmill_pipeline_running", "1 for a pipeline that reads and commits.");
         let mut failed = Family::gauge("logmill_pipeline_failed", "1 for a pipeline that met an error.");
         let mut epochs = Family::counter("logmill_pipeline_epochs_total", "Epochs committed.");
         let mut records = Family::counter(
             "logmill_pipeline_records_total",
             "Records by what became of them. read is the sum of processed, late, skipped and dead_lettered.",
         );
-        let mut windows = Family::counter("logmill_pipeline_windows_closed_total", "Windows closed and written.");
+        let mut windows =
+            Family::counter("logmill_pipeline_windows_closed_total", "Windows closed and written.");
         let mut open = Family::gauge("logmill_pipeline_open_windows", "Windows open.");
-        let mut lag = Family::gauge("logmill_pipeline_lag_records", "Committed records that are not read yet.");
+        let mut lag =
+            Family::gauge("logmill_pipeline_lag_records", "Committed records that are not read yet.");
         for view in self.pipelines.list() {
             let pipeline = || label("pipeline", view.name.clone());
             let is = |state: bool| number(u64::from(state));
@@ -95,8 +98,12 @@ fn topics(image: &Image) -> Vec<Family> {
     let (mut count, mut partitions) = (0, 0);
     for topic in image.iter() {
         let traffic: Traffic = topic.partitions.iter().map(|partition| partition.traffic()).sum();
-        let numbers =
-            [traffic.produced_bytes, traffic.produced_records, traffic.fetched_bytes, traffic.fetched_records];
+        let numbers = [
+            traffic.produced_bytes,
+            traffic.produced_records,
+            traffic.fetched_bytes,
+            traffic.fetched_records,
+        ];
         for (family, count) in families.iter_mut().zip(numbers) {
             family.push(label("topic", &*topic.name), number(count));
         }

@@ -9,25 +9,35 @@ impl Scraper {
         let version = label("version", env!("CARGO_PKG_VERSION"));
         let mut families = vec![
             Family::gauge("logmill_build_info", "The running version.").with(version, 1.0),
-            Family::gauge("logmill_uptime_seconds", "Time since the broker started.").with(Vec::new(), uptime),
+            Family::gauge("logmill_uptime_seconds", "Time since the broker started.")
+                .with(Vec::new(), uptime),
             Family::gauge("logmill_connections", "Connections open, Kafka's and gRPC's.")
                 .of(self.connections.count() as u64),
             Family::gauge("logmill_connections_limit", "The most connections there may be.")
                 .of(self.limits.connections),
             Family::counter("logmill_connections_accepted_total", "Connections accepted.")
                 .of(self.connections.accepted()),
-            Family::counter("logmill_connections_refused_total", "Connections closed at once: the limit was reached.")
-                .of(self.connections.refused()),
+            Family::counter(
+                "logmill_connections_refused_total",
+                "Connections closed at once: the limit was reached.",
+            )
+            .of(self.connections.refused()),
             Family::gauge("logmill_request_memory_bytes", "Memory held by requests under way.")
                 .of(self.request_memory.held() as u64),
             Family::gauge("logmill_request_memory_limit_bytes", "The most memory requests may hold.")
                 .of(self.request_memory.total() as u64),
             Family::gauge("logmill_response_memory_bytes", "Memory held by records in responses.")
                 .of(self.response_memory.held() as u64),
-            Family::gauge("logmill_response_memory_limit_bytes", "The most memory records in responses may hold.")
-                .of(self.response_memory.total() as u64),
-            Family::counter("logmill_produce_throttled_total", "Produces that waited because the log was behind.")
-                .of(self.partitions.waits()),
+            Family::gauge(
+                "logmill_response_memory_limit_bytes",
+                "The most memory records in responses may hold.",
+            )
+            .of(self.response_memory.total() as u64),
+            Family::counter(
+                "logmill_produce_throttled_total",
+                "Produces that waited because the log was behind.",
+            )
+            .of(self.partitions.waits()),
         ];
         families.extend(self.requests());
         families

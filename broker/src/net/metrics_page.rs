@@ -3,6 +3,7 @@
 //! `GET /metrics` is all there is. A peer has one short request and some seconds for it; everything else costs it the
 //! connection.
 
+use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -14,9 +15,6 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use super::family::to_text;
-use super::scraper::Scraper;
-
 /// The longest request head.
 const MAX_HEAD_BYTES: usize = 8 * 1024;
 /// How long a peer has to say what it wants, and again to take the answer.
@@ -27,11 +25,11 @@ const MAX_PEERS: usize = 8;
 const DESCRIPTOR_PAUSE: Duration = Duration::from_millis(100);
 
 /// The bound address.
-pub(crate) struct Endpoint {
+pub(crate) struct MetricsPage {
     socket: TcpListener,
 }
 
-impl Endpoint {
+impl MetricsPage {
     /// Binds the address.
     ///
     /// # Errors
@@ -48,8 +46,12 @@ impl Endpoint {
         self.socket.local_addr()
     }
 
-    /// Answers until `stop`.
-    pub(crate) async fn serve(self, scraper: Scraper, stop: CancellationToken) {
+    /// Answers with what `text` gives, until `stop`.
+    pub(crate) async fn serve<F, T>(self, text: F, stop: CancellationToken)
+    where
+        F: Fn() -> T + Clone + Send + Sync + 'static,
+        T: Future<Output = String> + Send + 'static,
+    {
         let places = Arc::new(Semaphore::new(MAX_PEERS));
         while let Some(accepted) = stop.run_until_cancelled(self.socket.accept()).await {
             let stream = match accepted {
@@ -62,9 +64,9 @@ impl Endpoint {
             };
             let place = stop.run_until_cancelled(Arc::clone(&places).acquire_owned()).await;
             let Some(Ok(place)) = place else { return };
-            let (scraper, stop) = (scraper.clone(), stop.clone());
+            let (text, stop) = (text.clone(), stop.clone());
             tokio::spawn(async move {
-                let served = stop.run_until_cancelled(serve(stream, &scraper)).await;
+                let served = stop.run_until_cancelled(serve(stream, &text)).await;
                 if let Some(Err(error)) = served {
                     tracing::debug!(%error, "a reader of metrics was not answered");
                 }
@@ -74,11 +76,11 @@ impl Endpoint {
     }
 }
 
-async fn serve(mut stream: TcpStream, scraper: &Scraper) -> io::Result<()> {
+async fn serve<T: Future<Output = String>>(mut stream: TcpStream, text: &impl Fn() -> T) -> io::Result<()> {
     let head = timeout(PATIENCE, head(&mut stream)).await??;
     let answer = match wanted(&head) {
         Wanted::Metrics { body } => {
-            let text = to_text(&scraper.scrape().await);
+            let text = text().await;
             response("200 OK", "text/plain; version=0.0.4; charset=utf-8", &text, body)
         }
         Wanted::Nothing(status) => {
