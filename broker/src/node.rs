@@ -52,7 +52,7 @@ const METADATA_TOPIC_ID: Uuid = Uuid::from_u128(1);
 const NODE_ID: i32 = 1;
 
 /// Appliers: segment writes are copies into the page cache, and two threads keep up with one journal.
-const APPLIER_SHARDS: usize = 2;
+pub(crate) const APPLIER_SHARDS: usize = 2;
 
 /// HTTP/2 connections that may wait for the gRPC server to take them.
 const HANDOVER_QUEUE: usize = 64;
@@ -140,10 +140,6 @@ impl Node {
         for truncation in &recovery.truncations {
             tracing::warn!(?truncation, "the end of a partition that no frame vouches for was cut");
         }
-        let on_fatal = Arc::new(|fatal: &Fatal| {
-            tracing::error!(%fatal, "the log cannot be made durable; the process ends, start it again to recover");
-            std::process::exit(EXIT_LOG_FAILED);
-        });
         let telemetry = Arc::new(Telemetry::default());
         let threads = LogThreads::start(
             Arc::clone(&store),
@@ -151,7 +147,7 @@ impl Node {
             cleaning_settings(&config),
             clock.clone(),
             &telemetry,
-            on_fatal,
+            Arc::new(end_process),
         )
         .map_err(StartError::Thread)?;
         let partitions = Partitions::new(Arc::clone(&store), threads.progress());
@@ -160,11 +156,7 @@ impl Node {
             Arc::clone(&store),
             Arc::clone(&metadata),
             &records,
-            TopicDefaults {
-                partitions: i32::try_from(config.topics.partitions).unwrap_or(1),
-                configs: BrokerConfigs::of_file(&config, NODE_ID, FETCH_BYTES, PAGE_PARTITIONS),
-                auto_create: config.topics.auto_create,
-            },
+            topic_defaults(&config),
             clock.clone(),
         )?;
         let features = Features::load(Arc::clone(&metadata), &records, clock.clone());
@@ -316,7 +308,7 @@ const PAGE_PARTITIONS: usize = 2000;
 const FETCH_WAIT_MS: i32 = 30_000;
 
 /// Runs what blocks beside the runtime's workers; a panic in it goes on here.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     match tokio::task::spawn_blocking(work).await {
         Ok(done) => done,
         Err(ended) => std::panic::resume_unwind(ended.into_panic()),
@@ -324,7 +316,7 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
 }
 
 /// Opens the metadata log, making it on first use; reads it, and gives a new directory its cluster id.
-async fn open_metadata(
+pub(crate) async fn open_metadata(
     store: &Arc<Store>,
     partitions: &Partitions,
     clock: &Clock,
@@ -363,6 +355,20 @@ async fn open_metadata(
     Ok((Arc::new(Mutex::new(metadata)), records, cluster_id))
 }
 
+/// After a failed flush nobody knows what the device holds.
+pub(crate) fn end_process(fatal: &Fatal) {
+    tracing::error!(%fatal, "the log cannot be made durable; the process ends, start it again to recover");
+    std::process::exit(EXIT_LOG_FAILED);
+}
+
+pub(crate) fn topic_defaults(config: &Config) -> TopicDefaults {
+    TopicDefaults {
+        partitions: i32::try_from(config.topics.partitions).unwrap_or(1),
+        configs: BrokerConfigs::of_file(config, NODE_ID, FETCH_BYTES, PAGE_PARTITIONS),
+        auto_create: config.topics.auto_create,
+    }
+}
+
 fn resolve(address: &HostPort) -> Result<SocketAddr, StartError> {
     let failed = |detail: String| StartError::Address { address: address.to_string(), detail };
     let found = (address.host.as_str(), address.port).to_socket_addrs();
@@ -370,7 +376,7 @@ fn resolve(address: &HostPort) -> Result<SocketAddr, StartError> {
     found.next().ok_or_else(|| failed("the name has no address".to_owned()))
 }
 
-fn store_options(config: &Config) -> StoreOptions {
+pub(crate) fn store_options(config: &Config) -> StoreOptions {
     let small = |size: logmill_config::ByteSize| u32::try_from(size.get()).unwrap_or(u32::MAX);
     let direct = config.journal.direct != DirectIo::Off;
     StoreOptions {
@@ -401,7 +407,7 @@ fn store_options(config: &Config) -> StoreOptions {
     }
 }
 
-fn cleaning_settings(config: &Config) -> CleaningSettings {
+pub(crate) fn cleaning_settings(config: &Config) -> CleaningSettings {
     CleaningSettings {
         interval: config.cleaning.interval,
         max_clock_jump: config.cleaning.max_clock_jump,

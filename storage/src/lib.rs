@@ -18,6 +18,7 @@
 //! journal/000000.journal …  the ring of the commit journal
 //! <topic>-<partition>/      one partition, as Apache Kafka would write it
 //! <topic>-<partition>.<topic id>-delete/   a deleted partition, until no checkpoint knows it any more
+//! <topic>-<partition>.<topic id>-import/   a partition that is being imported; -imported/: until a checkpoint knows it
 //! ```
 //!
 //! - [`store`]: frames in, reads out; [`Store::commit`] is the only way in. It has the stages and no threads.
@@ -48,9 +49,10 @@ pub use log::{
     ProducerView, ReadError, Retention,
 };
 pub use store::{
-    Append, Appended, Check, Checkpointed, Committed, CompactionRound, Congestion, Done, Fatal,
-    FoundPartition, Frame, Isolation, Partition, PartitionSpec, Published, ReadRequest, ReadResult, Recovery,
-    Rejection, Removed, Retained, Round, Store, StoreError, StoreOptions, StoreStats, Truncation, Work,
+    AdoptError, Adopted, Append, Appended, Check, Checkpointed, Committed, CompactionRound, Congestion, Done,
+    Fatal, FoundPartition, Frame, Isolation, Partition, PartitionSpec, Published, ReadRequest, ReadResult,
+    Recovery, Rejection, Removed, Retained, Round, Store, StoreError, StoreOptions, StoreStats, Truncation,
+    Work,
 };
 
 /// One partition of one topic. The topic's name may be given to another topic later; its id is not.

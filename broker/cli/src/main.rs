@@ -38,7 +38,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Serve(command) => serve::run(command).await.map(done),
         Command::Demo(command) => demo::run(command).await.map(done),
         Command::Config(Shown { command, output }) => config::run(&command, output).map(done),
-        Command::Storage(Shown { command, output }) => storage::run(command, output),
+        Command::Storage(Shown { command, output }) => storage::run(command, output).await,
         Command::Broker(Clients { command, connection }) => {
             broker::run(command, &connection.begin()).await.map(done)
         }

@@ -4,11 +4,13 @@
 //!   partitions(path)       the partition directories a path stands for
 //!   dump(path, …)          batches, records and entries of files, one line after another
 //!   verify, repair         of `logmill_storage::inspect`
+//!   import(…)              copies partition directories into a data directory, as partitions of topics there
 //! ```
 //!
 //! Apache Kafka's directories are read as well as ours: the format is the same.
 
 mod dump;
+mod import;
 mod meaning;
 
 use std::path::{Path, PathBuf};
@@ -17,9 +19,12 @@ use std::sync::Arc;
 use logmill_storage::{Disk, LogError, RealDisk};
 
 pub use dump::{DumpError, DumpOptions, Line, dump};
+pub use import::{Import, ImportError, import};
 pub use logmill_storage::inspect::{
     Depth, Finding, PartitionDirectory, Repair, RepairError, Repaired, Severity, Verification, repair, verify,
 };
+
+pub use crate::topics::{ImportedPartition, ImportedTopic};
 
 /// The file system of this machine.
 #[must_use]

@@ -10,6 +10,7 @@
 
 mod alter;
 mod image;
+mod importing;
 mod metadata_log;
 mod names;
 mod registry;
@@ -17,6 +18,7 @@ mod schema;
 
 pub use alter::{AlterConfigsError, ConfigUpdate};
 pub use image::{Image, Topic};
+pub use importing::{ImportTopicError, ImportedPartition, ImportedTopic, Source, TopicImport};
 pub use metadata_log::{MetadataError, MetadataLog, MetadataState};
 pub use names::{MAX_TOPIC_NAME, NameError, check_name, is_internal};
 pub use registry::{CreateTopicError, DeleteTopicError, NewTopic, TopicDefaults, Topics};

@@ -18,7 +18,7 @@ use crate::configs::{self, BrokerConfigs, ConfigEntry, ConfigError, ConfigSet, T
 use crate::partitions::Partition;
 
 /// The most partitions one topic may have.
-const MAX_PARTITIONS: i32 = 10_000;
+pub(super) const MAX_PARTITIONS: i32 = 10_000;
 
 /// What a topic has when its creator does not say.
 #[derive(Clone, Debug)]
@@ -257,7 +257,7 @@ impl Topics {
         self.check(new)
     }
 
-    fn check(&self, new: &NewTopic) -> Result<i32, CreateTopicError> {
+    pub(super) fn check(&self, new: &NewTopic) -> Result<i32, CreateTopicError> {
         check_name(&new.name)?;
         let image = self.0.image.load();
         let same_metric_name =
@@ -375,7 +375,7 @@ impl Topics {
         }
     }
 
-    async fn make_partitions(
+    pub(super) async fn make_partitions(
         &self,
         record: &TopicRecord,
         indexes: Vec<i32>,
@@ -451,7 +451,7 @@ impl Topics {
         Ok(())
     }
 
-    fn topic(&self, record: &TopicRecord, partitions: Vec<Partition>) -> Topic {
+    pub(super) fn topic(&self, record: &TopicRecord, partitions: Vec<Partition>) -> Topic {
         topic(record, partitions, &self.0.broker.load())
     }
 

@@ -16,8 +16,11 @@ mod derived;
 mod directory;
 mod entries;
 mod repair;
+mod start;
 mod verify;
 
+pub use crate::log::names::PARTITION_METADATA;
+pub use crate::store::lock_if_there;
 pub use batches::{Damage, Found, SegmentBatches, SegmentFile, StoredBatch};
 pub use directory::{DirectoryFile, FileRole, PartitionDirectory};
 pub use entries::{Entries, ManifestEntry, OffsetIndexEntry, SnapshotEntry, TimeIndexEntry};

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::directory::{FileRole, PartitionDirectory};
 use super::verify::{Depth, Finding, Severity, Verification, verify};
 use crate::disk::Disk;
-use crate::log::{LogEnvironment, LogError, LogOptions, OpenAt, OpenFiles, PartitionLog, ReadBuffers};
+use crate::log::{LogEnvironment, LogError, LogOptions, OpenFiles, PartitionLog, ReadBuffers};
 use crate::store::{StoreError, lock_if_there};
 
 /// What a repair may do.
@@ -86,8 +86,8 @@ pub fn repair(disk: &Arc<dyn Disk>, path: &Path, repair: Repair) -> Result<Repai
         files: OpenFiles::new(16),
     };
     // Nothing is taken for settled, so that everything derived is made again from the batches.
-    let at = OpenAt { recovery_point: 0, log_start_offset: before.start_offset };
-    let (log, recovered) = PartitionLog::open(&environment, path, LogOptions::default(), at)?;
+    let options = LogOptions::default();
+    let (log, recovered) = PartitionLog::open_unknown(&environment, path, options, before.start_offset)?;
     log.cut(recovered.valid_end)?;
     log.flush()?;
     if !damage.is_empty() {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use super::compaction::swap::CLEANED;
 
 /// File that says which topic the partition belongs to.
-pub(crate) const PARTITION_METADATA: &str = "partition.metadata";
+pub const PARTITION_METADATA: &str = "partition.metadata";
 /// File with the leader epochs.
 pub(crate) const LEADER_EPOCHS: &str = "leader-epoch-checkpoint";
 /// Files that an interrupted operation left behind; they are never read and go when the log is opened.

@@ -20,6 +20,7 @@ use std::sync::atomic::Ordering;
 use logmill_record::Batch;
 
 use super::compaction::swap::Swap;
+use super::epochs::LeaderEpochs;
 use super::error::{Corruption, LogError, ReadError};
 use super::metadata;
 use super::names::FileKind;
@@ -92,7 +93,9 @@ impl PartitionLog {
     /// Opens a log. Cuts nothing: after it come the journal's batches ([`PartitionLog::replay`]), and then, always,
     /// [`PartitionLog::cut`] at the end that the store has found, before the first new append.
     ///
-    /// Fails with [`LogError::LostBelowRecoveryPoint`] when batches are missing that were on the device.
+    /// Batches that were on the device and are gone cost their own offsets, which read as damaged. Fails with
+    /// [`LogError::LostBelowRecoveryPoint`] when the producers as of the recovery point, or all of the log, are gone with
+    /// them.
     pub fn open(
         environment: &LogEnvironment,
         directory: &Path,
@@ -104,6 +107,38 @@ impl PartitionLog {
         Swap::resume(&*environment.disk, directory)?;
         let (loaded, recovered) = Loader::new(environment, &shared, options, at)?.load()?;
         Ok((PartitionLog::assemble(environment, shared, topic_id, loaded), recovered))
+    }
+
+    /// Opens a log of which nothing is known but its files: every batch is checked, and everything that is derived from
+    /// them is made again. Offsets may be missing between segments, as compaction leaves them. After it, too, comes
+    /// [`PartitionLog::cut`].
+    pub fn open_unknown(
+        environment: &LogEnvironment,
+        directory: &Path,
+        options: LogOptions,
+        log_start_offset: i64,
+    ) -> Result<(PartitionLog, Recovered), LogError> {
+        let shared: Arc<Path> = Arc::from(directory);
+        let topic_id = metadata::read(&*environment.disk, directory)?;
+        Swap::resume(&*environment.disk, directory)?;
+        let at = OpenAt { recovery_point: 0, log_start_offset };
+        let mut loader = Loader::new(environment, &shared, options, at)?;
+        loader.allow_gaps();
+        let (loaded, recovered) = loader.load()?;
+        Ok((PartitionLog::assemble(environment, shared, topic_id, loaded), recovered))
+    }
+
+    /// Offsets that are missing between segments that were scanned, each from the first to the one behind the last.
+    pub(crate) fn gaps(&self) -> Vec<(i64, i64)> {
+        let view = self.view();
+        let pairs = view.segments.windows(2).map(|pair| (pair[0].end_offset(), pair[1].base_offset()));
+        pairs.filter(|(end, next)| end < next).collect()
+    }
+
+    /// Whether these leader epochs say of every batch what it says itself; they may know more.
+    pub(crate) fn agrees_with_epochs(&self, known: &LeaderEpochs) -> bool {
+        let own = self.epochs.read();
+        own.entries().iter().all(|&(epoch, start)| known.epoch_at(start) == Some(epoch))
     }
 
     /// Puts a stamped batch of the journal where it belongs: [`PartitionLog::replay_run`] of one.

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use super::adopting::marked_directory;
 use super::error::{Fatal, StoreError};
 use super::partition::Partition;
 use super::publish::{PartitionState, Place};
@@ -39,14 +40,10 @@ pub(crate) fn parse_directory_name(name: &str) -> Option<(&str, i32)> {
 /// The name is one that [`Store::delete_partition`] gives to a directory (and Kafka, too): anything else that ends with the
 /// suffix is somebody else's, and nothing of that is ever removed.
 pub(crate) fn is_deleted_name(name: &str) -> bool {
-    let parts = name.strip_suffix(DELETED_SUFFIX).and_then(|name| name.rsplit_once('.'));
-    parts.is_some_and(|(directory, id)| {
-        let hexadecimal = id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit());
-        hexadecimal && parse_directory_name(directory).is_some()
-    })
+    marked_directory(name, DELETED_SUFFIX).is_some()
 }
 
-fn is_topic_name(name: &str) -> bool {
+pub(crate) fn is_topic_name(name: &str) -> bool {
     let legal = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
     (1..=MAX_TOPIC_NAME_BYTES).contains(&name.len()) && name != "." && name != ".." && name.bytes().all(legal)
 }
@@ -145,7 +142,7 @@ impl Store {
 
     /// Makes the names in the data directory durable. The checkpoint's own name is among them: after a failure nobody
     /// knows what is on the device, and trying again would lie.
-    fn sync_names(&self) -> Result<(), StoreError> {
+    pub(super) fn sync_names(&self) -> Result<(), StoreError> {
         let data_dir = &self.options.data_dir;
         let synced = self.environment.disk.sync_dir(data_dir);
         synced.map_err(|error| self.poison(Fatal::io("flush", data_dir)(error)).into())

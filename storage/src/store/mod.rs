@@ -14,6 +14,7 @@
 //!                                                  ─► shard ready list, applied frames (leaves)
 //! ```
 
+mod adopting;
 mod appliers;
 mod checkpoint;
 mod checkpoint_file;
@@ -52,6 +53,8 @@ use crate::disk::{Disk, DiskLock};
 use crate::journal::JournalOptions;
 use crate::log::{LogEnvironment, LogOptions};
 
+pub(crate) use self::adopting::checkpointed_start;
+pub use self::adopting::{AdoptError, Adopted};
 pub use self::checkpoint::Checkpointed;
 pub use self::checkpoint_file::CHECKPOINT_VERSION;
 pub use self::cleaning::{Removed, Retained};
@@ -62,7 +65,7 @@ pub use self::error::{Fatal, StoreError};
 pub use self::frame::{Append, Appended, Check, Committed, Done, Frame, Rejection};
 pub use self::partition::{Isolation, Partition, ReadRequest, ReadResult};
 pub use self::publish::Published;
-pub(crate) use self::replay::lock_if_there;
+pub use self::replay::lock_if_there;
 pub use self::replay::{FoundPartition, Recovery, Truncation};
 pub use self::rounds::{Congestion, Round};
 pub use self::sequencer::Work;

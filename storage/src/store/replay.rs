@@ -18,6 +18,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize};
 use parking_lot::Mutex;
 
 use self::recovering::Recovering;
+use super::adopting::{IMPORT_SUFFIX, IMPORTED_SUFFIX, marked_directory};
 use super::appliers::Appliers;
 use super::checkpoint::CheckpointStage;
 use super::checkpoint_file::{CHECKPOINT_NAME, CheckpointFile, CheckpointedPartition};
@@ -72,6 +73,8 @@ pub struct Recovery {
     pub damaged: Vec<Corruption>,
     /// Indexes and snapshots that were made again.
     pub rebuilt_files: usize,
+    /// The checkpoint's file, or its copy, that was damaged, lost or put back from before: the other one was used.
+    pub unusable_checkpoint: Option<PathBuf>,
     /// Directories of deleted partitions, and of ones that were never finished, that were removed.
     pub removed_directories: Vec<PathBuf>,
 }
@@ -137,6 +140,9 @@ impl fmt::Display for Recovery {
         if !self.truncations.is_empty() {
             write!(f, "; {} partitions had torn ends, cut", self.truncations.len())?;
         }
+        if let Some(file) = &self.unusable_checkpoint {
+            write!(f, "; {} was damaged or lost, the other one of the two was used", file.display())?;
+        }
         for damage in &self.damaged {
             write!(f, "; {damage}")?;
         }
@@ -178,7 +184,10 @@ pub(crate) fn open(
         partitions: BTreeMap::new(),
     };
     let journal = match CheckpointFile::read(&*disk, &data_dir)? {
-        Some(checkpoint) => opening.replay(&checkpoint, &found)?,
+        Some((checkpoint, unusable)) => {
+            opening.recovery.unusable_checkpoint = unusable;
+            opening.replay(&checkpoint, &found)?
+        }
         None => opening.begin(options.directory_id, &found)?,
     };
     opening.finish(found, journal, options, lock)
@@ -198,10 +207,7 @@ fn lock(disk: &dyn Disk, data_dir: &Path) -> Result<Box<dyn DiskLock>, StoreErro
 }
 
 /// Takes the lock of a directory that may be a data directory: one that never was has no lock to take.
-pub(crate) fn lock_if_there(
-    disk: &dyn Disk,
-    data_dir: &Path,
-) -> Result<Option<Box<dyn DiskLock>>, StoreError> {
+pub fn lock_if_there(disk: &dyn Disk, data_dir: &Path) -> Result<Option<Box<dyn DiskLock>>, StoreError> {
     let path = data_dir.join(LOCK_NAME);
     let there = disk.exists(&path).map_err(StoreError::io("look at", &path))?;
     there.then(|| lock(disk, data_dir)).transpose()
@@ -213,21 +219,39 @@ struct Found {
     partitions: Vec<(String, String, i32)>,
     /// Names of directories of partitions that were being deleted.
     dying: Vec<String>,
+    /// Names of unfinished imports, and of marks of finished ones.
+    imports: Vec<String>,
 }
 
 impl Found {
     fn read(disk: &dyn Disk, data_dir: &Path) -> Result<Found, StoreError> {
-        let mut found = Found { partitions: Vec::new(), dying: Vec::new() };
+        let mut found = Found { partitions: Vec::new(), dying: Vec::new(), imports: Vec::new() };
         let entries = disk.read_dir(data_dir).map_err(StoreError::io("list", data_dir))?;
         for entry in entries.into_iter().filter(|entry| entry.is_dir) {
             if is_deleted_name(&entry.name) {
                 found.dying.push(entry.name);
+            } else if [IMPORT_SUFFIX, IMPORTED_SUFFIX]
+                .iter()
+                .any(|s| marked_directory(&entry.name, s).is_some())
+            {
+                found.imports.push(entry.name);
             } else if let Some((topic_name, index)) = parse_directory_name(&entry.name) {
                 let topic_name = topic_name.to_owned();
                 found.partitions.push((entry.name, topic_name, index));
             }
         }
         Ok(found)
+    }
+
+    /// All of them.
+    fn names(&self) -> impl Iterator<Item = &String> {
+        let partitions = self.partitions.iter().map(|(name, ..)| name);
+        partitions.chain(&self.dying).chain(&self.imports)
+    }
+
+    /// The directory was put in its place by an import, and whether a checkpoint knows it is not said by that.
+    fn is_imported(&self, name: &str) -> bool {
+        self.imports.iter().any(|mark| marked_directory(mark, IMPORTED_SUFFIX) == Some(name))
     }
 
     /// The partition's directory waits to be removed.
@@ -263,7 +287,7 @@ impl Opening<'_> {
             what,
             checkpoint: CHECKPOINT_NAME,
         };
-        if let Some(name) = found.partitions.iter().map(|(name, ..)| name).chain(&found.dying).next() {
+        if let Some(name) = found.names().next() {
             return Err(missing(format!("the partition directory {name}")));
         }
         let (files, has_frames) = inspect(self.disk, self.journal_dir)?;
@@ -338,6 +362,10 @@ impl Opening<'_> {
             let known_here = known_names.get(&(topic_name.as_str(), *index)).and_then(|id| known.get(id));
             let expected = known_here.filter(|known| !found.is_dying(known));
             if expected.is_none() {
+                if found.is_imported(name) {
+                    self.remove(&directory)?;
+                    continue;
+                }
                 match claim(self.disk, &directory)? {
                     Claim::Partition => {}
                     Claim::Unfinished => {
@@ -469,7 +497,7 @@ impl Opening<'_> {
             .map_err(StoreError::io("write the checkpoint in", self.data_dir))?;
         // Only now does nobody need the old frames, or the directories of deleted partitions, any more.
         journal.recycle(identity.file_number)?;
-        for name in &found.dying {
+        for name in found.dying.iter().chain(&found.imports) {
             let directory = self.data_dir.join(name);
             self.remove(&directory)?;
         }

@@ -1,5 +1,6 @@
 //! Everything by hand, on the simulated disk.
 
+mod adopting;
 mod cleaning;
 mod compaction;
 mod crash;

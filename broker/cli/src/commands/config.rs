@@ -20,15 +20,22 @@ pub(crate) enum Config {
 /// Where settings come from, for every command that starts a broker.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Settings {
+    #[command(flatten)]
+    data: DataSettings,
+    /// Where clients connect; port 0 lets the system choose.
+    #[arg(long, value_name = "HOST:PORT")]
+    pub(crate) listen: Option<String>,
+}
+
+/// The same for commands that work on a broker's data directory.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct DataSettings {
     /// The configuration file.
     #[arg(long, value_name = "FILE", env = "LOGMILL_CONFIG")]
     pub(crate) config: Option<PathBuf>,
     /// The directory that holds everything the broker keeps.
     #[arg(long, value_name = "DIR")]
     pub(crate) data_dir: Option<PathBuf>,
-    /// Where clients connect; port 0 lets the system choose.
-    #[arg(long, value_name = "HOST:PORT")]
-    pub(crate) listen: Option<String>,
     /// Any other setting, such as --set limits.max_request="64 MiB". May be repeated.
     #[arg(long = "set", value_name = "KEY=VALUE", value_parser = key_value)]
     pub(crate) set: Vec<(String, String)>,
@@ -43,6 +50,16 @@ impl Settings {
     /// # Errors
     /// What is wrong, with the place where it is wrong.
     pub(crate) fn load(&self) -> Result<Loaded, logmill_config::ConfigError> {
+        self.data.load(self.listen.as_deref())
+    }
+}
+
+impl DataSettings {
+    /// The same, with an address to listen on if there is one.
+    ///
+    /// # Errors
+    /// What is wrong, with the place where it is wrong.
+    pub(crate) fn load(&self, listen: Option<&str>) -> Result<Loaded, logmill_config::ConfigError> {
         let mut flags = Vec::new();
         for (key, value) in &self.set {
             flags.push(("--set".to_owned(), key.clone(), value.clone()));
@@ -50,8 +67,8 @@ impl Settings {
         if let Some(data_dir) = &self.data_dir {
             flags.push(("--data-dir".to_owned(), "data_dir".to_owned(), data_dir.display().to_string()));
         }
-        if let Some(listen) = &self.listen {
-            flags.push(("--listen".to_owned(), "listen".to_owned(), listen.clone()));
+        if let Some(listen) = listen {
+            flags.push(("--listen".to_owned(), "listen".to_owned(), listen.to_owned()));
         }
         let utf8 = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
             Some((name.into_string().ok()?, value.into_string().ok()?))

@@ -23,6 +23,8 @@ pub(crate) enum Storage {
     Verify(Verify),
     /// Make indexes, snapshots and other derived files again where they are missing or wrong.
     Repair(Repair),
+    /// Copy partition directories from elsewhere into a data directory, as partitions of topics there.
+    Import(super::import::Import),
 }
 
 #[derive(Debug, clap::Args)]
@@ -67,11 +69,12 @@ pub(crate) struct Repair {
     yes: bool,
 }
 
-pub(crate) fn run(command: Storage, form: Output) -> anyhow::Result<ExitCode> {
+pub(crate) async fn run(command: Storage, form: Output) -> anyhow::Result<ExitCode> {
     match command {
         Storage::Dump(command) => dump(&command, form),
         Storage::Verify(command) => verify(&command, form),
         Storage::Repair(command) => repair(&command, form),
+        Storage::Import(command) => super::import::run(command, form).await,
     }
 }
 
