@@ -90,6 +90,8 @@ pub struct StoreOptions {
     pub open_files: usize,
     /// Log settings of partitions found at the start, until [`Store::set_options`].
     pub log: LogOptions,
+    /// The owner's steady clock, in ns: by it writes of the journal are measured. Nothing is decided by it.
+    pub measure: fn() -> u64,
 }
 
 impl StoreOptions {
@@ -104,6 +106,7 @@ impl StoreOptions {
             read_buffer_bytes: 32 << 20,
             open_files: 4096,
             log: LogOptions::default(),
+            measure: || 0,
         }
     }
 }
@@ -243,6 +246,7 @@ impl Store {
         StoreStats {
             durable_sequence: self.ring_durable.load(Ordering::Relaxed),
             journal_file_bytes: self.ring_total.load(Ordering::Relaxed),
+            journal_used_bytes: self.ring_used.load(Ordering::Relaxed),
             tail_bytes: self.tail.bytes() as u64,
             unflushed_bytes: self.unflushed_bytes.load(Ordering::Relaxed),
             open_files: files.open() as u64,
