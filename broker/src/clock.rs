@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// Wall-clock time in milliseconds since the Unix epoch.
 ///
@@ -19,6 +19,11 @@ enum Source {
 
 /// The beginning of the time that only goes forward.
 static STARTED: LazyLock<Instant> = LazyLock::new(Instant::now);
+
+/// Nanoseconds on the clock that nobody sets, for who cannot have a [`Clock`].
+pub(crate) fn steady_ns() -> u64 {
+    u64::try_from(STARTED.elapsed().as_nanos()).unwrap_or(u64::MAX)
+}
 
 impl Clock {
     /// The machine's clock.
@@ -50,6 +55,17 @@ impl Clock {
         match &self.0 {
             Source::System => i64::try_from(STARTED.elapsed().as_millis()).unwrap_or(i64::MAX),
             Source::Manual(now) => now.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Time on the clock that nobody sets, for measuring.
+    #[must_use]
+    pub fn steady(&self) -> Duration {
+        match &self.0 {
+            Source::System => STARTED.elapsed(),
+            Source::Manual(now) => {
+                Duration::from_millis(u64::try_from(now.load(Ordering::Relaxed)).unwrap_or(0))
+            }
         }
     }
 

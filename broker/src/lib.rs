@@ -30,4 +30,5 @@ pub mod pipelines;
 pub mod producer_ids;
 pub mod security;
 mod services;
+mod telemetry;
 pub mod topics;

@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use logmill_config::{
     Assignor as ConfiguredAssignor, Config, DirectIo, Durability as ConfiguredDurability, GroupMigration,
+    HostPort,
 };
 use logmill_coordinator::groups::{Assignor, MigrationPolicy};
 use logmill_storage::{
@@ -25,7 +26,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::clock::Clock;
+use crate::clock::{Clock, steady_ns};
 use crate::configs::BrokerConfigs;
 use crate::context::{Context, HandlerLimits, NodeInfo};
 use crate::coordinators::{CoordinatorSettings, Coordinators};
@@ -33,12 +34,13 @@ use crate::descriptors;
 use crate::dispatch::Dispatch;
 use crate::features::Features;
 use crate::loggers::Loggers;
-use crate::net::{Listener, NetSettings};
+use crate::net::{Listener, MetricsPage, NetSettings};
 use crate::partitions::{CleaningSettings, LogThreads, Partition, Partitions};
 use crate::pipelines::Pipelines;
 use crate::producer_ids::ProducerIds;
 use crate::security::Access;
 use crate::services::{self, NodeService, PipelineService};
+use crate::telemetry::{Limits, Scraper, Telemetry};
 use crate::topics::{
     CreateTopicError, METADATA_TOPIC, MetadataError, MetadataLog, MetadataRecord, TopicDefaults, Topics,
 };
@@ -90,6 +92,7 @@ pub enum StartError {
 /// A running broker.
 pub struct Node {
     address: SocketAddr,
+    metrics_address: Option<SocketAddr>,
     info: Arc<NodeInfo>,
     stop: CancellationToken,
     tasks: Vec<JoinHandle<()>>,
@@ -115,8 +118,14 @@ impl Node {
     pub async fn start_with(config: Config, loggers: Loggers) -> Result<Self, StartError> {
         let clock = Clock::system();
         let started_ms = clock.now_ms();
-        let listen = resolve(&config)?;
+        let listen = resolve(&config.listen)?;
         let options = store_options(&config);
+        let limits = Limits {
+            connections: u64::from(config.limits.max_connections),
+            journal_bytes: options.journal.max_bytes,
+            tail_bytes: options.tail_bytes as u64,
+            open_files: options.open_files as u64,
+        };
         let (store, recovery) = blocking(move || Store::open(Arc::new(RealDisk), options)).await?;
         tracing::info!(
             new = recovery.new,
@@ -131,11 +140,13 @@ impl Node {
         for truncation in &recovery.truncations {
             tracing::warn!(?truncation, "the end of a partition that no frame vouches for was cut");
         }
+        let telemetry = Arc::new(Telemetry::default());
         let threads = LogThreads::start(
             Arc::clone(&store),
             APPLIER_SHARDS,
             cleaning_settings(&config),
             clock.clone(),
+            &telemetry,
             Arc::new(end_process),
         )
         .map_err(StartError::Thread)?;
@@ -160,6 +171,10 @@ impl Node {
         blocking(move || loading.load()).await;
         let listener = Listener::bind(net_settings(&config, listen)).map_err(StartError::Listen)?;
         let address = listener.local_addr().map_err(StartError::Listen)?;
+        let page = match &config.telemetry.metrics {
+            Some(address) => Some(MetricsPage::bind(resolve(address)?).await.map_err(StartError::Listen)?),
+            None => None,
+        };
         let advertised = match &config.advertised {
             Some(advertised) => (advertised.host.clone(), advertised.port),
             None => (config.listen.host.clone(), address.port()),
@@ -180,20 +195,10 @@ impl Node {
         );
         let stop = CancellationToken::new();
         let (handed_over, http2) = mpsc::channel(HANDOVER_QUEUE);
-        let node_service = NodeService {
-            node: Arc::clone(&info),
-            topics: topics.clone(),
-            store: Arc::clone(&store),
-            clock: clock.clone(),
-            started_ms,
-            data_dir: config.data_dir.clone(),
-            connections: listener.open_connections(),
-            access: Access,
-        };
         let context = Context {
             producer_ids: ProducerIds::load(metadata, &records, clock.clone()),
-            topics,
-            partitions,
+            topics: topics.clone(),
+            partitions: partitions.clone(),
             coordinators: coordinators.clone(),
             features,
             loggers,
@@ -205,7 +210,34 @@ impl Node {
                 page_partitions: PAGE_PARTITIONS,
             },
         };
-        let tasks = vec![
+        let dispatch = Dispatch::new(context, Arc::clone(&telemetry));
+        let scraper = Scraper {
+            telemetry,
+            store: Arc::clone(&store),
+            partitions,
+            topics: topics.clone(),
+            coordinators: coordinators.clone(),
+            pipelines: pipelines.clone(),
+            connections: listener.open_connections(),
+            request_memory: listener.memory(),
+            response_memory: dispatch.response_memory(),
+            data_dir: config.data_dir.clone(),
+            clock: clock.clone(),
+            started_ms,
+            limits,
+        };
+        let node_service = NodeService {
+            node: Arc::clone(&info),
+            topics,
+            store,
+            clock,
+            started_ms,
+            data_dir: config.data_dir.clone(),
+            connections: listener.open_connections(),
+            scraper: scraper.clone(),
+            access: Access,
+        };
+        let mut tasks = vec![
             tokio::spawn(services::serve(
                 http2,
                 node_service,
@@ -213,18 +245,32 @@ impl Node {
                 stop.clone(),
                 config.shutdown_drain,
             )),
-            tokio::spawn(listener.serve(Arc::new(Dispatch::new(context)), handed_over, stop.clone())),
+            tokio::spawn(listener.serve(Arc::new(dispatch), handed_over, stop.clone())),
         ];
+        let mut metrics_address = None;
+        if let Some(page) = page {
+            metrics_address = Some(page.local_addr().map_err(StartError::Listen)?);
+            tasks.push(tokio::spawn(page.serve(move || scraper.clone().text(), stop.clone())));
+        }
         let deadlines = tokio::spawn(coordinators.run_deadlines());
         pipelines.resume().await;
         tracing::info!(%address, cluster = info.cluster_id, "serving");
-        Ok(Self { address, info, stop, tasks, deadlines, pipelines, threads })
+        if let Some(metrics) = metrics_address {
+            tracing::info!(%metrics, "metrics can be read");
+        }
+        Ok(Self { address, metrics_address, info, stop, tasks, deadlines, pipelines, threads })
     }
 
     /// The address that is listened on, with the real port where port 0 was asked for.
     #[must_use]
     pub fn local_addr(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where metrics can be read over HTTP, if anywhere.
+    #[must_use]
+    pub fn metrics_addr(&self) -> Option<SocketAddr> {
+        self.metrics_address
     }
 
     /// Who this broker is, as clients see it.
@@ -323,10 +369,10 @@ pub(crate) fn topic_defaults(config: &Config) -> TopicDefaults {
     }
 }
 
-fn resolve(config: &Config) -> Result<SocketAddr, StartError> {
-    let address = (config.listen.host.as_str(), config.listen.port);
-    let failed = |detail: String| StartError::Address { address: config.listen.to_string(), detail };
-    let mut found = address.to_socket_addrs().map_err(|error| failed(error.to_string()))?;
+fn resolve(address: &HostPort) -> Result<SocketAddr, StartError> {
+    let failed = |detail: String| StartError::Address { address: address.to_string(), detail };
+    let found = (address.host.as_str(), address.port).to_socket_addrs();
+    let mut found = found.map_err(|error| failed(error.to_string()))?;
     found.next().ok_or_else(|| failed("the name has no address".to_owned()))
 }
 
@@ -356,6 +402,7 @@ pub(crate) fn store_options(config: &Config) -> StoreOptions {
             },
             ..LogOptions::default()
         },
+        measure: steady_ns,
         ..StoreOptions::new(config.data_dir.clone(), Uuid::new_v4())
     }
 }

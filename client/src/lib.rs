@@ -56,6 +56,11 @@ pub use consumer::{
 pub use error::{Error, Result, RpcCode};
 pub use logmill_record::{Codec, RecordHeader};
 /// Pipelines as a broker describes them.
+/// What a broker measures, as it tells it.
+pub mod metrics {
+    pub use logmill_rpc::v1::sample::Value as SampleValue;
+    pub use logmill_rpc::v1::{Bucket, Distribution, Label, Metric, Sample};
+}
 pub use logmill_rpc::v1::{
     NodeStatusResponse as NodeStatus, Pipeline, PipelineCounters, PipelineState, SourcePosition,
 };

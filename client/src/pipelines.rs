@@ -10,6 +10,9 @@ use tonic::{Code, Status};
 
 use crate::error::{Error, Result, RpcCode};
 
+/// The longest answer with metrics. Each has at most some thousand values.
+const MAX_METRICS_BYTES: usize = 64 << 20;
+
 /// Where the input of a pipeline ends.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum InputEnd {
@@ -155,6 +158,21 @@ impl Pipelines {
         let mut client = NodeClient::new(self.channel(OPERATION).await?);
         let response = client.status(v1::NodeStatusRequest {}).await;
         Ok(response.map_err(failed(OPERATION))?.into_inner())
+    }
+
+    /// The broker's metrics whose names begin with `prefix`, as they are now.
+    ///
+    /// # Errors
+    /// When the broker cannot be reached or is not Logmill.
+    ///
+    /// # Cancel safety
+    /// Safe.
+    pub async fn node_metrics(&self, prefix: &str) -> Result<Vec<v1::Metric>> {
+        const OPERATION: &str = "asking for the metrics of the node";
+        let mut client =
+            NodeClient::new(self.channel(OPERATION).await?).max_decoding_message_size(MAX_METRICS_BYTES);
+        let response = client.metrics(v1::NodeMetricsRequest { prefix: prefix.to_owned() }).await;
+        Ok(response.map_err(failed(OPERATION))?.into_inner().metrics)
     }
 }
 

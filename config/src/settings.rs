@@ -134,12 +134,14 @@ settings! {
         emit_rows: u32 = 50_000,
     }
 
-    /// Log lines on standard error.
+    /// What the broker tells of itself: log lines on standard error, and metrics.
     telemetry: Telemetry {
         /// The least level written: "error", "warn", "info", "debug", "trace", or directives such as "info,logmill_broker=debug".
         level: String = "info".to_owned(),
         /// "text" for people, "json" for machines.
         format: LogFormat = LogFormat::Text,
+        /// Where metrics can be read over HTTP (GET /metrics, Prometheus' text), such as "127.0.0.1:9644" ("" = nowhere).
+        metrics: Option<HostPort> = None,
     }
 }
 

@@ -213,6 +213,27 @@ GROUP BY window_start, window_end, page;
 ";
 
 #[test]
+fn a_broker_shows_what_it_counts() {
+    let scratch = Scratch::new();
+    let broker = broker(&scratch);
+    broker.run(&["topic", "create", "orders"]);
+    broker.run_with_input(&["produce", "orders"], "one\ntwo\n");
+    let shown = json(&broker, &["broker", "metrics", "produce_records"]);
+    assert_eq!(names(&shown, "metrics", "metric"), ["logmill_produce_records_total"]);
+    let samples = shown["metrics"][0]["samples"].as_array().expect("samples");
+    let orders = samples.iter().find(|sample| sample["labels"]["topic"] == "orders").expect("the topic");
+    assert_eq!(orders["value"], 2.0);
+    let table = broker.run(&["broker", "metrics"]);
+    for part in ["METRIC", "logmill_journal_write_duration_seconds", "p99 <=", "api=Produce"] {
+        assert!(table.contains(part), "{part} in {table}");
+    }
+    let nothing = broker.try_run(&["broker", "metrics", "nothing"], "");
+    assert_eq!(nothing.status.code(), Some(1));
+    assert!(nothing.log.contains("logmill broker metrics"), "says what to do: {}", nothing.log);
+    assert!(broker.stop().status.success());
+}
+
+#[test]
 fn pipelines_run_and_are_shown_stopped_and_finished() {
     let scratch = Scratch::new();
     let broker = broker(&scratch);

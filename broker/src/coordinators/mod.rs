@@ -13,6 +13,7 @@
 //! checks besides that each internal log still ends where its machine thinks (compare-and-append); if not,
 //! the machine is dropped and loaded again from its log. There is no roll-back code.
 
+mod census;
 mod deadlines;
 mod driver;
 mod gate;

@@ -13,6 +13,7 @@ mod session;
 pub use session::Session;
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::Bytes;
 use logmill_wire::frame::{RequestHeader, encode_response};
@@ -24,6 +25,7 @@ use crate::context::Context;
 use crate::handlers::{self, Call};
 use crate::net::{Answer, CloseReason, HeldMemory, MemoryBudget, Peer, Reply, Served, Service, Turn};
 use crate::security::Access;
+use crate::telemetry::Telemetry;
 
 /// Serves Kafka requests.
 pub struct Dispatch {
@@ -31,6 +33,7 @@ pub struct Dispatch {
     access: Access,
     /// What responses that wait for their peers may hold of records.
     response_memory: MemoryBudget,
+    telemetry: Arc<Telemetry>,
 }
 
 /// Records that all responses together may hold until their peers have taken them, in bytes. Those of the recent past
@@ -41,20 +44,32 @@ const RESPONSE_BYTES: usize = 256 * 1024 * 1024;
 impl Dispatch {
     /// The door to everything the handlers may use.
     #[must_use]
-    pub fn new(context: Context) -> Self {
+    pub(crate) fn new(context: Context, telemetry: Arc<Telemetry>) -> Self {
         let response_memory = MemoryBudget::new(RESPONSE_BYTES);
-        Self { context: Arc::new(context), access: Access, response_memory }
+        Self { context: Arc::new(context), access: Access, response_memory, telemetry }
+    }
+
+    /// The budget of the records in responses.
+    pub(crate) fn response_memory(&self) -> MemoryBudget {
+        self.response_memory.clone()
     }
 }
 
-/// What is needed to answer: the request's number and version.
-#[derive(Clone, Copy, Debug)]
+/// What is needed to answer: the request's number and version, and who counts answers.
+#[derive(Clone, Debug)]
 pub(crate) struct Envelope {
     pub(crate) correlation_id: i32,
     pub(crate) version: i16,
+    telemetry: Arc<Telemetry>,
+    began: Instant,
 }
 
 impl Envelope {
+    /// The request is done without an answer.
+    pub(crate) fn unanswered(&self, api: ApiKey) {
+        self.telemetry.requests.unanswered(api, self.began.elapsed());
+    }
+
     /// The response as it goes out.
     pub(crate) fn answer<R: Response>(self, response: &R) -> Reply {
         self.answer_holding(response, None)
@@ -62,6 +77,7 @@ impl Envelope {
 
     /// The response as it goes out, with memory that is given back once it is written.
     fn answer_holding<R: Response>(self, response: &R, held: Option<HeldMemory>) -> Reply {
+        self.telemetry.requests.answered(response, self.began.elapsed());
         match encode_response(self.correlation_id, response, self.version) {
             Ok(segments) => Reply::Answer(Answer { segments: segments.into_vec(), held }),
             Err(error) => {
@@ -91,7 +107,10 @@ impl Service for Dispatch {
     async fn serve<'a>(&'a self, session: &'a mut Session, request: Bytes) -> Served {
         match self.route(session, request).await {
             Ok(served) => served,
-            Err(reason) => Served::Now(Reply::Close(reason)),
+            Err(reason) => {
+                self.telemetry.requests.refused(&reason);
+                Served::Now(Reply::Close(reason))
+            }
         }
     }
 }
@@ -108,10 +127,16 @@ impl Dispatch {
         let header =
             RequestHeader::decode(&mut decoder).map_err(|error| CloseReason::Malformed(error.to_string()))?;
         let version = header.api_version;
-        let envelope = Envelope { correlation_id: header.correlation_id, version };
+        let envelope = Envelope {
+            correlation_id: header.correlation_id,
+            version,
+            telemetry: Arc::clone(&self.telemetry),
+            began: Instant::now(),
+        };
         let api = match negotiate(header.api_key, version) {
             Verdict::Serve(api) => api,
             Verdict::TellVersions => {
+                self.telemetry.requests.begun(ApiKey::ApiVersions);
                 let oldest = Envelope { version: 0, ..envelope };
                 return Ok(Served::Now(oldest.answer(&handlers::api_versions::unknown_version())));
             }
@@ -122,6 +147,7 @@ impl Dispatch {
         if !self.access.admits(session.principal(), api) {
             return Err(CloseReason::Forbidden { api_key: header.api_key });
         }
+        self.telemetry.requests.begun(api);
         if api == ApiKey::Produce {
             // Nothing of the frame but the batches may be held when they are sequenced: see the handler.
             drop(header);

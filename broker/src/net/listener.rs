@@ -3,6 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
@@ -30,6 +31,14 @@ pub struct Listener {
     settings: Arc<NetSettings>,
     memory: RequestMemory,
     places: Arc<Semaphore>,
+    counts: Arc<Counts>,
+}
+
+/// What came of connections that were asked for.
+#[derive(Debug, Default)]
+struct Counts {
+    accepted: AtomicU64,
+    refused: AtomicU64,
 }
 
 /// Counts a listener's connections, Kafka's and gRPC's together.
@@ -37,6 +46,7 @@ pub struct Listener {
 pub struct OpenConnections {
     places: Arc<Semaphore>,
     limit: usize,
+    counts: Arc<Counts>,
 }
 
 impl OpenConnections {
@@ -44,6 +54,18 @@ impl OpenConnections {
     #[must_use]
     pub fn count(&self) -> usize {
         self.limit.saturating_sub(self.places.available_permits())
+    }
+
+    /// Connections that were accepted.
+    #[must_use]
+    pub fn accepted(&self) -> u64 {
+        self.counts.accepted.load(Ordering::Relaxed)
+    }
+
+    /// Connections that were closed at once, because there were as many as there may be.
+    #[must_use]
+    pub fn refused(&self) -> u64 {
+        self.counts.refused.load(Ordering::Relaxed)
     }
 }
 
@@ -58,7 +80,7 @@ impl Listener {
         })?;
         let memory = RequestMemory::new(settings.request_memory_bytes, settings.max_request_bytes);
         let places = Arc::new(Semaphore::new(settings.max_connections.min(Semaphore::MAX_PERMITS)));
-        Ok(Self { socket, settings: Arc::new(settings), memory, places })
+        Ok(Self { socket, settings: Arc::new(settings), memory, places, counts: Arc::default() })
     }
 
     /// The address that was bound, with the port the system chose when port 0 was asked for.
@@ -78,7 +100,11 @@ impl Listener {
     /// How many connections there are, for whoever wants to know while they are served.
     #[must_use]
     pub fn open_connections(&self) -> OpenConnections {
-        OpenConnections { places: Arc::clone(&self.places), limit: self.places.available_permits() }
+        OpenConnections {
+            places: Arc::clone(&self.places),
+            limit: self.places.available_permits(),
+            counts: Arc::clone(&self.counts),
+        }
     }
 
     /// Serves connections until `stop`; then finishes what was begun, within the drain time, and returns.
@@ -92,7 +118,6 @@ impl Listener {
     ) {
         let connections = TaskTracker::new();
         let abandon = CancellationToken::new();
-        let mut refused = 0_u64;
         while let Some(accepted) = stop.run_until_cancelled(self.socket.accept()).await {
             let (stream, address) = match accepted {
                 Ok(accepted) => accepted,
@@ -102,13 +127,14 @@ impl Listener {
                 }
             };
             let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
-                refused += 1;
+                let refused = self.counts.refused.fetch_add(1, Ordering::Relaxed) + 1;
                 if refused.is_power_of_two() {
                     let limit = self.settings.max_connections;
                     tracing::warn!(limit, refused, "connections refused: the limit is reached");
                 }
                 continue;
             };
+            self.counts.accepted.fetch_add(1, Ordering::Relaxed);
             if let Err(error) = prepare(&stream) {
                 tracing::debug!(%address, %error, "a connection ended before it began");
                 continue;

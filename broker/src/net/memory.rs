@@ -85,6 +85,12 @@ impl MemoryBudget {
         self.total - self.free().min(self.total)
     }
 
+    /// Bytes of the whole budget.
+    #[must_use]
+    pub fn total(&self) -> usize {
+        self.total
+    }
+
     /// Takes `wanted` bytes, or as many as are free, at once; perhaps none.
     #[must_use]
     pub fn take_up_to(&self, wanted: usize) -> Option<HeldMemory> {
@@ -115,6 +121,12 @@ impl RequestMemory {
     #[must_use]
     pub fn held(&self) -> usize {
         self.all.held()
+    }
+
+    /// The most bytes they may hold.
+    #[must_use]
+    pub fn total(&self) -> usize {
+        self.all.total()
     }
 
     pub(super) fn queue(&self) -> MemoryQueue {

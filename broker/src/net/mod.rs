@@ -14,6 +14,7 @@ mod frame_reader;
 mod handover;
 mod listener;
 mod memory;
+mod metrics_page;
 mod opening;
 mod outgoing;
 mod service;
@@ -22,6 +23,7 @@ mod settings;
 pub use handover::HandedOver;
 pub use listener::{Listener, OpenConnections};
 pub use memory::{HeldMemory, MemoryBudget, RequestMemory};
+pub(crate) use metrics_page::MetricsPage;
 pub use service::{Answer, CloseReason, Later, Peer, Reply, Served, Service, Turn};
 pub use settings::NetSettings;
 

@@ -125,9 +125,16 @@ pub async fn import(
     };
     let cleaning = CleaningSettings { interval: NEVER, ..node::cleaning_settings(config) };
     let shards = store.applier_shards();
-    let threads =
-        LogThreads::start(Arc::clone(&store), shards, cleaning, clock.clone(), Arc::new(node::end_process))
-            .map_err(StartError::Thread)?;
+    let threads = LogThreads::start(
+        Arc::clone(&store),
+        shards,
+        cleaning,
+        clock.clone(),
+        // Nobody asks an import for its numbers.
+        &Arc::default(),
+        Arc::new(node::end_process),
+    )
+    .map_err(StartError::Thread)?;
     let imported = async {
         let partitions = Partitions::new(Arc::clone(&store), threads.progress());
         let (metadata, records, _) = node::open_metadata(&store, &partitions, &clock).await?;

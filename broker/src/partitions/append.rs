@@ -7,6 +7,7 @@ use logmill_storage::{Append, Appended, Check, Committed, Frame, Rejection, Stor
 use tokio::sync::{Notify, oneshot};
 
 use super::Partition;
+use crate::telemetry::Tally;
 
 /// When an append is answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +35,8 @@ pub enum AppendError {
 pub struct Partitions {
     store: Arc<Store>,
     progress: Arc<Notify>,
+    /// How often somebody had to wait for room.
+    waits: Arc<Tally>,
 }
 
 /// An append that has its offsets and waits for its promise.
@@ -69,7 +72,7 @@ impl Pending {
 
 impl Partitions {
     pub(crate) fn new(store: Arc<Store>, progress: Arc<Notify>) -> Self {
-        Self { store, progress }
+        Self { store, progress, waits: Arc::default() }
     }
 
     /// The store behind the door, for those who build frames of several appends.
@@ -138,13 +141,24 @@ impl Partitions {
     /// Waits while journal or segments are too far behind to take more bytes: produce is slowed, not failed. With a full
     /// disk it goes on, to be refused.
     pub async fn room(&self) {
+        let mut waits = false;
         loop {
             let progress = self.progress.notified();
             if !self.store.congestion().is_full() {
                 return;
             }
+            if !waits {
+                waits = true;
+                self.waits.add(1);
+            }
             progress.await;
         }
+    }
+
+    /// How often [`Partitions::room`] had to wait.
+    #[must_use]
+    pub fn waits(&self) -> u64 {
+        self.waits.get()
     }
 }
 
@@ -183,6 +197,7 @@ mod tests {
             accepted += 1;
             assert!(accepted < 80, "memory is bounded");
         }
+        assert_eq!(partitions.waits(), 1, "the wait that was given up");
         let waiting = tokio::spawn(async move { partitions.room().await });
         while store.congestion().is_full() {
             store.apply_round(0).unwrap();

@@ -10,9 +10,10 @@ use std::time::Duration;
 use logmill_storage::{Fatal, KeyMap, Store};
 use parking_lot::{Condvar, Mutex};
 
-use super::threads::OnFatal;
+use super::threads::{OnFatal, measured_checkpoint};
 use super::trusted_clock::TrustedClock;
 use crate::clock::Clock;
+use crate::telemetry::Telemetry;
 
 /// How the cleaner works.
 #[derive(Clone, Copy, Debug)]
@@ -46,13 +47,15 @@ impl CleanerThread {
         store: Arc<Store>,
         settings: CleaningSettings,
         clock: Clock,
+        telemetry: Arc<Telemetry>,
         on_fatal: OnFatal,
     ) -> std::io::Result<Self> {
         let rest = Arc::new(Rest::default());
         let resting = Arc::clone(&rest);
         let trusted = TrustedClock::new(settings.max_clock_jump, clock.now_ms(), clock.steady_ms());
         let map = KeyMap::new(settings.compaction_memory_bytes);
-        let mut cleaner = Cleaner { store, settings, clock, trusted, map, rest: Arc::clone(&rest) };
+        let mut cleaner =
+            Cleaner { store, settings, clock, trusted, map, rest: Arc::clone(&rest), telemetry };
         let thread = Builder::new().name("cleaner".into()).spawn(move || {
             let interval = settings.interval();
             while resting.for_a_while(interval) {
@@ -103,27 +106,33 @@ struct Cleaner {
     trusted: TrustedClock,
     map: KeyMap,
     rest: Arc<Rest>,
+    telemetry: Arc<Telemetry>,
 }
 
 impl Cleaner {
     fn round(&mut self) -> Result<(), Fatal> {
         let now = self.now();
+        self.telemetry.cleaning.rounds.add(1);
         if let Some(now) = now {
             let expired = self.store.expire_producers(now, self.settings.producer_expiry_ms);
+            self.telemetry.cleaning.expired_producers.add(expired as u64);
             if expired > 0 {
                 tracing::debug!(expired, "producers that were silent for long are forgotten");
             }
         }
         let retained = self.store.retain(now)?;
+        self.telemetry.cleaning.trimmed_partitions.add(retained.trimmed.len() as u64);
+        self.telemetry.cleaning.failures.add(retained.failed.len() as u64);
         for (partition, error) in &retained.failed {
             tracing::error!(%partition, %error, "retention cannot look at a partition, which keeps everything");
         }
         let mut removed = self.store.remove_trimmed()?;
         if removed.waiting > 0 {
             // Nothing else may ask for a checkpoint for a long time, and the space is wanted.
-            self.store.checkpoint()?;
+            measured_checkpoint(&self.store, &self.clock, &self.telemetry)?;
             removed.bytes += self.store.remove_trimmed()?.bytes;
         }
+        self.telemetry.cleaning.removed_bytes.add(removed.bytes);
         if removed.bytes > 0 {
             tracing::info!(bytes = removed.bytes, "old segments are removed");
         }
@@ -135,9 +144,15 @@ impl Cleaner {
         let round = self.store.compact(now, &mut self.map, &self.rest.stopping)?;
         if round.waiting > 0 {
             // For the next round.
-            self.store.checkpoint()?;
+            measured_checkpoint(&self.store, &self.clock, &self.telemetry)?;
         }
+        let counts = &self.telemetry.cleaning;
+        counts.failures.add(round.failed.len() as u64);
         for (partition, done) in &round.compacted {
+            counts.compactions.add(1);
+            counts.compaction_read_bytes.add(done.bytes_before);
+            counts.compaction_written_bytes.add(done.bytes_after);
+            counts.compacted_records.add(done.records_dropped);
             tracing::debug!(
                 %partition,
                 bytes_before = done.bytes_before,

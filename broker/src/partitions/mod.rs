@@ -13,6 +13,7 @@ mod append;
 mod cleaning;
 mod partition;
 mod threads;
+mod traffic;
 mod trusted_clock;
 mod waits;
 
@@ -20,4 +21,5 @@ pub use append::{Acknowledge, AppendError, Partitions, Pending};
 pub use cleaning::CleaningSettings;
 pub use partition::Partition;
 pub use threads::LogThreads;
+pub(crate) use traffic::Traffic;
 pub use waits::DataWait;

@@ -4,14 +4,18 @@ use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
+
+use super::traffic::{Traffic, TrafficCounts};
 
 /// A cheap handle to a partition's log. Reading goes to [`logmill_storage::Partition`] through `Deref`.
 #[derive(Clone)]
 pub struct Partition {
     log: logmill_storage::Partition,
     waiting: Arc<Waiting>,
+    traffic: Arc<TrafficCounts>,
 }
 
 /// Fetches that wait for this partition to grow.
@@ -28,13 +32,28 @@ impl Partition {
         let waiting = Arc::new(Waiting::default());
         let observed = Arc::clone(&waiting);
         log.observe(Box::new(move |_published| observed.wake()));
-        Self { log, waiting }
+        Self { log, waiting, traffic: Arc::default() }
     }
 
     /// The partition's index in its topic.
     #[must_use]
     pub fn index(&self) -> i32 {
         self.log.id().partition
+    }
+
+    /// Counts a batch that a client produced.
+    pub(crate) fn count_produced(&self, bytes: u64, records: u64) {
+        self.traffic.produced(bytes, records);
+    }
+
+    /// Counts batches that are sent to a client.
+    pub(crate) fn count_fetched<'a>(&self, chunks: impl Iterator<Item = &'a Bytes>) {
+        self.traffic.fetched(chunks);
+    }
+
+    /// What went in and out so far.
+    pub(crate) fn traffic(&self) -> Traffic {
+        self.traffic.now()
     }
 
     /// Asks that `fetch` be notified after each publication until [`Partition::forget`].

@@ -11,6 +11,7 @@ use tokio::sync::Notify;
 
 use super::cleaning::{CleanerThread, CleaningSettings};
 use crate::clock::Clock;
+use crate::telemetry::Telemetry;
 
 /// The running threads. They end when the store is closed.
 pub struct LogThreads {
@@ -28,11 +29,12 @@ impl LogThreads {
     ///
     /// # Errors
     /// When the operating system refuses a thread.
-    pub fn start(
+    pub(crate) fn start(
         store: Arc<Store>,
         shards: usize,
         cleaning: CleaningSettings,
         clock: Clock,
+        telemetry: &Arc<Telemetry>,
         on_fatal: OnFatal,
     ) -> std::io::Result<Self> {
         let progress = Arc::new(Notify::new());
@@ -42,11 +44,19 @@ impl LogThreads {
             let (store, progress, bell) =
                 (Arc::clone(&store), Arc::clone(&progress), Arc::clone(&checkpoint));
             let on_fatal = Arc::clone(&on_fatal);
+            let telemetry = Arc::clone(telemetry);
             threads.push(Builder::new().name("journal".into()).spawn(move || {
                 while store.journal_wait() != Work::Ended {
-                    if let Err(fatal) = store.journal_round() {
-                        on_fatal(&fatal);
-                        break;
+                    match store.journal_round() {
+                        Ok(round) if round.frames > 0 => {
+                            telemetry.journal_writes.add(round.write_ns);
+                            telemetry.journal_frames.add(round.frames);
+                        }
+                        Ok(_) => {}
+                        Err(fatal) => {
+                            on_fatal(&fatal);
+                            break;
+                        }
                     }
                     if store.checkpoint_due() {
                         bell.ring();
@@ -78,10 +88,11 @@ impl LogThreads {
         {
             let (store, progress, bell) = (Arc::clone(&store), Arc::clone(&progress), checkpoint);
             let on_fatal = Arc::clone(&on_fatal);
+            let (telemetry, clock) = (Arc::clone(telemetry), clock.clone());
             threads.push(Builder::new().name("checkpoint".into()).spawn(move || {
                 while bell.wait() {
-                    match store.checkpoint() {
-                        Ok(_) => progress.notify_waiters(),
+                    match measured_checkpoint(&store, &clock, &telemetry) {
+                        Ok(()) => progress.notify_waiters(),
                         Err(fatal) => {
                             on_fatal(&fatal);
                             break;
@@ -90,7 +101,8 @@ impl LogThreads {
                 }
             })?);
         }
-        let cleaner = CleanerThread::start(Arc::clone(&store), cleaning, clock, on_fatal)?;
+        let cleaner =
+            CleanerThread::start(Arc::clone(&store), cleaning, clock, Arc::clone(telemetry), on_fatal)?;
         Ok(Self { store, progress, threads, cleaner })
     }
 
@@ -115,6 +127,14 @@ impl LogThreads {
         }
         closed
     }
+}
+
+/// Writes a checkpoint, and notes how long it took.
+pub(super) fn measured_checkpoint(store: &Store, clock: &Clock, telemetry: &Telemetry) -> Result<(), Fatal> {
+    let began = clock.steady();
+    store.checkpoint()?;
+    telemetry.checkpoints.add_time(clock.steady().saturating_sub(began));
+    Ok(())
 }
 
 /// Wakes the checkpoint thread; several rings before it wakes count as one.

@@ -7,6 +7,7 @@ use super::requirements::{Operation, Requirement, Resource};
 #[allow(missing_docs)] // Their services' names say what they do.
 pub enum Call {
     NodeStatus,
+    NodeMetrics,
     PipelineRun,
     PipelineList,
     PipelineDescribe,
@@ -20,7 +21,7 @@ pub enum Call {
 #[must_use]
 pub fn needed_by(call: Call) -> &'static [Requirement] {
     match call {
-        Call::NodeStatus | Call::PipelineList | Call::PipelineDescribe => {
+        Call::NodeStatus | Call::NodeMetrics | Call::PipelineList | Call::PipelineDescribe => {
             &[(Operation::Describe, Resource::Cluster)]
         }
         Call::PipelineRun | Call::PipelineStop | Call::PipelineFinishInput => {

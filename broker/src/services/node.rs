@@ -3,7 +3,11 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use logmill_rpc::v1::{NodeStatusRequest, NodeStatusResponse, node_server};
+use logmill_rpc::v1::sample::Value as SampleValue;
+use logmill_rpc::v1::{
+    Bucket, Distribution, Label, Metric, NodeMetricsRequest, NodeMetricsResponse, NodeStatusRequest,
+    NodeStatusResponse, Sample, node_server,
+};
 use logmill_storage::Store;
 use tonic::{Request, Response, Status};
 
@@ -11,6 +15,7 @@ use super::admit;
 use crate::clock::Clock;
 use crate::context::NodeInfo;
 use crate::security::{Access, Call};
+use crate::telemetry::{Family, Scraper, Value};
 use crate::topics::Topics;
 
 /// Answers who the node is and how it is.
@@ -22,6 +27,7 @@ pub(crate) struct NodeService {
     pub(crate) started_ms: i64,
     pub(crate) data_dir: PathBuf,
     pub(crate) connections: crate::net::OpenConnections,
+    pub(crate) scraper: Scraper,
     pub(crate) access: Access,
 }
 
@@ -48,5 +54,38 @@ impl node_server::Node for NodeService {
             durable_sequence: i64::try_from(stats.durable_sequence).unwrap_or(i64::MAX),
             journal_bytes: i64::try_from(stats.journal_file_bytes).unwrap_or(i64::MAX),
         }))
+    }
+
+    async fn metrics(
+        &self,
+        request: Request<NodeMetricsRequest>,
+    ) -> Result<Response<NodeMetricsResponse>, Status> {
+        admit(&self.access, Call::NodeMetrics)?;
+        let prefix = request.into_inner().prefix;
+        let families = self.scraper.scrape().await;
+        let asked = families.into_iter().filter(|family| family.name.starts_with(&prefix));
+        Ok(Response::new(NodeMetricsResponse { metrics: asked.map(metric).collect() }))
+    }
+}
+
+fn metric(family: Family) -> Metric {
+    let label = |(name, value): (&'static str, String)| Label { name: name.to_owned(), value };
+    let value = |value: Value| match value {
+        Value::Number(number) => SampleValue::Number(number),
+        Value::Distribution(held) => SampleValue::Distribution(Distribution {
+            count: held.count,
+            sum: held.sum,
+            buckets: held.up_to.into_iter().map(|(up_to, count)| Bucket { up_to, count }).collect(),
+        }),
+    };
+    let samples = family.samples.into_iter().map(|(labels, held)| Sample {
+        labels: labels.into_iter().map(label).collect(),
+        value: Some(value(held)),
+    });
+    Metric {
+        name: family.name.to_owned(),
+        help: family.help.to_owned(),
+        kind: family.kind.name().to_owned(),
+        samples: samples.collect(),
     }
 }

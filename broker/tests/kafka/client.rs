@@ -90,6 +90,11 @@ impl Broker {
         self.directory.as_ref().expect("it is there until the broker stops").path()
     }
 
+    /// Where its metrics are read; it was told to have some.
+    pub(crate) fn metrics(&self) -> SocketAddr {
+        self.node.as_ref().and_then(Node::metrics_addr).expect("it runs, with metrics")
+    }
+
     pub(crate) async fn connect(&self) -> Client {
         Client { stream: TcpStream::connect(self.address).await.unwrap(), next: 1 }
     }

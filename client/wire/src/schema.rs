@@ -100,6 +100,9 @@ pub trait Value: Sized {
     /// Writes the value.
     fn write(&self, encoder: &mut Encoder) -> Result<(), EncodeError>;
 
+    /// Shows every error code in it that says that something went wrong.
+    fn each_error(&self, _show: &mut dyn FnMut(ErrorCode)) {}
+
     /// Whether this is a null (and the field must be nullable in the version).
     fn is_null(&self) -> bool {
         false
@@ -321,6 +324,10 @@ macro_rules! schema {
                 Ok(())
             }
 
+            fn each_error(&self, _show: &mut dyn FnMut($crate::ErrorCode)) {
+                $($crate::schema::Value::each_error(&self.$field, _show);)*
+            }
+
             #[cfg(feature = "samples")]
             fn sample(sampler: &mut $crate::samples::Sampler) -> Self {
                 let version = sampler.version();
@@ -378,10 +385,32 @@ primitive! {
         Decoder::uuid,
         Encoder::put_uuid,
         |s: &mut Sampler| Uuid::from_u64_pair(s.bits(), s.bits());
-    ErrorCode, 2,
-        |d: &mut Decoder| d.i16().map(ErrorCode),
-        |e: &mut Encoder, code: ErrorCode| e.put_i16(code.0),
-        |s: &mut Sampler| ErrorCode(s.bits() as i16);
+}
+
+impl Value for ErrorCode {
+    fn min_size(_: i16, _: bool) -> usize {
+        2
+    }
+
+    fn read(decoder: &mut Decoder) -> Result<Self, DecodeError> {
+        decoder.i16().map(ErrorCode)
+    }
+
+    fn write(&self, encoder: &mut Encoder) -> Result<(), EncodeError> {
+        encoder.put_i16(self.0);
+        Ok(())
+    }
+
+    fn each_error(&self, show: &mut dyn FnMut(ErrorCode)) {
+        if self.is_error() {
+            show(*self);
+        }
+    }
+
+    #[cfg(feature = "samples")]
+    fn sample(sampler: &mut Sampler) -> Self {
+        ErrorCode(sampler.bits() as i16)
+    }
 }
 
 /// A type with a length in front, which can say null by it: its type, the size of a plain length, how to
@@ -466,6 +495,10 @@ impl<T: Value> Value for Vec<T> {
         Ok(())
     }
 
+    fn each_error(&self, show: &mut dyn FnMut(ErrorCode)) {
+        self.iter().for_each(|element| element.each_error(show));
+    }
+
     #[cfg(feature = "samples")]
     fn sample(sampler: &mut Sampler) -> Self {
         (0..sampler.count()).map(|_| T::sample(sampler)).collect()
@@ -488,6 +521,12 @@ impl<T: Value> Value for Option<T> {
 
     fn is_null(&self) -> bool {
         self.is_none()
+    }
+
+    fn each_error(&self, show: &mut dyn FnMut(ErrorCode)) {
+        if let Some(value) = self {
+            value.each_error(show);
+        }
     }
 
     #[cfg(feature = "samples")]

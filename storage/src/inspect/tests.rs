@@ -151,6 +151,32 @@ fn a_segment_that_is_gone_or_lost_its_last_batch_is_found() {
 }
 
 #[test]
+fn a_repair_takes_no_gap_that_compaction_left_for_a_loss() {
+    let (sim, disk) = written();
+    let bases = segments(&disk);
+    // What another broker's compaction leaves: a segment without its last batch, and nobody who says so.
+    let file = path(FileKind::Log, bases[1]);
+    let bytes = read_file(&*disk, &file).unwrap();
+    let directory = PartitionDirectory::open(Arc::clone(&disk), Path::new(DIRECTORY)).unwrap();
+    let segment = directory.segment(bases[1]).unwrap();
+    let mut batches = segment.batches();
+    let mut last = 0;
+    while let Some(Found::Batch(batch)) = batches.next().unwrap() {
+        last = batch.position;
+    }
+    sim.plant(&file, &bytes[..last as usize]).unwrap();
+    disk.remove_file(&Path::new(DIRECTORY).join(SEGMENT_MANIFEST)).unwrap();
+    disk.remove_file(&path(FileKind::OffsetIndex, bases[1])).unwrap();
+    disk.remove_file(&path(FileKind::TimeIndex, bases[1])).unwrap();
+    disk.remove_file(&path(FileKind::OffsetIndex, bases[2])).unwrap();
+    let end = checked(&disk).end_offset;
+    assert!(!mended(&disk, false).unwrap().remade.is_empty());
+    assert_eq!(segments(&disk), bases);
+    let found = checked(&disk);
+    assert_eq!((found.end_offset, found.worst()), (end, None), "{:?}", found.findings);
+}
+
+#[test]
 fn an_aborted_transaction_missing_from_its_index_is_found() {
     let (sim, disk) = written();
     let base = segments(&disk)[1];

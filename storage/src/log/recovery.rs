@@ -93,7 +93,9 @@ impl PartitionLog {
     /// Opens a log. Cuts nothing: after it come the journal's batches ([`PartitionLog::replay`]), and then, always,
     /// [`PartitionLog::cut`] at the end that the store has found, before the first new append.
     ///
-    /// Fails with [`LogError::LostBelowRecoveryPoint`] when batches are missing that were on the device.
+    /// Batches that were on the device and are gone cost their own offsets, which read as damaged. Fails with
+    /// [`LogError::LostBelowRecoveryPoint`] when the producers as of the recovery point, or all of the log, are gone with
+    /// them.
     pub fn open(
         environment: &LogEnvironment,
         directory: &Path,

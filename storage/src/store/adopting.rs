@@ -297,7 +297,7 @@ pub(crate) fn checkpointed_start(
     (topic_name, index): (&str, i32),
     topic: Uuid,
 ) -> Result<Option<i64>, StoreError> {
-    let Some(checkpoint) = CheckpointFile::read(disk, data_dir)? else { return Ok(None) };
+    let Some((checkpoint, _)) = CheckpointFile::read(disk, data_dir)? else { return Ok(None) };
     let id = PartitionId { topic, partition: index };
     let known = checkpoint.partitions.iter().find(|known| known.id == id && known.topic_name == topic_name);
     Ok(known.map(|known| known.log_start_offset))

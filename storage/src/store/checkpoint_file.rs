@@ -8,11 +8,12 @@
 //! ```
 //!
 //! All numbers little-endian; the CRC is CRC-32 (IEEE) of the whole file with zeros in its own place. The file is replaced
-//! in one step. What belongs to a partition as a whole (producers, open transactions) is in the snapshot in its own
+//! in one step, and then its copy in the same way, before anything relies on it: one of the two may rot. A start reads both
+//! and takes the one that is intact, or the newer of two. What belongs to a partition as a whole (producers, open transactions) is in the snapshot in its own
 //! directory, as of the recovery point.
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use uuid::Uuid;
 
@@ -23,6 +24,8 @@ use crate::journal::ReplayStart;
 
 /// Name of the file in the data directory.
 pub(crate) const CHECKPOINT_NAME: &str = "logmill.checkpoint";
+/// Name of its copy.
+pub(crate) const COPY_NAME: &str = "logmill.checkpoint.copy";
 /// Version of its format.
 pub const CHECKPOINT_VERSION: u16 = 1;
 
@@ -51,21 +54,47 @@ pub(crate) struct CheckpointedPartition {
 }
 
 impl CheckpointFile {
+    /// Both files are durable on return.
     pub(crate) fn write(&self, disk: &dyn Disk, data_dir: &Path) -> io::Result<()> {
-        replace_file(disk, &data_dir.join(CHECKPOINT_NAME), &self.encode())
+        let bytes = self.encode();
+        replace_file(disk, &data_dir.join(CHECKPOINT_NAME), &bytes)?;
+        replace_file(disk, &data_dir.join(COPY_NAME), &bytes)
     }
 
-    pub(crate) fn read(disk: &dyn Disk, data_dir: &Path) -> Result<Option<CheckpointFile>, StoreError> {
-        let path = data_dir.join(CHECKPOINT_NAME);
-        let bytes = match read_file(disk, &path) {
+    /// The checkpoint, and which of its files could not be used while the other one could.
+    pub(crate) fn read(
+        disk: &dyn Disk,
+        data_dir: &Path,
+    ) -> Result<Option<(CheckpointFile, Option<PathBuf>)>, StoreError> {
+        let [first, copy] = [CHECKPOINT_NAME, COPY_NAME].map(|name| data_dir.join(name));
+        match (CheckpointFile::read_one(disk, &first), CheckpointFile::read_one(disk, &copy)) {
+            (Err(newer @ StoreError::NewerCheckpoint { .. }), _)
+            | (_, Err(newer @ StoreError::NewerCheckpoint { .. })) => Err(newer),
+            (Ok(Some(one)), Ok(Some(other))) => {
+                let age =
+                    |file: &CheckpointFile| (file.start.incarnation, file.start.covered, file.start.durable);
+                // The copy is written last: it is newer only when an old file was put back over the first.
+                if age(&other) > age(&one) { Ok(Some((other, Some(first)))) } else { Ok(Some((one, None))) }
+            }
+            // A crash before the first copy was written, or a directory from before there were any.
+            (Ok(Some(one)), Ok(None)) => Ok(Some((one, None))),
+            (Ok(Some(one)), Err(_)) => Ok(Some((one, Some(copy)))),
+            (Ok(None) | Err(_), Ok(Some(other))) => Ok(Some((other, Some(first)))),
+            (Err(error), _) | (Ok(None), Err(error)) => Err(error),
+            (Ok(None), Ok(None)) => Ok(None),
+        }
+    }
+
+    fn read_one(disk: &dyn Disk, path: &Path) -> Result<Option<CheckpointFile>, StoreError> {
+        let bytes = match read_file(disk, path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            read => read.map_err(StoreError::io("read", &path))?,
+            read => read.map_err(StoreError::io("read", path))?,
         };
         CheckpointFile::decode(&bytes).map(Some).map_err(|problem| match problem {
             Problem::Newer(found) => {
-                StoreError::NewerCheckpoint { file: path, found, known: CHECKPOINT_VERSION }
+                StoreError::NewerCheckpoint { file: path.to_owned(), found, known: CHECKPOINT_VERSION }
             }
-            Problem::Corrupt(reason) => StoreError::CorruptCheckpoint { file: path, reason },
+            Problem::Corrupt(reason) => StoreError::CorruptCheckpoint { file: path.to_owned(), reason },
         })
     }
 
@@ -208,7 +237,39 @@ mod tests {
         let root = Path::new("/");
         assert!(CheckpointFile::read(&disk, root).unwrap().is_none());
         example().write(&disk, root).unwrap();
-        assert_eq!(CheckpointFile::read(&disk, root).unwrap(), Some(example()));
+        assert_eq!(CheckpointFile::read(&disk, root).unwrap(), Some((example(), None)));
+    }
+
+    #[test]
+    fn one_of_the_two_files_is_enough_and_the_newer_counts() {
+        let root = Path::new("/");
+        let [first, copy] = [CHECKPOINT_NAME, COPY_NAME].map(|name| root.join(name));
+        for (spoiled, other) in [(&first, &copy), (&copy, &first)] {
+            let disk = SimDisk::new(1);
+            example().write(&disk, root).unwrap();
+            disk.rot(spoiled, 20, 1).unwrap();
+            assert_eq!(CheckpointFile::read(&disk, root).unwrap(), Some((example(), Some(spoiled.clone()))));
+            disk.rot(other, 20, 1).unwrap();
+            let error = CheckpointFile::read(&disk, root).unwrap_err();
+            assert!(matches!(error, StoreError::CorruptCheckpoint { .. }), "{error}");
+        }
+        let disk = SimDisk::new(1);
+        example().write(&disk, root).unwrap();
+        disk.remove_file(&copy).unwrap();
+        assert_eq!(CheckpointFile::read(&disk, root).unwrap(), Some((example(), None)));
+        let mut older = example();
+        older.start.covered -= 1;
+        disk.plant(&copy, &older.encode()).unwrap();
+        assert_eq!(
+            CheckpointFile::read(&disk, root).unwrap(),
+            Some((example(), None)),
+            "a crash between the two"
+        );
+        disk.plant(&first, &older.encode()).unwrap();
+        disk.plant(&copy, &example().encode()).unwrap();
+        assert_eq!(CheckpointFile::read(&disk, root).unwrap(), Some((example(), Some(first.clone()))));
+        disk.remove_file(&first).unwrap();
+        assert_eq!(CheckpointFile::read(&disk, root).unwrap(), Some((example(), Some(first))));
     }
 
     #[test]

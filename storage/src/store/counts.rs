@@ -25,6 +25,8 @@ pub struct StoreStats {
     pub durable_sequence: u64,
     /// Bytes of the journal's files.
     pub journal_file_bytes: u64,
+    /// Bytes of them in use: what a start would replay.
+    pub journal_used_bytes: u64,
     /// Batches written to segments.
     pub applied_batches: u64,
     /// Bytes written to segments.

@@ -93,6 +93,8 @@ pub struct StoreOptions {
     pub whole_flush_files: usize,
     /// Log settings of partitions found at the start, until [`Store::set_options`].
     pub log: LogOptions,
+    /// The owner's steady clock, in ns: by it writes of the journal are measured. Nothing is decided by it.
+    pub measure: fn() -> u64,
 }
 
 impl StoreOptions {
@@ -108,6 +110,7 @@ impl StoreOptions {
             open_files: 4096,
             whole_flush_files: 64,
             log: LogOptions::default(),
+            measure: || 0,
         }
     }
 }
@@ -248,6 +251,7 @@ impl Store {
         StoreStats {
             durable_sequence: self.ring_durable.load(Ordering::Relaxed),
             journal_file_bytes: self.ring_total.load(Ordering::Relaxed),
+            journal_used_bytes: self.ring_used.load(Ordering::Relaxed),
             tail_bytes: self.tail.bytes() as u64,
             unflushed_bytes: self.unflushed_bytes.load(Ordering::Relaxed),
             open_files: files.open() as u64,

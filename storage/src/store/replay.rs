@@ -73,6 +73,8 @@ pub struct Recovery {
     pub damaged: Vec<Corruption>,
     /// Indexes and snapshots that were made again.
     pub rebuilt_files: usize,
+    /// The checkpoint's file, or its copy, that was damaged, lost or put back from before: the other one was used.
+    pub unusable_checkpoint: Option<PathBuf>,
     /// Directories of deleted partitions, and of ones that were never finished, that were removed.
     pub removed_directories: Vec<PathBuf>,
 }
@@ -138,6 +140,9 @@ impl fmt::Display for Recovery {
         if !self.truncations.is_empty() {
             write!(f, "; {} partitions had torn ends, cut", self.truncations.len())?;
         }
+        if let Some(file) = &self.unusable_checkpoint {
+            write!(f, "; {} was damaged or lost, the other one of the two was used", file.display())?;
+        }
         for damage in &self.damaged {
             write!(f, "; {damage}")?;
         }
@@ -182,7 +187,10 @@ pub(crate) fn open(
         partitions: BTreeMap::new(),
     };
     let journal = match CheckpointFile::read(&*disk, &data_dir)? {
-        Some(checkpoint) => opening.replay(&checkpoint, &found)?,
+        Some((checkpoint, unusable)) => {
+            opening.recovery.unusable_checkpoint = unusable;
+            opening.replay(&checkpoint, &found)?
+        }
         None => opening.begin(options.directory_id, &found)?,
     };
     opening.finish(found, journal, options, lock)

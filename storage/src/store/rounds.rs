@@ -33,6 +33,8 @@ pub struct Round {
     pub frames: u64,
     /// Bytes written.
     pub bytes: u64,
+    /// How long the journal's write took until its bytes were durable, by [`StoreOptions::measure`](super::StoreOptions).
+    pub write_ns: u64,
     /// There is more to do right away.
     pub more: bool,
     /// It is time for [`Store::checkpoint`].
@@ -157,9 +159,11 @@ impl Store {
             self.journal_alarm.store(false, Ordering::Release);
             return Ok(());
         }
+        let began = (self.options.measure)();
         let written = journal
             .write(&pending.make_contiguous()[..ready], |frame| &frame.body)
             .map_err(|error| self.poison(error.into()))?;
+        round.write_ns = (self.options.measure)().saturating_sub(began);
         let first = journal.durable() + 1 - written.frames as u64;
         let mut queued_bytes = 0;
         for (sequence, frame) in (first..).zip(pending.drain(..written.frames)) {
@@ -235,6 +239,7 @@ impl Store {
             more: !applied.full && self.appliers.has_work(shard),
             checkpoint_due: self.checkpoint_due(),
             full: applied.full,
+            ..Round::default()
         })
     }
 

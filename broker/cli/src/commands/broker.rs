@@ -2,10 +2,11 @@
 //! `logmill config`.)
 
 use clap::Subcommand;
-use logmill_client::{Admin, ConfigEntry, ConfigResource, ConfigSource};
+use logmill_client::{Admin, Client, ConfigEntry, ConfigResource, ConfigSource};
 use serde_json::{Value, json};
 
 use super::changes::Changes;
+use super::metrics;
 use crate::arguments::{Connection, Output};
 use crate::failure::Usage;
 use crate::output::{self, or_dash};
@@ -22,6 +23,8 @@ pub(crate) enum Broker {
     Loggers(Loggers),
     /// Show the directories of the brokers, with the bytes of each partition.
     LogDirs,
+    /// Show what a Logmill broker counts: requests, journal, disk, groups, pipelines.
+    Metrics(Metrics),
     /// Give a feature of the protocol another level, such as transaction.version 1.
     Feature(Feature),
 }
@@ -58,6 +61,12 @@ pub(crate) struct Loggers {
 }
 
 #[derive(Debug, clap::Args)]
+pub(crate) struct Metrics {
+    /// What the names begin with, such as journal or logmill_journal; all metrics if not given.
+    prefix: Option<String>,
+}
+
+#[derive(Debug, clap::Args)]
 pub(crate) struct Feature {
     /// Name of the feature.
     name: String,
@@ -77,6 +86,10 @@ pub(crate) async fn run(command: Broker, connection: &Connection) -> anyhow::Res
         Broker::Alter(command) => alter(&admin, &command, form).await,
         Broker::Loggers(command) => loggers(&admin, &command, form).await,
         Broker::LogDirs => log_dirs(&admin, form).await,
+        Broker::Metrics(command) => {
+            let pipelines = Client::builder(&connection.bootstrap).pipelines();
+            metrics::show(&pipelines, command.prefix.as_deref(), form).await
+        }
         Broker::Feature(command) => feature(&admin, &command, form).await,
     }
 }

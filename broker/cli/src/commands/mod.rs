@@ -7,6 +7,7 @@ pub(crate) mod consume;
 pub(crate) mod format;
 pub(crate) mod group;
 pub(crate) mod import;
+pub(crate) mod metrics;
 pub(crate) mod pipeline;
 pub(crate) mod produce;
 pub(crate) mod serve;

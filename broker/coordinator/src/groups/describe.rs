@@ -4,10 +4,11 @@ use bytes::Bytes;
 
 use super::command::Describe;
 use super::consumer_protocol;
-use super::durable::Group;
+use super::durable::{Group, Groups};
 use super::reply::{Description, MemberDescription, Reply};
 use super::state::GroupState;
 use super::turn::Turn;
+use super::waiting::Waiting;
 use crate::{ErrorCode, RequestId, Str};
 
 impl Turn<'_> {
@@ -63,20 +64,25 @@ impl Turn<'_> {
 
     /// Where a group stands, and what kind it is: the live group says it, or its owner, or it is empty.
     pub(super) fn state_of(&self, group: &str) -> (GroupState, Str) {
-        let durable = self.groups.get(group);
-        if let Some(consumer) = durable.and_then(|durable| durable.consumer.as_ref()) {
-            return (consumer.state(), Str::from_static(consumer_protocol::PROTOCOL_TYPE));
-        }
-        if let Some(live) = self.waiting.live.get(group) {
-            return (live.state, live.protocol_type.clone().unwrap_or_default());
-        }
-        let stored = durable.and_then(|group| group.stored.as_ref());
-        let protocol_type = stored.map(|group| group.protocol_type.clone()).unwrap_or_default();
-        let state = match durable.map(Group::owner) {
-            None => GroupState::Dead,
-            Some(None) => GroupState::Empty,
-            Some(Some(_)) => GroupState::Stable,
-        };
-        (state, protocol_type)
+        state_of(self.groups, self.waiting, group)
     }
+}
+
+/// Where a group stands, and its kind.
+pub(super) fn state_of(groups: &Groups, waiting: &Waiting, group: &str) -> (GroupState, Str) {
+    let durable = groups.get(group);
+    if let Some(consumer) = durable.and_then(|durable| durable.consumer.as_ref()) {
+        return (consumer.state(), Str::from_static(consumer_protocol::PROTOCOL_TYPE));
+    }
+    if let Some(live) = waiting.live.get(group) {
+        return (live.state, live.protocol_type.clone().unwrap_or_default());
+    }
+    let stored = durable.and_then(|group| group.stored.as_ref());
+    let protocol_type = stored.map(|group| group.protocol_type.clone()).unwrap_or_default();
+    let state = match durable.map(Group::owner) {
+        None => GroupState::Dead,
+        Some(None) => GroupState::Empty,
+        Some(Some(_)) => GroupState::Stable,
+    };
+    (state, protocol_type)
 }

@@ -1,5 +1,6 @@
 //! Consumer groups of the classic and of the new protocol (KIP-848, in `consumer`), and their offsets.
 
+mod census;
 mod command;
 mod commit_offsets;
 mod commit_transactional_offsets;
@@ -29,6 +30,7 @@ mod topics;
 mod turn;
 mod waiting;
 
+pub use census::GroupCensus;
 pub use command::{
     Command, CommitOffsets, CommitTransactionalOffsets, Delete, DeleteOffsets, Describe, Disown,
     FetchOffsets, ForgetTopic, Heartbeat, Join, Leave, LeavingMember, List, Own, PartitionOffset, Sync,

@@ -2,7 +2,7 @@
 
 use super::command::Command;
 use super::durable::Transactions;
-use super::record::Record;
+use super::record::{Record, Transaction, TransactionState};
 use super::reply::Reply;
 use super::settings::Settings;
 use super::turn::{Turn, Waiting};
@@ -21,6 +21,13 @@ impl TransactionMachine {
     pub fn new(settings: Settings) -> TransactionMachine {
         let transactions = Transactions::new(settings.id_expiry_ms);
         TransactionMachine { settings, transactions, waiting: Waiting::default() }
+    }
+
+    /// How many transactions are open, and since when the oldest one is, in ms since the epoch.
+    pub fn open(&self) -> (usize, Option<i64>) {
+        let open = |transaction: &&Transaction| transaction.state == TransactionState::Ongoing;
+        let started = || self.transactions.iter().map(|(_, transaction)| transaction).filter(open);
+        (started().count(), started().map(|transaction| transaction.started).min())
     }
 
     fn turn(&mut self, now: i64) -> Turn<'_> {

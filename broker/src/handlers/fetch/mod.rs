@@ -73,6 +73,11 @@ pub(crate) async fn handle(
     }
     let reader = Reader { wanted: &plan.wanted, partitions: &partitions, limits, response_memory };
     let Round { data, held, .. } = read(&reader, wait).await;
+    for (partition, data) in partitions.iter().zip(&data) {
+        if let (Ok(partition), Some(records)) = (partition, &data.records) {
+            partition.count_fetched(records.iter());
+        }
+    }
     let answered: Vec<_> = plan.wanted.into_iter().map(|wanted| wanted.topic).zip(data).collect();
     let (session_id, answered) = session::finish(&mut call.session.fetch, plan.kind, answered);
     let response = FetchResponse { session_id, responses: by_topic(answered), ..FetchResponse::default() };

@@ -19,7 +19,7 @@ use logmill_record::Batch;
 use logmill_storage::{Appended, Check, Rejection};
 use logmill_wire::messages::produce::{PartitionProduceResponse, TopicProduceData, TopicProduceResponse};
 use logmill_wire::messages::{ProduceRequest, ProduceResponse};
-use logmill_wire::{ErrorCode, Str};
+use logmill_wire::{ApiKey, ErrorCode, Str};
 use uuid::Uuid;
 
 use self::admit::Admitted;
@@ -88,6 +88,7 @@ pub(crate) async fn handle(context: &Context, envelope: Envelope, request: Produ
     }
     produce.sequence(&mut topics).await;
     if acks == 0 {
+        envelope.unanswered(ApiKey::Produce);
         return Served::Now(unanswered(&topics));
     }
     let waits =
@@ -182,6 +183,8 @@ impl Produce<'_> {
 
     fn append(&self, target: Target, transactions: Result<(), ErrorCode>) -> Outcome {
         let stamp = target.admitted.log_append_time;
+        let (partition, header) = (target.partition.clone(), target.admitted.batch.header());
+        let (bytes, records) = (header.size() as u64, u64::try_from(header.count).unwrap_or(0));
         let appended = match &self.transactional_id {
             Some(id) if target.admitted.batch.header().is_transactional() => transactions
                 .map_err(|code| Refusal::transaction(code, self.version))
@@ -191,6 +194,9 @@ impl Produce<'_> {
                 self.submit(&target.partition, target.admitted.batch, check).map_err(Refusal::append)
             }
         };
+        if appended.is_ok() {
+            partition.count_produced(bytes, records);
+        }
         match appended {
             Ok(pending) if self.acknowledge == Acknowledge::Durable => Outcome::Waiting(pending, stamp),
             Ok(pending) => Outcome::Appended(*pending.appended(), stamp),

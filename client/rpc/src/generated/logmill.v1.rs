@@ -901,6 +901,79 @@ pub struct NodeStatusResponse {
     #[prost(int64, tag = "11")]
     pub journal_bytes: i64,
 }
+/// Asks for metrics.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct NodeMetricsRequest {
+    /// Only those whose names begin so; empty for all.
+    #[prost(string, tag = "1")]
+    pub prefix: ::prost::alloc::string::String,
+}
+/// The metrics, each with its values.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct NodeMetricsResponse {
+    #[prost(message, repeated, tag = "1")]
+    pub metrics: ::prost::alloc::vec::Vec<Metric>,
+}
+/// What is measured.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Metric {
+    /// Its name: `logmill_…`, in base units; counters end in `_total`.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// One line of meaning.
+    #[prost(string, tag = "2")]
+    pub help: ::prost::alloc::string::String,
+    /// `counter`, `gauge` or `histogram`.
+    #[prost(string, tag = "3")]
+    pub kind: ::prost::alloc::string::String,
+    #[prost(message, repeated, tag = "4")]
+    pub samples: ::prost::alloc::vec::Vec<Sample>,
+}
+/// One value of a metric.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Sample {
+    #[prost(message, repeated, tag = "1")]
+    pub labels: ::prost::alloc::vec::Vec<Label>,
+    #[prost(oneof = "sample::Value", tags = "2, 3")]
+    pub value: ::core::option::Option<sample::Value>,
+}
+/// Nested message and enum types in `Sample`.
+pub mod sample {
+    #[derive(Clone, PartialEq, ::prost::Oneof)]
+    pub enum Value {
+        #[prost(double, tag = "2")]
+        Number(f64),
+        #[prost(message, tag = "3")]
+        Distribution(super::Distribution),
+    }
+}
+/// Tells one value of a metric from another.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Label {
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub value: ::prost::alloc::string::String,
+}
+/// How values are spread.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Distribution {
+    #[prost(uint64, tag = "1")]
+    pub count: u64,
+    #[prost(double, tag = "2")]
+    pub sum: f64,
+    /// By size; each bucket holds those before it, too.
+    #[prost(message, repeated, tag = "3")]
+    pub buckets: ::prost::alloc::vec::Vec<Bucket>,
+}
+/// How many values are at most so large.
+#[derive(Clone, Copy, PartialEq, ::prost::Message)]
+pub struct Bucket {
+    #[prost(double, tag = "1")]
+    pub up_to: f64,
+    #[prost(uint64, tag = "2")]
+    pub count: u64,
+}
 /// Generated client implementations.
 pub mod node_client {
     #![allow(
@@ -1015,6 +1088,28 @@ pub mod node_client {
             req.extensions_mut().insert(GrpcMethod::new("logmill.v1.Node", "Status"));
             self.inner.unary(req, path, codec).await
         }
+        /// Its metrics, as they are now.
+        pub async fn metrics(
+            &mut self,
+            request: impl tonic::IntoRequest<super::NodeMetricsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::NodeMetricsResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static("/logmill.v1.Node/Metrics");
+            let mut req = request.into_request();
+            req.extensions_mut().insert(GrpcMethod::new("logmill.v1.Node", "Metrics"));
+            self.inner.unary(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -1036,6 +1131,14 @@ pub mod node_server {
             request: tonic::Request<super::NodeStatusRequest>,
         ) -> std::result::Result<
             tonic::Response<super::NodeStatusResponse>,
+            tonic::Status,
+        >;
+        /// Its metrics, as they are now.
+        async fn metrics(
+            &self,
+            request: tonic::Request<super::NodeMetricsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::NodeMetricsResponse>,
             tonic::Status,
         >;
     }
@@ -1144,6 +1247,49 @@ pub mod node_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = StatusSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/logmill.v1.Node/Metrics" => {
+                    #[allow(non_camel_case_types)]
+                    struct MetricsSvc<T: Node>(pub Arc<T>);
+                    impl<T: Node> tonic::server::UnaryService<super::NodeMetricsRequest>
+                    for MetricsSvc<T> {
+                        type Response = super::NodeMetricsResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::NodeMetricsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Node>::metrics(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = MetricsSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

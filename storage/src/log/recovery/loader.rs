@@ -11,7 +11,7 @@ use crate::disk::{Disk, DiskFile, read_file};
 use crate::log::epochs::LeaderEpochs;
 use crate::log::error::{LogError, ReadError};
 use crate::log::files::Unflushed;
-use crate::log::manifest::{ManifestLine, SEGMENT_MANIFEST, SegmentManifest};
+use crate::log::manifest::{AbortedSum, ManifestLine, SEGMENT_MANIFEST, SegmentManifest};
 use crate::log::names::{FileKind, LEADER_EPOCHS, LEFTOVERS};
 use crate::log::options::LogOptions;
 use crate::log::partition_log::{View, Writer};
@@ -54,6 +54,8 @@ pub(super) struct Loader<'a> {
     segments: Vec<Arc<Segment>>,
     writer: Writer,
     epochs: LeaderEpochs,
+    /// Where the snapshot was taken that the producers were read from.
+    producers_as_of: i64,
     end_offset: i64,
     recovered: Recovered,
 }
@@ -77,6 +79,7 @@ impl<'a> Loader<'a> {
             segments: Vec::new(),
             writer: Writer::new(environment, options, Producers::default(), 0),
             epochs: LeaderEpochs::default(),
+            producers_as_of: 0,
             end_offset: at.recovery_point,
             recovered: Recovered {
                 valid_end: 0,
@@ -90,12 +93,12 @@ impl<'a> Loader<'a> {
         Ok(loader)
     }
 
-    pub(super) fn keep_unflushed(&mut self, files: Unflushed) {
-        self.writer.unflushed = files;
-    }
-
     pub(super) fn allow_gaps(&mut self) {
         self.gaps_allowed = true;
+    }
+
+    pub(super) fn keep_unflushed(&mut self, files: Unflushed) {
+        self.writer.unflushed = files;
     }
 
     fn disk(&self) -> &'a dyn Disk {
@@ -172,24 +175,15 @@ impl<'a> Loader<'a> {
             self.segments.push(Arc::new(segment));
         }
         let first = self.bases[settled];
-        let holds_recovery_point = FileKind::Log.path(self.directory, first);
-        if !self
-            .disk()
-            .exists(&holds_recovery_point)
-            .map_err(LogError::io("look at", &holds_recovery_point))?
-        {
-            return Err(self.lost(first, format!("{} is not there", holds_recovery_point.display())));
-        }
         self.load_epochs(settled)?;
         self.end_offset = first;
         let producers = self.producers_at(recovery_point.max(first), settled)?;
         self.writer.producers = producers;
-        self.scan(settled)?;
+        if self.is_there(first)? {
+            self.scan(settled)?;
+        }
         if self.end_offset < recovery_point {
-            let reason = self.recovered.tail.as_ref().map_or("the file ends".to_owned(), |tail| {
-                format!("{} at position {}: {}", tail.file.display(), tail.position, tail.reason)
-            });
-            return Err(self.lost(self.end_offset, reason));
+            self.begin_behind_loss(first)?;
         }
         let stale =
             self.writer.stale_segments.iter().map(|base| self.file_len(*base)).sum::<Result<u64, _>>()?;
@@ -266,6 +260,43 @@ impl<'a> Loader<'a> {
             let segment = self.scan_segment(base)?;
             self.segments.push(segment);
         }
+        Ok(())
+    }
+
+    /// Batches that were on the device are gone from the end of the segment with the recovery point. What is left of it
+    /// stays, and who reads up to its end is told; the log goes on in a segment of its own, at the recovery point.
+    fn begin_behind_loss(&mut self, base: i64) -> Result<(), LogError> {
+        let recovery_point = self.at.recovery_point;
+        let length = self.file_len(base)?;
+        let (position, reason) = match self.recovered.tail.take() {
+            Some(tail) if tail.file == FileKind::Log.path(self.directory, base) => {
+                (tail.position, tail.reason)
+            }
+            _ if self.is_there(base)? => (length, "the file ends here".to_owned()),
+            _ => (0, "the file is not there".to_owned()),
+        };
+        if self.producers_as_of != recovery_point {
+            // Nobody knows who wrote what: duplicates would be taken for new records.
+            return Err(self.lost(self.end_offset, reason));
+        }
+        // More than the file has.
+        let segment = self.sealed(base, recovery_point, length + 1);
+        let lost = format!("{reason}; everything before offset {recovery_point} had been flushed");
+        self.recovered.damaged.push(segment.corruption(FileKind::Log, position, self.end_offset, lost));
+        let aborted = self.manifest.line(base).map_or_else(AbortedSum::default, |line| line.aborted);
+        segment.expect_aborted(aborted);
+        self.segments.retain(|segment| segment.base_offset() < base);
+        self.segments.push(Arc::new(segment));
+        // Before the next segment is there, which would make this one look like one that is whole.
+        self.manifest.swap(&[base], length + 1, aborted);
+        self.manifest.write(self.disk(), self.directory)?;
+        let interval = self.options.index_interval_bytes;
+        let next = Segment::create(self.environment, self.directory, recovery_point, interval)?;
+        self.segments.push(Arc::new(next));
+        self.writer.stale_segments.retain(|stale| *stale != recovery_point);
+        self.writer.directory_changed = true;
+        self.writer.first_timestamp = None;
+        self.end_offset = recovery_point;
         Ok(())
     }
 
@@ -449,6 +480,7 @@ impl<'a> Loader<'a> {
             self.recovered.rebuilt.push(path);
         }
         let (from, mut producers) = begin.unwrap_or((self.bases[0], Producers::default()));
+        self.producers_as_of = from;
         if !producers.is_empty() {
             self.look_back(from, &mut producers)?;
         }
@@ -535,6 +567,11 @@ impl<'a> Loader<'a> {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
             length => length.map_err(LogError::io("look at", &path)),
         }
+    }
+
+    fn is_there(&self, base: i64) -> Result<bool, LogError> {
+        let path = FileKind::Log.path(self.directory, base);
+        self.disk().exists(&path).map_err(LogError::io("look at", &path))
     }
 
     fn lost(&self, valid_end: i64, reason: String) -> LogError {

@@ -58,7 +58,7 @@ impl Bench {
     }
 
     fn open(&self, recovery_point: i64) -> Result<(PartitionLog, Recovered), LogError> {
-        let at = OpenAt { recovery_point, log_start_offset: 0 };
+        let at = OpenAt { recovery_point, ..OpenAt::default() };
         PartitionLog::open(&self.environment, directory(), self.options, at)
     }
 

@@ -254,18 +254,62 @@ fn replay_notices_gaps_and_other_batches() {
 }
 
 #[test]
-fn data_lost_below_the_recovery_point_is_an_error() {
+fn data_lost_below_the_recovery_point_costs_its_own_offsets() {
+    let lengths = |length: usize| [Some(length - 1), Some(0), None];
+    let example = || {
+        let bench = Bench::new(1);
+        let log = bench.create();
+        let all = make(23);
+        log.append(&all).unwrap();
+        let end = log.flush().unwrap().end_offset;
+        let last = log.active().base_offset();
+        drop(log);
+        let bytes = bench.file(FileKind::Log, last);
+        (bench, all, end, last, bytes)
+    };
+    for length in lengths(example().4.len()) {
+        let (bench, all, end, last, bytes) = example();
+        let path = bench.path(FileKind::Log, last);
+        match length {
+            Some(length) => bench.disk.plant(&path, &bytes[..length]).unwrap(),
+            None => bench.disk.remove_file(&path).unwrap(),
+        }
+        let mut expected = all.clone();
+        for round in 0..3 {
+            let (log, recovered) = bench.open(end).unwrap();
+            log.cut(recovered.valid_end.max(log.end_offset())).unwrap();
+            assert_eq!(recovered.damaged.len(), 1, "{length:?}, start {round}: {:?}", recovered.damaged);
+            let error = log.read(end - 1, usize::MAX, i64::MAX, true).unwrap_err();
+            assert!(matches!(error, ReadError::Corrupt(_)), "{error}");
+            let before = read_all(&log, 0);
+            assert_eq!(before, all[..before.len()], "what is left of it is read");
+            assert!(before.last().unwrap().header().next_offset() >= last);
+            // What is appended behind the loss is a log like any other.
+            let next = Maker { next_offset: log.end_offset(), epoch: 0 }.plain(2);
+            log.append(std::slice::from_ref(&next)).unwrap();
+            expected.push(next);
+            assert_eq!(read_all(&log, end), expected[all.len()..]);
+            if round > 0 {
+                log.flush().unwrap();
+            }
+            if let Some(length) = length {
+                assert_eq!(bench.file(FileKind::Log, last), bytes[..length], "nothing was changed");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_loss_with_the_producers_or_of_all_segments_is_an_error() {
     let bench = Bench::new(1);
     let log = bench.create();
-    let all = make(23);
-    log.append(&all).unwrap();
+    log.append(&make(23)).unwrap();
     let end = log.flush().unwrap().end_offset;
-    let closed = log.closed_segments().unwrap();
-    let last = closed.last().unwrap().end_offset;
+    let last = log.active().base_offset();
     drop(log);
-    let path = bench.path(FileKind::Log, last);
     let bytes = bench.file(FileKind::Log, last);
-    bench.disk.plant(&path, &bytes[..bytes.len() - 1]).unwrap();
+    bench.disk.plant(&bench.path(FileKind::Log, last), &bytes[..bytes.len() - 1]).unwrap();
+    bench.disk.remove_file(&bench.path(FileKind::ProducerSnapshot, end)).unwrap();
     let error = bench.open(end).unwrap_err();
     assert!(
         matches!(&error, LogError::LostBelowRecoveryPoint { recovery_point, .. } if *recovery_point == end)
@@ -273,15 +317,11 @@ fn data_lost_below_the_recovery_point_is_an_error() {
     assert!(error.to_string().contains("truncated batch"), "{error}");
     assert_eq!(bench.file(FileKind::Log, last), bytes[..bytes.len() - 1], "nothing was changed");
 
-    bench.disk.plant(&path, &[]).unwrap();
-    let error = bench.open(end).unwrap_err();
-    assert!(matches!(error, LogError::LostBelowRecoveryPoint { valid_end, .. } if valid_end == last));
-    for name in bench.names().iter().filter(|name| name.ends_with(".log")) {
+    for name in bench.names().iter().filter(|name| name.ends_with(".log") || **name == SEGMENT_MANIFEST) {
         bench.disk.remove_file(&directory().join(name)).unwrap();
     }
     let error = bench.open(end).unwrap_err();
-    assert!(matches!(error, LogError::LostBelowRecoveryPoint { .. }), "{error}");
-    assert!(error.to_string().contains("is not there"), "{error}");
+    assert!(matches!(error, LogError::LostBelowRecoveryPoint { valid_end: 0, .. }), "{error}");
 }
 
 #[test]

@@ -4,6 +4,7 @@ use super::*;
 use crate::disk::sim::Faults;
 use crate::disk::{BLOCK_BYTES, Disk, read_file};
 use crate::journal::JournalError;
+use crate::log::ReadError;
 
 #[test]
 fn a_second_process_is_refused() {
@@ -279,10 +280,14 @@ fn newer_formats_are_refused() {
     let error = reopen(&disk).unwrap_err();
     assert!(matches!(error, StoreError::NewerCheckpoint { found: 3, known: 1, .. }), "{error}");
     disk.rot(&path("logmill.checkpoint"), 8, 2).unwrap();
-    disk.rot(&path("logmill.checkpoint"), 40, 1).unwrap();
+    for name in ["logmill.checkpoint", "logmill.checkpoint.copy"] {
+        disk.rot(&path(name), 40, 1).unwrap();
+    }
     let error = reopen(&disk).unwrap_err();
     assert!(matches!(error, StoreError::CorruptCheckpoint { .. }), "{error}");
-    disk.rot(&path("logmill.checkpoint"), 40, 1).unwrap();
+    for name in ["logmill.checkpoint", "logmill.checkpoint.copy"] {
+        disk.rot(&path(name), 40, 1).unwrap();
+    }
     disk.rot(&journal_file(&disk), 8, 2).unwrap();
     let error = reopen(&disk).unwrap_err();
     assert!(matches!(error, StoreError::Journal(JournalError::NewerFormat { .. })), "{error}");
@@ -298,11 +303,14 @@ fn lost_files_are_named_and_nothing_is_made_up_for_them() {
     assert!(matches!(error, StoreError::PartitionMissing { .. }), "{error}");
     disk.rename(&path("elsewhere"), &path("topic1-0")).unwrap();
     disk.rename(&path("logmill.checkpoint"), &path("saved")).unwrap();
+    disk.rename(&path("logmill.checkpoint.copy"), &path("also saved")).unwrap();
     let error = reopen_after_rename(&disk);
     assert!(matches!(error, StoreError::CheckpointMissing { .. }), "{error}");
-    disk.rename(&path("saved"), &path("logmill.checkpoint")).unwrap();
+    disk.rename(&path("also saved"), &path("logmill.checkpoint.copy")).unwrap();
     disk.sync_dir(Path::new(DATA)).unwrap();
-    reopen(&disk).unwrap();
+    let (_, recovery) = reopen(&disk).unwrap();
+    assert_eq!(recovery.unusable_checkpoint, Some(path("logmill.checkpoint")), "{recovery}");
+    assert_eq!(reopen(&disk).unwrap().1.unusable_checkpoint, None, "the start has written both");
 }
 
 fn reopen_after_rename(disk: &SimDisk) -> StoreError {
@@ -323,6 +331,7 @@ fn a_checkpoint_older_than_the_journal_is_refused() {
     store.journal_round().unwrap();
     drop(store);
     disk.plant(&path("logmill.checkpoint"), &old).unwrap();
+    disk.plant(&path("logmill.checkpoint.copy"), &old).unwrap();
     disk.restart();
     let before = disk.files();
     let error = reopen(&disk).unwrap_err();
@@ -378,4 +387,44 @@ fn a_full_disk_is_refused_and_not_waited_for() {
     let full = Congestion { ring_fill: 1.0, queued_bytes: 1 << 40, ..store.congestion() };
     assert!(full.is_full());
     assert!(!Congestion { storage_full: true, ..full }.is_full(), "a produce gets its answer at once");
+}
+
+#[test]
+fn a_partition_that_lost_its_flushed_end_answers_for_that_and_goes_on() {
+    let disk = SimDisk::new(1);
+    let (store, _) = open(&disk);
+    for partition in 0..2 {
+        create(&store, 1, partition, Durability::Disk);
+        for _ in 0..3 {
+            commit_one(&store, id(1, partition), batch("before", 2), PLAIN).unwrap();
+        }
+    }
+    settle(&store);
+    store.close().unwrap();
+    drop(store);
+    let file = Path::new(DATA).join("topic1-0/00000000000000000000.log");
+    let bytes = read_file(&disk, &file).unwrap();
+    disk.plant(&file, &bytes[..bytes.len() - 7]).unwrap();
+    for restart in 0..3 {
+        let (store, recovery) = reopen(&disk).unwrap();
+        let [damage] = &recovery.damaged[..] else { panic!("{recovery}") };
+        assert_eq!(damage.file, file, "start {restart}: {damage}");
+        let partition = store.partition(id(1, 0)).unwrap();
+        let request = |offset| ReadRequest {
+            offset,
+            max_bytes: 1 << 20,
+            isolation: Isolation::Committed,
+            min_one_batch: true,
+        };
+        assert!(matches!(partition.read(request(4)), Err(ReadError::Corrupt(_))));
+        assert_eq!(offsets(&partition.read(request(0)).unwrap()), [0, 2]);
+        let appended = commit_one(&store, id(1, 0), batch("after", 2), PLAIN).unwrap();
+        assert_eq!(appended.base_offset, 6 + 2 * restart);
+        settle(&store);
+        assert_eq!(values(&partition, 6).len(), 2 + 2 * restart as usize);
+        assert_eq!(values(&store.partition(id(1, 1)).unwrap(), 0).len(), 6, "its neighbour lost nothing");
+        if restart == 1 {
+            store.checkpoint().unwrap();
+        }
+    }
 }

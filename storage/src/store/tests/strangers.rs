@@ -42,6 +42,7 @@ fn a_new_directory_with_something_that_waits_to_be_deleted_is_refused() {
     open(&disk).0.close().unwrap();
     assert!(is_there(&disk, "to-delete/file"));
     disk.remove_file(&path("logmill.checkpoint")).unwrap();
+    disk.remove_file(&path("logmill.checkpoint.copy")).unwrap();
     disk.sync_dir(Path::new(DATA)).unwrap();
     plant(&disk, &deleted);
     disk.restart();

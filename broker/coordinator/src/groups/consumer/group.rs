@@ -105,6 +105,14 @@ impl ConsumerGroup {
         }
     }
 
+    pub(in crate::groups) fn member_count(&self) -> usize {
+        self.members.len()
+    }
+
+    pub(in crate::groups) fn epoch(&self) -> i32 {
+        self.stored.epoch
+    }
+
     pub(in crate::groups) fn is_empty(&self) -> bool {
         self.members.is_empty()
     }

@@ -1,0 +1,169 @@
+//! Where Prometheus reads the metrics: the little of HTTP/1.1 that it takes.
+//!
+//! `GET /metrics` is all there is. A peer has one short request and some seconds for it; everything else costs it the
+//! connection.
+
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+/// The longest request head.
+const MAX_HEAD_BYTES: usize = 8 * 1024;
+/// How long a peer has to say what it wants, and again to take the answer.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Peers served together; others wait.
+const MAX_PEERS: usize = 8;
+/// Accepting pauses when the process has no descriptor left.
+const DESCRIPTOR_PAUSE: Duration = Duration::from_millis(100);
+
+/// The bound address.
+pub(crate) struct MetricsPage {
+    socket: TcpListener,
+}
+
+impl MetricsPage {
+    /// Binds the address.
+    ///
+    /// # Errors
+    /// When it is taken or not ours; the error names it.
+    pub(crate) async fn bind(address: SocketAddr) -> io::Result<Self> {
+        let failed = |error: io::Error| {
+            io::Error::new(error.kind(), format!("cannot listen on {address} for metrics: {error}"))
+        };
+        Ok(Self { socket: TcpListener::bind(address).await.map_err(failed)? })
+    }
+
+    /// The address with its real port.
+    pub(crate) fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.socket.local_addr()
+    }
+
+    /// Answers with what `text` gives, until `stop`.
+    pub(crate) async fn serve<F, T>(self, text: F, stop: CancellationToken)
+    where
+        F: Fn() -> T + Clone + Send + Sync + 'static,
+        T: Future<Output = String> + Send + 'static,
+    {
+        let places = Arc::new(Semaphore::new(MAX_PEERS));
+        while let Some(accepted) = stop.run_until_cancelled(self.socket.accept()).await {
+            let stream = match accepted {
+                Ok((stream, _)) => stream,
+                Err(error) => {
+                    tracing::debug!(%error, "a reader of metrics could not be accepted");
+                    tokio::time::sleep(DESCRIPTOR_PAUSE).await;
+                    continue;
+                }
+            };
+            let place = stop.run_until_cancelled(Arc::clone(&places).acquire_owned()).await;
+            let Some(Ok(place)) = place else { return };
+            let (text, stop) = (text.clone(), stop.clone());
+            tokio::spawn(async move {
+                let served = stop.run_until_cancelled(serve(stream, &text)).await;
+                if let Some(Err(error)) = served {
+                    tracing::debug!(%error, "a reader of metrics was not answered");
+                }
+                drop(place);
+            });
+        }
+    }
+}
+
+async fn serve<T: Future<Output = String>>(mut stream: TcpStream, text: &impl Fn() -> T) -> io::Result<()> {
+    let head = timeout(PATIENCE, head(&mut stream)).await??;
+    let answer = match wanted(&head) {
+        Wanted::Metrics { body } => {
+            let text = text().await;
+            response("200 OK", "text/plain; version=0.0.4; charset=utf-8", &text, body)
+        }
+        Wanted::Nothing(status) => {
+            response(status, "text/plain; charset=utf-8", "GET /metrics is all there is here.\n", true)
+        }
+    };
+    timeout(PATIENCE, stream.write_all(answer.as_bytes())).await??;
+    stream.shutdown().await
+}
+
+/// Reads up to the empty line that ends a request's head.
+async fn head(stream: &mut TcpStream) -> io::Result<Vec<u8>> {
+    let mut head = Vec::with_capacity(1024);
+    loop {
+        let room = MAX_HEAD_BYTES - head.len();
+        if room == 0 {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "the request is too long"));
+        }
+        let read = (&mut *stream).take(room as u64).read_buf(&mut head).await?;
+        if read == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        if head.windows(4).any(|end| end == b"\r\n\r\n") {
+            return Ok(head);
+        }
+    }
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Wanted {
+    Metrics {
+        /// Not only the head.
+        body: bool,
+    },
+    Nothing(&'static str),
+}
+
+fn wanted(head: &[u8]) -> Wanted {
+    let line = head.split(|byte| *byte == b'\r').next().unwrap_or_default();
+    let mut words = line.split(|byte| *byte == b' ');
+    let (Some(method), Some(target), Some(version), None) =
+        (words.next(), words.next(), words.next(), words.next())
+    else {
+        return Wanted::Nothing("400 Bad Request");
+    };
+    if !version.starts_with(b"HTTP/1.") {
+        return Wanted::Nothing("400 Bad Request");
+    }
+    let path = target.split(|byte| *byte == b'?').next().unwrap_or_default();
+    match (path, method) {
+        (b"/metrics", b"GET") => Wanted::Metrics { body: true },
+        (b"/metrics", b"HEAD") => Wanted::Metrics { body: false },
+        (b"/metrics", _) => Wanted::Nothing("405 Method Not Allowed"),
+        _ => Wanted::Nothing("404 Not Found"),
+    }
+}
+
+fn response(status: &str, kind: &str, body: &str, with_body: bool) -> String {
+    let length = body.len();
+    let body = if with_body { body } else { "" };
+    format!(
+        "HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_metrics_are_to_be_had() {
+        for (head, expected) in [
+            ("GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n", Wanted::Metrics { body: true }),
+            ("GET /metrics?x=1 HTTP/1.0\r\n\r\n", Wanted::Metrics { body: true }),
+            ("HEAD /metrics HTTP/1.1\r\n\r\n", Wanted::Metrics { body: false }),
+            ("POST /metrics HTTP/1.1\r\n\r\n", Wanted::Nothing("405 Method Not Allowed")),
+            ("GET /metrics/x HTTP/1.1\r\n\r\n", Wanted::Nothing("404 Not Found")),
+            ("GET / HTTP/1.1\r\n\r\n", Wanted::Nothing("404 Not Found")),
+            ("GET /metrics\r\n\r\n", Wanted::Nothing("400 Bad Request")),
+            ("PRI * HTTP/2.0\r\n\r\n", Wanted::Nothing("400 Bad Request")),
+            ("\r\n\r\n", Wanted::Nothing("400 Bad Request")),
+        ] {
+            assert_eq!(wanted(head.as_bytes()), expected, "{head:?}");
+        }
+    }
+}

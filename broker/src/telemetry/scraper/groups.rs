@@ -1,0 +1,164 @@
+//! Topics, groups, transactions, pipelines.
+
+use std::collections::BTreeMap;
+
+use logmill_coordinator::groups::{GroupCensus, GroupState};
+
+use super::{Scraper, label, number};
+use crate::partitions::Traffic;
+use crate::pipelines::PipelineState;
+use crate::telemetry::Family;
+use crate::topics::Image;
+
+/// The states that a group which exists can be in.
+const STATES: [GroupState; 6] = [
+    GroupState::Empty,
+    GroupState::PreparingRebalance,
+    GroupState::CompletingRebalance,
+    GroupState::Stable,
+    GroupState::Assigning,
+    GroupState::Reconciling,
+];
+
+impl Scraper {
+    pub(super) fn topics_and_groups(&self) -> Vec<Family> {
+        let image = self.topics.image();
+        let census = self.coordinators.census();
+        let mut families = topics(&image);
+        families.extend(groups(&census.groups, &image));
+        let age = |began: i64| (self.clock.now_ms() - began).max(0) as f64 / 1000.0;
+        let oldest = census.oldest_transaction.map_or(0.0, age);
+        families.extend([
+            Family::gauge("logmill_open_transactions", "Transactions that are open.")
+                .of(census.open_transactions as u64),
+            Family::gauge("logmill_oldest_transaction_seconds", "Age of the oldest open transaction; 0 when none is.")
+                .with(Vec::new(), oldest),
+            Family::gauge(
+                "logmill_coordinators_unavailable",
+                "Coordinators that are not loaded: their logs could not be read, or their last frame was refused.",
+            )
+            .of(census.resting as u64),
+        ]);
+        families.extend(self.pipelines());
+        families
+    }
+
+    fn pipelines(&self) -> Vec<Family> {
+        let mut running =
+            Family::gauge("logmill_pipeline_running", "1 for a pipeline that reads and commits.");
+        let mut failed = Family::gauge("logmill_pipeline_failed", "1 for a pipeline that met an error.");
+        let mut epochs = Family::counter("logmill_pipeline_epochs_total", "Epochs committed.");
+        let mut records = Family::counter(
+            "logmill_pipeline_records_total",
+            "Records by what became of them. read is the sum of processed, late, skipped and dead_lettered.",
+        );
+        let mut windows =
+            Family::counter("logmill_pipeline_windows_closed_total", "Windows closed and written.");
+        let mut open = Family::gauge("logmill_pipeline_open_windows", "Windows open.");
+        let mut lag =
+            Family::gauge("logmill_pipeline_lag_records", "Committed records that are not read yet.");
+        for view in self.pipelines.list() {
+            let pipeline = || label("pipeline", view.name.clone());
+            let is = |state: bool| number(u64::from(state));
+            running.push(pipeline(), is(view.state == PipelineState::Running));
+            failed.push(pipeline(), is(matches!(view.state, PipelineState::Failed { .. })));
+            epochs.push(pipeline(), number(view.progress.as_ref().map_or(0, |progress| progress.epoch)));
+            open.push(pipeline(), number(view.open_windows));
+            let behind = view.sources.iter().map(|source| source.end.saturating_sub(source.position).max(0));
+            lag.push(pipeline(), number(behind.sum::<i64>() as u64));
+            let Some(progress) = &view.progress else { continue };
+            let totals = &progress.totals;
+            windows.push(pipeline(), number(totals.windows_closed));
+            for (outcome, count) in [
+                ("read", totals.read),
+                ("processed", totals.processed),
+                ("late", totals.late),
+                ("skipped", totals.skipped),
+                ("dead_lettered", totals.dead_lettered),
+                ("filtered", totals.filtered),
+                ("written", totals.written),
+                ("unwritten", totals.unwritten),
+            ] {
+                let labels = vec![("pipeline", view.name.clone()), ("outcome", outcome.to_owned())];
+                records.push(labels, number(count));
+            }
+        }
+        vec![running, failed, epochs, records, windows, open, lag]
+    }
+}
+
+fn topics(image: &Image) -> Vec<Family> {
+    let mut families = [
+        Family::counter("logmill_produce_bytes_total", "Bytes of batches that clients produced."),
+        Family::counter("logmill_produce_records_total", "Records in them."),
+        Family::counter("logmill_fetch_bytes_total", "Bytes of batches sent to clients."),
+        Family::counter("logmill_fetch_records_total", "Records in them."),
+    ];
+    let mut sizes = Family::gauge("logmill_log_bytes", "Bytes of batches in segments.");
+    let (mut count, mut partitions) = (0, 0);
+    for topic in image.iter() {
+        let traffic: Traffic = topic.partitions.iter().map(|partition| partition.traffic()).sum();
+        let numbers = [
+            traffic.produced_bytes,
+            traffic.produced_records,
+            traffic.fetched_bytes,
+            traffic.fetched_records,
+        ];
+        for (family, count) in families.iter_mut().zip(numbers) {
+            family.push(label("topic", &*topic.name), number(count));
+        }
+        let bytes = topic.partitions.iter().map(|partition| partition.size_bytes()).sum();
+        sizes.push(label("topic", &*topic.name), number(bytes));
+        count += 1;
+        partitions += topic.partitions.len() as u64;
+    }
+    let mut all = vec![
+        Family::gauge("logmill_topics", "Topics, internal ones included.").of(count),
+        Family::gauge("logmill_partitions", "Partitions, internal ones included.").of(partitions),
+        sizes,
+    ];
+    all.extend(families);
+    all
+}
+
+fn groups(groups: &[GroupCensus], image: &Image) -> Vec<Family> {
+    let mut states = Family::gauge("logmill_groups", "Groups by protocol and state.");
+    let mut members = Family::gauge("logmill_group_members", "Members of the group.");
+    let mut rebalances = Family::counter(
+        "logmill_group_rebalances_total",
+        "Rebalances of the group since it was made: its generation, or its epoch.",
+    );
+    let mut lag = Family::gauge(
+        "logmill_group_lag_records",
+        "Records between what the group has committed and the end, over the topic's partitions.",
+    );
+    for (protocol, is_consumer) in [("classic", false), ("consumer", true)] {
+        for state in STATES {
+            let here = |group: &&GroupCensus| group.is_consumer == is_consumer && group.state == state;
+            let count = groups.iter().filter(here).count() as u64;
+            let labels = vec![("protocol", protocol.to_owned()), ("state", state.name().to_owned())];
+            states.push(labels, number(count));
+        }
+    }
+    for group in groups {
+        members.push(label("group", &*group.group), number(group.members as u64));
+        rebalances.push(label("group", &*group.group), number(group.rebalances.max(0) as u64));
+        for (topic, behind) in lags(group, image) {
+            let labels = vec![("group", group.group.to_string()), ("topic", topic.to_owned())];
+            lag.push(labels, number(behind));
+        }
+    }
+    vec![states, members, rebalances, lag]
+}
+
+/// How far a group is behind, by topic. Topics that are gone have no end to be behind of.
+fn lags<'a>(group: &'a GroupCensus, image: &Image) -> BTreeMap<&'a str, u64> {
+    let mut lags = BTreeMap::new();
+    for (topic, partition, offset) in &group.offsets {
+        let Some(found) = image.get(topic) else { continue };
+        let Some(log) = found.partition(*partition) else { continue };
+        let behind = log.published().high_watermark.saturating_sub(*offset).max(0) as u64;
+        *lags.entry(&**topic).or_default() += behind;
+    }
+    lags
+}
