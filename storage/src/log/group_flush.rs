@@ -38,7 +38,6 @@ impl GroupFlush {
 
     /// Makes everything appended to these logs so far durable. In the result stands, for each log, how far, or that the disk
     /// was too full for it. Any other error, of the log of that number, is fatal for all: a second try would lie.
-    #[expect(clippy::type_complexity, reason = "each log has a result of its own, unless one is fatal")]
     pub fn flush(&self, logs: &[&PartitionLog]) -> Result<Vec<Result<Flushed, LogError>>, (usize, LogError)> {
         let mut results = Vec::with_capacity(logs.len());
         for (nth, group) in logs.chunks(TOGETHER).enumerate() {
@@ -48,7 +47,6 @@ impl GroupFlush {
         Ok(results)
     }
 
-    #[expect(clippy::type_complexity, reason = "as above")]
     fn flush_group(
         &self,
         logs: &[&PartitionLog],
@@ -99,10 +97,7 @@ impl GroupFlush {
     }
 
     /// Makes files durable, and then the names in directories.
-    fn make_durable(
-        &self,
-        waiting: &[(&[Arc<dyn DiskFile>], Option<&Path>)],
-    ) -> Result<(), (usize, io::Error)> {
+    fn make_durable(&self, waiting: &[Waiting<'_>]) -> Result<(), (usize, io::Error)> {
         let count: usize =
             waiting.iter().map(|(files, names)| files.len() + usize::from(names.is_some())).sum();
         if count >= self.whole_from
@@ -119,6 +114,9 @@ impl GroupFlush {
         Ok(())
     }
 }
+
+/// Files, and the directory whose names wait, too.
+type Waiting<'a> = (&'a [Arc<dyn DiskFile>], Option<&'a Path>);
 
 /// A full disk concerns one log; everything else concerns all.
 fn unless_full<T>(at: usize, result: Result<T, LogError>) -> Result<Result<T, LogError>, (usize, LogError)> {
