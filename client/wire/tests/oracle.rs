@@ -234,6 +234,7 @@ oracle! {
     txn_offset_commit: TxnOffsetCommitRequest, TxnOffsetCommitResponse;
     unregister_broker: UnregisterBrokerRequest, UnregisterBrokerResponse;
     update_features: UpdateFeaturesRequest, UpdateFeaturesResponse;
+    write_txn_markers: WriteTxnMarkersRequest, WriteTxnMarkersResponse;
 }
 
 /// Header versions decide whether a reader finds the message at all.

@@ -37,7 +37,7 @@ pub use command::{
     TopicOffsets,
 };
 pub use consumer::{
-    Assignor, ClassicMember, ConsumerBeat, ConsumerDescribe, ConsumerDescription, ConsumerHeartbeat,
+    AssignmentEpochs, Assignor, ClassicMember, ConsumerBeat, ConsumerDescribe, ConsumerDescription, ConsumerHeartbeat,
     ConsumerMemberDescription, ConsumerRecord, ConsumerSettings, ConsumerTimes, CurrentAssignment,
     GroupTimes, MemberState, MigrationPolicy, Partitions, ResolvedRegex, StoredConsumerGroup,
     StoredConsumerMember,

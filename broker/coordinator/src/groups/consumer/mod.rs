@@ -35,10 +35,11 @@ mod times;
 
 pub use assignor::Assignor;
 pub use command::{ConsumerDescribe, ConsumerHeartbeat};
+pub(super) use commit::Permission;
 pub(super) use group::ConsumerGroup;
 pub use partitions::Partitions;
 pub use record::{
-    ClassicMember, ConsumerRecord, CurrentAssignment, MemberState, ResolvedRegex, StoredConsumerGroup,
+    AssignmentEpochs, ClassicMember, ConsumerRecord, CurrentAssignment, MemberState, ResolvedRegex, StoredConsumerGroup,
     StoredConsumerMember,
 };
 pub use reply::{ConsumerBeat, ConsumerDescription, ConsumerMemberDescription};

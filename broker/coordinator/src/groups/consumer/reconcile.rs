@@ -43,6 +43,7 @@ impl Draft {
                 state: MemberState::Unrevoked,
                 assigned,
                 revoking,
+                since: current.since.clone(),
             };
         }
         let mut unreleased = false;
@@ -52,8 +53,15 @@ impl Draft {
             unreleased |= held;
             !held
         }));
+        let target_epoch = self.group.target_epoch;
+        let since = |(topic, partition)| {
+            let kept = current.assigned.contains(topic, partition);
+            let before = current.since.get(&(topic, partition)).filter(|_| kept).copied();
+            ((topic, partition), before.unwrap_or(target_epoch))
+        };
         CurrentAssignment {
-            epoch: self.group.target_epoch,
+            since: assigned.iter().map(since).collect(),
+            epoch: target_epoch,
             previous_epoch: current.epoch,
             state: if unreleased { MemberState::Unreleased } else { MemberState::Stable },
             assigned,
