@@ -109,17 +109,8 @@ pub(crate) fn w4(bench: &Bench, subjects: &[Subject], runs: u32) -> anyhow::Resu
         figures.end_to_end.add(&got.end_to_end);
         Ok(cpu.as_secs_f64() / got.elapsed.as_secs_f64())
     })?;
-    let headings = [
-        "ack p50 µs",
-        "p99",
-        "p99.9",
-        "max",
-        "end to end p50 µs",
-        "p99",
-        "p99.9",
-        "max",
-        "× floor p50",
-    ];
+    let headings =
+        ["ack p50 µs", "p99", "p99.9", "max", "end to end p50 µs", "p99", "p99.9", "max", "× floor p50"];
     let title = format!(
         "W4: {PER_SECOND} messages/s × {MESSAGE_BYTES} B, one a batch, 1 in flight, acknowledged from: **{}**; from the \
          scheduled send; {runs} runs, median [min–max]",
@@ -148,8 +139,7 @@ pub(crate) fn w5(bench: &Bench, subjects: &[Subject], runs: u32) -> anyhow::Resu
         let idle = connections::idle(server.address, IDLE)?;
         figures.idle.push(resident()?);
         let before = server.cpu_time()?;
-        let acks =
-            connections::active(server.address, ACTIVE, ACTIVE_PER_SECOND, ACTIVE_BYTES, ACTIVE_TIME)?;
+        let acks = connections::active(server.address, ACTIVE, ACTIVE_PER_SECOND, ACTIVE_BYTES, ACTIVE_TIME)?;
         let cpu = server.cpu_time()? - before;
         figures.acks.add(&acks);
         figures.after.push(resident()?);

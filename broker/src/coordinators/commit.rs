@@ -6,6 +6,7 @@ use logmill_coordinator::{SchemaError, Step};
 use logmill_record::control::{EndTxnMarker, marker_batch};
 use logmill_storage::{Append, Check, Committed, Frame, PartitionId, Rejection};
 use logmill_wire::ErrorCode;
+use tokio::sync::oneshot;
 
 use super::driver::{Coordinators, State};
 use super::gate::Gate;
@@ -31,6 +32,36 @@ pub(super) struct Together {
 }
 
 impl Coordinators {
+    /// Commits a frame of somebody else's appends together with offsets of a group that belongs to them
+    /// (a pipeline's epoch and its mirrored input offsets).
+    ///
+    /// # Errors
+    /// A definite [`Rejection`]; nothing happened.
+    pub fn commit_owned(
+        &self,
+        group: &str,
+        offsets: Vec<groups::Record>,
+        frame: Frame,
+    ) -> Result<(Committed, oneshot::Receiver<()>), CommitError> {
+        let mut state = self.lock();
+        let partition = self.group_partition(group);
+        self.load_group(&mut state, partition)
+            .map_err(|error| CommitError::Coordinator(error.to_string()))?;
+        let (done, durable) = oneshot::channel();
+        let together = Together {
+            groups: vec![(partition, Step { records: offsets, replies: Vec::new() })],
+            first: frame.appends,
+            requires: frame.requires,
+            done: Some(Box::new(move || {
+                // A pipeline that was stopped does not wait any more.
+                let _ = done.send(());
+            })),
+            ..Together::default()
+        };
+        let committed = self.commit(&mut state, together)?;
+        Ok((committed, durable))
+    }
+
     /// Sequences everything as one frame, applies it, and releases the answers when it is durable.
     ///
     /// A rejected frame drops the machines that had records in it, unless the append of somebody else was

@@ -142,8 +142,7 @@ pub fn requirements(api: ApiKey) -> &'static [Requirement] {
 
 /// What allows a call as well, in place of its whole row: an administrator may abort transactions, though the request
 /// is one of brokers.
-#[must_use]
-pub fn alternative(api: ApiKey) -> Option<Requirement> {
+fn alternative(api: ApiKey) -> Option<Requirement> {
     match api {
         ApiKey::WriteTxnMarkers => Some((Operation::Alter, Resource::Cluster)),
         _ => None,

@@ -1,13 +1,15 @@
 //! WriteTxnMarkers: the administrator's way to end a transaction that hangs.
 
+use logmill_wire::ErrorCode;
 use logmill_wire::messages::describe_producers::TopicRequest;
 use logmill_wire::messages::offset_fetch::OffsetFetchRequestGroup;
-use logmill_wire::messages::txn_offset_commit::{TxnOffsetCommitRequestPartition, TxnOffsetCommitRequestTopic};
+use logmill_wire::messages::txn_offset_commit::{
+    TxnOffsetCommitRequestPartition, TxnOffsetCommitRequestTopic,
+};
 use logmill_wire::messages::write_txn_markers::{WritableTxnMarker, WritableTxnMarkerTopic};
 use logmill_wire::messages::{
     DescribeProducersRequest, OffsetFetchRequest, TxnOffsetCommitRequest, WriteTxnMarkersRequest,
 };
-use logmill_wire::ErrorCode;
 
 use crate::client::{Broker, Client, values};
 use crate::transactions::Producer;
@@ -51,7 +53,11 @@ async fn a_transaction_is_aborted_in_a_partition_and_readers_go_on() {
         let free = client.fetch("t", 0, 1).await;
         assert_eq!((free.last_stable_offset, free.high_watermark), (3, 3));
         assert_eq!(free.aborted_transactions.as_ref().map(Vec::len), Some(1));
-        assert_eq!(values(&free), ["hangs", "behind it"], "what was aborted is listed, and left out by the client");
+        assert_eq!(
+            values(&free),
+            ["hangs", "behind it"],
+            "what was aborted is listed, and left out by the client"
+        );
 
         // The marker survives, and the producer ends its transaction and begins another.
         let broker = broker.crash().await;
@@ -111,7 +117,10 @@ async fn markers_that_no_coordinator_could_write_are_refused() {
     let state = || abort(&producer, "__transaction_state", logmill_coordinator::partition_for("x", 50));
     for (marker, expected) in [
         (WritableTxnMarker { transaction_result: true, ..right() }, ErrorCode::CLUSTER_AUTHORIZATION_FAILED),
-        (WritableTxnMarker { producer_epoch: producer.epoch - 1, ..right() }, ErrorCode::INVALID_PRODUCER_EPOCH),
+        (
+            WritableTxnMarker { producer_epoch: producer.epoch - 1, ..right() },
+            ErrorCode::INVALID_PRODUCER_EPOCH,
+        ),
         (WritableTxnMarker { producer_epoch: i16::MAX, ..right() }, ErrorCode::INVALID_PRODUCER_EPOCH),
         (WritableTxnMarker { coordinator_epoch: 7, ..right() }, ErrorCode::TRANSACTION_COORDINATOR_FENCED),
         (WritableTxnMarker { coordinator_epoch: -1, ..right() }, ErrorCode::TRANSACTION_COORDINATOR_FENCED),

@@ -142,11 +142,7 @@ fn write_txn_markers_2() {
     };
     let topic = WritableTxnMarkerTopicResult { name: "orders".into(), partitions: vec![partition] };
     let markers = vec![WritableTxnMarkerResult { producer_id: 4000, topics: vec![topic] }];
-    check(
-        2,
-        "020000000000000fa002076f72646572730200000002002f00000000",
-        WriteTxnMarkersResponse { markers },
-    );
+    check(2, "020000000000000fa002076f72646572730200000002002f00000000", WriteTxnMarkersResponse { markers });
 }
 
 #[test]

@@ -18,8 +18,7 @@ impl Turn<'_> {
         if let Some(consumer) = self.consumer_group(&commit.group) {
             let version = Some(commit.version);
             let instance_id = commit.instance_id.as_ref();
-            let allowed =
-                consumer.check_commit(&commit.member_id, instance_id, commit.generation, version);
+            let allowed = consumer.check_commit(&commit.member_id, instance_id, commit.generation, version);
             let topics = self.store_allowed_offsets(&commit.group, &commit.offsets, allowed, None);
             return self.reply(request, Reply::Committed(Committed { topics }));
         }

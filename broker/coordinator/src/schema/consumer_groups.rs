@@ -19,8 +19,8 @@ use uuid::Uuid;
 use super::{KeyValue, SchemaError, unreadable};
 use crate::Str;
 use crate::groups::{
-    AssignmentEpochs, ClassicMember, ConsumerRecord, CurrentAssignment, MemberState, Partitions, Record, ResolvedRegex,
-    StoredConsumerGroup, StoredConsumerMember,
+    AssignmentEpochs, ClassicMember, ConsumerRecord, CurrentAssignment, MemberState, Partitions, Record,
+    ResolvedRegex, StoredConsumerGroup, StoredConsumerMember,
 };
 
 /// The only version of each value.

@@ -39,8 +39,8 @@ pub(super) use commit::Permission;
 pub(super) use group::ConsumerGroup;
 pub use partitions::Partitions;
 pub use record::{
-    AssignmentEpochs, ClassicMember, ConsumerRecord, CurrentAssignment, MemberState, ResolvedRegex, StoredConsumerGroup,
-    StoredConsumerMember,
+    AssignmentEpochs, ClassicMember, ConsumerRecord, CurrentAssignment, MemberState, ResolvedRegex,
+    StoredConsumerGroup, StoredConsumerMember,
 };
 pub use reply::{ConsumerBeat, ConsumerDescription, ConsumerMemberDescription};
 pub use settings::{ConsumerSettings, MigrationPolicy};
