@@ -24,6 +24,8 @@ transaction.state.log.min.isr=1
 share.coordinator.state.topic.replication.factor=1
 share.coordinator.state.topic.min.isr=1
 group.initial.rebalance.delay.ms=500
+group.consumer.min.heartbeat.interval.ms=500
+group.consumer.heartbeat.interval.ms=500
 log.cleaner.backoff.ms=500
 log.retention.check.interval.ms=1000
 """
@@ -36,10 +38,10 @@ def java(tools, main, *arguments, memory="256m", logging="warn"):
 
 
 class Kafka:
-    """One node, in KRaft mode. Use as a context manager."""
+    """One node, in KRaft mode, with these lines of configuration, too. Use as a context manager."""
 
-    def __init__(self, tools, name):
-        self.tools, self.name = tools, name
+    def __init__(self, tools, name, *lines):
+        self.tools, self.name, self.lines = tools, name, lines
 
     def __enter__(self):
         self.directory = tempfile.TemporaryDirectory(prefix=f"kafka-{self.name}-")
@@ -47,7 +49,9 @@ class Kafka:
         self.data_dir, self.properties = home / "data", home / "server.properties"
         self.port, controller = free_port(), free_port()
         self.bootstrap = f"127.0.0.1:{self.port}"
-        self.properties.write_text(PROPERTIES.format(port=self.port, controller=controller, data=self.data_dir))
+        properties = PROPERTIES.format(port=self.port, controller=controller, data=self.data_dir)
+        # Of two lines for one config the last one counts.
+        self.properties.write_text(properties + "".join(f"{line}\n" for line in self.lines))
         self.log = open(home / "log", "w+")
         format_it = java(self.tools, "kafka.tools.StorageTool", "format", "--standalone", "-t", cluster_id(), "-c", self.properties)
         subprocess.run(format_it, stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log, check=True)

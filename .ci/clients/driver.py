@@ -1,7 +1,7 @@
 """The clients, each behind one language of requests and answers in JSON, a line each.
 
-Operations (see the drivers for their arguments): create_topic, produce, transaction, consume, join, poll, commit, leave,
-committed. A record is {partition, key, value, headers: [[name, value]], timestamp}, with `offset` when it was read.
+Operations (see the drivers for their arguments) are the keys of ARGUMENTS; not every client has all. A record is
+{partition, key, value, headers: [[name, value]], timestamp}, with `offset` when it was read.
 """
 
 import json
@@ -68,6 +68,14 @@ class Driver:
 # The leading arguments of each operation, in order.
 ARGUMENTS = {
     "create_topic": ["topic", "partitions", "configs"],
+    "add_partitions": ["topic", "total"],
+    "delete_topic": ["topic"],
+    "list_topics": [],
+    "describe_topic": ["topic"],
+    "topic_configs": ["topic"],
+    "alter_topic_configs": ["topic", "changes"],
+    "replace_topic_configs": ["topic", "configs"],
+    "delete_records": ["topic", "offsets"],
     "produce": ["topic", "records"],
     "transaction": ["transactional_id", "topic", "records", "end"],
     "consume": ["topic"],
@@ -76,6 +84,11 @@ ARGUMENTS = {
     "commit": ["member", "topic", "offsets"],
     "leave": ["member"],
     "committed": ["group", "topic"],
+    "list_groups": [],
+    "describe_group": ["group"],
+    "delete_group": ["group"],
+    "alter_offsets": ["group", "topic", "offsets"],
+    "delete_offsets": ["group", "topic", "partitions"],
 }
 
 

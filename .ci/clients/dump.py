@@ -10,7 +10,7 @@ from collections import Counter
 from pathlib import Path
 
 from driver import CODECS
-from scenarios import numbered, same
+from scenarios import CONSUMER, await_assignment, fresh, numbered, same
 
 LINES = {
     "file": re.compile(r"Dumping (?P<file>\S+)$"),
@@ -31,14 +31,23 @@ KINDS = (".log", ".index", ".timeindex", ".txnindex", ".snapshot")
 TOPIC = "dumped"
 TRANSACTIONS, RECORDS = 12, 100
 
+# The kinds of keys in __consumer_offsets: offsets and groups of the classic protocol; and KIP-848's groups, members, targets of
+# a group and of a member, current assignments, and regular expressions.
+CLASSIC, CONSUMER_PROTOCOL = {1, 2}, {3, 5, 6, 7, 8, 16}
 
-def write(client):
-    """A topic with many small segments, transactions of both ends and all codecs."""
+
+def write(client, java):
+    """A topic with many small segments, transactions of both ends and all codecs; groups of both protocols."""
     client.create_topic(TOPIC, 2, {"segment.bytes": "1048576", "index.interval.bytes": "1000"})
     for at in range(TRANSACTIONS):
         records = numbered(RECORDS, 0, f"{at}-{'x' * 3000}")
         client.transaction("dumped", TOPIC, records, "abort" if at % 3 == 0 else "commit")
         client.produce(TOPIC, numbered(RECORDS, 1), codec=CODECS[at % len(CODECS)], idempotent=True)
+    for member, settings in ((client, {}), (java, CONSUMER | {"pattern": TOPIC})):
+        member.join("dumped", fresh("dumped"), TOPIC, **settings)
+        await_assignment([(member, "dumped")], 2)
+        member.commit("dumped", TOPIC, [[0, 1, "a note"]])
+        member.leave("dumped")
 
 
 def check_directories(report, data_dir, tools):
@@ -82,7 +91,7 @@ def check_directories(report, data_dir, tools):
         if len(found) < TRANSACTIONS:
             raise AssertionError(f"only {len(found)} batches in the whole data directory")
 
-    def decoded(topic, decoder, key):
+    def decoded(topic, decoder, key, kinds):
         found, lines = dump(tools, files(data_dir, topic), decoder)
         text = lines["text"]
         if not lines["record"] or lines["record"] != sum(int(batch["count"]) for batch in found):
@@ -93,6 +102,8 @@ def check_directories(report, data_dir, tools):
                 raise AssertionError(f"not decoded: {line}")
         if not any(key in line for line in text):
             raise AssertionError(f"no {key} among {len(text)} records")
+        found = {int(kind) for line in text for kind in re.findall(r" key: \{\"type\":\"(\d+)\"", line)}
+        same(kinds - found, set(), f"kinds of records that are missing among {found}")
 
     report.check("dump: transactions of both ends, with indexes and snapshots", written)
     report.check("dump: all codecs", compressed)
@@ -100,11 +111,11 @@ def check_directories(report, data_dir, tools):
     report.check("dump: every file of every partition", everything)
     report.check(
         "dump: __consumer_offsets with its decoder",
-        lambda: decoded("__consumer_offsets-", "--offsets-decoder", '"topic":'),
+        lambda: decoded("__consumer_offsets-", "--offsets-decoder", '"topic":', CLASSIC | CONSUMER_PROTOCOL),
     )
     report.check(
         "dump: __transaction_state with its decoder",
-        lambda: decoded("__transaction_state-", "--transaction-log-decoder", '"transactionStatus":"CompleteAbort"'),
+        lambda: decoded("__transaction_state-", "--transaction-log-decoder", '"transactionStatus":"CompleteAbort"', {0}),
     )
 
 

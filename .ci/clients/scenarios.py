@@ -4,7 +4,13 @@ A scenario is named by its function. It may be given the same client twice. Topi
 """
 
 import itertools
+import re
 import time
+
+from driver import ClientError
+
+# What a member of a group of the new protocol joins with.
+CONSUMER = {"protocol": "consumer"}
 
 _serial = itertools.count()
 
@@ -92,7 +98,8 @@ def null_key_and_value(writer, reader, admin):
 def timestamps(writer, reader, admin):
     """The producer's time stays; out of order, too."""
     topic = fresh("times")
-    admin.create_topic(topic, 1)
+    # These times are long ago.
+    admin.create_topic(topic, 1, {"retention.ms": "-1"})
     times = [1_700_000_000_000, 1_600_000_000_000, 1_700_000_000_001]
     writer.produce(topic, [{"partition": 0, "key": "k", "value": "v", "timestamp": at} for at in times])
     same([at for (at,) in plain(reader.consume(topic), "timestamp")], times, "timestamps")
@@ -168,13 +175,28 @@ def consumed_offsets_in_a_transaction(writer, reader, admin):
     same([value for (value,) in plain(read, "value")], ["commit-0"], "records of the transaction")
 
 
-def two_members(writer, reader, admin, **settings):
+def too_large_record(writer, reader, admin):
+    """What is larger than its topic takes is refused, and what comes after it is not."""
+    topic = fresh("too-large")
+    admin.create_topic(topic, 1, {"max.message.bytes": "1000"})
+    try:
+        writer.produce(topic, [{"partition": 0, "key": "k", "value": "x" * 5000}])
+    except ClientError as error:
+        if not re.search("too.?large|larger", str(error), re.IGNORECASE):
+            raise
+    else:
+        raise AssertionError("a record of 5000 bytes was taken")
+    writer.produce(topic, [{"partition": 0, "key": "k", "value": "small"}])
+    same([value for (value,) in plain(reader.consume(topic), "value")], ["small"], "values")
+
+
+def two_members(writer, reader, admin, first={}, second={}):
     """A group of two, one member each of writer's and reader's client, shares four partitions and reads each record."""
     topic, group = fresh("shared"), fresh("group")
     admin.create_topic(topic, 4)
-    writer.join("one", group, topic, **settings)
+    writer.join("one", group, topic, **first)
     await_assignment([(writer, "one")], 4)
-    reader.join("two", group, topic, **settings)
+    reader.join("two", group, topic, **second)
     read = await_assignment([(writer, "one"), (reader, "two")], 4, each=2)
     for partition in range(4):
         admin.produce(topic, numbered(25, partition))
@@ -190,20 +212,52 @@ def two_members(writer, reader, admin, **settings):
     writer.leave("one")
 
 
-def committed_offsets(writer, reader, admin):
+def two_members_of_the_consumer_protocol(writer, reader, admin):
+    """KIP-848: the broker assigns."""
+    two_members(writer, reader, admin, CONSUMER, CONSUMER)
+
+
+def members_of_both_protocols(writer, reader, admin):
+    """A group of the classic protocol is taken over by its first member of the new one, and given back by the last."""
+    two_members(writer, reader, admin, second=CONSUMER)
+
+
+def subscription_by_pattern(writer, reader, admin):
+    """KIP-848: the broker looks for the topics that match; the whole name has to."""
+    name, group = fresh("pattern"), fresh("group")
+    for end, partitions in (("-a1", 2), ("-a2", 1), ("-b1", 1), ("-a1-more", 1)):
+        admin.create_topic(name + end, partitions)
+    admin.produce(name + "-a2", numbered(3))
+    for end in ("-b1", "-a1-more"):
+        admin.produce(name + end, numbered(3, prefix="not for this group"))
+    writer.join("one", group, None, pattern=name + "-a[0-9]+", **CONSUMER)
+    read, deadline = [], time.monotonic() + 40
+    while (polled := writer.poll("one", 0.3))["assignment"] != [0, 0, 1] or len(read) < 3:
+        read += polled["records"]
+        if time.monotonic() > deadline:
+            raise AssertionError(f"assigned {polled['assignment']}, read {read}")
+    same(plain(read, "value"), [(f"value-{at}",) for at in range(3)], "values")
+    writer.leave("one")
+
+
+def committed_offsets_of_the_consumer_protocol(writer, reader, admin):
+    committed_offsets(writer, reader, admin, **CONSUMER)
+
+
+def committed_offsets(writer, reader, admin, **settings):
     """The writer's client commits in a group; the reader's sees the offsets, and goes on there as the next member."""
     topic, group = fresh("offsets"), fresh("group")
     admin.create_topic(topic, 2)
     for partition in range(2):
         admin.produce(topic, numbered(10, partition))
-    writer.join("one", group, topic)
+    writer.join("one", group, topic, **settings)
     await_records(writer, "one", 20)
     writer.commit("one", topic, [[0, 3, "a note"], [1, 10, ""]])
     found = {at: [offset, metadata.rstrip("\0")] for at, (offset, metadata) in reader.committed(group, topic).items()}
     # confluent-kafka sends its metadata with C's closing zero.
     same(found, {"0": [3, "a note"], "1": [10, ""]}, "committed offsets")
     writer.leave("one")
-    reader.join("two", group, topic)
+    reader.join("two", group, topic, **settings)
     read = await_records(reader, "two", 7)
     same(plain(read, "partition", "offset"), [(0, at) for at in range(3, 10)], "records after the committed offsets")
     reader.commit("two")

@@ -46,9 +46,15 @@ class Librdkafka:
         return sorted(names + [f"0081_admin/{part}" for part in set(parts)])
 
     def settings(self, name):
-        # What the suite gives to brokers of its own.
-        usual = ["topics.partitions=4", 'groups.initial_rebalance_delay="0 ms"']
-        return usual + (["topics.auto_create=false"] if self._scenario(name) == "noautocreate" else [])
+        # Some tests want topics with several partitions. Those with two members count on the time that a new group waits
+        # for more: three seconds in Kafka.
+        settings = ["topics.partitions=4", 'groups.initial_rebalance_delay="3 s"']
+        if self._scenario(name) == "noautocreate":
+            settings.append("topics.auto_create=false")
+        if name == "0077_compaction":
+            # It waits for 20 s. What is written with times of long ago would go as often.
+            settings.append('cleaning.interval="5 s"')
+        return settings
 
     def _scenario(self, name):
         found = re.search(r'\.scenario = "(\w+)"', self._table()[name.split("/")[0]])

@@ -9,20 +9,32 @@ import java.nio.charset.StandardCharsets;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.HashMap;
+import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.Properties;
+import java.util.Set;
 import java.util.concurrent.Future;
 import java.util.concurrent.TimeUnit;
 import org.apache.kafka.clients.admin.Admin;
+import org.apache.kafka.clients.admin.AlterConfigOp;
+import org.apache.kafka.clients.admin.Config;
+import org.apache.kafka.clients.admin.ConfigEntry;
+import org.apache.kafka.clients.admin.ConsumerGroupDescription;
+import org.apache.kafka.clients.admin.NewPartitions;
 import org.apache.kafka.clients.admin.NewTopic;
+import org.apache.kafka.clients.admin.RecordsToDelete;
+import org.apache.kafka.clients.admin.TopicDescription;
 import org.apache.kafka.clients.consumer.ConsumerRecord;
 import org.apache.kafka.clients.consumer.KafkaConsumer;
 import org.apache.kafka.clients.consumer.OffsetAndMetadata;
+import org.apache.kafka.clients.consumer.SubscriptionPattern;
 import org.apache.kafka.clients.producer.KafkaProducer;
 import org.apache.kafka.clients.producer.ProducerRecord;
 import org.apache.kafka.clients.producer.RecordMetadata;
+import org.apache.kafka.common.KafkaFuture;
 import org.apache.kafka.common.TopicPartition;
+import org.apache.kafka.common.config.ConfigResource;
 import org.apache.kafka.common.header.Header;
 import org.apache.kafka.common.header.internals.RecordHeader;
 
@@ -63,6 +75,18 @@ public class JavaDriver {
     private JsonNode answer(JsonNode request) throws Exception {
         return switch (request.get("op").asText()) {
             case "create_topic" -> createTopic(request);
+            case "add_partitions" -> addPartitions(request);
+            case "delete_topic" -> deleteTopic(request);
+            case "list_topics" -> listTopics();
+            case "describe_topic" -> describeTopic(request);
+            case "topic_configs" -> topicConfigs(request);
+            case "alter_topic_configs" -> alterTopicConfigs(request);
+            case "delete_records" -> deleteRecords(request);
+            case "list_groups" -> listGroups();
+            case "describe_group" -> describeGroup(request);
+            case "delete_group" -> deleteGroup(request);
+            case "alter_offsets" -> alterOffsets(request);
+            case "delete_offsets" -> deleteOffsets(request);
             case "produce" -> produce(request);
             case "transaction" -> transaction(request);
             case "consume" -> consume(request);
@@ -82,7 +106,88 @@ public class JavaDriver {
         Map<String, String> configs = new HashMap<>();
         request.path("configs").fields().forEachRemaining(entry -> configs.put(entry.getKey(), entry.getValue().asText()));
         try (Admin admin = admin()) {
-            admin.createTopics(List.of(topic.configs(configs))).all().get(20, TimeUnit.SECONDS);
+            done(admin.createTopics(List.of(topic.configs(configs))).all());
+        }
+        return JSON.nullNode();
+    }
+
+    private static <T> T done(KafkaFuture<T> asked) throws Exception {
+        return asked.get(20, TimeUnit.SECONDS);
+    }
+
+    private JsonNode addPartitions(JsonNode request) throws Exception {
+        NewPartitions total = NewPartitions.increaseTo(request.get("total").asInt());
+        try (Admin admin = admin()) {
+            done(admin.createPartitions(Map.of(request.get("topic").asText(), total)).all());
+        }
+        return JSON.nullNode();
+    }
+
+    private JsonNode deleteTopic(JsonNode request) throws Exception {
+        try (Admin admin = admin()) {
+            done(admin.deleteTopics(List.of(request.get("topic").asText())).all());
+        }
+        return JSON.nullNode();
+    }
+
+    private JsonNode listTopics() throws Exception {
+        ArrayNode answer = JSON.createArrayNode();
+        try (Admin admin = admin()) {
+            done(admin.listTopics().names()).stream().sorted().forEach(answer::add);
+        }
+        return answer;
+    }
+
+    /** [leader, replicas] of each partition. */
+    private JsonNode describeTopic(JsonNode request) throws Exception {
+        String topic = request.get("topic").asText();
+        ArrayNode answer = JSON.createArrayNode();
+        try (Admin admin = admin()) {
+            TopicDescription found = done(admin.describeTopics(List.of(topic)).allTopicNames()).get(topic);
+            found.partitions().forEach(partition -> {
+                ArrayNode replicas = answer.addArray().add(partition.leader().id()).addArray();
+                partition.replicas().forEach(node -> replicas.add(node.id()));
+            });
+        }
+        return answer;
+    }
+
+    private static ConfigResource configsOf(JsonNode request) {
+        return new ConfigResource(ConfigResource.Type.TOPIC, request.get("topic").asText());
+    }
+
+    private JsonNode topicConfigs(JsonNode request) throws Exception {
+        ObjectNode answer = JSON.createObjectNode();
+        try (Admin admin = admin()) {
+            Config found = done(admin.describeConfigs(List.of(configsOf(request))).all()).get(configsOf(request));
+            found.entries().forEach(entry -> answer.put(entry.name(), entry.value()));
+        }
+        return answer;
+    }
+
+    /** Each change is [SET, DELETE, APPEND or SUBTRACT, name, value]. */
+    private JsonNode alterTopicConfigs(JsonNode request) throws Exception {
+        List<AlterConfigOp> changes = new ArrayList<>();
+        for (JsonNode change : request.get("changes")) {
+            String value = change.get(2).isNull() ? null : change.get(2).asText();
+            ConfigEntry entry = new ConfigEntry(change.get(1).asText(), value);
+            changes.add(new AlterConfigOp(entry, AlterConfigOp.OpType.valueOf(change.get(0).asText())));
+        }
+        try (Admin admin = admin()) {
+            done(admin.incrementalAlterConfigs(Map.of(configsOf(request), changes)).all());
+        }
+        return JSON.nullNode();
+    }
+
+    /** [[partition, offset]]: everything before that offset. */
+    private JsonNode deleteRecords(JsonNode request) throws Exception {
+        Map<TopicPartition, RecordsToDelete> wanted = new HashMap<>();
+        for (JsonNode at : request.get("offsets")) {
+            TopicPartition partition = new TopicPartition(request.get("topic").asText(), at.get(0).asInt());
+            wanted.put(partition, RecordsToDelete.beforeOffset(at.get(1).asLong()));
+        }
+        try (Admin admin = admin()) {
+            done(admin.deleteRecords(wanted).all());
         }
         return JSON.nullNode();
     }
@@ -243,7 +348,11 @@ public class JavaDriver {
             }
         }
         KafkaConsumer<String, String> consumer = new KafkaConsumer<>(settings);
-        consumer.subscribe(List.of(request.get("topic").asText()));
+        if (request.hasNonNull("pattern")) {
+            consumer.subscribe(new SubscriptionPattern(request.get("pattern").asText()));
+        } else {
+            consumer.subscribe(List.of(request.get("topic").asText()));
+        }
         members.put(request.get("member").asText(), consumer);
         return JSON.nullNode();
     }
@@ -300,5 +409,54 @@ public class JavaDriver {
                     });
         }
         return answer;
+    }
+
+    private JsonNode listGroups() throws Exception {
+        ArrayNode answer = JSON.createArrayNode();
+        try (Admin admin = admin()) {
+            done(admin.listGroups().all()).stream().map(group -> group.groupId()).sorted().forEach(answer::add);
+        }
+        return answer;
+    }
+
+    /** [state, number of members] */
+    private JsonNode describeGroup(JsonNode request) throws Exception {
+        String group = request.get("group").asText();
+        try (Admin admin = admin()) {
+            ConsumerGroupDescription found = done(admin.describeConsumerGroups(List.of(group)).all()).get(group);
+            String state = found.groupState().toString().toLowerCase();
+            return JSON.createArrayNode().add(state).add(found.members().size());
+        }
+    }
+
+    private JsonNode deleteGroup(JsonNode request) throws Exception {
+        try (Admin admin = admin()) {
+            done(admin.deleteConsumerGroups(List.of(request.get("group").asText())).all());
+        }
+        return JSON.nullNode();
+    }
+
+    /** [[partition, offset]] of a group without members. */
+    private JsonNode alterOffsets(JsonNode request) throws Exception {
+        Map<TopicPartition, OffsetAndMetadata> wanted = new HashMap<>();
+        for (JsonNode at : request.get("offsets")) {
+            TopicPartition partition = new TopicPartition(request.get("topic").asText(), at.get(0).asInt());
+            wanted.put(partition, new OffsetAndMetadata(at.get(1).asLong()));
+        }
+        try (Admin admin = admin()) {
+            done(admin.alterConsumerGroupOffsets(request.get("group").asText(), wanted).all());
+        }
+        return JSON.nullNode();
+    }
+
+    private JsonNode deleteOffsets(JsonNode request) throws Exception {
+        Set<TopicPartition> wanted = new HashSet<>();
+        for (JsonNode partition : request.get("partitions")) {
+            wanted.add(new TopicPartition(request.get("topic").asText(), partition.asInt()));
+        }
+        try (Admin admin = admin()) {
+            done(admin.deleteConsumerGroupOffsets(request.get("group").asText(), wanted).all());
+        }
+        return JSON.nullNode();
     }
 }

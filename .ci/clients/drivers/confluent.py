@@ -4,8 +4,8 @@ import sys
 import time
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, ConsumerGroupTopicPartitions, KafkaError, KafkaException, Producer
-from confluent_kafka import TopicPartition, TIMESTAMP_NOT_AVAILABLE
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka import TIMESTAMP_NOT_AVAILABLE, TopicCollection, TopicPartition
+from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, NewPartitions, NewTopic
 
 from serve import bytes_or_none, serve, text
 
@@ -13,13 +13,49 @@ from serve import bytes_or_none, serve, text
 class Driver:
     def __init__(self, bootstrap):
         self.common = {"bootstrap.servers": bootstrap, "socket.timeout.ms": 10000}
+        self.admin = AdminClient(self.common)
         self.members = {}
 
     # Topics
 
     def create_topic(self, topic, partitions=1, configs=None):
-        admin = AdminClient(self.common)
-        admin.create_topics([NewTopic(topic, partitions, 1, config=configs or {})])[topic].result(20)
+        self.admin.create_topics([NewTopic(topic, partitions, 1, config=configs or {})])[topic].result(20)
+
+    def add_partitions(self, topic, total):
+        self.admin.create_partitions([NewPartitions(topic, total)])[topic].result(20)
+
+    def delete_topic(self, topic):
+        self.admin.delete_topics([topic])[topic].result(20)
+
+    def list_topics(self):
+        return sorted(self.admin.list_topics(timeout=20).topics)
+
+    def describe_topic(self, topic):
+        """[leader, replicas] of each partition."""
+        found = self.admin.describe_topics(TopicCollection([topic]))[topic].result(20)
+        return [[at.leader.id, [node.id for node in at.replicas]] for at in sorted(found.partitions, key=lambda at: at.id)]
+
+    def topic_configs(self, topic):
+        (asked,) = self.admin.describe_configs([ConfigResource(ConfigResource.Type.TOPIC, topic)]).values()
+        return {name: entry.value for name, entry in asked.result(20).items()}
+
+    def alter_topic_configs(self, topic, changes):
+        """Each change is [SET, DELETE, APPEND or SUBTRACT, name, value]."""
+        entries = [ConfigEntry(name, value, incremental_operation=AlterConfigOpType[op]) for op, name, value in changes]
+        wanted = ConfigResource(ConfigResource.Type.TOPIC, topic, incremental_configs=entries)
+        (done,) = self.admin.incremental_alter_configs([wanted]).values()
+        done.result(20)
+
+    def replace_topic_configs(self, topic, configs):
+        """With the older request, which takes away what it does not name."""
+        (done,) = self.admin.alter_configs([ConfigResource(ConfigResource.Type.TOPIC, topic, set_config=configs)]).values()
+        done.result(20)
+
+    def delete_records(self, topic, offsets):
+        """[[partition, offset]]: everything before that offset."""
+        wanted = [TopicPartition(topic, partition, offset) for partition, offset in offsets]
+        for done in self.admin.delete_records(wanted).values():
+            done.result(20)
 
     # Records
 
@@ -115,7 +151,7 @@ class Driver:
 
     # Groups
 
-    def join(self, member, group, topic, isolation="read_uncommitted", protocol="classic", strategy="range"):
+    def join(self, member, group, topic, isolation="read_uncommitted", protocol="classic", strategy="range", pattern=None):
         settings = {
             "group.id": group,
             "enable.auto.commit": False,
@@ -126,7 +162,8 @@ class Driver:
         if protocol == "classic":
             settings |= {"session.timeout.ms": 10000, "heartbeat.interval.ms": 500, "partition.assignment.strategy": strategy}
         consumer = Consumer(self.common | settings)
-        consumer.subscribe([topic])
+        # What begins with ^ is a pattern.
+        consumer.subscribe([f"^{pattern}$" if pattern else topic])
         self.members[member] = consumer
 
     def poll(self, member, seconds=0.5):
@@ -157,10 +194,28 @@ class Driver:
 
     def committed(self, group, topic):
         """{partition: [offset, metadata]}"""
-        admin = AdminClient(self.common)
-        asked = admin.list_consumer_group_offsets([ConsumerGroupTopicPartitions(group)])
+        asked = self.admin.list_consumer_group_offsets([ConsumerGroupTopicPartitions(group)])
         found = asked[group].result(20).topic_partitions
         return {str(at.partition): [at.offset, at.metadata or ""] for at in found if at.topic == topic and at.offset >= 0}
+
+    def list_groups(self):
+        return sorted(group.group_id for group in self.admin.list_consumer_groups().result(20).valid)
+
+    def describe_group(self, group):
+        """[state, number of members]"""
+        found = self.admin.describe_consumer_groups([group])[group].result(20)
+        return [found.state.name.lower(), len(found.members)]
+
+    def delete_group(self, group):
+        self.admin.delete_consumer_groups([group])[group].result(20)
+
+    def alter_offsets(self, group, topic, offsets):
+        """[[partition, offset]] of a group without members."""
+        wanted = [TopicPartition(topic, partition, offset) for partition, offset in offsets]
+        done = self.admin.alter_consumer_group_offsets([ConsumerGroupTopicPartitions(group, wanted)])
+        for at in done[group].result(20).topic_partitions:
+            if at.error is not None:
+                raise KafkaException(at.error)
 
 
 def _record(message):

@@ -5,7 +5,7 @@ import { createInterface } from "node:readline";
 
 // The clients were installed somewhere else: NODE_PATH says where.
 const require = createRequire(`${process.env.NODE_PATH}/`);
-const { Kafka, CompressionCodecs, CompressionTypes, Partitioners, logLevel } = require("kafkajs");
+const { Kafka, CompressionCodecs, CompressionTypes, ConfigResourceTypes, Partitioners, logLevel } = require("kafkajs");
 CompressionCodecs[CompressionTypes.Snappy] = require("kafkajs-snappy");
 
 const kafka = new Kafka({ clientId: "kafkajs", brokers: [process.argv[2]], logLevel: logLevel.ERROR, logCreator });
@@ -111,6 +111,45 @@ const operations = {
       await admin.createTopics({ topics: [{ topic, numPartitions: partitions, replicationFactor: 1, configEntries }] });
     }),
 
+  add_partitions: ({ topic, total }) =>
+    withAdmin((admin) => admin.createPartitions({ topicPartitions: [{ topic, count: total }] })),
+
+  delete_topic: ({ topic }) => withAdmin((admin) => admin.deleteTopics({ topics: [topic] })),
+
+  list_topics: () => withAdmin(async (admin) => (await admin.listTopics()).sort()),
+
+  // [leader, replicas] of each partition.
+  describe_topic: ({ topic }) =>
+    withAdmin(async (admin) => {
+      const [found] = (await admin.fetchTopicMetadata({ topics: [topic] })).topics;
+      const partitions = found.partitions.sort((a, b) => a.partitionId - b.partitionId);
+      return partitions.map(({ leader, replicas }) => [leader, replicas]);
+    }),
+
+  topic_configs: ({ topic }) =>
+    withAdmin(async (admin) => {
+      const resources = [{ type: ConfigResourceTypes.TOPIC, name: topic }];
+      const [found] = (await admin.describeConfigs({ resources, includeSynonyms: false })).resources;
+      return Object.fromEntries(found.configEntries.map(({ configName, configValue }) => [configName, configValue]));
+    }),
+
+  // With the older request, which takes away what it does not name.
+  replace_topic_configs: ({ topic, configs }) =>
+    withAdmin(async (admin) => {
+      const configEntries = Object.entries(configs).map(([name, value]) => ({ name, value }));
+      const resources = [{ type: ConfigResourceTypes.TOPIC, name: topic, configEntries }];
+      await admin.alterConfigs({ validateOnly: false, resources });
+    }),
+
+  // [[partition, offset]]: everything before that offset.
+  delete_records: ({ topic, offsets }) =>
+    withAdmin(async (admin) => {
+      const partitions = offsets.map(([partition, offset]) => ({ partition, offset: String(offset) }));
+      // It asks for the leader of a topic that it must know already.
+      await admin.fetchTopicOffsets(topic);
+      await admin.deleteTopicRecords({ topic, partitions });
+    }),
+
   produce: async (request) => {
     const { acks = "all", idempotent = false } = request;
     const to = producer({ idempotent });
@@ -183,6 +222,24 @@ const operations = {
         known.map(({ partition, offset, metadata }) => [partition, [Number(offset), metadata ?? ""]]),
       );
     }),
+
+  list_groups: () => withAdmin(async (admin) => (await admin.listGroups()).groups.map(({ groupId }) => groupId).sort()),
+
+  // [state, number of members]
+  describe_group: ({ group }) =>
+    withAdmin(async (admin) => {
+      const [found] = (await admin.describeGroups([group])).groups;
+      return [found.state.toLowerCase(), found.members.length];
+    }),
+
+  delete_group: ({ group }) => withAdmin((admin) => admin.deleteGroups([group])),
+
+  // [[partition, offset]] of a group without members.
+  alter_offsets: ({ group, topic, offsets }) =>
+    withAdmin((admin) => {
+      const partitions = offsets.map(([partition, offset]) => ({ partition, offset: String(offset) }));
+      return admin.setOffsets({ groupId: group, topic, partitions });
+    }),
 };
 
 for await (const line of createInterface({ input: process.stdin })) {
@@ -193,7 +250,10 @@ for await (const line of createInterface({ input: process.stdin })) {
     answer = { ok: (await operations[op](request)) ?? null };
   } catch (error) {
     process.stderr.write(`${error.stack}\n`);
-    answer = { error: String(error) };
+    // What it says of several things at once is in lists.
+    const { groups = [], partitions = [] } = error.cause ?? error;
+    const each = [...groups, ...partitions].map((of) => `: ${of.error ?? of.errorCode}`);
+    answer = { error: String(error) + each.join("") };
   }
   process.stdout.write(`${JSON.stringify(answer)}\n`);
 }

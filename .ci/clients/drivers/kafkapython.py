@@ -2,9 +2,11 @@
 
 import sys
 import time
+from contextlib import contextmanager
 
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
-from kafka.admin import NewTopic
+from kafka.admin import ConfigResource, ConfigResourceType, NewTopic
+from kafka.errors import NoError
 from kafka.structs import OffsetAndMetadata
 
 from serve import bytes_or_none, serve, text
@@ -18,12 +20,55 @@ class Driver:
     # Topics
 
     def create_topic(self, topic, partitions=1, configs=None):
-        admin = self._admin()
-        admin.create_topics([NewTopic(topic, partitions, 1, topic_configs=configs or {})])
-        admin.close()
+        with self._admin() as admin:
+            admin.create_topics([NewTopic(topic, partitions, 1, topic_configs=configs or {})])
 
+    @contextmanager
     def _admin(self):
-        return KafkaAdminClient(bootstrap_servers=self.bootstrap)
+        admin = KafkaAdminClient(bootstrap_servers=self.bootstrap)
+        try:
+            yield admin
+        finally:
+            admin.close()
+
+    def add_partitions(self, topic, total):
+        with self._admin() as admin:
+            admin.create_partitions({topic: total})
+
+    def delete_topic(self, topic):
+        with self._admin() as admin:
+            admin.delete_topics([topic])
+
+    def list_topics(self):
+        with self._admin() as admin:
+            return sorted(admin.list_topics())
+
+    def describe_topic(self, topic):
+        """[leader, replicas] of each partition."""
+        with self._admin() as admin:
+            (found,) = admin.describe_topics([topic])
+        partitions = sorted(found["partitions"], key=lambda at: at["partition_index"])
+        return [[at["leader_id"], at["replica_nodes"]] for at in partitions]
+
+    def topic_configs(self, topic):
+        with self._admin() as admin:
+            found = admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, topic)], config_filter="all")
+        return {name: entry["value"] for name, entry in found["topic"][topic].items()}
+
+    def alter_topic_configs(self, topic, changes):
+        """Each change is [SET, DELETE, APPEND or SUBTRACT, name, value]."""
+        wanted = {name: (op, value) for op, name, value in changes}
+        with self._admin() as admin:
+            done = admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, topic, wanted)], incremental=True)
+        for resources in done.values():
+            for said in resources.values():
+                if said != "OK":
+                    raise RuntimeError(f"alter_configs: {said}")
+
+    def delete_records(self, topic, offsets):
+        """[[partition, offset]]: everything before that offset."""
+        with self._admin() as admin:
+            admin.delete_records({TopicPartition(topic, partition): offset for partition, offset in offsets})
 
     # Records
 
@@ -140,15 +185,37 @@ class Driver:
 
     def committed(self, group, topic):
         """{partition: [offset, metadata]}"""
-        admin = self._admin()
-        found = admin.list_group_offsets(group)
-        admin.close()
-        found = found[group]
+        with self._admin() as admin:
+            found = admin.list_group_offsets(group)[group]
         return {
             str(at.partition): [value.offset, value.metadata or ""]
             for at, value in found.items()
             if at.topic == topic and value.offset >= 0
         }
+
+    def list_groups(self):
+        with self._admin() as admin:
+            return sorted(group["group_id"] for group in admin.list_groups())
+
+    def describe_group(self, group):
+        """[state, number of members]"""
+        with self._admin() as admin:
+            found = admin.describe_groups([group])[group]
+        return [found["group_state"].lower(), len(found["members"])]
+
+    def delete_group(self, group):
+        with self._admin() as admin:
+            _without_errors(admin.delete_groups([group]))
+
+    def alter_offsets(self, group, topic, offsets):
+        """[[partition, offset]] of a group without members."""
+        wanted = {TopicPartition(topic, partition): OffsetAndMetadata(offset, "", -1) for partition, offset in offsets}
+        with self._admin() as admin:
+            _without_errors(admin.alter_group_offsets(group, wanted))
+
+    def delete_offsets(self, group, topic, partitions):
+        with self._admin() as admin:
+            _without_errors(admin.delete_group_offsets(group, [TopicPartition(topic, at) for at in partitions]))
 
 
 def _records(polled):
@@ -164,6 +231,13 @@ def _records(polled):
         for records in polled.values()
         for record in records
     ]
+
+
+def _without_errors(done):
+    """Admin operations on groups give an error's class for each thing that was asked."""
+    for what, error in dict(done).items():
+        if error not in (None, NoError, "OK"):
+            raise RuntimeError(f"{what}: {error}")
 
 
 def _place(future):

@@ -69,6 +69,8 @@ async fn find_all(
         if !answered.insert((topic_id, name.clone())) {
             continue;
         }
+        // An id counts whatever stands beside it: Kafka's Java client fills in an empty name.
+        let name = name.filter(|_| topic_id.is_nil() || call.version < IDS_FROM);
         topics.push(match name {
             // The request has room for ids two versions before an answer can be without a name.
             None if call.version < IDS_FROM => MetadataResponseTopic {

@@ -32,6 +32,9 @@ async fn a_topic_is_found_by_name_and_by_id_until_it_is_deleted() {
     assert!(by_name.partitions[0].leader_epoch >= 0);
     let with_id = || MetadataRequestTopic { topic_id: id, name: None };
     assert_eq!(metadata(&mut client, with_id(), false).await.name.as_deref(), Some("t"));
+    // Kafka's Java client sends an empty name with the id.
+    let with_both = MetadataRequestTopic { topic_id: id, name: Some("".into()) };
+    assert_eq!(metadata(&mut client, with_both, false).await.name.as_deref(), Some("t"));
 
     let state = DeleteTopicState { name: None, topic_id: id };
     let delete =

@@ -93,6 +93,7 @@ impl Store {
         let compacted = state.log.compact(&mut pass)?;
         cleaning.next_horizon = compacted.next_horizon;
         drop(cleaning);
+        self.tail.forget(state, compacted.first_dirty);
         if !state.leaving.load(Ordering::Acquire) {
             let mut cleaned = self.cleaned.lock();
             let disk = &*self.environment.disk;

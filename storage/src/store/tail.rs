@@ -1,7 +1,8 @@
 //! The newest batches of all partitions in memory: what tail reads are served from.
 //!
 //! A batch is here from its publication on, stays at least until it is applied, and then as long as the budget allows.
-//! The oldest published goes first, whichever partition it is of.
+//! The oldest published goes first, whichever partition it is of. What compaction has written again is read from the
+//! segments, or its work would not be seen.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -99,10 +100,39 @@ impl TailBudget {
         }
     }
 
+    /// Drops what a partition has before `offset` and in its segments: there something else stands now. No lock of a
+    /// partition may be held.
+    pub(crate) fn forget(&self, owner: &Arc<PartitionState>, offset: i64) {
+        let order = &mut *self.order.lock();
+        let mut view = owner.view.lock();
+        let until = offset.min(view.applied_end);
+        let mut dropped = 0;
+        while let Some(bytes) = view.tail.evict(until) {
+            order.bytes -= bytes as i64;
+            dropped += 1;
+        }
+        view.forget_aborted();
+        drop(view);
+        if dropped > 0 {
+            // The oldest of this partition, as its batches were.
+            order.owners.retain(|of| {
+                let is_dropped = dropped > 0 && Arc::ptr_eq(of, owner);
+                dropped -= i32::from(is_dropped);
+                !is_dropped
+            });
+        }
+    }
+
     /// Drops everything of a partition that is being deleted.
     pub(crate) fn clear(&self, owner: &PartitionState) {
         let mut order = self.order.lock();
         order.bytes -= owner.view.lock().tail.clear() as i64;
+    }
+
+    /// Batches in all tails, as they are counted.
+    #[cfg(test)]
+    pub(crate) fn batches(&self) -> usize {
+        self.order.lock().owners.len()
     }
 
     /// Bytes in all tails.

@@ -423,3 +423,34 @@ fn readers_go_on_while_segments_are_replaced() {
         over.store(true, Ordering::Relaxed);
     });
 }
+
+#[test]
+fn what_compaction_took_away_is_not_read_from_memory() {
+    let disk = SimDisk::new(7);
+    let (store, _) = Store::open(Arc::new(disk.clone()), options()).unwrap();
+    let partition = compacted(&store);
+    for turn in 0..3 {
+        put(&store, plain(&[("a", Some(&format!("{turn}"))), ("b", Some(&"x".repeat(100)))]));
+    }
+    put(&store, plain(&[("b", None)]));
+    seal(&store);
+    put(&store, plain(&[("c", Some("newest"))]));
+    settle(&store);
+    assert!(partition.in_tail(0), "everything is in memory");
+
+    compact_all(&store, NOW, LARGE_MAP);
+    let horizon = NOW + RETENTION;
+    compact_all(&store, horizon, LARGE_MAP);
+    let records = seen(&partition);
+    assert_eq!(offsets_of(&records, "a"), [4]);
+    assert_eq!(offsets_of(&records, "b"), [0; 0], "the tombstone went, too");
+    assert_eq!(last_values(&records)["c"], "newest");
+
+    // What is still in memory is what is counted.
+    let end = partition.published().high_watermark;
+    let start = (0..end).find(|offset| partition.in_tail(*offset)).unwrap();
+    assert!(start > 4);
+    let left = read(&partition, start, Isolation::Uncommitted).chunks;
+    assert_eq!(store.tail.bytes(), left.iter().map(Bytes::len).sum::<usize>());
+    assert_eq!(store.tail.batches(), left.len());
+}
