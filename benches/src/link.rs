@@ -52,7 +52,12 @@ pub(crate) struct Prepared(Vec<u8>);
 impl Prepared {
     /// A produce of one batch with `acks=all`.
     pub(crate) fn produce(batch: &Bytes) -> anyhow::Result<Self> {
-        let partition_data = vec![PartitionProduceData { index: 0, records: Some(batch.clone()) }];
+        Self::produce_to(batch, 0)
+    }
+
+    /// The same to a partition of that number.
+    pub(crate) fn produce_to(batch: &Bytes, partition: i32) -> anyhow::Result<Self> {
+        let partition_data = vec![PartitionProduceData { index: partition, records: Some(batch.clone()) }];
         let topic = TopicProduceData { name: TOPIC.into(), partition_data, ..TopicProduceData::default() };
         let request = ProduceRequest {
             acks: -1,

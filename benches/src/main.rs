@@ -14,20 +14,25 @@
 //! | W4 | 1,000 messages/s × 1 KiB, one a batch: latency to the ack and to a waiting consumer |
 //! | W5 | 1,000 idle connections, then 50 producers × 20 messages/s |
 //! | W6 | start to port open, idle memory, CPU and files |
+//! | W7 | small producers on one partition, and on 1,000 |
 //!
 //! Ratios are only taken between rows of one run with the same durability and the same number of requests in flight.
 
 mod aligned;
+mod beside;
 mod catch_up;
 mod connections;
 mod delay;
 mod floor;
 mod footprint;
+mod grid;
 mod histogram;
 mod journal;
+mod kafka;
 mod latency;
 mod link;
 mod memory;
+mod partitions;
 mod procfs;
 mod produce;
 mod realtime;
@@ -99,6 +104,13 @@ enum Command {
     },
     /// The journal alone beside the raw device.
     Journal,
+    /// W1, W2, W4, W5 and W7 beside Apache Kafka, which needs a Java machine.
+    Kafka {
+        /// Directory with Kafka's jars.
+        jars: PathBuf,
+        /// Only this one: w1, w2, w4, w5 or w7.
+        workload: Option<Beside>,
+    },
     /// Produce to a server that runs already (its topic `bench` must be there), once.
     Produce {
         /// Where it listens.
@@ -121,6 +133,15 @@ enum Command {
 enum Workload {
     W1,
     W2,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Beside {
+    W1,
+    W2,
+    W4,
+    W5,
+    W7,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -181,6 +202,24 @@ fn main() -> anyhow::Result<()> {
         }
         Command::Footprint { partitions } => footprint::run(&bench, partitions, how.runs)?,
         Command::Journal => journal::run(&bench.directory, how.runs)?,
+        Command::Kafka { workload, .. } => {
+            let wanted = |one| workload.is_none_or(|only| only == one);
+            if wanted(Beside::W1) {
+                beside::volume(&bench, sized(Workload::W1), how)?;
+            }
+            if wanted(Beside::W2) {
+                beside::volume(&bench, sized(Workload::W2), how)?;
+            }
+            if wanted(Beside::W4) {
+                beside::latency(&bench, how.runs)?;
+            }
+            if wanted(Beside::W5) {
+                beside::connections(&bench, how.runs)?;
+            }
+            if wanted(Beside::W7) {
+                beside::partitions(&bench, how.runs)?;
+            }
+        }
         Command::Produce { .. } | Command::Consume { .. } | Command::Floor(_) => {}
     }
     Ok(())
@@ -220,6 +259,12 @@ impl Arguments {
                 .clone()
                 .or_else(|| Some(binaries.parent()?.join("bench-data")))
                 .context("a build folder has a parent")?,
+            kafka: match &self.command {
+                Command::Kafka { jars, .. } => {
+                    Some(std::path::absolute(jars).context("where are Kafka's jars?")?)
+                }
+                _ => None,
+            },
         })
     }
 

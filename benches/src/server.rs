@@ -9,12 +9,14 @@ use anyhow::{Context as _, bail, ensure};
 use tempfile::TempDir;
 
 use crate::floor::Storage;
+use crate::kafka;
 use crate::link::Link;
 use crate::procfs;
 
 /// Nothing starts or stops slower.
 const PATIENCE: Duration = Duration::from_secs(60);
 const POLL: Duration = Duration::from_micros(500);
+const KAFKA_SETTLES: Duration = Duration::from_secs(5);
 
 /// What is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +25,10 @@ pub(crate) enum Subject {
     /// Logmill with the durability of its topic.
     Logmill {
         durable: bool,
+    },
+    /// Apache Kafka, with its defaults or with a flush of each batch.
+    Kafka {
+        flush: bool,
     },
 }
 
@@ -33,14 +39,18 @@ impl Subject {
             Self::Floor(Storage::Fdatasync) => "floor, fdatasync",
             Self::Floor(Storage::Direct) => "floor, direct",
             Self::Logmill { .. } => "logmill",
+            Self::Kafka { flush: false } => "Apache Kafka",
+            Self::Kafka { flush: true } => "Apache Kafka, flush.messages=1",
         }
     }
 
     /// What an answer promises.
     pub(crate) fn durability(self) -> &'static str {
         match self {
-            Self::Floor(Storage::PageCache) | Self::Logmill { durable: false } => "page cache",
-            Self::Floor(_) | Self::Logmill { durable: true } => "device",
+            Self::Floor(Storage::PageCache)
+            | Self::Logmill { durable: false }
+            | Self::Kafka { flush: false } => "page cache",
+            Self::Floor(_) | Self::Logmill { durable: true } | Self::Kafka { flush: true } => "device",
         }
     }
 }
@@ -52,6 +62,8 @@ pub(crate) struct Bench {
     pub(crate) logmill: PathBuf,
     /// Data directories are made in here.
     pub(crate) directory: PathBuf,
+    /// Apache Kafka's jars.
+    pub(crate) kafka: Option<PathBuf>,
 }
 
 /// A running server; ended when dropped.
@@ -84,11 +96,35 @@ impl Bench {
 
     /// Starts a server with an empty directory that will hold `payload` bytes, and its topic.
     pub(crate) fn start(&self, subject: Subject, payload: u64) -> anyhow::Result<Server> {
+        self.start_with(subject, payload, 1)
+    }
+
+    /// The same, with so many partitions in the topic.
+    pub(crate) fn start_with(
+        &self,
+        subject: Subject,
+        payload: u64,
+        partitions: i32,
+    ) -> anyhow::Result<Server> {
         let server = self.open(subject, self.data()?, payload)?;
-        if let Subject::Logmill { durable } = subject {
-            let durability = if durable { "disk" } else { "page-cache" };
-            let configs = [("logmill.durability", durability), ("max.message.bytes", "4194304")];
-            Link::open(server.address)?.create_topic(1, &configs)?;
+        let durability = match subject {
+            Subject::Floor(_) => return Ok(server),
+            Subject::Logmill { durable: true } => Some(("logmill.durability", "disk")),
+            Subject::Logmill { durable: false } => Some(("logmill.durability", "page-cache")),
+            Subject::Kafka { flush: true } => Some(("flush.messages", "1")),
+            Subject::Kafka { flush: false } => None,
+        };
+        let mut configs = vec![("max.message.bytes", "4194304")];
+        configs.extend(durability);
+        let started = Instant::now();
+        // A port that accepts is not yet a broker that knows where its partitions are to go.
+        while let Err(error) = Link::open(server.address)?.create_topic(partitions, &configs) {
+            ensure!(matches!(subject, Subject::Kafka { .. }) && started.elapsed() < PATIENCE, error);
+            std::thread::sleep(Duration::from_millis(500));
+        }
+        if matches!(subject, Subject::Kafka { .. }) {
+            // Its partitions have leaders a moment after they are there.
+            std::thread::sleep(KAFKA_SETTLES);
         }
         Ok(server)
     }
@@ -120,8 +156,14 @@ impl Bench {
                 command.args(["serve", "--set", "telemetry.level=warn"]);
                 command
             }
+            Subject::Kafka { .. } => {
+                let jars = self.kafka.as_deref().context("where are Kafka's jars?")?;
+                kafka::command(jars, data.path(), address)?
+            }
         };
-        command.arg("--listen").arg(address.to_string()).arg("--data-dir").arg(data.path());
+        if !matches!(subject, Subject::Kafka { .. }) {
+            command.arg("--listen").arg(address.to_string()).arg("--data-dir").arg(data.path());
+        }
         let started = Instant::now();
         let mut child =
             command.stdin(Stdio::null()).stdout(Stdio::null()).spawn().context("cannot start the server")?;

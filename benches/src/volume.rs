@@ -187,7 +187,7 @@ fn once(
 }
 
 /// The CPU time of a server, when it has come to rest.
-fn settled_cpu(server: &crate::server::Server) -> anyhow::Result<Duration> {
+pub(crate) fn settled_cpu(server: &crate::server::Server) -> anyhow::Result<Duration> {
     let mut last = server.cpu_time()?;
     for _ in 0..50 {
         std::thread::sleep(Duration::from_millis(60));
