@@ -14,10 +14,6 @@ use super::manifest::SegmentManifest;
 use super::names::LEADER_EPOCHS;
 use super::partition_log::PartitionLog;
 
-/// Producer snapshots kept beside those at segments' beginnings: the newest, and the one before, with which a start from
-/// the checkpoint before begins.
-const SNAPSHOTS_KEPT: usize = 2;
-
 /// Everything before an offset is on the device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Flushed {
@@ -63,7 +59,7 @@ impl PartitionLog {
         let mut writer = self.writer.lock();
         let end_offset = self.end_offset();
         let active = self.active();
-        writer.write_snapshot(self, end_offset)?;
+        writer.write_snapshot(&self.environment, &self.directory, end_offset)?;
         // Into the writer's own list: should the disk be full half way, the next flush flushes what this one wrote.
         let mut indexes = Vec::new();
         let written = active.write_out_indexes(&mut indexes);
@@ -83,6 +79,21 @@ impl PartitionLog {
     }
 }
 
+impl PartitionLog {
+    /// A checkpoint with this recovery point is durable: no start begins before it any more. Removes the producer
+    /// snapshots that nobody needs then, which are all before the one that it begins with, but for those at segments'
+    /// beginnings. There may have been any number of flushes, and of snapshots, since the checkpoint before.
+    pub fn checkpointed(&self, recovery_point: i64) -> Result<(), LogError> {
+        let view = self.view();
+        let mut writer = self.lock_writer();
+        let Some(first_needed) = writer.snapshots.range(..=recovery_point).next_back().copied() else {
+            return Ok(());
+        };
+        let needed = |offset: i64| view.segments.iter().any(|segment| segment.base_offset() == offset);
+        writer.remove_snapshots(self, |offset| offset < first_needed && !needed(offset))
+    }
+}
+
 impl Flush<'_> {
     /// Files to be flushed, by these handles. Empty when nothing was written since the last flush.
     pub fn files(&self) -> &[Arc<dyn DiskFile>] {
@@ -99,8 +110,7 @@ impl Flush<'_> {
         self.end_offset
     }
 
-    /// To be called when files and directory are durable: writes what may only be written then, and removes producer
-    /// snapshots that nobody needs any more.
+    /// To be called when files and directory are durable: writes what may only be written then.
     pub fn finish(mut self) -> Result<Flushed, LogError> {
         let log = self.log;
         if let Some(epochs) = &self.epochs {
@@ -116,15 +126,11 @@ impl Flush<'_> {
             manifest.write(&*log.environment.disk, &log.directory)?;
             *self.written_manifest = manifest;
         }
-        let view = log.view();
         let mut writer = log.lock_writer();
         writer.recovery_point = writer.recovery_point.max(self.end_offset);
         if log.end_offset() == self.end_offset {
             log.active().set_flushed();
         }
-        let oldest_kept = writer.snapshots.iter().rev().nth(SNAPSHOTS_KEPT - 1).copied().unwrap_or(0);
-        let needed = |offset: i64| view.segments.iter().any(|segment| segment.base_offset() == offset);
-        writer.remove_snapshots(log, |offset| offset < oldest_kept && !needed(offset))?;
         Ok(Flushed { end_offset: self.end_offset })
     }
 }

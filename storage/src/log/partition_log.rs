@@ -260,7 +260,7 @@ impl PartitionLog {
     pub(super) fn roll(&self, writer: &mut Writer, base_offset: i64) -> Result<Arc<Segment>, LogError> {
         let closed = self.active();
         let files = closed.seal()?;
-        writer.write_snapshot(self, base_offset)?;
+        writer.write_snapshot(&self.environment, &self.directory, base_offset)?;
         let segment = Segment::create(
             &self.environment,
             &self.directory,
@@ -539,14 +539,19 @@ impl Writer {
     }
 
     /// Writes the producers' snapshot as of `offset`, which is the end of the log, unless it is there.
-    pub(super) fn write_snapshot(&mut self, log: &PartitionLog, offset: i64) -> Result<(), LogError> {
+    pub(super) fn write_snapshot(
+        &mut self,
+        environment: &LogEnvironment,
+        directory: &Path,
+        offset: i64,
+    ) -> Result<(), LogError> {
         if self.snapshots.contains(&offset) {
             return Ok(());
         }
-        let path = FileKind::ProducerSnapshot.path(&log.directory, offset);
+        let path = FileKind::ProducerSnapshot.path(directory, offset);
         let bytes = self.producers.encode_snapshot();
         let file =
-            log.environment.disk.open(&path, OpenOptions::CREATE).map_err(LogError::io("create", &path))?;
+            environment.disk.open(&path, OpenOptions::CREATE).map_err(LogError::io("create", &path))?;
         file.write_at(&bytes, 0).map_err(LogError::io("write", &path))?;
         file.set_len(bytes.len() as u64).map_err(LogError::io("cut", &path))?;
         self.snapshots.insert(offset);

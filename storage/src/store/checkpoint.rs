@@ -140,7 +140,11 @@ impl Store {
             Err(error) => return Err(self.poison(Fatal::io("write the checkpoint in", data_dir)(error))),
         }
         for (listed, written) in listed.iter().zip(&file.partitions) {
-            listed.state.checkpointed_end.store(written.recovery_point, Ordering::Release);
+            let before = listed.state.checkpointed_end.swap(written.recovery_point, Ordering::AcqRel);
+            if before != written.recovery_point {
+                let told = listed.state.log.checkpointed(written.recovery_point);
+                told.map_err(in_log(&listed.state)).map_err(|fatal| self.poison(fatal))?;
+            }
             let page_cache = listed.options.durability == Durability::PageCache;
             listed.state.page_cache.store(page_cache, Ordering::Release);
         }

@@ -495,6 +495,9 @@ impl Opening<'_> {
         checkpoint
             .write(self.disk, self.data_dir)
             .map_err(StoreError::io("write the checkpoint in", self.data_dir))?;
+        for (partition, written) in self.partitions.values().zip(&checkpoint.partitions) {
+            partition.log.checkpointed(written.recovery_point)?;
+        }
         // Only now does nobody need the old frames, or the directories of deleted partitions, any more.
         journal.recycle(identity.file_number)?;
         for name in found.dying.iter().chain(&found.imports) {

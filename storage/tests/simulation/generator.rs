@@ -35,7 +35,16 @@ pub(crate) enum Step {
     Clean,
     /// Looks at what is published.
     Look,
+    /// So many bytes more, and the disk is full.
+    Fill(u64),
+    /// There is room again.
+    Free,
 }
+
+/// Steps for which a disk is full, about.
+const FULL_FOR: u64 = 8;
+/// Bytes that a disk has left, at most, when it is said to be full.
+const FILL_ROOM: u64 = 12 << 10;
 
 /// Draws steps.
 #[derive(Debug)]
@@ -45,6 +54,9 @@ pub(crate) struct Generator {
     value_bytes: u64,
     journal_every: u64,
     checkpoint_every: u64,
+    /// One in so many steps fills the disk; none: it never is.
+    fill_every: Option<u64>,
+    full: bool,
     now: i64,
 }
 
@@ -56,11 +68,19 @@ impl Generator {
             value_bytes: profile.value_bytes,
             journal_every: profile.journal_every,
             checkpoint_every: profile.checkpoint_every,
+            fill_every: profile.fill_every,
+            full: false,
             now: 1_700_000_000_000,
         }
     }
 
     pub(crate) fn step(&mut self, model: &Model) -> Step {
+        if let Some(every) = self.fill_every
+            && self.random.one_in(if self.full { FULL_FOR } else { every })
+        {
+            self.full = !self.full;
+            return if self.full { Step::Fill(self.random.below(FILL_ROOM)) } else { Step::Free };
+        }
         if self.random.one_in(self.checkpoint_every) {
             return Step::Checkpoint;
         }

@@ -105,13 +105,18 @@ impl Machine {
         Ok(())
     }
 
-    pub(crate) fn apply(&self, shard: usize) -> Result<(), Stop> {
-        self.store.apply_round(shard)?;
-        Ok(())
+    /// Commits are refused until a round finds room.
+    pub(crate) fn takes_disk_for_full(&self) -> bool {
+        self.store.congestion().storage_full
+    }
+
+    /// True when the disk is full.
+    pub(crate) fn apply(&self, shard: usize) -> Result<bool, Stop> {
+        Ok(self.store.apply_round(shard)?.full)
     }
 
     pub(crate) fn apply_all(&self) -> Result<(), Stop> {
-        (0..self.shards).try_for_each(|shard| self.apply(shard))
+        (0..self.shards).try_for_each(|shard| self.apply(shard).map(drop))
     }
 
     pub(crate) fn checkpoint(&self) -> Result<Checkpointed, Stop> {

@@ -37,6 +37,8 @@ pub(crate) struct Profile {
     pub journal_every: u64,
     /// One in so many steps is a checkpoint that nobody asked for.
     pub checkpoint_every: u64,
+    /// One in so many steps fills the disk, for a while.
+    pub fill_every: Option<u64>,
 }
 
 impl Profile {
@@ -80,6 +82,7 @@ impl Profile {
             value_bytes: [40, 300, 1500][random.below(3) as usize],
             journal_every: 2 + random.below(6),
             checkpoint_every: 12 + random.below(60),
+            fill_every: if random.one_in(3) { Some(10 + random.below(30)) } else { None },
         }
     }
 }

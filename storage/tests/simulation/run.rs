@@ -74,6 +74,11 @@ pub(crate) struct Coverage {
     pub checkpoints: u64,
     /// Bytes of segments that were removed.
     pub trimmed_bytes: u64,
+    /// Times that the disk was filled, and rounds and checkpoints that did less because of it.
+    pub fills: u64,
+    pub full: u64,
+    /// Commits that were refused because of it.
+    pub refused_full: u64,
 }
 
 impl Coverage {
@@ -98,6 +103,9 @@ impl Coverage {
         self.recycled += other.recycled;
         self.checkpoints += other.checkpoints;
         self.trimmed_bytes += other.trimmed_bytes;
+        self.fills += other.fills;
+        self.full += other.full;
+        self.refused_full += other.refused_full;
     }
 }
 
@@ -144,6 +152,8 @@ struct World<'a> {
     stopped: bool,
     topics_made: u128,
     lie: bool,
+    /// The disk is full, or soon will be.
+    full: bool,
     coverage: &'a mut Coverage,
     trace: &'a mut Trace,
 }
@@ -167,6 +177,7 @@ impl<'a> World<'a> {
             stopped: true,
             topics_made: 0,
             lie: case.lie,
+            full: false,
             coverage,
             trace,
         }
@@ -214,7 +225,26 @@ impl<'a> World<'a> {
         }
         self.stopped = false;
         self.disk.restart();
+        // Somebody makes room before the next start.
+        self.free();
         Ok(())
+    }
+
+    fn fill(&mut self, room: u64) {
+        let used: u64 = self.disk.files().iter().map(|(_, bytes)| bytes).sum();
+        self.full = true;
+        self.coverage.fills += 1;
+        self.set_faults(Some(used + room));
+    }
+
+    fn free(&mut self) {
+        self.full = false;
+        self.set_faults(None);
+    }
+
+    fn set_faults(&self, capacity_bytes: Option<u64>) {
+        let lying_flushes = self.lie.then(|| ".journal".to_owned());
+        self.disk.set_faults(Faults { capacity_bytes, lying_flushes, ..self.profile.faults.clone() });
     }
 
     fn run_steps(&mut self, steps: usize, clean: bool) -> Result<(), Stop> {
@@ -239,6 +269,8 @@ impl<'a> World<'a> {
         self.coverage.replayed_written += recovery.written_batches;
         self.coverage.torn += u64::from(recovery.journal_cut.is_some());
         ensure_clean(self.stopped, recovery.clean)?;
+        ensure_stop!(recovery.damaged.is_empty(), "a crash is taken for damage: {recovery}");
+        ensure_stop!(recovery.unusable_checkpoint.is_none(), "a crash costs a checkpoint: {recovery}");
         let kept = check::after_start(&machine, &mut self.model, &mut self.random)?;
         self.trace.note(format_args!("{kept:?}"));
         self.coverage.lost_frames += kept.lost_frames as u64;
@@ -254,10 +286,7 @@ impl<'a> World<'a> {
             let durability = if partition.page_cache { Durability::PageCache } else { Durability::Disk };
             machine.store.set_options(id, LogOptions { durability, ..self.profile.options.log })?;
         }
-        if self.lie {
-            let lying_flushes = Some(".journal".to_owned());
-            self.disk.set_faults(Faults { lying_flushes, ..self.profile.faults.clone() });
-        }
+        self.set_faults(None);
         Ok(machine)
     }
 
@@ -306,17 +335,31 @@ impl<'a> World<'a> {
             }
             self.harvest(life)?;
         }
+        self.free();
         Ok(())
     }
 
     fn step(&mut self, life: &mut Life, step: Step) -> Result<(), Stop> {
         self.now(During::Else);
+        if matches!(step, Step::Reopen | Step::Delete(_) | Step::Create) {
+            // These may fail on a full disk, and then have to be asked for again.
+            self.free();
+        }
         match step {
+            Step::Fill(room) => {
+                self.trace.note(format_args!("the disk has room for {room} bytes"));
+                self.fill(room);
+            }
+            Step::Free => {
+                self.trace.note(format_args!("the disk has room again"));
+                self.free();
+            }
             Step::Commit(planned) => self.commit(life, &planned)?,
             Step::Journal => {
                 self.trace.note(format_args!("journal"));
                 self.now(During::Journal);
                 life.machine().journal()?;
+                self.coverage.full += u64::from(life.machine().takes_disk_for_full());
                 if life.machine().store.checkpoint_due() && self.random.one_in(2) {
                     self.checkpoint(life)?;
                 }
@@ -324,7 +367,8 @@ impl<'a> World<'a> {
             Step::Apply(shard) => {
                 self.trace.note(format_args!("apply {shard}"));
                 self.now(During::Apply);
-                life.machine().apply(shard)?;
+                let full = life.machine().apply(shard)?;
+                self.is_full(full)?;
             }
             Step::Checkpoint => self.checkpoint(life)?,
             Step::Reopen => {
@@ -362,6 +406,13 @@ impl<'a> World<'a> {
                 check::while_running(life.machine(), &mut self.model, &mut self.random)?;
             }
         }
+        Ok(())
+    }
+
+    /// Work was left for later because the disk is full.
+    fn is_full(&mut self, full: bool) -> Result<(), Violation> {
+        ensure!(!full || self.full, "there is room, and something took the disk for full");
+        self.coverage.full += u64::from(full);
         Ok(())
     }
 
@@ -420,6 +471,10 @@ impl<'a> World<'a> {
                 let size: usize = planned.appends.iter().map(|append| append.batch.size()).sum();
                 ensure_stop!(bytes > limit && bytes >= size as u64, "{size} bytes are not too many");
             }
+            // It is found to have room again by the next round.
+            (Err(Rejection::StorageFull), _) if life.machine().takes_disk_for_full() => {
+                self.coverage.refused_full += 1;
+            }
             (Err(rejection), Verdict::Duplicate(original)) if !original.certain => {
                 let refused = refusal(&rejection);
                 let transactional = planned.appends[0].batch.header().is_transactional();
@@ -450,6 +505,10 @@ impl<'a> World<'a> {
         let done = self.done_batches();
         let checkpointed = life.machine().checkpoint()?;
         self.trace.note(format_args!("{checkpointed:?}"));
+        self.is_full(checkpointed.full)?;
+        if checkpointed.full {
+            return Ok(());
+        }
         self.coverage.checkpoints += 1;
         self.coverage.recycled += checkpointed.recycled_files as u64;
         self.flushed(done);
@@ -463,6 +522,7 @@ impl<'a> World<'a> {
         self.harvest(life)?;
         let pending = life.tickets.len();
         ensure_stop!(pending == 0, "{pending} commits are not done after all work was");
+        ensure_stop!(!life.machine().takes_disk_for_full(), "the disk has room, and is taken for full");
         let done = self.done_batches();
         life.machine().store.close()?;
         self.flushed(done);

@@ -16,7 +16,7 @@ const SEEDS: u64 = 5000;
 /// Crash points of each of them.
 const CRASHES_PER_SEED: u64 = 4;
 /// Small scenarios, each crashed at every call.
-const SMALL_SEEDS: u64 = 25;
+const SMALL_SEEDS: u64 = 35;
 
 fn from_environment(name: &str) -> Option<u64> {
     let text = std::env::var(name).ok()?;
@@ -144,6 +144,9 @@ fn assert_covered(coverage: &Coverage) {
         ("recycled journal files", coverage.recycled),
         ("checkpoints", coverage.checkpoints),
         ("removed segments", coverage.trimmed_bytes),
+        ("full disks", coverage.fills),
+        ("rounds and checkpoints on a full disk", coverage.full),
+        ("commits refused on a full disk", coverage.refused_full),
         ("replayed frames", coverage.replayed_frames),
         ("replayed batches that were there", coverage.replayed_present),
         ("replayed batches that were missing", coverage.replayed_written),

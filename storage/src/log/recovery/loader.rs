@@ -195,7 +195,7 @@ impl<'a> Loader<'a> {
         // Nothing is known to be on the device of what was scanned.
         self.writer.flushed_end = -1;
         self.writer.recovery_point = recovery_point;
-        self.writer.snapshots = self.snapshots;
+        self.writer.snapshots.append(&mut self.snapshots);
         let log_start_offset = self.at.log_start_offset.max(self.bases[0]);
         let view = View { segments: self.segments };
         let (epochs, end_offset, manifest) = (self.epochs, self.end_offset, self.manifest);
@@ -220,7 +220,7 @@ impl<'a> Loader<'a> {
         self.writer.directory_changed = true;
         self.writer.flushed_end = -1;
         self.writer.recovery_point = start;
-        self.writer.snapshots = self.snapshots;
+        self.writer.snapshots.append(&mut self.snapshots);
         self.recovered.valid_end = start;
         let view = View { segments: vec![Arc::new(segment)] };
         let loaded = Loaded {
@@ -257,6 +257,10 @@ impl<'a> Loader<'a> {
                 self.writer.unflushed.extend(files);
             }
             self.writer.first_timestamp = None;
+            if at > settled {
+                // The one that was there, if any, was not believed.
+                self.writer.write_snapshot(self.environment, self.directory, base)?;
+            }
             let segment = self.scan_segment(base)?;
             self.segments.push(segment);
         }

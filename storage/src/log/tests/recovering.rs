@@ -370,3 +370,48 @@ fn a_snapshot_that_may_not_have_reached_the_device_is_written_again() {
     let producers = Producers::decode_snapshot(&bench.file(FileKind::ProducerSnapshot, end)).unwrap();
     assert_eq!(producers.open_transactions().first_offset(), Some(0));
 }
+
+#[test]
+fn producers_are_known_at_every_checkpoint_whatever_is_flushed_and_removed_behind_it() {
+    let bench = Bench::new(1);
+    let mut maker = Maker::new();
+    let mut sequence = 0;
+    let mut idempotent = |count: usize| -> Vec<Batch> {
+        (0..count)
+            .map(|_| {
+                sequence += 2;
+                maker.data(Some((7, 0, sequence - 2)), false, 2)
+            })
+            .collect()
+    };
+    let log = bench.create();
+    log.append(&[Maker::new().plain(2)]).unwrap();
+    drop(idempotent(1));
+    let begun = log.flush().unwrap().end_offset;
+    // Segments behind the recovery point, found again by a start.
+    log.append(&idempotent(30)).unwrap();
+    drop(log);
+    let log = bench.reopen(begun);
+    let checkpointed = log.flush().unwrap().end_offset;
+    log.checkpointed(checkpointed).unwrap();
+    let expected = log.producers();
+    assert_eq!(expected.len(), 1);
+    let holding = log.active().base_offset();
+    // Segments are closed, and removing some of the old ones flushes, without a checkpoint.
+    for _ in 0..3 {
+        log.append(&idempotent(12)).unwrap();
+        log.flush().unwrap();
+    }
+    log.advance_log_start(holding + 1);
+    log.remove_segments_before_start(checkpointed).unwrap();
+    let now = log.producers();
+    drop(log);
+    let (log, recovered) = bench.open(checkpointed).unwrap();
+    log.cut(recovered.valid_end).unwrap();
+    assert_eq!(log.producers(), now);
+    drop(log);
+    let at = OpenAt { recovery_point: checkpointed, log_start_offset: holding + 1 };
+    let (log, _) = PartitionLog::open(&bench.environment, directory(), bench.options, at).unwrap();
+    log.cut(checkpointed).unwrap();
+    assert_eq!(log.producers(), expected, "also when nothing behind the checkpoint is left");
+}

@@ -212,6 +212,7 @@ fn old_snapshots_are_removed_but_those_at_segments() {
         log.append(&[maker.plain(2)]).unwrap();
         log.flush().unwrap();
     }
+    log.checkpointed(22).unwrap();
     let mut expected: Vec<i64> = log.closed_segments().unwrap().iter().map(|s| s.end_offset).collect();
     expected.extend([22, 24]);
     expected.sort_unstable();
