@@ -158,7 +158,7 @@ impl Store {
         self.sync_names()?;
         disk.rename(&staging, &directory).map_err(StoreError::io("rename", &staging))?;
         self.sync_names()?;
-        let at = OpenAt { recovery_point: staged.end, log_start_offset: staged.start };
+        let at = OpenAt { recovery_point: staged.end, log_start_offset: staged.start, unjournaled: true };
         let (log, _) = PartitionLog::open(&self.environment, &directory, spec.options, at)?;
         log.cut(staged.end)?;
         log.flush()?;

@@ -389,6 +389,7 @@ impl Opening<'_> {
             let at = known.map_or(OpenAt::default(), |known| OpenAt {
                 recovery_point: known.recovery_point,
                 log_start_offset: known.log_start_offset,
+                unjournaled: known.page_cache,
             });
             let (log, recovered) = PartitionLog::open(self.environment, &directory, self.defaults, at)?;
             let recovery_point = known.map_or(0, |known| known.recovery_point);
@@ -441,7 +442,12 @@ impl Opening<'_> {
             }
             self.recovery.rebuilt_files += partition.recovered.rebuilt.len();
             self.recovery.damaged.append(&mut partition.recovered.damaged);
-            if end_offset != partition.recovery_point || torn_bytes > 0 || found_end != end_offset {
+            let lost_something = !partition.recovered.damaged.is_empty();
+            if end_offset != partition.recovery_point
+                || torn_bytes > 0
+                || found_end != end_offset
+                || lost_something
+            {
                 partition.log.flush()?;
             }
             partition.leader_epoch =
