@@ -170,6 +170,20 @@ class Tools:
         shown = self.tool("TransactionsCommand", *self.at(), "describe-producers", "--topic", topic, "--partition", 0)
         contains(shown, r"^\d+\s+\d+\s+\S+\s+2\s+\d+\s+None")
 
+    def hanging_transaction(self):
+        """A transaction whose producer is gone is found by where it begins, and aborted."""
+        topic, name = fresh("tool-hanging"), fresh("tx")
+        self.client.create_topic(topic, 1)
+        self.client.transaction(name, topic, numbered(3), "leave open")
+        self.client.produce(topic, numbered(2))
+        producers = (*self.at(), "describe-producers", "--topic", topic, "--partition", 0)
+        contains(self.tool("TransactionsCommand", *producers), r"^\d+\s+\d+\s+\S+\s+2\s+\d+\s+0\s*$")
+        self.tool("TransactionsCommand", *self.at(), "abort", "--topic", topic, "--partition", 0, "--start-offset", 0)
+        contains(self.tool("TransactionsCommand", *producers), r"^\d+\s+\d+\s+\S+\s+2\s+\d+\s+None")
+        read = ("--topic", topic, "--from-beginning", "--max-messages", 2, "--timeout-ms", 30000)
+        committed = self.tool("consumer.ConsoleConsumer", *self.at(), *read, "--isolation-level", "read_committed")
+        same(len(committed.split("\n")[:-1]), 2, "records behind the transaction")
+
     def cluster_and_features(self):
         contains(self.tool("ClusterTool", "cluster-id", *self.at()), r"Cluster ID: \S{22}")
         shown = self.tool("FeatureCommand", *self.at(), "describe")
@@ -211,6 +225,7 @@ def check(report, broker, tools, client):
         "performance_clients",
         "console_clients",
         "transactions",
+        "hanging_transaction",
         "cluster_and_features",
         "client_compatibility",
     ]
