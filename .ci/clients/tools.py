@@ -65,6 +65,20 @@ class Tools:
         broker = (*self.at(), "--entity-type", "brokers", "--entity-name", 1)
         contains(self.tool("ConfigCommand", *broker, "--describe", "--all"), r"log.segment.bytes=1073741824 ")
 
+    def group_configs(self):
+        group = fresh("tool-group-configs")
+        entity = (*self.at(), "--entity-type", "groups", "--entity-name", group)
+        self.tool("ConfigCommand", *entity, "--alter", "--add-config", "consumer.session.timeout.ms=50000")
+        shown = self.tool("ConfigCommand", *entity, "--describe")
+        contains(shown, r"consumer.session.timeout.ms=50000 .*synonyms=\{DYNAMIC_GROUP_CONFIG:consumer.session.timeout.ms=50000")
+        try:
+            self.tool("ConfigCommand", *entity, "--alter", "--add-config", "consumer.session.timeout.ms=1")
+        except AssertionError as refused:
+            contains(str(refused), r"must be in the range 45000 to 60000 inclusive")
+        else:
+            raise AssertionError("a session timeout outside the bounds was taken")
+        self.tool("ConfigCommand", *entity, "--alter", "--delete-config", "consumer.session.timeout.ms")
+
     def consumer_groups(self):
         topic, group = self.filled("tool-groups", 2), fresh("tool-group")
         self.client.join("tool", group, topic)
@@ -217,6 +231,7 @@ def check(report, broker, tools, client):
     checks = [
         "topics",
         "configs",
+        "group_configs",
         "consumer_groups",
         "get_offsets",
         "delete_records",

@@ -136,7 +136,12 @@ impl SegmentManifest {
 
     /// Writes the file, durable on return.
     pub(crate) fn write(&self, disk: &dyn Disk, directory: &Path) -> Result<(), LogError> {
-        let path = directory.join(SEGMENT_MANIFEST);
+        self.write_as(disk, directory, SEGMENT_MANIFEST)
+    }
+
+    /// The same by another name.
+    pub(crate) fn write_as(&self, disk: &dyn Disk, directory: &Path, name: &str) -> Result<(), LogError> {
+        let path = directory.join(name);
         replace_file(disk, &path, self.encode().as_bytes()).map_err(LogError::io("write", &path))
     }
 

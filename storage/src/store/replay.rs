@@ -393,6 +393,7 @@ impl Opening<'_> {
             let at = known.map_or(OpenAt::default(), |known| OpenAt {
                 recovery_point: known.recovery_point,
                 log_start_offset: known.log_start_offset,
+                unjournaled: known.page_cache,
             });
             let (log, recovered) = PartitionLog::open(self.environment, &directory, self.defaults, at)?;
             let recovery_point = known.map_or(0, |known| known.recovery_point);
@@ -445,8 +446,13 @@ impl Opening<'_> {
                 self.recovery.truncations.push(truncation);
             }
             self.recovery.rebuilt_files += partition.recovered.rebuilt.len();
+            let lost_something = !partition.recovered.damaged.is_empty();
             self.recovery.damaged.append(&mut partition.recovered.damaged);
-            if end_offset != partition.recovery_point || torn_bytes > 0 || found_end != end_offset {
+            if end_offset != partition.recovery_point
+                || torn_bytes > 0
+                || found_end != end_offset
+                || lost_something
+            {
                 unflushed.push(id);
             }
             partition.leader_epoch =
