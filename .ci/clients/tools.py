@@ -65,6 +65,20 @@ class Tools:
         broker = (*self.at(), "--entity-type", "brokers", "--entity-name", 1)
         contains(self.tool("ConfigCommand", *broker, "--describe", "--all"), r"log.segment.bytes=1073741824 ")
 
+    def group_configs(self):
+        group = fresh("tool-group-configs")
+        entity = (*self.at(), "--entity-type", "groups", "--entity-name", group)
+        self.tool("ConfigCommand", *entity, "--alter", "--add-config", "consumer.session.timeout.ms=50000")
+        shown = self.tool("ConfigCommand", *entity, "--describe")
+        contains(shown, r"consumer.session.timeout.ms=50000 .*synonyms=\{DYNAMIC_GROUP_CONFIG:consumer.session.timeout.ms=50000")
+        try:
+            self.tool("ConfigCommand", *entity, "--alter", "--add-config", "consumer.session.timeout.ms=1")
+        except AssertionError as refused:
+            contains(str(refused), r"must be in the range 45000 to 60000 inclusive")
+        else:
+            raise AssertionError("a session timeout outside the bounds was taken")
+        self.tool("ConfigCommand", *entity, "--alter", "--delete-config", "consumer.session.timeout.ms")
+
     def consumer_groups(self):
         topic, group = self.filled("tool-groups", 2), fresh("tool-group")
         self.client.join("tool", group, topic)
@@ -170,6 +184,20 @@ class Tools:
         shown = self.tool("TransactionsCommand", *self.at(), "describe-producers", "--topic", topic, "--partition", 0)
         contains(shown, r"^\d+\s+\d+\s+\S+\s+2\s+\d+\s+None")
 
+    def hanging_transaction(self):
+        """A transaction whose producer is gone is found by where it begins, and aborted."""
+        topic, name = fresh("tool-hanging"), fresh("tx")
+        self.client.create_topic(topic, 1)
+        self.client.transaction(name, topic, numbered(3), "leave open")
+        self.client.produce(topic, numbered(2))
+        producers = (*self.at(), "describe-producers", "--topic", topic, "--partition", 0)
+        contains(self.tool("TransactionsCommand", *producers), r"^\d+\s+\d+\s+\S+\s+2\s+\d+\s+0\s*$")
+        self.tool("TransactionsCommand", *self.at(), "abort", "--topic", topic, "--partition", 0, "--start-offset", 0)
+        contains(self.tool("TransactionsCommand", *producers), r"^\d+\s+\d+\s+\S+\s+2\s+\d+\s+None")
+        read = ("--topic", topic, "--from-beginning", "--max-messages", 2, "--timeout-ms", 30000)
+        committed = self.tool("consumer.ConsoleConsumer", *self.at(), *read, "--isolation-level", "read_committed")
+        same(len(committed.split("\n")[:-1]), 2, "records behind the transaction")
+
     def cluster_and_features(self):
         contains(self.tool("ClusterTool", "cluster-id", *self.at()), r"Cluster ID: \S{22}")
         shown = self.tool("FeatureCommand", *self.at(), "describe")
@@ -203,6 +231,7 @@ def check(report, broker, tools, client):
     checks = [
         "topics",
         "configs",
+        "group_configs",
         "consumer_groups",
         "get_offsets",
         "delete_records",
@@ -211,6 +240,7 @@ def check(report, broker, tools, client):
         "performance_clients",
         "console_clients",
         "transactions",
+        "hanging_transaction",
         "cluster_and_features",
         "client_compatibility",
     ]

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::histogram::Histogram;
 use crate::report::{Runs, Table, mib, micros, say};
-use crate::server::{Bench, Stop, Subject};
+use crate::server::{Bench, Server, Stop, Subject};
 use crate::{connections, latency, procfs};
 
 const MESSAGE_BYTES: usize = 1024;
@@ -36,60 +36,92 @@ impl Quantiles {
     }
 }
 
+/// What was measured of one server, and what that cost.
+#[derive(Clone, Default)]
+struct Measured<F> {
+    figures: F,
+    /// CPU of the server, % of a core.
+    server: Runs,
+    load: Runs,
+}
+
+/// Runs a workload against each server in turn, as often as asked. `one` is one run; it says which share of a core the
+/// server used.
+fn measure<F: Clone + Default>(
+    workload: &str,
+    bench: &Bench,
+    subjects: &[Subject],
+    runs: u32,
+    mut one: impl FnMut(&Server, &mut F) -> anyhow::Result<f64>,
+) -> anyhow::Result<Vec<Measured<F>>> {
+    let mut all = vec![Measured::default(); subjects.len()];
+    for run in 1..=runs {
+        for (subject, measured) in subjects.iter().zip(&mut all) {
+            say(&format!("{workload} run {run}/{runs}: {}, {}", subject.name(), subject.durability()))?;
+            let server = bench.start(*subject, PAYLOAD)?;
+            let share = one(&server, &mut measured.figures)?;
+            measured.server.push(100.0 * share);
+            measured.load.push(procfs::load());
+            server.stop(Stop::Kill)?;
+        }
+    }
+    Ok(all)
+}
+
+/// Prints a row for each server; `cells` is told its figures and the floor's.
+fn print<F>(
+    title: &str,
+    headings: &[&str],
+    subjects: &[Subject],
+    all: &[Measured<F>],
+    cells: impl Fn(&F, &F) -> Vec<String>,
+) -> anyhow::Result<()> {
+    let headings = [&["date", "server"], headings, &["server CPU % of a core", "load"]].concat();
+    let mut table = Table::new(&headings);
+    let date = jiff::Zoned::now().date();
+    for (subject, measured) in subjects.iter().zip(all) {
+        let mut row = vec![date.to_string(), subject.name().to_owned()];
+        row.extend(cells(&measured.figures, &all[0].figures));
+        row.extend([measured.server.show(0), measured.load.show(1)]);
+        table.row(row);
+    }
+    table.print(title)?;
+    Ok(())
+}
+
+/// How many times the floor's median.
+fn times_floor(quantiles: &Quantiles, floor: &Quantiles) -> String {
+    format!("{:.2}", quantiles.0[0].median() / floor.0[0].median())
+}
+
 /// W4 against servers of one durability.
 pub(crate) fn w4(bench: &Bench, subjects: &[Subject], runs: u32) -> anyhow::Result<()> {
     #[derive(Clone, Default)]
     struct Figures {
         acks: Quantiles,
         end_to_end: Quantiles,
-        server: Runs,
-        load: Runs,
     }
-    let mut all = vec![Figures::default(); subjects.len()];
-    for run in 1..=runs {
-        for (subject, figures) in subjects.iter().zip(&mut all) {
-            say(&format!("W4 run {run}/{runs}: {}, {}", subject.name(), subject.durability()))?;
-            let server = bench.start(*subject, PAYLOAD)?;
-            let before = server.cpu_time()?;
-            let got = latency::run(server.address, MESSAGE_BYTES, PER_SECOND, MESSAGES)?;
-            let cpu = server.cpu_time()? - before;
-            figures.acks.add(&got.acks);
-            figures.end_to_end.add(&got.end_to_end);
-            figures.server.push(100.0 * cpu.as_secs_f64() / got.elapsed.as_secs_f64());
-            figures.load.push(procfs::load());
-            server.stop(Stop::Kill)?;
-        }
-    }
-    let mut table = Table::new(&[
-        "date",
-        "server",
-        "ack p50 µs",
-        "p99",
-        "p99.9",
-        "max",
-        "end to end p50 µs",
-        "p99",
-        "p99.9",
-        "max",
-        "× floor p50",
-        "server CPU % of a core",
-        "load",
-    ]);
-    let date = jiff::Zoned::now().date();
-    for (subject, figures) in subjects.iter().zip(&all) {
-        let mut cells = vec![date.to_string(), subject.name().to_owned()];
-        cells.extend(figures.acks.show());
-        cells.extend(figures.end_to_end.show());
-        let ratio = figures.end_to_end.0[0].median() / all[0].end_to_end.0[0].median();
-        cells.extend([format!("{ratio:.2}"), figures.server.show(0), figures.load.show(1)]);
-        table.row(cells);
-    }
-    table.print(&format!(
+    let all = measure("W4", bench, subjects, runs, |server, figures: &mut Figures| {
+        let before = server.cpu_time()?;
+        let got = latency::run(server.address, MESSAGE_BYTES, PER_SECOND, MESSAGES)?;
+        let cpu = server.cpu_time()? - before;
+        figures.acks.add(&got.acks);
+        figures.end_to_end.add(&got.end_to_end);
+        Ok(cpu.as_secs_f64() / got.elapsed.as_secs_f64())
+    })?;
+    let headings =
+        ["ack p50 µs", "p99", "p99.9", "max", "end to end p50 µs", "p99", "p99.9", "max", "× floor p50"];
+    let title = format!(
         "W4: {PER_SECOND} messages/s × {MESSAGE_BYTES} B, one a batch, 1 in flight, acknowledged from: **{}**; from the \
          scheduled send; {runs} runs, median [min–max]",
         subjects[0].durability()
-    ))?;
-    Ok(())
+    );
+    print(&title, &headings, subjects, &all, |figures, floor| {
+        let mut cells = figures.acks.show();
+        cells.extend(figures.end_to_end.show());
+        cells.push(times_floor(&figures.end_to_end, &floor.end_to_end));
+        cells
+    })
 }
 
 /// W5 against servers of one durability.
@@ -100,58 +132,31 @@ pub(crate) fn w5(bench: &Bench, subjects: &[Subject], runs: u32) -> anyhow::Resu
         before: Runs,
         idle: Runs,
         after: Runs,
-        server: Runs,
-        load: Runs,
     }
-    let mut all = vec![Figures::default(); subjects.len()];
-    for run in 1..=runs {
-        for (subject, figures) in subjects.iter().zip(&mut all) {
-            say(&format!("W5 run {run}/{runs}: {}, {}", subject.name(), subject.durability()))?;
-            let server = bench.start(*subject, PAYLOAD)?;
-            let resident = || procfs::memory(server.pid()).map(|(now, _)| mib(now));
-            figures.before.push(resident()?);
-            let idle = connections::idle(server.address, IDLE)?;
-            figures.idle.push(resident()?);
-            let before = server.cpu_time()?;
-            let acks =
-                connections::active(server.address, ACTIVE, ACTIVE_PER_SECOND, ACTIVE_BYTES, ACTIVE_TIME)?;
-            let cpu = server.cpu_time()? - before;
-            figures.acks.add(&acks);
-            figures.after.push(resident()?);
-            figures.server.push(100.0 * cpu.as_secs_f64() / ACTIVE_TIME.as_secs_f64());
-            figures.load.push(procfs::load());
-            drop(idle);
-            server.stop(Stop::Kill)?;
-        }
-    }
-    let mut table = Table::new(&[
-        "date",
-        "server",
-        "ack p50 µs",
-        "p99",
-        "p99.9",
-        "max",
-        "× floor p50",
-        "RSS MiB before",
-        "with idle",
-        "after",
-        "server CPU % of a core",
-        "load",
-    ]);
-    let date = jiff::Zoned::now().date();
-    for (subject, figures) in subjects.iter().zip(&all) {
-        let mut cells = vec![date.to_string(), subject.name().to_owned()];
-        cells.extend(figures.acks.show());
-        let ratio = figures.acks.0[0].median() / all[0].acks.0[0].median();
-        cells.push(format!("{ratio:.2}"));
-        cells.extend([figures.before.show(1), figures.idle.show(1), figures.after.show(1)]);
-        cells.extend([figures.server.show(0), figures.load.show(1)]);
-        table.row(cells);
-    }
-    table.print(&format!(
+    let all = measure("W5", bench, subjects, runs, |server, figures: &mut Figures| {
+        let resident = || procfs::memory(server.pid()).map(|(now, _)| mib(now));
+        figures.before.push(resident()?);
+        let idle = connections::idle(server.address, IDLE)?;
+        figures.idle.push(resident()?);
+        let before = server.cpu_time()?;
+        let acks = connections::active(server.address, ACTIVE, ACTIVE_PER_SECOND, ACTIVE_BYTES, ACTIVE_TIME)?;
+        let cpu = server.cpu_time()? - before;
+        figures.acks.add(&acks);
+        figures.after.push(resident()?);
+        drop(idle);
+        Ok(cpu.as_secs_f64() / ACTIVE_TIME.as_secs_f64())
+    })?;
+    let headings =
+        ["ack p50 µs", "p99", "p99.9", "max", "× floor p50", "RSS MiB before", "with idle", "after"];
+    let title = format!(
         "W5: {IDLE} idle connections, then {ACTIVE} producers × {ACTIVE_PER_SECOND} messages/s × {ACTIVE_BYTES} B, 1 in \
          flight each, acknowledged from: **{}**; from the scheduled send; {runs} runs, median [min–max]",
         subjects[0].durability()
-    ))?;
-    Ok(())
+    );
+    print(&title, &headings, subjects, &all, |figures, floor| {
+        let mut cells = figures.acks.show();
+        cells.push(times_floor(&figures.acks, &floor.acks));
+        cells.extend([figures.before.show(1), figures.idle.show(1), figures.after.show(1)]);
+        cells
+    })
 }

@@ -251,7 +251,7 @@ const RULES: &[Rule] = &[
         why: "frames enter the store through `Partitions::commit` and the coordinators' driver, which adds the state records",
         rooms: &["broker/src/", "broker/cli/src/"],
         words: &["store.commit", "store().commit", "Store::commit"],
-        except: &["broker/src/partitions/append.rs", "broker/src/coordinators/driver.rs"],
+        except: &["broker/src/partitions/append.rs", "broker/src/coordinators/commit.rs"],
     },
     Rule {
         why: "handlers go through partitions, coordinators and topics, never to the store",

@@ -1,8 +1,10 @@
 //! Stopping, dying and starting again: what was acknowledged is there, and a start says what it found.
 
 use std::collections::BTreeSet;
+use std::io::Write as _;
+use std::net::TcpStream;
 use std::sync::Mutex;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use logmill_client::{Client, NewTopic, ProducerRecord};
 use logmill_tests::process::{Broker, Chance, PATIENCE, Process, Scratch, number};
@@ -59,6 +61,60 @@ fn a_stop_does_not_wait_for_who_waits() {
     assert!(ended.status.success(), "{}", ended.log);
     assert!(asked.elapsed() < Duration::from_secs(9), "stopped only after {:?}", asked.elapsed());
     reader.kill();
+}
+
+/// A broker whose stop takes some seconds: a peer that speaks HTTP/2 and goes no further than its first words is waited
+/// for as long as a stop may take.
+fn slow_to_stop(scratch: &Scratch, name: &str) -> (Broker, TcpStream) {
+    let broker = Process::serve_with(scratch, name, "data", &["--set", "shutdown_drain=5s"], &[]);
+    let mut peer = TcpStream::connect(&broker.address).expect("the port is open");
+    peer.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").expect("it is read");
+    broker.run_with_input(&["produce", "orders"], "one\n");
+    (broker, peer)
+}
+
+#[test]
+fn a_second_sigterm_at_once_is_the_first_one_again() {
+    let scratch = Scratch::new();
+    let (mut broker, _peer) = slow_to_stop(&scratch, "broker");
+    broker.process.terminate();
+    broker.process.wait_for_line(" stopping");
+    broker.process.terminate();
+    broker.process.wait_for_line("told to stop again");
+    let ended = broker.process.wait(PATIENCE);
+    assert!(ended.status.success(), "{}", ended.log);
+    assert!(ended.log.contains(" stopped"), "{}", ended.log);
+    let again = Process::serve(&scratch, "again", "data");
+    assert!(opening(&again).contains("clean=true"), "{}", opening(&again));
+}
+
+#[test]
+fn a_ctrl_c_while_it_stops_ends_it_at_once() {
+    let scratch = Scratch::new();
+    let (mut broker, _peer) = slow_to_stop(&scratch, "broker");
+    broker.process.interrupt();
+    broker.process.wait_for_line(" stopping");
+    let asked = Instant::now();
+    broker.process.interrupt();
+    let ended = broker.process.wait(PATIENCE);
+    assert!(asked.elapsed() < Duration::from_secs(3), "only after {:?}", asked.elapsed());
+    assert_eq!(ended.status.code(), Some(1), "{}", ended.log);
+    assert!(ended.log.contains("replays the journal"), "{}", ended.log);
+    let again = Process::serve(&scratch, "again", "data");
+    assert!(opening(&again).contains("clean=false"), "{}", opening(&again));
+    assert_eq!(again.run(&["consume", "orders", "--exit"]), "one\n");
+}
+
+#[test]
+fn a_second_sigterm_after_some_seconds_ends_it_at_once() {
+    let scratch = Scratch::new();
+    let (mut broker, _peer) = slow_to_stop(&scratch, "broker");
+    broker.process.terminate();
+    broker.process.wait_for_line(" stopping");
+    std::thread::sleep(Duration::from_millis(3300));
+    broker.process.terminate();
+    let ended = broker.process.wait(PATIENCE);
+    assert_eq!(ended.status.code(), Some(1), "{}", ended.log);
 }
 
 #[test]

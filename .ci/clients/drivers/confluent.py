@@ -85,8 +85,9 @@ class Driver:
             producer.send_offsets_to_transaction(wanted, member.consumer_group_metadata(), 30)
         if end == "commit":
             producer.commit_transaction(30)
-        else:
+        elif end == "abort":
             producer.abort_transaction(30)
+        # Anything else leaves it open.
         return _places(waiting)
 
     def _send(self, producer, topic, records):

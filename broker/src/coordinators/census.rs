@@ -18,15 +18,23 @@ pub(crate) struct Census {
 }
 
 impl Coordinators {
-    /// Takes the numbers of all machines, each as it is now.
+    /// Takes the numbers of all machines, one after another: requests have their turn in between, and no group is
+    /// looked at twice.
     pub(crate) fn census(&self) -> Census {
-        let state = self.lock();
-        let mut census = Census { resting: state.resting.len(), ..Census::default() };
-        for slot in state.groups.values() {
-            census.groups.extend(slot.machine.census());
+        let (groups, transactions, resting) = {
+            let state = self.lock();
+            let groups: Vec<i32> = state.groups.keys().copied().collect();
+            let transactions: Vec<i32> = state.transactions.keys().copied().collect();
+            (groups, transactions, state.resting.len())
+        };
+        let mut census = Census { resting, ..Census::default() };
+        for partition in groups {
+            let counted = self.lock().groups.get(&partition).map(|slot| slot.machine.census());
+            census.groups.extend(counted.into_iter().flatten());
         }
-        for slot in state.transactions.values() {
-            let (open, oldest) = slot.machine.open();
+        for partition in transactions {
+            let counted = self.lock().transactions.get(&partition).map(|slot| slot.machine.open());
+            let Some((open, oldest)) = counted else { continue };
             census.open_transactions += open;
             census.oldest_transaction = [census.oldest_transaction, oldest].into_iter().flatten().min();
         }

@@ -8,7 +8,8 @@ use logmill_coordinator::groups::GroupMachine;
 use logmill_coordinator::transactions::TransactionMachine;
 use logmill_wire::ErrorCode;
 
-use super::driver::{Coordinators, Shared, State, Together};
+use super::commit::Together;
+use super::driver::{Coordinators, Shared, State};
 use super::slot::{LoadError, Slot};
 use crate::blocking::blocking;
 use crate::partitions::Partition;

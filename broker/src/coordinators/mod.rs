@@ -14,13 +14,16 @@
 //! the machine is dropped and loaded again from its log. There is no roll-back code.
 
 mod census;
+mod commit;
 mod deadlines;
 mod driver;
 mod gate;
+mod internal_topics;
 mod loading;
 mod log_records;
 mod slot;
 mod transactional;
 
-pub use driver::{CommitError, CoordinatorSettings, Coordinators};
+pub use commit::CommitError;
+pub use driver::{CoordinatorSettings, Coordinators};
 pub use transactional::{FirstProduceError, OffsetsInTransaction, TransactionalProduce};

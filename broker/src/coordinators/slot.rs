@@ -12,7 +12,7 @@ use logmill_record::control::EndTxnMarker;
 use logmill_storage::{Isolation, ReadError, ReadRequest};
 use tokio::sync::oneshot;
 
-use super::driver::CommitError;
+use super::commit::CommitError;
 use super::gate::Gate;
 use super::log_records;
 use crate::partitions::Partition;

@@ -6,13 +6,16 @@
 
 use logmill_coordinator::Machine;
 use logmill_coordinator::groups::{self, CommitTransactionalOffsets};
-use logmill_coordinator::transactions::{AddMode, AddOffsets, AddPartitions, Command, Reply, TopicPartition};
+use logmill_coordinator::transactions::{
+    AddMode, AddOffsets, AddPartitions, Command, Marker, Reply, TopicPartition,
+};
 use logmill_record::Batch;
-use logmill_storage::{Append, Check};
+use logmill_storage::{Append, Check, Rejection};
 use logmill_wire::{ErrorCode, Str};
 use tokio::sync::oneshot;
 
-use super::driver::{CommitError, Coordinators, Together};
+use super::commit::{CommitError, Together};
+use super::driver::Coordinators;
 use super::loading::coordinator_error;
 use crate::partitions::{AppendError, Partition, Pending};
 use crate::topics::OFFSETS_TOPIC;
@@ -111,6 +114,46 @@ impl Coordinators {
         drop(state);
         self.ring_deadlines(next);
         Ok(Pending::new(committed.appends.swap_remove(0), durable))
+    }
+
+    /// The epoch of the coordinators of this broker.
+    #[must_use]
+    pub fn transaction_epoch(&self) -> i32 {
+        self.0.settings.transactions.coordinator_epoch
+    }
+
+    /// Writes a marker that no transaction of ours asks for; done when it is durable and visible.
+    ///
+    /// # Errors
+    /// What the partition says against it: INVALID_PRODUCER_EPOCH, TRANSACTION_COORDINATOR_FENCED,
+    /// UNKNOWN_TOPIC_OR_PARTITION. Nothing happened.
+    pub async fn write_marker(&self, marker: Marker) -> Result<(), ErrorCode> {
+        let (done, durable) = oneshot::channel();
+        let together = Together {
+            markers: vec![marker],
+            done: Some(Box::new(move || {
+                // A connection that went away waits no more.
+                let _ = done.send(());
+            })),
+            ..Together::default()
+        };
+        let committed = {
+            let mut state = self.lock();
+            self.commit(&mut state, together)
+        };
+        let committed = committed.map_err(|error| match error {
+            CommitError::Rejected(Rejection::CoordinatorFenced { .. }) => {
+                ErrorCode::TRANSACTION_COORDINATOR_FENCED
+            }
+            CommitError::Rejected(Rejection::UnknownPartition(_)) => ErrorCode::UNKNOWN_TOPIC_OR_PARTITION,
+            CommitError::Rejected(Rejection::InvalidBatch { .. }) => ErrorCode::INVALID_REQUEST,
+            other => other.code(),
+        })?;
+        if committed.appends.is_empty() {
+            // The partition went in between.
+            return Err(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION);
+        }
+        durable.await.map_err(|_| ErrorCode::COORDINATOR_NOT_AVAILABLE)
     }
 
     /// Commits offsets with a transaction: the state record that adds the group's partition and the offsets

@@ -31,6 +31,7 @@ pub const ADVERTISED: &[(ApiKey, RangeInclusive<i16>)] = &[
     (ApiKey::AddPartitionsToTxn, 0..=3),
     (ApiKey::AddOffsetsToTxn, 0..=4),
     (ApiKey::EndTxn, 0..=5),
+    (ApiKey::WriteTxnMarkers, 1..=2),
     (ApiKey::TxnOffsetCommit, 0..=5),
     (ApiKey::DescribeAcls, 1..=3),
     (ApiKey::CreateAcls, 1..=3),

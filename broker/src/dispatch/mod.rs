@@ -207,6 +207,7 @@ impl Dispatch {
             ApiKey::AddPartitionsToTxn => handle!(add_partitions_to_txn),
             ApiKey::AddOffsetsToTxn => handle!(add_offsets_to_txn),
             ApiKey::EndTxn => handle!(end_txn),
+            ApiKey::WriteTxnMarkers => handle!(write_txn_markers),
             ApiKey::TxnOffsetCommit => handle!(txn_offset_commit),
             ApiKey::DescribeConfigs => handle!(describe_configs),
             ApiKey::CreatePartitions => handle!(create_partitions),

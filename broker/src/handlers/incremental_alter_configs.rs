@@ -1,15 +1,14 @@
-//! IncrementalAlterConfigs: single configs of topics, of the broker and of its loggers.
+//! IncrementalAlterConfigs: single configs of topics, of groups, of the broker and of its loggers.
 
 use std::collections::BTreeSet;
 
+use logmill_wire::ErrorCode;
 use logmill_wire::messages::incremental_alter_configs::{AlterConfigsResource, AlterConfigsResourceResponse};
 use logmill_wire::messages::{IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse};
-use logmill_wire::{ErrorCode, Str};
 
 use super::Call;
-use super::config_resources::{Refused, Resource, alter_error, resource};
+use super::config_resources::{Answered, Asked, Refused, alter_all};
 use crate::configs::{Change, ConfigError};
-use crate::context::Context;
 use crate::topics::ConfigUpdate;
 
 const SET: i8 = 0;
@@ -21,50 +20,19 @@ pub(crate) async fn handle(
     call: Call<'_>,
     request: IncrementalAlterConfigsRequest,
 ) -> IncrementalAlterConfigsResponse {
-    let mut seen = BTreeSet::new();
-    let repeated: BTreeSet<_> =
-        request.resources.iter().map(key).filter(|key| !seen.insert(key.clone())).collect();
-    let mut responses = Vec::with_capacity(request.resources.len());
-    for asked in request.resources {
-        let altered = if repeated.contains(&key(&asked)) {
-            Err((ErrorCode::INVALID_REQUEST, "Each resource must appear at most once.".to_owned()))
-        } else {
-            alter(call.context, &asked, request.validate_only).await
-        };
-        let (error_code, error_message) = match altered {
-            Ok(()) => (ErrorCode::NONE, None),
-            Err((code, message)) => (code, Some(Str::from(message))),
-        };
-        responses.push(AlterConfigsResourceResponse {
-            error_code,
-            error_message,
-            resource_type: asked.resource_type,
-            resource_name: asked.resource_name,
-        });
+    let asked = request.resources.into_iter().map(|asked| Asked {
+        kind: asked.resource_type,
+        update: changes(&asked).map(ConfigUpdate::Change),
+        name: asked.resource_name,
+    });
+    let answers = alter_all(call.context, asked.collect(), request.validate_only).await;
+    let responses = answers.into_iter().map(|Answered { kind, name, error_code, error_message }| {
+        AlterConfigsResourceResponse { error_code, error_message, resource_type: kind, resource_name: name }
+    });
+    IncrementalAlterConfigsResponse {
+        responses: responses.collect(),
+        ..IncrementalAlterConfigsResponse::default()
     }
-    IncrementalAlterConfigsResponse { responses, ..IncrementalAlterConfigsResponse::default() }
-}
-
-fn key(asked: &AlterConfigsResource) -> (i8, Str) {
-    (asked.resource_type, asked.resource_name.clone())
-}
-
-async fn alter(context: &Context, asked: &AlterConfigsResource, validate_only: bool) -> Result<(), Refused> {
-    let resource = resource(context, asked.resource_type, &asked.resource_name)?;
-    let update = ConfigUpdate::Change(changes(asked)?);
-    let altered = match &resource {
-        Resource::Topic(name) => context.topics.alter_topic(name, &update, validate_only).await,
-        Resource::Group(name) => context.topics.alter_group(name, &update, validate_only).await,
-        Resource::Broker(scope) => context.topics.alter_broker(*scope, &update, validate_only).await,
-        Resource::Loggers => {
-            let ConfigUpdate::Change(changes) = update else { return Ok(()) };
-            return context
-                .loggers
-                .change(&changes, validate_only)
-                .map_err(|error| (error.code(), error.to_string()));
-        }
-    };
-    altered.map_err(|error| alter_error(&resource, &error))
 }
 
 fn changes(asked: &AlterConfigsResource) -> Result<Vec<(String, Change)>, Refused> {

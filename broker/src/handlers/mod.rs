@@ -57,6 +57,7 @@ pub(crate) mod txn_offset_commit;
 pub(crate) mod unregister_broker;
 pub(crate) mod update_features;
 pub(crate) mod user_scram_credentials;
+pub(crate) mod write_txn_markers;
 
 use logmill_wire::Str;
 

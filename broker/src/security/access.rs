@@ -2,7 +2,8 @@
 
 use logmill_wire::ApiKey;
 
-use super::{Call, Operation, Principal, Requirement, Resource, needed_by, requirements};
+use super::requirements::is_admitted;
+use super::{Call, Operation, Principal, Requirement, Resource, needed_by};
 
 /// Kafka's value for "authorised operations" that were not asked for.
 const NOT_ASKED: i32 = i32::MIN;
@@ -21,7 +22,7 @@ impl Access {
     /// Whether `principal` may call `api` at all: everything its row of the table asks for is allowed.
     #[must_use]
     pub fn admits(&self, principal: &Principal, api: ApiKey) -> bool {
-        requirements(api).iter().all(|&requirement| self.allows(principal, requirement))
+        is_admitted(api, |requirement| self.allows(principal, requirement))
     }
 
     /// Whether `principal` may make a call of our own language.

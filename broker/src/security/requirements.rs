@@ -140,9 +140,35 @@ pub fn requirements(api: ApiKey) -> &'static [Requirement] {
     }
 }
 
+/// What allows a call as well, in place of its whole row: an administrator may abort transactions, though the request
+/// is one of brokers.
+fn alternative(api: ApiKey) -> Option<Requirement> {
+    match api {
+        ApiKey::WriteTxnMarkers => Some((Operation::Alter, Resource::Cluster)),
+        _ => None,
+    }
+}
+
+/// Whether somebody may call an API who is allowed what `allows` says.
+pub(super) fn is_admitted(api: ApiKey, allows: impl Fn(Requirement) -> bool) -> bool {
+    requirements(api).iter().all(|&requirement| allows(requirement)) || alternative(api).is_some_and(allows)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_administrator_and_a_broker_may_write_markers_and_nobody_else() {
+        let with = |held: Operation| {
+            is_admitted(ApiKey::WriteTxnMarkers, |(operation, resource)| {
+                operation == held && resource == Resource::Cluster
+            })
+        };
+        assert!(with(Operation::Alter) && with(Operation::ClusterAction));
+        assert!(!with(Operation::Describe) && !is_admitted(ApiKey::WriteTxnMarkers, |_| false));
+        assert!(!is_admitted(ApiKey::AlterPartitionReassignments, |_| false));
+    }
 
     #[test]
     fn every_requirement_is_one_its_resource_knows() {

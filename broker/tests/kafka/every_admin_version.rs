@@ -238,6 +238,14 @@ async fn three(client: &mut Client, api: ApiKey, version: i16) {
                 assert_eq!(response.error_code, ErrorCode::INVALID_UPDATE_VERSION, "{refused:?}");
             }
         }
+        ApiKey::WriteTxnMarkers => {
+            use write_txn_markers::{WritableTxnMarker, WritableTxnMarkerTopic};
+            let topics = vec![WritableTxnMarkerTopic { name: "nobody".into(), partition_indexes: vec![0] }];
+            let markers = vec![WritableTxnMarker { producer_id: 1, topics, ..WritableTxnMarker::default() }];
+            let response = client.ask(&WriteTxnMarkersRequest { markers }, version).await;
+            let partition = &response.markers[0].topics[0].partitions[0];
+            assert_eq!(partition.error_code, ErrorCode::UNKNOWN_TOPIC_OR_PARTITION);
+        }
         ApiKey::UnregisterBroker => {
             for (broker_id, code) in
                 [(1, ErrorCode::INVALID_REQUEST), (7, ErrorCode::BROKER_ID_NOT_REGISTERED)]

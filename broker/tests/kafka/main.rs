@@ -14,6 +14,7 @@ mod fetching;
 mod group_configs;
 mod groups;
 mod lifetime;
+mod markers;
 mod metrics;
 mod negotiation;
 mod producing;

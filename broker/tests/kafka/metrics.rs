@@ -88,6 +88,19 @@ impl Moved {
     }
 }
 
+/// What has moved once so many frames are counted with their write: whoever waits for it is answered a moment before.
+async fn settled(broker: &Broker, before: BTreeMap<String, f64>, frames: f64) -> Moved {
+    let wait = async {
+        loop {
+            let moved = Moved { before: before.clone(), after: scrape(broker).await };
+            if moved.by("logmill_journal_group_frames_sum") >= frames {
+                return moved;
+            }
+        }
+    };
+    timeout(PATIENCE, wait).await.expect("every frame is counted")
+}
+
 async fn commit(client: &mut Client, group: &str, offset: i64) {
     let partition = OffsetCommitRequestPartition { committed_offset: offset, ..Default::default() };
     let topic =
@@ -104,7 +117,9 @@ async fn values_move_by_what_was_done() {
     // What is made when it is first used is there before the counting begins.
     commit(&mut client, "g", 0).await;
     let mut producer = Producer::init(&mut client, "x", 12).await;
-    let before = scrape(&broker).await;
+    let nothing = BTreeMap::new();
+    let counted = scrape(&broker).await["logmill_journal_frames_total"];
+    let before = settled(&broker, nothing, counted).await.after;
 
     let batches = [batch(&["a", "b", "c"]), batch(&["d"])];
     for batch in &batches {
@@ -116,7 +131,7 @@ async fn values_move_by_what_was_done() {
     let unknown = HeartbeatRequest { group_id: "g".into(), member_id: "m".into(), ..Default::default() };
     assert_eq!(client.ask(&unknown, 3).await.error_code, ErrorCode::UNKNOWN_MEMBER_ID);
     producer.send(&mut client, "t", "e").await;
-    let moved = Moved { before, after: scrape(&broker).await };
+    let moved = settled(&broker, before, 4.0).await;
 
     let produced: usize = batches.iter().map(|batch| batch.size()).sum();
     for (series, by) in [

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use logmill_wire::frame::{self, RequestHeader};
 use logmill_wire::messages::{
     api_versions::*, delete_groups::*, describe_log_dirs::*, list_offsets::*, offset_commit::*,
-    offset_fetch::*,
+    offset_fetch::*, write_txn_markers::*,
 };
 use logmill_wire::records::{self, consumer_offsets::*, transaction_state::*};
 use logmill_wire::{ApiKey, Decoder, Encoder, ErrorCode, Message, Str};
@@ -120,6 +120,29 @@ fn delete_groups_3() {
             }],
         },
     );
+}
+
+/// As Apache Kafka 4.4.0 writes them.
+#[test]
+fn write_txn_markers_2() {
+    let topic = WritableTxnMarkerTopic { name: "orders".into(), partition_indexes: vec![0, 2] };
+    let marker = WritableTxnMarker {
+        producer_id: 4000,
+        producer_epoch: 7,
+        transaction_result: false,
+        topics: vec![topic],
+        coordinator_epoch: 3,
+        transaction_version: 2,
+    };
+    let request = WriteTxnMarkersRequest { markers: vec![marker] };
+    check(2, "020000000000000fa000070002076f72646572730300000000000000020000000003020000", request);
+    let partition = WritableTxnMarkerPartitionResult {
+        partition_index: 2,
+        error_code: ErrorCode::INVALID_PRODUCER_EPOCH,
+    };
+    let topic = WritableTxnMarkerTopicResult { name: "orders".into(), partitions: vec![partition] };
+    let markers = vec![WritableTxnMarkerResult { producer_id: 4000, topics: vec![topic] }];
+    check(2, "020000000000000fa002076f72646572730200000002002f00000000", WriteTxnMarkersResponse { markers });
 }
 
 #[test]

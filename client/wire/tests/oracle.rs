@@ -18,7 +18,7 @@ const SAMPLES: u64 = 200;
 /// Fields only one side has, by message (any where none is named): theirs keeps what it did not understand
 /// and the fields of Kafka's unstable InitProducerId v6; ours has ApiVersions v5, DeleteGroups v3 and
 /// DescribeLogDirs v5, and cannot call a field `match`.
-const ONE_SIDED: [(&str, &str); 11] = [
+const ONE_SIDED: [(&str, &str); 12] = [
     ("", "unknown_tagged_fields"),
     ("InitProducerIdRequest", "enable_2_pc"),
     ("InitProducerIdRequest", "keep_prepared_txn"),
@@ -28,6 +28,7 @@ const ONE_SIDED: [(&str, &str); 11] = [
     ("ApiVersionsRequest", "node_id"),
     ("DeleteGroupsResponse", "error_message"),
     ("DescribeLogDirsResponse", "is_cordoned"),
+    ("WriteTxnMarkersRequest", "transaction_version"),
     ("DescribeClientQuotasRequest", "match_"),
     ("DescribeClientQuotasRequest", "_match"),
 ];
@@ -234,6 +235,7 @@ oracle! {
     txn_offset_commit: TxnOffsetCommitRequest, TxnOffsetCommitResponse;
     unregister_broker: UnregisterBrokerRequest, UnregisterBrokerResponse;
     update_features: UpdateFeaturesRequest, UpdateFeaturesResponse;
+    write_txn_markers: WriteTxnMarkersRequest, WriteTxnMarkersResponse;
 }
 
 /// Header versions decide whether a reader finds the message at all.

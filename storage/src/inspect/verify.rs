@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use crate::disk::read_file;
+use crate::log::compaction::swap::Swap;
 use crate::log::manifest::{SEGMENT_MANIFEST, SegmentManifest};
 use crate::log::names::{FileKind, LEADER_EPOCHS, PARTITION_METADATA};
 use crate::log::{LogError, Producers};
@@ -319,13 +320,15 @@ impl Check<'_> {
                 return Ok(());
             }
         };
-        for line in manifest.lines() {
+        let swapping = self.swapping()?;
+        for line in manifest.lines().iter().filter(|line| !swapping.contains(&line.base_offset)) {
             let at = |kind: FileKind| kind.path(self.directory.path(), line.base_offset);
             let (log, transactions) = (at(FileKind::Log), at(FileKind::TransactionIndex));
             let found = self.directory.file(FileRole::Log, line.base_offset).map(|file| file.bytes);
             match (line.size, found) {
-                (Some(size), None) => {
-                    let what = format!("it is missing, with its {size} bytes of batches");
+                (size, None) => {
+                    let bytes = size.map_or("its".to_owned(), |size| format!("its {size} bytes of"));
+                    let what = format!("it is missing, with {bytes} batches");
                     self.result.find(Severity::Damage, log, None, what);
                 }
                 (Some(size), Some(bytes)) if size != bytes => {
@@ -348,6 +351,14 @@ impl Check<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Segments that a compacted one is about to replace: their files change before the manifest does.
+    fn swapping(&self) -> Result<Vec<i64>, LogError> {
+        let Some(note) = self.directory.of_role(FileRole::SwapNote).next() else { return Ok(Vec::new()) };
+        let bytes = read_file(&*self.directory.disk, &note.path).map_err(LogError::io("read", &note.path))?;
+        let swap = Swap::decode(&String::from_utf8_lossy(&bytes));
+        Ok(swap.map_or_else(Vec::new, |swap| swap.replaced))
     }
 
     /// Files that belong to nothing.

@@ -116,6 +116,16 @@ impl LogError {
         move |source| LogError::Io { operation, file: file.to_owned(), source: Arc::new(source) }
     }
 
+    /// The same failure where it cannot be taken for one that lets the caller go on.
+    pub(crate) fn not_full(self) -> LogError {
+        match self {
+            LogError::Io { operation, file, source } => {
+                LogError::Io { operation, file, source: Arc::new(io::Error::other(source)) }
+            }
+            other => other,
+        }
+    }
+
     /// `partition.metadata` is missing, or is not what was once written.
     pub(crate) fn is_bad_metadata(&self) -> bool {
         match self {

@@ -40,6 +40,8 @@ pub struct OpenAt {
     pub recovery_point: i64,
     /// First offset that may be read.
     pub log_start_offset: i64,
+    /// What lies behind the recovery point may be in these files only, and in no journal.
+    pub unjournaled: bool,
 }
 
 /// What opening a log found.
@@ -121,7 +123,7 @@ impl PartitionLog {
         let shared: Arc<Path> = Arc::from(directory);
         let topic_id = metadata::read(&*environment.disk, directory)?;
         Swap::resume(&*environment.disk, directory)?;
-        let at = OpenAt { recovery_point: 0, log_start_offset };
+        let at = OpenAt { recovery_point: 0, log_start_offset, unjournaled: true };
         let mut loader = Loader::new(environment, &shared, options, at)?;
         loader.allow_gaps();
         let (loaded, recovered) = loader.load()?;
@@ -245,6 +247,7 @@ impl PartitionLog {
         let at = OpenAt {
             recovery_point: writer.recovery_point.min(end),
             log_start_offset: self.log_start_offset().min(end),
+            unjournaled: false,
         };
         let mut loader = Loader::new(&self.environment, &self.directory, writer.options, at)?;
         loader.keep_unflushed(writer.unflushed.take());

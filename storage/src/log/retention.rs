@@ -9,8 +9,11 @@
 //! Kafka's rules: whole segments, oldest first, up to the first that is kept. A segment is expired when its largest
 //! timestamp is; one without any timestamp never is. The active segment goes too when everything in it is expired.
 
+use std::sync::Arc;
+
 use super::error::ReadError;
 use super::partition_log::PartitionLog;
+use super::segment::Segment;
 
 /// How long and how much a log keeps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -91,13 +94,27 @@ impl PartitionLog {
     ) -> Result<Retained, ReadError> {
         let start = self.log_start_offset();
         let (_swapping, view) = self.reading();
-        let facts = view.holding(start).iter().map(|segment| Facts {
+        let segments = view.holding(start);
+        let facts = segments.iter().enumerate().map(|(at, segment)| Facts {
             end_offset: segment.end_offset(),
             size_bytes: segment.size(),
-            largest_timestamp: || Ok(segment.largest()?.map(|largest| largest.timestamp)),
+            largest_timestamp: move || largest_timestamp(&segments[at..]),
         });
         retention.apply(facts.collect(), start, upper, now)
     }
+}
+
+/// The largest timestamp of the first of these segments. One whose file was lost is as old as the next one, or its
+/// partition would keep everything for ever.
+fn largest_timestamp(segments: &[Arc<Segment>]) -> Result<Option<i64>, ReadError> {
+    let mut answer = Ok(None);
+    for segment in segments {
+        answer = segment.largest().map(|largest| largest.map(|largest| largest.timestamp));
+        if !matches!(answer, Err(ReadError::Corrupt(_))) {
+            break;
+        }
+    }
+    answer
 }
 
 #[cfg(test)]

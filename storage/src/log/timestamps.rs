@@ -33,7 +33,11 @@ impl PartitionLog {
             if segment.base_offset() >= upper {
                 break;
             }
-            let reaches = segment.largest().map_err(|e| self.gone_meanwhile(segment.base_offset(), e))?;
+            let reaches = match segment.largest() {
+                // Its file was lost: what lies behind is found all the same.
+                Err(ReadError::Corrupt(_)) => continue,
+                found => found.map_err(|error| self.gone_meanwhile(segment.base_offset(), error))?,
+            };
             if reaches.is_none_or(|largest| largest.timestamp < timestamp) {
                 continue;
             }
@@ -57,7 +61,11 @@ impl PartitionLog {
             if segment.base_offset() >= upper {
                 break;
             }
-            let Some(largest) = segment.largest()? else { continue };
+            let largest = match segment.largest() {
+                Ok(Some(largest)) => largest,
+                Ok(None) | Err(ReadError::Corrupt(_)) => continue,
+                Err(error) => return Err(error),
+            };
             if best.is_some_and(|(timestamp, ..)| timestamp >= largest.timestamp) {
                 continue;
             }

@@ -56,7 +56,7 @@ impl PartitionLog {
             writer.epochs_changed = true;
         }
         writer.remove_snapshots(self, |offset| offset < first_kept)?;
-        drop((writer, swapping));
+        drop((writer, swapping, manifest));
         let mut freed = 0;
         for segment in removed {
             segment.remove_files()?;

@@ -158,7 +158,7 @@ impl Store {
         self.sync_names()?;
         disk.rename(&staging, &directory).map_err(StoreError::io("rename", &staging))?;
         self.sync_names()?;
-        let at = OpenAt { recovery_point: staged.end, log_start_offset: staged.start };
+        let at = OpenAt { recovery_point: staged.end, log_start_offset: staged.start, unjournaled: true };
         let (log, _) = PartitionLog::open(&self.environment, &directory, spec.options, at)?;
         log.cut(staged.end)?;
         log.flush()?;
@@ -173,7 +173,11 @@ impl Store {
         let state = Arc::new(PartitionState::new(spec.id, spec.topic_name, directory, log, place));
         self.sequencer.insert(Arc::clone(&state), spec.options);
         drop(directories);
-        self.checkpoint_or_full()?;
+        if let Err(error) = self.checkpoint_or_full() {
+            // The caller is told that nothing was taken in. What cannot be removed now, the next start removes by its mark.
+            let _ = self.delete_partition(spec.id);
+            return Err(error);
+        }
         // A mark that stays means nothing now, and the next start removes it.
         let _ = disk.remove_dir_all(&mark);
         let partition = Partition { state, sequencer: Arc::clone(&self.sequencer) };

@@ -1,5 +1,7 @@
 //! `logmill serve`: a broker in the foreground, until SIGTERM or SIGINT.
 
+use std::time::{Duration, Instant};
+
 use anyhow::Context as _;
 use logmill_broker::node::Node;
 
@@ -29,13 +31,39 @@ pub(crate) async fn run(command: Serve) -> anyhow::Result<()> {
     stop_node(node).await
 }
 
-/// Stops a node; a second signal ends the process at once, which loses nothing that was acknowledged.
+/// A SIGTERM that comes so soon after the first is the same wish: `timeout` and others send two at once, one to the
+/// process and one to its group.
+const SAME_WISH: Duration = Duration::from_secs(3);
+
+/// Stops a node; somebody who loses patience ends the process at once, which loses nothing that was acknowledged.
 pub(crate) async fn stop_node(node: Node) -> anyhow::Result<()> {
-    let again = stop_signal()?;
+    let impatience = impatience()?;
     tokio::select! {
         stopped = node.shutdown() => Ok(stopped?),
-        () = again => anyhow::bail!("ended before the checkpoint was written; the next start replays the journal"),
+        () = impatience => anyhow::bail!("ended before the checkpoint was written; the next start replays the journal"),
     }
+}
+
+/// Completes when somebody does not want to wait for the end: at a SIGINT, which a person sends, or at a SIGTERM
+/// that is not the first one over again.
+fn impatience() -> anyhow::Result<impl Future<Output = ()>> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let stopping = Instant::now();
+    Ok(async move {
+        loop {
+            tokio::select! {
+                _ = interrupt.recv() => return,
+                _ = terminate.recv() => {
+                    if stopping.elapsed() >= SAME_WISH {
+                        return;
+                    }
+                    tracing::info!("told to stop again; Ctrl-C, or SIGTERM after some seconds, ends the process at once");
+                }
+            }
+        }
+    })
 }
 
 /// Completes at the first SIGTERM or SIGINT after the call.

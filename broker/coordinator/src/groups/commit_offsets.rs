@@ -1,6 +1,7 @@
 //! OffsetCommit.
 
 use super::command::{CommitOffsets, TopicOffsets};
+use super::consumer::Permission;
 use super::live::Live;
 use super::record::{Record, StoredOffset};
 use super::reply::{Committed, Reply};
@@ -15,8 +16,10 @@ const GROUP_ID_NOT_FOUND_FROM: i16 = 9;
 impl Turn<'_> {
     pub(super) fn commit_offsets(&mut self, request: RequestId, commit: &CommitOffsets) {
         if let Some(consumer) = self.consumer_group(&commit.group) {
-            let verdict = consumer.check_commit(&commit.member_id, commit.generation, Some(commit.version));
-            let topics = self.store_offsets(&commit.group, &commit.offsets, verdict, None, None);
+            let version = Some(commit.version);
+            let instance_id = commit.instance_id.as_ref();
+            let allowed = consumer.check_commit(&commit.member_id, instance_id, commit.generation, version);
+            let topics = self.store_allowed_offsets(&commit.group, &commit.offsets, allowed, None);
             return self.reply(request, Reply::Committed(Committed { topics }));
         }
         let group = self.open(&commit.group);
@@ -59,6 +62,30 @@ impl Turn<'_> {
             return Err(ErrorCode::REBALANCE_IN_PROGRESS);
         }
         Ok(())
+    }
+
+    /// The same for a consumer group, which may allow some of the offsets.
+    pub(super) fn store_allowed_offsets(
+        &mut self,
+        group: &Str,
+        offsets: &[TopicOffsets],
+        allowed: Result<Permission, ErrorCode>,
+        producer: Option<(i64, i16)>,
+    ) -> Vec<(Str, Vec<(i32, ErrorCode)>)> {
+        let permission = match allowed {
+            Ok(Permission::Everything) => return self.store_offsets(group, offsets, Ok(()), None, producer),
+            Ok(permission) => permission,
+            Err(error) => return self.store_offsets(group, offsets, Err(error), None, producer),
+        };
+        let mut offsets = offsets.to_vec();
+        for TopicOffsets { topic, topic_id, partitions } in &mut offsets {
+            let id = topic_id.or_else(|| self.topics.topic(topic).map(|topic| topic.id));
+            for partition in partitions {
+                let refusal = || permission.refusal(id, partition.partition);
+                partition.refused = partition.refused.or_else(refusal);
+            }
+        }
+        self.store_offsets(group, &offsets, Ok(()), None, producer)
     }
 
     /// Makes records of the offsets that may be stored, and says for each what became of it.

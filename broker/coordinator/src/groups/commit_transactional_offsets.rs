@@ -13,17 +13,20 @@ impl Turn<'_> {
         request: RequestId,
         commit: &CommitTransactionalOffsets,
     ) {
-        let verdict = match self.consumer_group(&commit.group) {
-            Some(consumer) => consumer.check_commit(&commit.member_id, commit.generation, None),
+        let producer = Some((commit.producer_id, commit.producer_epoch));
+        let topics = match self.consumer_group(&commit.group) {
+            Some(consumer) => {
+                let instance_id = commit.instance_id.as_ref();
+                let allowed = consumer.check_commit(&commit.member_id, instance_id, commit.generation, None);
+                self.store_allowed_offsets(&commit.group, &commit.offsets, allowed, producer)
+            }
             None => {
                 let group = self.open(&commit.group);
                 let verdict = self.check_transactional_commit(&group, commit);
                 self.close(group);
-                verdict
+                self.store_offsets(&commit.group, &commit.offsets, verdict, None, producer)
             }
         };
-        let producer = Some((commit.producer_id, commit.producer_epoch));
-        let topics = self.store_offsets(&commit.group, &commit.offsets, verdict, None, producer);
         self.reply(request, Reply::Committed(Committed { topics }));
     }
 

@@ -37,10 +37,10 @@ pub use command::{
     TopicOffsets,
 };
 pub use consumer::{
-    Assignor, ClassicMember, ConsumerBeat, ConsumerDescribe, ConsumerDescription, ConsumerHeartbeat,
-    ConsumerMemberDescription, ConsumerRecord, ConsumerSettings, ConsumerTimes, CurrentAssignment,
-    GroupTimes, MemberState, MigrationPolicy, Partitions, ResolvedRegex, StoredConsumerGroup,
-    StoredConsumerMember,
+    AssignmentEpochs, Assignor, ClassicMember, ConsumerBeat, ConsumerDescribe, ConsumerDescription,
+    ConsumerHeartbeat, ConsumerMemberDescription, ConsumerRecord, ConsumerSettings, ConsumerTimes,
+    CurrentAssignment, GroupTimes, MemberState, MigrationPolicy, Partitions, ResolvedRegex,
+    StoredConsumerGroup, StoredConsumerMember,
 };
 pub use machine::GroupMachine;
 pub use record::{Record, StoredGroup, StoredMember, StoredOffset};

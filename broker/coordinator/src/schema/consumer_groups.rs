@@ -1,5 +1,7 @@
 //! `__consumer_offsets`: the records of consumer groups (KIP-848).
 
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
 use logmill_wire::Message;
 use logmill_wire::records::consumer_offsets::{
@@ -17,8 +19,8 @@ use uuid::Uuid;
 use super::{KeyValue, SchemaError, unreadable};
 use crate::Str;
 use crate::groups::{
-    ClassicMember, ConsumerRecord, CurrentAssignment, MemberState, Partitions, Record, ResolvedRegex,
-    StoredConsumerGroup, StoredConsumerMember,
+    AssignmentEpochs, ClassicMember, ConsumerRecord, CurrentAssignment, MemberState, Partitions, Record,
+    ResolvedRegex, StoredConsumerGroup, StoredConsumerMember,
 };
 
 /// The only version of each value.
@@ -183,14 +185,17 @@ fn stored_member(value: ConsumerGroupMemberMetadataValue) -> StoredConsumerMembe
 
 fn current_value(current: &CurrentAssignment) -> ConsumerGroupCurrentMemberAssignmentValue {
     let topics = |partitions: &Partitions| {
-        partitions
-            .topics()
-            .map(|(topic_id, partitions)| AssignedTopicPartitions {
+        let of_topic = |(topic_id, partitions): (Uuid, &BTreeSet<i32>)| {
+            let since = |partition: &i32| {
+                current.since.get(&(topic_id, *partition)).copied().unwrap_or(current.epoch.max(0))
+            };
+            AssignedTopicPartitions {
                 topic_id,
                 partitions: partitions.iter().copied().collect(),
-                assignment_epochs: None,
-            })
-            .collect()
+                assignment_epochs: Some(partitions.iter().map(since).collect()),
+            }
+        };
+        partitions.topics().map(of_topic).collect()
     };
     ConsumerGroupCurrentMemberAssignmentValue {
         member_epoch: current.epoch,
@@ -207,6 +212,15 @@ fn current_value(current: &CurrentAssignment) -> ConsumerGroupCurrentMemberAssig
 }
 
 fn current_assignment(value: ConsumerGroupCurrentMemberAssignmentValue) -> CurrentAssignment {
+    let mut since = AssignmentEpochs::new();
+    for topic in value.assigned_partitions.iter().chain(&value.partitions_pending_revocation) {
+        for (at, partition) in topic.partitions.iter().enumerate() {
+            let told = topic.assignment_epochs.as_ref().and_then(|epochs| epochs.get(at));
+            // Who wrote without them allowed commits in the member's epoch alone.
+            let epoch = told.copied().unwrap_or(value.member_epoch.max(0));
+            since.insert((topic.topic_id, *partition), epoch);
+        }
+    }
     let all = |topics: Vec<AssignedTopicPartitions>| {
         partitions(topics.into_iter().map(|topic| (topic.topic_id, topic.partitions)))
     };
@@ -221,6 +235,7 @@ fn current_assignment(value: ConsumerGroupCurrentMemberAssignmentValue) -> Curre
         },
         assigned: all(value.assigned_partitions),
         revoking: all(value.partitions_pending_revocation),
+        since,
     }
 }
 

@@ -94,8 +94,11 @@ fn consumer_member() -> impl Strategy<Value = groups::StoredConsumerMember> {
 fn current_assignment() -> impl Strategy<Value = groups::CurrentAssignment> {
     use groups::MemberState::{Stable, Unknown, Unreleased, Unrevoked};
     let state = prop::sample::select(vec![Stable, Unknown, Unreleased, Unrevoked]);
-    (any::<i32>(), any::<i32>(), state, partitions(), partitions()).prop_map(
-        |(epoch, previous_epoch, state, assigned, revoking)| groups::CurrentAssignment {
+    (any::<i32>(), any::<i32>(), state, partitions(), partitions(), any::<i32>()).prop_map(
+        |(epoch, previous_epoch, state, assigned, revoking, first)| groups::CurrentAssignment {
+            since: (assigned.iter().chain(revoking.iter()))
+                .map(|(topic, partition)| ((topic, partition), first.wrapping_add(partition)))
+                .collect(),
             epoch,
             previous_epoch,
             state,

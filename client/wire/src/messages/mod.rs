@@ -76,4 +76,5 @@ apis! {
     txn_offset_commit: TxnOffsetCommitRequest, TxnOffsetCommitResponse;
     unregister_broker: UnregisterBrokerRequest, UnregisterBrokerResponse;
     update_features: UpdateFeaturesRequest, UpdateFeaturesResponse;
+    write_txn_markers: WriteTxnMarkersRequest, WriteTxnMarkersResponse;
 }

@@ -30,7 +30,7 @@ use logmill_record::{BATCH_HEADER_LEN, Batch, BatchHeader};
 use self::filter::{DECOMPRESSION_BUDGET_BYTES, Filter, Kept};
 use self::key_map::KeyMap;
 use self::output::Output;
-use self::swap::Swap;
+use self::swap::{MANIFEST_CLEANED, Swap};
 use self::transactions::TransactionsSeen;
 use super::error::{LogError, ReadError};
 use super::names::FileKind;
@@ -248,14 +248,13 @@ impl PartitionLog {
         }
         let swap = Swap {
             replaced: group.iter().map(|segment| segment.base_offset()).collect(),
-            size: output.size(),
-            aborted: output.aborted_sum(),
+            has_aborted: output.aborted_sum().entries > 0,
         };
-        let size = swap.size;
+        let size = output.size();
         done.bytes_after += size;
         let new =
             Segment::sealed(&self.environment, &self.directory, base, last.end_offset(), size, interval);
-        new.expect_aborted(swap.aborted);
+        new.expect_aborted(output.aborted_sum());
         self.swap_in(&swap, Arc::new(new))?;
         Ok(Rewritten::Done)
     }
@@ -307,7 +306,18 @@ impl PartitionLog {
     fn swap_in(&self, swap: &Swap, new: Arc<Segment>) -> Result<(), LogError> {
         let disk = &*self.environment.disk;
         let mut manifest = self.flushing.lock();
+        let mut next = manifest.clone();
+        next.swap(&swap.replaced, new.size(), new.aborted_sum());
+        next.write_as(disk, &self.directory, MANIFEST_CLEANED)?;
         swap.note(disk, &self.directory)?;
+        // The note counts: whatever fails now, the log must not be used before a start has finished it.
+        self.finish_swap(swap, new).map_err(LogError::not_full)?;
+        *manifest = next;
+        Ok(())
+    }
+
+    fn finish_swap(&self, swap: &Swap, new: Arc<Segment>) -> Result<(), LogError> {
+        let disk = &*self.environment.disk;
         {
             // The files and the view of them change together for every reader.
             let _swapping = self.swapping.write();
@@ -319,8 +329,6 @@ impl PartitionLog {
             segments.splice(first..first + swap.replaced.len(), [new]);
             *self.view.write() = Arc::new(View { segments });
         }
-        manifest.swap(&swap.replaced, swap.size, swap.aborted);
-        manifest.write(disk, &self.directory)?;
         swap.finish(disk, &self.directory)
     }
 }

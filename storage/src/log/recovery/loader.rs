@@ -11,7 +11,7 @@ use crate::disk::{Disk, DiskFile, read_file};
 use crate::log::epochs::LeaderEpochs;
 use crate::log::error::{LogError, ReadError};
 use crate::log::files::Unflushed;
-use crate::log::manifest::{AbortedSum, ManifestLine, SEGMENT_MANIFEST, SegmentManifest};
+use crate::log::manifest::{ManifestLine, SEGMENT_MANIFEST, SegmentManifest};
 use crate::log::names::{FileKind, LEADER_EPOCHS, LEFTOVERS};
 use crate::log::options::LogOptions;
 use crate::log::partition_log::{View, Writer};
@@ -23,6 +23,8 @@ use crate::log::walk::{Step, Stop, Walk};
 use super::aborted::{aborted_again, apply, read_snapshot};
 use super::settled::{expected_aborted, expected_size};
 use super::{OpenAt, Recovered, Tail};
+
+mod lost_end;
 
 /// Index entries before a snapshot whose batches are looked at for duplicates that its format has no room for.
 const LOOKBACK_ENTRIES: usize = 16;
@@ -56,6 +58,8 @@ pub(super) struct Loader<'a> {
     epochs: LeaderEpochs,
     /// Where the snapshot was taken that the producers were read from.
     producers_as_of: i64,
+    /// Good batches lie behind a lost end.
+    more_behind: bool,
     end_offset: i64,
     recovered: Recovered,
 }
@@ -80,6 +84,7 @@ impl<'a> Loader<'a> {
             writer: Writer::new(environment, options, Producers::default(), 0),
             epochs: LeaderEpochs::default(),
             producers_as_of: 0,
+            more_behind: false,
             end_offset: at.recovery_point,
             recovered: Recovered {
                 valid_end: 0,
@@ -140,8 +145,11 @@ impl<'a> Loader<'a> {
             Ok(read) => self.manifest = read.unwrap_or_default(),
             Err(_) => self.recovered.rebuilt.push(self.directory.join(SEGMENT_MANIFEST)),
         }
-        let settled = |line: &&ManifestLine| line.size.is_some() && line.base_offset < self.at.recovery_point;
-        self.bases.extend(self.manifest.lines().iter().filter(settled).map(|line| line.base_offset));
+        let there = |line: &&ManifestLine| line.base_offset < self.at.recovery_point;
+        // Without any segment it is not this log's directory that was lost a part of.
+        if !self.bases.is_empty() {
+            self.bases.extend(self.manifest.lines().iter().filter(there).map(|line| line.base_offset));
+        }
         Ok(())
     }
 
@@ -181,6 +189,8 @@ impl<'a> Loader<'a> {
         self.writer.producers = producers;
         if self.is_there(first)? {
             self.scan(settled)?;
+        } else {
+            self.writer.stale_segments.extend(&self.bases[settled + 1..]);
         }
         if self.end_offset < recovery_point {
             self.begin_behind_loss(first)?;
@@ -267,43 +277,6 @@ impl<'a> Loader<'a> {
         Ok(())
     }
 
-    /// Batches that were on the device are gone from the end of the segment with the recovery point. What is left of it
-    /// stays, and who reads up to its end is told; the log goes on in a segment of its own, at the recovery point.
-    fn begin_behind_loss(&mut self, base: i64) -> Result<(), LogError> {
-        let recovery_point = self.at.recovery_point;
-        let length = self.file_len(base)?;
-        let (position, reason) = match self.recovered.tail.take() {
-            Some(tail) if tail.file == FileKind::Log.path(self.directory, base) => {
-                (tail.position, tail.reason)
-            }
-            _ if self.is_there(base)? => (length, "the file ends here".to_owned()),
-            _ => (0, "the file is not there".to_owned()),
-        };
-        if self.producers_as_of != recovery_point {
-            // Nobody knows who wrote what: duplicates would be taken for new records.
-            return Err(self.lost(self.end_offset, reason));
-        }
-        // More than the file has.
-        let segment = self.sealed(base, recovery_point, length + 1);
-        let lost = format!("{reason}; everything before offset {recovery_point} had been flushed");
-        self.recovered.damaged.push(segment.corruption(FileKind::Log, position, self.end_offset, lost));
-        let aborted = self.manifest.line(base).map_or_else(AbortedSum::default, |line| line.aborted);
-        segment.expect_aborted(aborted);
-        self.segments.retain(|segment| segment.base_offset() < base);
-        self.segments.push(Arc::new(segment));
-        // Before the next segment is there, which would make this one look like one that is whole.
-        self.manifest.swap(&[base], length + 1, aborted);
-        self.manifest.write(self.disk(), self.directory)?;
-        let interval = self.options.index_interval_bytes;
-        let next = Segment::create(self.environment, self.directory, recovery_point, interval)?;
-        self.segments.push(Arc::new(next));
-        self.writer.stale_segments.retain(|stale| *stale != recovery_point);
-        self.writer.directory_changed = true;
-        self.writer.first_timestamp = None;
-        self.end_offset = recovery_point;
-        Ok(())
-    }
-
     /// One segment: trusts its indexes before the recovery point, walks there, and checks what follows.
     fn scan_segment(&mut self, base: i64) -> Result<Arc<Segment>, LogError> {
         let recovery_point = self.at.recovery_point;
@@ -338,7 +311,16 @@ impl<'a> Loader<'a> {
                             let damage = segment.corruption(FileKind::Log, position, offset, reason);
                             self.recovered.damaged.push(damage);
                         }
-                        Ok(None) => break Stop::Bad { position, reason },
+                        Ok(None) => match self.intact_behind(&mut walk)? {
+                            Some(from) => {
+                                let offset = self.end_offset;
+                                let damage = segment.corruption(FileKind::Log, position, offset, reason);
+                                self.recovered.damaged.push(damage);
+                                self.end_offset = recovery_point;
+                                break self.check_batches(&segment, Arc::clone(&file), from, length);
+                            }
+                            None => break Stop::Bad { position, reason },
+                        },
                         Err(stop) => break stop,
                     }
                 }
@@ -428,7 +410,15 @@ impl<'a> Loader<'a> {
                 Err(_) => {
                     self.recovered.rebuilt.push(segment.path(FileKind::TransactionIndex));
                     let before = self.segments.as_slice();
-                    (aborted_again(self.environment, self.directory, before, segment)?.entries, 0)
+                    let again = aborted_again(self.environment, self.directory, before, segment)?;
+                    if again.met_damage && (again.entries.len() as u64) < expected.entries {
+                        // Who is told of fewer would take aborted records for committed ones.
+                        let reason = "aborted transactions are missing, and batches are damaged";
+                        let corruption =
+                            segment.corruption(FileKind::TransactionIndex, 0, recovery_point, reason);
+                        return Err(corruption.into());
+                    }
+                    (again.entries, 0)
                 }
             }
         };

@@ -20,6 +20,9 @@ pub(super) fn expected_size(
             let reason = format!("it has {length} bytes, and had {size} when it was flushed");
             Ok((size.max(length), Some(corruption(reason))))
         }
+        Some(ManifestLine { size: None, .. }) if length == 0 => {
+            Ok((1, Some(corruption("it is empty, or not there".to_owned()))))
+        }
         // It was closed after the flush that wrote the line, at the offset where that flush ended.
         Some(ManifestLine { size: None, .. }) => match end_of(segment)? {
             end if end < next_base => {

@@ -156,3 +156,90 @@ fn without_the_manifest_what_is_there_is_believed() {
         .unwrap();
     assert_eq!(flushed.bench.open(flushed.end).unwrap().1.damaged.len(), 1);
 }
+
+/// One large segment, flushed up to an offset, with batches behind that.
+fn unflushed_behind() -> (Bench, Vec<Batch>, i64) {
+    let bench = Bench { options: LogOptions { segment_bytes: 1 << 20, ..small_segments() }, ..Bench::new(1) };
+    let log = bench.create();
+    let mut maker = Maker::new();
+    let batches: Vec<Batch> = (0..20).map(|_| maker.plain(2)).collect();
+    log.append(&batches[..10]).unwrap();
+    let end = log.flush().unwrap().end_offset;
+    log.append(&batches[10..]).unwrap();
+    (bench, batches, end)
+}
+
+#[test]
+fn damage_right_before_the_recovery_point_costs_nothing_behind_it() {
+    let (bench, batches, end) = unflushed_behind();
+    // Its length: no walk by headers gets over it.
+    let position: usize = batches[..9].iter().map(Batch::size).sum();
+    bench.disk.rot(&bench.path(FileKind::Log, 0), position as u64 + 11, 0x7f).unwrap();
+    for unjournaled in [false, true] {
+        let at = OpenAt { recovery_point: end, unjournaled, ..OpenAt::default() };
+        let (log, recovered) =
+            PartitionLog::open(&bench.environment, directory(), bench.options, at).unwrap();
+        assert_eq!(recovered.damaged.len(), 1, "{:?}", recovered.damaged);
+        log.cut(recovered.valid_end).unwrap();
+        assert!(matches!(log.read(end - 1, 1, i64::MAX, true), Err(ReadError::Corrupt(_))));
+        assert_eq!(read_all(&log, end), batches[10..]);
+        assert_eq!(read_all(&log, 0), batches[..9]);
+    }
+}
+
+#[test]
+fn what_is_in_no_journal_is_not_given_up_behind_a_loss() {
+    let (bench, batches, end) = unflushed_behind();
+    for number in [9, 10] {
+        let position: usize = batches[..number].iter().map(Batch::size).sum();
+        bench.disk.rot(&bench.path(FileKind::Log, 0), position as u64 + 11, 0x7f).unwrap();
+    }
+    let open = |unjournaled| {
+        let at = OpenAt { recovery_point: end, unjournaled, ..OpenAt::default() };
+        PartitionLog::open(&bench.environment, directory(), bench.options, at)
+    };
+    let before = bench.disk.files();
+    assert!(matches!(open(true), Err(LogError::LostBelowRecoveryPoint { .. })));
+    assert_eq!(bench.disk.files(), before, "nothing was changed");
+    // With a journal that has it all it costs what was flushed only.
+    let (log, _) = open(false).unwrap();
+    log.replay_run(&batches[10..]).unwrap();
+    log.cut(40).unwrap();
+    assert_eq!(read_all(&log, end), batches[10..]);
+}
+
+#[test]
+fn aborted_transactions_are_known_when_the_segment_of_their_markers_is_lost() {
+    let bench = Bench::new(1);
+    let log = bench.create();
+    let mut maker = Maker::new();
+    let mut all: Vec<Batch> = (0..12).map(|number| maker.data(Some((5, 0, 2 * number)), true, 2)).collect();
+    all.push(maker.marker(5, 1, false));
+    log.append(&all).unwrap();
+    let end = log.flush().unwrap().end_offset;
+    let last = log.active().base_offset();
+    let expected = log.aborted_transactions(0, end).unwrap();
+    assert!(last > 0 && expected.len() == 1 && expected[0].last_offset >= last);
+    drop(log);
+    bench.disk.remove_file(&bench.path(FileKind::Log, last)).unwrap();
+    for _ in 0..2 {
+        let (log, recovered) = bench.open(end).unwrap();
+        log.cut(recovered.valid_end).unwrap();
+        assert_eq!(log.aborted_transactions(0, end).unwrap(), expected);
+        assert!(matches!(log.read(last, 1, i64::MAX, true), Err(ReadError::Corrupt(_))));
+    }
+}
+
+#[test]
+fn a_lost_segment_hides_no_time_and_no_age_of_others() {
+    let flushed = flushed();
+    flushed.bench.disk.remove_file(&flushed.bench.path(FileKind::Log, 0)).unwrap();
+    let log = flushed.bench.reopen(flushed.end);
+    let next = flushed.bases[1];
+    let found = log.offset_for_timestamp(0, i64::MAX).unwrap().unwrap();
+    assert_eq!(found.offset, next, "the first that is there");
+    let week = Retention { ms: Some(1), bytes: None };
+    let young = 1000 + (flushed.bases[2] - 1) * 10;
+    assert_eq!(log.retained(&week, flushed.end, Some(young)).unwrap().start, 0, "as old as the next one");
+    assert_eq!(log.retained(&week, flushed.end, Some(young + 2)).unwrap().start, flushed.bases[2]);
+}

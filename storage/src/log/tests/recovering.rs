@@ -410,7 +410,7 @@ fn producers_are_known_at_every_checkpoint_whatever_is_flushed_and_removed_behin
     log.cut(recovered.valid_end).unwrap();
     assert_eq!(log.producers(), now);
     drop(log);
-    let at = OpenAt { recovery_point: checkpointed, log_start_offset: holding + 1 };
+    let at = OpenAt { recovery_point: checkpointed, log_start_offset: holding + 1, unjournaled: false };
     let (log, _) = PartitionLog::open(&bench.environment, directory(), bench.options, at).unwrap();
     log.cut(checkpointed).unwrap();
     assert_eq!(log.producers(), expected, "also when nothing behind the checkpoint is left");

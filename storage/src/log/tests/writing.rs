@@ -174,7 +174,7 @@ fn segments_before_the_start_can_be_removed() {
     assert!(matches!(log.read(inside - 1, 100, 100, true), Err(ReadError::OutOfRange { .. })));
     assert_eq!(read_all(&log, inside)[0].header().base_offset, closed[2].base_offset);
     log.flush().unwrap();
-    let at = OpenAt { recovery_point: log.end_offset(), log_start_offset: inside };
+    let at = OpenAt { recovery_point: log.end_offset(), log_start_offset: inside, unjournaled: false };
     let (log, recovered) = PartitionLog::open(&bench.environment, directory(), bench.options, at).unwrap();
     assert_eq!((recovered.valid_end, recovered.tail), (100, None));
     assert_eq!(log.log_start_offset(), inside);

@@ -1,33 +1,79 @@
 //! Whose offsets are taken and told: commits and fetches by member epoch.
 
+use std::sync::Arc;
+
+use uuid::Uuid;
+
 use super::group::ConsumerGroup;
+use super::record::CurrentAssignment;
 use crate::{ErrorCode, Str};
 
 /// From this version on OffsetCommit speaks of member epochs.
 const MEMBER_EPOCH_FROM: i16 = 9;
 
+/// What may be committed.
+#[derive(Debug, Clone)]
+pub(in crate::groups) enum Permission {
+    /// Every offset.
+    Everything,
+    /// Those of partitions that a member got in this epoch or before, and has not given up.
+    Since {
+        current: Arc<CurrentAssignment>,
+        epoch: i32,
+        /// What is said of the others.
+        otherwise: ErrorCode,
+    },
+}
+
+impl Permission {
+    /// Why an offset of this partition may not be committed. A topic without an id is none that a member holds.
+    pub(in crate::groups) fn refusal(&self, topic: Option<Uuid>, partition: i32) -> Option<ErrorCode> {
+        match self {
+            Permission::Everything => None,
+            Permission::Since { current, epoch, otherwise } => {
+                let since = topic.and_then(|topic| current.since.get(&(topic, partition)));
+                since.is_none_or(|since| since > epoch).then_some(*otherwise)
+            }
+        }
+    }
+}
+
 impl ConsumerGroup {
     /// Whether a member may commit offsets in this epoch. `version` is OffsetCommit's; `None` for a
     /// transaction's commit, which may come in any and is told ILLEGAL_GENERATION.
+    ///
+    /// In an epoch that is over it may for the partitions that it had by then (KIP-1251): its next epoch may be on
+    /// its way to it.
     pub(in crate::groups) fn check_commit(
         &self,
         member_id: &str,
+        instance_id: Option<&Str>,
         epoch: i32,
         version: Option<i16>,
-    ) -> Result<(), ErrorCode> {
+    ) -> Result<Permission, ErrorCode> {
         if epoch < 0 && self.members.is_empty() {
             // An admin client, or a consumer that manages its partitions itself.
-            return Ok(());
+            return Ok(Permission::Everything);
+        }
+        if version.is_none() && epoch == -1 && member_id.is_empty() && instance_id.is_none() {
+            // Transactions may keep to themselves whose offsets they commit.
+            return Ok(Permission::Everything);
         }
         let member = self.members.get(member_id).ok_or(ErrorCode::UNKNOWN_MEMBER_ID)?;
         let is_old = version.is_some_and(|version| version < MEMBER_EPOCH_FROM);
         if member.classic.is_none() && is_old {
             return Err(ErrorCode::UNSUPPORTED_VERSION);
         }
-        self.check_epoch(member_id, epoch).map_err(|error| match version {
+        let Err(error) = self.check_epoch(member_id, epoch) else { return Ok(Permission::Everything) };
+        let error = match version {
             None => ErrorCode::ILLEGAL_GENERATION,
             Some(_) => error,
-        })
+        };
+        let current = self.current(member_id);
+        match epoch < current.epoch {
+            true => Ok(Permission::Since { current, epoch, otherwise: error }),
+            false => Err(error),
+        }
     }
 
     /// Whether a member may read offsets in this epoch; who does not say who it is may.

@@ -3,7 +3,6 @@
 use super::command::ConsumerHeartbeat;
 use super::draft::Draft;
 use super::heartbeat::{LEAVE_FOR_A_WHILE, fenced_instance};
-use super::partitions::Partitions;
 use super::record::{ConsumerRecord, CurrentAssignment, MemberState};
 use super::refusal::Refusal;
 use super::reply::ConsumerBeat;
@@ -32,11 +31,8 @@ impl Turn<'_> {
         if beat.member_epoch == LEAVE_FOR_A_WHILE {
             // Its partitions are kept for it as long as its session lasts.
             let current = draft.group.current(&member_id);
-            let value = Some(CurrentAssignment {
-                epoch: LEAVE_FOR_A_WHILE,
-                revoking: Partitions::new(),
-                ..(*current).clone()
-            });
+            let kept = (*current).clone().without_revoking();
+            let value = Some(CurrentAssignment { epoch: LEAVE_FOR_A_WHILE, ..kept });
             draft.write(ConsumerRecord::Current { member_id: member_id.clone(), value });
             self.cancel_timer(&draft.id, Timer::Rebalance(member_id.clone()));
             self.save(draft);

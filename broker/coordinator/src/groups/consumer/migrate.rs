@@ -96,6 +96,7 @@ impl Turn<'_> {
                 epoch,
                 previous_epoch: epoch,
                 state: MemberState::Stable,
+                since: held.iter().map(|partition| (partition, epoch)).collect(),
                 assigned: held,
                 revoking: Partitions::new(),
             });

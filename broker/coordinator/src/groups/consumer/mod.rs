@@ -35,11 +35,12 @@ mod times;
 
 pub use assignor::Assignor;
 pub use command::{ConsumerDescribe, ConsumerHeartbeat};
+pub(super) use commit::Permission;
 pub(super) use group::ConsumerGroup;
 pub use partitions::Partitions;
 pub use record::{
-    ClassicMember, ConsumerRecord, CurrentAssignment, MemberState, ResolvedRegex, StoredConsumerGroup,
-    StoredConsumerMember,
+    AssignmentEpochs, ClassicMember, ConsumerRecord, CurrentAssignment, MemberState, ResolvedRegex,
+    StoredConsumerGroup, StoredConsumerMember,
 };
 pub use reply::{ConsumerBeat, ConsumerDescription, ConsumerMemberDescription};
 pub use settings::{ConsumerSettings, MigrationPolicy};

@@ -34,6 +34,15 @@ impl Draft {
         owned: Option<&Partitions>,
     ) -> CurrentAssignment {
         let target = self.group.target(member_id);
+        let target_epoch = self.group.target_epoch;
+        let since = |partitions: &Partitions| {
+            let of = |(topic, partition)| {
+                let kept = current.assigned.contains(topic, partition);
+                let before = current.since.get(&(topic, partition)).filter(|_| kept).copied();
+                ((topic, partition), before.unwrap_or(target_epoch))
+            };
+            partitions.iter().map(of).collect()
+        };
         let mut assigned = current.assigned.filtered(|topic, partition| target.contains(topic, partition));
         let revoking = current.assigned.filtered(|topic, partition| !target.contains(topic, partition));
         if !revoking.is_empty() && holds_any(owned, &revoking) {
@@ -43,6 +52,7 @@ impl Draft {
                 state: MemberState::Unrevoked,
                 assigned,
                 revoking,
+                since: since(&current.assigned),
             };
         }
         let mut unreleased = false;
@@ -53,7 +63,8 @@ impl Draft {
             !held
         }));
         CurrentAssignment {
-            epoch: self.group.target_epoch,
+            since: since(&assigned),
+            epoch: target_epoch,
             previous_epoch: current.epoch,
             state: if unreleased { MemberState::Unreleased } else { MemberState::Stable },
             assigned,

@@ -1,6 +1,9 @@
 //! What is kept of consumer groups (KIP-848), beside their offsets.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
+use uuid::Uuid;
 
 use super::partitions::Partitions;
 use crate::Str;
@@ -116,6 +119,22 @@ pub struct CurrentAssignment {
     pub assigned: Partitions,
     /// What it has to give up.
     pub revoking: Partitions,
+    /// In which epoch it got each of these partitions (KIP-1251): an offset that was read in that epoch or later
+    /// is its own to commit.
+    pub since: AssignmentEpochs,
+}
+
+/// An epoch for each partition: topic id, index.
+pub type AssignmentEpochs = BTreeMap<(Uuid, i32), i32>;
+
+impl CurrentAssignment {
+    /// Forgets what it had to give up.
+    pub(super) fn without_revoking(mut self) -> Self {
+        self.revoking = Partitions::new();
+        let assigned = &self.assigned;
+        self.since.retain(|(topic, partition), _| assigned.contains(*topic, *partition));
+        self
+    }
 }
 
 /// What a member waits for on its way to the target assignment.

@@ -1,6 +1,7 @@
 //! Whatever was written, wherever the machine goes down, however often it is compacted.
 
 use super::*;
+use crate::disk::sim::Faults;
 use crate::disk::sim::Random;
 
 /// What a crash must leave: the same last values, and the same producers.
@@ -84,6 +85,37 @@ fn kafka_12520_and_kafka_7401_a_crash_at_any_call_of_a_compaction_leaves_the_old
         }
     }
     assert!(crashes > 100, "{crashes} crashes");
+}
+
+#[test]
+fn a_disk_that_fills_during_a_compaction_and_a_crash_later_cost_nothing() {
+    let (mut full, mut fatal) = (0, 0);
+    for seed in 0..4 {
+        for room in (0..3000).step_by(20) {
+            let disk = SimDisk::new(seed * 1000 + room);
+            let (store, expected) = scenario(&disk, seed);
+            let used: u64 = disk.files().iter().map(|(_, bytes)| bytes).sum();
+            let faults = |capacity_bytes| Faults { capacity_bytes, ..Faults::default() };
+            disk.set_faults(faults(Some(used + room)));
+            let pass = || store.compact(NOW, &mut KeyMap::new(LARGE_MAP), &AtomicBool::new(false));
+            match pass() {
+                Ok(round) => full += u64::from(!round.failed.is_empty()),
+                Err(_) => fatal += 1,
+            }
+            // There is room again; the next pass writes over what the first one left, and does not get to its end.
+            disk.set_faults(faults(None));
+            disk.crash_at(disk.calls() + 1 + room % 17);
+            let _ = pass();
+            drop(store);
+            disk.restart();
+            let (store, _) = open(&disk);
+            store.set_options(id(1, 0), compacted_options()).unwrap();
+            let found = last_values(&seen(&store.partition(id(1, 0)).unwrap()));
+            assert_eq!(found, expected, "seed {seed}, room for {room} bytes");
+        }
+    }
+    assert!(full > 50, "{full} passes on a full disk");
+    assert_eq!(fatal, 0, "passes that a full disk made fatal");
 }
 
 /// One random history, with compaction now and then; at each step a reader of committed data finds what it should.

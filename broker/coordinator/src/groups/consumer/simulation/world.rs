@@ -449,10 +449,12 @@ impl World {
                     current.assigned.extend((0..*count).map(|partition| (topic_id(name), partition)));
                 }
                 current.revoking = crate::groups::consumer::Partitions::new();
+                let epoch = current.epoch.max(0);
+                current.since = current.assigned.iter().map(|partition| (partition, epoch)).collect();
             }
             Planted::EarlyRelease if current.state == MemberState::Unrevoked => {
                 current.state = MemberState::Unreleased;
-                current.revoking = crate::groups::consumer::Partitions::new();
+                *current = current.clone().without_revoking();
             }
             _ => {}
         }

@@ -6,9 +6,19 @@ use crate::groups::{
 };
 
 fn offsets() -> Vec<TopicOffsets> {
-    let partition =
-        PartitionOffset { partition: 0, offset: 7, leader_epoch: -1, metadata: None, refused: None };
-    vec![TopicOffsets { topic: "t".into(), topic_id: None, partitions: vec![partition] }]
+    offsets_of(&[0])
+}
+
+fn offsets_of(partitions: &[i32]) -> Vec<TopicOffsets> {
+    let of = |partition: &i32| PartitionOffset {
+        partition: *partition,
+        offset: 7,
+        leader_epoch: -1,
+        metadata: None,
+        refused: None,
+    };
+    let partitions = partitions.iter().map(of).collect();
+    vec![TopicOffsets { topic: "t".into(), topic_id: None, partitions }]
 }
 
 impl Broker {
@@ -24,6 +34,21 @@ impl Broker {
         };
         let Reply::Committed(committed) = self.ask(Command::CommitOffsets(commit)) else { panic!() };
         committed.topics[0].1[0].1
+    }
+
+    /// What becomes of offsets in each of the four partitions of `t`.
+    fn commit_all(&mut self, member_id: &str, epoch: i32) -> Vec<ErrorCode> {
+        let commit = CommitOffsets {
+            version: 9,
+            group: "g".into(),
+            generation: epoch,
+            member_id: member_id.into(),
+            instance_id: None,
+            retention_ms: -1,
+            offsets: offsets_of(&[0, 1, 2, 3]),
+        };
+        let Reply::Committed(committed) = self.ask(Command::CommitOffsets(commit)) else { panic!() };
+        committed.topics[0].1.iter().map(|(_, error)| *error).collect()
     }
 
     fn commit_in_transaction(&mut self, member_id: &str, epoch: i32) -> ErrorCode {
@@ -115,4 +140,55 @@ fn offsets_of_topics_that_members_read_are_not_deleted() {
     assert_eq!(deleted.error, ErrorCode::NONE);
     assert_eq!(deleted.topics[0].1, [(0, ErrorCode::GROUP_SUBSCRIBED_TO_TOPIC)]);
     assert_eq!(deleted.topics[1].1, [(0, ErrorCode::NONE)]);
+}
+
+/// KIP-1251: `a` has all four partitions in epoch 1, keeps two in epoch 2, and gets one of the others back in epoch 3
+/// or later.
+#[test]
+fn a_member_whose_epoch_is_over_commits_what_it_had_by_then() {
+    const OK: ErrorCode = ErrorCode::NONE;
+    const STALE: ErrorCode = ErrorCode::STALE_MEMBER_EPOCH;
+    let mut broker = broker();
+    let all = t(&[0, 1, 2, 3]);
+    broker.beat(joins("a"));
+    broker.beat(joins("b"));
+    // It is told to give up two, and has not yet: they are its own to commit.
+    let told = broker.beat(beats("a", 1, &all)).assignment.unwrap();
+    assert_eq!(broker.commit_all("a", 1), [OK; 4]);
+    assert_eq!(broker.beat(beats("a", 1, &told)).member_epoch, 2);
+    // The answer that says epoch 2 may be on its way: what it keeps it may commit in epoch 1, the others no more.
+    let kept = |partition: &i32| told.contains(topic_id("t"), *partition);
+    let expected: Vec<ErrorCode> = [0, 1, 2, 3].iter().map(|p| if kept(p) { OK } else { STALE }).collect();
+    assert_eq!(broker.commit_all("a", 1), expected);
+    assert_eq!(broker.commit_all("a", 0), [STALE; 4], "before it had any");
+    assert_eq!(broker.commit_all("a", 3), [STALE; 4], "not yet");
+    assert_eq!(broker.commit_all("a", 2), [OK; 4], "in its epoch it may as ever");
+    let got = broker.beat(beats("b", 2, &t(&[]))).assignment.unwrap();
+    assert_eq!(broker.commit_all("b", 1), [STALE; 4], "got in epoch 2");
+
+    // After a restart too: in which epoch it got them is written down.
+    broker.restart(&[("t", 4), ("u", 2)]);
+    assert_eq!(broker.commit_all("a", 1), expected);
+
+    // What it gave up and gets again is its own from then on.
+    broker.beat(beats("b", -1, &got));
+    let again = broker.beat(beats("a", 2, &told));
+    assert_eq!((again.member_epoch, again.assignment), (3, Some(all)));
+    assert_eq!(broker.commit_all("a", 1), expected);
+    assert_eq!(broker.commit_all("a", 2), expected);
+    assert_eq!(broker.commit_all("a", 3), [OK; 4]);
+}
+
+#[test]
+fn a_transaction_of_an_epoch_that_is_over_commits_what_its_member_had_by_then() {
+    let mut broker = broker();
+    broker.two_members();
+    let held = broker.describe().members.remove(0).assigned;
+    let expected = match held.contains(topic_id("t"), 0) {
+        true => ErrorCode::NONE,
+        false => ErrorCode::ILLEGAL_GENERATION,
+    };
+    assert_eq!(broker.commit_in_transaction("a", 1), expected);
+    assert_eq!(broker.commit_in_transaction("b", 1), ErrorCode::ILLEGAL_GENERATION);
+    assert_eq!(broker.commit_in_transaction("", -1), ErrorCode::NONE, "it does not say whose");
 }

@@ -56,6 +56,7 @@ fn an_imported_state_that_is_not_known_fences_its_member() {
         state: MemberState::Unknown,
         assigned: t(&[0]),
         revoking: Partitions::new(),
+        since: AssignmentEpochs::new(),
     };
     let record = crate::groups::Record::Consumer {
         group: "g".into(),
