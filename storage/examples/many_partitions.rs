@@ -34,11 +34,12 @@ fn main() -> Outcome {
     let (store, _) = open()?;
     report("empty start", since, &directory);
     let since = Instant::now();
-    for partition in 0..partitions {
-        let spec =
-            PartitionSpec { id: id(partition), topic_name: "t".to_owned(), options: LogOptions::default() };
-        store.create_partition(spec)?;
-    }
+    let spec = |partition| PartitionSpec {
+        id: id(partition),
+        topic_name: "t".to_owned(),
+        options: LogOptions::default(),
+    };
+    store.create_partitions((0..partitions).map(spec).collect())?;
     report("partitions made", since, &directory);
     let since = Instant::now();
     write_to_each(&store, partitions)?;

@@ -384,25 +384,12 @@ impl Topics {
         let store = Arc::clone(&self.0.store);
         let (name, id) = (record.name.clone(), record.id);
         let made = tokio::task::spawn_blocking(move || {
-            let mut made = Vec::new();
-            for partition in indexes {
-                let id = PartitionId { topic: id, partition };
-                let spec = PartitionSpec { id, topic_name: name.clone(), options };
-                match store.create_partition(spec) {
-                    Ok(log) => made.push(log),
-                    Err(error) => {
-                        // Half a topic is no topic: the next start would remove these too.
-                        for log in &made {
-                            let log: &logmill_storage::Partition = log;
-                            if let Err(left) = store.delete_partition(log.id()) {
-                                tracing::warn!(topic = name, %left, "a directory of a topic that was not created stays until the next start");
-                            }
-                        }
-                        return Err(error);
-                    }
-                }
-            }
-            Ok(made)
+            let spec = |partition| PartitionSpec {
+                id: PartitionId { topic: id, partition },
+                topic_name: name.clone(),
+                options,
+            };
+            store.create_partitions(indexes.into_iter().map(spec).collect())
         })
         .await
         .map_err(|_| MetadataError::Stopping)??;

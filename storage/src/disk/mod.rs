@@ -21,7 +21,7 @@ pub mod sim;
 use std::fmt;
 use std::io;
 use std::io::IoSlice;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub use real::RealDisk;
@@ -89,6 +89,16 @@ pub trait Disk: fmt::Debug + Send + Sync {
     /// Takes the exclusive lock of a file, made when it is not there, without waiting:
     /// [`io::ErrorKind::WouldBlock`] when another process, or this one, holds it. Released when dropped.
     fn lock(&self, path: &Path) -> io::Result<Box<dyn DiskLock>>;
+    /// The file system that a directory is on, to make much durable with one call; `None` where there is no such call, or
+    /// none that tells of failures.
+    fn file_system(&self, directory: &Path) -> io::Result<Option<Box<dyn FileSystem>>>;
+}
+
+/// A file system as a whole.
+pub trait FileSystem: fmt::Debug + Send + Sync {
+    /// Makes everything durable that was written, made, renamed or removed on it so far. Fails also when anything failed on
+    /// the way to the device, whosever it was, since the last call, or since this was opened.
+    fn sync(&self) -> io::Result<()>;
 }
 
 /// An exclusive lock, held until dropped.
@@ -149,22 +159,43 @@ pub trait DiskFile: fmt::Debug + Send + Sync {
 /// Replaces a file in one step: writes a temporary file beside it, flushes it, renames it over `path`, makes the name
 /// durable. After a crash the file is wholly the old or wholly the new one.
 pub fn replace_file(disk: &dyn Disk, path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let (Some(directory), Some(name)) = (path.parent(), path.file_name()) else {
-        return Err(io::Error::new(
-            io::ErrorKind::InvalidInput,
-            "a file to replace has a directory and a name",
-        ));
-    };
-    let mut temporary = name.to_os_string();
-    temporary.push(".tmp");
-    let temporary = directory.join(temporary);
-    let file = disk.open(&temporary, OpenOptions::CREATE)?;
-    file.set_len(0)?;
-    file.write_at(bytes, 0)?;
-    file.sync_data()?;
-    drop(file);
-    disk.rename(&temporary, path)?;
-    disk.sync_dir(directory)
+    let replacement = Replacement::write(disk, path, bytes)?;
+    replacement.file.sync_data()?;
+    replacement.rename(disk)?;
+    disk.sync_dir(path.parent().unwrap_or(Path::new("/")))
+}
+
+/// The same in single steps, for many files together: written beside the file that it is to replace.
+#[derive(Debug)]
+pub struct Replacement {
+    /// To be flushed before [`Replacement::rename`].
+    pub file: Arc<dyn DiskFile>,
+    temporary: PathBuf,
+    path: PathBuf,
+}
+
+impl Replacement {
+    /// Writes the temporary file.
+    pub fn write(disk: &dyn Disk, path: &Path, bytes: &[u8]) -> io::Result<Replacement> {
+        let (Some(directory), Some(name)) = (path.parent(), path.file_name()) else {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "a file to replace has a directory and a name",
+            ));
+        };
+        let mut temporary = name.to_os_string();
+        temporary.push(".tmp");
+        let temporary = directory.join(temporary);
+        let file = disk.open(&temporary, OpenOptions::CREATE)?;
+        file.set_len(0)?;
+        file.write_at(bytes, 0)?;
+        Ok(Replacement { file, temporary, path: path.to_owned() })
+    }
+
+    /// Puts it in its place, durably once the directory is flushed.
+    pub fn rename(&self, disk: &dyn Disk) -> io::Result<()> {
+        disk.rename(&self.temporary, &self.path)
+    }
 }
 
 /// The whole content of a file.

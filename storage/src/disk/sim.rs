@@ -22,8 +22,8 @@ use std::sync::Arc;
 use parking_lot::{Mutex, MutexGuard};
 
 use self::file::SimFile;
-use self::tree::Tree;
-use super::{DirEntry, Disk, DiskFile, DiskLock, OpenOptions};
+use self::tree::{Flushing, Tree};
+use super::{DirEntry, Disk, DiskFile, DiskLock, FileSystem, OpenOptions};
 
 /// A simulated disk. Clones are the same disk.
 #[derive(Debug, Clone)]
@@ -46,6 +46,8 @@ pub struct Faults {
     pub short_reads: bool,
     /// The file system has no direct IO.
     pub no_direct: bool,
+    /// It cannot be flushed as a whole.
+    pub no_whole_flush: bool,
 }
 
 #[derive(Debug)]
@@ -55,6 +57,7 @@ struct State {
     faults: Faults,
     locks: BTreeSet<PathBuf>,
     calls: u64,
+    flushes: u64,
     crash_at: Option<u64>,
     crashed: bool,
     /// Handles of before the last restart are dead.
@@ -72,6 +75,7 @@ impl SimDisk {
                 faults: Faults::default(),
                 locks: BTreeSet::new(),
                 calls: 0,
+                flushes: 0,
                 crash_at: None,
                 crashed: false,
                 generation: 0,
@@ -83,6 +87,11 @@ impl SimDisk {
     /// Changing calls so far.
     pub fn calls(&self) -> u64 {
         self.state.lock().calls
+    }
+
+    /// Calls so far that flush something.
+    pub fn flushes(&self) -> u64 {
+        self.state.lock().flushes
     }
 
     /// Digest of all changing calls so far: their kinds, paths, positions and bytes.
@@ -146,6 +155,7 @@ impl SimDisk {
         let mut state = self.state.lock();
         state.alive()?;
         state.calls += 1;
+        state.flushes += u64::from(matches!(kind, Call::SyncData | Call::SyncDir | Call::SyncWhole));
         state.crashed = state.crash_at == Some(state.calls);
         state.note(&[kind as u8]);
         state.note(path.as_os_str().as_encoded_bytes());
@@ -188,6 +198,7 @@ enum Call {
     SyncDir,
     Write,
     SyncData,
+    SyncWhole,
     SetLen,
 }
 
@@ -278,6 +289,14 @@ impl Disk for SimDisk {
         Ok(state.tree.find(path).is_ok())
     }
 
+    fn file_system(&self, directory: &Path) -> io::Result<Option<Box<dyn FileSystem>>> {
+        let state = self.state.lock();
+        state.alive()?;
+        state.tree.find(directory)?;
+        let whole = SimFileSystem { disk: self.clone(), generation: state.generation };
+        Ok((!state.faults.no_whole_flush).then(|| Box::new(whole) as Box<dyn FileSystem>))
+    }
+
     fn lock(&self, path: &Path) -> io::Result<Box<dyn DiskLock>> {
         self.open(path, OpenOptions::CREATE)?;
         let mut state = self.state.lock();
@@ -285,6 +304,32 @@ impl Disk for SimDisk {
             return Err(io::ErrorKind::WouldBlock.into());
         }
         Ok(Box::new(SimLock { disk: self.clone(), path: path.to_owned(), generation: state.generation }))
+    }
+}
+
+#[derive(Debug)]
+struct SimFileSystem {
+    disk: SimDisk,
+    generation: u64,
+}
+
+impl FileSystem for SimFileSystem {
+    fn sync(&self) -> io::Result<()> {
+        let (mut state, crashing) = self.disk.begin(Call::SyncWhole, Path::new("/"), 0)?;
+        if crashing || state.generation != self.generation {
+            return Err(crash());
+        }
+        let State { tree, faults, .. } = &mut *state;
+        let failed = tree.sync_whole(|path| {
+            if matches(faults.failing_flushes.as_ref(), path) {
+                Flushing::Fails
+            } else if matches(faults.lying_flushes.as_ref(), path) {
+                Flushing::Lies
+            } else {
+                Flushing::Works
+            }
+        });
+        if failed { Err(io::Error::other("simulated flush failure")) } else { Ok(()) }
     }
 }
 

@@ -209,3 +209,43 @@ fn one_seed_gives_one_trace() {
     assert_eq!(run(5), run(5));
     assert_ne!(run(5).2, run(6).2);
 }
+
+#[test]
+fn a_whole_file_system_is_flushed_with_what_it_names() {
+    let disk = SimDisk::new(1);
+    let whole = disk.file_system(Path::new("/")).unwrap().unwrap();
+    let write = |name: &str| {
+        disk.create_dir_all(Path::new("/d")).unwrap();
+        let file = disk.open(Path::new(name), OpenOptions::CREATE).unwrap();
+        file.write_at(&[3; 9000], 0).unwrap();
+        file
+    };
+    write("/d/one");
+    write("/d/renamed");
+    disk.rename(Path::new("/d/renamed"), Path::new("/d/to")).unwrap();
+    whole.sync().unwrap();
+    disk.restart();
+    assert_eq!(read_file(&disk, Path::new("/d/one")).unwrap(), [3; 9000]);
+    assert!(disk.exists(Path::new("/d/to")).unwrap() && !disk.exists(Path::new("/d/renamed")).unwrap());
+    whole.sync().expect_err("opened before the restart");
+    let whole = disk.file_system(Path::new("/")).unwrap().unwrap();
+    let (bad, good) = (write("/d/bad"), write("/d/good"));
+    disk.set_faults(Faults { failing_flushes: Some("bad".to_owned()), ..Faults::default() });
+    whole.sync().unwrap_err();
+    bad.sync_data().expect_err("its own handle is told, too");
+    good.sync_data().unwrap();
+    disk.set_faults(Faults { no_whole_flush: true, ..Faults::default() });
+    assert!(disk.file_system(Path::new("/")).unwrap().is_none());
+}
+
+#[test]
+fn the_file_system_of_this_machine_is_flushed() {
+    let directory = tempfile::tempdir().unwrap();
+    let disk = RealDisk;
+    let file = disk.open(&directory.path().join("f"), OpenOptions::CREATE).unwrap();
+    file.write_at(b"x", 0).unwrap();
+    // Which kind it is, is the machine's; where there is a call, it works.
+    if let Some(whole) = disk.file_system(directory.path()).unwrap() {
+        whole.sync().unwrap();
+    }
+}

@@ -5,14 +5,13 @@ use std::sync::Arc;
 
 use parking_lot::MutexGuard;
 
-use crate::disk::{DiskFile, replace_file};
+use crate::disk::{DiskFile, Replacement};
 
-use super::epochs::LeaderEpochs;
 use super::error::LogError;
 use super::files::Unflushed;
 use super::manifest::SegmentManifest;
 use super::names::LEADER_EPOCHS;
-use super::partition_log::PartitionLog;
+use super::partition_log::{PartitionLog, Writer};
 
 /// Everything before an offset is on the device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,7 +21,8 @@ pub struct Flushed {
 }
 
 /// A flush whose bytes have been written and must now be made durable, by the caller, for many logs at once:
-/// first [`Flush::files`], or the whole file system, then [`Flush::directory`], then [`Flush::finish`].
+/// first [`Flush::files`], or the whole file system, then [`Flush::directory`], then [`Flush::finish`]. With many logs,
+/// [`Flush::replace`] and the directories again before that.
 ///
 /// When making them durable fails, the flush is lost and nothing may be assumed of the files: the caller gives up for good.
 #[derive(Debug)]
@@ -32,7 +32,9 @@ pub struct Flush<'a> {
     end_offset: i64,
     files: Unflushed,
     directory_changed: bool,
-    epochs: Option<LeaderEpochs>,
+    /// Leader epochs and manifest, which say something of the bytes that are flushed, and are put in their places after them.
+    replacements: Vec<Replacement>,
+    replaced: bool,
     /// What the segments hold now, when the file says something else.
     manifest: Option<SegmentManifest>,
     written_manifest: MutexGuard<'a, SegmentManifest>,
@@ -67,15 +69,46 @@ impl PartitionLog {
         writer.directory_changed |= !indexes.is_empty();
         writer.unflushed.extend(indexes);
         written?;
+        let manifest = SegmentManifest::of(&self.view().segments);
+        let manifest = manifest.replaces(&written_manifest).then_some(manifest);
+        let replacements = self.write_replacements(&writer, manifest.as_ref())?;
         let active_file = if writer.flushed_end == end_offset { None } else { Some(active.writing_file()?) };
         let mut files = writer.unflushed.take();
         files.extend(active_file);
+        files.extend(replacements.iter().map(|replacement| Arc::clone(&replacement.file)));
         writer.flushed_end = end_offset;
         let directory_changed = std::mem::take(&mut writer.directory_changed);
-        let epochs = std::mem::take(&mut writer.epochs_changed).then(|| self.epochs.read().clone());
-        let manifest = SegmentManifest::of(&self.view().segments);
-        let manifest = manifest.replaces(&written_manifest).then_some(manifest);
-        Ok(Flush { log: self, end_offset, files, directory_changed, epochs, manifest, written_manifest })
+        writer.epochs_changed = false;
+        Ok(Flush {
+            log: self,
+            end_offset,
+            files,
+            directory_changed,
+            replacements,
+            replaced: false,
+            manifest,
+            written_manifest,
+        })
+    }
+
+    fn write_replacements(
+        &self,
+        writer: &Writer,
+        manifest: Option<&SegmentManifest>,
+    ) -> Result<Vec<Replacement>, LogError> {
+        let disk = &*self.environment.disk;
+        let mut replacements = Vec::new();
+        if writer.epochs_changed {
+            let path = self.directory.join(LEADER_EPOCHS);
+            let text = self.epochs.read().encode();
+            replacements.push(
+                Replacement::write(disk, &path, text.as_bytes()).map_err(LogError::io("write", &path))?,
+            );
+        }
+        if let Some(manifest) = manifest {
+            replacements.push(manifest.replacement(disk, &self.directory)?);
+        }
+        Ok(replacements)
     }
 }
 
@@ -110,20 +143,29 @@ impl Flush<'_> {
         self.end_offset
     }
 
-    /// To be called when files and directory are durable: writes what may only be written then.
-    pub fn finish(mut self) -> Result<Flushed, LogError> {
+    /// To be called when files and directory are durable: puts what says something of them in its place. True when the
+    /// directory has to be flushed again before [`Flush::finish`].
+    pub fn replace(&mut self) -> Result<bool, LogError> {
         let log = self.log;
-        if let Some(epochs) = &self.epochs {
-            let path = log.directory.join(LEADER_EPOCHS);
-            let disk = &*log.environment.disk;
-            if let Err(error) = replace_file(disk, &path, epochs.encode().as_bytes()) {
+        let first = !std::mem::replace(&mut self.replaced, true);
+        for replacement in self.replacements.iter().filter(|_| first) {
+            if let Err(error) = replacement.rename(&*log.environment.disk) {
                 // The next flush writes them, if there is one.
                 log.lock_writer().epochs_changed = true;
-                return Err(LogError::io("write", &path)(error));
+                return Err(LogError::io("put files in place in", &log.directory)(error));
             }
         }
+        Ok(first && !self.replacements.is_empty())
+    }
+
+    /// To be called when files and directory are durable: puts in place what was not yet.
+    pub fn finish(mut self) -> Result<Flushed, LogError> {
+        let log = self.log;
+        if self.replace()? {
+            let disk = &*log.environment.disk;
+            disk.sync_dir(&log.directory).map_err(LogError::io("flush", &log.directory))?;
+        }
         if let Some(manifest) = self.manifest.take() {
-            manifest.write(&*log.environment.disk, &log.directory)?;
             *self.written_manifest = manifest;
         }
         let mut writer = log.lock_writer();

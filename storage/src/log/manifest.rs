@@ -19,7 +19,7 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::disk::{Disk, read_file, replace_file};
+use crate::disk::{Disk, Replacement, read_file, replace_file};
 
 use super::error::LogError;
 use super::segment::Segment;
@@ -126,6 +126,12 @@ impl SegmentManifest {
             (last.size, last.aborted) = (None, AbortedSum::default());
         }
         *self != before
+    }
+
+    /// Writes the file beside the one that it is to replace.
+    pub(crate) fn replacement(&self, disk: &dyn Disk, directory: &Path) -> Result<Replacement, LogError> {
+        let path = directory.join(SEGMENT_MANIFEST);
+        Replacement::write(disk, &path, self.encode().as_bytes()).map_err(LogError::io("write", &path))
     }
 
     /// Writes the file, durable on return.

@@ -5,7 +5,7 @@ use std::path::Path;
 use logmill_record::topic_id;
 use uuid::Uuid;
 
-use crate::disk::{Disk, read_file, replace_file};
+use crate::disk::{Disk, Replacement, read_file, replace_file};
 
 use super::error::LogError;
 use super::names::PARTITION_METADATA;
@@ -29,6 +29,12 @@ fn decode(text: &str) -> Result<Uuid, String> {
         return Err("version is not 0".to_owned());
     }
     topic.ok_or_else(|| "topic_id is missing".to_owned())
+}
+
+/// Writes the file beside the one that it is to replace.
+pub(crate) fn replacement(disk: &dyn Disk, directory: &Path, topic: Uuid) -> Result<Replacement, LogError> {
+    let path = directory.join(PARTITION_METADATA);
+    Replacement::write(disk, &path, encode(topic).as_bytes()).map_err(LogError::io("write", &path))
 }
 
 /// Writes the file, durable on return.

@@ -22,7 +22,7 @@
 //!
 //! One writer at a time (appliers, replay, checkpoint take turns; an inner lock sees to it):
 //!   append(&[Batch])            stamped batches that go on where the log ends
-//!   flush()                     or prepare_flush(), sync its files, finish(): for many logs at once
+//!   flush()                     of many logs at once: GroupFlush
 //!   remove_segments_before_start(limit), close_active()     DeleteRecords and retention (retained())
 //!
 //! One cleaner at a time, beside the writer:
@@ -62,6 +62,7 @@ pub mod epochs;
 pub mod error;
 pub mod files;
 mod flush;
+mod group_flush;
 pub(crate) mod index;
 pub(crate) mod manifest;
 mod metadata;
@@ -83,6 +84,7 @@ pub use epochs::LeaderEpochs;
 pub use error::{Corruption, LogError, ReadError};
 pub use files::OpenFiles;
 pub use flush::{Flush, Flushed};
+pub use group_flush::GroupFlush;
 pub use options::{Cleanup, Compaction, Durability, LogOptions};
 pub use partition_log::{ClosedSegment, PartitionLog};
 pub use producers::{ProducerView, Producers};

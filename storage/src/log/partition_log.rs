@@ -10,7 +10,7 @@ use logmill_record::{Batch, EndTxnMarker};
 use parking_lot::{Mutex, MutexGuard, RwLock, RwLockReadGuard};
 use uuid::Uuid;
 
-use crate::disk::{Disk, OpenOptions};
+use crate::disk::{Disk, OpenOptions, Replacement};
 
 use super::epochs::LeaderEpochs;
 use super::error::{LogError, ReadError};
@@ -87,6 +87,21 @@ impl PartitionLog {
         topic_id: Uuid,
         options: LogOptions,
     ) -> Result<PartitionLog, LogError> {
+        let (log, metadata) = PartitionLog::create_unflushed(environment, directory, topic_id, options)?;
+        let disk = &*environment.disk;
+        let flushed = metadata.file.sync_data().and_then(|()| metadata.rename(disk));
+        flushed.and_then(|()| disk.sync_dir(directory)).map_err(LogError::io("finish", directory))?;
+        Ok(log)
+    }
+
+    /// The same for many logs at once: the metadata is written, and has to be flushed, renamed, and flushed with the
+    /// directory, before the log may be used.
+    pub(crate) fn create_unflushed(
+        environment: &LogEnvironment,
+        directory: &Path,
+        topic_id: Uuid,
+        options: LogOptions,
+    ) -> Result<(PartitionLog, Replacement), LogError> {
         let disk = &*environment.disk;
         let shared: Arc<Path> = Arc::from(directory);
         disk.create_dir_all(directory).map_err(LogError::io("create", directory))?;
@@ -94,10 +109,10 @@ impl PartitionLog {
         remove_if_there(disk, &directory.join(SEGMENT_MANIFEST))?;
         let first = Segment::create(environment, &shared, 0, options.index_interval_bytes)?;
         // The metadata last: a directory without it was never finished. It makes all names durable.
-        metadata::write(disk, directory, topic_id)?;
+        let metadata = metadata::replacement(disk, directory, topic_id)?;
         let mut writer = Writer::new(environment, options, Producers::default(), 0);
         writer.jitter_seed = jitter_seed(topic_id, directory);
-        Ok(PartitionLog {
+        let log = PartitionLog {
             environment: environment.clone(),
             directory: shared,
             topic_id,
@@ -108,7 +123,8 @@ impl PartitionLog {
             writer: Mutex::new(writer),
             flushing: Mutex::default(),
             swapping: RwLock::new(()),
-        })
+        };
+        Ok((log, metadata))
     }
 
     pub(super) fn assemble(

@@ -10,12 +10,10 @@ use super::error::Fatal;
 use super::publish::PartitionState;
 use super::sequencer::Listed;
 use crate::journal::{NewIncarnation, ReplayStart};
-use crate::log::{Durability, Flush, LogError};
+use crate::log::{Durability, LogError, PartitionLog};
 
 /// Rounds of all shards that a checkpoint waits for what was durable when it began.
 const MAX_SETTLING_ROUNDS: usize = 64;
-/// Partitions that are flushed together. Each has some files open meanwhile.
-const FLUSHED_TOGETHER: usize = 256;
 /// Rounds that closing takes at most while nothing gets further.
 const MAX_IDLE_CLOSING_ROUNDS: usize = 8;
 
@@ -190,8 +188,7 @@ impl Store {
         Ok(true)
     }
 
-    /// Flushes the partitions that were written to since their last flush: first all writes that flushing takes, then the
-    /// files, then what may only be written when those are durable.
+    /// Flushes the partitions that were written to since their last flush.
     fn flush(&self, listed: &[Listed]) -> Result<usize, Fatal> {
         let dirty: Vec<&Arc<PartitionState>> = listed
             .iter()
@@ -201,53 +198,22 @@ impl Store {
                 view.applied_end > view.flushed_end
             })
             .collect();
-        let mut full = Ok(());
+        let logs: Vec<&PartitionLog> = dirty.iter().map(|state| &state.log).collect();
+        let flushes = self.group_flush.flush(&logs).map_err(|(at, error)| in_log(dirty[at])(error))?;
         let mut flushed = 0;
-        for group in dirty.chunks(FLUSHED_TOGETHER) {
-            flushed += self.flush_group(group, &mut full)?;
+        let mut full = Ok(());
+        for (state, result) in dirty.into_iter().zip(flushes) {
+            match result {
+                Ok(done) => {
+                    let mut view = state.view.lock();
+                    view.flushed_end = view.flushed_end.max(done.end_offset);
+                    flushed += 1;
+                }
+                Err(error) => full = Err(in_log(state)(error)),
+            }
         }
         full?;
         Ok(flushed)
-    }
-
-    /// `full`: the last of the partitions for which the disk was full.
-    fn flush_group(
-        &self,
-        dirty: &[&Arc<PartitionState>],
-        full: &mut Result<(), Fatal>,
-    ) -> Result<usize, Fatal> {
-        let mut flushes: Vec<(&Arc<PartitionState>, Flush<'_>)> = Vec::with_capacity(dirty.len());
-        for state in dirty {
-            match state.log.prepare_flush() {
-                Ok(flush) => flushes.push((state, flush)),
-                // What is prepared has to be finished all the same.
-                Err(error) if error.is_full() => *full = Err(in_log(state)(error)),
-                Err(error) => return Err(in_log(state)(error)),
-            }
-        }
-        let disk = &*self.environment.disk;
-        for (state, flush) in &flushes {
-            for file in flush.files() {
-                file.sync_data().map_err(Fatal::io("flush files of", state.directory()))?;
-            }
-            if let Some(directory) = flush.directory() {
-                disk.sync_dir(directory).map_err(Fatal::io("flush", directory))?;
-            }
-        }
-        let count = flushes.len();
-        for (state, flush) in flushes {
-            let flushed = match flush.finish() {
-                Ok(flushed) => flushed,
-                Err(error) if error.is_full() => {
-                    *full = Err(in_log(state)(error));
-                    continue;
-                }
-                Err(error) => return Err(in_log(state)(error)),
-            };
-            let mut view = state.view.lock();
-            view.flushed_end = view.flushed_end.max(flushed.end_offset);
-        }
-        Ok(count)
     }
 }
 

@@ -1,7 +1,7 @@
 //! Making and deleting partitions: their directories, and their place in the sequencer.
 
-use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -11,10 +11,13 @@ use super::partition::Partition;
 use super::publish::{PartitionState, Place};
 use super::{PartitionSpec, Store};
 use crate::PartitionId;
+use crate::disk::Replacement;
 use crate::log::{Durability, PartitionLog};
 
 /// Longest topic name, so that with index and suffix it is a file name (Kafka's bound).
 const MAX_TOPIC_NAME_BYTES: usize = 249;
+/// Partitions that are made together. Each has two files open meanwhile.
+const MADE_TOGETHER: usize = 512;
 /// Suffix of the directory of a partition that is being deleted.
 pub(crate) const DELETED_SUFFIX: &str = "-delete";
 
@@ -59,46 +62,100 @@ impl Store {
     /// Makes a partition: its directory and metadata are durable on return. A partition of this id that is there already
     /// is returned as it is. Blocks on files.
     pub fn create_partition(&self, spec: PartitionSpec) -> Result<Partition, StoreError> {
+        let mut made = self.create_partitions(vec![spec])?;
+        Ok(made.swap_remove(0))
+    }
+
+    /// Makes partitions together, which costs hardly more flushes than one: all of them, or, on an error, none.
+    pub fn create_partitions(&self, specs: Vec<PartitionSpec>) -> Result<Vec<Partition>, StoreError> {
         self.check_alive()?;
-        let PartitionSpec { id, topic_name, options } = spec;
-        if !is_topic_name(&topic_name) || id.partition < 0 {
-            return Err(StoreError::InvalidTopicName { name: topic_name });
-        }
         let mut directories = self.directories.lock();
-        if let Some(partition) = self.partition(id) {
-            return Ok(partition);
+        let mut partitions: Vec<(Partition, bool)> = Vec::with_capacity(specs.len());
+        for group in specs.chunks(MADE_TOGETHER) {
+            match self.create_group(&mut directories, group) {
+                Ok(made) => partitions.extend(made),
+                Err(error) => {
+                    drop(directories);
+                    // A checkpoint may know them already. What cannot be deleted is a stray partition, which its owner
+                    // removes at the next start.
+                    for (partition, _) in partitions.iter().filter(|(_, new)| *new) {
+                        let _ = self.delete_partition(partition.id());
+                    }
+                    return Err(error);
+                }
+            }
         }
-        let data_dir = &self.options.data_dir;
-        let directory = data_dir.join(format!("{topic_name}-{}", id.partition));
+        Ok(partitions.into_iter().map(|(partition, _)| partition).collect())
+    }
+
+    /// Which of them are new is told with each.
+    fn create_group(
+        &self,
+        directories: &mut Directories,
+        specs: &[PartitionSpec],
+    ) -> Result<Vec<(Partition, bool)>, StoreError> {
+        let disk = &*self.environment.disk;
+        let mut made: Vec<(&PartitionSpec, PathBuf, PartitionLog, Replacement)> = Vec::new();
+        let created = specs.iter().try_for_each(|spec| {
+            if self.partition(spec.id).is_some() || made.iter().any(|(other, ..)| other.id == spec.id) {
+                return Ok(());
+            }
+            let directory = self.free_directory(directories, spec)?;
+            let new =
+                PartitionLog::create_unflushed(&self.environment, &directory, spec.id.topic, spec.options);
+            let (log, metadata) = new.inspect_err(|_| {
+                let _ = disk.remove_dir_all(&directory);
+            })?;
+            made.push((spec, directory, log, metadata));
+            Ok(())
+        });
+        let files: Vec<(&Path, &Replacement)> =
+            made.iter().map(|(_, directory, _, metadata)| (&**directory, metadata)).collect();
+        let created = created.and_then(|()| Ok(self.group_flush.put_in_place(&files)?));
+        if let Err(error) = created {
+            // Half directories: best removed at once; the next start removes them too.
+            for (_, directory, ..) in &made {
+                let _ = disk.remove_dir_all(directory);
+            }
+            return Err(error);
+        }
+        self.sync_names()?;
+        let mut new = BTreeSet::new();
+        for (spec, directory, log, _) in made {
+            let place = Place {
+                shard: shard_of(spec.id, self.appliers.count()),
+                leader_epoch: 0,
+                page_cache: spec.options.durability == Durability::PageCache,
+                flushed_end: 0,
+            };
+            directories.insert(directory.clone(), spec.id);
+            let state = PartitionState::new(spec.id, spec.topic_name.clone(), directory, log, place);
+            self.sequencer.insert(Arc::new(state), spec.options);
+            new.insert(spec.id);
+        }
+        let handles = specs.iter().map(|spec| {
+            let partition = self.partition(spec.id).ok_or(StoreError::UnknownPartition(spec.id))?;
+            Ok((partition, new.contains(&spec.id)))
+        });
+        handles.collect()
+    }
+
+    /// Where a partition will be: nothing is there.
+    fn free_directory(&self, directories: &Directories, spec: &PartitionSpec) -> Result<PathBuf, StoreError> {
+        let PartitionSpec { id, topic_name, .. } = spec;
+        if !is_topic_name(topic_name) || id.partition < 0 {
+            return Err(StoreError::InvalidTopicName { name: topic_name.clone() });
+        }
+        let directory = self.options.data_dir.join(format!("{topic_name}-{}", id.partition));
         let taken = |owner: String| StoreError::DirectoryTaken { directory: directory.clone(), owner };
         if let Some(owner) = directories.owners.get(&directory) {
             return Err(taken(owner.to_string()));
         }
-        let disk = &*self.environment.disk;
-        if disk.exists(&directory).map_err(StoreError::io("look at", &directory))? {
+        if self.environment.disk.exists(&directory).map_err(StoreError::io("look at", &directory))? {
             // Whatever a start does not know and did not remove is not ours.
             return Err(taken("something that is not of this store".to_owned()));
         }
-        let made = PartitionLog::create(&self.environment, &directory, id.topic, options);
-        let log = match made {
-            Ok(log) => log,
-            Err(error) => {
-                // Half a directory: best removed at once; the next start removes it too.
-                let _ = disk.remove_dir_all(&directory);
-                return Err(error.into());
-            }
-        };
-        self.sync_names()?;
-        let place = Place {
-            shard: shard_of(id, self.appliers.count()),
-            leader_epoch: 0,
-            page_cache: options.durability == Durability::PageCache,
-            flushed_end: 0,
-        };
-        directories.insert(directory.clone(), id);
-        let state = Arc::new(PartitionState::new(id, topic_name, directory, log, place));
-        self.sequencer.insert(Arc::clone(&state), options);
-        Ok(Partition { state, sequencer: Arc::clone(&self.sequencer) })
+        Ok(directory)
     }
 
     /// Deletes a partition. From here on appends to it are rejected and its name is free; frames with appends to it that

@@ -51,7 +51,7 @@ use self::tail::TailBudget;
 use crate::PartitionId;
 use crate::disk::{Disk, DiskLock};
 use crate::journal::JournalOptions;
-use crate::log::{LogEnvironment, LogOptions};
+use crate::log::{GroupFlush, LogEnvironment, LogOptions};
 
 pub(crate) use self::adopting::checkpointed_start;
 pub use self::adopting::{AdoptError, Adopted};
@@ -88,6 +88,9 @@ pub struct StoreOptions {
     pub read_buffer_bytes: usize,
     /// Segment files kept open at once. A checkpoint is due when half as many wait to be flushed, which have to stay open.
     pub open_files: usize,
+    /// From so many files on that wait at once, the whole file system is flushed, where it tells of failures, instead of
+    /// each file. Fewer: others who write to the file system are waited for more often.
+    pub whole_flush_files: usize,
     /// Log settings of partitions found at the start, until [`Store::set_options`].
     pub log: LogOptions,
     /// The owner's steady clock, in ns: by it writes of the journal are measured. Nothing is decided by it.
@@ -105,6 +108,7 @@ impl StoreOptions {
             applier_shards: 2,
             read_buffer_bytes: 32 << 20,
             open_files: 4096,
+            whole_flush_files: 64,
             log: LogOptions::default(),
             measure: || 0,
         }
@@ -170,6 +174,7 @@ pub struct Store {
     unapplied_bytes: AtomicI64,
     /// Bytes written to segments since the last checkpoint: what a start has to read again, journaled or not.
     unflushed_bytes: AtomicU64,
+    group_flush: GroupFlush,
     _lock: Box<dyn DiskLock>,
 }
 

@@ -37,7 +37,7 @@ use crate::journal::{
 };
 use crate::log::names::{FileKind, PARTITION_METADATA};
 use crate::log::{
-    Cleanup, Corruption, Durability, LogEnvironment, LogOptions, OpenAt, OpenFiles, PartitionLog,
+    Cleanup, Corruption, Durability, GroupFlush, LogEnvironment, LogOptions, OpenAt, OpenFiles, PartitionLog,
     ReadBuffers, ReplayedRun,
 };
 
@@ -173,9 +173,12 @@ pub(crate) fn open(
         files: OpenFiles::new(options.open_files),
     };
 
+    let group_flush = GroupFlush::new(Arc::clone(&disk), &data_dir, options.whole_flush_files)
+        .map_err(StoreError::io("open", &data_dir))?;
     let found = Found::read(&*disk, &data_dir)?;
     let mut opening = Opening {
         disk: &*disk,
+        group_flush,
         environment: &environment,
         data_dir: &data_dir,
         journal_dir: &journal_dir,
@@ -271,6 +274,7 @@ struct NextJournal {
 
 struct Opening<'a> {
     disk: &'a dyn Disk,
+    group_flush: GroupFlush,
     environment: &'a LogEnvironment,
     data_dir: &'a Path,
     journal_dir: &'a Path,
@@ -431,6 +435,7 @@ impl Opening<'_> {
 
     /// Cuts what lies beyond the last frame of each partition, and makes the rest durable.
     fn cut(&mut self) -> Result<(), StoreError> {
+        let mut unflushed = Vec::new();
         for (&id, partition) in &mut self.partitions {
             let found_end = partition.log.end_offset();
             let end = if partition.keeps_unjournaled { found_end } else { partition.frames_end };
@@ -441,14 +446,14 @@ impl Opening<'_> {
                 self.recovery.truncations.push(truncation);
             }
             self.recovery.rebuilt_files += partition.recovered.rebuilt.len();
-            self.recovery.damaged.append(&mut partition.recovered.damaged);
             let lost_something = !partition.recovered.damaged.is_empty();
+            self.recovery.damaged.append(&mut partition.recovered.damaged);
             if end_offset != partition.recovery_point
                 || torn_bytes > 0
                 || found_end != end_offset
                 || lost_something
             {
-                partition.log.flush()?;
+                unflushed.push(id);
             }
             partition.leader_epoch =
                 partition.leader_epoch.max(partition.log.last_leader_epoch().unwrap_or(0));
@@ -456,6 +461,10 @@ impl Opening<'_> {
                 // Records that consumers saw may be gone: a new epoch tells them (KIP-320).
                 partition.leader_epoch += 1;
             }
+        }
+        let logs: Vec<&PartitionLog> = unflushed.iter().map(|id| &self.partitions[id].log).collect();
+        for flushed in self.group_flush.flush(&logs).map_err(|(_, error)| error)? {
+            flushed?;
         }
         Ok(())
     }
@@ -552,6 +561,7 @@ impl Opening<'_> {
             ring_durable: AtomicU64::new(last_sequence),
             unapplied_bytes: AtomicI64::new(0),
             unflushed_bytes: AtomicU64::new(0),
+            group_flush: self.group_flush,
             _lock: lock,
             options,
         };

@@ -45,7 +45,7 @@ impl Profile {
     /// The profile of a seed. `small`: few enough calls to crash at each of them.
     pub(crate) fn new(random: &mut Random, small: bool) -> Profile {
         let blocks = |random: &mut Random, from: u64, count: u64| (from + random.below(count)) << 12;
-        let options = StoreOptions {
+        let mut options = StoreOptions {
             journal: JournalOptions {
                 first_file_bytes: blocks(random, 4, 2),
                 file_bytes: blocks(random, 4, 5),
@@ -58,6 +58,8 @@ impl Profile {
             log: log_options(random, Durability::Disk),
             ..StoreOptions::new(PathBuf::from(DATA_DIR), Uuid::from_u128(0xd1))
         };
+        options.whole_flush_files = [1, 5, 1000][(options.journal.max_bytes >> 12) as usize % 3];
+        let no_whole_flush = options.tail_bytes == 0 && options.applier_shards == 3;
         let durability =
             |random: &mut Random| if random.one_in(2) { Durability::PageCache } else { Durability::Disk };
         let mut topics = vec![
@@ -75,6 +77,7 @@ impl Profile {
             faults: Faults {
                 no_direct: random.one_in(4),
                 short_reads: random.one_in(3),
+                no_whole_flush,
                 ..Faults::default()
             },
             topics,

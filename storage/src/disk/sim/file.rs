@@ -85,7 +85,11 @@ impl Content {
         self.pending.push(Change::Length(length));
     }
 
-    fn sync(&mut self) {
+    pub(super) fn is_pending(&self) -> bool {
+        !self.pending.is_empty()
+    }
+
+    pub(super) fn sync(&mut self) {
         for change in self.pending.drain(..) {
             match change {
                 Change::Write { position, bytes } => put(&mut self.durable, position, &bytes),
@@ -95,7 +99,7 @@ impl Content {
     }
 
     /// What a failed flush leaves: the pages count as clean, and nothing reached the device.
-    fn forget(&mut self) {
+    pub(super) fn forget(&mut self) {
         self.pending.clear();
     }
 

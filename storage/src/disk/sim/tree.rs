@@ -12,6 +12,15 @@ use crate::disk::{DirEntry, OpenOptions};
 pub(super) type Node = usize;
 const ROOT: Node = 0;
 
+/// What a flush does.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Flushing {
+    Works,
+    /// It says that it worked.
+    Lies,
+    Fails,
+}
+
 #[derive(Debug)]
 pub(super) struct Tree {
     nodes: Vec<Entry>,
@@ -221,6 +230,37 @@ impl Tree {
         let node = self.find(path)?;
         self.dir_mut(node)?.sync();
         Ok(())
+    }
+
+    /// Flushes everything that has a name, and the names, each as `how` says. True when something failed.
+    pub(super) fn sync_whole(&mut self, how: impl Fn(&Path) -> Flushing) -> bool {
+        let mut failed = false;
+        let mut open = vec![(PathBuf::from("/"), ROOT)];
+        while let Some((path, node)) = open.pop() {
+            let how = how(&path);
+            match &mut self.nodes[node] {
+                Entry::File(content) if content.is_pending() => match how {
+                    Flushing::Works => content.sync(),
+                    Flushing::Lies => {}
+                    Flushing::Fails => {
+                        content.forget();
+                        failed = true;
+                    }
+                },
+                Entry::File(_) => {}
+                Entry::Dir(directory) => {
+                    open.extend(directory.current.iter().map(|(name, &node)| (path.join(name), node)));
+                    if !directory.pending.is_empty() {
+                        match how {
+                            Flushing::Works => directory.sync(),
+                            Flushing::Lies => {}
+                            Flushing::Fails => failed = true,
+                        }
+                    }
+                }
+            }
+        }
+        failed
     }
 
     pub(super) fn crash(&mut self, random: &mut Random) {

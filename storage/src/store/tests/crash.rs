@@ -19,7 +19,7 @@ const PARTITIONS: [(u128, i32); 3] = [(1, 0), (1, 1), (2, 0)];
 /// Appends, rolls, checkpoints, transactions and epoch frames, until the end or the crash.
 fn run(disk: &SimDisk, seed: u64) -> Run {
     let mut result = Run { frames: Vec::new(), acknowledged: 0 };
-    let Ok((store, _)) = Store::open(Arc::new(disk.clone()), options()) else { return result };
+    let Ok((store, _)) = Store::open(Arc::new(disk.clone()), whole_or_not(seed)) else { return result };
     for (topic, partition) in PARTITIONS {
         let spec = PartitionSpec {
             id: id(topic, partition),
@@ -85,10 +85,15 @@ fn run(disk: &SimDisk, seed: u64) -> Run {
     result
 }
 
+/// Every other seed flushes the whole file system where it can.
+fn whole_or_not(seed: u64) -> StoreOptions {
+    StoreOptions { whole_flush_files: if seed.is_multiple_of(2) { 1 } else { 1000 }, ..options() }
+}
+
 /// What is wrong after a start; also whether the last frame found had not been acknowledged.
-fn check(disk: &SimDisk, run: &Run) -> Result<usize, String> {
+fn check(disk: &SimDisk, run: &Run, seed: u64) -> Result<usize, String> {
     let (store, recovery) =
-        Store::open(Arc::new(disk.clone()), options()).map_err(|error| error.to_string())?;
+        Store::open(Arc::new(disk.clone()), whole_or_not(seed)).map_err(|error| error.to_string())?;
     if !recovery.damaged.is_empty() {
         return Err(format!("a crash was taken for damage: {recovery}"));
     }
@@ -140,13 +145,13 @@ fn crash_everywhere(seed: u64, faults: &Faults) -> Result<u64, String> {
         disk.restart();
         if call % 3 == 0 {
             disk.crash_at(disk.calls() + 1 + call % 11);
-            let _ = check(&disk, &outcome);
+            let _ = check(&disk, &outcome, seed);
             disk.restart();
         }
         let kept =
-            check(&disk, &outcome).map_err(|problem| format!("seed {seed}, call {call}: {problem}"))?;
+            check(&disk, &outcome, seed).map_err(|problem| format!("seed {seed}, call {call}: {problem}"))?;
         let again =
-            check(&disk, &outcome).map_err(|problem| format!("seed {seed}, call {call}: {problem}"))?;
+            check(&disk, &outcome, seed).map_err(|problem| format!("seed {seed}, call {call}: {problem}"))?;
         assert_eq!(kept, again, "seed {seed}, call {call}: a start changes nothing");
         if !crashed {
             return Ok(call - 1);

@@ -44,6 +44,62 @@ fn a_failed_flush_poisons() {
     }
 }
 
+/// The whole file system is flushed with one call, which fails for somebody else's file: then each of ours is, and says that
+/// all is well. When it fails for one of ours, that one says so, too.
+#[test]
+fn a_file_system_that_fails_is_asked_file_by_file() {
+    for (failing, fatal) in [("stranger", false), ("topic1-0/0000", true), ("topic1-1", true)] {
+        let disk = SimDisk::new(1);
+        let opened = || {
+            let options = StoreOptions { whole_flush_files: 1, ..options() };
+            Store::open(Arc::new(disk.clone()), options).unwrap().0
+        };
+        let store = opened();
+        for partition in 0..2 {
+            create(&store, 1, partition, Durability::Disk);
+            commit_one(&store, id(1, partition), batch("x", 1), PLAIN).unwrap();
+        }
+        settle(&store);
+        let stranger = disk.open(&path("stranger"), crate::disk::OpenOptions::CREATE).unwrap();
+        stranger.write_at(b"x", 0).unwrap();
+        disk.set_faults(Faults { failing_flushes: Some(failing.to_owned()), ..Faults::default() });
+        let checkpoint = store.checkpoint();
+        assert_eq!(checkpoint.is_err(), fatal, "{failing}: {checkpoint:?}");
+        disk.set_faults(Faults::default());
+        drop(store);
+        disk.restart();
+        let store = opened();
+        for partition in 0..2 {
+            assert_eq!(values(&store.partition(id(1, partition)).unwrap(), 0).len(), 1, "{failing}");
+        }
+    }
+}
+
+/// Flushes that wait together cost a fixed number of calls.
+#[test]
+fn a_checkpoint_of_many_partitions_flushes_once() {
+    let calls_of = |partitions: i32, whole: usize| {
+        let disk = SimDisk::new(1);
+        let options = StoreOptions { whole_flush_files: whole, ..options() };
+        let (store, _) = Store::open(Arc::new(disk.clone()), options.clone()).unwrap();
+        for partition in 0..partitions {
+            create(&store, 1, partition, Durability::Disk);
+            commit_one(&store, id(1, partition), batch("x", 1), PLAIN).unwrap();
+            settle(&store);
+        }
+        let before = disk.flushes();
+        assert_eq!(store.checkpoint().unwrap().flushed_partitions, partitions as usize);
+        let flushes = disk.flushes() - before;
+        drop(store);
+        disk.restart();
+        let (store, _) = Store::open(Arc::new(disk.clone()), options).unwrap();
+        assert_eq!(values(&store.partition(id(1, partitions - 1)).unwrap(), 0).len(), 1);
+        flushes
+    };
+    assert_eq!(calls_of(40, 10), calls_of(20, 10), "however many there are");
+    assert!(calls_of(40, 1000) >= calls_of(20, 1000) + 20 * 4, "file by file");
+}
+
 #[test]
 fn a_full_disk_keeps_what_was_accepted_and_goes_on_by_itself() {
     let disk = SimDisk::new(1);

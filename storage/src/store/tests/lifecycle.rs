@@ -484,3 +484,56 @@ fn a_stop_waits_for_the_round_of_another_thread() {
     assert!(recovery.clean);
     assert_eq!(store.partition(partition.id()).unwrap().published().high_watermark, 1);
 }
+
+/// Partitions that are made together are there together, whatever call the machine goes down in; with an error, none is.
+#[test]
+fn partitions_are_made_together_or_not_at_all() {
+    let specs = |count: i32| -> Vec<PartitionSpec> {
+        let spec = |partition| PartitionSpec {
+            id: id(1, partition),
+            topic_name: "topic1".to_owned(),
+            options: LogOptions::default(),
+        };
+        (0..count).map(spec).collect()
+    };
+    let flushes = |count: i32| {
+        let disk = SimDisk::new(1);
+        let options = StoreOptions { whole_flush_files: 10, ..options() };
+        let (store, _) = Store::open(Arc::new(disk.clone()), options).unwrap();
+        let before = disk.flushes();
+        assert_eq!(store.create_partitions(specs(count)).unwrap().len(), count as usize);
+        disk.flushes() - before
+    };
+    assert_eq!(flushes(20), flushes(40));
+    for call in 1.. {
+        let disk = SimDisk::new(call);
+        let (store, _) = open(&disk);
+        create(&store, 1, 1, Durability::Disk);
+        disk.crash_at(disk.calls() + call);
+        let made = store.create_partitions(specs(3)).map(|made| made.len());
+        let crashed = disk.crashed();
+        drop(store);
+        disk.restart();
+        let (store, _) = open(&disk);
+        if made.is_ok() {
+            assert_eq!(store.partitions().len(), 3);
+        }
+        if !crashed {
+            break;
+        }
+    }
+    let disk = SimDisk::new(1);
+    let (store, _) = open(&disk);
+    disk.create_dir_all(&path("topic1-2")).unwrap();
+    let error = store.create_partitions(specs(3)).unwrap_err();
+    assert!(matches!(error, StoreError::DirectoryTaken { .. }), "{error}");
+    assert_eq!(store.partitions().len(), 0);
+    assert!(!disk.exists(&path("topic1-0")).unwrap(), "nothing stays");
+    disk.remove_dir_all(&path("topic1-2")).unwrap();
+    let there = create(&store, 1, 1, Durability::Disk);
+    commit_one(&store, there.id(), batch("x", 1), PLAIN).unwrap();
+    settle(&store);
+    let made = store.create_partitions(specs(3)).unwrap();
+    let ends: Vec<i64> = made.iter().map(|partition| partition.published().high_watermark).collect();
+    assert_eq!(ends, [0, 1, 0], "one that is there is given as it is");
+}
