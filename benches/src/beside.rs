@@ -5,6 +5,9 @@
 
 use std::time::Duration;
 
+use crate::delay::{
+    ACTIVE, ACTIVE_BYTES, ACTIVE_PER_SECOND, ACTIVE_TIME, IDLE, MESSAGE_BYTES, MESSAGES, PAYLOAD, PER_SECOND,
+};
 use crate::floor::Storage;
 use crate::grid::{Column, Grid, plain, with_ratio};
 use crate::partitions::{Producers, Spread};
@@ -28,21 +31,9 @@ const BROKERS: &[Subject] = SUBJECTS.split_at(4).0;
 /// Part of a volume that warms up.
 const WARM_UP: u64 = 4;
 
-const LATENCY_BYTES: usize = 1024;
-const LATENCY_PER_SECOND: u32 = 1000;
-const LATENCY_MESSAGES: u32 = 10_000;
-
-const IDLE: usize = 1000;
-const ACTIVE: u32 = 50;
-const ACTIVE_PER_SECOND: u32 = 20;
-const ACTIVE_TIME: Duration = Duration::from_secs(8);
-
 const SMALL: Shape = Shape { record_bytes: 100, records: 10 };
 const MANY: u32 = 1000;
 const PRODUCERS: Producers = Producers { connections: 32, in_flight: 5, time: Duration::from_secs(6) };
-
-/// Room for what the workloads without a volume write.
-const PAYLOAD: u64 = 64 << 20;
 
 /// W1 or W2, and the read of it.
 pub(crate) fn volume(bench: &Bench, volume: Volume, how: How) -> anyhow::Result<()> {
@@ -129,7 +120,7 @@ pub(crate) fn latency(bench: &Bench, runs: u32) -> anyhow::Result<()> {
     for_each("W4", &SUBJECTS, runs, |at, subject| {
         let server = bench.start(subject, PAYLOAD)?;
         let before = server.cpu_time()?;
-        let got = latency::run(server.address, LATENCY_BYTES, LATENCY_PER_SECOND, LATENCY_MESSAGES)?;
+        let got = latency::run(server.address, MESSAGE_BYTES, PER_SECOND, MESSAGES)?;
         let cpu = server.cpu_time()? - before;
         let quantiles = [&got.acks, &got.end_to_end]
             .into_iter()
@@ -140,7 +131,7 @@ pub(crate) fn latency(bench: &Bench, runs: u32) -> anyhow::Result<()> {
         server.stop(Stop::Kill).map(drop)
     })?;
     grid.print(&format!(
-        "W4: {LATENCY_PER_SECOND} messages/s × {LATENCY_BYTES} B, one a batch, 1 in flight, from the scheduled send; the first \
+        "W4: {PER_SECOND} messages/s × {MESSAGE_BYTES} B, one a batch, 1 in flight, from the scheduled send; the first \
          tenth is left out; {runs} runs, median [min–max]"
     ))
 }
@@ -163,7 +154,7 @@ pub(crate) fn connections(bench: &Bench, runs: u32) -> anyhow::Result<()> {
         let idle = connections::idle(server.address, IDLE)?;
         let with_idle = resident()?;
         let before = server.cpu_time()?;
-        let acks = connections::active(server.address, ACTIVE, ACTIVE_PER_SECOND, 100, ACTIVE_TIME)?;
+        let acks = connections::active(server.address, ACTIVE, ACTIVE_PER_SECOND, ACTIVE_BYTES, ACTIVE_TIME)?;
         let cpu = server.cpu_time()? - before;
         drop(idle);
         let [p50, p99, p999] = [0.5, 0.99, 0.999].map(|quantile| micros(acks.quantile(quantile)));
@@ -172,7 +163,7 @@ pub(crate) fn connections(bench: &Bench, runs: u32) -> anyhow::Result<()> {
         server.stop(Stop::Kill).map(drop)
     })?;
     grid.print(&format!(
-        "W5: {IDLE} idle connections, then {ACTIVE} producers × {ACTIVE_PER_SECOND} messages/s × 100 B, 1 in flight each, \
+        "W5: {IDLE} idle connections, then {ACTIVE} producers × {ACTIVE_PER_SECOND} messages/s × {ACTIVE_BYTES} B, 1 in flight each, \
          from the scheduled send; {runs} runs, median [min–max]"
     ))
 }

@@ -7,18 +7,18 @@ use crate::report::{Runs, Table, mib, micros, say};
 use crate::server::{Bench, Server, Stop, Subject};
 use crate::{connections, latency, procfs};
 
-const MESSAGE_BYTES: usize = 1024;
-const PER_SECOND: u32 = 1000;
-const MESSAGES: u32 = 10_000;
+pub(crate) const MESSAGE_BYTES: usize = 1024;
+pub(crate) const PER_SECOND: u32 = 1000;
+pub(crate) const MESSAGES: u32 = 10_000;
 
-const IDLE: usize = 1000;
-const ACTIVE: u32 = 50;
-const ACTIVE_PER_SECOND: u32 = 20;
-const ACTIVE_BYTES: usize = 100;
-const ACTIVE_TIME: Duration = Duration::from_secs(8);
+pub(crate) const IDLE: usize = 1000;
+pub(crate) const ACTIVE: u32 = 50;
+pub(crate) const ACTIVE_PER_SECOND: u32 = 20;
+pub(crate) const ACTIVE_BYTES: usize = 100;
+pub(crate) const ACTIVE_TIME: Duration = Duration::from_secs(8);
 
 /// Room for what the two workloads write.
-const PAYLOAD: u64 = 64 << 20;
+pub(crate) const PAYLOAD: u64 = 64 << 20;
 
 /// p50, p99, p99.9 and the most, in µs.
 #[derive(Clone, Debug, Default)]
