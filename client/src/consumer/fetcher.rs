@@ -221,7 +221,8 @@ impl Fetcher {
             if error.wants_metadata() {
                 shared.cluster.forget_topic(topic);
             }
-            if !error.is_retriable() {
+            // What a producer may send again when it was damaged on its way stays damaged in a log.
+            if !error.is_retriable() || data.error_code == ErrorCode::CORRUPT_MESSAGE {
                 shared.assigned.lock().stop(&wanted.key, wanted.epoch, error);
                 shared.ready.notify_one();
             }
