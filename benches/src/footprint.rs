@@ -115,13 +115,13 @@ impl Figures {
 
 /// Files under a directory, and their bytes: as long as they say they are, and as much as they take.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Sizes {
-    files: u64,
-    apparent: u64,
+pub(crate) struct Sizes {
+    pub(crate) files: u64,
+    pub(crate) apparent: u64,
     allocated: u64,
 }
 
-fn sizes(directory: &Path) -> std::io::Result<Sizes> {
+pub(crate) fn sizes(directory: &Path) -> std::io::Result<Sizes> {
     let mut total = Sizes::default();
     for entry in std::fs::read_dir(directory)? {
         let entry = entry?;

@@ -39,6 +39,7 @@ mod realtime;
 mod report;
 mod schedule;
 mod server;
+mod shows;
 mod volume;
 mod workload;
 
@@ -110,6 +111,19 @@ enum Command {
         jars: PathBuf,
         /// Only this one: w1, w2, w4, w5 or w7.
         workload: Option<Beside>,
+    },
+    /// Start-up on a log in sealed segments, after a stop and after a kill.
+    Sealed {
+        /// How much to write first; it is removed at the end.
+        #[arg(long, default_value_t = 20)]
+        gib: u64,
+    },
+    /// Producing and fetching for a minute while compaction runs, and for another without.
+    Compacting,
+    /// Fills a small file system, until the broker refuses to write; makes room, and goes on.
+    FullDisk {
+        /// Where it is mounted.
+        mounted: PathBuf,
     },
     /// Produce to a server that runs already (its topic `bench` must be there), once.
     Produce {
@@ -220,6 +234,9 @@ fn main() -> anyhow::Result<()> {
                 beside::partitions(&bench, how.runs)?;
             }
         }
+        Command::Sealed { gib } => shows::sealed(&bench, gib << 30)?,
+        Command::Compacting => shows::compacting(&bench)?,
+        Command::FullDisk { mounted } => shows::full_disk(&bench, &mounted)?,
         Command::Produce { .. } | Command::Consume { .. } | Command::Floor(_) => {}
     }
     Ok(())
@@ -259,6 +276,7 @@ impl Arguments {
                 .clone()
                 .or_else(|| Some(binaries.parent()?.join("bench-data")))
                 .context("a build folder has a parent")?,
+            settings: Vec::new(),
             kafka: match &self.command {
                 Command::Kafka { jars, .. } => {
                     Some(std::path::absolute(jars).context("where are Kafka's jars?")?)

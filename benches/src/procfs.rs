@@ -54,6 +54,13 @@ fn kibibytes(text: &str, name: &str) -> Option<u64> {
     line.split_ascii_whitespace().next()?.parse::<u64>().ok().map(|kib| kib * 1024)
 }
 
+/// Bytes that may still be written to a file system.
+pub(crate) fn free_bytes(directory: &std::path::Path) -> anyhow::Result<u64> {
+    let found =
+        rustix::fs::statvfs(directory).with_context(|| format!("cannot look at {}", directory.display()))?;
+    Ok(found.f_bavail * found.f_frsize)
+}
+
 /// Open file descriptors and threads of a process.
 pub(crate) fn descriptors_and_threads(pid: u32) -> anyhow::Result<(usize, usize)> {
     let count = |what: &str| -> anyhow::Result<usize> {

@@ -62,6 +62,8 @@ pub(crate) struct Bench {
     pub(crate) logmill: PathBuf,
     /// Data directories are made in here.
     pub(crate) directory: PathBuf,
+    /// Of Logmill, beside its defaults.
+    pub(crate) settings: Vec<String>,
     /// Apache Kafka's jars.
     pub(crate) kafka: Option<PathBuf>,
 }
@@ -154,6 +156,9 @@ impl Bench {
                 );
                 let mut command = Command::new(&self.logmill);
                 command.args(["serve", "--set", "telemetry.level=warn"]);
+                for setting in &self.settings {
+                    command.args(["--set", setting]);
+                }
                 command
             }
             Subject::Kafka { .. } => {
