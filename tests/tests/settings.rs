@@ -4,6 +4,7 @@ use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use logmill_client::{Client, NewTopic, ProducerRecord};
 use logmill_tests::process::{Broker, PATIENCE, Process, Scratch, run};
 use logmill_wire::frame::{decode_response, encode_request};
 use logmill_wire::messages::describe_producers::TopicRequest;
@@ -107,6 +108,29 @@ fn settings_have_their_effect() {
     let refused = broker.try_run(&["produce", "orders"], &large);
     assert_eq!(refused.status.code(), Some(1));
     assert!(refused.log.contains("max.message.bytes"), "{}", refused.log);
+    assert!(broker.stop().status.success());
+}
+
+#[test]
+fn a_record_that_failed_early_is_an_error_at_the_end() {
+    let scratch = Scratch::new();
+    let flags = ["--set", "topics.max_message=2000 B"];
+    let broker = Process::serve_with(&scratch, "broker", "data", &flags, &[]);
+    tokio::runtime::Runtime::new().expect("threads").block_on(async {
+        let client = Client::connect(&broker.address).await.expect("a connection");
+        client.admin().create_topic(&NewTopic::new("orders").partitions(1)).await.expect("a topic");
+        let producer = client.producer().build().await.expect("a producer");
+        let record = |bytes| ProducerRecord::to("orders").value("x".repeat(bytes));
+        // The answer is there before anybody flushes, as on a busy machine.
+        let refused = producer.enqueue(record(3000)).await.expect("room").await;
+        assert!(refused.is_err());
+        producer.enqueue(record(3)).await.expect("room").await.expect("it is written");
+        let error = producer.flush().await.expect_err("the first record failed");
+        assert!(error.to_string().contains("max.message.bytes"), "{error}");
+        producer.flush().await.expect("it has been told");
+        drop(producer.enqueue(record(3000)).await.expect("room").await);
+        producer.close().await.expect_err("another one failed");
+    });
     assert!(broker.stop().status.success());
 }
 

@@ -69,6 +69,8 @@ struct Queues {
     sticky: Sticky,
     /// The first batch that failed for good since the last [`Engine::set_identity`].
     failure: Option<Arc<Error>>,
+    /// The first batch that failed for good since the last flush told of one.
+    untold: Option<Arc<Error>>,
 }
 
 impl Queues {
@@ -110,6 +112,7 @@ impl Engine {
                 topics: BTreeMap::new(),
                 sticky: Sticky::default(),
                 failure: None,
+                untold: None,
             }),
             wake: Notify::new(),
             room: Semaphore::new(settings.buffer_bytes),
@@ -190,22 +193,22 @@ impl Engine {
         Ok(Ack { outcome, topic, partition, place })
     }
 
-    /// Waits for everything enqueued so far. Gives the first failure.
+    /// Waits for everything enqueued so far. Gives the first failure since the last call, also of what had failed before
+    /// this one.
     pub(crate) async fn flush(&self) -> Result<()> {
         let outcomes: Vec<_> = {
             let mut queues = self.shared.queues.lock();
             queues.all_mut().flat_map(PartitionQueue::flush).collect()
         };
         self.shared.wake.notify_one();
-        let mut first = Ok(());
+        let mut first = None;
         for outcome in outcomes {
-            if let Err(error) = outcome.known().await
-                && first.is_ok()
-            {
-                first = Err((*error).clone());
+            if let Err(error) = outcome.known().await {
+                first.get_or_insert(error);
             }
         }
-        first
+        let untold = self.shared.queues.lock().untold.take();
+        untold.or(first).map_or(Ok(()), |error| Err((*error).clone()))
     }
 
     /// Drops what is not in flight and waits for the rest.
@@ -233,7 +236,7 @@ impl Engine {
     pub(crate) fn set_identity(&self, identity: ProducerIdentity) {
         let mut queues = self.shared.queues.lock();
         queues.identity = Some(identity);
-        queues.failure = None;
+        (queues.failure, queues.untold) = (None, None);
         queues.all_mut().for_each(|queue| queue.set_identity(identity));
     }
 
@@ -339,10 +342,11 @@ impl Sender {
         let mut freed = 0;
         let mut wake_at = |at: Instant| plan.next = Some(plan.next.map_or(at, |next| next.min(at)));
         let mut queues = shared.queues.lock();
-        let Queues { topics, failure, .. } = &mut *queues;
+        let Queues { topics, failure, untold, .. } = &mut *queues;
         // What is given up unsent has failed for good.
         let mut take_note = |lost: Lost| {
             if let Some(error) = lost.error {
+                untold.get_or_insert_with(|| Arc::clone(&error));
                 failure.get_or_insert(error);
             }
             lost.freed.0
@@ -529,6 +533,7 @@ impl Sender {
                 queue.answered(piece.number, answer, now, timeout, |attempt| pause(attempt, chance()));
             freed.0 += room.0;
             if let Some(error) = failed {
+                queues.untold.get_or_insert_with(|| Arc::clone(&error));
                 queues.failure.get_or_insert(error);
             }
         }

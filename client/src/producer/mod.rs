@@ -236,7 +236,7 @@ impl Producer {
     /// Waits until every record enqueued before this call is acknowledged or has failed.
     ///
     /// # Errors
-    /// The first failure among them.
+    /// The first failure among them, unless an earlier call has told of it; also of a record that had failed before.
     ///
     /// # Cancel safety
     /// Safe.
