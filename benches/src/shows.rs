@@ -161,8 +161,9 @@ fn read_until(address: SocketAddr, end: Instant) -> anyhow::Result<Histogram> {
 
 /// Larger file systems are not filled.
 const LARGEST_DISK: u64 = 4 << 30;
-/// What is removed again to make room.
-const BALLAST: u64 = 32 << 20;
+/// What is removed again to make room: for what waits in the journal to be applied, and for a start, which begins a new
+/// file of the journal while all old ones are still needed.
+const BALLAST: u64 = 128 << 20;
 
 /// Fills a small file system until the broker refuses to write, reads everything, makes room, and goes on.
 pub(crate) fn full_disk(bench: &Bench, directory: &Path) -> anyhow::Result<()> {
