@@ -246,15 +246,16 @@ impl PartitionLog {
             }
             return Err(error);
         }
+        let aborted = output.aborted_sum();
         let swap = Swap {
             replaced: group.iter().map(|segment| segment.base_offset()).collect(),
-            has_aborted: output.aborted_sum().entries > 0,
+            has_aborted: aborted.entries > 0,
         };
         let size = output.size();
         done.bytes_after += size;
         let new =
             Segment::sealed(&self.environment, &self.directory, base, last.end_offset(), size, interval);
-        new.expect_aborted(output.aborted_sum());
+        new.expect_aborted(aborted);
         self.swap_in(&swap, Arc::new(new))?;
         Ok(Rewritten::Done)
     }

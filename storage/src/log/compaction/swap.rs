@@ -8,8 +8,8 @@
 //! 4  compaction-swap is removed
 //! ```
 //!
-//! Everything that needs space is done before the note. A start that finds it does step 3 again, whatever part of it was done, before it looks at any segment. Without
-//! the note the `.cleaned` files are leftovers.
+//! Everything that needs space is done before the note. A start that finds it does step 3 again, whatever part of it was
+//! done, before it looks at any segment. Without the note the `.cleaned` files are leftovers.
 
 use std::io;
 use std::path::{Path, PathBuf};
