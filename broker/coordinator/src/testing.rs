@@ -61,7 +61,7 @@ where
         self.take(step);
     }
 
-    fn take(&mut self, step: Step<M::Record, M::Reply>) {
+    pub(crate) fn take(&mut self, step: Step<M::Record, M::Reply>) {
         for record in step.records {
             self.machine.apply(&record);
             self.log.push(record);

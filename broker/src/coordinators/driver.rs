@@ -10,10 +10,11 @@ use logmill_coordinator::transactions::{self, TransactionMachine};
 use logmill_coordinator::{Machine, RequestId};
 use logmill_wire::ErrorCode;
 use parking_lot::{Mutex, MutexGuard};
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::{Notify, Semaphore, oneshot};
 
 use super::commit::Together;
 use super::loading::{MachineName, Rest, coordinator_error};
+use super::searching::SEARCHES_AT_A_TIME;
 use super::slot::Slot;
 use crate::clock::Clock;
 use crate::features::Features;
@@ -43,6 +44,8 @@ pub(super) struct Shared {
     pub(super) deadlines: Arc<Notify>,
     /// When the deadlines are looked at next without being rung for.
     pub(super) armed: AtomicI64,
+    /// Who may search topics now.
+    pub(super) searches: Semaphore,
 }
 
 /// Everything behind the lock.
@@ -87,6 +90,7 @@ impl Coordinators {
             clock,
             deadlines: Arc::new(Notify::new()),
             armed: AtomicI64::new(i64::MAX),
+            searches: Semaphore::new(SEARCHES_AT_A_TIME),
         }))
     }
 
@@ -164,9 +168,15 @@ impl Coordinators {
         let step = slot.machine.handle(self.now(), request, command);
         let together = Together { groups: vec![(partition, step)], ..Together::default() };
         self.commit(&mut state, together).map_err(|error| error.code())?;
-        let next = state.groups.get(&partition).and_then(|slot| slot.machine.next_deadline());
+        let mut next = None;
+        let mut searches = Vec::new();
+        if let Some(slot) = state.groups.get_mut(&partition) {
+            next = slot.machine.next_deadline();
+            searches = slot.machine.take_searches();
+        }
         drop(state);
         self.ring_deadlines(next);
+        self.run_searches(partition, searches);
         Ok(answer)
     }
 

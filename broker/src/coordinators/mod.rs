@@ -21,6 +21,7 @@ mod gate;
 mod internal_topics;
 mod loading;
 mod log_records;
+mod searching;
 mod slot;
 mod transactional;
 

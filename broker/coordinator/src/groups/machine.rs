@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::command::Command;
-use super::consumer::GroupTimes;
+use super::consumer::{GroupTimes, RegexSearch, RegexesFound};
 use super::durable::Groups;
 use super::live::Live;
 use super::record::Record;
@@ -60,6 +60,20 @@ impl GroupMachine {
     /// the new ones with their next heartbeats.
     pub fn see_times(&mut self, times: Arc<GroupTimes>) {
         self.times = times;
+    }
+
+    /// The searches that the steps since the last call ask for. The driver runs each beside the machine, and hands what it
+    /// finds to [`GroupMachine::take_found`].
+    pub fn take_searches(&mut self) -> Vec<RegexSearch> {
+        self.waiting.searches.take(&self.topics)
+    }
+
+    /// What a search found, be it one that a machine before this one asked for.
+    pub fn take_found(&mut self, now: i64, found: &RegexesFound) -> Step<Record, Reply> {
+        let current = Arc::ptr_eq(&self.topics, found.topics());
+        let mut turn = self.turn(now);
+        turn.take_found(found, current);
+        turn.step
     }
 
     fn turn<'a>(&'a mut self, now: i64) -> Turn<'a> {

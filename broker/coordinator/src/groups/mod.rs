@@ -39,8 +39,8 @@ pub use command::{
 pub use consumer::{
     AssignmentEpochs, Assignor, ClassicMember, ConsumerBeat, ConsumerDescribe, ConsumerDescription,
     ConsumerHeartbeat, ConsumerMemberDescription, ConsumerRecord, ConsumerSettings, ConsumerTimes,
-    CurrentAssignment, GroupTimes, MemberState, MigrationPolicy, Partitions, ResolvedRegex,
-    StoredConsumerGroup, StoredConsumerMember,
+    CurrentAssignment, GroupTimes, MemberState, MigrationPolicy, Partitions, RegexSearch, RegexesFound,
+    ResolvedRegex, StoredConsumerGroup, StoredConsumerMember,
 };
 pub use machine::GroupMachine;
 pub use record::{Record, StoredGroup, StoredMember, StoredOffset};

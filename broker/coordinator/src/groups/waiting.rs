@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::consumer::Searches;
 use super::live::Live;
 use crate::Str;
 use crate::deadlines::Deadlines;
@@ -15,6 +16,8 @@ pub(super) struct Waiting {
     pub(super) seen_topics: BTreeMap<Str, i64>,
     /// When each consumer group got its last target assignment.
     pub(super) assigned: BTreeMap<Str, i64>,
+    /// For the topics that consumer groups' patterns stand for.
+    pub(super) searches: Searches,
 }
 
 /// What a group can wait for.
@@ -43,6 +46,7 @@ impl Waiting {
             deadlines: Deadlines::new(),
             seen_topics: BTreeMap::new(),
             assigned: BTreeMap::new(),
+            searches: Searches::default(),
         }
     }
 }

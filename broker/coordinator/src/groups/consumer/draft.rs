@@ -78,6 +78,7 @@ impl Turn<'_> {
         let records = consumer.tombstones();
         self.waiting.seen_topics.remove(group);
         self.waiting.assigned.remove(group);
+        self.waiting.searches.forget(group);
         let group = group.detached();
         let records = records.into_iter().map(|record| Record::Consumer { group: group.clone(), record });
         self.step.records.extend(records);

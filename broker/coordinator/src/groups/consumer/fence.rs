@@ -69,6 +69,7 @@ impl Turn<'_> {
             draft.remove_member(member_id);
             self.cancel_member_timers(&draft.id, member_id);
         }
+        draft.drop_unused_regexes();
         self.follow_topics(&mut draft, true);
         if self.is_to_be_classic(&draft) {
             self.become_classic(draft, true);

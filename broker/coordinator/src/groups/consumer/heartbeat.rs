@@ -215,8 +215,8 @@ impl Turn<'_> {
         }
     }
 
-    /// Takes over what a member is and wants, and everything that follows: topics looked up, a new epoch, a
-    /// new target, the member's next step. Returns what it may hold then.
+    /// Takes over what a member is and wants, and everything that follows: a new epoch, a search for what
+    /// patterns stand for, a new target, the member's next step. Returns what it may hold then.
     pub(super) fn wish(
         &mut self,
         draft: &mut Draft,
@@ -228,8 +228,11 @@ impl Turn<'_> {
         let mut wants_other = before.is_none();
         if before.as_deref() != Some(&updated) {
             if let Some(before) = &before {
-                wants_other =
-                    before.topic_names != updated.topic_names || before.topic_regex != updated.topic_regex;
+                // A pattern changes nothing before it is known what it stands for.
+                let regex = updated.topic_regex.as_ref();
+                let is_known = regex.is_none_or(|regex| draft.group.regexes.contains_key(regex));
+                let other_regex = before.topic_regex != updated.topic_regex;
+                wants_other = before.topic_names != updated.topic_names || (other_regex && is_known);
             }
             if let Some(regex) = &updated.topic_regex
                 && !draft.group.regexes.contains_key(regex)
@@ -237,8 +240,10 @@ impl Turn<'_> {
                 check_regex(regex)?;
             }
             draft.write(ConsumerRecord::Member { member_id: member_id.clone(), value: Some(updated) });
+            draft.drop_unused_regexes();
         }
         self.follow_topics(draft, wants_other);
+        self.search_when_due(draft);
         self.assign_when_due(draft);
         let current = draft.group.current(member_id);
         draft.reconcile(member_id, owned);
@@ -261,7 +266,6 @@ impl Turn<'_> {
         if !wants_other && seen == Some(self.topics_version) {
             return;
         }
-        draft.resolve_regexes(self.topics, self.topics_version, self.now);
         let hash = draft.metadata_hash(self.topics);
         if wants_other || hash != draft.group.stored.metadata_hash {
             draft.bump(hash);

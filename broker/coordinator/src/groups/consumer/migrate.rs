@@ -177,6 +177,7 @@ impl Turn<'_> {
         live.state = GroupState::Stable;
         self.waiting.seen_topics.remove(&draft.id);
         self.waiting.assigned.remove(&draft.id);
+        self.waiting.searches.forget(&draft.id);
         self.step.records.extend(draft.records);
         let id = draft.id;
         let deleted = group.tombstones().into_iter();

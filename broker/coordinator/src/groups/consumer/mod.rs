@@ -28,6 +28,7 @@ mod reconcile;
 mod record;
 mod refusal;
 mod reply;
+mod search;
 mod settings;
 mod subscription;
 mod target;
@@ -43,6 +44,8 @@ pub use record::{
     StoredConsumerGroup, StoredConsumerMember,
 };
 pub use reply::{ConsumerBeat, ConsumerDescription, ConsumerMemberDescription};
+pub(super) use search::Searches;
+pub use search::{RegexSearch, RegexesFound};
 pub use settings::{ConsumerSettings, MigrationPolicy};
 pub use times::{ConsumerTimes, GroupTimes};
 

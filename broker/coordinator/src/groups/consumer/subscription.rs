@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use regex::{Regex, RegexBuilder};
 
 use super::draft::Draft;
-use super::record::{ConsumerRecord, ResolvedRegex, StoredConsumerMember};
+use super::record::StoredConsumerMember;
 use super::refusal::Refusal;
 use crate::groups::topics::{TopicInfo, TopicView};
 use crate::{ErrorCode, Str};
@@ -15,7 +15,7 @@ const MAX_REGEX_BYTES: usize = 1 << 20;
 
 /// Compiles a pattern that a whole topic name has to match. The language is RE2's: no pattern takes more
 /// than linear time.
-fn compile(pattern: &str) -> Result<Regex, regex::Error> {
+pub(super) fn compile(pattern: &str) -> Result<Regex, regex::Error> {
     let build = |pattern: &str| RegexBuilder::new(pattern).size_limit(MAX_REGEX_BYTES).build();
     // By itself first: what is put around must not make it valid.
     build(pattern)?;
@@ -35,26 +35,6 @@ pub(super) fn check_regex(pattern: &str) -> Result<(), Refusal> {
 }
 
 impl Draft {
-    /// Looks up what the members' patterns stand for. Patterns that nobody uses any more go.
-    pub(super) fn resolve_regexes(&mut self, topics: &dyn TopicView, version: i64, now: i64) {
-        let used: BTreeSet<Str> =
-            self.group.members.values().filter_map(|member| member.topic_regex.clone()).collect();
-        let unused: Vec<Str> =
-            self.group.regexes.keys().filter(|regex| !used.contains(*regex)).cloned().collect();
-        for regex in unused {
-            self.write(ConsumerRecord::Regex { regex, value: None });
-        }
-        for regex in used {
-            let Ok(compiled) = compile(&regex) else { continue };
-            let matching: Vec<Str> =
-                topics.names().filter(|name| compiled.is_match(name)).map(Str::from).collect();
-            if self.group.regexes.get(&regex).is_none_or(|before| before.topics != matching) {
-                let value = Some(ResolvedRegex { topics: matching, version, timestamp: now });
-                self.write(ConsumerRecord::Regex { regex, value });
-            }
-        }
-    }
-
     /// The topics that a member wants to read, of those there are.
     pub(super) fn topics_of(
         &self,

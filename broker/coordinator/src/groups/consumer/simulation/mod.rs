@@ -59,6 +59,9 @@ fn the_rare_things_happen() {
         "Unrevoked",
         "became classic",
         "became a consumer group",
+        "a search for known patterns",
+        "a search of the machine before",
+        "a search that found nothing new",
         "crash that lost records",
         "rebalance deadline",
         "session deadline",
@@ -77,6 +80,7 @@ fn planted_bugs_are_caught() {
         (Planted::ForgottenSession, &["session"]),
         (Planted::ForgottenTopics, &["not read"]),
         (Planted::EarlyRelease, &["believes"]),
+        (Planted::LostSearch, &["pattern"]),
     ] {
         let run = |seed| World::new(seed, Weather::InOrder, planted).run().err();
         let violation = (0..100).find_map(run).unwrap_or_else(|| panic!("{planted:?} was not caught"));

@@ -12,7 +12,9 @@ use super::member::Client;
 use crate::groups::consumer::group::ConsumerGroup;
 use crate::groups::consumer::record::{ConsumerRecord, MemberState};
 use crate::groups::consumer::tests::{SomeTopics, topic_id};
-use crate::groups::consumer::{ConsumerBeat, ConsumerSettings, ConsumerTimes, GroupTimes, MigrationPolicy};
+use crate::groups::consumer::{
+    ConsumerBeat, ConsumerSettings, ConsumerTimes, GroupTimes, MigrationPolicy, RegexesFound,
+};
 use crate::groups::waiting::Timer;
 use crate::groups::{
     Command, GroupMachine, GroupState, Heartbeat, Join, Leave, LeavingMember, Record, Reply, Settings, Sync,
@@ -44,6 +46,7 @@ pub(super) enum Planted {
     ForgottenSession,
     ForgottenTopics,
     EarlyRelease,
+    LostSearch,
 }
 
 /// What a run has seen.
@@ -59,6 +62,7 @@ enum Event {
     Answered { client: usize, attempt: u64, answer: Option<ConsumerBeat> },
     Acts(usize),
     Follows(usize),
+    Found(Box<RegexesFound>),
     Stranger,
     TopicsChange,
     Flush,
@@ -209,6 +213,13 @@ impl World {
                     let after = self.random.between(10, 3_000);
                     self.schedule(after, Event::Follows(client));
                 }
+            }
+            Event::Found(found) => {
+                let step = self.machine.take_found(self.now, &found);
+                if step.records.is_empty() {
+                    self.see("a search that found nothing new");
+                }
+                self.take(None, step)?;
             }
             Event::Stranger => self.stranger(),
             Event::TopicsChange => self.change_topics(),
@@ -426,6 +437,7 @@ impl World {
             let after = self.random.between(1, 30);
             self.schedule(after, Event::Flush);
         }
+        self.search();
         let is_consumer = self.group().is_some();
         let is_classic = self.machine.waiting.live.contains_key(GROUP);
         if self.was_consumer && is_classic {
@@ -435,6 +447,20 @@ impl World {
         }
         self.was_consumer = is_consumer;
         Ok(())
+    }
+
+    /// Runs the searches that were asked for; what they find comes some time later.
+    fn search(&mut self) {
+        for search in self.machine.take_searches() {
+            if self.group().is_some_and(|group| !group.regexes.is_empty()) {
+                self.see("a search for known patterns");
+            }
+            if self.planted == Planted::LostSearch && self.steps >= self.plant_at {
+                continue;
+            }
+            let after = self.random.between(1, 3_000);
+            self.schedule(after, Event::Found(Box::new(search.run())));
+        }
     }
 
     fn plant_in(&mut self, record: &mut Record) {
@@ -468,6 +494,12 @@ impl World {
         self.log.truncate(self.durable);
         self.durable = self.log.len();
         self.held_back.clear();
+        // Where the machine alone was dropped, its searches come back to the next one.
+        if self.random.permille(500) {
+            self.events.retain(|_, event| !matches!(event, Event::Found(_)));
+        } else if self.events.values().any(|event| matches!(event, Event::Found(_))) {
+            self.see("a search of the machine before");
+        }
         self.machine = self.replayed()?;
         self.machine.see_topics(self.topics.clone());
         self.machine.see_times(self.times.clone());
@@ -544,6 +576,15 @@ impl World {
                 let holder = group.holder(topic_id(name), partition);
                 ensure!(holder.is_some(), "{name} {partition} is not read in the end");
             }
+        }
+        for regex in group.members.values().filter_map(|member| member.topic_regex.as_ref()) {
+            let found = group.regexes.get(regex).map(|resolved| &resolved.topics);
+            let there = |name: &&Str| self.topics.0.contains_key(&***name);
+            let found: Vec<&str> = found.into_iter().flatten().filter(there).map(|name| &**name).collect();
+            let whole = regex::Regex::new(&format!("^({regex})$")).map_err(|error| error.to_string())?;
+            let matching: Vec<&str> =
+                self.topics.0.keys().map(String::as_str).filter(|name| whole.is_match(name)).collect();
+            ensure!(found == matching, "pattern {regex} stands for {found:?} in the end, not {matching:?}");
         }
         Ok(())
     }

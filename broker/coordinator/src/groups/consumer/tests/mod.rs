@@ -4,6 +4,7 @@ mod join;
 mod manage;
 mod migrate;
 mod offsets;
+mod patterns;
 mod revoke;
 mod statics;
 mod subscribe;
@@ -114,6 +115,20 @@ pub(super) fn beats(member_id: &str, epoch: i32, owned: &Partitions) -> Consumer
     }
 }
 
+/// The first heartbeat of a member of group `g` that reads by a pattern.
+pub(super) fn regex_joins(member_id: &str, regex: &str) -> ConsumerHeartbeat {
+    ConsumerHeartbeat { topic_names: None, topic_regex: Some(regex.into()), ..joins(member_id) }
+}
+
+/// Every partition of these topics.
+pub(super) fn everything(topics: &[(&str, i32)]) -> Partitions {
+    let of = |(name, partitions): &(&str, i32)| {
+        let id = topic_id(name);
+        (0..*partitions).map(move |partition| (id, partition))
+    };
+    topics.iter().flat_map(of).collect()
+}
+
 /// Partitions of topic `t`.
 pub(super) fn t(partitions: &[i32]) -> Partitions {
     partitions.iter().map(|partition| (topic_id("t"), *partition)).collect()
@@ -125,6 +140,23 @@ impl Broker {
             Reply::ConsumerHeartbeat(answer) => answer,
             other => panic!("not a heartbeat's answer: {other:?}"),
         }
+    }
+
+    /// Runs the searches that were asked for; how many that were.
+    pub(super) fn search(&mut self) -> usize {
+        let searches = self.machine.take_searches();
+        let count = searches.len();
+        for search in searches {
+            self.find(search);
+        }
+        count
+    }
+
+    /// The driver comes back from a search.
+    pub(super) fn find(&mut self, search: RegexSearch) {
+        let (now, found) = (self.now, search.run());
+        let step = self.machine.take_found(now, &found);
+        self.take(step);
     }
 
     pub(super) fn refusal(&mut self, beat: ConsumerHeartbeat) -> ErrorCode {

@@ -133,6 +133,7 @@ fn a_member_fetches_in_its_epoch_and_others_without_one() {
 fn offsets_of_topics_that_members_read_are_not_deleted() {
     let mut broker = broker();
     broker.beat(ConsumerHeartbeat { topic_names: None, topic_regex: Some("t.*".into()), ..joins("a") });
+    broker.search();
     broker.commit(9, "a", 1);
     let delete =
         DeleteOffsets { group: "g".into(), topics: vec![("t".into(), vec![0]), ("u".into(), vec![0])] };

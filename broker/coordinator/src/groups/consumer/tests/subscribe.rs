@@ -2,18 +2,6 @@
 
 use super::*;
 
-fn regex_joins(member_id: &str, regex: &str) -> ConsumerHeartbeat {
-    ConsumerHeartbeat { topic_names: None, topic_regex: Some(regex.into()), ..joins(member_id) }
-}
-
-fn everything(topics: &[(&str, i32)]) -> Partitions {
-    let of = |(name, partitions): &(&str, i32)| {
-        let id = topic_id(name);
-        (0..*partitions).map(move |partition| (id, partition))
-    };
-    topics.iter().flat_map(of).collect()
-}
-
 #[test]
 fn other_topics_are_another_epoch() {
     let mut broker = broker();
@@ -65,26 +53,6 @@ fn a_topic_may_come_later_and_go() {
 }
 
 #[test]
-fn a_pattern_stands_for_the_topics_that_match_it_whole() {
-    let mut broker = broker();
-    broker.machine.see_topics(some_topics(&[("flights", 1), ("flights-late", 2), ("late", 1)]));
-    let answer = broker.beat(regex_joins("a", "flights.*"));
-    assert_eq!(answer.assignment, Some(everything(&[("flights", 1), ("flights-late", 2)])));
-    let mut other = broker.beat(regex_joins("b", "late|x"));
-    assert_eq!(other.assignment.take(), Some(everything(&[("late", 1)])));
-    broker.machine.see_topics(some_topics(&[("flights", 1), ("late", 1), ("flights-new", 1)]));
-    let held = everything(&[("flights", 1), ("flights-late", 2)]);
-    let (mut epoch, mut told) = (1, held);
-    for _ in 0..3 {
-        let answer = broker.beat(beats("a", epoch, &told));
-        assert_eq!(answer.error, ErrorCode::NONE);
-        epoch = answer.member_epoch;
-        told = answer.assignment.unwrap_or(told);
-    }
-    assert_eq!(told, everything(&[("flights", 1), ("flights-new", 1)]));
-}
-
-#[test]
 fn a_pattern_that_is_none_is_refused_and_nothing_is_kept() {
     let mut broker = broker();
     for wrong in ["(", "a)|(b", "[", "*", "(?=look)", r"(a)\1"] {
@@ -93,21 +61,4 @@ fn a_pattern_that_is_none_is_refused_and_nothing_is_kept() {
         assert!(answer.message.unwrap().contains(wrong));
     }
     assert!(broker.log.is_empty());
-}
-
-#[test]
-fn a_pattern_goes_with_the_last_who_uses_it() {
-    let mut broker = broker();
-    broker.beat(regex_joins("a", "t"));
-    let regexes =
-        |broker: &Broker| broker.machine.groups.get("g").unwrap().consumer.clone().unwrap().regexes.len();
-    assert_eq!(regexes(&broker), 1);
-    let names = ConsumerHeartbeat {
-        topic_names: Some(vec!["t".into()]),
-        topic_regex: Some("".into()),
-        ..beats("a", 1, &t(&[0, 1, 2, 3]))
-    };
-    assert_eq!(broker.beat(names).error, ErrorCode::NONE);
-    assert_eq!(regexes(&broker), 0);
-    assert_eq!(broker.describe().members[0].member.topic_regex, None);
 }
