@@ -4,7 +4,8 @@
 //! configuration ─► store (journal replayed) ─► threads ─► metadata ─► topics, coordinators, pipelines ─► port
 //! ```
 //!
-//! The port opens last: who can connect is served. Stopping goes the other way: the port closes, requests
+//! The port opens last: who can connect is served. Coordinators read their logs, and pipelines resume, when it is open
+//! already. Stopping goes the other way: the port closes, requests
 //! under way are finished, pipelines close their epochs, a checkpoint and the clean mark are written.
 
 use std::net::{SocketAddr, ToSocketAddrs};
@@ -167,8 +168,7 @@ impl Node {
             coordinator_settings(&config),
             clock.clone(),
         );
-        let loading = coordinators.clone();
-        blocking(move || loading.load()).await;
+        let loading = coordinators.begin_loading();
         let listener = Listener::bind(net_settings(&config, listen)).map_err(StartError::Listen)?;
         let address = listener.local_addr().map_err(StartError::Listen)?;
         let page = match &config.telemetry.metrics {
@@ -252,8 +252,14 @@ impl Node {
             metrics_address = Some(page.local_addr().map_err(StartError::Listen)?);
             tasks.push(tokio::spawn(page.serve(move || scraper.clone().text(), stop.clone())));
         }
+        let stopping = stop.clone();
+        tasks.push(tokio::spawn(blocking(move || loading.run(&stopping))));
+        let (resuming, stopping) = (pipelines.clone(), stop.clone());
+        tasks.push(tokio::spawn(async move {
+            // A pipeline that a stop keeps from starting starts the next time.
+            let _ = stopping.run_until_cancelled(resuming.resume()).await;
+        }));
         let deadlines = tokio::spawn(coordinators.run_deadlines());
-        pipelines.resume().await;
         tracing::info!(%address, cluster = info.cluster_id, "serving");
         if let Some(metrics) = metrics_address {
             tracing::info!(%metrics, "metrics can be read");

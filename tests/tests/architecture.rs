@@ -244,7 +244,7 @@ const RULES: &[Rule] = &[
             "broker/src/partitions/threads.rs",
             "broker/src/partitions/cleaning.rs",
             "broker/src/pipelines/manager.rs",
-            "broker/src/coordinators/loading.rs",
+            "broker/src/coordinators/starting.rs",
         ],
     },
     Rule {

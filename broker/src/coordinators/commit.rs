@@ -12,6 +12,7 @@ use super::driver::{Coordinators, State};
 use super::gate::Gate;
 use super::loading::Rest;
 use super::log_records;
+use super::slot::LoadError;
 use crate::features::TRANSACTION_VERSION;
 use crate::partitions::Partition;
 use crate::topics::{OFFSETS_TOPIC, TRANSACTIONS_TOPIC};
@@ -174,8 +175,10 @@ impl Coordinators {
         let Some(topic) = self.0.topics.get(&marker.partition.topic) else { return };
         let Some(partition) = topic.partition(marker.partition.partition) else { return };
         if &*topic.name == OFFSETS_TOPIC {
-            if let Err(error) = self.load_group(state, marker.partition.partition) {
-                // The machine reads the marker when it is loaded.
+            // Where it cannot be loaded now, the machine reads the marker when it is.
+            if let Err(error) = self.load_group(state, marker.partition.partition)
+                && !matches!(error, LoadError::InProgress)
+            {
                 tracing::warn!(partition = marker.partition.partition, %error, "a marker goes to groups that are not loaded");
             }
             ends.push((marker.partition.partition, marker.clone()));

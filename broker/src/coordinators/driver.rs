@@ -1,7 +1,7 @@
 //! The driver: one lock, all machines, every step one frame. Here they are asked; [`commit`](super::commit) makes the
 //! frame.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
 
@@ -16,6 +16,7 @@ use super::commit::Together;
 use super::loading::{MachineName, Rest, coordinator_error};
 use super::searching::SEARCHES_AT_A_TIME;
 use super::slot::Slot;
+use super::starting::Starting;
 use crate::clock::Clock;
 use crate::features::Features;
 use crate::partitions::Partitions;
@@ -44,6 +45,8 @@ pub(super) struct Shared {
     pub(super) deadlines: Arc<Notify>,
     /// When the deadlines are looked at next without being rung for.
     pub(super) armed: AtomicI64,
+    /// The loading at the start.
+    pub(super) starting: Starting,
     /// Who may search topics now.
     pub(super) searches: Semaphore,
 }
@@ -56,6 +59,8 @@ pub(super) struct State {
     /// Machines whose frame was rejected, or whose log could not be read: their deadlines count again once they are
     /// loaded.
     pub(super) resting: BTreeMap<MachineName, Rest>,
+    /// Machines that the start is still to load.
+    pub(super) loading: BTreeSet<MachineName>,
 }
 
 impl State {
@@ -66,7 +71,7 @@ impl State {
 }
 
 impl Coordinators {
-    /// A driver without machines; [`Coordinators::load`] loads what is on disk.
+    /// A driver without machines; `begin_loading` notes, and its result loads, what is on disk.
     #[must_use]
     pub fn new(
         partitions: Partitions,
@@ -80,6 +85,7 @@ impl Coordinators {
             groups: BTreeMap::new(),
             transactions: BTreeMap::new(),
             resting: BTreeMap::new(),
+            loading: BTreeSet::new(),
         };
         Self(Arc::new(Shared {
             state: Mutex::new(state),
@@ -90,6 +96,7 @@ impl Coordinators {
             clock,
             deadlines: Arc::new(Notify::new()),
             armed: AtomicI64::new(i64::MAX),
+            starting: Starting::default(),
             searches: Semaphore::new(SEARCHES_AT_A_TIME),
         }))
     }
@@ -112,6 +119,7 @@ impl Coordinators {
     /// As [`Coordinators::group`].
     pub async fn all_groups(&self, command: groups::Command) -> Result<Vec<groups::Reply>, ErrorCode> {
         let Some(topic) = self.0.topics.get(OFFSETS_TOPIC) else { return Ok(Vec::new()) };
+        self.await_machines(OFFSETS_TOPIC).await;
         let answers = topic
             .partitions
             .iter()
@@ -147,6 +155,7 @@ impl Coordinators {
         command: transactions::Command,
     ) -> Result<Vec<transactions::Reply>, ErrorCode> {
         let Some(topic) = self.0.topics.get(TRANSACTIONS_TOPIC) else { return Ok(Vec::new()) };
+        self.await_machines(TRANSACTIONS_TOPIC).await;
         let mut replies = Vec::new();
         for partition in &topic.partitions {
             let answer = self.ask_transaction(partition.index(), command.clone())?;

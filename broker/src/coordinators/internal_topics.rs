@@ -45,7 +45,8 @@ impl Coordinators {
         Ok(partition)
     }
 
-    async fn ensure_partition(&self, topic: &str, partition: i32) -> Result<(), ErrorCode> {
+    async fn ensure_partition(&self, topic: &'static str, partition: i32) -> Result<(), ErrorCode> {
+        self.await_machine((topic, partition)).await;
         self.0.topics.open_partition(topic, partition).await.map_err(|error| {
             tracing::error!(topic, partition, %error, "a partition of an internal topic could not be created");
             ErrorCode::COORDINATOR_NOT_AVAILABLE

@@ -1,7 +1,5 @@
-//! Loading the machines: at the start several at a time, later one by one, when a frame of theirs was rejected. One whose
-//! log cannot be read rests between the attempts.
-
-use std::sync::atomic::{AtomicUsize, Ordering};
+//! Loading one machine: when it is first asked for, and again when a frame of its was rejected. One whose log cannot be read
+//! rests between the attempts. [`starting`](super::starting) loads what is there at the start.
 
 use logmill_coordinator::Machine;
 use logmill_coordinator::groups::GroupMachine;
@@ -9,7 +7,7 @@ use logmill_coordinator::transactions::TransactionMachine;
 use logmill_wire::ErrorCode;
 
 use super::commit::Together;
-use super::driver::{Coordinators, Shared, State};
+use super::driver::{Coordinators, State};
 use super::slot::{LoadError, Slot};
 use crate::blocking::blocking;
 use crate::partitions::Partition;
@@ -30,47 +28,6 @@ pub(super) struct Rest {
 }
 
 impl Coordinators {
-    /// Loads every machine that has a log, several at a time. Blocking; called before the first request is taken.
-    ///
-    /// A coordinator whose log cannot be read does not answer; it is said in the log, and tried again. The others do.
-    pub fn load(&self) {
-        let mut logs = Vec::new();
-        for name in [OFFSETS_TOPIC, TRANSACTIONS_TOPIC] {
-            let partitions = self.0.topics.get(name).map(|topic| topic.partitions.clone());
-            logs.extend(partitions.into_iter().flatten().map(|log| (name, log)));
-        }
-        let next = AtomicUsize::new(0);
-        let workers = std::thread::available_parallelism().map_or(1, usize::from).min(logs.len());
-        std::thread::scope(|scope| {
-            for _ in 0..workers {
-                scope.spawn(|| {
-                    while let Some((topic, log)) = logs.get(next.fetch_add(1, Ordering::Relaxed)) {
-                        self.load_ahead(topic, log);
-                    }
-                });
-            }
-        });
-        self.0.deadlines.notify_one();
-    }
-
-    /// Reads a machine's log without the lock, which nobody else needs yet; what follows is for the lock.
-    fn load_ahead(&self, topic: &'static str, log: &Partition) {
-        let partition = log.index();
-        let Shared { settings, .. } = &*self.0;
-        if topic == OFFSETS_TOPIC {
-            let slot = Slot::load(GroupMachine::new(settings.groups.clone()), log.clone());
-            let mut state = self.lock();
-            let loaded = slot.and_then(|slot| self.take_group(&mut state, partition, slot));
-            // Whoever failed rests, and has said why.
-            let _ = self.rested(&mut state, (topic, partition), loaded);
-        } else {
-            let slot = Slot::load(TransactionMachine::new(settings.transactions.clone()), log.clone());
-            let mut state = self.lock();
-            let loaded = slot.and_then(|slot| self.take_transaction(&mut state, partition, slot));
-            let _ = self.rested(&mut state, (topic, partition), loaded);
-        }
-    }
-
     pub(super) fn load_group(&self, state: &mut State, partition: i32) -> Result<(), LoadError> {
         if state.groups.contains_key(&partition) {
             return Ok(());
@@ -82,7 +39,7 @@ impl Coordinators {
         self.rested(state, (OFFSETS_TOPIC, partition), loaded)
     }
 
-    fn take_group(
+    pub(super) fn take_group(
         &self,
         state: &mut State,
         partition: i32,
@@ -106,7 +63,7 @@ impl Coordinators {
         self.rested(state, (TRANSACTIONS_TOPIC, partition), loaded)
     }
 
-    fn take_transaction(
+    pub(super) fn take_transaction(
         &self,
         state: &mut State,
         partition: i32,
@@ -121,8 +78,11 @@ impl Coordinators {
         self.commit(state, together).map(drop).map_err(LoadError::Commit)
     }
 
-    /// The log of a machine that is not loaded, unless it was tried a moment ago.
+    /// The log of a machine that is not loaded, unless it was tried a moment ago, or is being loaded.
     fn log_to_load(&self, state: &State, (topic, partition): MachineName) -> Result<Partition, LoadError> {
+        if state.loading.contains(&(topic, partition)) {
+            return Err(LoadError::InProgress);
+        }
         if state.resting.get(&(topic, partition)).is_some_and(|rest| rest.until > self.now()) {
             return Err(LoadError::Resting);
         }
@@ -131,7 +91,7 @@ impl Coordinators {
     }
 
     /// Remembers how an attempt to load a machine ended, and says what is wrong with it.
-    fn rested(
+    pub(super) fn rested(
         &self,
         state: &mut State,
         machine: MachineName,

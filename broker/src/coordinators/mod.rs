@@ -23,6 +23,9 @@ mod loading;
 mod log_records;
 mod searching;
 mod slot;
+mod starting;
+#[cfg(test)]
+mod tests;
 mod transactional;
 
 pub use commit::CommitError;

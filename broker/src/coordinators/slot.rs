@@ -35,8 +35,8 @@ pub(super) struct Slot<M: Machine> {
 /// Why a machine cannot be used now.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum LoadError {
-    /// Frames are on their way to the log; ask again in a moment.
-    #[error("frames of this coordinator are not durable yet")]
+    /// It is being loaded, or frames are on their way to its log; ask again in a moment.
+    #[error("the coordinator is being loaded, or frames of it are not durable yet")]
     InProgress,
     #[error("the internal topic has no such partition")]
     NoSuchPartition,
@@ -131,6 +131,11 @@ impl<M: Loadable> Slot<M> {
             }
         }
         Ok(Self { machine, log, end, gate: Gate::open(), waiting: HashMap::new() })
+    }
+
+    /// Whether nothing was written to the log that the machine has not applied.
+    pub(super) fn is_at_end(&self) -> bool {
+        self.log.sequenced_end() == self.end
     }
 }
 

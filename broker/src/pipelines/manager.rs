@@ -158,7 +158,8 @@ impl Pipelines {
         }))
     }
 
-    /// Starts every pipeline that was running when the broker stopped.
+    /// Starts every pipeline that was running when the broker stopped, except those that somebody was quicker to
+    /// start by name.
     pub async fn resume(&self) {
         let _changing = self.0.changing.lock().await;
         let names: Vec<String> = self
@@ -166,7 +167,7 @@ impl Pipelines {
             .known
             .lock()
             .iter()
-            .filter(|(_, known)| known.record.running)
+            .filter(|(_, known)| known.record.running && known.thread.is_none())
             .map(|(name, _)| name.clone())
             .collect();
         for name in names {
@@ -410,7 +411,8 @@ impl Pipelines {
         Ok(())
     }
 
-    /// Starts the runner of a pipeline that does not run, as a new generation.
+    /// Starts the runner of a pipeline that does not run, as a new generation. Waits until the coordinators are loaded,
+    /// which keep the offsets of its group.
     async fn start(&self, name: &str) -> Result<(), PipelineError> {
         let (mut record, plan, control, shown, thread) = {
             let mut known = self.0.known.lock();
@@ -420,6 +422,7 @@ impl Pipelines {
             (known.record.clone(), Arc::clone(&known.plan), control, known.shown.clone(), known.thread.take())
         };
         join(thread).await;
+        self.0.coordinators.loaded().await;
         let source = self.source(&plan)?;
         record.generation += 1;
         record.running = true;

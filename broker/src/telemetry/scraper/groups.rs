@@ -38,6 +38,13 @@ impl Scraper {
                 "Coordinators that are not loaded: their logs could not be read, or their last frame was refused.",
             )
             .of(census.resting as u64),
+            Family::gauge("logmill_coordinators_loading", "Coordinators whose logs the start has still to read.")
+                .of(self.coordinators.loading() as u64),
+            Family::gauge(
+                "logmill_coordinators_load_seconds",
+                "Time it took to read the logs of all coordinators at the start; 0 before that is done.",
+            )
+            .with(Vec::new(), self.coordinators.load_time().as_secs_f64()),
         ]);
         families.extend(self.pipelines());
         families
