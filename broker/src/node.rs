@@ -210,7 +210,8 @@ impl Node {
                 page_partitions: PAGE_PARTITIONS,
             },
         };
-        let dispatch = Dispatch::new(context, Arc::clone(&telemetry));
+        let dispatch =
+            Dispatch::new(context, Arc::clone(&telemetry), config.limits.response_memory.in_memory());
         let scraper = Scraper {
             telemetry,
             store: Arc::clone(&store),
@@ -467,6 +468,7 @@ fn net_settings(config: &Config, listen: SocketAddr) -> NetSettings {
         max_request_bytes: config.limits.max_request.in_memory(),
         request_memory_bytes: config.limits.request_memory.in_memory(),
         idle_timeout: config.limits.idle_timeout,
+        write_timeout: config.limits.write_timeout,
         drain_timeout: config.shutdown_drain,
         ..NetSettings::default()
     }

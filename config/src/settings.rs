@@ -28,10 +28,14 @@ settings! {
         max_request: ByteSize = ByteSize::mib(100),
         /// Memory for requests being received and handled, over all connections; beyond it reading waits.
         request_memory: ByteSize = ByteSize::mib(256),
+        /// Memory for records on their way to consumers; one response takes a quarter of what is free at most.
+        response_memory: ByteSize = ByteSize::mib(256),
         /// Connections at one time; further ones are closed at once.
         max_connections: u32 = 10_000,
         /// A connection without a request for this long is closed.
         idle_timeout: Duration = Duration::from_secs(600),
+        /// A client that takes no byte of its response for this long is closed: it holds memory that others want.
+        write_timeout: Duration = Duration::from_secs(60),
         /// Memory for the newest records of all partitions, from which consumers at the end are served.
         tail_memory: ByteSize = ByteSize::mib(64),
     }

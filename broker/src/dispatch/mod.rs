@@ -36,16 +36,15 @@ pub struct Dispatch {
     telemetry: Arc<Telemetry>,
 }
 
-/// Records that all responses together may hold until their peers have taken them, in bytes. Those of the recent past
-/// are shared with the log's memory at first, but a response keeps them when the log lets go; older ones are read
-/// into memory of their own. Beyond it a fetch still gets one batch at a time.
-const RESPONSE_BYTES: usize = 256 * 1024 * 1024;
-
 impl Dispatch {
     /// The door to everything the handlers may use.
+    ///
+    /// `response_bytes` is what all responses together may hold of records until their peers have taken them. Those of
+    /// the recent past are shared with the log's memory at first, but a response keeps them when the log lets go; older
+    /// ones are read into memory of their own. Beyond it a fetch still gets one batch at a time.
     #[must_use]
-    pub(crate) fn new(context: Context, telemetry: Arc<Telemetry>) -> Self {
-        let response_memory = MemoryBudget::new(RESPONSE_BYTES);
+    pub(crate) fn new(context: Context, telemetry: Arc<Telemetry>, response_bytes: usize) -> Self {
+        let response_memory = MemoryBudget::new(response_bytes);
         Self { context: Arc::new(context), access: Access, response_memory, telemetry }
     }
 

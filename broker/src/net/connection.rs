@@ -56,7 +56,9 @@ impl Ending {
     pub(super) fn is_remarkable(&self) -> bool {
         match self {
             Self::Read(ReadEnd::Closed | ReadEnd::Truncated | ReadEnd::Io(_)) => false,
-            Self::Write(_) | Self::Idle | Self::NeverIntroduced | Self::Stopping => false,
+            // It held memory that others wanted.
+            Self::Write(error) => error.kind() == io::ErrorKind::TimedOut,
+            Self::Idle | Self::NeverIntroduced | Self::Stopping => false,
             Self::Read(_) | Self::Refused(_) | Self::TooSlow => true,
         }
     }

@@ -10,7 +10,7 @@ use std::task::{Context, Poll, ready};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::PollSemaphore;
 
-use super::settings::SMALL_REQUEST_BYTES;
+use super::settings::{ORDINARY_REQUEST_BYTES, SMALL_REQUEST_BYTES};
 
 /// A budget. Clones share it.
 #[derive(Clone, Debug)]
@@ -41,12 +41,14 @@ impl HeldMemory {
     }
 }
 
-/// What all requests may hold together. Large ones leave a part of it to the small ones, whatever they wait for: a
-/// heartbeat never queues behind produces that fill the memory, or whose bytes come slowly.
+/// What all requests may hold together. Larger ones leave a part of it to those that are not, whatever they wait for: a
+/// heartbeat never queues behind produces that fill the memory, and an ordinary produce never behind huge ones whose bytes
+/// come slowly.
 #[derive(Clone, Debug)]
 pub struct RequestMemory {
     all: MemoryBudget,
     large: MemoryBudget,
+    huge: MemoryBudget,
 }
 
 /// One connection's place in the queue for memory. Kept while a wait is interrupted by other work.
@@ -54,8 +56,11 @@ pub struct RequestMemory {
 pub(super) struct MemoryQueue {
     all: PollSemaphore,
     large: PollSemaphore,
-    /// A large request's leave to join the others.
-    admitted: Option<OwnedSemaphorePermit>,
+    huge: PollSemaphore,
+    /// A large request's leave to join the small ones.
+    as_large: Option<OwnedSemaphorePermit>,
+    /// A huge one's to join the large ones.
+    as_huge: Option<OwnedSemaphorePermit>,
 }
 
 /// What a request holds until it is answered.
@@ -63,6 +68,7 @@ pub(super) struct MemoryQueue {
 pub(super) struct RequestHolds {
     _all: OwnedSemaphorePermit,
     _large: Option<OwnedSemaphorePermit>,
+    _huge: Option<OwnedSemaphorePermit>,
 }
 
 impl MemoryBudget {
@@ -91,6 +97,13 @@ impl MemoryBudget {
         self.total
     }
 
+    /// What one taker may have: a quarter of what is free. However many keep what they got, there is something for the
+    /// next.
+    #[must_use]
+    pub fn share(&self) -> usize {
+        self.free() / 4
+    }
+
     /// Takes `wanted` bytes, or as many as are free, at once; perhaps none.
     #[must_use]
     pub fn take_up_to(&self, wanted: usize) -> Option<HeldMemory> {
@@ -108,13 +121,14 @@ impl MemoryBudget {
 }
 
 impl RequestMemory {
-    /// `total` bytes, or what it takes for one request of `largest` beside the part of the small ones.
+    /// `total` bytes, or what it takes for one request of `largest` beside the parts of the others.
     #[must_use]
     pub fn new(total: usize, largest: usize) -> Self {
-        let for_small = total / 8;
-        let large = total.saturating_sub(for_small).max(largest);
-        let all = MemoryBudget::new(large.saturating_add(for_small));
-        Self { all, large: MemoryBudget::new(large) }
+        let (for_small, for_ordinary) = (total / 8, total / 4);
+        let huge = total.saturating_sub(for_small + for_ordinary).max(largest);
+        let large = huge.saturating_add(for_ordinary);
+        let all = large.saturating_add(for_small);
+        Self { all: MemoryBudget::new(all), large: MemoryBudget::new(large), huge: MemoryBudget::new(huge) }
     }
 
     /// Bytes held by requests now.
@@ -131,7 +145,13 @@ impl RequestMemory {
 
     pub(super) fn queue(&self) -> MemoryQueue {
         let of = |budget: &MemoryBudget| PollSemaphore::new(Arc::clone(&budget.free));
-        MemoryQueue { all: of(&self.all), large: of(&self.large), admitted: None }
+        MemoryQueue {
+            all: of(&self.all),
+            large: of(&self.large),
+            huge: of(&self.huge),
+            as_large: None,
+            as_huge: None,
+        }
     }
 }
 
@@ -139,11 +159,15 @@ impl MemoryQueue {
     /// Ready once `bytes` could be taken. Calls for one request must repeat the same number.
     pub(super) fn poll_take(&mut self, context: &mut Context<'_>, bytes: u32) -> Poll<RequestHolds> {
         const NEVER_CLOSED: &str = "the budgets are never closed";
-        if bytes as usize > SMALL_REQUEST_BYTES && self.admitted.is_none() {
-            self.admitted = Some(ready!(self.large.poll_acquire_many(context, bytes)).expect(NEVER_CLOSED));
+        // Always in this order, so that nobody holds what somebody waits for who is further.
+        if bytes as usize > ORDINARY_REQUEST_BYTES && self.as_huge.is_none() {
+            self.as_huge = Some(ready!(self.huge.poll_acquire_many(context, bytes)).expect(NEVER_CLOSED));
+        }
+        if bytes as usize > SMALL_REQUEST_BYTES && self.as_large.is_none() {
+            self.as_large = Some(ready!(self.large.poll_acquire_many(context, bytes)).expect(NEVER_CLOSED));
         }
         let all = ready!(self.all.poll_acquire_many(context, bytes)).expect(NEVER_CLOSED);
-        Poll::Ready(RequestHolds { _all: all, _large: self.admitted.take() })
+        Poll::Ready(RequestHolds { _all: all, _large: self.as_large.take(), _huge: self.as_huge.take() })
     }
 }
 
@@ -185,6 +209,31 @@ mod tests {
         assert!(heartbeat.is_ready());
         drop((held, heartbeat));
         waiting.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn ordinary_requests_never_wait_behind_huge_ones() {
+        let huge = ORDINARY_REQUEST_BYTES as u32 * 5;
+        let memory = RequestMemory::new(huge as usize, huge as usize);
+        let (mut first, mut second, mut ordinary) = (memory.queue(), memory.queue(), memory.queue());
+        let held = take(&mut first, huge).await;
+        let waiting = tokio::spawn(async move { take(&mut second, huge).await });
+        tokio::task::yield_now().await;
+        assert!(!waiting.is_finished(), "the huge ones have taken what they may");
+        let produce = futures::poll!(std::pin::pin!(take(&mut ordinary, LARGE)));
+        assert!(produce.is_ready());
+        drop((held, produce));
+        waiting.await.unwrap();
+    }
+
+    #[test]
+    fn who_keeps_what_it_got_leaves_something_to_the_next() {
+        let memory = MemoryBudget::new(1 << 20);
+        let kept: Vec<HeldMemory> = (0..8).map(|_| memory.take_up_to(memory.share()).unwrap()).collect();
+        assert_eq!((kept[0].bytes(), kept[1].bytes()), (1 << 18, 3 << 16));
+        assert!(memory.free() > 100_000, "{} are left after eight", memory.free());
+        drop(kept);
+        assert_eq!(memory.free(), 1 << 20);
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use tokio::io::AsyncWrite;
+use tokio::time::Instant;
 
 use super::memory::HeldMemory;
 use super::service::Answer;
@@ -30,8 +31,8 @@ impl Outgoing {
         self.segments.is_empty()
     }
 
-    /// Writes everything; fails when the peer takes it slower than [`SLOWEST_RESPONSE_BYTES_PER_SECOND`] after a
-    /// grace of `patience`.
+    /// Writes everything; fails when the peer takes no byte for as long as `patience`, or takes it all slower than
+    /// [`SLOWEST_RESPONSE_BYTES_PER_SECOND`] after a grace of that.
     pub(super) async fn write_all<W: AsyncWrite + Unpin>(
         &mut self,
         sink: &mut W,
@@ -39,14 +40,10 @@ impl Outgoing {
     ) -> io::Result<()> {
         let total: usize = self.segments.iter().map(Bytes::len).sum();
         let slowest = Duration::from_secs((total / SLOWEST_RESPONSE_BYTES_PER_SECOND) as u64);
-        tokio::time::timeout(patience + slowest, self.write(sink)).await.unwrap_or_else(|_elapsed| {
-            Err(io::Error::new(io::ErrorKind::TimedOut, "the peer does not take its response"))
-        })
-    }
-
-    async fn write<W: AsyncWrite + Unpin>(&mut self, sink: &mut W) -> io::Result<()> {
+        let end = Instant::now() + patience + slowest;
         while !self.segments.is_empty() {
-            let written = std::future::poll_fn(|cx| {
+            let left = end.saturating_duration_since(Instant::now());
+            let writing = std::future::poll_fn(|cx| {
                 let mut slices = [IoSlice::new(&[]); SEGMENTS_PER_WRITE];
                 let mut count = 0;
                 for (slice, segment) in slices.iter_mut().zip(&self.segments) {
@@ -54,8 +51,16 @@ impl Outgoing {
                     count += 1;
                 }
                 Pin::new(&mut *sink).poll_write_vectored(cx, &slices[..count])
-            })
-            .await?;
+            });
+            let timed_out = |_elapsed| {
+                let what = if left < patience {
+                    "takes its response too slowly"
+                } else {
+                    "takes nothing of its response"
+                };
+                io::Error::new(io::ErrorKind::TimedOut, format!("the peer {what}"))
+            };
+            let written = tokio::time::timeout(left.min(patience), writing).await.map_err(timed_out)??;
             if written == 0 {
                 return Err(io::ErrorKind::WriteZero.into());
             }
@@ -111,5 +116,36 @@ mod tests {
         let (mut near, _far) = tokio::io::duplex(10);
         let error = outgoing.write_all(&mut near, Duration::from_millis(20)).await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+    }
+
+    /// The more there is to write the more time it has, but not to take nothing.
+    #[tokio::test]
+    async fn a_large_response_gives_no_leave_to_stall() {
+        let patience = Duration::from_millis(100);
+        let mut outgoing = Outgoing::default();
+        outgoing.push(vec![Bytes::from(vec![1; 100 * SLOWEST_RESPONSE_BYTES_PER_SECOND])].into());
+        let (mut near, _far) = tokio::io::duplex(1000);
+        let began = Instant::now();
+        let error = outgoing.write_all(&mut near, patience).await.unwrap_err();
+        assert!(error.to_string().contains("takes nothing"), "{error}");
+        assert!(began.elapsed() < Duration::from_secs(50), "a hundred seconds are for who takes something");
+    }
+
+    #[tokio::test]
+    async fn a_peer_that_takes_little_at_a_time_is_given_up_in_the_end() {
+        let mut outgoing = Outgoing::default();
+        outgoing.push(vec![Bytes::from(vec![1; SLOWEST_RESPONSE_BYTES_PER_SECOND])].into());
+        let (mut near, mut far) = tokio::io::duplex(10);
+        tokio::spawn(async move {
+            let mut buffer = [0; 10];
+            while far.read(&mut buffer).await.is_ok_and(|read| read > 0) {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        });
+        let patience = Duration::from_millis(500);
+        let began = Instant::now();
+        let error = outgoing.write_all(&mut near, patience).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        assert!(began.elapsed() > Duration::from_secs(1), "it had a second for what it is, and the patience");
     }
 }

@@ -15,14 +15,14 @@ pub struct NetSettings {
     /// The largest request before the connection's first valid one.
     pub max_first_request_bytes: usize,
     /// What all requests of all connections may hold together, from the moment their length is known
-    /// until they are answered. An eighth is left to small ones; where the rest is below `max_request_bytes`, that
-    /// counts instead.
+    /// until they are answered. An eighth is left to small ones, a quarter to ordinary ones; where the rest is below
+    /// `max_request_bytes`, that counts instead.
     pub request_memory_bytes: usize,
     /// A connection with no request for this long is closed (Kafka's `connections.max.idle.ms`).
     pub idle_timeout: Duration,
     /// A connection that has not sent one valid request after this long is closed.
     pub first_request_timeout: Duration,
-    /// A peer that accepts no byte of a response for this long is closed.
+    /// A peer that takes no byte of a response for this long is closed.
     pub write_timeout: Duration,
     /// How long a stopping broker waits for the requests it has begun.
     pub drain_timeout: Duration,
@@ -39,6 +39,9 @@ pub(super) const READ_AHEAD_BYTES: usize = 8 * 1024;
 
 /// Requests up to this size have a part of the memory that larger ones cannot take.
 pub(super) const SMALL_REQUEST_BYTES: usize = 16 * 1024;
+
+/// The same for what producers send that are not set up otherwise: 1 MiB, and what is around it.
+pub(super) const ORDINARY_REQUEST_BYTES: usize = 2 * 1024 * 1024;
 
 /// The slowest a large request may arrive, after a grace of [`FRAME_GRACE`]: its memory is taken all the while.
 pub(super) const SLOWEST_REQUEST_BYTES_PER_SECOND: usize = 512 * 1024;

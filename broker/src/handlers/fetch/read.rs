@@ -55,7 +55,7 @@ pub(super) struct Round {
 
 impl Reader<'_> {
     pub(super) fn round(&self) -> Round {
-        let mut left = self.limits.max_bytes;
+        let mut left = self.limits.max_bytes.min(self.response_memory.share());
         let mut total = 0;
         // A partition that is not there does not end the wait for the others, or its client would ask without
         // a pause.
@@ -77,7 +77,9 @@ impl Reader<'_> {
             total += bytes;
             data.push(PartitionData { partition_index: wanted.partition, ..answer });
         }
-        Round { data, held, enough: tell || total >= self.limits.min_bytes }
+        // What a response may not hold is not waited for.
+        let full = left == 0 && total > 0;
+        Round { data, held, enough: tell || full || total >= self.limits.min_bytes }
     }
 
     fn read(
@@ -124,7 +126,7 @@ impl Reader<'_> {
         })
     }
 
-    /// Reads no more than the memory of responses has room for, and takes that room until the response is written.
+    /// Reads no more than the memory of responses has room for by now, and takes that room until the response is written.
     /// When there is none, the first partition gets its one batch all the same, and the others wait for the next
     /// fetch.
     fn read_within_budget(
