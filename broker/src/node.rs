@@ -24,7 +24,7 @@ use logmill_stream::EpochLimits;
 use tokio::runtime::Handle;
 use tokio::sync::{Mutex, mpsc};
 use tokio::task::JoinHandle;
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 use uuid::Uuid;
 
 use crate::clock::{Clock, steady_ns};
@@ -41,7 +41,7 @@ use crate::pipelines::Pipelines;
 use crate::producer_ids::ProducerIds;
 use crate::security::Access;
 use crate::services::{self, NodeService, PipelineService};
-use crate::telemetry::{Limits, Scraper, Telemetry};
+use crate::telemetry::{Health, Limits, Scraper, Telemetry, UnreadTimes};
 use crate::topics::{
     CreateTopicError, METADATA_TOPIC, MetadataError, MetadataLog, MetadataRecord, TopicDefaults, Topics,
 };
@@ -93,7 +93,7 @@ pub enum StartError {
 /// A running broker.
 pub struct Node {
     address: SocketAddr,
-    metrics_address: Option<SocketAddr>,
+    page: Option<Page>,
     info: Arc<NodeInfo>,
     stop: CancellationToken,
     tasks: Vec<JoinHandle<()>>,
@@ -120,6 +120,10 @@ impl Node {
         let clock = Clock::system();
         let started_ms = clock.now_ms();
         let listen = resolve(&config.listen)?;
+        let stop = CancellationToken::new();
+        let health = Health::new(stop.clone());
+        // From the first moment on, so that a long recovery is told from a broker that hangs.
+        let page = Page::open(&config, &health).await?;
         let options = store_options(&config);
         let limits = Limits {
             connections: u64::from(config.limits.max_connections),
@@ -171,10 +175,6 @@ impl Node {
         let loading = coordinators.begin_loading();
         let listener = Listener::bind(net_settings(&config, listen)).map_err(StartError::Listen)?;
         let address = listener.local_addr().map_err(StartError::Listen)?;
-        let page = match &config.telemetry.metrics {
-            Some(address) => Some(MetricsPage::bind(resolve(address)?).await.map_err(StartError::Listen)?),
-            None => None,
-        };
         let advertised = match &config.advertised {
             Some(advertised) => (advertised.host.clone(), advertised.port),
             None => (config.listen.host.clone(), address.port()),
@@ -193,7 +193,6 @@ impl Node {
             clock.clone(),
             Handle::current(),
         );
-        let stop = CancellationToken::new();
         let (handed_over, http2) = mpsc::channel(HANDOVER_QUEUE);
         let context = Context {
             producer_ids: ProducerIds::load(metadata, &records, clock.clone()),
@@ -226,7 +225,9 @@ impl Node {
             clock: clock.clone(),
             started_ms,
             limits,
+            unread: Arc::new(parking_lot::Mutex::new(UnreadTimes::default())),
         };
+        health.is_open(scraper.clone());
         let node_service = NodeService {
             node: Arc::clone(&info),
             topics,
@@ -235,7 +236,7 @@ impl Node {
             started_ms,
             data_dir: config.data_dir.clone(),
             connections: listener.open_connections(),
-            scraper: scraper.clone(),
+            scraper,
             access: Access,
         };
         let mut tasks = vec![
@@ -248,11 +249,7 @@ impl Node {
             )),
             tokio::spawn(listener.serve(Arc::new(dispatch), handed_over, stop.clone())),
         ];
-        let mut metrics_address = None;
-        if let Some(page) = page {
-            metrics_address = Some(page.local_addr().map_err(StartError::Listen)?);
-            tasks.push(tokio::spawn(page.serve(move || scraper.clone().text(), stop.clone())));
-        }
+        health.is_listening();
         let stopping = stop.clone();
         tasks.push(tokio::spawn(blocking(move || loading.run(&stopping))));
         let (resuming, stopping) = (pipelines.clone(), stop.clone());
@@ -262,10 +259,10 @@ impl Node {
         }));
         let deadlines = tokio::spawn(coordinators.run_deadlines());
         tracing::info!(%address, cluster = info.cluster_id, "serving");
-        if let Some(metrics) = metrics_address {
+        if let Some(Page { address: metrics, .. }) = &page {
             tracing::info!(%metrics, "metrics can be read");
         }
-        Ok(Self { address, metrics_address, info, stop, tasks, deadlines, pipelines, threads })
+        Ok(Self { address, page, info, stop, tasks, deadlines, pipelines, threads })
     }
 
     /// The address that is listened on, with the real port where port 0 was asked for.
@@ -274,10 +271,10 @@ impl Node {
         self.address
     }
 
-    /// Where metrics can be read over HTTP, if anywhere.
+    /// Where metrics and health can be read over HTTP, if anywhere.
     #[must_use]
     pub fn metrics_addr(&self) -> Option<SocketAddr> {
-        self.metrics_address
+        self.page.as_ref().map(|page| page.address)
     }
 
     /// Who this broker is, as clients see it.
@@ -300,10 +297,39 @@ impl Node {
         }
         self.pipelines.shutdown().await;
         self.deadlines.abort();
+        if let Some(page) = self.page {
+            page.close().await;
+        }
         let threads = self.threads;
         let closed = blocking(move || threads.close()).await;
         tracing::info!("stopped");
         closed
+    }
+}
+
+/// Where metrics and health are read over HTTP, until it is dropped.
+struct Page {
+    address: SocketAddr,
+    task: JoinHandle<()>,
+    stop: DropGuard,
+}
+
+impl Page {
+    /// Opens the page, if there is to be one.
+    async fn open(config: &Config, health: &Health) -> Result<Option<Self>, StartError> {
+        let Some(address) = &config.telemetry.metrics else { return Ok(None) };
+        let page = MetricsPage::bind(resolve(address)?).await.map_err(StartError::Listen)?;
+        let address = page.local_addr().map_err(StartError::Listen)?;
+        let stop = CancellationToken::new();
+        let task = tokio::spawn(page.serve(health.clone(), stop.clone()));
+        Ok(Some(Self { address, task, stop: stop.drop_guard() }))
+    }
+
+    async fn close(self) {
+        drop(self.stop);
+        if self.task.await.is_err() {
+            tracing::error!("the page of metrics ended with a panic");
+        }
     }
 }
 

@@ -144,7 +144,7 @@ settings! {
         level: String = "info".to_owned(),
         /// "text" for people, "json" for machines.
         format: LogFormat = LogFormat::Text,
-        /// Where metrics can be read over HTTP (GET /metrics, Prometheus' text), such as "127.0.0.1:9644" ("" = nowhere).
+        /// Where metrics (GET /metrics, Prometheus' text) and health (/livez, /readyz) can be read over HTTP, such as "127.0.0.1:9644" ("" = nowhere).
         metrics: Option<HostPort> = None,
     }
 }

@@ -1,6 +1,6 @@
-//! Where Prometheus reads the metrics: the little of HTTP/1.1 that it takes.
+//! Where Prometheus reads the metrics, and orchestrators the health: the little of HTTP/1.1 that it takes.
 //!
-//! `GET /metrics` is all there is. A peer has one short request and some seconds for it; everything else costs it the
+//! `GET /metrics`, `/livez` and `/readyz` are all there is. A peer has one short request and some seconds for it; everything else costs it the
 //! connection.
 
 use std::future::Future;
@@ -24,6 +24,24 @@ const MAX_PEERS: usize = 8;
 /// Accepting pauses when the process has no descriptor left.
 const DESCRIPTOR_PAUSE: Duration = Duration::from_millis(100);
 
+/// What the page tells.
+pub(crate) trait Told: Clone + Send + Sync + 'static {
+    /// Every metric as Prometheus' text; `None` before there are any.
+    fn metrics(&self) -> impl Future<Output = Option<String>> + Send;
+
+    /// Whether requests are served as always.
+    fn readiness(&self) -> Readiness;
+}
+
+/// Whether requests are served as always, and why not: a line for each part.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Readiness {
+    /// Whether.
+    pub(crate) ready: bool,
+    /// Why, or why not.
+    pub(crate) text: String,
+}
+
 /// The bound address.
 pub(crate) struct MetricsPage {
     socket: TcpListener,
@@ -46,12 +64,8 @@ impl MetricsPage {
         self.socket.local_addr()
     }
 
-    /// Answers with what `text` gives, until `stop`.
-    pub(crate) async fn serve<F, T>(self, text: F, stop: CancellationToken)
-    where
-        F: Fn() -> T + Clone + Send + Sync + 'static,
-        T: Future<Output = String> + Send + 'static,
-    {
+    /// Answers with what there is to tell, until `stop`.
+    pub(crate) async fn serve(self, told: impl Told, stop: CancellationToken) {
         let places = Arc::new(Semaphore::new(MAX_PEERS));
         while let Some(accepted) = stop.run_until_cancelled(self.socket.accept()).await {
             let stream = match accepted {
@@ -64,9 +78,9 @@ impl MetricsPage {
             };
             let place = stop.run_until_cancelled(Arc::clone(&places).acquire_owned()).await;
             let Some(Ok(place)) = place else { return };
-            let (text, stop) = (text.clone(), stop.clone());
+            let (told, stop) = (told.clone(), stop.clone());
             tokio::spawn(async move {
-                let served = stop.run_until_cancelled(serve(stream, &text)).await;
+                let served = stop.run_until_cancelled(serve(stream, &told)).await;
                 if let Some(Err(error)) = served {
                     tracing::debug!(%error, "a reader of metrics was not answered");
                 }
@@ -76,15 +90,20 @@ impl MetricsPage {
     }
 }
 
-async fn serve<T: Future<Output = String>>(mut stream: TcpStream, text: &impl Fn() -> T) -> io::Result<()> {
+async fn serve(mut stream: TcpStream, told: &impl Told) -> io::Result<()> {
     let head = timeout(PATIENCE, head(&mut stream)).await??;
     let answer = match wanted(&head) {
-        Wanted::Metrics { body } => {
-            let text = text().await;
-            response("200 OK", "text/plain; version=0.0.4; charset=utf-8", &text, body)
+        Wanted::Page { page: Page::Metrics, body } => match told.metrics().await {
+            Some(text) => response(OK, "text/plain; version=0.0.4; charset=utf-8", &text, body),
+            None => response(UNAVAILABLE, TEXT, "The broker is starting.\n", body),
+        },
+        Wanted::Page { page: Page::Live, body } => response(OK, TEXT, "ok\n", body),
+        Wanted::Page { page: Page::Ready, body } => {
+            let Readiness { ready, text } = told.readiness();
+            response(if ready { OK } else { UNAVAILABLE }, TEXT, &text, body)
         }
         Wanted::Nothing(status) => {
-            response(status, "text/plain; charset=utf-8", "GET /metrics is all there is here.\n", true)
+            response(status, TEXT, "GET /metrics, /livez and /readyz are all there is here.\n", true)
         }
     };
     timeout(PATIENCE, stream.write_all(answer.as_bytes())).await??;
@@ -109,9 +128,21 @@ async fn head(stream: &mut TcpStream) -> io::Result<Vec<u8>> {
     }
 }
 
+const OK: &str = "200 OK";
+const UNAVAILABLE: &str = "503 Service Unavailable";
+const TEXT: &str = "text/plain; charset=utf-8";
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Page {
+    Metrics,
+    Live,
+    Ready,
+}
+
 #[derive(Debug, PartialEq, Eq)]
 enum Wanted {
-    Metrics {
+    Page {
+        page: Page,
         /// Not only the head.
         body: bool,
     },
@@ -130,11 +161,16 @@ fn wanted(head: &[u8]) -> Wanted {
         return Wanted::Nothing("400 Bad Request");
     }
     let path = target.split(|byte| *byte == b'?').next().unwrap_or_default();
-    match (path, method) {
-        (b"/metrics", b"GET") => Wanted::Metrics { body: true },
-        (b"/metrics", b"HEAD") => Wanted::Metrics { body: false },
-        (b"/metrics", _) => Wanted::Nothing("405 Method Not Allowed"),
-        _ => Wanted::Nothing("404 Not Found"),
+    let page = match path {
+        b"/metrics" => Page::Metrics,
+        b"/livez" => Page::Live,
+        b"/readyz" => Page::Ready,
+        _ => return Wanted::Nothing("404 Not Found"),
+    };
+    match method {
+        b"GET" => Wanted::Page { page, body: true },
+        b"HEAD" => Wanted::Page { page, body: false },
+        _ => Wanted::Nothing("405 Method Not Allowed"),
     }
 }
 
@@ -151,11 +187,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_metrics_are_to_be_had() {
+    fn only_metrics_and_health_are_to_be_had() {
+        let whole = |page| Wanted::Page { page, body: true };
         for (head, expected) in [
-            ("GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n", Wanted::Metrics { body: true }),
-            ("GET /metrics?x=1 HTTP/1.0\r\n\r\n", Wanted::Metrics { body: true }),
-            ("HEAD /metrics HTTP/1.1\r\n\r\n", Wanted::Metrics { body: false }),
+            ("GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n", whole(Page::Metrics)),
+            ("GET /livez HTTP/1.1\r\n\r\n", whole(Page::Live)),
+            ("GET /readyz?verbose HTTP/1.1\r\n\r\n", whole(Page::Ready)),
+            ("PUT /readyz HTTP/1.1\r\n\r\n", Wanted::Nothing("405 Method Not Allowed")),
+            ("GET /metrics?x=1 HTTP/1.0\r\n\r\n", whole(Page::Metrics)),
+            ("HEAD /metrics HTTP/1.1\r\n\r\n", Wanted::Page { page: Page::Metrics, body: false }),
             ("POST /metrics HTTP/1.1\r\n\r\n", Wanted::Nothing("405 Method Not Allowed")),
             ("GET /metrics/x HTTP/1.1\r\n\r\n", Wanted::Nothing("404 Not Found")),
             ("GET / HTTP/1.1\r\n\r\n", Wanted::Nothing("404 Not Found")),

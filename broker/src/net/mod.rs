@@ -23,7 +23,7 @@ mod settings;
 pub use handover::HandedOver;
 pub use listener::{Listener, OpenConnections};
 pub use memory::{HeldMemory, MemoryBudget, RequestMemory};
-pub(crate) use metrics_page::MetricsPage;
+pub(crate) use metrics_page::{MetricsPage, Readiness, Told};
 pub use service::{Answer, CloseReason, Later, Peer, Reply, Served, Service, Turn};
 pub use settings::NetSettings;
 

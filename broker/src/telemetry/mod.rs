@@ -3,7 +3,7 @@
 //! ```text
 //! connections, handlers, threads ──count──► Telemetry, Traffic, StoreStats    relaxed atomics, once a request or batch
 //!                                                  │ asked
-//! Prometheus ──GET /metrics──► net ───────┐        ▼
+//! Prometheus ──GET /metrics──► net ───────┐        ▼                                   (/livez, /readyz: `health`)
 //! logmill broker metrics ──gRPC───────────┴──► Scraper ──► families: name, help, labels, values
 //! ```
 //!
@@ -11,6 +11,7 @@
 //! single record, and no metric has more than [`family::MAX_SERIES`] values.
 
 mod family;
+mod health;
 mod histogram;
 mod requests;
 mod scraper;
@@ -18,9 +19,10 @@ mod scraper;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 pub(crate) use family::{Family, Labels, Value};
+pub(crate) use health::Health;
 pub(crate) use histogram::Histogram;
 pub(crate) use requests::RequestCounts;
-pub(crate) use scraper::{Limits, Scraper};
+pub(crate) use scraper::{Limits, Scraper, UnreadTimes};
 
 use self::histogram::{COUNTS, TIMES};
 

@@ -1,6 +1,7 @@
 //! Puts the numbers of the whole broker together, when somebody asks.
 
 mod groups;
+mod lag;
 mod serving;
 mod storage;
 
@@ -8,7 +9,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use logmill_storage::Store;
+use parking_lot::Mutex;
 
+pub(crate) use self::lag::UnreadTimes;
 use super::family::to_text;
 use super::{Family, Labels, Telemetry, Value};
 use crate::clock::Clock;
@@ -43,6 +46,8 @@ pub(crate) struct Scraper {
     pub(crate) clock: Clock,
     pub(crate) started_ms: i64,
     pub(crate) limits: Limits,
+    /// For the ages of what groups have not read; one scrape at a time looks records up.
+    pub(crate) unread: Arc<Mutex<UnreadTimes>>,
 }
 
 impl Scraper {

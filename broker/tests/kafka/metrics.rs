@@ -185,6 +185,101 @@ async fn values_move_by_what_was_done() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn lag_is_told_in_seconds_by_the_oldest_record_that_is_not_committed() {
+    const AGE: &str = "logmill_group_lag_seconds{group=\"g\",topic=\"t\"}";
+    let broker = start().await;
+    let mut client = broker.connect().await;
+    client.create("t", 1, &[]).await;
+    // Written at 1.7e12 ms and the milliseconds after that.
+    for values in [&["a", "b"][..], &["c"]] {
+        assert_eq!(client.produce("t", &batch(values)).await.error_code, ErrorCode::NONE);
+    }
+    let mut producer = Producer::init(&mut client, "x", 12).await;
+    let age = |then: i64| {
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+        now.as_secs_f64() - then as f64 / 1000.0
+    };
+    for offset in 0..3 {
+        commit(&mut client, "g", offset).await;
+        // Twice: looked up, and remembered.
+        for _ in 0..2 {
+            let told = scrape(&broker).await[AGE];
+            let expected = age(1_700_000_000_000);
+            assert!((told - expected).abs() < 10.0, "{told} and {expected} at {offset}");
+        }
+    }
+    commit(&mut client, "g", 3).await;
+    assert_eq!(scrape(&broker).await[AGE], 0.0, "nothing is left");
+    // The end of a transaction is nothing to read; what comes behind it is.
+    producer.send(&mut client, "t", "d").await;
+    commit(&mut client, "g", 4).await;
+    assert_eq!(producer.end(&mut client, true).await.error_code, ErrorCode::NONE);
+    let values = scrape(&broker).await;
+    assert_eq!(values["logmill_group_lag_records{group=\"g\",topic=\"t\"}"], 1.0);
+    assert_eq!(values[AGE], 0.0);
+    assert_eq!(client.produce("t", &batch(&["e"])).await.error_code, ErrorCode::NONE);
+    assert!(scrape(&broker).await[AGE] > 1000.0);
+}
+
+/// Ten more partitions than one scrape looks at.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_scrape_looks_up_a_bounded_number_of_records() {
+    const LOOK_UPS: usize = 256;
+    let broker = start().await;
+    let mut client = broker.connect().await;
+    for topic in 0..LOOK_UPS + 10 {
+        let topic = format!("t{topic}");
+        client.create(&topic, 1, &[]).await;
+        assert_eq!(client.produce(&topic, &batch(&["a"])).await.error_code, ErrorCode::NONE);
+        let partitions = vec![OffsetCommitRequestPartition::default()];
+        let topics =
+            vec![OffsetCommitRequestTopic { name: topic.as_str().into(), partitions, ..Default::default() }];
+        let request = OffsetCommitRequest { group_id: "g".into(), topics, ..Default::default() };
+        client.ask(&request, 8).await;
+    }
+    let told = |values: BTreeMap<String, f64>| {
+        values.keys().filter(|series| series.starts_with("logmill_group_lag_seconds{")).count()
+    };
+    assert_eq!(told(scrape(&broker).await), LOOK_UPS);
+    assert_eq!(told(scrape(&broker).await), LOOK_UPS + 10, "the rest with the next one");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_broker_that_serves_lives_and_is_ready() {
+    let broker = start().await;
+    let address = broker.metrics();
+    assert!(ask(address, b"GET /livez HTTP/1.1\r\n\r\n").await.starts_with("HTTP/1.1 200 "));
+    let wait = async {
+        loop {
+            let ready = ask(address, b"GET /readyz HTTP/1.1\r\n\r\n").await;
+            if ready.starts_with("HTTP/1.1 200 ") {
+                return ready;
+            }
+        }
+    };
+    let ready = timeout(PATIENCE, wait).await.expect("it becomes ready");
+    assert!(ready.ends_with("\r\n\r\njournal: ok\nport: ok\ncoordinators: ok\n"), "{ready}");
+    // While it stops, it lives, and is not ready: a request that takes long holds the stop up.
+    let mut slow = TcpStream::connect(broker.address).await.unwrap();
+    slow.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await.unwrap();
+    scrape(&broker).await;
+    let stopping = tokio::spawn(broker.stop());
+    let wait = async {
+        loop {
+            let ready = ask(address, b"GET /readyz HTTP/1.1\r\n\r\n").await;
+            if ready.starts_with("HTTP/1.1 503 ") {
+                return ready;
+            }
+        }
+    };
+    let ready = timeout(PATIENCE, wait).await.expect("it is not ready any more");
+    assert!(ready.contains("the broker stops"), "{ready}");
+    assert!(ask(address, b"GET /livez HTTP/1.1\r\n\r\n").await.starts_with("HTTP/1.1 200 "));
+    stopping.await.unwrap();
+    assert!(TcpStream::connect(address).await.is_err(), "it has stopped");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_metric_grows_with_the_groups_there_are() {
     let broker = start().await;
     let mut client = broker.connect().await;

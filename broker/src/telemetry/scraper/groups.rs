@@ -7,7 +7,7 @@ use logmill_coordinator::groups::{GroupCensus, GroupState};
 use super::{Scraper, label, number};
 use crate::partitions::Traffic;
 use crate::pipelines::PipelineState;
-use crate::telemetry::Family;
+use crate::telemetry::{Family, Value};
 use crate::topics::Image;
 
 /// The states that a group which exists can be in.
@@ -26,6 +26,7 @@ impl Scraper {
         let census = self.coordinators.census();
         let mut families = topics(&image);
         families.extend(groups(&census.groups, &image));
+        families.push(self.lag_seconds(&census.groups, &image));
         let age = |began: i64| (self.clock.now_ms() - began).max(0) as f64 / 1000.0;
         let oldest = census.oldest_transaction.map_or(0.0, age);
         families.extend([
@@ -48,6 +49,33 @@ impl Scraper {
         ]);
         families.extend(self.pipelines());
         families
+    }
+
+    /// Of each group and topic, the partition that is the furthest behind.
+    fn lag_seconds(&self, groups: &[GroupCensus], image: &Image) -> Family {
+        let mut family = Family::gauge(
+            "logmill_group_lag_seconds",
+            "Age of the oldest record of the topic that the group has not committed; 0 when there is none.",
+        );
+        let now = self.clock.now_ms();
+        let mut unread = self.unread.lock();
+        unread.begin();
+        for group in groups {
+            let mut oldest: BTreeMap<&str, i64> = BTreeMap::new();
+            for (topic, partition, offset) in &group.offsets {
+                let Some(found) = image.get(topic) else { continue };
+                let Some(log) = found.partition(*partition) else { continue };
+                let Some(age) = unread.age(found.id, log, *offset, now) else { continue };
+                let oldest = oldest.entry(&**topic).or_default();
+                *oldest = age.max(*oldest);
+            }
+            for (topic, age) in oldest {
+                let labels = vec![("group", group.group.to_string()), ("topic", topic.to_owned())];
+                family.push(labels, Value::Number(age as f64 / 1000.0));
+            }
+        }
+        unread.end();
+        family
     }
 
     fn pipelines(&self) -> Vec<Family> {
