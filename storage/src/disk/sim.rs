@@ -9,7 +9,8 @@
 //!   effect is pending, torn like everything else, and every later call fails until [`SimDisk::restart`]. Reads are not
 //!   numbered: a crash during one leaves the same disk as a crash before the next change.
 //! - Chance comes from the seed alone: the same seed and calls give the same disk and the same [`SimDisk::trace`].
-//! - [`Faults`] are switched on by the test: a full disk, failing or lying flushes, short and failing reads.
+//! - [`Faults`] are switched on by the test: a full disk, failing or lying flushes, short and failing reads. A single call
+//!   fails by [`SimDisk::fail_next`]; rot is [`SimDisk::rot`].
 
 mod file;
 mod tree;
@@ -18,6 +19,7 @@ use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use parking_lot::{Mutex, MutexGuard};
 
@@ -50,12 +52,25 @@ pub struct Faults {
     pub no_whole_flush: bool,
 }
 
+/// A kind of call that fails once ([`SimDisk::fail_next`]).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Failing {
+    /// A write: a part of it is written.
+    Write,
+    /// A flush, of a file, a directory, or the whole, or a durable write: what was pending counts as clean, and nothing of
+    /// it reached the device. Another try succeeds, and says nothing about what was lost.
+    Flush,
+}
+
 #[derive(Debug)]
 struct State {
     tree: Tree,
     random: Random,
     faults: Faults,
     locks: BTreeSet<PathBuf>,
+    /// The call that fails next, by its kind and a part of its path.
+    armed: Option<(Failing, String)>,
+    failures: u64,
     calls: u64,
     flushes: u64,
     crash_at: Option<u64>,
@@ -74,6 +89,8 @@ impl SimDisk {
                 random: Random::new(seed),
                 faults: Faults::default(),
                 locks: BTreeSet::new(),
+                armed: None,
+                failures: 0,
                 calls: 0,
                 flushes: 0,
                 crash_at: None,
@@ -123,6 +140,29 @@ impl SimDisk {
         state.generation += 1;
         state.crash_at = None;
         state.crashed = false;
+    }
+
+    /// The process ends, and another one may begin: handles and locks of before are dead, what was written stays in the
+    /// page cache.
+    pub fn end_process(&self) {
+        let state = &mut *self.state.lock();
+        state.locks.clear();
+        state.generation += 1;
+    }
+
+    /// Lets the next call of a kind fail whose path contains a text, once. Replaces what was to fail before.
+    pub fn fail_next(&self, what: Failing, path: &str) {
+        self.state.lock().armed = Some((what, path.to_owned()));
+    }
+
+    /// Nothing more fails.
+    pub fn fail_nothing(&self) {
+        self.state.lock().armed = None;
+    }
+
+    /// Calls so far that wrote or flushed a file or directory, failed, and said so.
+    pub fn failures(&self) -> u64 {
+        self.state.lock().failures
     }
 
     /// Replaces the faults.
@@ -181,6 +221,17 @@ impl State {
         if self.crashed { Err(crash()) } else { Ok(()) }
     }
 
+    /// Whether this call is the one that fails.
+    fn fails(&mut self, what: Failing, path: &Path) -> bool {
+        let path = path.to_string_lossy();
+        self.armed.take_if(|(kind, part)| *kind == what && path.contains(part.as_str())).is_some()
+    }
+
+    fn failure(&mut self, message: &str) -> io::Error {
+        self.failures += 1;
+        io::Error::other(message)
+    }
+
     fn note(&mut self, bytes: &[u8]) {
         let digest = crc32fast::hash(bytes);
         self.trace = (self.trace.rotate_left(17) ^ u64::from(digest)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
@@ -234,6 +285,7 @@ impl Disk for SimDisk {
             writable: options.write,
             direct,
             generation: state.generation,
+            told: AtomicU64::new(state.tree.file_mut(node)?.failures()),
         }))
     }
 
@@ -267,8 +319,8 @@ impl Disk for SimDisk {
         if crashing {
             return Err(crash());
         }
-        if matches(state.faults.failing_flushes.as_ref(), path) {
-            return Err(io::Error::other("simulated flush failure"));
+        if matches(state.faults.failing_flushes.as_ref(), path) || state.fails(Failing::Flush, path) {
+            return Err(state.failure("simulated flush failure"));
         }
         if matches(state.faults.lying_flushes.as_ref(), path) {
             return Ok(());
@@ -319,9 +371,10 @@ impl FileSystem for SimFileSystem {
         if crashing || state.generation != self.generation {
             return Err(crash());
         }
-        let State { tree, faults, .. } = &mut *state;
+        let State { tree, faults, armed, .. } = &mut *state;
+        let armed_path = armed.as_ref().and_then(|(what, part)| (*what == Failing::Flush).then_some(part));
         let failed = tree.sync_whole(|path| {
-            if matches(faults.failing_flushes.as_ref(), path) {
+            if matches(faults.failing_flushes.as_ref(), path) || matches(armed_path, path) {
                 Flushing::Fails
             } else if matches(faults.lying_flushes.as_ref(), path) {
                 Flushing::Lies
@@ -329,7 +382,12 @@ impl FileSystem for SimFileSystem {
                 Flushing::Works
             }
         });
-        if failed { Err(io::Error::other("simulated flush failure")) } else { Ok(()) }
+        if !failed {
+            return Ok(());
+        }
+        // Whose bytes it was is told by the handles of the files.
+        state.armed = None;
+        Err(io::Error::other("simulated flush failure"))
     }
 }
 

@@ -1,5 +1,6 @@
 //! Reading frames back after a start, and deciding whether the end is torn or damaged.
 
+use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -87,7 +88,11 @@ pub(crate) fn inspect(disk: &dyn Disk, directory: &Path) -> Result<(Vec<FoundFil
     Ok((found, has_frames))
 }
 
-/// Walks the frames from `start` on, giving those above `start.covered` to `visit` in order. Changes nothing on disk.
+/// Walks the frames from `start` on, giving those above `start.covered` to `visit` in order.
+///
+/// A frame is given only when it is durable: the last ones, of which nothing says so, are written over themselves and
+/// flushed before. After a flush that failed they may be in the page cache alone, and what follows from a frame must not
+/// reach the device before the frame. Nothing else is changed.
 pub(crate) fn recover<E: From<JournalError>>(
     disk: &dyn Disk,
     directory: &Path,
@@ -105,6 +110,7 @@ pub(crate) fn recover<E: From<JournalError>>(
         last_commit: 0,
         frames: 0,
         bytes: 0,
+        unsure: VecDeque::new(),
     };
     let mut cut = None;
     // A closed journal has nothing behind its checkpoint.
@@ -114,14 +120,19 @@ pub(crate) fn recover<E: From<JournalError>>(
     }
     for (place, &(candidate, header)) in to_walk.iter().enumerate() {
         let mut reader = Reader::open(disk, &candidate.path)?;
-        let position = scan.walk(&mut reader, &header, &mut visit)?;
+        let mut bodies = Reader::open(disk, &candidate.path)?;
+        let position = scan.walk(&mut reader, &mut bodies, &header, &mut visit)?;
         match files.get(place + 1) {
             Some((_, next)) if next.first_sequence == scan.next => {}
             Some((_, next)) => {
                 let reason = format!("the next file begins with frame {}", next.first_sequence);
                 return Err(scan.corrupt(&candidate.path, position, reason).into());
             }
-            None => cut = scan.decide_end(disk, &candidates, candidate, reader, &header, position)?,
+            None => {
+                cut = scan.decide_end(disk, &candidates, candidate, reader, &header, position)?;
+                scan.make_durable(disk, &mut bodies)?;
+                scan.visit_durable(&mut bodies, &mut visit)?;
+            }
         }
     }
     let last_file_number = files[files.len() - 1].1.number;
@@ -243,6 +254,8 @@ struct Scan<'a> {
     last_commit: u64,
     frames: u64,
     bytes: u64,
+    /// Frames of the last file for the visitor that are not known to be durable.
+    unsure: VecDeque<FrameHeader>,
 }
 
 impl Scan<'_> {
@@ -250,6 +263,7 @@ impl Scan<'_> {
     fn walk<E: From<JournalError>>(
         &mut self,
         reader: &mut Reader,
+        bodies: &mut Reader,
         file: &FileHeader,
         visit: &mut impl FnMut(FrameBody) -> Result<(), E>,
     ) -> Result<u64, E> {
@@ -266,15 +280,44 @@ impl Scan<'_> {
             }
             let Some(header) = frame else { return Ok(reader.after_padding(position)?) };
             if header.kind == FrameKind::Appends && header.sequence > self.start.covered {
-                visit(self.read_body(reader, &header)?)?;
-                self.frames += 1;
+                self.unsure.push_back(header);
             }
             self.durable = self.durable.max(header.durable);
+            self.visit_durable(bodies, visit)?;
             self.last_commit = self.last_commit.max(header.commit);
             self.next += 1;
             self.bytes += header.frame_bytes();
             position += header.frame_bytes();
         }
+    }
+
+    /// Gives away what is known to be durable by now.
+    fn visit_durable<E: From<JournalError>>(
+        &mut self,
+        bodies: &mut Reader,
+        visit: &mut impl FnMut(FrameBody) -> Result<(), E>,
+    ) -> Result<(), E> {
+        while let Some(header) = self.unsure.pop_front_if(|header| header.sequence <= self.durable) {
+            visit(self.read_body(bodies, &header)?)?;
+            self.frames += 1;
+        }
+        Ok(())
+    }
+
+    /// Writes the frames that may not be durable over themselves, and flushes them: the last write, as a rule.
+    fn make_durable(&mut self, disk: &dyn Disk, bodies: &mut Reader) -> Result<(), JournalError> {
+        let (Some(first), Some(last)) = (self.unsure.front(), self.unsure.back()) else { return Ok(()) };
+        let (mut position, end) = (first.position, last.position + last.frame_bytes());
+        let path = bodies.path.clone();
+        let file = disk.open(&path, OpenOptions::WRITE).map_err(JournalError::io("open", &path))?;
+        while position < end {
+            let bytes = bodies.bytes(position, (end - position).min(WINDOW_BYTES as u64))?;
+            file.write_at(bytes, position).map_err(JournalError::io("write", &path))?;
+            position += bytes.len() as u64;
+        }
+        file.sync_data().map_err(JournalError::io("flush", &path))?;
+        self.durable = self.durable.max(self.next - 1);
+        Ok(())
     }
 
     fn is_next(&self, file: &FileHeader, header: &FrameHeader, position: u64) -> bool {

@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::*;
 use crate::PartitionId;
-use crate::disk::sim::{Faults, Random};
+use crate::disk::sim::{Failing, Faults, Random};
 use crate::disk::{Disk, RealDisk, SimDisk};
 
 const DIRECTORY: Uuid = Uuid::from_u128(0xd1);
@@ -111,6 +111,27 @@ fn frames_come_back_as_written_on_every_disk() {
         }
         let covered = ReplayStart { covered: 4, ..start() };
         assert_eq!(read_back(&*disk, root, &covered).unwrap().1.len(), 1);
+    }
+}
+
+/// After a flush that failed the page cache has frames that the device has not. What follows from a frame must not reach the
+/// device before it.
+#[test]
+fn a_frame_is_given_to_replay_only_when_it_is_durable() {
+    for seed in 0..20 {
+        let (sim, disk) = simulated(seed);
+        sim.set_faults(Faults { no_direct: true, ..Faults::default() });
+        let mut journal = fresh(&disk, Path::new(ROOT));
+        journal.write(&frames(1..3, 100), |frame| frame).unwrap();
+        sim.fail_next(Failing::Flush, ROOT);
+        journal.write(&frames(3..6, 500), |frame| frame).unwrap_err();
+        sim.end_process();
+        let (_, given) = read_back(&*disk, Path::new(ROOT), &start()).unwrap();
+        assert_eq!(given.len(), 5);
+        sim.restart();
+        let (_, again) = read_back(&*disk, Path::new(ROOT), &start()).unwrap();
+        let commits = |frames: &[FrameBody]| frames.iter().map(|frame| frame.commit).collect::<Vec<_>>();
+        assert_eq!(commits(&again), commits(&given), "seed {seed}");
     }
 }
 

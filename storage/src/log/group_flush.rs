@@ -5,11 +5,14 @@
 //! ```
 //!
 //! A file system is asked only where the system tells of failures. When it fails, nobody knows whose bytes it was that did
-//! not reach the device; every file is then flushed by its own handle, which was not told yet, and says so.
+//! not reach the device; every file is then flushed by its own handle, which was not told yet, and says so. From then on the
+//! file system as a whole is not asked any more: it would say that all is well, while a file that waited for somebody else's
+//! flush has lost its bytes.
 
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::disk::{Disk, DiskFile, FileSystem, Replacement};
 
@@ -27,13 +30,20 @@ pub struct GroupFlush {
     file_system: Option<Box<dyn FileSystem>>,
     /// From so many files and directories on, the whole file system is flushed.
     whole_from: usize,
+    /// A flush of the whole has failed: only the files know whose bytes are lost.
+    whole_failed: AtomicBool,
 }
 
 impl GroupFlush {
     /// For logs in a directory; made before anything is written that it is to flush: only what fails from here on is told.
     pub fn new(disk: Arc<dyn Disk>, directory: &Path, whole_from: usize) -> io::Result<GroupFlush> {
         let file_system = disk.file_system(directory)?;
-        Ok(GroupFlush { disk, file_system, whole_from: whole_from.max(1) })
+        Ok(GroupFlush {
+            disk,
+            file_system,
+            whole_from: whole_from.max(1),
+            whole_failed: AtomicBool::new(false),
+        })
     }
 
     /// Makes everything appended to these logs so far durable. In the result stands, for each log, how far, or that the disk
@@ -102,9 +112,12 @@ impl GroupFlush {
             waiting.iter().map(|(files, names)| files.len() + usize::from(names.is_some())).sum();
         if count >= self.whole_from
             && let Some(file_system) = &self.file_system
-            && file_system.sync().is_ok()
+            && !self.whole_failed.load(Ordering::Acquire)
         {
-            return Ok(());
+            if file_system.sync().is_ok() {
+                return Ok(());
+            }
+            self.whole_failed.store(true, Ordering::Release);
         }
         for (at, (files, names)) in waiting.iter().enumerate() {
             let flushed = files.iter().try_for_each(|file| file.sync_data());

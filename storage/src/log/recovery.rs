@@ -193,6 +193,18 @@ impl PartitionLog {
         Ok(same)
     }
 
+    /// Writes over themselves, in the files, the batches behind the recovery point that no journal has. Whether the device has
+    /// them is not known, and the page cache may say that it has, when that is not so: after a flush that failed. To be
+    /// flushed with all else that was found.
+    pub fn write_unjournaled_again(&self) -> Result<(), LogError> {
+        let recovery_point = self.writer.lock().recovery_point;
+        for segment in self.view().holding(recovery_point) {
+            let from = segment.locate(recovery_point)?.map_or(segment.size(), |located| located.position);
+            segment.copy_over_itself(from)?;
+        }
+        Ok(())
+    }
+
     /// Ends recovery: drops the batches at and behind `end_offset`, if there are any, and every byte and file behind the
     /// end. What is left is exactly the log. Returns the end, which is smaller when `end_offset` lies inside a batch.
     pub fn cut(&self, end_offset: i64) -> Result<i64, LogError> {

@@ -30,6 +30,9 @@ use super::transactions::AbortedTransaction;
 
 pub(crate) use indexes::{Indexes, Trust};
 
+/// What is read and written at once when bytes are written over themselves.
+const COPY_BYTES: usize = 1 << 20;
+
 /// What all partition logs of a store share.
 #[derive(Debug, Clone)]
 pub struct LogEnvironment {
@@ -400,6 +403,21 @@ impl Segment {
         let file = self.writing_file()?;
         let slices: Vec<IoSlice<'_>> = batches.iter().map(|batch| IoSlice::new(batch.bytes())).collect();
         file.write_slices_at(&slices, position).map_err(LogError::io("write", &self.path(FileKind::Log)))
+    }
+
+    /// Writes the bytes from a position on over themselves. Only for recovery.
+    pub(crate) fn copy_over_itself(&self, from: u64) -> Result<(), LogError> {
+        let (mut position, size) = (from, self.size());
+        while position < size {
+            let bytes = self.load(position, COPY_BYTES.min((size - position) as usize))?;
+            if bytes.is_empty() {
+                break;
+            }
+            let written = self.writing_file()?.write_at(&bytes, position);
+            written.map_err(LogError::io("write", &self.path(FileKind::Log)))?;
+            position += bytes.len() as u64;
+        }
+        Ok(())
     }
 
     /// Removes the files. Readers that hold the segment keep what they have open.

@@ -440,6 +440,9 @@ impl Opening<'_> {
             let found_end = partition.log.end_offset();
             let end = if partition.keeps_unjournaled { found_end } else { partition.frames_end };
             let end_offset = partition.log.cut(end)?;
+            if partition.keeps_unjournaled && !self.recovery.clean {
+                partition.log.write_unjournaled_again()?;
+            }
             let torn_bytes = partition.recovered.tail.as_ref().map_or(0, |tail| tail.bytes);
             if end_offset < found_end || torn_bytes > 0 {
                 let truncation = Truncation { partition: id, end_offset, found_end, torn_bytes };

@@ -35,6 +35,7 @@ pub(crate) fn after_start(
     machine: &Machine,
     model: &mut Model,
     random: &mut Random,
+    power_cut: bool,
 ) -> Result<Kept, Violation> {
     let mut seen = BTreeMap::new();
     for (id, partition) in machine.partitions() {
@@ -53,6 +54,11 @@ pub(crate) fn after_start(
         ensure!(!missing, "{} {id}: was there, and is gone", partition.topic);
     }
     let (kept, shortened) = cut_to_survivors(model, &seen)?;
+    ensure!(
+        power_cut || kept.lost_from_page_cache == 0,
+        "{} acknowledged frames are gone with the process: {shortened:?}",
+        kept.lost_from_page_cache
+    );
     settle_trims(model, &seen)?;
     for (id, partition) in &mut model.partitions {
         let found = seen.get(id);
@@ -170,7 +176,8 @@ fn compare_batches(expected: &PartitionModel, id: PartitionId, batches: &[Batch]
 fn settle_trims(model: &mut Model, seen: &BTreeMap<PartitionId, Seen>) -> Result<(), Violation> {
     // What has no appends that can be seen is there when a later frame is, and not when an earlier one is not.
     let visible = |frame: &FrameModel| frame.appends.iter().any(|(id, _)| seen.contains_key(id));
-    let journaled = || model.frames.iter().enumerate().filter(|(_, frame)| frame.journaled);
+    let unsettled = || model.frames.iter().enumerate().skip(model.settled);
+    let journaled = || unsettled().filter(|(_, frame)| frame.journaled);
     let last_there =
         journaled().filter(|(_, frame)| visible(frame) && !frame.lost).map(|(number, _)| number).next_back();
     let first_lost = journaled()
@@ -203,6 +210,7 @@ fn settle_trims(model: &mut Model, seen: &BTreeMap<PartitionId, Seen>) -> Result
         }
     }
     model.frames.iter_mut().for_each(|frame| frame.trims.clear());
+    model.settled = model.frames.len();
     Ok(())
 }
 

@@ -4,7 +4,7 @@
 use logmill_record::control::marker_batch;
 use logmill_record::{Batch, BatchBuilder, BatchOptions, EndTxnMarker, ProducerStamp};
 use logmill_storage::PartitionId;
-use logmill_storage::disk::sim::Random;
+use logmill_storage::disk::sim::{Failing, Random};
 use logmill_storage::log::{Durability, LogOptions};
 
 use crate::model::{Condition, Model, PlannedAppend, PlannedFrame};
@@ -39,6 +39,8 @@ pub(crate) enum Step {
     Fill(u64),
     /// There is room again.
     Free,
+    /// The next such call on such a path fails.
+    Fail(Failing, &'static str),
 }
 
 /// Steps for which a disk is full, about.
@@ -57,6 +59,7 @@ pub(crate) struct Generator {
     /// One in so many steps fills the disk; none: it never is.
     fill_every: Option<u64>,
     full: bool,
+    fail_every: Option<u64>,
     now: i64,
 }
 
@@ -70,6 +73,7 @@ impl Generator {
             checkpoint_every: profile.checkpoint_every,
             fill_every: profile.fill_every,
             full: false,
+            fail_every: profile.fail_every,
             now: 1_700_000_000_000,
         }
     }
@@ -80,6 +84,10 @@ impl Generator {
         {
             self.full = !self.full;
             return if self.full { Step::Fill(self.random.below(FILL_ROOM)) } else { Step::Free };
+        }
+        if self.fail_every.is_some_and(|every| self.random.one_in(every)) {
+            let (what, path) = failing_call(&mut self.random);
+            return Step::Fail(what, path);
         }
         if self.random.one_in(self.checkpoint_every) {
             return Step::Checkpoint;
@@ -405,6 +413,14 @@ impl Generator {
         }
         builder.build()
     }
+}
+
+/// A call that is to fail: any, or one on a certain kind of file.
+pub(crate) fn failing_call(random: &mut Random) -> (Failing, &'static str) {
+    const PATHS: [&str; 8] =
+        ["", ".journal", ".log", "checkpoint", ".snapshot", "clicks-2-0/0", "passing-0/0", "orders-1/"];
+    let what = if random.one_in(3) { Failing::Write } else { Failing::Flush };
+    (what, PATHS[random.below(PATHS.len() as u64) as usize])
 }
 
 fn frame(what: &'static str, appends: Vec<PlannedAppend>) -> PlannedFrame {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use logmill_record::{BatchBuilder, BatchOptions};
 use logmill_storage::PartitionId;
 use logmill_storage::disk::{Disk, SimDisk};
 use logmill_storage::store::{
@@ -11,7 +12,7 @@ use logmill_storage::store::{
 };
 use parking_lot::Mutex;
 
-use crate::model::{Condition, PlannedFrame, Refusal};
+use crate::model::{Condition, PlannedAppend, PlannedFrame, Refusal};
 use crate::trace::Violation;
 
 /// Rounds within which everything that was committed has to be done.
@@ -87,6 +88,19 @@ impl Machine {
         self.next_ticket += 1;
         self.pending += 1;
         Ok((ticket, committed))
+    }
+
+    /// Commits a batch of which nothing is known but that it may be appended.
+    pub(crate) fn commit_plain(&mut self, partition: PartitionId) -> Result<(), Rejection> {
+        let mut builder = BatchBuilder::new(BatchOptions::default());
+        builder.push(0, None, Some(b"late"), &[]);
+        let append = PlannedAppend {
+            partition,
+            batch: builder.build(),
+            condition: Condition::Client { begins: false, v2: false },
+        };
+        let frame = PlannedFrame { what: "late", appends: vec![append], ..PlannedFrame::default() };
+        self.commit(&frame).map(drop)
     }
 
     pub(crate) fn take_done(&mut self) -> Vec<u64> {

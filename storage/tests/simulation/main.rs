@@ -16,16 +16,24 @@
 //! 4. high watermark, last stable offset, producers, duplicates, open and aborted transactions follow from the prefix;
 //! 5. the store serves again, and the next crash is no different.
 //!
+//! A life ends with a clean stop, with the machine, or with the process alone: then the page cache stays, and nothing that was
+//! acknowledged may be gone, in page-cache mode neither. In some of them the disk fills up for a while (`Step::Fill`), or a
+//! write or a flush fails, once (`Step::Fail`, `failing`): the store has to say so and to accept, write and acknowledge nothing
+//! any more, and the next start has to be right whatever the device has kept.
+//!
 //! The same with a journal whose flushes do nothing has to fail: a test of its own, `a_journal_whose_flushes_lie_is_seen`.
 //!
 //! `LOGMILL_SIM_SEEDS=n` tries more seeds, `LOGMILL_SIM_FIRST=n` other ones; a failure names the one case to run again
 //! (`LOGMILL_SIM_CASE=seed:small|large:call`). `LOGMILL_SIM_SURVEY=n` goes on after violations and counts them by kind.
 
 mod check;
+mod coverage;
+mod failing;
 mod generator;
 mod machine;
 mod model;
 mod profile;
 mod run;
+mod steps;
 mod suite;
 mod trace;

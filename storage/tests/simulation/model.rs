@@ -337,6 +337,8 @@ pub(crate) struct FrameModel {
 pub(crate) struct Model {
     pub partitions: BTreeMap<PartitionId, PartitionModel>,
     pub frames: Vec<FrameModel>,
+    /// The frames before this one were committed before the last start, which settled them.
+    pub settled: usize,
 }
 
 impl Model {

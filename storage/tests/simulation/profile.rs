@@ -39,6 +39,8 @@ pub(crate) struct Profile {
     pub checkpoint_every: u64,
     /// One in so many steps fills the disk, for a while.
     pub fill_every: Option<u64>,
+    /// One in so many steps lets a write or a flush that comes later fail.
+    pub fail_every: Option<u64>,
 }
 
 impl Profile {
@@ -86,6 +88,7 @@ impl Profile {
             journal_every: 2 + random.below(6),
             checkpoint_every: 12 + random.below(60),
             fill_every: if random.one_in(3) { Some(10 + random.below(30)) } else { None },
+            fail_every: if random.one_in(3) { Some(10 + random.below(40)) } else { None },
         }
     }
 }

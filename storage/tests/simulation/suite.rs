@@ -8,7 +8,8 @@ use std::time::Instant;
 use logmill_storage::disk::sim::Random;
 use parking_lot::Mutex;
 
-use crate::run::{Calls, Case, Coverage, During, run};
+use crate::coverage::{Coverage, During};
+use crate::run::{Calls, Case, run};
 use crate::trace::{Trace, Violation};
 
 /// Seeds tried by `cargo test`.
@@ -134,7 +135,12 @@ fn assert_covered(coverage: &Coverage) {
         let crashes = coverage.crashes.get(&during).copied().unwrap_or(0);
         assert!(crashes > 0, "no crash during {during:?}: {coverage:?}");
     }
+    for during in [During::Open, During::Journal, During::Apply, During::Checkpoint, During::Close] {
+        let failed = coverage.failed.get(&during).copied().unwrap_or(0);
+        assert!(failed > 0, "no failure of the device during {during:?}: {coverage:?}");
+    }
     let counts = [
+        ("ends of the process alone", coverage.process_ends),
         ("torn ends", coverage.torn),
         ("lost frames", coverage.lost_frames),
         ("acknowledged plain produce lost in page-cache mode", coverage.lost_from_page_cache),

@@ -2,10 +2,14 @@
 
 use std::io::{self, IoSlice};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::tree::Node;
-use super::{Call, Random, SimDisk, State, crash, matches};
+use super::{Call, Failing, Random, SimDisk, State, crash, matches};
 use crate::disk::{BLOCK_BYTES, DiskFile};
+
+/// A write that fails ends at such a boundary.
+const SECTOR_BYTES: usize = 512;
 
 /// What a crash leaves of pending writes.
 #[derive(Debug, Clone, Copy)]
@@ -39,6 +43,8 @@ pub(super) struct Content {
     current: Vec<u8>,
     durable: Vec<u8>,
     pending: Vec<Change>,
+    /// Flushes that lost something. Each handle that was open then is told once.
+    failures: u64,
 }
 
 #[derive(Debug)]
@@ -101,6 +107,11 @@ impl Content {
     /// What a failed flush leaves: the pages count as clean, and nothing reached the device.
     pub(super) fn forget(&mut self) {
         self.pending.clear();
+        self.failures += 1;
+    }
+
+    pub(super) fn failures(&self) -> u64 {
+        self.failures
     }
 
     pub(super) fn crash(&mut self, survival: Survival, random: &mut Random) {
@@ -166,6 +177,8 @@ pub(super) struct SimFile {
     pub(super) writable: bool,
     pub(super) direct: bool,
     pub(super) generation: u64,
+    /// So many failures of the file's flushes are this handle's past.
+    pub(super) told: AtomicU64,
 }
 
 impl SimFile {
@@ -184,9 +197,14 @@ impl SimFile {
 
     /// A flush of this file, with the faults it may have. The error, if any, is the caller's answer.
     fn flush(&self, state: &mut State) -> io::Result<()> {
-        if matches(state.faults.failing_flushes.as_ref(), &self.path) {
+        if matches(state.faults.failing_flushes.as_ref(), &self.path)
+            || state.fails(Failing::Flush, &self.path)
+        {
             state.tree.file_mut(self.node)?.forget();
-            return Err(io::Error::other("simulated flush failure"));
+        }
+        let failures = state.tree.file_mut(self.node)?.failures();
+        if self.told.swap(failures, Ordering::Relaxed) < failures {
+            return Err(state.failure("simulated flush failure"));
         }
         if !matches(state.faults.lying_flushes.as_ref(), &self.path) {
             state.tree.file_mut(self.node)?.sync();
@@ -241,11 +259,19 @@ impl DiskFile for SimFile {
                 bytes.truncate(writable_to.saturating_sub(position) as usize);
             }
         }
+        let failing = state.fails(Failing::Write, &self.path);
+        if failing {
+            let sectors = bytes.len().div_ceil(SECTOR_BYTES) as u64;
+            bytes.truncate(state.random.below(sectors + 1) as usize * SECTOR_BYTES);
+        }
         if !bytes.is_empty() {
             state.tree.file_mut(self.node)?.write(position as usize, bytes);
         }
         if crashing {
             return Err(crash());
+        }
+        if failing {
+            return Err(state.failure("simulated write failure"));
         }
         if full {
             return Err(io::ErrorKind::StorageFull.into());

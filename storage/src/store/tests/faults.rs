@@ -1,7 +1,7 @@
 //! Full, failing, foreign and damaged disks.
 
 use super::*;
-use crate::disk::sim::Faults;
+use crate::disk::sim::{Failing, Faults};
 use crate::disk::{BLOCK_BYTES, Disk, read_file};
 use crate::journal::JournalError;
 use crate::log::ReadError;
@@ -73,6 +73,52 @@ fn a_file_system_that_fails_is_asked_file_by_file() {
             assert_eq!(values(&store.partition(id(1, partition)).unwrap(), 0).len(), 1, "{failing}");
         }
     }
+}
+
+/// Making a partition flushes the file system as a whole, and that fails for what another partition has written. Who makes
+/// the partition is not concerned; but the next flush of the whole says that all is well, and it is not.
+#[test]
+fn a_file_system_that_failed_once_is_not_believed_again() {
+    let disk = SimDisk::new(1);
+    let options = StoreOptions { whole_flush_files: 1, ..options() };
+    let (store, _) = Store::open(Arc::new(disk.clone()), options).unwrap();
+    create(&store, 1, 0, Durability::Disk);
+    commit_one(&store, id(1, 0), batch("x", 1), PLAIN).unwrap();
+    settle(&store);
+    disk.fail_next(Failing::Flush, "topic1-0/");
+    create(&store, 2, 0, Durability::Disk);
+    store.checkpoint().unwrap_err();
+    drop(store);
+    disk.restart();
+    let (store, _) = open(&disk);
+    assert_eq!(values(&store.partition(id(1, 0)).unwrap(), 0).len(), 1);
+}
+
+/// The process ends because a flush failed, and another one begins: the page cache has the bytes and calls them clean. They
+/// are to be written again, or the next checkpoint vouches for what the device never got.
+#[test]
+fn what_a_failed_flush_left_in_the_page_cache_is_written_again() {
+    let disk = SimDisk::new(1);
+    disk.set_faults(Faults { no_whole_flush: true, ..Faults::default() });
+    let (store, _) = open(&disk);
+    create(&store, 1, 0, Durability::PageCache);
+    commit_one(&store, id(1, 0), batch("before", 2), PLAIN).unwrap();
+    settle(&store);
+    store.checkpoint().unwrap();
+    commit_one(&store, id(1, 0), batch("after", 2), PLAIN).unwrap();
+    settle(&store);
+    disk.fail_next(Failing::Flush, ".log");
+    store.checkpoint().unwrap_err();
+    drop(store);
+    disk.end_process();
+    let (store, _) = open(&disk);
+    let found = values(&store.partition(id(1, 0)).unwrap(), 0);
+    assert_eq!(found.len(), 4, "the process went down, and not the machine");
+    drop(store);
+    disk.restart();
+    let (store, recovery) = open(&disk);
+    assert!(recovery.damaged.is_empty(), "{recovery}");
+    assert_eq!(values(&store.partition(id(1, 0)).unwrap(), 0), found);
 }
 
 /// Flushes that wait together cost a fixed number of calls.
