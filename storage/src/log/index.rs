@@ -93,6 +93,16 @@ pub(crate) struct SparseIndex<E> {
     written: usize,
 }
 
+/// How much of a file was read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Read {
+    All,
+    /// What follows is not for this segment, or not to be trusted; or there is no file.
+    Part,
+    /// Two entries contradict each other.
+    Disordered,
+}
+
 /// Where a look-up has to go on.
 pub(crate) enum Found<E> {
     /// This is the answer.
@@ -108,29 +118,34 @@ impl<E: Entry> SparseIndex<E> {
     }
 
     /// Reads the file as far as its entries grow and `valid` agrees; what follows (Kafka preallocates with zeros) is left
-    /// out. A missing file is an empty index. The flag says whether the file is exactly what was read.
+    /// out. A missing file is an empty index. Also says whether that is all of the file.
     pub(crate) fn load(
         disk: &dyn Disk,
         path: PathBuf,
         valid: impl Fn(E) -> bool,
-    ) -> io::Result<(SparseIndex<E>, bool)> {
+    ) -> io::Result<(SparseIndex<E>, Read)> {
         let bytes = match read_file(disk, &path) {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                return Ok((SparseIndex::new(path), false));
+                return Ok((SparseIndex::new(path), Read::Part));
             }
             Err(error) => return Err(error),
         };
         let mut resident: Vec<E> = Vec::with_capacity(bytes.len() / E::LEN);
+        let mut read = if bytes.len().is_multiple_of(E::LEN) { Read::All } else { Read::Part };
         for entry in bytes.chunks_exact(E::LEN).map(E::decode) {
-            if !valid(entry) || resident.last().is_some_and(|last| !entry.grows_from(*last)) {
+            if !valid(entry) {
+                read = Read::Part;
+                break;
+            }
+            if resident.last().is_some_and(|last| !entry.grows_from(*last)) {
+                read = Read::Disordered;
                 break;
             }
             resident.push(entry);
         }
-        let exact = resident.len() * E::LEN == bytes.len();
         let written = resident.len();
-        Ok((SparseIndex { resident, written, ..SparseIndex::new(path) }, exact))
+        Ok((SparseIndex { resident, written, ..SparseIndex::new(path) }, read))
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -312,7 +327,7 @@ mod tests {
         large.write_out(&disk).unwrap();
         assert_eq!(disk.file_len(Path::new(PATH)).unwrap(), large.byte_len() as u64);
         let (again, exact) = SparseIndex::load(&disk, PATH.into(), |_: OffsetEntry| true).unwrap();
-        assert!(exact);
+        assert_eq!(exact, Read::All);
         assert_eq!(again.resident, (0..=count).map(entry).collect::<Vec<_>>());
     }
 
@@ -325,13 +340,13 @@ mod tests {
         // As Kafka leaves an active index: zeros to the full size.
         file.set_len(4096).unwrap();
         let (mut loaded, exact) = SparseIndex::load(&disk, PATH.into(), |_: OffsetEntry| true).unwrap();
-        assert_eq!((loaded.len(), exact), (5, false));
+        assert_eq!((loaded.len(), exact), (5, Read::Disordered));
         loaded.rewrite(&disk).unwrap();
         assert_eq!(disk.file_len(Path::new(PATH)).unwrap(), 40);
         let (short, exact) =
             SparseIndex::load(&disk, PATH.into(), |e: OffsetEntry| e.position < 300).unwrap();
-        assert_eq!((short.len(), exact), (3, false));
+        assert_eq!((short.len(), exact), (3, Read::Part));
         let (none, exact) = SparseIndex::<OffsetEntry>::load(&disk, "/missing".into(), |_| true).unwrap();
-        assert_eq!((none.len(), exact), (0, false));
+        assert_eq!((none.len(), exact), (0, Read::Part));
     }
 }

@@ -385,7 +385,8 @@ impl PartitionLog {
                     Err(_) if !chunks.is_empty() => return Ok(chunks),
                     Err(error) => return Err(self.gone_meanwhile(offset, error)),
                 }
-                if left == 0 {
+                // Of a segment that compaction has emptied nothing was read yet.
+                if left == 0 && !(chunks.is_empty() && min_one_batch) {
                     return Ok(chunks);
                 }
             }

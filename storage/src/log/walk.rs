@@ -44,12 +44,22 @@ pub(crate) struct Walk {
     check_bodies: bool,
     buffer: Vec<u8>,
     buffered_from: u64,
+    /// Where the last step was.
+    last: Option<u64>,
 }
 
 impl Walk {
     /// Reads headers only, and the bodies of markers.
     pub(crate) fn headers(file: Arc<dyn DiskFile>, position: u64, end: u64) -> Walk {
-        Walk { file, position, end, check_bodies: false, buffer: Vec::new(), buffered_from: position }
+        Walk {
+            file,
+            position,
+            end,
+            check_bodies: false,
+            buffer: Vec::new(),
+            buffered_from: position,
+            last: None,
+        }
     }
 
     /// Checks each batch as a whole ([`BatchHeader::verify`]).
@@ -93,13 +103,22 @@ impl Walk {
             }
         }
         self.position += size as u64;
+        self.last = Some(position);
         Ok(Some(Step { position, header, marker }))
     }
 
     /// After [`Stop::Bad`]: goes to the next batch that checks out as a whole and has its offsets in that range, if there is
     /// one. Returns where that is; the next step is that batch.
+    ///
+    /// When the batch of the last step does not check out, it may be its length that is wrong: then the search begins there.
     pub(crate) fn skip_damage(&mut self, offsets: Range<i64>) -> Result<Option<u64>, Stop> {
-        let from = self.position;
+        let bad = self.position;
+        let mut from = bad;
+        if let Some(last) = self.last.filter(|_| !self.check_bodies)
+            && !self.is_whole_at(last)?
+        {
+            from = last;
+        }
         for position in from + 1..self.end.saturating_sub(BATCH_HEADER_LEN as u64 - 1) {
             self.position = position;
             let head = self.window(BATCH_HEADER_LEN)?;
@@ -115,8 +134,31 @@ impl Walk {
                 return Ok(Some(position));
             }
         }
-        self.position = from;
+        self.position = bad;
         Ok(None)
+    }
+
+    /// The base offset of whatever comes next, if it is long enough for one.
+    pub(crate) fn next_offset(&mut self) -> Result<Option<i64>, Stop> {
+        if self.position >= self.end {
+            return Ok(None);
+        }
+        let bytes = self.window(BATCH_HEADER_LEN)?;
+        Ok(bytes.first_chunk::<8>().map(|bytes| i64::from_be_bytes(*bytes)))
+    }
+
+    /// A batch at that position checks out as a whole.
+    pub(crate) fn is_whole_at(&mut self, position: u64) -> Result<bool, Stop> {
+        let before = std::mem::replace(&mut self.position, position);
+        let header = BatchHeader::parse(self.window(BATCH_HEADER_LEN)?);
+        let whole = match header {
+            Ok(header) if header.size() as u64 <= self.end - position => {
+                BatchHeader::verify(self.window(header.size())?).is_ok()
+            }
+            _ => false,
+        };
+        self.position = before;
+        Ok(whole)
     }
 
     /// Up to `wanted` bytes at the position: fewer when the end is nearer.

@@ -71,7 +71,11 @@ impl Store {
         let state = &listed.state;
         let first_dirty = self.cleaned.lock().get(&state.topic_name, state.id.partition);
         let next_horizon = state.cleaning.lock().next_horizon;
-        let upper = state.published().last_stable_offset.min(upper);
+        // Of the log, too, which may be behind what is published: as long as it has not got the marker, it takes the data of
+        // an aborted transaction for data. Its end first: what begins meanwhile begins behind it.
+        let applied_end = state.log.end_offset();
+        let applied = state.log.open_transactions().last_stable_offset(applied_end);
+        let upper = state.published().last_stable_offset.min(applied).min(upper);
         Ok(state.log.dirty(first_dirty, upper, next_horizon, &listed.options, now)?)
     }
 

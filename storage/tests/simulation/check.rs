@@ -6,9 +6,10 @@ use bytes::{Bytes, BytesMut};
 use logmill_record::{Batch, batches};
 use logmill_storage::PartitionId;
 use logmill_storage::disk::sim::Random;
-use logmill_storage::log::AbortedTransaction;
+use logmill_storage::log::{AbortedTransaction, ReadError};
 use logmill_storage::store::{Isolation, Partition, ReadRequest};
 
+use crate::compacted;
 use crate::machine::Machine;
 use crate::model::{FrameModel, LogState, Model, PartitionModel, Placed, Presence};
 use crate::trace::{Violation, ensure};
@@ -16,8 +17,10 @@ use crate::trace::{Violation, ensure};
 /// What a store shows of one partition.
 struct Seen {
     partition: Partition,
-    /// Whole batches, in order.
-    batches: Vec<Batch>,
+    /// So many batches of the model are there, compacted or not.
+    batches: usize,
+    /// Offset after the last.
+    end: i64,
 }
 
 /// What recovery has kept.
@@ -27,6 +30,8 @@ pub(crate) struct Kept {
     pub lost_frames: usize,
     /// Plain produce in page-cache mode that was acknowledged and is gone, as its promise allows.
     pub lost_from_page_cache: usize,
+    /// Reads that met damage.
+    pub corrupt_reads: usize,
 }
 
 /// After a start: finds out which prefix has survived, says what is wrong with it, cuts the model down to it, and
@@ -38,6 +43,7 @@ pub(crate) fn after_start(
     power_cut: bool,
 ) -> Result<Kept, Violation> {
     let mut seen = BTreeMap::new();
+    let mut corrupt_reads = 0;
     for (id, partition) in machine.partitions() {
         let Some(expected) = model.partitions.get(&id) else {
             return Err(Violation(format!("partition {id} was never made")));
@@ -45,15 +51,16 @@ pub(crate) fn after_start(
         let name = expected.topic;
         ensure!(partition.topic_name() == name, "{name} {id}: is called {}", partition.topic_name());
         ensure!(expected.presence != Presence::Deleted, "{name} {id}: was deleted, and is back");
-        let batches = read_all(&partition, Isolation::Uncommitted, expected, random)?;
-        compare_batches(expected, id, &batches)?;
-        seen.insert(id, Seen { partition, batches });
+        let (batches, met) = read_expected(&partition, expected, random)?;
+        corrupt_reads += met;
+        let end = partition.published().high_watermark;
+        seen.insert(id, Seen { partition, batches, end });
     }
     for (id, partition) in &model.partitions {
         let missing = partition.presence == Presence::Certain && !seen.contains_key(id);
         ensure!(!missing, "{} {id}: was there, and is gone", partition.topic);
     }
-    let (kept, shortened) = cut_to_survivors(model, &seen)?;
+    let (mut kept, shortened) = cut_to_survivors(model, &seen)?;
     ensure!(
         power_cut || kept.lost_from_page_cache == 0,
         "{} acknowledged frames are gone with the process: {shortened:?}",
@@ -80,7 +87,8 @@ pub(crate) fn after_start(
             partition.leader_epoch = epoch;
         }
     }
-    for (id, Seen { partition, batches }) in &seen {
+    kept.corrupt_reads = corrupt_reads;
+    for (id, Seen { partition, batches, .. }) in &seen {
         let expected = &model.partitions[id];
         {
             let published = partition.published();
@@ -91,7 +99,7 @@ pub(crate) fn after_start(
                 published.high_watermark,
                 expected.state.end
             );
-            compare_state(partition, expected, *id, batches.len(), random)?;
+            compare_state(partition, expected, *id, *batches, random)?;
             compare_producers(partition, expected, *id)?;
         }
     }
@@ -119,15 +127,10 @@ pub(crate) fn while_running(
             "{topic} {id}: sequenced end {sequenced}, should be {}",
             expected.state.end
         );
-        let batches = read_all(partition, Isolation::Uncommitted, expected, random)?;
-        compare_batches(expected, *id, &batches)?;
+        let (batches, _) = read_expected(partition, expected, random)?;
         let done = expected.batches.iter().rposition(|placed| model.frames[placed.frame].done);
         let done = done.map_or(0, |last| last + 1);
-        ensure!(
-            batches.len() >= done,
-            "{topic} {id}: {done} batches are done, {} can be read",
-            batches.len()
-        );
+        ensure!(batches >= done, "{topic} {id}: {done} batches are done, {batches} can be read");
         let start = partition.published().log_start_offset;
         ensure!(
             start == expected.start
@@ -136,9 +139,9 @@ pub(crate) fn while_running(
             expected.start
         );
         starts.push((*id, start));
-        compare_state(partition, expected, *id, batches.len(), random)?;
+        compare_state(partition, expected, *id, batches, random)?;
         compare_producers(partition, expected, *id)?;
-        visible_frames.extend(expected.batches[..batches.len()].iter().map(|placed| placed.frame));
+        visible_frames.extend(expected.batches[..batches].iter().map(|placed| placed.frame));
     }
     for (id, start) in starts {
         if let Some(partition) = model.partitions.get_mut(&id) {
@@ -228,7 +231,7 @@ fn cut_to_survivors(
         let presence: Vec<_> = frame
             .appends
             .iter()
-            .filter_map(|(id, place)| seen.get(id).map(|seen| (*id, *place < seen.batches.len())))
+            .filter_map(|(id, place)| seen.get(id).map(|seen| (*id, *place < seen.batches)))
             .collect();
         if presence.is_empty() {
             continue;
@@ -258,7 +261,7 @@ fn cut_to_survivors(
             if there {
                 let required = frame.requires.iter().filter(|(id, _)| model.partitions[id].is_live());
                 for (id, offset) in required {
-                    let end = seen.get(id).map_or(*offset, |seen| end_of(&seen.batches));
+                    let end = seen.get(id).map_or(*offset, |seen| seen.end);
                     ensure!(
                         end >= *offset,
                         "frame {number} ({what}) is there, but {id}, which it requires up to {offset}, ends at {end}"
@@ -282,15 +285,15 @@ fn cut_to_survivors(
     for (id, partition) in &mut model.partitions {
         let Some(seen) = seen.get(id) else { continue };
         ensure!(
-            seen.batches.len() >= partition.flushed,
+            seen.batches >= partition.flushed,
             "{} {id}: {} batches were flushed, {} are there",
             partition.topic,
             partition.flushed,
-            seen.batches.len()
+            seen.batches
         );
-        partition.truncate(seen.batches.len());
+        partition.truncate(seen.batches);
         // It was read: it must not go away again.
-        partition.flushed = seen.batches.len();
+        partition.flushed = seen.batches;
         partition.state.restarted();
     }
     Ok((kept, shortened))
@@ -325,7 +328,14 @@ fn compare_state(
         found == wanted,
         "{topic} {id}: published (start, high watermark, last stable) {found:?}, should be {wanted:?}"
     );
+    if expected.is_compacted() {
+        return compacted::compare_committed(partition, expected, random);
+    }
     compare_aborted(partition, expected, state, start, random)?;
+    if !expected.damaged.is_empty() {
+        // Looking for a time reads what it may not.
+        return Ok(());
+    }
     let first = expected.before(start);
     // Of a batch that begins before the start its header says the largest timestamp.
     let whole = visible.get(first).is_none_or(|placed| placed.header.base_offset >= start);
@@ -345,7 +355,7 @@ fn compare_aborted(
 ) -> Result<(), Violation> {
     let (id, topic) = (partition.id(), expected.topic);
     let stable = state.last_stable().max(start);
-    let committed = read_all(partition, Isolation::Committed, expected, random)?;
+    let (committed, _) = read_all(partition, Isolation::Committed, expected, random)?;
     ensure!(
         end_of(&committed).max(start) == stable,
         "{topic} {id}: readers of committed data get to {}, should get to {stable}",
@@ -354,9 +364,10 @@ fn compare_aborted(
     let from = start + random.below((stable - start) as u64 + 1) as i64;
     let isolation = Isolation::Committed;
     let request = ReadRequest { offset: from, max_bytes: usize::MAX, isolation, min_one_batch: true };
-    let result = partition
-        .read(request)
-        .map_err(|error| Violation(format!("{topic} {id}: read at {from}: {error}")))?;
+    let result = match partition.read(request) {
+        Err(ReadError::Corrupt(_)) if expected.damaged_at(from).is_some() => return Ok(()),
+        read => read.map_err(|error| Violation(format!("{topic} {id}: read at {from}: {error}")))?,
+    };
     let read = decode(&result.chunks, id)?;
     if let Some(first) = read.first() {
         let (base, last) = (first.header().base_offset, first.header().last_offset());
@@ -450,14 +461,30 @@ fn compare_producers(
     Ok(())
 }
 
-/// Reads a partition from the start, in pieces of any size. What lies before is taken from the model: it was there once.
+/// How many batches of the model can be read, each with what it must have, and how many reads met damage.
+fn read_expected(
+    partition: &Partition,
+    expected: &PartitionModel,
+    random: &mut Random,
+) -> Result<(usize, usize), Violation> {
+    if expected.is_compacted() {
+        return Ok((compacted::compare(partition, expected, random)?, 0));
+    }
+    let (batches, met) = read_all(partition, Isolation::Uncommitted, expected, random)?;
+    compare_batches(expected, partition.id(), &batches)?;
+    Ok((batches.len(), met))
+}
+
+/// Reads a partition from the start, in pieces of any size. What lies before is taken from the model: it was there once;
+/// and so is what is damaged, when the store says so.
 fn read_all(
     partition: &Partition,
     isolation: Isolation,
     expected: &PartitionModel,
     random: &mut Random,
-) -> Result<Vec<Batch>, Violation> {
+) -> Result<(Vec<Batch>, usize), Violation> {
     let id = partition.id();
+    let mut met = 0;
     let start = partition.published().log_start_offset;
     let gone = &expected.batches[..expected.before(start)];
     let mut all: Vec<Batch> = gone.iter().filter_map(|p| Batch::trusted(p.bytes.clone()).ok()).collect();
@@ -465,18 +492,25 @@ fn read_all(
         let max_bytes = [0, 700, 1 << 20][random.below(3) as usize];
         let offset = end_of(&all).max(start);
         let request = ReadRequest { offset, max_bytes, isolation, min_one_batch: true };
-        let result = partition.read(request).map_err(|error| {
-            Violation(format!("{} {id}: read at {offset}: {error}", partition.topic_name()))
-        })?;
+        let result = match partition.read(request) {
+            Err(ReadError::Corrupt(_)) if let Some(damaged) = expected.damaged_at(offset) => {
+                met += 1;
+                all.extend(Batch::trusted(damaged.bytes.clone()));
+                continue;
+            }
+            read => read.map_err(|error| {
+                Violation(format!("{} {id}: read at {offset}: {error}", partition.topic_name()))
+            })?,
+        };
         let more = decode(&result.chunks, id)?;
         if more.is_empty() {
-            return Ok(all);
+            return Ok((all, met));
         }
         all.extend(more);
     }
 }
 
-fn decode(chunks: &[Bytes], id: PartitionId) -> Result<Vec<Batch>, Violation> {
+pub(crate) fn decode(chunks: &[Bytes], id: PartitionId) -> Result<Vec<Batch>, Violation> {
     let mut bytes = BytesMut::new();
     chunks.iter().for_each(|chunk| bytes.extend_from_slice(chunk));
     batches(bytes.freeze())

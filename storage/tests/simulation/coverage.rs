@@ -12,6 +12,7 @@ pub(crate) enum During {
     Apply,
     Checkpoint,
     Clean,
+    Compact,
     Close,
     Else,
 }
@@ -32,6 +33,15 @@ pub(crate) struct Coverage {
     pub failed: BTreeMap<During, u64>,
     /// Lives that ended with the process and not with the machine.
     pub process_ends: u64,
+    /// Partitions that retention trimmed, passes of compaction, and records that went with them.
+    pub retained: u64,
+    pub compactions: u64,
+    pub compacted_records: u64,
+    /// Bits that flipped in batches, and in files derived from them.
+    pub rotten_batches: u64,
+    pub rotten_files: u64,
+    /// Reads after a start that were answered with damage where there is some.
+    pub corrupt_reads: u64,
     pub lost_frames: u64,
     pub lost_from_page_cache: u64,
     /// Torn ends of the journal that were cut.
@@ -62,6 +72,12 @@ impl Coverage {
         for (during, count) in &other.failed {
             *self.failed.entry(*during).or_default() += count;
         }
+        self.retained += other.retained;
+        self.compactions += other.compactions;
+        self.compacted_records += other.compacted_records;
+        self.rotten_batches += other.rotten_batches;
+        self.rotten_files += other.rotten_files;
+        self.corrupt_reads += other.corrupt_reads;
         self.process_ends += other.process_ends;
         self.cases += other.cases;
         self.steps += other.steps;

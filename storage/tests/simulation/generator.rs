@@ -15,6 +15,7 @@ const IDEMPOTENT: i64 = 10;
 /// Transactional producers: ids from here on, even ones with transaction version 2.
 const TRANSACTIONAL: i64 = 100;
 const PRODUCERS: u64 = 3;
+const KEYS: u64 = 5;
 /// Value that makes a batch span several blocks of the journal.
 const LONG_VALUE_BYTES: u64 = 9000;
 
@@ -33,6 +34,12 @@ pub(crate) enum Step {
     SetOptions(PartitionId, LogOptions),
     /// Removes what was trimmed.
     Clean,
+    /// Trims what need not be kept at this time.
+    Retain(i64),
+    /// Compacts at this time, with so much memory.
+    Compact(i64, usize),
+    /// A bit flips in a file.
+    Rot,
     /// Looks at what is published.
     Look,
     /// So many bytes more, and the disk is full.
@@ -60,6 +67,7 @@ pub(crate) struct Generator {
     fill_every: Option<u64>,
     full: bool,
     fail_every: Option<u64>,
+    rot_every: Option<u64>,
     now: i64,
 }
 
@@ -74,6 +82,7 @@ impl Generator {
             fill_every: profile.fill_every,
             full: false,
             fail_every: profile.fail_every,
+            rot_every: profile.rot_every,
             now: 1_700_000_000_000,
         }
     }
@@ -89,6 +98,9 @@ impl Generator {
             let (what, path) = failing_call(&mut self.random);
             return Step::Fail(what, path);
         }
+        if self.rot_every.is_some_and(|every| self.random.one_in(every)) {
+            return Step::Rot;
+        }
         if self.random.one_in(self.checkpoint_every) {
             return Step::Checkpoint;
         }
@@ -102,6 +114,11 @@ impl Generator {
             0 => return Step::Reopen,
             1 | 2 => return Step::Look,
             5 => return Step::Clean,
+            6 | 7 => return Step::Retain(self.now),
+            8 | 9 => {
+                let map_bytes = if self.random.one_in(3) { 0 } else { 1 << 16 };
+                return Step::Compact(self.now, map_bytes);
+            }
             3 => match self.pick(model, |_, partition| partition == PASSING) {
                 Some(id) => return Step::Delete(id),
                 None => return Step::Create,
@@ -110,7 +127,8 @@ impl Generator {
                 if let Some(id) = self.pick(model, |_, _| true) {
                     let page_cache = model.partitions[&id].page_cache;
                     let durability = if page_cache { Durability::PageCache } else { Durability::Disk };
-                    return Step::SetOptions(id, log_options(&mut self.random, durability));
+                    let options = log_options(&mut self.random, durability);
+                    return Step::SetOptions(id, model.partitions[&id].policy.of(options));
                 }
             }
             _ => {}
@@ -409,7 +427,9 @@ impl Generator {
             }
             value.truncate(length);
             let timestamp = self.tick() - self.random.below(120) as i64;
-            builder.push(timestamp, None, Some(&value), &[]);
+            let key = [b'a' + self.random.below(KEYS) as u8];
+            let value = (!self.random.one_in(6)).then_some(&value[..]);
+            builder.push(timestamp, Some(&key), value, &[]);
         }
         builder.build()
     }

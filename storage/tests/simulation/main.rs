@@ -21,18 +21,25 @@
 //! write or a flush fails, once (`Step::Fail`, `failing`): the store has to say so and to accept, write and acknowledge nothing
 //! any more, and the next start has to be right whatever the device has kept.
 //!
+//! Topics are trimmed by retention and compacted on the way (`cleaning`); what may be gone, and what must not be, is in
+//! `compacted`. And bits flip, below what a checkpoint vouches for (`rot`): a batch with one reads as damaged, or, from
+//! memory, as it was, and costs nothing else; what is derived from batches is made again, and nobody reads anything wrong.
+//!
 //! The same with a journal whose flushes do nothing has to fail: a test of its own, `a_journal_whose_flushes_lie_is_seen`.
 //!
 //! `LOGMILL_SIM_SEEDS=n` tries more seeds, `LOGMILL_SIM_FIRST=n` other ones; a failure names the one case to run again
 //! (`LOGMILL_SIM_CASE=seed:small|large:call`). `LOGMILL_SIM_SURVEY=n` goes on after violations and counts them by kind.
 
 mod check;
+mod cleaning;
+mod compacted;
 mod coverage;
 mod failing;
 mod generator;
 mod machine;
 mod model;
 mod profile;
+mod rot;
 mod run;
 mod steps;
 mod suite;

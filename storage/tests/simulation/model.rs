@@ -1,12 +1,15 @@
 //! What is true: partitions as lists of batches, and the rules of producers and transactions, written again from the
 //! protocol and not from the store.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use logmill_record::{Batch, BatchHeader, EndTxnMarker};
 use logmill_storage::PartitionId;
 use logmill_storage::log::AbortedTransaction;
+
+use crate::profile::{DATA_DIR, Policy};
 
 /// Why a frame is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -263,6 +266,12 @@ pub(crate) struct Placed {
     pub marker: Option<EndTxnMarker>,
 }
 
+impl Placed {
+    pub(crate) fn batch(&self) -> Batch {
+        Batch::trusted(self.bytes.clone()).expect("the generator makes batches")
+    }
+}
+
 /// Whether a partition has to be there after a crash.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Presence {
@@ -284,6 +293,13 @@ pub(crate) struct PartitionModel {
     pub batches: Vec<Placed>,
     /// So many batches have to be there after a crash, whatever became of their frames.
     pub flushed: usize,
+    pub policy: Policy,
+    /// Passes of compaction: the time, and the offset that it does not reach.
+    pub passes: Vec<(i64, i64)>,
+    /// Places of batches that rotted on the medium.
+    pub damaged: BTreeSet<usize>,
+    /// A file derived from the batches has rotted.
+    pub rotten: bool,
     /// It begins here at least: so it was seen, or acknowledged.
     pub start: i64,
     /// What follows from all batches.
@@ -294,6 +310,22 @@ impl PartitionModel {
     /// How many batches lie wholly before an offset.
     pub(crate) fn before(&self, offset: i64) -> usize {
         self.batches.partition_point(|placed| placed.header.next_offset() <= offset)
+    }
+
+    /// Compaction may have taken something away.
+    pub(crate) fn is_compacted(&self) -> bool {
+        !self.passes.is_empty()
+    }
+
+    /// The damaged batch that holds an offset.
+    pub(crate) fn damaged_at(&self, offset: i64) -> Option<&Placed> {
+        let place = self.before(offset);
+        self.damaged.contains(&place).then(|| &self.batches[place])
+    }
+
+    /// Where its files are.
+    pub(crate) fn directory(&self, index: i32) -> PathBuf {
+        Path::new(DATA_DIR).join(format!("{}-{index}", self.topic))
     }
 
     /// An offset before which everything is published.
@@ -344,6 +376,13 @@ pub(crate) struct Model {
 impl Model {
     pub(crate) fn live(&self) -> impl Iterator<Item = (PartitionId, &PartitionModel)> {
         self.partitions.iter().filter(|(_, partition)| partition.is_live()).map(|(id, p)| (*id, p))
+    }
+
+    /// Batches of this file have rotted.
+    pub(crate) fn is_damaged(&self, file: &Path) -> bool {
+        self.live().any(|(id, partition)| {
+            !partition.damaged.is_empty() && file.starts_with(partition.directory(id.partition))
+        })
     }
 
     /// Offsets to which frames trim the partition that no start has settled.

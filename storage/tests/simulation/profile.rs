@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use logmill_storage::disk::sim::{Faults, Random};
 use logmill_storage::journal::JournalOptions;
-use logmill_storage::log::{Durability, LogOptions};
+use logmill_storage::log::{Cleanup, Compaction, Durability, LogOptions, Retention};
 use logmill_storage::store::StoreOptions;
 use uuid::Uuid;
 
@@ -15,12 +15,58 @@ pub(crate) const STATE: &str = "__state";
 /// The topic that is deleted and made again under the same name.
 pub(crate) const PASSING: &str = "passing";
 
+/// The topic that is compacted.
+pub(crate) const TABLE: &str = "table";
+/// How long tombstones and markers stay after a pass has met them, ms.
+pub(crate) const DELETE_RETENTION_MS: i64 = 300;
+
+/// What becomes of a topic's old records.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Policy {
+    /// They go when somebody trims them.
+    Keep,
+    /// They go by age, or when there are too many.
+    Retain(Retention),
+    /// Of each key the last is kept.
+    Compact,
+}
+
 /// A topic of the scenario.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Topic {
     pub name: &'static str,
     pub partitions: i32,
     pub durability: Durability,
+    pub policy: Policy,
+}
+
+impl Policy {
+    /// These settings, with what the policy says.
+    pub(crate) fn of(self, options: LogOptions) -> LogOptions {
+        let kept = LogOptions { cleanup: Cleanup { delete: false, compact: false }, ..options };
+        match self {
+            Policy::Keep => kept,
+            Policy::Retain(retention) => {
+                LogOptions { cleanup: Cleanup { delete: true, compact: false }, retention, ..options }
+            }
+            Policy::Compact => LogOptions {
+                cleanup: Cleanup { delete: false, compact: true },
+                compaction: Compaction {
+                    min_dirty_ratio: 0.0,
+                    min_lag_ms: 0,
+                    max_lag_ms: i64::MAX,
+                    delete_retention_ms: DELETE_RETENTION_MS,
+                },
+                ..options
+            },
+        }
+    }
+
+    fn retaining(random: &mut Random) -> Policy {
+        let ms = random.one_in(2).then(|| 100 + random.below(1500) as i64);
+        let bytes = (ms.is_none() || random.one_in(2)).then(|| 500 + random.below(8000));
+        if random.one_in(2) { Policy::Retain(Retention { ms, bytes }) } else { Policy::Keep }
+    }
 }
 
 /// What a seed decides once and for all.
@@ -41,6 +87,8 @@ pub(crate) struct Profile {
     pub fill_every: Option<u64>,
     /// One in so many steps lets a write or a flush that comes later fail.
     pub fail_every: Option<u64>,
+    /// One in so many steps flips a bit of a file.
+    pub rot_every: Option<u64>,
 }
 
 impl Profile {
@@ -65,14 +113,25 @@ impl Profile {
         let durability =
             |random: &mut Random| if random.one_in(2) { Durability::PageCache } else { Durability::Disk };
         let mut topics = vec![
-            Topic { name: STATE, partitions: 1, durability: Durability::Disk },
-            Topic { name: "orders", partitions: 2, durability: Durability::Disk },
+            Topic { name: STATE, partitions: 1, durability: Durability::Disk, policy: Policy::Keep },
+            Topic {
+                name: "orders",
+                partitions: 2,
+                durability: Durability::Disk,
+                policy: Policy::retaining(random),
+            },
         ];
         if !small || random.one_in(2) {
-            topics.push(Topic { name: "clicks-2", partitions: 1, durability: durability(random) });
+            let durability = Durability::Disk;
+            topics.push(Topic { name: TABLE, partitions: 1, durability, policy: Policy::Compact });
         }
         if !small || random.one_in(2) {
-            topics.push(Topic { name: PASSING, partitions: 1, durability: durability(random) });
+            let (durability, policy) = (durability(random), Policy::retaining(random));
+            topics.push(Topic { name: "clicks-2", partitions: 1, durability, policy });
+        }
+        if !small || random.one_in(2) {
+            let durability = durability(random);
+            topics.push(Topic { name: PASSING, partitions: 1, durability, policy: Policy::Keep });
         }
         Profile {
             options,
@@ -88,6 +147,7 @@ impl Profile {
             journal_every: 2 + random.below(6),
             checkpoint_every: 12 + random.below(60),
             fill_every: if random.one_in(3) { Some(10 + random.below(30)) } else { None },
+            rot_every: if random.one_in(3) { Some(10 + random.below(40)) } else { None },
             fail_every: if random.one_in(3) { Some(10 + random.below(40)) } else { None },
         }
     }

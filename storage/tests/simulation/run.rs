@@ -1,5 +1,7 @@
 //! One case: a scenario, the crash in it, and what comes after.
 
+use std::collections::BTreeSet;
+
 use logmill_storage::PartitionId;
 use logmill_storage::disk::SimDisk;
 use logmill_storage::disk::sim::{Faults, Random};
@@ -82,6 +84,8 @@ pub(crate) struct World<'a> {
     pub(crate) device_failed: bool,
     /// The machine went down since the last start, and not only the process.
     pub(crate) power_cut: bool,
+    /// A checkpoint's file, or its copy, has rotted.
+    pub(crate) checkpoint_rotten: bool,
     pub(crate) coverage: &'a mut Coverage,
     pub(crate) trace: &'a mut Trace,
 }
@@ -109,6 +113,7 @@ impl<'a> World<'a> {
             failures: 0,
             device_failed: false,
             power_cut: true,
+            checkpoint_rotten: false,
             coverage,
             trace,
         }
@@ -236,12 +241,17 @@ impl<'a> World<'a> {
         self.coverage.replayed_written += recovery.written_batches;
         self.coverage.torn += u64::from(recovery.journal_cut.is_some());
         ensure_clean(self.stopped, recovery.clean)?;
-        ensure_stop!(recovery.damaged.is_empty(), "a crash is taken for damage: {recovery}");
-        ensure_stop!(recovery.unusable_checkpoint.is_none(), "a crash costs a checkpoint: {recovery}");
+        let sound = recovery.damaged.iter().find(|damage| !self.model.is_damaged(&damage.file));
+        ensure_stop!(sound.is_none(), "a crash is taken for damage: {recovery}");
+        ensure_stop!(
+            recovery.unusable_checkpoint.is_none() || self.checkpoint_rotten,
+            "a crash costs a checkpoint: {recovery}"
+        );
         let kept = check::after_start(&machine, &mut self.model, &mut self.random, self.power_cut)?;
         self.power_cut = false;
         self.trace.note(format_args!("{kept:?}"));
         self.coverage.lost_frames += kept.lost_frames as u64;
+        self.coverage.corrupt_reads += kept.corrupt_reads as u64;
         self.coverage.lost_from_page_cache += kept.lost_from_page_cache as u64;
         // From here on a stop is not a clean one any more.
         self.stopped = false;
@@ -252,7 +262,8 @@ impl<'a> World<'a> {
         for (id, partition) in self.model.live() {
             // What the topics' own records say, which the store has not kept.
             let durability = if partition.page_cache { Durability::PageCache } else { Durability::Disk };
-            machine.store.set_options(id, LogOptions { durability, ..self.profile.options.log })?;
+            let options = LogOptions { durability, ..self.profile.options.log };
+            machine.store.set_options(id, partition.policy.of(options))?;
         }
         self.set_faults(None);
         Ok(machine)
@@ -260,7 +271,8 @@ impl<'a> World<'a> {
 
     /// Makes the partitions of a topic that are not there.
     pub(crate) fn make_topic(&mut self, machine: &Machine, topic: Topic) -> Result<(), Stop> {
-        let options = LogOptions { durability: topic.durability, ..self.profile.options.log };
+        let options =
+            topic.policy.of(LogOptions { durability: topic.durability, ..self.profile.options.log });
         for partition in 0..topic.partitions {
             let exists =
                 self.model.live().any(|(id, found)| found.topic == topic.name && id.partition == partition);
@@ -279,6 +291,10 @@ impl<'a> World<'a> {
                 leader_epoch: -1,
                 batches: Vec::new(),
                 flushed: 0,
+                policy: topic.policy,
+                passes: Vec::new(),
+                damaged: BTreeSet::new(),
+                rotten: false,
                 start: 0,
                 state: LogState::default(),
             };

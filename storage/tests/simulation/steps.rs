@@ -113,6 +113,9 @@ impl World<'_> {
                 self.trace.note(format_args!("clean: {removed:?}"));
                 self.coverage.trimmed_bytes += removed.bytes;
             }
+            Step::Retain(now) => self.retain(life, now)?,
+            Step::Compact(now, map_bytes) => self.compact(life, now, map_bytes)?,
+            Step::Rot => self.rot()?,
             Step::Look => {
                 self.trace.note(format_args!("look"));
                 self.harvest(life)?;

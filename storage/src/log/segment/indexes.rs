@@ -7,7 +7,7 @@ use logmill_record::{BatchHeader, NO_TIMESTAMP};
 
 use crate::disk::{Disk, DiskFile};
 use crate::log::error::{LogError, ReadError};
-use crate::log::index::{Found, OffsetEntry, SparseIndex, TimeEntry};
+use crate::log::index::{Found, OffsetEntry, Read, SparseIndex, TimeEntry};
 use crate::log::names::FileKind;
 use crate::log::walk::{Step, Stop, Walk};
 
@@ -131,6 +131,11 @@ pub(crate) struct ReadIndexes {
     in_files: Option<(usize, usize)>,
 }
 
+/// Where to look for the batch of a time index's entry.
+fn nearest(offsets: &SparseIndex<OffsetEntry>, entry: TimeEntry) -> Found<OffsetEntry> {
+    offsets.floor(|other| other.relative_offset <= entry.relative_offset)
+}
+
 impl Segment {
     /// Loads the indexes if nobody has: reads the files, checks them against the batches, adds what is missing.
     /// True when the files were not what they should be and have been made again.
@@ -229,30 +234,66 @@ impl Segment {
         };
         let offset_path = self.path(FileKind::OffsetIndex);
         let time_path = self.path(FileKind::TimeIndex);
-        let (offsets, offsets_exact) =
+        let (offsets, offsets_read) =
             SparseIndex::load(self.disk(), offset_path.clone(), |e: OffsetEntry| {
                 e.position > 0 && u64::from(e.position) < size && u64::from(e.relative_offset) < trusted
             })
             .map_err(ReadError::io("read", &offset_path))?;
-        let (mut times, times_exact) = SparseIndex::load(self.disk(), time_path.clone(), |e: TimeEntry| {
+        let (mut times, times_read) = SparseIndex::load(self.disk(), time_path.clone(), |e: TimeEntry| {
             // Zeros are what Kafka fills the rest of an active file with.
             (e.timestamp, e.relative_offset) != (0, 0) && u64::from(e.relative_offset) < trusted
         })
         .map_err(ReadError::io("read", &time_path))?;
-        let in_files = (offsets_exact && times_exact).then_some((offsets.len(), times.len()));
+        let exact = offsets_read == Read::All && times_read == Read::All;
+        let in_files = exact.then_some((offsets.len(), times.len()));
+        // Without an entry that was there before, what it said of the batches up to the next one is not known.
+        let complete = match trust {
+            Trust::All => times_read == Read::All,
+            Trust::Before(_) => times_read != Read::Disordered,
+        };
         // Go on from the batch of the last entry, if it is there; else from the beginning.
         if let Some(last) = offsets.last()
             && times.len() > 0
+            && complete
             && self.has_batch(u64::from(last.position), self.base_offset + i64::from(last.relative_offset))?
         {
             // Timestamps of batches behind the last offset entry are observed again.
             times.truncate(|entry| entry.relative_offset <= last.relative_offset);
             let largest = times.last();
+            let is_right = match largest {
+                Some(entry) => self.is_time_of_batch(nearest(&offsets, entry), entry)?,
+                None => false,
+            };
+            if !is_right {
+                let nothing = Indexes::new(&self.directory, self.base_offset);
+                return Ok(ReadIndexes { indexes: nothing, position: 0, in_files: None });
+            }
             // The batch of the entry is observed again too, and makes no entry, being nearer than an interval to itself.
             let indexes = Indexes { offsets, times, largest, bytes_since_entry: 0 };
             return Ok(ReadIndexes { indexes, position: u64::from(last.position), in_files });
         }
         Ok(ReadIndexes { indexes: Indexes::new(&self.directory, self.base_offset), position: 0, in_files })
+    }
+
+    /// Whether the batch of a time index's entry says the same. An entry that rotted would let retention delete what is
+    /// young, and send who asks for a time past what it looks for; it has no checksum.
+    fn is_time_of_batch(&self, nearest: Found<OffsetEntry>, entry: TimeEntry) -> Result<bool, ReadError> {
+        let found = nearest.resolve(self.disk(), |other| other.relative_offset <= entry.relative_offset);
+        let nearest = found.map_err(ReadError::io("read", &self.path(FileKind::OffsetIndex)))?;
+        let position = nearest.map_or(0, |nearest| u64::from(nearest.position));
+        let last_offset = self.base_offset + i64::from(entry.relative_offset);
+        let mut walk = Walk::headers(self.reading_file()?, position, self.size());
+        loop {
+            match walk.next() {
+                Ok(Some(step)) if step.header.last_offset() < last_offset => {}
+                Ok(Some(step)) => {
+                    return Ok(step.header.last_offset() == last_offset
+                        && step.header.max_timestamp == entry.timestamp);
+                }
+                Ok(None) | Err(Stop::Bad { .. }) => return Ok(false),
+                Err(Stop::Io(error)) => return Err(ReadError::io("read", &self.path(FileKind::Log))(error)),
+            }
+        }
     }
 
     /// Whether a batch with that last offset begins at the position.
@@ -282,12 +323,21 @@ impl Segment {
     /// An offset before which no batch of the segment reaches that timestamp.
     pub(crate) fn offset_before_timestamp(&self, timestamp: i64) -> Result<i64, ReadError> {
         self.load_indexes()?;
+        let mut entry = self.entry_before_timestamp(timestamp)?;
+        if let Some(found) = entry {
+            let place = self.indexes.read().as_ref().map(|indexes| nearest(&indexes.offsets, found));
+            if !self.is_time_of_batch(place.unwrap_or(Found::Entry(None)), found)? {
+                self.rebuild_indexes()?;
+                entry = self.entry_before_timestamp(timestamp)?;
+            }
+        }
+        Ok(entry.map_or(self.base_offset, |entry| self.base_offset + i64::from(entry.relative_offset)))
+    }
+
+    fn entry_before_timestamp(&self, timestamp: i64) -> Result<Option<TimeEntry>, ReadError> {
         let before = |entry: &TimeEntry| entry.timestamp < timestamp;
         let found = self.indexes.read().as_ref().map_or(Found::Entry(None), |i| i.times.floor(before));
-        let entry = found
-            .resolve(self.disk(), before)
-            .map_err(ReadError::io("read", &self.path(FileKind::TimeIndex)))?;
-        Ok(entry.map_or(self.base_offset, |entry| self.base_offset + i64::from(entry.relative_offset)))
+        found.resolve(self.disk(), before).map_err(ReadError::io("read", &self.path(FileKind::TimeIndex)))
     }
 
     /// The largest timestamp, if any batch has one.

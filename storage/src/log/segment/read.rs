@@ -38,6 +38,8 @@ impl Segment {
         let ordinary = max_bytes.min(WINDOW_MAX_BYTES) + EXTRA_BYTES;
         let mut length = ordinary;
         let mut least_offset = self.base_offset;
+        // The last batch that was passed over unread.
+        let mut passed = None;
         loop {
             let mut available = usize::try_from(size.saturating_sub(position)).unwrap_or(usize::MAX);
             let wanted = length.min(available);
@@ -65,19 +67,21 @@ impl Segment {
                 Scanned::EndOfSegment => {
                     return Ok(Chunk { bytes: Bytes::new(), next_offset: self.end_offset().max(offset) });
                 }
-                Scanned::ReadOn { at, wanted, least_offset: least } => {
+                Scanned::ReadOn { at, wanted, least_offset: least, passed: last } => {
+                    passed = last.map(|last| position + last as u64).or(passed);
                     position += at as u64;
                     length = wanted.max(ordinary);
                     from_index = from_index.filter(|_| at == 0);
                     least_offset = least;
                 }
                 // Who wants what lies behind damage can have it.
-                Scanned::Damaged { at, least_offset: least, reason } => {
-                    let damaged = position + at as u64;
+                Scanned::Damaged { at, least_offset: least, reason, passed: last } => {
+                    passed = last.map(|last| position + last as u64).or(passed);
+                    let damaged = self.damaged_from(passed, position + at as u64, offset)?;
                     match self.behind_damage(damaged, least, offset)? {
                         Some(behind) => {
                             (position, least_offset) = (behind, least);
-                            (length, from_index) = (ordinary, None);
+                            (length, from_index, passed) = (ordinary, None, None);
                         }
                         None => return Err(self.corruption(FileKind::Log, damaged, offset, reason).into()),
                     }
@@ -92,13 +96,19 @@ impl Segment {
         }
     }
 
+    /// Where damage begins that was met at a position: with the batch before, when that does not check out. Its length may be
+    /// what is wrong.
+    fn damaged_from(&self, passed: Option<u64>, met: u64, offset: i64) -> Result<u64, ReadError> {
+        let Some(passed) = passed.filter(|passed| *passed < met) else { return Ok(met) };
+        let mut walk = Walk::headers(self.reading_file()?, passed, self.size());
+        let whole = walk.is_whole_at(passed).map_err(|stop| self.stopped(stop, offset))?;
+        Ok(if whole { met } else { passed })
+    }
+
     /// Where the first good batch behind damaged bytes lies, if it does not begin behind `offset`: then that offset is not
     /// among those that the damage took.
     fn behind_damage(&self, damaged: u64, least_offset: i64, offset: i64) -> Result<Option<u64>, ReadError> {
-        let failed = |stop| match stop {
-            Stop::Io(error) => ReadError::io("read", &self.path(FileKind::Log))(error),
-            Stop::Bad { position, reason } => self.corruption(FileKind::Log, position, offset, reason).into(),
-        };
+        let failed = |stop| self.stopped(stop, offset);
         let mut walk = Walk::headers(self.reading_file()?, damaged, self.size());
         let Some(position) = walk.skip_damage(least_offset..self.end_offset()).map_err(failed)? else {
             return Ok(None);
@@ -107,23 +117,81 @@ impl Segment {
         Ok(step.filter(|step| step.header.base_offset <= offset).map(|_| position))
     }
 
-    /// The batch that holds `offset`, or the first behind it. `None` at the end of the segment.
+    fn stopped(&self, stop: Stop, offset: i64) -> ReadError {
+        match stop {
+            Stop::Io(error) => ReadError::io("read", &self.path(FileKind::Log))(error),
+            Stop::Bad { position, reason } => self.corruption(FileKind::Log, position, offset, reason).into(),
+        }
+    }
+
+    /// The batch that holds `offset`, or the first behind it. `None` at the end of the segment. Damage before it is passed
+    /// over; damage that may hold it is the answer.
     pub(crate) fn locate(&self, offset: i64) -> Result<Option<Located>, ReadError> {
         let (mut position, entry) = self.position_before(offset)?;
         for from_index in [entry.is_some(), false] {
             let mut walk = Walk::headers(self.reading_file()?, position, self.size());
             let mut first = true;
+            let mut least_offset = self.base_offset;
+            // What is wrong before the place where the walk goes on.
+            let mut damage = None;
             loop {
                 match walk.next() {
                     Ok(Some(step)) if from_index && first && step.header.last_offset() > offset => break,
                     Ok(Some(step)) if step.header.last_offset() >= offset => {
+                        // Its header may be what has rotted.
+                        let whole =
+                            walk.is_whole_at(step.position).map_err(|stop| self.stopped(stop, offset))?;
+                        // No checksum covers its offset: the batch behind it tells, and the segment's end.
+                        let next = walk.next_offset().map_err(|stop| self.stopped(stop, offset))?;
+                        let contradicts = |next: i64| {
+                            next < step.header.next_offset()
+                                && next > step.header.base_offset.min(least_offset)
+                        };
+                        let fits = step.header.base_offset >= least_offset
+                            && step.header.next_offset() <= self.end_offset()
+                            && !next.is_some_and(contradicts);
+                        if whole && !fits {
+                            let reason = "a batch whose offset is not the next".to_owned();
+                            damage = Some((step.position, reason));
+                            continue;
+                        }
+                        if !whole {
+                            let reason = "a batch that is not whole".to_owned();
+                            let behind = walk.skip_damage(least_offset..self.end_offset());
+                            match behind.map_err(|stop| self.stopped(stop, offset))? {
+                                Some(_) => {
+                                    damage = Some((step.position, reason));
+                                    continue;
+                                }
+                                None => {
+                                    let position = step.position;
+                                    return Err(self
+                                        .corruption(FileKind::Log, position, offset, reason)
+                                        .into());
+                                }
+                            }
+                        }
+                        if let Some((position, reason)) = damage
+                            && step.header.base_offset > offset
+                        {
+                            return Err(self.corruption(FileKind::Log, position, offset, reason).into());
+                        }
                         return Ok(Some(Located { position: step.position, header: step.header }));
                     }
-                    Ok(Some(_)) => first = false,
+                    Ok(Some(step)) => {
+                        first = false;
+                        least_offset = least_offset.max(step.header.next_offset());
+                    }
                     Ok(None) => return Ok(None),
                     Err(Stop::Bad { .. }) if from_index && first => break,
                     Err(Stop::Bad { position, reason }) => {
-                        return Err(self.corruption(FileKind::Log, position, offset, reason).into());
+                        let behind = walk.skip_damage(least_offset..self.end_offset());
+                        match behind.map_err(|stop| self.stopped(stop, offset))? {
+                            Some(_) => damage = Some((position, reason)),
+                            None => {
+                                return Err(self.corruption(FileKind::Log, position, offset, reason).into());
+                            }
+                        }
                     }
                     Err(Stop::Io(error)) => {
                         return Err(ReadError::io("read", &self.path(FileKind::Log))(error));
@@ -245,12 +313,16 @@ enum Scanned {
         at: usize,
         wanted: usize,
         least_offset: i64,
+        /// The last batch that was passed over unread.
+        passed: Option<usize>,
     },
     /// What lies here is no batch of the segment, and nothing wanted lies before it.
     Damaged {
         at: usize,
         least_offset: i64,
         reason: String,
+        /// The last batch that was passed over unread.
+        passed: Option<usize>,
     },
     WrongIndex,
 }
@@ -261,6 +333,7 @@ impl Scan<'_> {
         let mut start = None;
         let mut next_offset = self.offset;
         let mut least_offset = self.least_offset;
+        let mut passed = None;
         while at < self.available {
             let taken = start.map(|start| Scanned::Found { start, end: at, next_offset });
             let header = match self.header(at) {
@@ -268,10 +341,12 @@ impl Scan<'_> {
                 // The window ends inside a header.
                 Ok(None) => {
                     let wanted = BATCH_HEADER_LEN;
-                    return Ok(taken.unwrap_or(Scanned::ReadOn { at, wanted, least_offset }));
+                    return Ok(taken.unwrap_or(Scanned::ReadOn { at, wanted, least_offset, passed }));
                 }
                 Err(_) if at == 0 && self.from_index.is_some() => return Ok(Scanned::WrongIndex),
-                Err(reason) => return Ok(taken.unwrap_or(Scanned::Damaged { at, least_offset, reason })),
+                Err(reason) => {
+                    return Ok(taken.unwrap_or(Scanned::Damaged { at, least_offset, reason, passed }));
+                }
             };
             let size = header.size();
             if at == 0 && self.from_index.is_some_and(|last_offset| last_offset != header.last_offset()) {
@@ -282,13 +357,14 @@ impl Scan<'_> {
                 least_offset = header.base_offset;
             }
             if let Err(reason) = self.check_offsets(at, &header, least_offset) {
-                return Ok(taken.unwrap_or(Scanned::Damaged { at, least_offset, reason }));
+                return Ok(taken.unwrap_or(Scanned::Damaged { at, least_offset, reason, passed }));
             }
             if header.last_offset() < self.offset {
+                passed = Some(at);
                 at += size;
                 least_offset = header.next_offset();
                 if at > self.window.len() {
-                    return Ok(Scanned::ReadOn { at, wanted: BATCH_HEADER_LEN, least_offset });
+                    return Ok(Scanned::ReadOn { at, wanted: BATCH_HEADER_LEN, least_offset, passed });
                 }
                 continue;
             }
@@ -300,11 +376,11 @@ impl Scan<'_> {
                 return Ok(taken.unwrap_or(Scanned::Nothing));
             }
             let Some(batch) = self.window.get(at..at + size) else {
-                return Ok(taken.unwrap_or(Scanned::ReadOn { at, wanted: size, least_offset }));
+                return Ok(taken.unwrap_or(Scanned::ReadOn { at, wanted: size, least_offset, passed }));
             };
             if let Err(error) = BatchHeader::verify(batch) {
                 let reason = error.to_string();
-                return Ok(taken.unwrap_or(Scanned::Damaged { at, least_offset, reason }));
+                return Ok(taken.unwrap_or(Scanned::Damaged { at, least_offset, reason, passed }));
             }
             start.get_or_insert(at);
             next_offset = header.next_offset();

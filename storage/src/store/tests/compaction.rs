@@ -454,3 +454,20 @@ fn what_compaction_took_away_is_not_read_from_memory() {
     assert_eq!(store.tail.bytes(), left.iter().map(Bytes::len).sum::<usize>());
     assert_eq!(store.tail.batches(), left.len());
 }
+
+/// The marker is on the device and published, and not in the log yet: its transaction is neither open nor known as aborted.
+#[test]
+fn what_was_aborted_and_not_yet_applied_takes_nothing_away() {
+    let disk = SimDisk::new(1);
+    let (store, _) = open(&disk);
+    let partition = compacted(&store);
+    put(&store, plain(&[("k", Some("old"))]));
+    begin(&store, of_producer(9, 0, true, &[("k", Some("aborted"))]));
+    seal(&store);
+    end(&store, 9, false);
+    store.journal_round().unwrap();
+    assert!(partition.published().last_stable_offset > 2, "the marker is published");
+    compact(&store, NOW, LARGE_MAP);
+    settle(&store);
+    assert_eq!(last_values(&seen(&partition)).get("k").map(String::as_str), Some("old"));
+}

@@ -322,10 +322,15 @@ fn an_older_copy_of_the_journal_is_refused() {
 fn newer_formats_are_refused() {
     let (disk, store) = journaled();
     drop(store);
-    disk.rot(&path("logmill.checkpoint"), 8, 2).unwrap();
+    // With a checksum that is not one of ours.
+    for (byte, mask) in [(8, 2), (12, 1)] {
+        disk.rot(&path("logmill.checkpoint"), byte, mask).unwrap();
+    }
     let error = reopen(&disk).unwrap_err();
     assert!(matches!(error, StoreError::NewerCheckpoint { found: 3, known: 1, .. }), "{error}");
-    disk.rot(&path("logmill.checkpoint"), 8, 2).unwrap();
+    for (byte, mask) in [(8, 2), (12, 1)] {
+        disk.rot(&path("logmill.checkpoint"), byte, mask).unwrap();
+    }
     for name in ["logmill.checkpoint", "logmill.checkpoint.copy"] {
         disk.rot(&path(name), 40, 1).unwrap();
     }
