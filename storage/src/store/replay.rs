@@ -7,24 +7,26 @@
 //!
 //! Everything up to the new checkpoint can be repeated: a crash on the way changes nothing of the outcome.
 
+mod found;
 mod recovering;
+mod report;
 
 use std::collections::BTreeMap;
-use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize};
 
 use parking_lot::Mutex;
 
+use self::found::{Claim, Found, claim};
 use self::recovering::Recovering;
-use super::adopting::{IMPORT_SUFFIX, IMPORTED_SUFFIX, marked_directory};
+pub use self::report::{FoundPartition, Recovery, Truncation};
 use super::appliers::Appliers;
 use super::checkpoint::CheckpointStage;
 use super::checkpoint_file::{CHECKPOINT_NAME, CheckpointFile, CheckpointedPartition};
 use super::cleaned_offsets::CleanedOffsets;
 use super::counts::Counts;
-use super::directories::{DELETED_SUFFIX, Directories, is_deleted_name, parse_directory_name};
+use super::directories::Directories;
 use super::error::StoreError;
 use super::rounds::JournalStage;
 use super::sequencer::Sequencer;
@@ -32,130 +34,15 @@ use super::tail::TailBudget;
 use super::{Store, StoreOptions};
 use crate::PartitionId;
 use crate::disk::{Disk, DiskLock};
-use crate::journal::{
-    Cut, Journal, NewIncarnation, ReplayStart, Scanned, inspect, next_incarnation, recover,
-};
-use crate::log::names::{FileKind, PARTITION_METADATA};
+use crate::journal::{Journal, NewIncarnation, ReplayStart, Scanned, inspect, next_incarnation, recover};
 use crate::log::{
-    Cleanup, Corruption, Durability, GroupFlush, LogEnvironment, LogOptions, OpenAt, OpenFiles, PartitionLog,
-    ReadBuffers, ReplayedRun,
+    Cleanup, Durability, GroupFlush, LogEnvironment, LogOptions, OpenAt, OpenFiles, PartitionLog, ReadBuffers,
 };
 
 const LOCK_NAME: &str = ".lock";
 const JOURNAL_NAME: &str = "journal";
 /// Bytes of replayed batches that are kept to be put into the logs together.
 const REPLAY_BYTES: usize = 16 << 20;
-
-/// What opening did.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Recovery {
-    /// The directory was empty.
-    pub new: bool,
-    /// The last stop was a clean one: nothing had to be replayed.
-    pub clean: bool,
-    /// Partitions, by id.
-    pub partitions: Vec<FoundPartition>,
-    /// Frames of the journal that were not covered by the checkpoint.
-    pub replayed_frames: u64,
-    /// Their batches that were in the segments already, from before the stop.
-    pub present_batches: u64,
-    /// Their batches that were missing or torn in the segments, and were written.
-    pub written_batches: u64,
-    /// Bytes of the journal that were read.
-    pub journal_bytes: u64,
-    /// The torn end of the journal: what was being written when the machine went down, and nobody was told about.
-    pub journal_cut: Option<Cut>,
-    /// Appends of replayed frames to partitions that do not exist any more, with their number: deleted topics.
-    pub unknown_partitions: BTreeMap<PartitionId, u64>,
-    /// Ends of partitions that were cut.
-    pub truncations: Vec<Truncation>,
-    /// Damage in segments that was met: reads of these offsets fail, all others go on.
-    pub damaged: Vec<Corruption>,
-    /// Indexes and snapshots that were made again.
-    pub rebuilt_files: usize,
-    /// The checkpoint's file, or its copy, that was damaged, lost or put back from before: the other one was used.
-    pub unusable_checkpoint: Option<PathBuf>,
-    /// Directories of deleted partitions, and of ones that were never finished, that were removed.
-    pub removed_directories: Vec<PathBuf>,
-}
-
-/// A partition that was found.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FoundPartition {
-    /// Which.
-    pub id: PartitionId,
-    /// Name of its topic, from its directory.
-    pub topic_name: String,
-    /// First offset that may be read.
-    pub log_start_offset: i64,
-    /// Offset after the last record.
-    pub end_offset: i64,
-}
-
-/// The end of a partition that was cut, because no frame vouches for it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Truncation {
-    /// Which partition.
-    pub partition: PartitionId,
-    /// Offset at which it ends now.
-    pub end_offset: i64,
-    /// Valid batches ended here before.
-    pub found_end: i64,
-    /// Bytes behind the valid batches that were no batches.
-    pub torn_bytes: u64,
-}
-
-impl Recovery {
-    fn count(&mut self, done: ReplayedRun) {
-        self.present_batches += done.present;
-        self.written_batches += done.written;
-    }
-
-    fn finish_runs(&mut self, partitions: &mut BTreeMap<PartitionId, Recovering>) -> Result<(), StoreError> {
-        for partition in partitions.values_mut() {
-            self.count(partition.finish_run()?);
-        }
-        Ok(())
-    }
-}
-
-impl fmt::Display for Recovery {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let partitions = self.partitions.len();
-        if self.new {
-            return write!(f, "new data directory");
-        }
-        if self.clean {
-            write!(f, "after a clean stop: {partitions} partitions")?;
-        } else {
-            write!(
-                f,
-                "after an unclean stop: {partitions} partitions, {} frames replayed",
-                self.replayed_frames
-            )?;
-        }
-        if let Some(cut) = &self.journal_cut {
-            write!(f, "; journal {} torn at position {}, cut there", cut.file.display(), cut.position)?;
-        }
-        if !self.truncations.is_empty() {
-            write!(f, "; {} partitions had torn ends, cut", self.truncations.len())?;
-        }
-        if let Some(file) = &self.unusable_checkpoint {
-            write!(f, "; {} was damaged or lost, the other one of the two was used", file.display())?;
-        }
-        for damage in &self.damaged {
-            write!(f, "; {damage}")?;
-        }
-        if self.rebuilt_files > 0 {
-            write!(f, "; {} indexes and snapshots made again", self.rebuilt_files)?;
-        }
-        if !self.unknown_partitions.is_empty() {
-            let appends: u64 = self.unknown_partitions.values().sum();
-            write!(f, "; {appends} appends to deleted partitions passed over")?;
-        }
-        Ok(())
-    }
-}
 
 pub(crate) fn open(
     disk: Arc<dyn Disk>,
@@ -214,55 +101,6 @@ pub fn lock_if_there(disk: &dyn Disk, data_dir: &Path) -> Result<Option<Box<dyn 
     let path = data_dir.join(LOCK_NAME);
     let there = disk.exists(&path).map_err(StoreError::io("look at", &path))?;
     there.then(|| lock(disk, data_dir)).transpose()
-}
-
-/// The directories in the data directory.
-struct Found {
-    /// Name, topic name and index.
-    partitions: Vec<(String, String, i32)>,
-    /// Names of directories of partitions that were being deleted.
-    dying: Vec<String>,
-    /// Names of unfinished imports, and of marks of finished ones.
-    imports: Vec<String>,
-}
-
-impl Found {
-    fn read(disk: &dyn Disk, data_dir: &Path) -> Result<Found, StoreError> {
-        let mut found = Found { partitions: Vec::new(), dying: Vec::new(), imports: Vec::new() };
-        let entries = disk.read_dir(data_dir).map_err(StoreError::io("list", data_dir))?;
-        for entry in entries.into_iter().filter(|entry| entry.is_dir) {
-            if is_deleted_name(&entry.name) {
-                found.dying.push(entry.name);
-            } else if [IMPORT_SUFFIX, IMPORTED_SUFFIX]
-                .iter()
-                .any(|s| marked_directory(&entry.name, s).is_some())
-            {
-                found.imports.push(entry.name);
-            } else if let Some((topic_name, index)) = parse_directory_name(&entry.name) {
-                let topic_name = topic_name.to_owned();
-                found.partitions.push((entry.name, topic_name, index));
-            }
-        }
-        Ok(found)
-    }
-
-    /// All of them.
-    fn names(&self) -> impl Iterator<Item = &String> {
-        let partitions = self.partitions.iter().map(|(name, ..)| name);
-        partitions.chain(&self.dying).chain(&self.imports)
-    }
-
-    /// The directory was put in its place by an import, and whether a checkpoint knows it is not said by that.
-    fn is_imported(&self, name: &str) -> bool {
-        self.imports.iter().any(|mark| marked_directory(mark, IMPORTED_SUFFIX) == Some(name))
-    }
-
-    /// The partition's directory waits to be removed.
-    fn is_dying(&self, partition: &CheckpointedPartition) -> bool {
-        let suffix = format!(".{}{DELETED_SUFFIX}", partition.id.topic.simple());
-        let name = format!("{}-{}", partition.topic_name, partition.id.partition);
-        self.dying.iter().any(|dying| dying.strip_suffix(&suffix) == Some(&name))
-    }
 }
 
 /// How the journal goes on.
@@ -570,34 +408,4 @@ impl Opening<'_> {
         };
         Ok((Arc::new(store), self.recovery))
     }
-}
-
-/// Whose a directory is that the checkpoint does not know.
-enum Claim {
-    /// A partition, made since the checkpoint.
-    Partition,
-    /// It was being made when the machine went down: without metadata, which comes last, and with nothing in it but what
-    /// comes before that.
-    Unfinished,
-    /// Something else with a name like a partition's. It is left alone.
-    Nobody,
-}
-
-fn claim(disk: &dyn Disk, directory: &Path) -> Result<Claim, StoreError> {
-    let entries = disk.read_dir(directory).map_err(StoreError::io("list", directory))?;
-    let mut unfinished = true;
-    for entry in entries {
-        if entry.name == PARTITION_METADATA {
-            return Ok(Claim::Partition);
-        }
-        let is_log = matches!(FileKind::parse(&entry.name), Some((FileKind::Log, _)));
-        if is_log {
-            let path = directory.join(&entry.name);
-            if disk.file_len(&path).map_err(StoreError::io("measure", &path))? > 0 {
-                return Ok(Claim::Partition);
-            }
-        }
-        unfinished &= is_log || entry.name.strip_suffix(".tmp") == Some(PARTITION_METADATA);
-    }
-    Ok(if unfinished { Claim::Unfinished } else { Claim::Nobody })
 }
