@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use logmill_storage::Isolation;
+use logmill_storage::log::ReadError;
 use logmill_wire::ErrorCode;
 use logmill_wire::messages::list_offsets::{
     ListOffsetsPartition, ListOffsetsPartitionResponse, ListOffsetsTopicResponse,
@@ -106,16 +107,17 @@ fn find(
 }
 
 /// A search through the time index and a segment. What readers may not see yet is not found.
-fn by_time<E: std::fmt::Display>(
+fn by_time(
     partition: &Partition,
     end: i64,
-    search: impl FnOnce() -> Result<Option<(i64, i64)>, E>,
+    search: impl FnOnce() -> Result<Option<(i64, i64)>, ReadError>,
 ) -> Result<Found, ErrorCode> {
     match blocking(search) {
         Ok(Some((offset, timestamp))) if offset < end => {
             Ok(Found { offset, timestamp, leader_epoch: epoch_at(partition, offset) })
         }
         Ok(_) => Ok(NOTHING),
+        Err(ReadError::Deleted { .. }) => Err(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION),
         Err(error) => {
             tracing::error!(?partition, %error, "the partition cannot be searched by time");
             Err(ErrorCode::KAFKA_STORAGE_ERROR)

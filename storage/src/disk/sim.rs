@@ -44,6 +44,8 @@ pub struct Faults {
     pub failing_flushes: Option<String>,
     /// Reads of these paths fail.
     pub failing_reads: Option<String>,
+    /// Directories of these paths cannot be removed.
+    pub failing_removals: Option<String>,
     /// Reads return fewer bytes than asked for, now and then.
     pub short_reads: bool,
     /// The file system has no direct IO.
@@ -311,6 +313,13 @@ impl Disk for SimDisk {
     }
 
     fn remove_dir_all(&self, path: &Path) -> io::Result<()> {
+        let stuck = {
+            let state = self.state.lock();
+            matches(state.faults.failing_removals.as_ref(), path) && state.tree.find(path).is_ok()
+        };
+        if stuck {
+            return Err(io::Error::other("simulated failure to remove"));
+        }
         self.change(Call::RemoveDir, path, |tree| tree.remove_dir_all(path))
     }
 

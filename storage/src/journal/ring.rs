@@ -23,6 +23,8 @@ use crate::disk::{BLOCK_BYTES, Disk, DiskFile, OpenOptions};
 /// Zeros written with one call.
 const ZEROS_BYTES: usize = 256 << 10;
 const FILE_SUFFIX: &str = ".journal";
+/// What a start wants at least for its first file.
+const SMALLEST_FIRST_BYTES: u64 = 64 << 10;
 
 /// A file of the ring.
 #[derive(Debug)]
@@ -65,7 +67,7 @@ pub(crate) struct Ring {
 }
 
 /// A file found in the journal's directory.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct FoundFile {
     pub(crate) path: PathBuf,
     pub(crate) bytes: u64,
@@ -175,15 +177,20 @@ impl Ring {
             };
             self.remove(file)?;
         }
-        if !self.begin_spare(needed)? || !self.zero_spare(u64::MAX)? {
-            return Ok(None);
+        let mut most = self.options.file_bytes;
+        while !(self.begin_spare(needed, most)? && self.zero_spare(u64::MAX)?) {
+            most /= 2;
+            // A start on a nearly full disk makes do with little.
+            if self.started || !self.disk_full || most < SMALLEST_FIRST_BYTES {
+                return Ok(None);
+            }
         }
         Ok(self.spare.take().map(|spare| spare.file))
     }
 
     /// Works towards having a file at hand when the current one is full: writes up to `budget` bytes of zeros.
     pub(crate) fn prepare(&mut self, budget: u64) -> Result<(), JournalError> {
-        if self.spare.is_none() && (!self.free.is_empty() || !self.begin_spare(0)?) {
+        if self.spare.is_none() && (!self.free.is_empty() || !self.begin_spare(0, u64::MAX)?) {
             return Ok(());
         }
         self.zero_spare(budget).map(|_| ())
@@ -210,15 +217,16 @@ impl Ring {
         self.disk.remove_file(&file.path).map_err(JournalError::io("remove", &file.path))
     }
 
-    /// Makes the name of a new file. False when the ring or the disk is full.
-    fn begin_spare(&mut self, needed: u64) -> Result<bool, JournalError> {
+    /// Makes the name of a new file, of at most so many bytes, unless more are needed. False when the ring or the disk is
+    /// full.
+    fn begin_spare(&mut self, needed: u64, most: u64) -> Result<bool, JournalError> {
         let largest = self.live.iter().map(|file| file.file.bytes).max().unwrap_or(0);
         let grown = (2 * largest).clamp(self.options.first_file_bytes, self.options.file_bytes);
         let mut room = self.options.max_bytes.saturating_sub(self.total_bytes());
         if !self.started {
             room = room.max(self.options.first_file_bytes.max(needed));
         }
-        let bytes = grown.min(room).max(needed).next_multiple_of(BLOCK_BYTES as u64);
+        let bytes = grown.min(room).min(most).max(needed).next_multiple_of(BLOCK_BYTES as u64);
         // A small rest is not worth a file.
         if bytes > room || (self.started && bytes < grown / 2) {
             return Ok(false);

@@ -36,6 +36,12 @@ pub enum ReadError {
     /// Damaged bytes below the end of the log. The rest of the log stays readable.
     #[error(transparent)]
     Corrupt(#[from] Corruption),
+    /// The partition was deleted meanwhile.
+    #[error("the partition of {} was deleted", directory.display())]
+    Deleted {
+        /// Where it was.
+        directory: PathBuf,
+    },
     /// The operating system failed the read.
     #[error("{operation} {}: {source}", file.display())]
     Io {
@@ -153,6 +159,9 @@ impl From<ReadError> for LogError {
         match error {
             ReadError::Corrupt(corruption) => LogError::Corrupt(corruption),
             ReadError::Io { operation, file, source } => LogError::Io { operation, file, source },
+            ReadError::Deleted { directory } => {
+                LogError::io("read", &directory)(io::ErrorKind::NotFound.into())
+            }
             ReadError::OutOfRange { offset, end_offset, .. } => {
                 LogError::NotNext { directory: PathBuf::new(), expected: end_offset, found: offset }
             }

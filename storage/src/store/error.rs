@@ -71,6 +71,23 @@ pub enum StoreError {
         /// The data directory.
         directory: PathBuf,
     },
+    /// The directory of a partition that the checkpoint knows says that it is another topic's.
+    #[error(
+        "{} says that the partition is topic {found}'s, and the checkpoint knows it as {topic_name}-{} of topic {}: the file \
+         is damaged, or the directory was exchanged; if it is the right directory, remove the file, and the next start \
+         writes it again from the checkpoint",
+        file.display(), expected.partition, expected.topic
+    )]
+    OtherTopic {
+        /// The file that says so.
+        file: PathBuf,
+        /// Name of the topic, from the directory's name.
+        topic_name: String,
+        /// The partition that belongs there.
+        expected: PartitionId,
+        /// The topic id in the file.
+        found: uuid::Uuid,
+    },
     /// Two directories are the same partition.
     #[error("partition {partition} has two directories, {} and {}; one is a copy: move it away", first.display(), second.display())]
     PartitionTwice {

@@ -106,7 +106,12 @@ impl Partition {
     /// Reads whole batches, never past the high watermark or the last stable offset.
     ///
     /// [`ReadError::OutOfRange`] below the start of the log and above the high watermark; at the end the result is empty.
+    /// [`ReadError::Deleted`] when the partition went away before its files were read.
     pub fn read(&self, request: ReadRequest) -> Result<ReadResult, ReadError> {
+        self.read_if_there(request).map_err(|error| self.unless_deleted(error))
+    }
+
+    fn read_if_there(&self, request: ReadRequest) -> Result<ReadResult, ReadError> {
         let ReadRequest { offset, max_bytes, isolation, min_one_batch } = request;
         let view = self.state.view.lock();
         let published = self.state.published_of(&view);
@@ -168,6 +173,10 @@ impl Partition {
 
     /// The first record whose timestamp is at or behind `timestamp` (ms), with its timestamp.
     pub fn offset_for_timestamp(&self, timestamp: i64) -> Result<Option<(i64, i64)>, ReadError> {
+        self.search_timestamp(timestamp).map_err(|error| self.unless_deleted(error))
+    }
+
+    fn search_timestamp(&self, timestamp: i64) -> Result<Option<(i64, i64)>, ReadError> {
         let (applied_end, unapplied) = self.unapplied();
         if let Some(TimestampOffset { offset, timestamp }) =
             self.state.log.offset_for_timestamp(timestamp, applied_end)?
@@ -185,6 +194,10 @@ impl Partition {
 
     /// The first of the records with the largest timestamp (ms), with it; none when no record has one (KIP-734).
     pub fn max_timestamp(&self) -> Result<Option<(i64, i64)>, ReadError> {
+        self.search_max_timestamp().map_err(|error| self.unless_deleted(error))
+    }
+
+    fn search_max_timestamp(&self) -> Result<Option<(i64, i64)>, ReadError> {
         let (applied_end, unapplied) = self.unapplied();
         let mut best =
             self.state.log.max_timestamp(applied_end)?.map(|found| (found.offset, found.timestamp));
@@ -239,6 +252,18 @@ impl Partition {
     /// Bytes in the segments.
     pub fn size_bytes(&self) -> u64 {
         self.state.log.size_bytes()
+    }
+
+    /// A file that is not there, or whatever else fails, is no damage when the partition's directory has moved away.
+    fn unless_deleted(&self, error: ReadError) -> ReadError {
+        let state = &self.state;
+        let gone = state.leaving.load(Ordering::Acquire) || state.deleted.load(Ordering::Acquire);
+        match error {
+            ReadError::Corrupt(_) | ReadError::Io { .. } if gone => {
+                ReadError::Deleted { directory: state.directory().to_owned() }
+            }
+            other => other,
+        }
     }
 
     /// Published batches that may not be in the segments yet, and the offset before which all are.

@@ -12,6 +12,7 @@ mod recovering;
 mod report;
 
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize};
@@ -34,7 +35,10 @@ use super::tail::TailBudget;
 use super::{Store, StoreOptions};
 use crate::PartitionId;
 use crate::disk::{Disk, DiskLock};
-use crate::journal::{Journal, NewIncarnation, ReplayStart, Scanned, inspect, next_incarnation, recover};
+use crate::journal::{
+    Journal, JournalOptions, NewIncarnation, ReplayStart, Scanned, inspect, next_incarnation, recover,
+};
+use crate::log::names::PARTITION_METADATA;
 use crate::log::{
     Cleanup, Durability, GroupFlush, LogEnvironment, LogOptions, OpenAt, OpenFiles, PartitionLog, ReadBuffers,
 };
@@ -106,6 +110,8 @@ pub fn lock_if_there(disk: &dyn Disk, data_dir: &Path) -> Result<Option<Box<dyn 
 /// How the journal goes on.
 struct NextJournal {
     directory_id: uuid::Uuid,
+    /// The incarnation that was read.
+    incarnation: Option<u64>,
     scanned: Scanned,
     last_commit: u64,
 }
@@ -148,7 +154,7 @@ impl Opening<'_> {
             last_file_number: 0,
             files,
         };
-        Ok(NextJournal { directory_id, scanned, last_commit: 0 })
+        Ok(NextJournal { directory_id, incarnation: None, scanned, last_commit: 0 })
     }
 
     fn replay(&mut self, checkpoint: &CheckpointFile, found: &Found) -> Result<NextJournal, StoreError> {
@@ -186,6 +192,7 @@ impl Opening<'_> {
         self.cut()?;
         Ok(NextJournal {
             directory_id: checkpoint.start.directory,
+            incarnation: Some(checkpoint.start.incarnation),
             last_commit: checkpoint.last_commit.max(scanned.last_commit),
             scanned,
         })
@@ -202,7 +209,12 @@ impl Opening<'_> {
         for (name, topic_name, index) in &found.partitions {
             let directory = self.data_dir.join(name);
             let known_here = known_names.get(&(topic_name.as_str(), *index)).and_then(|id| known.get(id));
-            let expected = known_here.filter(|known| !found.is_dying(known));
+            // What waits to be removed may be an earlier partition of the same id.
+            let is_the_same = |known: &&CheckpointedPartition| {
+                let topic = PartitionLog::read_topic_id(self.disk, &directory);
+                topic.is_ok_and(|topic| topic == known.id.topic)
+            };
+            let expected = known_here.filter(|known| !found.is_dying(known) || is_the_same(known));
             if expected.is_none() {
                 if found.is_imported(name) {
                     self.remove(&directory)?;
@@ -226,6 +238,14 @@ impl Opening<'_> {
                 }
                 (read, _) => read?,
             };
+            if let Some(expected) = expected.filter(|expected| expected.id.topic != topic) {
+                return Err(StoreError::OtherTopic {
+                    file: directory.join(PARTITION_METADATA),
+                    topic_name: topic_name.clone(),
+                    expected: expected.id,
+                    found: topic,
+                });
+            }
             let id = PartitionId { topic, partition: *index };
             let known = known.get(&id);
             let at = known.map_or(OpenAt::default(), |known| OpenAt {
@@ -310,6 +330,49 @@ impl Opening<'_> {
         Ok(())
     }
 
+    /// The journal with the new incarnation's first file: one that nothing was read from, or a new one. On a full disk what
+    /// was read is written off before, being in the segments by now: then the files before the last one are free.
+    fn begin_journal(
+        &self,
+        next: &NextJournal,
+        identity: NewIncarnation,
+        options: JournalOptions,
+    ) -> Result<Journal, StoreError> {
+        let start = |files| {
+            let disk = Arc::clone(&self.environment.disk);
+            Journal::start(disk, self.journal_dir.to_owned(), options, identity, files)
+        };
+        let mut files = next.scanned.files.clone();
+        if let Some(journal) = start(files.clone())? {
+            return Ok(journal);
+        }
+        let no_space = || StoreError::NoSpaceForJournal { directory: self.journal_dir.to_owned() };
+        let last = next.scanned.last_file_number;
+        let mut freed = false;
+        for file in &mut files {
+            freed |= file.live.take_if(|(number, _)| *number < last).is_some();
+        }
+        let incarnation = next.incarnation.filter(|_| freed).ok_or_else(no_space)?;
+        let last_sequence = next.scanned.last_sequence;
+        let checkpoint = CheckpointFile {
+            start: ReplayStart {
+                directory: next.directory_id,
+                incarnation,
+                file_number: last,
+                covered: last_sequence,
+                durable: last_sequence,
+                closed: false,
+            },
+            last_commit: next.last_commit,
+            partitions: self.partitions.iter().map(|(id, partition)| partition.checkpointed(*id)).collect(),
+        };
+        checkpoint.write(self.disk, self.data_dir).map_err(|error| match error.kind() {
+            ErrorKind::StorageFull | ErrorKind::QuotaExceeded => no_space(),
+            _ => StoreError::io("write the checkpoint in", self.data_dir)(error),
+        })?;
+        start(files)?.ok_or_else(no_space)
+    }
+
     fn remove(&mut self, directory: &Path) -> Result<(), StoreError> {
         self.disk.remove_dir_all(directory).map_err(StoreError::io("remove", directory))?;
         self.recovery.removed_directories.push(directory.to_owned());
@@ -331,11 +394,7 @@ impl Opening<'_> {
             file_number: next.scanned.last_file_number + 1,
             sequence: last_sequence + 1,
         };
-        let disk = Arc::clone(&self.environment.disk);
-        let journal_dir = self.journal_dir.to_owned();
-        let mut journal =
-            Journal::start(disk, journal_dir, options.journal, identity, next.scanned.files)?
-                .ok_or_else(|| StoreError::NoSpaceForJournal { directory: self.journal_dir.to_owned() })?;
+        let mut journal = self.begin_journal(&next, identity, options.journal)?;
         let checkpoint = CheckpointFile {
             start: ReplayStart {
                 directory: identity.directory,

@@ -196,6 +196,7 @@ fn diverging(partition: &Partition, wanted: &Wanted) -> Option<EpochEndOffset> {
 fn read_error(partition: &Partition, offset: i64, error: &ReadError) -> ErrorCode {
     match error {
         ReadError::OutOfRange { .. } => ErrorCode::OFFSET_OUT_OF_RANGE,
+        ReadError::Deleted { .. } => ErrorCode::UNKNOWN_TOPIC_OR_PARTITION,
         ReadError::Corrupt(_) => {
             tracing::error!(?partition, offset, %error, "stored records are corrupt");
             ErrorCode::CORRUPT_MESSAGE

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::disk::Disk;
+use crate::disk::sim::Faults;
 use crate::inspect::PartitionDirectory;
 use crate::log::names::LEADER_EPOCHS;
 use crate::log::{LogEnvironment, OpenFiles, PartitionLog, ReadBuffers};
@@ -233,4 +234,23 @@ fn a_crash_at_any_call_leaves_the_whole_partition_or_nothing() {
         }
     }
     assert!(taken > 0 && nothing > 40, "{taken} taken, {nothing} not");
+}
+
+/// The old directory of the same partition cannot be removed, nor the mark that the import is in no checkpoint yet.
+#[test]
+fn what_was_taken_in_beside_an_old_directory_stays() {
+    let disk = SimDisk::new(1);
+    let expected = written(&disk, true);
+    let (store, _) = open(&disk);
+    store.create_partition(spec()).unwrap();
+    store.checkpoint().unwrap();
+    store.delete_partition(id(ID.0, ID.1)).unwrap();
+    disk.set_faults(Faults { failing_removals: Some("orders-3.".to_owned()), ..Faults::default() });
+    store.adopt_partition(&source(&disk), spec(), None).unwrap();
+    drop(store);
+    disk.restart();
+    disk.set_faults(Faults::default());
+    let (store, recovery) = open(&disk);
+    let partition = store.partition(id(ID.0, ID.1)).unwrap_or_else(|| panic!("it is gone: {recovery:?}"));
+    assert_eq!(batches_of(&partition), expected);
 }

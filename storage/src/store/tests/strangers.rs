@@ -82,5 +82,11 @@ fn metadata_that_the_checkpoint_knows_is_made_again() {
     disk.plant(&metadata, other.as_bytes()).unwrap();
     disk.restart();
     let error = Store::open(Arc::new(disk.clone()), options()).unwrap_err();
-    assert!(matches!(error, StoreError::PartitionMissing { .. }), "{error}");
+    assert!(matches!(&error, StoreError::OtherTopic { file, .. } if *file == metadata), "{error}");
+    // As it says.
+    disk.remove_file(&metadata).unwrap();
+    disk.sync_dir(&path("topic1-0")).unwrap();
+    disk.restart();
+    let (store, _) = open(&disk);
+    assert_eq!(values(&store.partition(id(1, 0)).unwrap(), 0).len(), 1);
 }
