@@ -70,6 +70,7 @@ pub(crate) mod names;
 pub mod options;
 pub mod partition_log;
 pub mod producers;
+mod reading;
 pub mod recovery;
 pub mod retention;
 mod segment;
