@@ -60,11 +60,19 @@ impl Segment {
                 end_offset: self.end_offset(),
             };
             match scan.run(max_bytes, upper, one_at_least)? {
-                Scanned::Found { start, end, next_offset } => {
+                Scanned::Found { start, end, next_offset, base_offset, passed: last } => {
+                    passed = last.map(|last| position + last as u64).or(passed);
+                    if base_offset > offset {
+                        self.check_passed(passed, offset)?;
+                    }
                     return Ok(Chunk { bytes: window.slice(start..end), next_offset });
                 }
                 Scanned::Nothing => return Ok(Chunk { bytes: Bytes::new(), next_offset: offset }),
-                Scanned::EndOfSegment => {
+                Scanned::EndOfSegment { passed: last } => {
+                    passed = last.map(|last| position + last as u64).or(passed);
+                    if offset < self.end_offset() {
+                        self.check_passed(passed, offset)?;
+                    }
                     return Ok(Chunk { bytes: Bytes::new(), next_offset: self.end_offset().max(offset) });
                 }
                 Scanned::ReadOn { at, wanted, least_offset: least, passed: last } => {
@@ -94,6 +102,17 @@ impl Segment {
                 }
             }
         }
+    }
+
+    /// A batch that was passed over, and behind which the wanted offset is not, did not rot: else it may be what holds it,
+    /// and says that it ends before.
+    fn check_passed(&self, passed: Option<u64>, offset: i64) -> Result<(), ReadError> {
+        let Some(passed) = passed else { return Ok(()) };
+        let mut walk = Walk::headers(self.reading_file()?, passed, self.size());
+        if walk.is_whole_at(passed).map_err(|stop| self.stopped(stop, offset))? {
+            return Ok(());
+        }
+        Err(self.corruption(FileKind::Log, passed, offset, "a batch that is not whole").into())
     }
 
     /// Where damage begins that was met at a position: with the batch before, when that does not check out. Its length may be
@@ -304,10 +323,17 @@ enum Scanned {
         start: usize,
         end: usize,
         next_offset: i64,
+        /// Of the first.
+        base_offset: i64,
+        /// The last batch that was passed over unread.
+        passed: Option<usize>,
     },
     /// The next batch is too large, or not to be read yet.
     Nothing,
-    EndOfSegment,
+    EndOfSegment {
+        /// The last batch that was passed over unread.
+        passed: Option<usize>,
+    },
     /// The next batch of interest begins here and needs so many bytes.
     ReadOn {
         at: usize,
@@ -334,8 +360,10 @@ impl Scan<'_> {
         let mut next_offset = self.offset;
         let mut least_offset = self.least_offset;
         let mut passed = None;
+        let mut base_offset = self.offset;
         while at < self.available {
-            let taken = start.map(|start| Scanned::Found { start, end: at, next_offset });
+            let taken =
+                start.map(|start| Scanned::Found { start, end: at, next_offset, base_offset, passed });
             let header = match self.header(at) {
                 Ok(Some(header)) => header,
                 // The window ends inside a header.
@@ -382,17 +410,19 @@ impl Scan<'_> {
                 let reason = error.to_string();
                 return Ok(taken.unwrap_or(Scanned::Damaged { at, least_offset, reason, passed }));
             }
-            start.get_or_insert(at);
+            if start.is_none() {
+                (start, base_offset) = (Some(at), header.base_offset);
+            }
             next_offset = header.next_offset();
             least_offset = next_offset;
             at += size;
         }
         match start {
-            Some(start) => Ok(Scanned::Found { start, end: at, next_offset }),
+            Some(start) => Ok(Scanned::Found { start, end: at, next_offset, base_offset, passed }),
             None if self.cut_off => {
                 Err(self.corrupt(at, "the file ends here, the segment does not".to_owned()))
             }
-            None => Ok(Scanned::EndOfSegment),
+            None => Ok(Scanned::EndOfSegment { passed }),
         }
     }
 
