@@ -38,6 +38,7 @@ mod produce;
 mod realtime;
 mod report;
 mod schedule;
+mod scraped;
 mod server;
 mod shows;
 mod volume;
@@ -120,6 +121,8 @@ enum Command {
     },
     /// Producing and fetching for a minute while compaction runs, and for another without.
     Compacting,
+    /// W1 while the metrics are read every second, and while nobody reads them.
+    Scraped,
     /// Fills a small file system, until the broker refuses to write; makes room, and goes on.
     FullDisk {
         /// Where it is mounted.
@@ -236,6 +239,7 @@ fn main() -> anyhow::Result<()> {
         }
         Command::Sealed { gib } => shows::sealed(&bench, gib << 30)?,
         Command::Compacting => shows::compacting(&bench)?,
+        Command::Scraped => scraped::run(&bench, sized(Workload::W1), how)?,
         Command::FullDisk { mounted } => shows::full_disk(&bench, &mounted)?,
         Command::Produce { .. } | Command::Consume { .. } | Command::Floor(_) => {}
     }
