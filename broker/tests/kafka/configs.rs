@@ -12,7 +12,7 @@ use logmill_wire::messages::{
 
 use crate::client::{Broker, Client, batch, values};
 
-const TOPIC: i8 = 2;
+pub(crate) const TOPIC: i8 = 2;
 pub(crate) const BROKER: i8 = 4;
 const LOGGER: i8 = 8;
 pub(crate) const SET: i8 = 0;

@@ -101,13 +101,18 @@ fn offsets_of(producer: &Producer, group: &str, topic: &str, offset: i64) -> Txn
     }
 }
 
-async fn commit_in_transaction(client: &mut Client, producer: &Producer, offset: i64) -> ErrorCode {
+pub(crate) async fn commit_in_transaction(
+    client: &mut Client,
+    producer: &Producer,
+    offset: i64,
+) -> ErrorCode {
     let response = client.ask(&offsets_of(producer, "g", "t", offset), 5).await;
     response.topics[0].partitions[0].error_code
 }
 
-async fn commit_plainly(client: &mut Client, offset: i64) {
+pub(crate) async fn commit_plainly(client: &mut Client, partition_index: i32, offset: i64) {
     let partitions = vec![OffsetCommitRequestPartition {
+        partition_index,
         committed_offset: offset,
         ..OffsetCommitRequestPartition::default()
     }];
@@ -238,7 +243,11 @@ async fn an_old_abort_does_not_hide_a_later_transaction_of_the_same_producer() {
     assert_eq!(committed_values(&later), ["yes", "yes again"]);
 }
 
-async fn init(client: &mut Client, transactional_id: &'static str, timeout_ms: i32) -> (ErrorCode, i64, i16) {
+pub(crate) async fn init(
+    client: &mut Client,
+    transactional_id: &'static str,
+    timeout_ms: i32,
+) -> (ErrorCode, i64, i16) {
     let request = InitProducerIdRequest {
         transactional_id: Some(transactional_id.into()),
         transaction_timeout_ms: timeout_ms,
@@ -294,7 +303,7 @@ async fn no_offset_stays_unstable_for_ever() {
     let broker = Broker::start().await;
     let mut client = broker.connect().await;
     client.create("t", 1, &[]).await;
-    commit_plainly(&mut client, 3).await;
+    commit_plainly(&mut client, 0, 3).await;
     let mut producer = Producer::init(&mut client, "x", 12).await;
     assert_eq!(commit_in_transaction(&mut client, &producer, 5).await, ErrorCode::NONE);
     assert_eq!(committed(&mut client, true).await.error_code, ErrorCode::UNSTABLE_OFFSET_COMMIT);
@@ -325,26 +334,6 @@ async fn no_offset_stays_unstable_for_ever() {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     assert_eq!(committed(&mut client, true).await.committed_offset, 5);
-}
-
-/// 8: what counts is when the transaction ends, not when its offsets were sent; the same after reading the log again.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_offset_counts_from_its_transactions_marker() {
-    let broker = Broker::start().await;
-    let mut client = broker.connect().await;
-    client.create("t", 1, &[]).await;
-    let mut producer = Producer::init(&mut client, "x", 12).await;
-    assert_eq!(commit_in_transaction(&mut client, &producer, 5).await, ErrorCode::NONE);
-    commit_plainly(&mut client, 10).await;
-    assert_eq!(producer.end(&mut client, true).await.error_code, ErrorCode::NONE);
-    assert_eq!(committed(&mut client, true).await.committed_offset, 5);
-    assert_eq!(commit_in_transaction(&mut client, &producer, 20).await, ErrorCode::NONE);
-    assert_eq!(producer.end(&mut client, true).await.error_code, ErrorCode::NONE);
-    commit_plainly(&mut client, 15).await;
-    let broker = broker.crash().await;
-    assert_eq!(committed(&mut broker.connect().await, true).await.committed_offset, 15);
-    let broker = broker.restart().await;
-    assert_eq!(committed(&mut broker.connect().await, true).await.committed_offset, 15);
 }
 
 /// 9: a transaction of offsets alone commits them, may send them twice, and leaves none for the next.

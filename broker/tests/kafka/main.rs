@@ -8,6 +8,7 @@ mod configs;
 mod consumer_groups;
 mod defects_elsewhere;
 mod defects_of_others;
+mod defects_over_time;
 mod every_admin_version;
 mod every_version;
 mod fetching;

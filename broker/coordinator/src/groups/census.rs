@@ -44,7 +44,7 @@ impl GroupMachine {
         };
         let offsets =
             durable.into_iter().flat_map(|durable| &durable.offsets).flat_map(|(topic, partitions)| {
-                partitions.iter().map(|(partition, stored)| (topic.clone(), *partition, stored.offset))
+                partitions.iter().map(|(partition, placed)| (topic.clone(), *partition, placed.stored.offset))
             });
         GroupCensus {
             group: group.clone(),

@@ -16,7 +16,17 @@ pub(super) const OWNER_HOST: &str = "(logmill)";
 pub(super) struct Groups {
     groups: BTreeMap<Str, Group>,
     /// Offsets of open transactions, by producer id. One producer has at most one open transaction.
-    pending: BTreeMap<i64, BTreeMap<OffsetKey, StoredOffset>>,
+    pending: BTreeMap<i64, BTreeMap<OffsetKey, Placed>>,
+    /// Records applied so far.
+    applied: u64,
+}
+
+/// An offset, and which record said so. Records are counted, not named by their places in the log: whoever reads the
+/// log again when it has been compacted counts fewer, but in the same order.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Placed {
+    record: u64,
+    pub(super) stored: StoredOffset,
 }
 
 /// Group, topic, partition.
@@ -28,7 +38,7 @@ pub(super) struct Group {
     pub(super) stored: Option<StoredGroup>,
     /// Set when it is a group of the new protocol; then there is nothing `stored`.
     pub(super) consumer: Option<Arc<ConsumerGroup>>,
-    pub(super) offsets: BTreeMap<Str, BTreeMap<i32, StoredOffset>>,
+    pub(super) offsets: BTreeMap<Str, BTreeMap<i32, Placed>>,
     /// Producers with a pending offset, by partition.
     pub(super) pending: BTreeMap<(Str, i32), BTreeSet<i64>>,
 }
@@ -44,11 +54,13 @@ impl Groups {
 
     /// Offsets of open transactions, for checks.
     #[cfg(test)]
-    pub(super) fn pending(&self) -> &BTreeMap<i64, BTreeMap<OffsetKey, StoredOffset>> {
+    pub(super) fn pending(&self) -> &BTreeMap<i64, BTreeMap<OffsetKey, Placed>> {
         &self.pending
     }
 
     pub(super) fn apply(&mut self, record: &Record) {
+        self.applied += 1;
+        let placed = |stored: &StoredOffset| Placed { record: self.applied, stored: stored.clone() };
         match record {
             Record::Group { group, value } => {
                 self.change(group, |durable| durable.stored = value.clone());
@@ -57,15 +69,19 @@ impl Groups {
                 self.change(group, |durable| durable.apply_consumer(record))
             }
             Record::Offset { group, topic, partition, value, producer: None } => match value {
-                Some(offset) => self.change(group, |durable| durable.put(topic, *partition, offset.clone())),
+                Some(offset) => {
+                    let placed = placed(offset);
+                    self.change(group, |durable| durable.put(topic, *partition, placed));
+                }
                 None => self.forget(group, topic, *partition),
             },
             Record::Offset { group, topic, partition, value, producer: Some((producer, _)) } => {
                 if let Some(offset) = value {
+                    let placed = placed(offset);
                     self.pending
                         .entry(*producer)
                         .or_default()
-                        .insert((group.clone(), topic.clone(), *partition), offset.clone());
+                        .insert((group.clone(), topic.clone(), *partition), placed);
                     self.change(group, |durable| {
                         durable.pending.entry((topic.clone(), *partition)).or_default().insert(*producer);
                     });
@@ -74,8 +90,8 @@ impl Groups {
         }
     }
 
-    /// Ends a producer's transaction. What it commits counts from now: it wins over any offset committed
-    /// before the marker, however the records lie in the log.
+    /// Ends a producer's transaction. Of the offsets committed for a partition the one whose record is last in the
+    /// log counts, whenever its transaction ended: that record is the one that compaction keeps (KAFKA-5247).
     pub(super) fn apply_marker(&mut self, producer: i64, commit: bool) {
         for ((group, topic, partition), offset) in self.pending.remove(&producer).unwrap_or_default() {
             self.change(&group, |durable| {
@@ -147,7 +163,7 @@ impl Group {
     }
 
     pub(super) fn offset(&self, topic: &str, partition: i32) -> Option<&StoredOffset> {
-        self.offsets.get(topic)?.get(&partition)
+        self.offsets.get(topic)?.get(&partition).map(|placed| &placed.stored)
     }
 
     /// Partitions with a committed or a pending offset, sorted.
@@ -158,8 +174,11 @@ impl Group {
         committed.chain(self.pending.keys().cloned()).collect()
     }
 
-    fn put(&mut self, topic: &Str, partition: i32, offset: StoredOffset) {
-        self.offsets.entry(topic.clone()).or_default().insert(partition, offset);
+    fn put(&mut self, topic: &Str, partition: i32, placed: Placed) {
+        let partitions = self.offsets.entry(topic.clone()).or_default();
+        if partitions.get(&partition).is_none_or(|there| there.record < placed.record) {
+            partitions.insert(partition, placed);
+        }
     }
 
     fn no_longer_pending(&mut self, topic: &Str, partition: i32, producer: i64) {

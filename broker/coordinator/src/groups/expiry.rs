@@ -31,7 +31,7 @@ impl Turn<'_> {
         let mut expiring = false;
         for (topic, partitions) in &durable.offsets {
             for (partition, offset) in partitions {
-                match self.expires_at(durable, offset) {
+                match self.expires_at(durable, &offset.stored) {
                     Some(at) if at <= self.now && !durable.is_pending(topic, *partition) => {
                         self.forget_offset(group, topic.clone(), *partition);
                     }

@@ -41,8 +41,8 @@ impl GroupMachine {
     }
 
     /// Takes in the marker that ends a producer's transaction in this partition: its pending offsets
-    /// become the groups' offsets, or are dropped. What commits counts from the marker on, over anything
-    /// committed before it. Like [`Machine::apply`], the order is the log's.
+    /// become the groups' offsets, or are dropped. Where something committed lies behind it in the log, that one
+    /// stays. Like [`Machine::apply`], the order is the log's.
     pub fn apply_marker(&mut self, producer_id: i64, _producer_epoch: i16, commit: bool) {
         self.groups.apply_marker(producer_id, commit);
     }

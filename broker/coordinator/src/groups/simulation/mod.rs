@@ -4,6 +4,7 @@
 
 mod client;
 mod invariants;
+mod log;
 mod model;
 mod world;
 

@@ -24,24 +24,47 @@ pub(super) enum Fact {
 pub(super) struct Offsets {
     committed: BTreeMap<Key, i64>,
     pending: BTreeMap<i64, BTreeMap<Key, i64>>,
+    order: Order,
+}
+
+/// Which commit came first. The machine counts records, this counts facts: never the same, and never compared.
+#[derive(Debug, Clone, Default)]
+struct Order {
+    facts: u64,
+    committed: BTreeMap<Key, u64>,
+    pending: BTreeMap<(i64, Key), u64>,
+}
+
+impl PartialEq for Order {
+    fn eq(&self, _: &Order) -> bool {
+        true
+    }
 }
 
 impl Offsets {
     pub(super) fn learn(&mut self, fact: &Fact) {
+        self.order.facts += 1;
+        let now = self.order.facts;
         match fact {
             Fact::Committed { key, offset } => {
                 self.committed.insert(key.clone(), *offset);
+                self.order.committed.insert(key.clone(), now);
             }
             Fact::Pending { producer, key, offset } => {
                 self.pending.entry(*producer).or_default().insert(key.clone(), *offset);
+                self.order.pending.insert((*producer, key.clone()), now);
             }
             Fact::Deleted(gone) => self.forget(|key| key == gone),
             Fact::GroupDeleted(group) => self.forget(|key| key.0 == *group),
             Fact::TopicForgotten(topic) => self.forget(|key| key.1 == *topic),
             Fact::Marker { producer, commit } => {
-                let pending = self.pending.remove(producer).unwrap_or_default();
-                if *commit {
-                    self.committed.extend(pending);
+                for (key, offset) in self.pending.remove(producer).unwrap_or_default() {
+                    let sent = self.order.pending.remove(&(*producer, key.clone()));
+                    let last = self.committed.get(&key).and_then(|_| self.order.committed.get(&key).copied());
+                    if *commit && sent > last {
+                        self.committed.insert(key.clone(), offset);
+                        self.order.committed.extend(sent.map(|sent| (key, sent)));
+                    }
                 }
             }
         }
@@ -60,13 +83,15 @@ impl Offsets {
         let mut offsets = Offsets::default();
         for (group, durable) in groups.iter() {
             for (topic, partitions) in &durable.offsets {
-                for (partition, stored) in partitions {
-                    offsets.committed.insert((group.clone(), topic.clone(), *partition), stored.offset);
+                for (partition, placed) in partitions {
+                    offsets
+                        .committed
+                        .insert((group.clone(), topic.clone(), *partition), placed.stored.offset);
                 }
             }
         }
         for (producer, pending) in groups.pending() {
-            let pending = pending.iter().map(|(key, stored)| (key.clone(), stored.offset)).collect();
+            let pending = pending.iter().map(|(key, placed)| (key.clone(), placed.stored.offset)).collect();
             offsets.pending.insert(*producer, pending);
         }
         offsets

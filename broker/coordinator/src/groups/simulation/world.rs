@@ -6,6 +6,7 @@ use uuid::Uuid;
 
 use super::client::{Client, Phase, offsets};
 use super::invariants::{self, Violation, ensure};
+use super::log::{Entry, compacted};
 use super::model::{Fact, Offsets, facts};
 use crate::groups::state::GroupState;
 use crate::groups::waiting::Timer;
@@ -38,13 +39,6 @@ pub(super) enum Planted {
 pub(super) struct Finished {
     pub(super) trace: Trace,
     pub(super) seen: BTreeMap<String, u32>,
-}
-
-/// One entry of the machine's log, as bytes.
-#[derive(Debug, Clone)]
-enum Entry {
-    Record(KeyValue, Option<(i64, i16)>),
-    Marker { producer: i64, commit: bool },
 }
 
 /// What was sequenced together, and is answered when it is durable.
@@ -358,15 +352,16 @@ impl Run {
                 self.schedule(1, Event::Answered { client, attempt, reply: None });
             }
         }
-        self.machine = self.replayed()?;
+        self.machine = self.replayed(|_, _| true)?;
         let step = self.machine.loaded(self.now);
         ensure!(step.is_nothing(), "loading did something: {step:?}");
         self.check(true)
     }
 
-    fn replayed(&self) -> Result<GroupMachine, Violation> {
+    fn replayed(&self, is_there: impl Fn(usize, &Entry) -> bool) -> Result<GroupMachine, Violation> {
         let mut machine = GroupMachine::new(self.settings.clone());
-        for entry in self.frames.iter().flat_map(|frame| &frame.entries) {
+        let entries = self.frames.iter().flat_map(|frame| &frame.entries).enumerate();
+        for (_, entry) in entries.filter(|(at, entry)| is_there(*at, entry)) {
             match entry {
                 Entry::Record(KeyValue { key, value }, producer) => {
                     let record = Record::decode(Some(key.clone()), value.clone(), *producer);
@@ -379,8 +374,15 @@ impl Run {
     }
 
     fn check_replay(&self) -> Result<(), Violation> {
-        let replayed = self.replayed()?;
+        let replayed = self.replayed(|_, _| true)?;
         ensure!(replayed.groups == self.machine.groups, "replay gives another durable state");
+        let kept = compacted(self.frames.iter().flat_map(|frame| &frame.entries));
+        let compacted =
+            self.replayed(|at, entry| matches!(entry, Entry::Marker { .. }) || kept.contains(&at))?;
+        ensure!(
+            Offsets::of(&compacted.groups) == Offsets::of(&self.machine.groups),
+            "replay of the compacted log gives other offsets"
+        );
         Ok(())
     }
 

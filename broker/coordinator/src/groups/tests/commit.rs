@@ -164,17 +164,35 @@ fn an_aborted_transaction_leaves_nothing() {
     assert_eq!((broker.fetch(0, true), broker.fetch(1, true)), (Ok(None), Ok(Some(20))));
 }
 
+/// Compaction keeps the last record of a partition's offset, whenever its transaction ended (KAFKA-5247).
 #[test]
-fn the_marker_decides_which_commit_is_last() {
+fn the_record_decides_which_commit_is_last() {
     let mut broker = broker();
     broker.commit_in_transaction(1, "", -1, &[(0, 10)]);
     broker.commit_in_transaction(2, "", -1, &[(0, 20)]);
     broker.commit("", -1, &[(0, 15)]);
+    broker.commit_in_transaction(3, "", -1, &[(0, 30)]);
     broker.machine.apply_marker(2, 0, true);
-    assert_eq!(broker.fetch(0, false), Ok(Some(20)));
+    assert_eq!(broker.fetch(0, false), Ok(Some(15)));
     assert_eq!(broker.fetch(0, true), Err(ErrorCode::UNSTABLE_OFFSET_COMMIT));
+    broker.machine.apply_marker(3, 0, true);
     broker.machine.apply_marker(1, 0, true);
-    assert_eq!(broker.fetch(0, true), Ok(Some(10)));
+    assert_eq!(broker.fetch(0, true), Ok(Some(30)));
+}
+
+#[test]
+fn a_compacted_log_tells_the_same_offsets() {
+    let mut broker = broker();
+    broker.commit_in_transaction(1, "", -1, &[(0, 5), (1, 5)]);
+    broker.commit("", -1, &[(0, 10)]);
+    broker.machine.apply_marker(1, 0, true);
+    let told = (broker.fetch(0, true), broker.fetch(1, true));
+    assert_eq!(told, (Ok(Some(10)), Ok(Some(5))));
+    // The first record is superseded by the last, which has its key.
+    broker.log.remove(0);
+    broker.reload(GroupMachine::new(Settings::default()));
+    broker.machine.apply_marker(1, 0, true);
+    assert_eq!((broker.fetch(0, true), broker.fetch(1, true)), told);
 }
 
 #[test]
