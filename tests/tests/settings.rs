@@ -2,7 +2,7 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use logmill_client::{Client, NewTopic, ProducerRecord};
 use logmill_tests::process::{Broker, PATIENCE, Process, Scratch, run};
@@ -153,18 +153,22 @@ fn producers(broker: &Broker, topic: &str) -> usize {
 #[test]
 fn idle_producers_are_forgotten_after_their_time() {
     let scratch = Scratch::new();
-    let flags = ["--set", "transactions.producer_expiry=2s"];
+    let flags = ["--set", "transactions.producer_expiry=3s", "--set", "cleaning.interval=100ms"];
     let broker = Process::serve_with(&scratch, "broker", "data", &flags, &[]);
     broker.run(&["topic", "create", "orders"]);
-    // Half an hour ahead, to be known for longer than this test takes.
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_millis();
-    let kept = format!("{{\"value\":\"kept\",\"timestamp\":{}}}\n", now + 1_800_000);
-    broker.run_with_input(&["produce", "orders", "--json"], &kept);
-    broker.run_with_input(&["produce", "orders"], "forgotten\n");
-    let deadline = Instant::now() + PATIENCE;
-    while producers(&broker, "orders") != 1 {
+    // Written now, whenever it happened.
+    let old = "{\"value\":\"of 2013\",\"timestamp\":1356998400000}\n";
+    let written = Instant::now();
+    broker.run_with_input(&["produce", "orders", "--json"], old);
+    let deadline = written + PATIENCE;
+    loop {
+        let known = producers(&broker, "orders");
+        if known == 0 {
+            break;
+        }
         assert!(Instant::now() < deadline, "an idle producer is still known");
         std::thread::sleep(Duration::from_millis(100));
     }
+    assert!(written.elapsed() >= Duration::from_secs(3), "forgotten after {:?}", written.elapsed());
     assert!(broker.stop().status.success());
 }

@@ -9,6 +9,9 @@
 //!                  older epoch   InvalidEpoch
 //! unknown          any sequence; 0 when the client speaks transaction version 2
 //! ```
+//!
+//! A batch that lies before the remembered ones is out of order, never a duplicate: where an unknown producer began with
+//! another sequence than 0 it may be one that was refused, and its client would take "duplicate" for "written".
 
 pub mod snapshot;
 
@@ -50,16 +53,6 @@ pub enum Reject {
         first_sequence: i32,
         /// Last sequence appended, -1 when there is none in this epoch.
         last_sequence: i32,
-    },
-    /// The batch was appended before, too long ago to know at which offset.
-    #[error("producer {producer_id} epoch {producer_epoch}: sequence {first_sequence} was appended long ago")]
-    DuplicateSequence {
-        /// The producer.
-        producer_id: i64,
-        /// Its epoch in the batch.
-        producer_epoch: i16,
-        /// First sequence of the batch.
-        first_sequence: i32,
     },
     /// The epoch is below the one known: another instance of the producer has taken over.
     #[error("producer {producer_id}: epoch {producer_epoch} is not valid, {current_epoch} is current")]
@@ -129,6 +122,8 @@ struct Producer {
     coordinator_epoch: i32,
     last_timestamp: i64,
     transaction_first_offset: Option<i64>,
+    /// When expiry first found it silent, by the clock of whoever asked; not in snapshots.
+    idle_since: Option<i64>,
     /// Oldest first; `remembered` of them count.
     batches: [Remembered; REMEMBERED_BATCHES],
     remembered: u8,
@@ -264,6 +259,7 @@ impl Producers {
             return self.apply_marker(header, marker?);
         }
         let producer = self.by_id.entry(producer_id).or_insert_with(Producer::unknown);
+        producer.idle_since = None;
         producer.move_to_epoch(header.producer_epoch);
         producer.remember(Remembered {
             first_sequence: header.base_sequence,
@@ -285,6 +281,7 @@ impl Producers {
     fn apply_marker(&mut self, header: &BatchHeader, marker: EndTxnMarker) -> Option<TransactionEvent> {
         let producer_id = header.producer_id;
         let producer = self.by_id.entry(producer_id).or_insert_with(Producer::unknown);
+        producer.idle_since = None;
         producer.move_to_epoch(header.producer_epoch);
         producer.coordinator_epoch = marker.coordinator_epoch;
         producer.last_timestamp = header.max_timestamp;
@@ -315,12 +312,15 @@ impl Producers {
         }
     }
 
-    /// Forgets producers whose last batch or marker is older than `after_ms`, except those with an open transaction.
-    /// Returns how many.
+    /// Forgets producers that have appended nothing for `after_ms`, except those with an open transaction: counted by
+    /// the caller's clock, from the call that first finds nothing new. The times of records do not matter; they are
+    /// those of events, which may be of any year. Returns how many.
     pub fn expire(&mut self, now: i64, after_ms: i64) -> usize {
         let before = self.by_id.len();
-        let oldest = now.saturating_sub(after_ms);
-        self.by_id.retain(|_, p| p.transaction_first_offset.is_some() || p.last_timestamp > oldest);
+        self.by_id.retain(|_, producer| {
+            let since = *producer.idle_since.get_or_insert(now);
+            producer.transaction_first_offset.is_some() || now.saturating_sub(since) < after_ms
+        });
         before - self.by_id.len()
     }
 
@@ -426,13 +426,6 @@ impl Producers {
         if first_sequence == next_sequence(last_sequence) {
             return Ok(());
         }
-        if known.is_older_than_remembered(header) {
-            return Err(Reject::DuplicateSequence {
-                producer_id: header.producer_id,
-                producer_epoch: header.producer_epoch,
-                first_sequence,
-            });
-        }
         Err(out_of_order(last_sequence))
     }
 }
@@ -451,6 +444,7 @@ impl Producer {
             coordinator_epoch: NO_COORDINATOR_EPOCH,
             last_timestamp: NO_TIMESTAMP,
             transaction_first_offset: None,
+            idle_since: None,
             batches: [NOTHING; REMEMBERED_BATCHES],
             remembered: 0,
         }
@@ -490,18 +484,6 @@ impl Producer {
             .iter()
             .find(|b| b.first_sequence == header.base_sequence && b.last_sequence == last_sequence)
             .copied()
-    }
-
-    /// Whether the whole batch lies before the oldest one remembered. Sequences are a ring of 2^31: "before" means in
-    /// the half of it that ends there.
-    fn is_older_than_remembered(&self, header: &BatchHeader) -> bool {
-        let Some(oldest) = self.batches().first() else { return false };
-        if oldest.first_sequence == NO_SEQUENCE {
-            return false;
-        }
-        let distance = |from: i32| oldest.first_sequence.wrapping_sub(from) & i32::MAX;
-        let (first, last) = (distance(header.base_sequence), distance(header.last_sequence()));
-        (1..1 << 30).contains(&last) && (last..1 << 30).contains(&first)
     }
 }
 

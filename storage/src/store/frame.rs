@@ -104,7 +104,7 @@ pub enum Rejection {
         /// Producer, epoch and sequences.
         reason: Reject,
     },
-    /// The batch was appended before, too long ago to know where; or it is a duplicate inside a frame of several appends.
+    /// The batch was appended before, and the frame has other appends, which are new.
     #[error(
         "partition {partition}: producer {producer_id} epoch {producer_epoch}: sequence {first_sequence} was appended before"
     )]
@@ -228,9 +228,6 @@ impl Rejection {
     pub(crate) fn from_reject(partition: PartitionId, reason: Reject) -> Rejection {
         match reason {
             Reject::OutOfOrderSequence { .. } => Rejection::OutOfOrderSequence { partition, reason },
-            Reject::DuplicateSequence { producer_id, producer_epoch, first_sequence } => {
-                Rejection::DuplicateSequence { partition, producer_id, producer_epoch, first_sequence }
-            }
             Reject::InvalidEpoch { .. } => Rejection::InvalidProducerEpoch { partition, reason },
             Reject::TransactionNotOpen { .. } => Rejection::TransactionNotOpen { partition, reason },
             Reject::OutsideOpenTransaction { .. } => Rejection::OutsideOpenTransaction { partition, reason },

@@ -229,8 +229,8 @@ impl Store {
         Ok(())
     }
 
-    /// Forgets producers whose last batch in a partition is older than `after_ms`, except those with an open transaction
-    /// (`producer.id.expiration.ms`). Returns how many.
+    /// Forgets producers that have appended nothing to a partition for `after_ms`, except those with an open transaction
+    /// (`producer.id.expiration.ms`). By this clock, not by the times of records. Returns how many.
     pub fn expire_producers(&self, now: i64, after_ms: i64) -> usize {
         self.sequencer.expire_producers(now, after_ms)
     }

@@ -233,11 +233,7 @@ impl LogState {
                     (Some(_), None) if header.base_sequence == 0 => Ok(None),
                     (Some(_), None) => Err(Refusal::OutOfOrderSequence),
                     (Some(_), Some(known)) if header.base_sequence == known.next_sequence() => Ok(None),
-                    (Some(_), Some(known)) => {
-                        let oldest = known.recent.front().map_or(0, |recent| recent.first);
-                        let long_ago = header.base_sequence < oldest && header.last_sequence() < oldest;
-                        Err(if long_ago { Refusal::DuplicateSequence } else { Refusal::OutOfOrderSequence })
-                    }
+                    (Some(_), Some(_)) => Err(Refusal::OutOfOrderSequence),
                 }
             }
         }

@@ -195,7 +195,7 @@ impl World<'_> {
                 let refused = refusal(&rejection);
                 let transactional = planned.appends[0].batch.header().is_transactional();
                 ensure_stop!(
-                    refused == Some(Refusal::DuplicateSequence)
+                    refused == Some(Refusal::OutOfOrderSequence)
                         || (transactional && refused == Some(Refusal::TransactionNotOpen)),
                     "{}: a duplicate of {original:?} is refused as {rejection:?}",
                     planned.what

@@ -93,11 +93,27 @@ fn the_last_five_batches_are_recognised() {
         }
     }
     let old = rejected(offer(&mut all, &data(1, 0, 2, 2, 99, false)));
-    assert_eq!(old, Reject::DuplicateSequence { producer_id: 1, producer_epoch: 0, first_sequence: 2 });
+    assert!(matches!(old, Reject::OutOfOrderSequence { .. }), "what is not remembered may be new: {old}");
     let other_cut = rejected(offer(&mut all, &data(1, 0, 12, 1, 99, false)));
     assert!(matches!(other_cut, Reject::OutOfOrderSequence { .. }), "same start, other end: {other_cut}");
     let across = rejected(offer(&mut all, &data(1, 0, 3, 2, 99, false)));
     assert!(matches!(across, Reject::OutOfOrderSequence { .. }), "reaches into the remembered: {across}");
+}
+
+/// A first batch that was refused for another reason comes again after the second, which was not.
+#[test]
+fn what_was_never_appended_is_no_duplicate() {
+    let mut all = Producers::default();
+    assert_eq!(offer(&mut all, &data(1, 0, 10, 10, 0, false)), Verdict::Accept);
+    for header in [data(1, 0, 0, 10, 10, false), data(1, 0, 9, 1, 10, false)] {
+        let refused = rejected(offer(&mut all, &header));
+        assert!(matches!(refused, Reject::OutOfOrderSequence { .. }), "{refused}");
+    }
+    let mut again = Producers::decode_snapshot(&all.encode_snapshot()).unwrap();
+    assert!(matches!(
+        rejected(offer(&mut again, &data(1, 0, 0, 10, 10, false))),
+        Reject::OutOfOrderSequence { .. }
+    ));
 }
 
 #[test]
@@ -225,10 +241,34 @@ fn expiry_spares_open_transactions() {
     let mut all = Producers::default();
     all.apply(&data(1, 0, 0, 1, 0, false), None);
     all.apply(&data(2, 0, 0, 1, 1, true), None);
-    all.apply(&data(3, 0, 0, 1, 500, false), None);
-    assert_eq!(all.expire(1100, 100), 1, "timestamps are 1000, 1001 and 1500");
-    assert_eq!(all.views().map(|p| p.producer_id).collect::<Vec<_>>(), [2, 3]);
+    all.apply(&data(3, 0, 0, 1, 2, false), None);
+    assert_eq!(all.expire(500, 100), 0);
+    all.apply(&data(3, 0, 1, 1, 3, false), None);
+    let (header, end) = marker(4, 0, true, 4);
+    all.apply(&header, end);
+    assert_eq!(all.expire(599, 100), 0);
+    assert_eq!(all.expire(600, 100), 1);
+    assert_eq!(all.views().map(|p| p.producer_id).collect::<Vec<_>>(), [2, 3, 4]);
     assert_eq!(all.expire(i64::MIN, 1), 0);
+    assert_eq!(all.expire(699, 100), 2, "3 and 4 were found silent at 599");
+    let (header, end) = marker(2, 1, true, 5);
+    all.apply(&header, end);
+    assert_eq!((all.expire(700, 100), all.expire(800, 100)), (0, 1), "counted from the transaction's end");
+}
+
+/// Events of 2013 are written today.
+#[test]
+fn old_timestamps_do_not_make_a_producer_old() {
+    const DAY: i64 = 24 * 3600 * 1000;
+    let now = 1_764_000_000_000;
+    let mut all = Producers::default();
+    let (first, second) = (data(1, 0, 0, 1, 0, false), data(1, 0, 1, 1, 1, false));
+    assert!(first.max_timestamp < now - DAY);
+    all.apply(&first, None);
+    assert_eq!(all.expire(now, DAY), 0);
+    all.apply(&second, None);
+    assert_eq!(all.expire(now + 60_000, DAY), 0);
+    assert!(matches!(offer(&mut all, &second), Verdict::Duplicate(_)), "its answer was lost");
 }
 
 #[test]
