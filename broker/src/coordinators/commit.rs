@@ -1,7 +1,7 @@
 //! What several machines and others do together, as one frame.
 
 use logmill_coordinator::groups;
-use logmill_coordinator::transactions;
+use logmill_coordinator::transactions::{self, TopicPartition};
 use logmill_coordinator::{SchemaError, Step};
 use logmill_record::control::{EndTxnMarker, marker_batch};
 use logmill_storage::{Append, Check, Committed, Frame, PartitionId, Rejection};
@@ -82,7 +82,9 @@ impl Coordinators {
                 frame.appends.push(internal(&slot.log, batch, Some(slot.end)));
             }
             for record in &step.records {
-                if let transactions::Record::Marker(marker) = record {
+                if let transactions::Record::Marker(marker) = record
+                    && !self.is_passed(marker)
+                {
                     self.marker(state, now, marker, &mut frame, &mut ends);
                 }
             }
@@ -161,6 +163,31 @@ impl Coordinators {
             }
         }
         Ok(committed)
+    }
+
+    /// Whether a partition has nothing open of the marker's producer, and would refuse it: an administrator, or files of
+    /// another cluster, brought newer epochs there. The frame would be refused for ever, and with it the end of the
+    /// transaction everywhere else.
+    fn is_passed(&self, marker: &transactions::Marker) -> bool {
+        let TopicPartition { topic, partition } = &marker.partition;
+        let topic = self.0.topics.get(topic);
+        let log = topic.as_ref().and_then(|topic| topic.partition(*partition));
+        let is_passed = log.and_then(|log| log.producer(marker.producer_id)).is_some_and(|known| {
+            known.transaction_first_offset.is_none()
+                && (known.producer_epoch > marker.producer_epoch
+                    || known.coordinator_epoch > marker.coordinator_epoch)
+        });
+        if is_passed {
+            let (topic, epoch) = (&*marker.partition.topic, marker.producer_epoch);
+            tracing::warn!(
+                topic,
+                partition,
+                producer_id = marker.producer_id,
+                epoch,
+                "a marker is left out: the partition knows newer epochs, and nothing is open there"
+            );
+        }
+        is_passed
     }
 
     /// Adds a transaction's marker to the frame; a partition that is gone needs none.

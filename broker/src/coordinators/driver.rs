@@ -13,6 +13,7 @@ use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::{Notify, Semaphore, oneshot};
 
 use super::commit::Together;
+use super::deadlines::Pauses;
 use super::loading::{MachineName, Rest, coordinator_error};
 use super::searching::SEARCHES_AT_A_TIME;
 use super::slot::Slot;
@@ -61,6 +62,8 @@ pub(super) struct State {
     pub(super) resting: BTreeMap<MachineName, Rest>,
     /// Machines that the start is still to load.
     pub(super) loading: BTreeSet<MachineName>,
+    /// Machines whose last deadline was refused: they are asked, but not called for another one before.
+    pub(super) refused: Pauses,
 }
 
 impl State {
@@ -86,6 +89,7 @@ impl Coordinators {
             transactions: BTreeMap::new(),
             resting: BTreeMap::new(),
             loading: BTreeSet::new(),
+            refused: Pauses::default(),
         };
         Self(Arc::new(Shared {
             state: Mutex::new(state),

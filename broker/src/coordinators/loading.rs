@@ -15,7 +15,7 @@ use crate::topics::{OFFSETS_TOPIC, TRANSACTIONS_TOPIC};
 
 /// How long a machine that could not be loaded waits before the next attempt, in ms: doubled each time, up to the second
 /// number. A log that cannot be read is not read again for every request that asks.
-const RELOAD_PAUSE_MS: (i64, i64) = (10, 10_000);
+pub(super) const RELOAD_PAUSE_MS: (i64, i64) = (10, 10_000);
 
 /// The names under which machines wait to be loaded: topic and partition.
 pub(super) type MachineName = (&'static str, i32);

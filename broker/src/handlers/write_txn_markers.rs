@@ -57,9 +57,8 @@ async fn abort_one(
     if !may_have_transactions(&found) {
         return Err(ErrorCode::INVALID_TOPIC_EXCEPTION);
     }
-    let producers = log.producers();
-    let known = producers.iter().find(|view| view.producer_id == asked.producer_id);
-    verdict(asked, known, context.coordinators.transaction_epoch())?;
+    let known = log.producer(asked.producer_id);
+    verdict(asked, known.as_ref(), context.coordinators.transaction_epoch())?;
     let marker = Marker {
         partition: TopicPartition { topic: topic.detached(), partition },
         producer_id: asked.producer_id,
@@ -87,8 +86,10 @@ fn verdict(asked: &WritableTxnMarker, known: Option<&ProducerView>, ours: i32) -
     if asked.coordinator_epoch > ours.max(known.coordinator_epoch) {
         return Err(ErrorCode::TRANSACTION_COORDINATOR_FENCED);
     }
-    // A transaction ends in its own epoch, or in the next one.
-    if asked.producer_epoch > known.producer_epoch.saturating_add(1) {
+    // A transaction ends in its own epoch, or in the next one. Where none is open, another step would lead past what the
+    // coordinator is going to write.
+    let is_open = known.transaction_first_offset.is_some();
+    if asked.producer_epoch > known.producer_epoch.saturating_add(i16::from(is_open)) {
         return Err(ErrorCode::INVALID_PRODUCER_EPOCH);
     }
     Ok(())
@@ -129,6 +130,9 @@ mod tests {
         ] {
             assert_eq!(verdict(&asked(producer_epoch, coordinator_epoch), Some(&view), 0), expected);
         }
+        let ended = ProducerView { transaction_first_offset: None, ..known(-1) };
+        assert_eq!(verdict(&asked(3, 0), Some(&ended), 0), Ok(()));
+        assert_eq!(verdict(&asked(4, 0), Some(&ended), 0), Err(ErrorCode::INVALID_PRODUCER_EPOCH));
         // Files that another cluster has written may have seen higher ones.
         assert_eq!(verdict(&asked(3, 9), Some(&known(9)), 0), Ok(()));
         assert_eq!(verdict(&asked(3, 0), None, 0), Err(ErrorCode::UNKNOWN_PRODUCER_ID));

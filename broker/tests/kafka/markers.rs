@@ -1,5 +1,7 @@
 //! WriteTxnMarkers: the administrator's way to end a transaction that hangs.
 
+use std::time::{Duration, Instant};
+
 use logmill_wire::ErrorCode;
 use logmill_wire::messages::describe_producers::TopicRequest;
 use logmill_wire::messages::offset_fetch::OffsetFetchRequestGroup;
@@ -11,7 +13,8 @@ use logmill_wire::messages::{
     DescribeProducersRequest, OffsetFetchRequest, TxnOffsetCommitRequest, WriteTxnMarkersRequest,
 };
 
-use crate::client::{Broker, Client, values};
+use crate::client::{Broker, Client, PATIENCE, values};
+use crate::defects_of_others::init;
 use crate::transactions::Producer;
 
 fn abort(producer: &Producer, topic: &str, partition: i32) -> WritableTxnMarker {
@@ -138,4 +141,76 @@ async fn markers_that_no_coordinator_could_write_are_refused() {
     assert_eq!(producer.end(&mut client, true).await.error_code, ErrorCode::NONE);
     let read = client.fetch("t", 0, 1).await;
     assert_eq!((values(&read), read.last_stable_offset), (vec!["one".to_owned(), "two".to_owned()], 4));
+}
+
+/// A marker may be one epoch ahead of an open transaction. Another step would lead past what the coordinator writes: then
+/// no end of the transaction would be accepted any more, and its other partitions would never be read on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn markers_do_not_shut_the_coordinator_out() {
+    for version in [11, 12] {
+        let broker = Broker::start().await;
+        let mut client = broker.connect().await;
+        client.create("t", 1, &[]).await;
+        client.create("u", 1, &[]).await;
+        let mut producer = Producer::init(&mut client, "x", version).await;
+        for topic in ["t", "u"] {
+            if version < 12 {
+                assert_eq!(producer.add(&mut client, topic).await, ErrorCode::NONE);
+            }
+            producer.sequence = 0;
+            assert_eq!(producer.send(&mut client, topic, "open").await.error_code, ErrorCode::NONE);
+        }
+        let ahead =
+            |by: i16| WritableTxnMarker { producer_epoch: producer.epoch + by, ..abort(&producer, "t", 0) };
+        let markers = [ahead(1), ahead(1), ahead(2)];
+        let [first, again, further] = markers;
+        assert_eq!(write(&mut client, first, 1).await, ErrorCode::NONE);
+        assert_eq!(write(&mut client, again, 1).await, ErrorCode::NONE, "the same again changes nothing");
+        assert_eq!(write(&mut client, further, 1).await, ErrorCode::INVALID_PRODUCER_EPOCH);
+
+        assert_eq!(producer.end(&mut client, false).await.error_code, ErrorCode::NONE, "in {version}");
+        for topic in ["t", "u"] {
+            let read = client.fetch(topic, 0, 1).await;
+            assert_eq!(read.last_stable_offset, read.high_watermark, "{topic} in {version}");
+        }
+        // A new instance goes on everywhere, also after a crash.
+        let broker = broker.crash().await;
+        let mut client = broker.connect().await;
+        let mut producer = Producer::init(&mut client, "x", version).await;
+        for topic in ["t", "u"] {
+            if version < 12 {
+                assert_eq!(producer.add(&mut client, topic).await, ErrorCode::NONE);
+            }
+            producer.sequence = 0;
+            assert_eq!(producer.send(&mut client, topic, "next").await.error_code, ErrorCode::NONE);
+        }
+        assert_eq!(producer.end(&mut client, true).await.error_code, ErrorCode::NONE, "in {version}");
+        assert_eq!(values(&client.fetch("u", 0, 1).await).last().map(String::as_str), Some("next"));
+    }
+}
+
+/// The same when nobody but time ends the transaction.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_transaction_with_a_marker_from_outside_times_out_all_the_same() {
+    let broker = Broker::start().await;
+    let mut client = broker.connect().await;
+    client.create("t", 1, &[]).await;
+    client.create("u", 1, &[]).await;
+    let (_, id, epoch) = init(&mut client, "slow", 400).await;
+    let mut slow = Producer { transactional_id: "slow", id, epoch, sequence: 0, version: 12 };
+    for topic in ["t", "u"] {
+        slow.sequence = 0;
+        assert_eq!(slow.send(&mut client, topic, "open").await.error_code, ErrorCode::NONE);
+    }
+    let marker = WritableTxnMarker { producer_epoch: epoch + 1, ..abort(&slow, "t", 0) };
+    assert_eq!(write(&mut client, marker, 1).await, ErrorCode::NONE);
+    let begin = Instant::now();
+    loop {
+        let read = client.fetch("u", 0, 1).await;
+        if read.last_stable_offset == read.high_watermark {
+            break;
+        }
+        assert!(begin.elapsed() < PATIENCE, "its time is over");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 }

@@ -331,14 +331,12 @@ impl Producers {
 
     /// Every producer, by id.
     pub fn views(&self) -> impl Iterator<Item = ProducerView> + '_ {
-        self.by_id.iter().map(|(producer_id, producer)| ProducerView {
-            producer_id: *producer_id,
-            producer_epoch: producer.epoch,
-            last_sequence: producer.last_sequence(),
-            last_timestamp: producer.last_timestamp,
-            coordinator_epoch: producer.coordinator_epoch,
-            transaction_first_offset: producer.transaction_first_offset,
-        })
+        self.by_id.iter().map(|(producer_id, producer)| producer.view(*producer_id))
+    }
+
+    /// One producer, if it is known.
+    pub fn view(&self, producer_id: i64) -> Option<ProducerView> {
+        self.by_id.get(&producer_id).map(|producer| producer.view(producer_id))
     }
 
     /// Where each producer appended last.
@@ -447,6 +445,17 @@ impl Producer {
             idle_since: None,
             batches: [NOTHING; REMEMBERED_BATCHES],
             remembered: 0,
+        }
+    }
+
+    fn view(&self, producer_id: i64) -> ProducerView {
+        ProducerView {
+            producer_id,
+            producer_epoch: self.epoch,
+            last_sequence: self.last_sequence(),
+            last_timestamp: self.last_timestamp,
+            coordinator_epoch: self.coordinator_epoch,
+            transaction_first_offset: self.transaction_first_offset,
         }
     }
 

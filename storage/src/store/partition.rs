@@ -249,6 +249,11 @@ impl Partition {
         self.sequencer.producers(self.state.id)
     }
 
+    /// One of them, if it is known.
+    pub fn producer(&self, producer_id: i64) -> Option<ProducerView> {
+        self.sequencer.producer(self.state.id, producer_id)
+    }
+
     /// Bytes in the segments.
     pub fn size_bytes(&self) -> u64 {
         self.state.log.size_bytes()

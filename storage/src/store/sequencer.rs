@@ -206,6 +206,10 @@ impl Sequencer {
         state.partitions.get(&id).map_or_else(Vec::new, |partition| partition.producers.views().collect())
     }
 
+    pub(crate) fn producer(&self, id: PartitionId, producer_id: i64) -> Option<ProducerView> {
+        self.state.lock().partitions.get(&id)?.producers.view(producer_id)
+    }
+
     pub(crate) fn expire_producers(&self, now: i64, after_ms: i64) -> usize {
         let mut expired = 0;
         for Listed { state: partition, .. } in self.partitions() {
