@@ -68,7 +68,7 @@ fn committed_values(data: &PartitionData) -> Vec<String> {
 }
 
 /// Reads a partition from its beginning to its last stable offset, as often as it takes.
-async fn read_committed(client: &mut Client, partition: i32) -> Vec<String> {
+pub(crate) async fn read_committed(client: &mut Client, partition: i32) -> Vec<String> {
     let (mut offset, mut all) = (0, Vec::new());
     loop {
         let request = FetchRequest { isolation_level: 1, ..fetch("t", &[(partition, offset)]) };
