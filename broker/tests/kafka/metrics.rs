@@ -149,6 +149,7 @@ async fn values_move_by_what_was_done() {
         ("logmill_journal_frames_total", 4.0),
         ("logmill_journal_group_frames_sum", 4.0),
         ("logmill_open_transactions", 1.0),
+        ("logmill_last_stable_offset_lag_records{topic=\"t\"}", 1.0),
         ("logmill_connections", 0.0),
         ("logmill_produce_throttled_total", 0.0),
         ("logmill_frames_rejected_total", 1.0),

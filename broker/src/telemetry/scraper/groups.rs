@@ -130,6 +130,10 @@ fn topics(image: &Image) -> Vec<Family> {
         Family::counter("logmill_fetch_records_total", "Records in them."),
     ];
     let mut sizes = Family::gauge("logmill_log_bytes", "Bytes of batches in segments.");
+    let mut unstable = Family::gauge(
+        "logmill_last_stable_offset_lag_records",
+        "Offsets between the last stable one and the high watermark, over the topic's partitions: what open transactions hold up for readers of committed records.",
+    );
     let (mut count, mut partitions) = (0, 0);
     for topic in image.iter() {
         let traffic: Traffic = topic.partitions.iter().map(|partition| partition.traffic()).sum();
@@ -144,6 +148,11 @@ fn topics(image: &Image) -> Vec<Family> {
         }
         let bytes = topic.partitions.iter().map(|partition| partition.size_bytes()).sum();
         sizes.push(label("topic", &*topic.name), number(bytes));
+        let behind = topic.partitions.iter().map(|partition| {
+            let published = partition.published();
+            published.high_watermark.saturating_sub(published.last_stable_offset).max(0) as u64
+        });
+        unstable.push(label("topic", &*topic.name), number(behind.sum()));
         count += 1;
         partitions += topic.partitions.len() as u64;
     }
@@ -151,6 +160,7 @@ fn topics(image: &Image) -> Vec<Family> {
         Family::gauge("logmill_topics", "Topics, internal ones included.").of(count),
         Family::gauge("logmill_partitions", "Partitions, internal ones included.").of(partitions),
         sizes,
+        unstable,
     ];
     all.extend(families);
     all
