@@ -9,6 +9,7 @@
 //! - [`assigned`]: where the consumer is in each partition, and what was fetched ahead. Pure.
 //! - [`decode`]: from fetched bytes to records, without those of aborted transactions. Pure.
 //! - [`assignor`]: who reads what. Pure.
+//! - [`taken`]: a batch on its way through `process`.
 //! - [`fetcher`], [`membership`]: the tasks.
 
 mod assigned;
@@ -18,6 +19,7 @@ mod fetcher;
 mod membership;
 mod offsets;
 pub(crate) mod protocol;
+mod taken;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -37,10 +39,11 @@ use crate::admin::{Isolation, OffsetSpec};
 use crate::cluster::{Cluster, Lane};
 use crate::error::{Error, Result};
 use crate::transport::backoff::Deadline;
-use assigned::{AssignedPartitions, Key, Marks, Start};
+use assigned::{AssignedPartitions, Key, Start};
 use fetcher::Fetcher;
 use membership::{GroupSettings, Membership};
 use offsets::Committer;
+pub(crate) use taken::{Fate, TakenBatch};
 
 /// A record that was read. Key, value and headers share the memory of the batch they came in.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -420,7 +423,7 @@ impl Consumer {
     /// Safe.
     pub async fn next_batch(&mut self, max: usize) -> Result<Vec<ConsumerRecord>> {
         let mut taken = self.take_batch(max).await?;
-        taken.done = true;
+        taken.fate = Fate::Done;
         Ok(std::mem::take(&mut taken.records))
     }
 
@@ -457,7 +460,7 @@ impl Consumer {
             }
             if !records.is_empty() {
                 let shared = Arc::clone(&self.shared);
-                return Ok(TakenBatch { records, membership, marks, done: false, shared });
+                return Ok(TakenBatch { records, membership, fate: Fate::Open, marks, shared });
             }
             self.shared.ready.notified().await;
         }
@@ -563,32 +566,6 @@ impl Consumer {
         if let Some(membership) = self.membership.take() {
             // A task that panicked has left nothing to wait for.
             let _ = membership.await;
-        }
-    }
-}
-
-/// Records that were taken. Unless they are done when this is dropped, the consumer gives them again.
-pub(crate) struct TakenBatch {
-    pub(crate) records: Vec<ConsumerRecord>,
-    pub(crate) membership: GroupMembership,
-    pub(crate) done: bool,
-    marks: Marks,
-    shared: Arc<Shared>,
-}
-
-impl TakenBatch {
-    /// Nobody knows whether these records are done: the consumer reads none of their partitions any more.
-    pub(crate) fn lose(&mut self) {
-        self.done = true;
-        self.shared.assigned.lock().lose(&self.marks);
-    }
-}
-
-impl Drop for TakenBatch {
-    fn drop(&mut self) {
-        if !self.done {
-            self.shared.assigned.lock().rewind(&self.marks);
-            self.shared.work.notify_one();
         }
     }
 }

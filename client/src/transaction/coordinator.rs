@@ -207,7 +207,13 @@ impl Coordinator {
         self.cluster
             .ask(&ask, &mut self.deadline(WHAT), request, |response, _| {
                 for result in response.topics.iter().flat_map(|topic| &topic.partitions) {
-                    self.check(result.error_code, WHAT)?;
+                    let code = result.error_code;
+                    // In the newer protocol that is also what a producer hears whose transaction has timed out; whether
+                    // it is fenced, the transaction's end tells.
+                    if protocol2 && code == ErrorCode::INVALID_PRODUCER_EPOCH {
+                        Error::check(code, None, || format!("{WHAT} ({})", self.id))?;
+                    }
+                    self.check(code, WHAT)?;
                 }
                 Ok(())
             })

@@ -132,17 +132,22 @@ impl TransactionalProducer {
     /// # Cancel safety
     /// Safe.
     pub async fn begin(&mut self) -> Result<Transaction<'_>> {
-        match &self.standing {
-            Standing::Clear => {}
-            Standing::Open { touched } => {
-                let touched = *touched;
-                self.roll_back(touched).await?;
-            }
-            Standing::Unknown => self.take_new_epoch().await?,
-            Standing::Fatal(error) => return Err(error.clone()),
-        }
+        self.settle().await?;
         self.standing = Standing::Open { touched: false };
         Ok(Transaction { producer: self, partitions: BTreeSet::new(), groups: BTreeSet::new() })
+    }
+
+    /// Decides what was left open or unknown.
+    async fn settle(&mut self) -> Result<()> {
+        match &self.standing {
+            Standing::Clear => Ok(()),
+            Standing::Open { touched } => {
+                let touched = *touched;
+                self.roll_back(touched).await
+            }
+            Standing::Unknown => self.take_new_epoch().await,
+            Standing::Fatal(error) => Err(error.clone()),
+        }
     }
 
     /// The transactional id.
@@ -308,22 +313,28 @@ impl Transaction<'_> {
     /// Waits for every record and commits: all of it becomes visible, and the offsets count as committed.
     ///
     /// # Errors
-    /// [`Error::AbortRequired`] when a record has failed: nothing becomes visible, and the next
-    /// [`begin`](TransactionalProducer::begin) aborts. A retriable error means that nobody knows whether the commit
+    /// [`Error::AbortRequired`] when a record has failed, or the transaction's time was over: nothing becomes visible, and
+    /// the next [`begin`](TransactionalProducer::begin) aborts. A retriable error means that nobody knows whether the commit
     /// took effect; read what was written to find out.
     ///
     /// # Cancel safety
     /// Not known, then, whether it was committed; the next [`begin`](TransactionalProducer::begin) settles it.
     pub async fn commit(self) -> Result<()> {
-        let flushed = self.producer.engine.flush().await;
-        let failed = self.producer.engine.failure().map(|error| (*error).clone());
-        if let Some(error) = failed.or(flushed.err()) {
-            return Err(abort_required(error));
-        }
+        self.flush().await?;
         match self.producer.standing {
             Standing::Open { touched: true } => {
                 self.producer.standing = Standing::Unknown;
-                self.producer.end(true).await
+                match self.producer.end(true).await {
+                    // The broker has aborted it, because its time was over: an end of ours that is answered so has done
+                    // nothing, and the abort gives the epoch to go on with.
+                    Err(error)
+                        if self.producer.protocol2 && error.code() == Some(ErrorCode::INVALID_TXN_STATE) =>
+                    {
+                        self.producer.standing = Standing::Open { touched: true };
+                        Err(abort_required(error))
+                    }
+                    ended => ended,
+                }
             }
             _ => {
                 self.producer.standing = Standing::Clear;
@@ -344,6 +355,13 @@ impl Transaction<'_> {
             Standing::Open { touched } => self.producer.roll_back(touched).await,
             _ => Ok(()),
         }
+    }
+
+    /// Waits for every record, and commits nothing.
+    pub(crate) async fn flush(&self) -> Result<()> {
+        let flushed = self.producer.engine.flush().await;
+        let failed = self.producer.engine.failure().map(|error| (*error).clone());
+        failed.or(flushed.err()).map_or(Ok(()), |error| Err(abort_required(error)))
     }
 
     fn check_failure(&self) -> Result<()> {

@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 
 use super::{Transaction, TransactionalProducer};
-use crate::consumer::{Consumer, ConsumerRecord};
+use crate::consumer::{Consumer, ConsumerRecord, Fate};
 use crate::error::{Error, Result};
 
 impl TransactionalProducer {
     /// Reads batches of at most `max` records and hands each to `work` with a transaction; what `work` sends and the
     /// offsets of the batch are committed together. When a transaction must be aborted (a rebalance took the
-    /// partitions away, a record could not be written), the batch is read again, by whoever has its partitions then.
+    /// partitions away, a record could not be written, its time was over), the batch is read again, by whoever has its partitions then.
     /// So every record takes effect exactly once in what is written.
     ///
     /// The consumer should be built with [`manual_commit`](crate::ConsumerBuilder::manual_commit): its offsets are
@@ -22,11 +22,15 @@ impl TransactionalProducer {
     /// committed.
     ///
     /// # Cancel safety
-    /// The batch under way is read again by the next call or by another member.
+    /// The batch under way is read again by the next call or by another member. Dropped while the commit is on its
+    /// way, it is as above: the consumer gives nothing more of the partitions concerned, and another one knows.
+    /// To stop without a doubt, let `work` give back an error.
     pub async fn process<W>(&mut self, consumer: &mut Consumer, max: usize, mut work: W) -> Result<()>
     where
         W: AsyncFnMut(&[ConsumerRecord], &mut Transaction<'_>) -> Result<()>,
     {
+        // What an earlier call left open holds up everybody who asks for committed offsets, this consumer too.
+        self.settle().await?;
         loop {
             let mut taken = consumer.take_batch(max).await?;
             if taken.membership.generation < 0 && !taken.membership.group.is_empty() {
@@ -44,19 +48,24 @@ impl TransactionalProducer {
                     ends.iter().map(|((topic, partition), offset)| (*topic, *partition, *offset)).collect();
                 worked = transaction.send_offsets(&taken.membership, &offsets).await;
             }
+            if worked.is_ok() {
+                worked = transaction.flush().await;
+            }
             let ended = match worked {
-                Ok(()) => match transaction.commit().await {
-                    Err(error) if !error.requires_abort() => {
-                        taken.lose();
-                        return Err(error);
+                Ok(()) => {
+                    // Should this future be dropped from here on, the commit may have taken effect.
+                    taken.fate = Fate::Unknown;
+                    match transaction.commit().await {
+                        Err(error) if !error.requires_abort() => return Err(error),
+                        ended => ended,
                     }
-                    ended => ended,
-                },
+                }
                 Err(error) => transaction.abort().await.and(Err(error)),
             };
             match ended {
-                Ok(()) => taken.done = true,
+                Ok(()) => taken.fate = Fate::Done,
                 Err(error @ Error::AbortRequired { .. }) => {
+                    taken.fate = Fate::Open;
                     tracing::warn!(id = self.id(), %error, "the batch is read again");
                 }
                 Err(error) => return Err(error),
