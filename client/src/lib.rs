@@ -46,7 +46,8 @@ mod transport;
 pub use admin::{
     Admin, BrokerDescription, ClusterDescription, ConfigChange, ConfigEntry, ConfigResource, ConfigSource,
     Feature, GroupDescription, GroupListing, GroupOffset, Isolation, LogDir, LogDirPartition,
-    MemberDescription, NewTopic, OffsetSpec, Offsets, PartitionDescription, TopicDescription,
+    MemberDescription, NewTopic, OffsetSpec, Offsets, PartitionDescription, ProducerDescription,
+    TopicDescription, TransactionDescription, TransactionListing,
 };
 pub use client::{Client, ClientBuilder};
 pub use consumer::{

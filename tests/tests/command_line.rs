@@ -1,6 +1,6 @@
 //! The commands of the binary against a broker: what they do, what they print, how they fail.
 
-use logmill_client::Client;
+use logmill_client::{Client, Error, ProducerRecord};
 use logmill_tests::process::{Broker, PATIENCE, Process, Scratch, run};
 use logmill_tests::source;
 use serde_json::Value;
@@ -277,6 +277,75 @@ fn pipelines_run_and_are_shown_stopped_and_finished() {
     let unknown = broker.try_run(&["pipeline", "describe", "nothing"], "");
     assert_eq!(unknown.status.code(), Some(1));
     assert!(unknown.log.contains("nothing"), "{}", unknown.log);
+    assert!(broker.stop().status.success());
+}
+
+#[test]
+fn transactions_are_listed_described_and_aborted() {
+    let scratch = Scratch::new();
+    let broker = broker(&scratch);
+    broker.run(&["topic", "create", "orders"]);
+    let runtime = Runtime::new().expect("threads");
+    runtime.block_on(async {
+        let client = Client::connect(&broker.address).await.expect("a connection");
+        let mut done = client.transactional("done").build().await.expect("a producer");
+        let mut transaction = done.begin().await.expect("a transaction");
+        transaction.send(ProducerRecord::to("orders").value("committed")).await.expect("it is written");
+        transaction.commit().await.expect("it commits");
+        let mut writer = client.transactional("writer").build().await.expect("a producer");
+        let mut transaction = writer.begin().await.expect("a transaction");
+        transaction.send(ProducerRecord::to("orders").value("open")).await.expect("it is written");
+        broker.run_with_input(&["produce", "orders"], "behind it\n");
+        assert_eq!(broker.run(&["consume", "orders", "--exit"]), "committed\n");
+
+        let listed = json(&broker, &["txn", "list"]);
+        assert_eq!(names(&listed, "transactions", "id"), ["done", "writer"]);
+        assert_eq!(names(&listed, "transactions", "state"), ["CompleteCommit", "Ongoing"]);
+        let open = json(&broker, &["txn", "list", "--state", "Ongoing"]);
+        assert_eq!(names(&open, "transactions", "id"), ["writer"]);
+        let old = json(&broker, &["txn", "list", "--longer-than", "1h"]);
+        assert_eq!(old["transactions"].as_array().map(Vec::len), Some(0));
+        let nonsense = broker.try_run(&["txn", "list", "--state", "Nonsense"], "");
+        assert!(nonsense.log.contains("Nonsense is no state"), "{}", nonsense.log);
+        let described = json(&broker, &["txn", "describe", "writer"]);
+        assert_eq!((&described["state"], &described["timeout_ms"]), (&"Ongoing".into(), &60_000.into()));
+        let written = &described["partitions"][0];
+        assert_eq!((&written["topic"], &written["start"]), (&"orders".into(), &2.into()), "{described}");
+        let table = broker.run(&["txn", "describe", "writer"]);
+        assert!(table.contains("id writer  state Ongoing") && table.contains("START"), "{table}");
+
+        assert_eq!(broker.try_run(&["txn", "abort", "writer"], "").status.code(), Some(2), "it asks first");
+        broker.run(&["txn", "abort", "writer", "--yes"]);
+        assert_eq!(broker.run(&["consume", "orders", "--exit"]), "committed\nbehind it\n");
+        let ended = transaction.commit().await;
+        assert!(matches!(ended, Err(Error::Fenced { .. })), "{ended:?}");
+        let again = broker.try_run(&["txn", "abort", "writer", "--yes"], "");
+        assert_eq!(again.status.code(), Some(1));
+        assert!(again.log.contains("no open transaction"), "{}", again.log);
+        let nobody = broker.try_run(&["txn", "abort", "nobody", "--yes"], "");
+        assert!(nobody.log.contains("nobody"), "{}", nobody.log);
+
+        // In one partition alone.
+        let mut transaction = done.begin().await.expect("a transaction");
+        transaction.send(ProducerRecord::to("orders").value("hangs")).await.expect("it is written");
+        broker.run_with_input(&["produce", "orders"], "last\n");
+        let producers = json(&broker, &["txn", "producers", "orders"]);
+        let starts = producers["producers"].as_array().expect("producers").iter();
+        let starts: Vec<i64> = starts.filter_map(|row| row["transaction_start"].as_i64()).collect();
+        assert_eq!(starts.len(), 1, "{producers}");
+        let at = |offset: i64| {
+            let offset = offset.to_string();
+            broker.try_run(&["txn", "abort", "--topic", "orders", "--start-offset", &offset, "--yes"], "")
+        };
+        let elsewhere = at(0);
+        assert_eq!(elsewhere.status.code(), Some(1));
+        assert!(elsewhere.log.contains("no open transaction begins at offset 0"), "{}", elsewhere.log);
+        assert!(at(starts[0]).status.success());
+        assert_eq!(broker.run(&["consume", "orders", "--exit"]), "committed\nbehind it\nlast\n");
+    });
+    for wrong in [&["txn", "abort"][..], &["txn", "abort", "--topic", "orders"]] {
+        assert_eq!(run(wrong, &[], "").status.code(), Some(2), "{wrong:?}");
+    }
     assert!(broker.stop().status.success());
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
-use crate::commands::{broker, config, consume, group, pipeline, produce, serve, storage, topic};
+use crate::commands::{broker, config, consume, group, pipeline, produce, serve, storage, topic, txn};
 use crate::demo;
 use crate::logging;
 
@@ -140,6 +140,8 @@ pub(crate) enum Command {
     Consume(Client<consume::Consume>),
     /// List and describe consumer groups.
     Group(Clients<group::Group>),
+    /// List, describe and abort transactions.
+    Txn(Clients<txn::Txn>),
     /// Run, list, describe and stop stream pipelines.
     Pipeline(Clients<pipeline::Pipeline>),
     /// Look at, check and mend the files of a broker that is not running, ours or Apache Kafka's.

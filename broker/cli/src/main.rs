@@ -32,7 +32,7 @@ fn main() -> ExitCode {
 }
 
 async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
-    use commands::{broker, config, consume, group, pipeline, produce, serve, storage, topic};
+    use commands::{broker, config, consume, group, pipeline, produce, serve, storage, topic, txn};
     let done = |()| ExitCode::SUCCESS;
     match arguments.command {
         Command::Serve(command) => serve::run(command).await.map(done),
@@ -51,6 +51,9 @@ async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         }
         Command::Group(Clients { command, connection }) => {
             group::run(command, &connection.begin()).await.map(done)
+        }
+        Command::Txn(Clients { command, connection }) => {
+            txn::run(command, &connection.begin()).await.map(done)
         }
         Command::Pipeline(Clients { command, connection }) => {
             pipeline::run(command, &connection.begin()).await.map(done)

@@ -1,10 +1,11 @@
-//! Topics, groups, offsets, configs, brokers.
+//! Topics, groups, offsets, configs, brokers, transactions.
 
 mod brokers;
 mod configs;
 pub(crate) mod groups;
 pub(crate) mod offsets;
 mod topics;
+mod transactions;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,6 +15,7 @@ pub use configs::{ConfigChange, ConfigEntry, ConfigResource, ConfigSource};
 pub use groups::{GroupDescription, GroupListing, GroupOffset, MemberDescription};
 pub use offsets::{Isolation, OffsetSpec, Offsets};
 pub use topics::{BrokerDescription, ClusterDescription, NewTopic, PartitionDescription, TopicDescription};
+pub use transactions::{ProducerDescription, TransactionDescription, TransactionListing};
 
 use crate::cluster::Cluster;
 use crate::transport::backoff::Deadline;

@@ -13,3 +13,4 @@ pub(crate) mod produce;
 pub(crate) mod serve;
 pub(crate) mod storage;
 pub(crate) mod topic;
+pub(crate) mod txn;
