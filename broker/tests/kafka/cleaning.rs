@@ -10,7 +10,7 @@ use logmill_wire::messages::{DeleteRecordsRequest, ListOffsetsRequest};
 
 use crate::client::{Broker, Client, PATIENCE, batch, values};
 
-async fn delete(client: &mut Client, topic: &str, offset: i64) -> (ErrorCode, i64) {
+pub(crate) async fn delete(client: &mut Client, topic: &str, offset: i64) -> (ErrorCode, i64) {
     let partitions = vec![DeleteRecordsPartition { partition_index: 0, offset }];
     let topics = vec![DeleteRecordsTopic { name: topic.into(), partitions }];
     let mut response = client.ask(&DeleteRecordsRequest { topics, timeout_ms: 10_000 }, 2).await;

@@ -38,7 +38,7 @@ pub(crate) async fn list_offset(client: &mut Client, timestamp: i64, isolation_l
 
 /// What a consumer of committed records makes of an answer: it skips by producer id alone, from the first
 /// offset of an aborted transaction to its marker.
-fn committed_values(data: &PartitionData) -> Vec<String> {
+pub(crate) fn committed_values(data: &PartitionData) -> Vec<String> {
     let mut coming = data.aborted_transactions.clone().unwrap();
     let mut aborting = Vec::new();
     let mut values = Vec::new();

@@ -1,5 +1,5 @@
 //! What other implementations of Kafka's protocol got wrong about transactions that shows only later: when a log was
-//! compacted, or epochs have run out.
+//! compacted, records were deleted, or epochs have run out.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -13,9 +13,12 @@ use logmill_storage::{Append, Check, Frame, RealDisk, Store, StoreOptions};
 use logmill_wire::ErrorCode;
 use uuid::Uuid;
 
+use crate::cleaning::delete;
 use crate::client::{Broker, PATIENCE};
 use crate::configs::{SET, TOPIC, alter, change};
-use crate::defects_of_others::{commit_in_transaction, commit_plainly, committed, init, read_committed};
+use crate::defects_of_others::{
+    commit_in_transaction, commit_plainly, committed, committed_values, init, read_committed,
+};
 use crate::transactions::Producer;
 
 /// A broker that looks for what can be cleaned all the time.
@@ -179,5 +182,39 @@ async fn an_epoch_that_only_fences_is_given_to_nobody() {
         assert_eq!(producer.send(&mut client, "t", "next").await.error_code, ErrorCode::NONE);
         assert_eq!(producer.end(&mut client, true).await.error_code, ErrorCode::NONE);
         assert_eq!(client.fetch("t", 0, 1).await.aborted_transactions.unwrap().len(), 1);
+    }
+}
+
+/// DeleteRecords may take the beginning of an open transaction. Readers wait for its end all the same, which decides about
+/// what is left, and its producer's batches are still recognised.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn records_deleted_under_an_open_transaction_do_not_change_its_end() {
+    for commit in [true, false] {
+        let broker = Broker::start().await;
+        let mut client = broker.connect().await;
+        client.create("t", 1, &[]).await;
+        let mut producer = Producer::init(&mut client, "x", 12).await;
+        for value in ["one", "two"] {
+            assert_eq!(producer.send(&mut client, "t", value).await.error_code, ErrorCode::NONE);
+        }
+        assert_eq!(delete(&mut client, "t", 1).await, (ErrorCode::NONE, 1));
+        let open = client.fetch("t", 1, 1).await;
+        assert_eq!((open.last_stable_offset, open.high_watermark), (1, 2), "never before the log's start");
+
+        let broker = broker.crash().await;
+        let mut client = broker.connect().await;
+        let open = client.fetch("t", 1, 1).await;
+        assert_eq!((open.log_start_offset, open.last_stable_offset, open.high_watermark), (1, 1, 2));
+        producer.sequence -= 1;
+        let again = producer.send(&mut client, "t", "two").await;
+        assert_eq!((again.error_code, again.base_offset), (ErrorCode::NONE, 1), "a duplicate");
+        assert_eq!(producer.end(&mut client, commit).await.error_code, ErrorCode::NONE);
+        let ended = client.fetch("t", 1, 1).await;
+        assert_eq!((ended.last_stable_offset, ended.high_watermark), (3, 3));
+        let expected: &[&str] = if commit { &["two"] } else { &[] };
+        assert_eq!(committed_values(&ended), expected, "commit: {commit}");
+        let broker = broker.restart().await;
+        let read = broker.connect().await.fetch("t", 1, 1).await;
+        assert_eq!(committed_values(&read), expected, "commit: {commit}, started again");
     }
 }

@@ -210,6 +210,15 @@ impl Produce<'_> {
         let Target { topic, partition, admitted: Admitted { batch, .. } } = target;
         let implicit = self.version >= IMPLICIT_FROM;
         let check = Check::Client { begins: false, transaction_v2: implicit };
+        let header = batch.header();
+        let has_begun = partition.producer(header.producer_id).is_some_and(|known| {
+            known.producer_epoch == header.producer_epoch && known.transaction_first_offset.is_some()
+        });
+        if has_begun {
+            // Given away: a batch with one owner is stamped in place.
+            return self.submit(&partition, batch, check).map_err(Refusal::append);
+        }
+        // It may still be a duplicate of the last transaction.
         match self.submit(&partition, batch.clone(), check) {
             Err(AppendError::Rejected(Rejection::TransactionNotOpen { .. })) => {}
             other => return other.map_err(Refusal::append),
