@@ -129,6 +129,9 @@ fn rejection_code(rejection: &Rejection) -> ErrorCode {
         Rejection::InvalidBatch { .. } => ErrorCode::INVALID_RECORD,
         Rejection::StorageFull | Rejection::Failed => ErrorCode::KAFKA_STORAGE_ERROR,
         Rejection::Closed => ErrorCode::NOT_LEADER_OR_FOLLOWER,
+        // The coordinator's log, whose record goes into the same frame, has moved on: it is loaded again, and the batch may
+        // come again.
+        Rejection::ExpectedEnd { .. } => ErrorCode::NOT_ENOUGH_REPLICAS,
         _ => ErrorCode::UNKNOWN_SERVER_ERROR,
     }
 }
@@ -163,5 +166,9 @@ mod tests {
         assert_eq!(code(ErrorCode::CONCURRENT_TRANSACTIONS, 11), ErrorCode::NOT_ENOUGH_REPLICAS);
         assert_eq!(code(ErrorCode::CONCURRENT_TRANSACTIONS, 12), ErrorCode::CONCURRENT_TRANSACTIONS);
         assert_eq!(code(ErrorCode::NOT_COORDINATOR, 12), ErrorCode::NOT_ENOUGH_REPLICAS);
+        // What a client of any version tries again.
+        let partition = logmill_storage::PartitionId { topic: uuid::Uuid::nil(), partition: 0 };
+        let moved_on = Rejection::ExpectedEnd { partition, expected: 4, actual: 5 };
+        assert_eq!(rejection_code(&moved_on), ErrorCode::NOT_ENOUGH_REPLICAS);
     }
 }
