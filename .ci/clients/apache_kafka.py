@@ -31,10 +31,11 @@ log.retention.check.interval.ms=1000
 """
 
 
-def java(tools, main, *arguments, memory="256m", logging="warn"):
-    """The command that runs one of Kafka's main classes."""
+def java(tools, main, *arguments, memory="256m", logging="warn", classes=None):
+    """The command that runs one of Kafka's main classes, or one in the directory `classes`."""
     options = [f"-Xmx{memory}", "-XX:TieredStopAtLevel=1", f"-Dorg.slf4j.simpleLogger.defaultLogLevel={logging}"]
-    return ["java", *options, "-cp", f"{tools}/jars/*", main, *map(str, arguments)]
+    path = f"{tools}/jars/*" if classes is None else f"{classes}:{tools}/jars/*"
+    return ["java", *options, "-cp", path, main, *map(str, arguments)]
 
 
 class Kafka:

@@ -25,8 +25,8 @@ class Broker:
             self.process.wait()
         self.directory.cleanup()
 
-    def start(self):
-        command = [self.binary, "serve", "--data-dir", self.data_dir, "--listen", "127.0.0.1:0"]
+    def start(self, listen="127.0.0.1:0"):
+        command = [self.binary, "serve", "--data-dir", self.data_dir, "--listen", listen]
         command += [word for setting in self.settings for word in ("--set", setting)]
         self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
         self.said, serving = [], threading.Event()
@@ -44,6 +44,17 @@ class Broker:
         if not serving.wait(20) or self.process.poll() is not None:
             raise RuntimeError(f"the broker did not start:\n{''.join(self.said)}")
 
+    def crash(self):
+        """kill -9. Fails when the broker had said anything of an error."""
+        self.process.kill()
+        self.process.wait()
+        self.listener.join(5)
+        self.fail_for(r" ERROR |panicked")
+
+    def start_again(self):
+        """After a crash: where it served, with what it kept."""
+        self.start(self.bootstrap)
+
     def stop(self):
         """A clean stop. Fails unless the broker ends well, and when it said anything of a warning or an error."""
         self.process.terminate()
@@ -51,6 +62,8 @@ class Broker:
         self.listener.join(5)
         if status != 0:
             raise RuntimeError(f"the broker ended with status {status}:\n{''.join(self.said)}")
-        complaints = [line for line in self.said if re.search(r" (WARN|ERROR) |panicked", line)]
-        if complaints:
+        self.fail_for(r" (WARN|ERROR) |panicked")
+
+    def fail_for(self, pattern):
+        if complaints := [line for line in self.said if re.search(pattern, line)]:
             raise RuntimeError(f"the broker complained:\n{''.join(complaints)}")
