@@ -211,7 +211,7 @@ impl Partition {
     }
 
     /// For a client that last saw `epoch`: the largest leader epoch that is not above it, and the offset at which it
-    /// ended (KIP-320). None when the partition has no epoch so old, or the epoch is from the future.
+    /// ended (KIP-320): where a later one began, for an epoch of which nothing is left. None for an epoch from the future.
     pub fn leader_epoch_for(&self, epoch: i32) -> Option<(i32, i64)> {
         let high_watermark = self.published().high_watermark;
         let current = self.leader_epoch();
@@ -219,16 +219,18 @@ impl Partition {
         if epoch == current {
             return Some((current, high_watermark));
         }
-        if epoch > current {
+        if epoch > current || epoch < 0 {
             return None;
         }
         let log = &self.state.log;
-        match log.last_leader_epoch()? {
+        let began = self.state.epoch_start_offset;
+        match log.last_leader_epoch() {
             // The segments have nothing of the current epoch yet: the newest they have ended where it began.
-            newest if newest < current => {
-                log.end_offset_for_epoch(epoch.min(newest), self.state.epoch_start_offset)
-            }
-            _ => log.end_offset_for_epoch(epoch, high_watermark),
+            Some(newest) if newest < current => log.end_offset_for_epoch(epoch.min(newest), began),
+            Some(_) => log.end_offset_for_epoch(epoch, high_watermark),
+            // Nothing is left of what this client read. If it heard nothing it would start where its policy says, and
+            // that may be behind records it has never seen.
+            None => Some((epoch, began)),
         }
     }
 

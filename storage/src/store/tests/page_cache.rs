@@ -49,6 +49,33 @@ fn a_process_that_dies_loses_nothing_and_the_epoch_goes_up() {
 }
 
 #[test]
+fn who_read_what_a_power_cut_took_is_told_where_to_go_on() {
+    let mut emptied = 0;
+    for seed in 0..50 {
+        let disk = SimDisk::new(seed);
+        let (store, _) = open(&disk);
+        let partition = create(&store, 1, 0, Durability::PageCache);
+        commit_one(&store, partition.id(), batch("p", 3), PLAIN).unwrap();
+        settle(&store);
+        drop((store, partition));
+        disk.restart();
+        let (store, _) = open(&disk);
+        let partition = store.partition(id(1, 0)).unwrap();
+        assert_eq!(partition.leader_epoch(), 1);
+        let left = partition.published().high_watermark;
+        emptied += usize::from(left == 0);
+        for more in 0..2 {
+            assert_eq!(partition.leader_epoch_for(0), Some((0, left)), "seed {seed}");
+            assert_eq!(partition.leader_epoch_for(1), Some((1, left + more)));
+            assert_eq!([partition.leader_epoch_for(2), partition.leader_epoch_for(-1)], [None, None]);
+            commit_one(&store, partition.id(), batch("new", 1), PLAIN).unwrap();
+            settle(&store);
+        }
+    }
+    assert!(emptied > 10, "the cut must be seen: {emptied}");
+}
+
+#[test]
 fn after_a_power_cut_a_prefix_is_left() {
     let mut lost = 0;
     for seed in 0..100 {
