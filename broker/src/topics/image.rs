@@ -107,10 +107,8 @@ impl Image {
 impl TopicView for Image {
     fn topic(&self, name: &str) -> Option<TopicInfo> {
         let topic = self.get(name)?;
-        Some(TopicInfo {
-            id: topic.id,
-            partitions: i32::try_from(topic.partitions.len()).unwrap_or(i32::MAX),
-        })
+        // Also those that are made only when somebody reads them: a member is given all that clients see.
+        Some(TopicInfo { id: topic.id, partitions: topic.count })
     }
 
     fn name(&self, id: Uuid) -> Option<Str> {

@@ -148,3 +148,29 @@ async fn the_feature_that_lets_clients_use_the_new_protocol_is_finalised() {
     assert_eq!(finalised.map(|feature| feature.max_version_level), Some(1));
     broker.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_gets_the_partitions_that_are_still_to_be_made_too() {
+    let broker = Broker::start().await;
+    let mut client = broker.connect().await;
+    let beat = |group: &str, epoch| ConsumerGroupHeartbeatRequest {
+        group_id: group.into(),
+        member_id: "a".into(),
+        member_epoch: epoch,
+        rebalance_timeout_ms: 10_000,
+        subscribed_topic_names: Some(vec!["__consumer_offsets".into()]),
+        topic_partitions: Some(Vec::new()),
+        ..ConsumerGroupHeartbeatRequest::default()
+    };
+    // The group itself is what makes the topic.
+    client.ask(&beat("first", 0), 1).await;
+    let joined = client.ask(&beat("g", 0), 1).await;
+    let partitions = &joined.assignment.unwrap().topic_partitions[0].partitions;
+    assert!(partitions.iter().copied().eq(0..50), "{partitions:?}");
+    let epoch = state(&mut client).await.1;
+    for group in 0..10 {
+        client.ask(&beat(&format!("other {group}"), 0), 1).await;
+    }
+    client.ask(&beat("g", joined.member_epoch), 1).await;
+    assert_eq!(state(&mut client).await.1, epoch, "nothing has changed for who reads all of them");
+}
