@@ -117,23 +117,20 @@ impl Coordinators {
         answer.await.map_err(|_| ErrorCode::NOT_COORDINATOR)
     }
 
-    /// Asks the machines of all partitions, for lists.
+    /// Asks the machines of all partitions, for lists. A machine whose log cannot be read is left out: nobody would see
+    /// any group while one partition is damaged.
     ///
     /// # Errors
-    /// As [`Coordinators::group`].
+    /// As [`Coordinators::group`], of the first machine that failed; the others were asked all the same.
     pub async fn all_groups(&self, command: groups::Command) -> Result<Vec<groups::Reply>, ErrorCode> {
         let Some(topic) = self.0.topics.get(OFFSETS_TOPIC) else { return Ok(Vec::new()) };
         self.await_machines(OFFSETS_TOPIC).await;
-        let answers = topic
+        let asked: Vec<_> = topic
             .partitions
             .iter()
             .map(|partition| self.ask_group(partition.index(), command.clone()))
-            .collect::<Result<Vec<_>, _>>()?;
-        let mut replies = Vec::with_capacity(answers.len());
-        for answer in answers {
-            replies.push(answer.await.map_err(|_| ErrorCode::NOT_COORDINATOR)?);
-        }
-        Ok(replies)
+            .collect();
+        readable_ones(asked).await
     }
 
     /// Asks the machine of a transactional id.
@@ -150,22 +147,22 @@ impl Coordinators {
         answer.await.map_err(|_| ErrorCode::NOT_COORDINATOR)
     }
 
-    /// Asks the transaction machines of all partitions, for lists.
+    /// Asks the transaction machines of all partitions, for lists; those whose log cannot be read are left out.
     ///
     /// # Errors
-    /// As [`Coordinators::group`].
+    /// As [`Coordinators::all_groups`].
     pub async fn all_transactions(
         &self,
         command: transactions::Command,
     ) -> Result<Vec<transactions::Reply>, ErrorCode> {
         let Some(topic) = self.0.topics.get(TRANSACTIONS_TOPIC) else { return Ok(Vec::new()) };
         self.await_machines(TRANSACTIONS_TOPIC).await;
-        let mut replies = Vec::new();
-        for partition in &topic.partitions {
-            let answer = self.ask_transaction(partition.index(), command.clone())?;
-            replies.push(answer.await.map_err(|_| ErrorCode::NOT_COORDINATOR)?);
-        }
-        Ok(replies)
+        let asked: Vec<_> = topic
+            .partitions
+            .iter()
+            .map(|partition| self.ask_transaction(partition.index(), command.clone()))
+            .collect();
+        readable_ones(asked).await
     }
 
     fn ask_group(
@@ -243,4 +240,21 @@ impl Coordinators {
     pub(super) fn transaction_deadline(&self, state: &State, partition: i32) -> Option<i64> {
         state.transactions.get(&partition).and_then(|slot| slot.machine.next_deadline())
     }
+}
+
+/// What the machines answered that can be used; the first error of one that could be asked again soon.
+async fn readable_ones<R>(asked: Vec<Result<oneshot::Receiver<R>, ErrorCode>>) -> Result<Vec<R>, ErrorCode> {
+    let mut replies = Vec::with_capacity(asked.len());
+    let mut failed = None;
+    for answer in asked {
+        match answer {
+            Ok(answer) => match answer.await {
+                Ok(reply) => replies.push(reply),
+                Err(_) => failed = failed.or(Some(ErrorCode::NOT_COORDINATOR)),
+            },
+            Err(ErrorCode::COORDINATOR_NOT_AVAILABLE) => {}
+            Err(error) => failed = failed.or(Some(error)),
+        }
+    }
+    failed.map_or(Ok(replies), Err)
 }

@@ -24,6 +24,7 @@ pub(super) type MachineName = (&'static str, i32);
 #[derive(Clone, Copy)]
 pub(super) struct Rest {
     pub(super) until: i64,
+    /// How long that is, for a log that could not be read; 0 for one that only has to be waited for.
     pub(super) pause_ms: i64,
 }
 
@@ -83,8 +84,10 @@ impl Coordinators {
         if state.loading.contains(&(topic, partition)) {
             return Err(LoadError::InProgress);
         }
-        if state.resting.get(&(topic, partition)).is_some_and(|rest| rest.until > self.now()) {
-            return Err(LoadError::Resting);
+        match state.resting.get(&(topic, partition)).filter(|rest| rest.until > self.now()) {
+            Some(Rest { pause_ms: 0, .. }) => return Err(LoadError::InProgress),
+            Some(_) => return Err(LoadError::Resting),
+            None => {}
         }
         let log = self.0.topics.get(topic).and_then(|topic| topic.partition(partition).cloned());
         log.ok_or(LoadError::NoSuchPartition)
@@ -101,10 +104,11 @@ impl Coordinators {
         if let Err(error) = &loaded {
             let (shortest, longest) = RELOAD_PAUSE_MS;
             let pause_ms = match error {
-                LoadError::InProgress => shortest,
+                LoadError::InProgress => 0,
                 _ => before.map_or(0, |rest| rest.pause_ms).saturating_mul(2).clamp(shortest, longest),
             };
-            state.resting.insert(machine, Rest { until: self.now() + pause_ms, pause_ms });
+            let until = self.now() + pause_ms.max(shortest);
+            state.resting.insert(machine, Rest { until, pause_ms });
             if !matches!(error, LoadError::InProgress) {
                 let (topic, partition) = machine;
                 tracing::error!(topic, partition, %error, again_in_ms = pause_ms, "a coordinator cannot be loaded");

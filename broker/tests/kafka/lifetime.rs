@@ -3,11 +3,16 @@
 use std::time::{Duration, Instant};
 
 use logmill_wire::ErrorCode;
+use logmill_wire::messages::delete_topics::DeleteTopicState;
 use logmill_wire::messages::init_producer_id::InitProducerIdRequest;
 use logmill_wire::messages::metadata::MetadataRequestTopic;
 use logmill_wire::messages::offset_commit::{OffsetCommitRequestPartition, OffsetCommitRequestTopic};
 use logmill_wire::messages::offset_fetch::OffsetFetchRequestGroup;
-use logmill_wire::messages::{FetchRequest, MetadataRequest, OffsetCommitRequest, OffsetFetchRequest};
+use logmill_wire::messages::{
+    DeleteTopicsRequest, DescribeTransactionsRequest, FetchRequest, ListGroupsRequest,
+    ListTransactionsRequest, MetadataRequest, OffsetCommitRequest, OffsetFetchRequest,
+};
+use tempfile::TempDir;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
@@ -55,6 +60,17 @@ async fn nobody_who_is_silent_holds_up_the_end() {
     assert!(took < Duration::from_secs(4), "the drain time is 2 s, this took {took:?}");
 }
 
+/// One byte rots in the log of whom `harmed` names, which is not that of `other`.
+fn damage(directory: &TempDir, topic: &str, harmed: &str, other: &str) {
+    let partition = logmill_coordinator::partition_for(harmed, 50);
+    assert_ne!(partition, logmill_coordinator::partition_for(other, 50));
+    let log = directory.path().join(format!("{topic}-{partition}/00000000000000000000.log"));
+    let mut bytes = std::fs::read(&log).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 0xff;
+    std::fs::write(&log, bytes).unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_damaged_log_of_offsets_costs_its_own_groups_and_nobody_else() {
     let broker = Broker::start().await;
@@ -64,20 +80,45 @@ async fn a_damaged_log_of_offsets_costs_its_own_groups_and_nobody_else() {
         commit(&mut client, group).await;
     }
     let directory = broker.stop().await;
-    let partition = logmill_coordinator::partition_for("harmed", 50);
-    assert_ne!(partition, logmill_coordinator::partition_for("other", 50));
-    let log = directory.path().join(format!("__consumer_offsets-{partition}/00000000000000000000.log"));
-    let mut bytes = std::fs::read(&log).unwrap();
-    let middle = bytes.len() / 2;
-    bytes[middle] ^= 0xff;
-    std::fs::write(&log, bytes).unwrap();
+    damage(&directory, "__consumer_offsets", "harmed", "other");
     let broker = Broker::start_in(directory).await;
     let mut client = broker.connect().await;
     for _ in 0..5 {
         assert_eq!(group_error(&mut client, "harmed").await, ErrorCode::COORDINATOR_NOT_AVAILABLE);
         assert_eq!(group_error(&mut client, "other").await, ErrorCode::NONE);
+        let listed = client.ask(&ListGroupsRequest::default(), 5).await;
+        let names: Vec<_> = listed.groups.iter().map(|group| &*group.group_id).collect();
+        assert_eq!((listed.error_code, names), (ErrorCode::NONE, vec!["other"]));
     }
     commit(&mut client, "other").await;
+    // One partition that cannot be asked is no reason to keep offsets in all the others.
+    let state = DeleteTopicState { name: Some("t".into()), ..DeleteTopicState::default() };
+    let delete =
+        DeleteTopicsRequest { topics: vec![state], timeout_ms: 10_000, ..DeleteTopicsRequest::default() };
+    assert_eq!(client.ask(&delete, 6).await.responses[0].error_code, ErrorCode::NONE);
+    let listed = client.ask(&ListGroupsRequest::default(), 5).await;
+    assert!(listed.groups.is_empty(), "the group had nothing but offsets in it");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_damaged_log_of_transactions_costs_its_own_ids_and_nobody_else() {
+    let broker = Broker::start().await;
+    let mut client = broker.connect().await;
+    for id in ["harmed", "other"] {
+        Producer::init(&mut client, id, 12).await;
+    }
+    let directory = broker.stop().await;
+    damage(&directory, "__transaction_state", "harmed", "other");
+    let broker = Broker::start_in(directory).await;
+    let mut client = broker.connect().await;
+    for _ in 0..5 {
+        let request = DescribeTransactionsRequest { transactional_ids: vec!["harmed".into()] };
+        let described = client.ask(&request, 0).await;
+        assert_eq!(described.transaction_states[0].error_code, ErrorCode::COORDINATOR_NOT_AVAILABLE);
+        let listed = client.ask(&ListTransactionsRequest::default(), 1).await;
+        let ids: Vec<_> = listed.transaction_states.iter().map(|state| &*state.transactional_id).collect();
+        assert_eq!((listed.error_code, ids), (ErrorCode::NONE, vec!["other"]));
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
