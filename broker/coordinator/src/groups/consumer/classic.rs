@@ -168,7 +168,8 @@ impl Turn<'_> {
         Ok(())
     }
 
-    /// LeaveGroup to a consumer group.
+    /// LeaveGroup to a consumer group. It takes members of both protocols: an administrator removes one by its instance id,
+    /// and does not see which it speaks.
     pub(in crate::groups) fn leave_as_classic(&mut self, leave: &Leave) -> Left {
         let mut members = Vec::with_capacity(leave.members.len());
         let mut leaving = BTreeSet::new();
@@ -179,11 +180,12 @@ impl Turn<'_> {
                     .and_then(|group| group.member_of_instance(instance_id).cloned()),
                 _ => Some(member_id.clone()),
             };
-            let checked = found
-                .ok_or(ErrorCode::UNKNOWN_MEMBER_ID)
-                .and_then(|member_id| self.classic_member(&leave.group, &member_id, instance_id.as_ref()));
+            let checked = found.ok_or(ErrorCode::UNKNOWN_MEMBER_ID).and_then(|member_id| {
+                self.identified(&leave.group, &member_id, instance_id.as_ref())?;
+                Ok(member_id.detached())
+            });
             let error = match checked {
-                Ok((_, member_id, _)) if leaving.insert(member_id.clone()) => ErrorCode::NONE,
+                Ok(member_id) if leaving.insert(member_id.clone()) => ErrorCode::NONE,
                 Ok(_) => ErrorCode::UNKNOWN_MEMBER_ID,
                 Err(error) => error,
             };
@@ -219,11 +221,22 @@ impl Turn<'_> {
         member_id: &Str,
         instance_id: Option<&Str>,
     ) -> Result<(Draft, Str, ClassicMember), ErrorCode> {
+        let (consumer, member) = self.identified(group, member_id, instance_id)?;
+        let classic = member.classic.clone().ok_or(ErrorCode::UNKNOWN_MEMBER_ID)?;
+        Ok((Draft::of(group.detached(), Arc::clone(consumer)), member_id.detached(), classic))
+    }
+
+    /// A member of either protocol that still is the one of its instance id.
+    fn identified(
+        &self,
+        group: &Str,
+        member_id: &Str,
+        instance_id: Option<&Str>,
+    ) -> Result<(&Arc<ConsumerGroup>, &StoredConsumerMember), ErrorCode> {
         let consumer = self.consumer_group(group).ok_or(ErrorCode::UNKNOWN_MEMBER_ID)?;
         consumer.check_identity(member_id, instance_id).map_err(|refusal| refusal.code)?;
         let member = consumer.members.get(member_id).ok_or(ErrorCode::UNKNOWN_MEMBER_ID)?;
-        let classic = member.classic.clone().ok_or(ErrorCode::UNKNOWN_MEMBER_ID)?;
-        Ok((Draft::of(group.detached(), Arc::clone(consumer)), member_id.detached(), classic))
+        Ok((consumer, member))
     }
 }
 

@@ -1,6 +1,7 @@
 //! Static members: they come back and find their partitions.
 
 use super::*;
+use crate::groups::{Leave, LeavingMember};
 
 fn static_joins(instance: &str, member_id: &str) -> ConsumerHeartbeat {
     ConsumerHeartbeat { instance_id: Some(instance.into()), ..joins(member_id) }
@@ -57,4 +58,35 @@ fn one_that_does_not_come_back_loses_its_place() {
     assert_eq!(broker.state(), GroupState::Empty);
     let new = broker.beat(static_joins("i", "b"));
     assert_eq!((new.error, new.assignment), (ErrorCode::NONE, Some(t(&[0, 1, 2, 3]))));
+}
+
+#[test]
+fn an_administrator_removes_one_by_its_instance_id() {
+    let mut broker = broker();
+    broker.beat(static_joins("i", "a"));
+    broker.beat(joins("b"));
+    let leaves = |member_id: &str, instance_id: Option<&str>| LeavingMember {
+        member_id: member_id.into(),
+        instance_id: instance_id.map(Str::from),
+    };
+    let mut remove = |members: Vec<LeavingMember>| {
+        let Reply::Left(left) = broker.ask(Command::Leave(Leave { group: "g".into(), members })) else {
+            panic!()
+        };
+        left.members.iter().map(|member| member.error).collect::<Vec<_>>()
+    };
+    let unknown = ErrorCode::UNKNOWN_MEMBER_ID;
+    assert_eq!(remove(vec![leaves("", Some("j")), leaves("c", None)]), [unknown, unknown]);
+    assert_eq!(remove(vec![leaves("b", Some("i"))]), [ErrorCode::FENCED_INSTANCE_ID]);
+    // As the admin client names it, and once more.
+    assert_eq!(remove(vec![leaves("", Some("i")), leaves("a", None)]), [ErrorCode::NONE, unknown]);
+    assert_eq!(broker.beat(beats("b", 2, &t(&[]))).assignment, Some(t(&[0, 1, 2, 3])));
+    assert_eq!(broker.refusal(static_beats("i", "a", 1, &t(&[]))), unknown);
+    let Reply::Left(left) =
+        broker.ask(Command::Leave(Leave { group: "g".into(), members: vec![leaves("b", None)] }))
+    else {
+        panic!()
+    };
+    assert_eq!(left.members[0].error, ErrorCode::NONE, "also one that has no instance id");
+    assert_eq!(broker.state(), GroupState::Empty);
 }
