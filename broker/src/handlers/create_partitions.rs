@@ -13,13 +13,18 @@ use crate::topics::CreateTopicError;
 
 pub(crate) async fn handle(call: Call<'_>, request: CreatePartitionsRequest) -> CreatePartitionsResponse {
     let mut seen = BTreeSet::new();
-    let mut results = Vec::with_capacity(request.topics.len());
+    let names = request.topics.iter().map(|wish| wish.name.clone());
+    let repeated: BTreeSet<Str> = names.filter(|name| !seen.insert(name.clone())).collect();
+    let mut reported = BTreeSet::new();
+    let mut results = Vec::with_capacity(seen.len());
     for wish in request.topics {
         let name = wish.name.clone();
-        let grown = if seen.insert(name.clone()) {
+        let grown = if !repeated.contains(&name) {
             grow(call.context, wish, request.validate_only).await
-        } else {
+        } else if reported.insert(name.clone()) {
             Err((ErrorCode::INVALID_REQUEST, "the topic is named twice in this request".to_owned()))
+        } else {
+            continue;
         };
         let (error_code, error_message) = match grown {
             Ok(()) => (ErrorCode::NONE, None),

@@ -13,6 +13,9 @@ use crate::configs::{ConfigEntry, ConfigSet};
 use crate::context::Context;
 use crate::topics::NewTopic;
 
+/// The name of the log that Kafka's controllers share.
+const METADATA_OF_KAFKA: &str = "__cluster_metadata";
+
 pub(crate) async fn handle(call: Call<'_>, request: CreateTopicsRequest) -> CreateTopicsResponse {
     let repeated = repeated_names(&request.topics);
     let mut reported = BTreeSet::new();
@@ -51,7 +54,7 @@ fn refused(name: Str, refusal: Refusal) -> CreatableTopicResult {
         name,
         error_code: refusal.code,
         error_message: Some(Str::from(refusal.message)),
-        configs: None,
+        configs: Some(Vec::new()),
         ..CreatableTopicResult::default()
     }
 }
@@ -67,8 +70,14 @@ async fn create(
     validate_only: bool,
 ) -> Result<CreatableTopicResult, Refusal> {
     let name = wanted.name.clone();
-    let new = new_topic(wanted, context.node.node_id)?;
     let create_refusal = |error| Refusal::new(create_error(&error), error.to_string());
+    if &*name == METADATA_OF_KAFKA {
+        let why =
+            format!("{METADATA_OF_KAFKA} cannot be created: quorum requests speak of it, and it is no topic");
+        return Err(Refusal::new(ErrorCode::INVALID_REQUEST, why));
+    }
+    context.topics.validate_name(&name).map_err(create_refusal)?;
+    let new = new_topic(wanted, context.node.node_id)?;
     if validate_only {
         let partitions = context.topics.validate(&new).map_err(create_refusal)?;
         return Ok(result(name, Uuid::nil(), partitions, configs_of(context, &new.configs)));

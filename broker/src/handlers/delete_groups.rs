@@ -1,5 +1,7 @@
 //! DeleteGroups: removes empty groups with their offsets.
 
+use std::collections::BTreeSet;
+
 use logmill_coordinator::groups::{Command, Delete, Reply};
 use logmill_wire::messages::delete_groups::DeletableGroupResult;
 use logmill_wire::messages::{DeleteGroupsRequest, DeleteGroupsResponse};
@@ -10,7 +12,11 @@ use super::groups::ask;
 
 pub(crate) async fn handle(call: Call<'_>, request: DeleteGroupsRequest) -> DeleteGroupsResponse {
     let mut results = Vec::with_capacity(request.groups_names.len());
+    let mut seen = BTreeSet::new();
     for group in request.groups_names {
+        if !seen.insert(group.clone()) {
+            continue;
+        }
         let command = Command::Delete(Delete { groups: vec![group.clone()] });
         let deleted = ask(&call, &group, command, |reply| match reply {
             Reply::Deleted(mut deleted) => deleted.pop().map(|(_, error)| error),

@@ -35,12 +35,15 @@ pub(crate) async fn handle(call: Call<'_>, request: ListOffsetsRequest) -> ListO
         call.context.topics.open_for_reading(&asked.name, &indexes).await;
         let topic = call.context.topics.get(&asked.name);
         let mut seen = BTreeSet::new();
+        let repeated: BTreeSet<i32> = indexes.iter().copied().filter(|index| !seen.insert(*index)).collect();
+        let mut answered = BTreeSet::new();
         let partitions = asked
             .partitions
             .iter()
+            .filter(|wanted| answered.insert(wanted.partition_index))
             .map(|wanted| {
                 let found = match topic.as_ref().and_then(|topic| topic.partition(wanted.partition_index)) {
-                    _ if !seen.insert(wanted.partition_index) => Err(ErrorCode::INVALID_REQUEST),
+                    _ if repeated.contains(&wanted.partition_index) => Err(ErrorCode::INVALID_REQUEST),
                     Some(partition) => find(partition, wanted, isolation, version),
                     None => Err(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION),
                 };
@@ -125,7 +128,10 @@ fn by_time(
     }
 }
 
-/// The epoch in which the record at `offset` was appended, which may be older than the leader's own.
+/// The epoch in which the record at `offset` was appended, which may be older than the leader's own; in an empty partition
+/// that of the next record.
 fn epoch_at(partition: &Partition, offset: i64) -> i32 {
-    partition.leader_epoch_at(offset).unwrap_or(-1)
+    let published = partition.published();
+    let is_empty = published.log_start_offset == published.high_watermark;
+    partition.leader_epoch_at(offset).or(is_empty.then(|| partition.leader_epoch())).unwrap_or(-1)
 }

@@ -114,10 +114,12 @@ async fn find(context: &Context, name: &str, may_create: bool) -> Result<Arc<Top
     }
     match context.topics.create(NewTopic { name: name.to_owned(), ..NewTopic::default() }).await {
         Ok(topic) => Ok(topic),
-        // Another client was quicker. If it is there only under its twin's name ('.' and '_'), it never will be.
+        // Another client was quicker.
         Err(CreateTopicError::Exists { .. }) => {
-            context.topics.get(name).ok_or(ErrorCode::INVALID_TOPIC_EXCEPTION)
+            context.topics.get(name).ok_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)
         }
+        // Asked for again and again, and not worth a warning each time.
+        Err(error @ CreateTopicError::Collides { .. }) => Err(create_error(&error)),
         Err(error) => {
             tracing::warn!(topic = name, %error, "a topic could not be created automatically");
             Err(create_error(&error))

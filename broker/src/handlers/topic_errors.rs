@@ -7,7 +7,9 @@ use crate::topics::{CreateTopicError, DeleteTopicError};
 /// Kafka's code for a topic that was not created or grown.
 pub(super) fn create_error(error: &CreateTopicError) -> ErrorCode {
     match error {
-        CreateTopicError::Name(_) | CreateTopicError::Reserved => ErrorCode::INVALID_TOPIC_EXCEPTION,
+        CreateTopicError::Name(_) | CreateTopicError::Reserved | CreateTopicError::Collides { .. } => {
+            ErrorCode::INVALID_TOPIC_EXCEPTION
+        }
         CreateTopicError::Exists { .. } => ErrorCode::TOPIC_ALREADY_EXISTS,
         CreateTopicError::Partitions(_) => ErrorCode::INVALID_PARTITIONS,
         CreateTopicError::Config(_) => ErrorCode::INVALID_CONFIG,

@@ -37,6 +37,12 @@ pub fn check_name(name: &str) -> Result<(), NameError> {
     }
 }
 
+/// Whether two topics would be one in the names of metrics, where `.` and `_` are the same.
+pub(super) fn is_one_metric(one: &str, other: &str) -> bool {
+    let unified = |byte: u8| if byte == b'.' { b'_' } else { byte };
+    one.len() == other.len() && one.bytes().map(unified).eq(other.bytes().map(unified))
+}
+
 /// Whether clients may read but not write the topic.
 #[must_use]
 pub fn is_internal(name: &str) -> bool {
@@ -56,6 +62,14 @@ mod tests {
         assert_eq!(check_name("caf\u{e9}"), Err(NameError::Characters));
         assert_eq!(check_name(&"x".repeat(249)), Ok(()));
         assert_eq!(check_name(&"x".repeat(250)), Err(NameError::TooLong));
+    }
+
+    #[test]
+    fn dots_and_underscores_are_one_to_metrics() {
+        assert!(is_one_metric("a.b_c", "a_b.c"));
+        assert!(is_one_metric("a.b", "a.b"));
+        assert!(!is_one_metric("a.b", "a-b"));
+        assert!(!is_one_metric("a.b", "a.b."));
     }
 
     #[test]

@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use super::image::{Image, Topic};
 use super::metadata_log::{MetadataError, MetadataLog, MetadataState};
-use super::names::{NameError, check_name, is_internal};
+use super::names::{NameError, check_name, is_internal, is_one_metric};
 use super::schema::{ConfigScope, MetadataRecord, TopicRecord};
 use crate::clock::Clock;
 use crate::configs::{self, BrokerConfigs, ConfigEntry, ConfigError, ConfigSet, TopicRules};
@@ -53,9 +53,17 @@ pub enum CreateTopicError {
     /// The name breaks a rule.
     #[error(transparent)]
     Name(#[from] NameError),
-    /// There is one already, or one whose metric name would be the same (`.` and `_` are one there).
+    /// There is one already.
     #[error("topic {existing:?} exists already")]
     Exists {
+        /// The topic that is there.
+        existing: String,
+    },
+    /// There is one whose metric name would be the same: `.` and `_` are one there.
+    #[error(
+        "the name is that of topic {existing:?} but for '.' and '_', which are one in the names of metrics"
+    )]
+    Collides {
         /// The topic that is there.
         existing: String,
     },
@@ -82,7 +90,7 @@ pub enum CreateTopicError {
     #[error(transparent)]
     Metadata(#[from] MetadataError),
     /// The name is the broker's own.
-    #[error("names that begin with \"__logmill_\" are the broker's own")]
+    #[error("\"__cluster_metadata\" and names that begin with \"__logmill_\" are the broker's own")]
     Reserved,
 }
 
@@ -251,20 +259,36 @@ impl Topics {
     /// # Errors
     /// What [`Topics::create`] would say.
     pub fn validate(&self, new: &NewTopic) -> Result<i32, CreateTopicError> {
-        if new.name.starts_with("__logmill_") {
-            return Err(CreateTopicError::Reserved);
-        }
+        self.validate_name(&new.name)?;
         self.check(new)
     }
 
-    pub(super) fn check(&self, new: &NewTopic) -> Result<i32, CreateTopicError> {
-        check_name(&new.name)?;
-        let image = self.0.image.load();
-        let same_metric_name =
-            |topic: &&Arc<Topic>| topic.name.replace('.', "_") == new.name.replace('.', "_");
-        if let Some(existing) = image.get(&new.name).or_else(|| image.iter().find(same_metric_name)) {
-            return Err(CreateTopicError::Exists { existing: existing.name.to_string() });
+    /// The part of [`Topics::validate`] that comes first: who makes sure that a topic exists asks for it again and again,
+    /// often with numbers this broker has no room for, and is to hear that it is there.
+    ///
+    /// # Errors
+    /// What [`Topics::create`] would say of the name alone.
+    pub fn validate_name(&self, name: &str) -> Result<(), CreateTopicError> {
+        if name.starts_with("__logmill_") || name == "__cluster_metadata" {
+            return Err(CreateTopicError::Reserved);
         }
+        self.check_free(name)
+    }
+
+    fn check_free(&self, name: &str) -> Result<(), CreateTopicError> {
+        check_name(name)?;
+        let image = self.0.image.load();
+        if image.get(name).is_some() {
+            return Err(CreateTopicError::Exists { existing: name.to_owned() });
+        }
+        match image.iter().find(|topic| is_one_metric(&topic.name, name)) {
+            Some(existing) => Err(CreateTopicError::Collides { existing: existing.name.to_string() }),
+            None => Ok(()),
+        }
+    }
+
+    pub(super) fn check(&self, new: &NewTopic) -> Result<i32, CreateTopicError> {
+        self.check_free(&new.name)?;
         let partitions = new.partitions.unwrap_or(self.0.partitions);
         if !(1..=MAX_PARTITIONS).contains(&partitions) {
             return Err(CreateTopicError::Partitions(partitions));

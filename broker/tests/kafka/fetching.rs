@@ -126,9 +126,23 @@ async fn a_session_is_told_only_what_is_new() {
 async fn offsets_are_found_by_place_and_by_time() {
     let broker = Broker::start().await;
     let mut client = broker.connect().await;
-    client.create("t", 1, &[]).await;
+    client.create("t", 2, &[]).await;
     client.produce("t", &batch(&["a", "b", "c"])).await;
     client.produce("t", &batch(&["d"])).await;
+    // Twice the same partition is no question; the beginning of an empty one is where the next epoch's records come.
+    let wanted = |partition_index| ListOffsetsPartition {
+        partition_index,
+        timestamp: -2,
+        ..ListOffsetsPartition::default()
+    };
+    let topics = vec![ListOffsetsTopic { name: "t".into(), partitions: [0, 1, 0].map(wanted).into() }];
+    let response = client.ask(&ListOffsetsRequest { topics, ..ListOffsetsRequest::default() }, 9).await;
+    let answers: Vec<_> = response.topics[0]
+        .partitions
+        .iter()
+        .map(|answer| (answer.partition_index, answer.error_code, answer.offset, answer.leader_epoch))
+        .collect();
+    assert_eq!(answers, [(0, ErrorCode::INVALID_REQUEST, -1, -1), (1, ErrorCode::NONE, 0, 0)]);
     let base = 1_700_000_000_000;
     for (timestamp, offset, found) in [
         (-1, 4, -1),

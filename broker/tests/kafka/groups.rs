@@ -4,11 +4,12 @@ use bytes::Bytes;
 use logmill_wire::messages::join_group::JoinGroupRequestProtocol;
 use logmill_wire::messages::leave_group::MemberIdentity;
 use logmill_wire::messages::offset_commit::{OffsetCommitRequestPartition, OffsetCommitRequestTopic};
+use logmill_wire::messages::offset_delete::{OffsetDeleteRequestPartition, OffsetDeleteRequestTopic};
 use logmill_wire::messages::offset_fetch::OffsetFetchRequestGroup;
 use logmill_wire::messages::sync_group::SyncGroupRequestAssignment;
 use logmill_wire::messages::{
-    HeartbeatRequest, JoinGroupRequest, JoinGroupResponse, LeaveGroupRequest, OffsetCommitRequest,
-    OffsetFetchRequest, SyncGroupRequest,
+    DeleteGroupsRequest, HeartbeatRequest, JoinGroupRequest, JoinGroupResponse, LeaveGroupRequest,
+    ListGroupsRequest, OffsetCommitRequest, OffsetDeleteRequest, OffsetFetchRequest, SyncGroupRequest,
 };
 use logmill_wire::{ErrorCode, Str};
 
@@ -158,4 +159,59 @@ async fn a_parked_join_delays_nobody_and_ends_with_the_broker() {
     broker.stop().await;
     second.expect_closed().await;
     assert!(began.elapsed() < std::time::Duration::from_secs(5));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn offsets_are_deleted_where_there_is_a_topic() {
+    let broker = Broker::start().await;
+    let mut client = broker.connect().await;
+    client.create("t", 2, &[]).await;
+    let commit = OffsetCommitRequest {
+        group_id: "g".into(),
+        topics: vec![OffsetCommitRequestTopic {
+            name: "t".into(),
+            partitions: vec![OffsetCommitRequestPartition { committed_offset: 3, ..Default::default() }],
+            ..OffsetCommitRequestTopic::default()
+        }],
+        ..OffsetCommitRequest::default()
+    };
+    assert_eq!(client.ask(&commit, 8).await.topics[0].partitions[0].error_code, ErrorCode::NONE);
+    let topic = |name: &str, indexes: &[i32]| OffsetDeleteRequestTopic {
+        name: name.into(),
+        partitions: indexes
+            .iter()
+            .map(|partition_index| OffsetDeleteRequestPartition { partition_index: *partition_index })
+            .collect(),
+    };
+    let unknown = ErrorCode::UNKNOWN_TOPIC_OR_PARTITION;
+    for (group, topics, error, expected) in [
+        // As in Kafka the group is not even looked at.
+        ("nobody", vec![topic("gone", &[0])], ErrorCode::NONE, vec![("gone", 0, unknown)]),
+        ("nobody", vec![topic("t", &[0])], ErrorCode::GROUP_ID_NOT_FOUND, vec![]),
+        (
+            "g",
+            vec![topic("t", &[0, 2]), topic("gone", &[0])],
+            ErrorCode::NONE,
+            vec![("t", 2, unknown), ("t", 0, ErrorCode::NONE), ("gone", 0, unknown)],
+        ),
+    ] {
+        let request = OffsetDeleteRequest { group_id: group.into(), topics };
+        let response = client.ask(&request, 0).await;
+        let answers: Vec<_> = response
+            .topics
+            .iter()
+            .flat_map(|topic| {
+                let partitions = topic.partitions.iter();
+                partitions.map(|partition| (&*topic.name, partition.partition_index, partition.error_code))
+            })
+            .collect();
+        assert_eq!((response.error_code, answers), (error, expected), "{group}");
+    }
+    client.ask(&commit, 8).await;
+    let names = vec!["g".into(), "g".into(), "nobody".into()];
+    let deleted = client.ask(&DeleteGroupsRequest { groups_names: names }, 2).await;
+    let answers: Vec<_> =
+        deleted.results.iter().map(|result| (&*result.group_id, result.error_code)).collect();
+    assert_eq!(answers, [("g", ErrorCode::NONE), ("nobody", ErrorCode::GROUP_ID_NOT_FOUND)], "each once");
+    assert!(client.ask(&ListGroupsRequest::default(), 4).await.groups.is_empty());
 }

@@ -1,10 +1,13 @@
 //! Topics: created, found, described, grown, deleted, and still there after a restart.
 
 use logmill_wire::ErrorCode;
-use logmill_wire::messages::create_topics::CreatableTopic;
+use logmill_wire::messages::create_partitions::CreatePartitionsTopic;
+use logmill_wire::messages::create_topics::{CreatableTopic, CreatableTopicConfig};
 use logmill_wire::messages::delete_topics::DeleteTopicState;
 use logmill_wire::messages::metadata::{MetadataRequestTopic, MetadataResponseTopic};
-use logmill_wire::messages::{CreateTopicsRequest, DeleteTopicsRequest, MetadataRequest};
+use logmill_wire::messages::{
+    CreatePartitionsRequest, CreateTopicsRequest, DeleteTopicsRequest, MetadataRequest,
+};
 
 use crate::client::{Broker, Client, batch, values};
 
@@ -84,6 +87,9 @@ async fn asking_creates_where_both_sides_allow_it() {
         let answer = metadata(&mut client, named(bad), true).await;
         assert_eq!(answer.error_code, ErrorCode::INVALID_TOPIC_EXCEPTION, "{bad:?}");
     }
+    client.create("by.metric", 1, &[]).await;
+    let collides = metadata(&mut client, named("by_metric"), true).await;
+    assert_eq!(collides.error_code, ErrorCode::INVALID_TOPIC_EXCEPTION);
     let internal = metadata(&mut client, named("__consumer_offsets"), true).await;
     assert_eq!(internal.error_code, ErrorCode::UNKNOWN_TOPIC_OR_PARTITION);
     assert!(internal.is_internal);
@@ -99,6 +105,7 @@ async fn creating_answers_for_each_topic_and_validating_creates_none() {
     let broker = Broker::start().await;
     let mut client = broker.connect().await;
     client.create("there", 1, &[]).await;
+    client.create("by.metric", 1, &[]).await;
     let topic = |name: &str, num_partitions| CreatableTopic {
         name: name.into(),
         num_partitions,
@@ -106,13 +113,30 @@ async fn creating_answers_for_each_topic_and_validating_creates_none() {
         ..CreatableTopic::default()
     };
     let many = |replication_factor| CreatableTopic { replication_factor, ..topic("many", 1) };
+    let config = CreatableTopicConfig { name: "retention.ms".into(), value: None };
     for (topics, code) in [
         (vec![topic("there", 1)], ErrorCode::TOPIC_ALREADY_EXISTS),
+        // Who makes sure that a topic is there asks for it with numbers of a larger cluster, and with anything else.
+        (
+            vec![CreatableTopic { replication_factor: 3, ..topic("there", 1) }],
+            ErrorCode::TOPIC_ALREADY_EXISTS,
+        ),
+        (
+            vec![CreatableTopic { configs: vec![config], ..topic("there", 0) }],
+            ErrorCode::TOPIC_ALREADY_EXISTS,
+        ),
+        // It is not there, and never will be: not what such a client takes for success.
+        (vec![topic("by_metric", 1)], ErrorCode::INVALID_TOPIC_EXCEPTION),
+        (
+            vec![CreatableTopic { replication_factor: 3, ..topic("a/b", 1) }],
+            ErrorCode::INVALID_TOPIC_EXCEPTION,
+        ),
         (vec![topic("zero", 0)], ErrorCode::INVALID_PARTITIONS),
         (vec![topic("negative", -2)], ErrorCode::INVALID_PARTITIONS),
         (vec![many(3)], ErrorCode::INVALID_REPLICATION_FACTOR),
         (vec![topic("twice", 1), topic("twice", 1)], ErrorCode::INVALID_REQUEST),
         (vec![topic("__logmill_x", 1)], ErrorCode::INVALID_TOPIC_EXCEPTION),
+        (vec![topic("__cluster_metadata", 1)], ErrorCode::INVALID_REQUEST),
     ] {
         for validate_only in [true, false] {
             let request = CreateTopicsRequest {
@@ -124,6 +148,7 @@ async fn creating_answers_for_each_topic_and_validating_creates_none() {
             assert_eq!(response.topics.len(), 1);
             assert_eq!(response.topics[0].error_code, code, "{:?}", response.topics[0]);
             assert!(response.topics[0].error_message.is_some());
+            assert_eq!(response.topics[0].configs.as_deref(), Some(&[][..]), "none, but not null");
         }
     }
     let request = CreateTopicsRequest {
@@ -152,4 +177,20 @@ async fn topics_and_records_are_there_after_a_restart() {
     let large = client.produce("t", &batch(&[&"x".repeat(6000)])).await;
     assert_eq!(large.error_code, ErrorCode::MESSAGE_TOO_LARGE, "the config is there too");
     assert_eq!(client.produce("t", &batch(&["three"])).await.base_offset, 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_topic_named_twice_does_not_grow_at_all() {
+    let broker = Broker::start().await;
+    let mut client = broker.connect().await;
+    for name in ["twice", "once"] {
+        client.create(name, 1, &[]).await;
+    }
+    let grow = |name: &str, count| CreatePartitionsTopic { name: name.into(), count, assignments: None };
+    let topics = vec![grow("twice", 2), grow("once", 2), grow("twice", 3)];
+    let response = client.ask(&CreatePartitionsRequest { topics, ..Default::default() }, 3).await;
+    let answers: Vec<_> = response.results.iter().map(|topic| (&*topic.name, topic.error_code)).collect();
+    assert_eq!(answers, [("twice", ErrorCode::INVALID_REQUEST), ("once", ErrorCode::NONE)]);
+    assert_eq!(metadata(&mut client, named("twice"), false).await.partitions.len(), 1);
+    assert_eq!(metadata(&mut client, named("once"), false).await.partitions.len(), 2);
 }

@@ -34,6 +34,10 @@ pub(super) fn admit(records: Bytes, version: i16, rules: &TopicRules, now: i64) 
     }
     let batch = Batch::validate(records).map_err(|error| Refusal::batch(&error))?;
     let header = *batch.header();
+    if header.base_offset != 0 {
+        let why = format!("a producer numbers its records from 0, not from {}", header.base_offset);
+        return Err(Refusal::new(ErrorCode::INVALID_RECORD, why));
+    }
     let codec = header.codec().map_err(|error| Refusal::batch(&error))?;
     if codec == Codec::Zstd && version < ZSTD_FROM {
         return Err(Refusal::new(

@@ -119,8 +119,11 @@ impl Refusal {
 fn rejection_code(rejection: &Rejection) -> ErrorCode {
     match rejection {
         Rejection::UnknownPartition { .. } => ErrorCode::UNKNOWN_TOPIC_OR_PARTITION,
-        Rejection::OutOfOrderSequence { .. } => ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER,
-        Rejection::DuplicateSequence { .. } => ErrorCode::DUPLICATE_SEQUENCE_NUMBER,
+        // An old sequence is not said to be a duplicate: producers take that for success, and whether these are the
+        // records that were appended under it nobody knows any more.
+        Rejection::OutOfOrderSequence { .. } | Rejection::DuplicateSequence { .. } => {
+            ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER
+        }
         Rejection::InvalidProducerEpoch { .. } => ErrorCode::INVALID_PRODUCER_EPOCH,
         Rejection::TransactionNotOpen { .. } | Rejection::OutsideOpenTransaction { .. } => {
             ErrorCode::INVALID_TXN_STATE
