@@ -288,7 +288,7 @@ macro_rules! choice {
 }
 
 choice! {
-    /// What an acknowledgement with `acks=all` promises.
+    /// What an acknowledgement promises.
     Durability ("\"disk\" or \"page-cache\"") {
         /// The bytes are on the device.
         Disk = "disk",

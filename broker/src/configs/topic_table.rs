@@ -29,7 +29,7 @@ pub const TOPIC_CONFIGS: &[ConfigDefinition] = &[
     topic("leader.replication.throttled.replicas", List, Some(""), REPLICAS, Inert, &[], "Replicas whose leaders are throttled, as partition:broker, or * for all."),
     topic("local.retention.bytes", Long, Some("-2"), AtLeast(-2), Inert, &["log.local.retention.bytes"], "How many bytes stay here when there is tiered storage."),
     topic("local.retention.ms", Long, Some("-2"), AtLeast(-2), Inert, &["log.local.retention.ms"], "How long records stay here when there is tiered storage."),
-    topic("logmill.durability", Text, Some("disk"), OneOf(&["disk", "page-cache"]), Acts, &["logmill.durability"], "When acks=all is answered: after the bytes are on the device, or in the page cache as with Apache Kafka."),
+    topic("logmill.durability", Text, Some("disk"), OneOf(&["disk", "page-cache"]), Acts, &["logmill.durability"], "When a produce is acknowledged: after the bytes are on the device, or in the page cache as with Apache Kafka."),
     topic("max.compaction.lag.ms", Long, Some("9223372036854775807"), AtLeast(1), Acts, &["log.cleaner.max.compaction.lag.ms"], "The longest a record may stay uncompacted."),
     topic("max.decompressed.message.bytes", Int, Some("2147483639"), Between(1, 2_147_483_639), Acts, &["max.decompressed.message.bytes"], "The most bytes a batch may unpack to; never more than 64 MiB."),
     topic("max.message.bytes", Int, Some("1048588"), AtLeast(0), Acts, &["message.max.bytes"], "The largest record batch."),

@@ -12,9 +12,9 @@ use crate::telemetry::Tally;
 /// When an append is answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Acknowledge {
-    /// `acks=all` (and our own appends): after the bytes are durable and visible.
+    /// `acks=all` and `acks=1` (and our own appends): after the bytes are durable and visible.
     Durable,
-    /// `acks=1` and `acks=0`: after the offsets are assigned. The client chose to risk the rest.
+    /// `acks=0`: after the offsets are assigned. Nobody waits for an answer.
     Sequenced,
 }
 
@@ -168,13 +168,13 @@ mod tests {
 
     use logmill_record::{BatchBuilder, BatchOptions};
     use logmill_storage::{LogOptions, PartitionId, PartitionSpec, RealDisk, StoreOptions};
+    use tempfile::TempDir;
     use tokio::time::timeout;
     use uuid::Uuid;
 
     use super::*;
 
-    #[tokio::test]
-    async fn produce_waits_while_the_segments_are_behind() {
+    fn one_partition() -> (TempDir, Arc<Store>, Partition) {
         let directory = tempfile::tempdir().unwrap();
         let mut options = StoreOptions::new(directory.path().to_owned(), Uuid::from_u128(1));
         options.applier_shards = 1;
@@ -182,11 +182,38 @@ mod tests {
         let id = PartitionId { topic: Uuid::from_u128(2), partition: 0 };
         let spec = PartitionSpec { id, topic_name: "t".to_owned(), options: LogOptions::default() };
         let partition = Partition::new(store.create_partition(spec).unwrap());
+        (directory, store, partition)
+    }
+
+    fn batch(value_bytes: usize) -> Batch {
+        let mut builder = BatchBuilder::new(BatchOptions::default());
+        builder.push(0, None, Some(&vec![7; value_bytes]), &[]);
+        builder.build()
+    }
+
+    #[tokio::test]
+    async fn a_promise_waits_for_the_journal() {
+        let (_directory, store, partition) = one_partition();
+        let partitions = Partitions::new(Arc::clone(&store), Arc::default());
+        let check = Check::Client { begins: false, transaction_v2: false };
+        let submit = |acknowledge| partitions.submit(&partition, batch(1), check, acknowledge).unwrap();
+        let sequenced = submit(Acknowledge::Sequenced);
+        let promised = submit(Acknowledge::Durable);
+        assert_eq!([sequenced.appended().base_offset, promised.appended().base_offset], [0, 1]);
+        let soon = Duration::from_millis(20);
+        timeout(soon, sequenced.wait()).await.expect("nobody waits for it").unwrap();
+        let mut promised = Box::pin(promised.wait());
+        assert!(timeout(soon, &mut promised).await.is_err(), "the journal has not written it");
+        store.journal_round().unwrap();
+        assert_eq!(timeout(soon, promised).await.unwrap().unwrap().base_offset, 1);
+    }
+
+    #[tokio::test]
+    async fn produce_waits_while_the_segments_are_behind() {
+        let (_directory, store, partition) = one_partition();
         let progress = Arc::new(Notify::new());
         let partitions = Partitions::new(Arc::clone(&store), Arc::clone(&progress));
-        let mut builder = BatchBuilder::new(BatchOptions::default());
-        builder.push(0, None, Some(&[7; 1 << 20]), &[]);
-        let batch = builder.build();
+        let batch = batch(1 << 20);
         let check = Check::Client { begins: false, transaction_v2: false };
         // The journal keeps up, the appliers do not.
         let mut accepted = 0;

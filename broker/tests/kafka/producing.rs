@@ -52,8 +52,17 @@ async fn a_batch_that_was_sent_before_gets_its_first_offset_again() {
 
     // And over a restart: the duplicate is still known.
     let broker = broker.restart().await;
-    let again = broker.connect().await.produce("t", &stamped(&["d"], 7, 1, 0, false)).await;
+    let mut client = broker.connect().await;
+    let again = client.produce("t", &stamped(&["d"], 7, 1, 0, false)).await;
     assert_eq!((code(&again), again.base_offset), (ErrorCode::NONE, 3));
+
+    // Behind five more it is not: whether it is the same batch cannot be said.
+    for sequence in 1..=5 {
+        let sent = client.produce("t", &stamped(&["e"], 7, 1, sequence, false)).await;
+        assert_eq!(code(&sent), ErrorCode::NONE);
+    }
+    let old = client.produce("t", &stamped(&["something else"], 7, 1, 0, false)).await;
+    assert_eq!(code(&old), ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -82,6 +91,9 @@ async fn every_partition_is_answered_for_itself() {
     assert_eq!(codes[0], [ErrorCode::NONE, ErrorCode::CORRUPT_MESSAGE, unknown, ErrorCode::NONE]);
     assert_eq!((&codes[1], &codes[2]), (&vec![unknown], &vec![unknown]));
 
+    let numbered = good.clone().stamped(5, 0);
+    let refused = client.produce("t", &numbered).await;
+    assert_eq!(refused.error_code, ErrorCode::INVALID_RECORD, "offsets are the broker's to give");
     let acks = client.ask(&produce("t", 0, good.bytes(), 2, None), 11).await;
     let code = acks.responses[0].partition_responses[0].error_code;
     assert_eq!(code, ErrorCode::INVALID_REQUIRED_ACKS);
@@ -98,6 +110,27 @@ async fn without_acks_there_is_no_answer_and_a_failure_closes() {
     assert_eq!(client.ask(&request, 9).await.responses[0].partition_responses[0].base_offset, 1);
     client.send(&produce("nowhere", 0, batch(&["lost"]).bytes(), 0, None), 9).await;
     client.expect_closed().await;
+}
+
+/// On one node there is nobody else to wait for: `acks=1` promises what `acks=all` does. In Kafka, too, such a record is
+/// visible when it is acknowledged, and outlives the process.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_acknowledged_record_is_visible_and_stays_whichever_acks_were_asked_for() {
+    let broker = Broker::start().await;
+    let mut client = broker.connect().await;
+    client.create("t", 1, &[]).await;
+    client.create("cached", 1, &[("logmill.durability", "page-cache")]).await;
+    for round in 0..100 {
+        for topic in ["t", "cached"] {
+            let request = produce(topic, 0, batch(&["a", "b"]).bytes(), 1, None);
+            let answer = client.ask(&request, 9).await.responses.remove(0).partition_responses.remove(0);
+            assert_eq!((answer.error_code, answer.base_offset), (ErrorCode::NONE, 2 * round));
+            let seen = client.fetch(topic, 2 * round, 0).await;
+            assert_eq!(values(&seen), ["a", "b"], "{topic}, round {round}");
+        }
+    }
+    let broker = broker.crash().await;
+    assert_eq!(broker.connect().await.fetch("t", 0, 0).await.high_watermark, 200);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -38,7 +38,7 @@ pub enum Acks {
     /// When it is durable: on the device with Logmill's default durability, on all in-sync replicas with Kafka.
     #[default]
     All,
-    /// When the leader has taken it. Not idempotent: a retry may write it twice.
+    /// When the leader has taken it, which with Logmill means the same. Not idempotent: a retry may write it twice.
     Leader,
     /// At once; nobody knows whether it was written. Not idempotent.
     None,

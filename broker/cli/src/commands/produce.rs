@@ -77,7 +77,7 @@ impl From<Compression> for Codec {
 enum AcksArgument {
     /// When it is durable.
     All,
-    /// When the leader has it.
+    /// When the leader has it: with Logmill the same, but a retry may write it twice.
     Leader,
     /// At once.
     None,

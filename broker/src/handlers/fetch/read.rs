@@ -96,8 +96,7 @@ impl Reader<'_> {
         if let Some(diverging_epoch) = diverging(partition, wanted) {
             return Ok(PartitionData { diverging_epoch, ..answer(published, isolation) });
         }
-        // A producer with acks=1 may know of an offset before readers do: that is "nothing yet", not "out of
-        // range".
+        // What is on its way to the disk is "nothing yet" to who knows of it, not "out of range".
         if wanted.offset < published.log_start_offset || wanted.offset > partition.sequenced_end() {
             return Err(ErrorCode::OFFSET_OUT_OF_RANGE);
         }

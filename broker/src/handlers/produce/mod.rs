@@ -69,18 +69,17 @@ struct Target {
 
 pub(crate) async fn handle(context: &Context, envelope: Envelope, request: ProduceRequest) -> Served {
     let acks = request.acks;
-    let (acknowledge, allowed) = match acks {
-        -1 => (Acknowledge::Durable, true),
-        0 | 1 => (Acknowledge::Sequenced, true),
-        _ => (Acknowledge::Sequenced, false),
-    };
+    let allowed = matches!(acks, -1..=1);
     let mut produce = Produce {
         context,
         version: envelope.version,
-        acknowledge,
+        // What is acknowledged to anybody is on the disk: the one node is the leader and all replicas.
+        acknowledge: if acks == 0 { Acknowledge::Sequenced } else { Acknowledge::Durable },
         transactional_id: request.transactional_id.map(|id| id.detached()),
         producer: None,
     };
+    context.partitions.room().await;
+    // Not before there is room: records that are stamped with it would lie behind such as came later and are stamped so.
     let now = context.clock.now_ms();
     let mut topics: Vec<TopicWork> = Vec::with_capacity(request.topic_data.len());
     for topic in request.topic_data {
@@ -163,7 +162,6 @@ impl Produce<'_> {
 
     /// Gives every admitted batch its offsets, in the order of the request.
     async fn sequence(&self, topics: &mut [TopicWork]) {
-        self.context.partitions.room().await;
         let transactions = match (&self.producer, &self.transactional_id) {
             (Some(_), Some(id)) => {
                 self.context.coordinators.ensure_transaction(id).await.map(|_partition| ())
