@@ -9,9 +9,9 @@ use bytes::Bytes;
 use logmill_client::{Client, NewTopic, Producer, ProducerRecord};
 use logmill_tests::process::{Broker, Process, Scratch};
 use logmill_wire::frame::{RequestHeader, encode_request};
-use logmill_wire::messages::{self, ApiVersionsRequest};
+use logmill_wire::messages::{self, ApiVersionsRequest, DescribeGroupsRequest, DescribeTransactionsRequest};
 use logmill_wire::samples::Sampled;
-use logmill_wire::{ApiKey, Encoder};
+use logmill_wire::{ApiKey, Encoder, Str};
 use tokio::runtime::Runtime;
 
 /// What an attack may add to the broker's memory: the connections of one that opens many, and the allocator's slack.
@@ -44,6 +44,7 @@ impl Victim {
         for _ in 0..20 {
             victim.serves("before the attack");
         }
+        victim.asks_every_coordinator();
         victim.baseline = victim.broker.memory().resident;
         victim
     }
@@ -59,11 +60,24 @@ impl Victim {
     fn connect_known(&self) -> TcpStream {
         let mut stream = self.connect();
         stream.write_all(&api_versions(1, 0)).expect("it is read");
-        let mut length = [0; 4];
-        stream.read_exact(&mut length).expect("it is answered");
-        let mut response = vec![0; i32::from_be_bytes(length) as usize];
-        stream.read_exact(&mut response).expect("the whole answer");
+        read_answer(&mut stream);
         stream
+    }
+
+    /// Who names enough groups and transactional ids has every partition of the internal topics made. That costs once, and
+    /// names that are no more than noise do it, too.
+    fn asks_every_coordinator(&self) {
+        let names = || (0..500).map(|number| Str::from(format!("name {number}"))).collect();
+        let groups = DescribeGroupsRequest { groups: names(), ..DescribeGroupsRequest::default() };
+        let transactions = DescribeTransactionsRequest { transactional_ids: names() };
+        let mut stream = self.connect();
+        for request in [
+            encode_request(1, None, &groups, 5).expect("a request"),
+            encode_request(2, None, &transactions, 0).expect("a request"),
+        ] {
+            stream.write_all(&request.into_bytes()).expect("it is read");
+            read_answer(&mut stream);
+        }
     }
 
     /// An old client and a new one are served.
@@ -106,6 +120,13 @@ impl Victim {
         assert!(ended.status.success(), "{}", ended.log);
         assert!(!ended.log.contains("panicked"), "{}", ended.log);
     }
+}
+
+fn read_answer(stream: &mut TcpStream) {
+    let mut length = [0; 4];
+    stream.read_exact(&mut length).expect("it is answered");
+    let mut response = vec![0; i32::from_be_bytes(length) as usize];
+    stream.read_exact(&mut response).expect("the whole answer");
 }
 
 /// Whether the other side closes the connection, whatever it says before.

@@ -1,11 +1,15 @@
 //! What clients learn first, and what costs them the connection.
 
-use logmill_wire::ErrorCode;
-use logmill_wire::frame::decode_response;
-use logmill_wire::messages::{ApiVersionsRequest, ApiVersionsResponse, MetadataRequest};
+use logmill_wire::frame::{decode_response, encode_request};
+use logmill_wire::messages::offset_commit::{OffsetCommitRequestPartition, OffsetCommitRequestTopic};
+use logmill_wire::messages::offset_fetch::OffsetFetchRequestGroup;
+use logmill_wire::messages::{
+    ApiVersionsRequest, ApiVersionsResponse, MetadataRequest, OffsetCommitRequest, OffsetFetchRequest,
+};
+use logmill_wire::{ErrorCode, Request};
 use tokio::io::AsyncWriteExt;
 
-use crate::client::Broker;
+use crate::client::{Broker, Client};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_unknown_version_of_api_versions_is_answered_in_version_0() {
@@ -69,4 +73,55 @@ async fn what_is_not_advertised_or_not_parsable_closes_the_connection() {
     let response = broker.connect().await.ask(&everything, 12).await;
     assert_eq!(response.brokers.len(), 1);
     assert!(response.cluster_id.is_some());
+}
+
+/// Sends a request in whose frame some text is replaced by bytes of the same length, and gives the answer.
+async fn with_bytes<R: Request>(
+    client: &mut Client,
+    request: &R,
+    version: i16,
+    (text, bytes): (&str, &[u8]),
+) -> R::Response {
+    let mut frame = encode_request(7, Some("client"), request, version).unwrap().into_bytes().to_vec();
+    let at = frame.windows(text.len()).position(|window| window == text.as_bytes()).unwrap();
+    frame[at..at + bytes.len()].copy_from_slice(bytes);
+    client.stream.write_all(&frame).await.unwrap();
+    client.receive::<R>(version).await.1
+}
+
+/// Programs keep binary data in the metadata of their offsets, and client ids in whatever their terminal writes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn text_that_is_not_utf8_is_answered() {
+    let broker = Broker::start().await;
+    let mut client = broker.connect().await;
+    client.create("t", 1, &[]).await;
+    let metadata = with_bytes(&mut client, &MetadataRequest::default(), 12, ("client", b"c\xff\xfe")).await;
+    assert_eq!(metadata.brokers.len(), 1);
+    let commit = |length: usize| OffsetCommitRequest {
+        group_id: "g".into(),
+        topics: vec![OffsetCommitRequestTopic {
+            name: "t".into(),
+            partitions: vec![OffsetCommitRequestPartition {
+                committed_offset: 3,
+                committed_metadata: Some("x".repeat(length).into()),
+                ..OffsetCommitRequestPartition::default()
+            }],
+            ..OffsetCommitRequestTopic::default()
+        }],
+        ..OffsetCommitRequest::default()
+    };
+    // The limit counts each odd byte once, as Kafka's does.
+    for (length, code) in [(4097, ErrorCode::OFFSET_METADATA_TOO_LARGE), (4096, ErrorCode::NONE)] {
+        let place = "x".repeat(length);
+        let committed = with_bytes(&mut client, &commit(length), 2, (&place, &vec![0xff; length])).await;
+        assert_eq!(committed.topics[0].partitions[0].error_code, code, "{length}");
+    }
+    let committed = with_bytes(&mut client, &commit(3), 2, ("xxx", b"\xff\xfe\x01")).await;
+    assert_eq!(committed.topics[0].partitions[0].error_code, ErrorCode::NONE);
+    let broker = broker.restart().await;
+    let group = OffsetFetchRequestGroup { group_id: "g".into(), topics: None, ..Default::default() };
+    let request = OffsetFetchRequest { groups: vec![group], ..OffsetFetchRequest::default() };
+    let fetched = broker.connect().await.ask(&request, 8).await;
+    let metadata = fetched.groups[0].topics[0].partitions[0].metadata.as_deref();
+    assert_eq!(metadata, Some("\u{fffd}\u{fffd}\u{1}"));
 }

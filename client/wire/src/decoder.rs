@@ -177,10 +177,23 @@ impl Decoder {
             return Err(self.error(DecodeErrorKind::StringTooLong(length)));
         }
         let bytes = self.slice(length)?;
-        match Str::from_utf8(bytes) {
+        match Str::from_utf8(&bytes) {
             Some(text) => Ok(Some(text)),
-            None => Err(self.error(DecodeErrorKind::Utf8)),
+            None => self.lossy(&bytes).map(Some),
         }
+    }
+
+    /// What Kafka makes of a string that is not UTF-8. Not every client looks at what it sends: offsets come with binary
+    /// metadata, client ids in the encoding of somebody's terminal.
+    fn lossy(&mut self, bytes: &Bytes) -> Result<Str, DecodeError> {
+        let text = Str::from_utf8_lossy(bytes);
+        // It is no slice of the frame, and may be longer than what it was made of.
+        self.charge(text.len())?;
+        // It goes into answers and records, which could not be written.
+        if text.len() > i16::MAX as usize {
+            return Err(self.error(DecodeErrorKind::StringTooLong(text.len())));
+        }
+        Ok(text)
     }
 
     pub(crate) fn bytes(&mut self) -> Result<Option<Bytes>, DecodeError> {
@@ -198,11 +211,17 @@ impl Decoder {
         if least > self.rest.len() {
             return Err(self.error(DecodeErrorKind::Count { count, least, remaining: self.rest.len() }));
         }
-        match self.budget.checked_sub(count.saturating_mul(memory)) {
+        self.charge(count.saturating_mul(memory))?;
+        Ok(Some(count))
+    }
+
+    /// Takes memory for decoded values from the budget.
+    fn charge(&mut self, bytes: usize) -> Result<(), DecodeError> {
+        match self.budget.checked_sub(bytes) {
             Some(budget) => self.budget = budget,
             None => return Err(self.error(DecodeErrorKind::Memory(self.memory_limit))),
         }
-        Ok(Some(count))
+        Ok(())
     }
 
     /// The tagged fields at the end of a structure. `read` is given each tag and says whether it knew

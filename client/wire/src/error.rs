@@ -47,9 +47,6 @@ pub enum DecodeErrorKind {
     /// A varint of more than 32 bits.
     #[error("a varint does not fit 32 bits")]
     Varint,
-    /// A string that is not UTF-8.
-    #[error("a string is not UTF-8")]
-    Utf8,
     /// A string beyond what Kafka's classic encoding can hold.
     #[error("a string of {0} bytes; at most 32767 are allowed")]
     StringTooLong(usize),

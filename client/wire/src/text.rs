@@ -30,9 +30,14 @@ impl Str {
         Str::from(self.as_str())
     }
 
-    /// Checks that the bytes are UTF-8 and takes them, without a copy.
-    pub(crate) fn from_utf8(bytes: Bytes) -> Option<Str> {
-        ByteString::try_from(bytes).ok().map(Str)
+    /// Takes the bytes without a copy when they are UTF-8; nothing when they are not.
+    pub(crate) fn from_utf8(bytes: &Bytes) -> Option<Str> {
+        ByteString::try_from(bytes.clone()).ok().map(Str)
+    }
+
+    /// Takes what is UTF-8 of the bytes, and U+FFFD in place of everything else. At most three times as long as they are.
+    pub(crate) fn from_utf8_lossy(bytes: &Bytes) -> Str {
+        Str::from(String::from_utf8_lossy(bytes).into_owned())
     }
 }
 

@@ -5,7 +5,8 @@ use logmill_wire::frame;
 use logmill_wire::messages::{api_versions::*, fetch::*, metadata::*, produce::*};
 use logmill_wire::records::consumer_protocol::{ConsumerProtocolSubscription, TopicPartition};
 use logmill_wire::{
-    ApiKey, Chunks, DecodeErrorKind, Decoder, EncodeErrorKind, Encoder, ErrorCode, Message, SEGMENT_FROM, Str,
+    ApiKey, Chunks, DecodeError, DecodeErrorKind, Decoder, EncodeErrorKind, Encoder, ErrorCode, Message,
+    SEGMENT_FROM, Str,
 };
 
 fn encode<M: Message>(message: &M, version: i16) -> Result<Bytes, logmill_wire::EncodeError> {
@@ -167,12 +168,36 @@ fn decode_errors_say_what_and_where() {
         decode(&[0, 0, 0, 1, 0, 3, b'a'], 1).to_string(),
         "MetadataRequestTopic.name at byte 6: 3 more bytes are needed and 1 remain"
     );
-    assert_eq!(decode(&[0, 0, 0, 1, 0, 1, 0xff], 1).kind, DecodeErrorKind::Utf8);
     assert_eq!(decode(&[0, 0, 0, 1, 0xff, 0xff], 1).kind, DecodeErrorKind::UnexpectedNull(1));
     assert_eq!(decode(&[0xff, 0xff, 0xff, 0xff], 0).kind, DecodeErrorKind::UnexpectedNull(0));
     assert_eq!(decode(&[0xff, 0xff, 0xff, 0xfe], 1).kind, DecodeErrorKind::NegativeLength(-2));
     assert_eq!(decode(&[], 14).kind, DecodeErrorKind::UnsupportedVersion(14));
     assert_eq!(decode(&[], -1).kind, DecodeErrorKind::UnsupportedVersion(-1));
+}
+
+#[test]
+fn text_that_is_not_utf8_is_read_as_kafka_reads_it() {
+    let decode = |text: &[u8]| {
+        let mut bytes = vec![0, 0, 0, 1];
+        bytes.extend(u16::try_from(text.len()).unwrap().to_be_bytes());
+        bytes.extend(text);
+        let request = MetadataRequest::decode(&mut Decoder::new(Bytes::from(bytes)), 1)?;
+        Ok(request.topics.unwrap()[0].name.as_deref().map(str::to_owned))
+    };
+    // As Java's decoder: a sequence that is cut short is one character, a byte that begins none is another.
+    for (text, read) in [
+        (&b"\xff\xfe\x01"[..], "\u{fffd}\u{fffd}\u{1}"),
+        (b"caf\xe9!", "caf\u{fffd}!"),
+        (b"\xe2\x82", "\u{fffd}"),
+        (b"\xe2\x82x\xf0\x9f", "\u{fffd}x\u{fffd}"),
+        (b"\xc0\x80", "\u{fffd}\u{fffd}"),
+    ] {
+        assert_eq!(decode(text), Ok(Some(read.to_owned())), "{text:x?}");
+    }
+    // What could not be written again is refused.
+    assert_eq!(decode(&[0xff; 10_922]).map(|name| name.unwrap().len()), Ok(32_766));
+    let error: DecodeError = decode(&[0xff; 10_923]).unwrap_err();
+    assert_eq!(error.kind, DecodeErrorKind::StringTooLong(32_769));
 }
 
 #[test]

@@ -108,7 +108,7 @@ impl Turn<'_> {
                 let error = match (verdict, partition.refused) {
                     (Err(error), _) | (Ok(()), Some(error)) => error,
                     _ if topic.len() > MAX_TOPIC_BYTES => ErrorCode::INVALID_TOPIC_EXCEPTION,
-                    _ if metadata.len() > self.settings.max_offset_metadata_bytes => {
+                    _ if is_longer(metadata, self.settings.max_offset_metadata_bytes) => {
                         ErrorCode::OFFSET_METADATA_TOO_LARGE
                     }
                     _ => ErrorCode::NONE,
@@ -141,4 +141,10 @@ impl Turn<'_> {
         }
         answers
     }
+}
+
+/// Kafka's limit is said to be one of bytes and counts what Java calls characters. Where metadata was not text, each odd byte
+/// has become one of three bytes by now, and counts as one still.
+fn is_longer(text: &str, limit: usize) -> bool {
+    text.len() > limit && text.encode_utf16().count() > limit
 }
