@@ -125,11 +125,9 @@ impl<S: Service, I: AsyncRead + AsyncWrite + Unpin + Send> Connection<S, I> {
     ) -> Self {
         let session = service.open(peer);
         let now = Instant::now();
-        let reader =
-            FrameReader::new(memory, settings.max_first_request_bytes.min(settings.max_request_bytes));
         let wire = Wire {
             io,
-            reader,
+            reader: FrameReader::new(memory, settings.max_request_bytes),
             in_flight: VecDeque::new(),
             outgoing: Outgoing::default(),
             timer: Box::pin(sleep_until(now + settings.first_request_timeout)),
@@ -219,10 +217,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin + Send> Wire<I> {
                 Reply::Silence => {}
                 Reply::Close(reason) => return Err(reason.into()),
             }
-            if !self.introduced {
-                self.introduced = true;
-                self.reader.set_limit(self.settings.max_request_bytes);
-            }
+            self.introduced = true;
         }
         Ok(())
     }
@@ -304,15 +299,20 @@ impl<I: AsyncRead + AsyncWrite + Unpin + Send> Wire<I> {
 
     fn next_deadline(&self) -> Instant {
         let idle = self.active + self.settings.idle_timeout;
-        let introduction = (!self.introduced).then(|| self.opened + self.settings.first_request_timeout);
-        [self.reader.deadline(), introduction].into_iter().flatten().fold(idle, Instant::min)
+        [self.reader.deadline(), self.introduction()].into_iter().flatten().fold(idle, Instant::min)
+    }
+
+    /// When the peer must have said something valid. A large request has its own time to arrive in.
+    fn introduction(&self) -> Option<Instant> {
+        let awaited = !self.introduced && !self.reader.is_receiving_large();
+        awaited.then(|| self.opened + self.settings.first_request_timeout)
     }
 
     fn overdue(&self, now: Instant) -> Option<Ending> {
         if !self.in_flight.is_empty() {
             return None;
         }
-        if !self.introduced && now >= self.opened + self.settings.first_request_timeout {
+        if self.introduction().is_some_and(|deadline| now >= deadline) {
             return Some(Ending::NeverIntroduced);
         }
         if self.reader.deadline().is_some_and(|deadline| now >= deadline) {

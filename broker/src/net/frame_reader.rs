@@ -97,9 +97,13 @@ impl FrameReader {
         }
     }
 
-    /// The largest request from now on.
-    pub(super) fn set_limit(&mut self, limit: usize) {
-        self.limit = limit;
+    /// A large request is on its way: its length was checked, its memory was granted or is waited for.
+    pub(super) fn is_receiving_large(&self) -> bool {
+        match self.stage {
+            Stage::Memory { length } => length as usize > READ_AHEAD_BYTES,
+            Stage::Large { .. } => true,
+            Stage::Length | Stage::Small { .. } => false,
+        }
     }
 
     /// When the request that has begun must be complete; `None` between requests.

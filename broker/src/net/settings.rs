@@ -12,15 +12,14 @@ pub struct NetSettings {
     pub max_connections: usize,
     /// The largest request, in bytes without its length field (Kafka's `socket.request.max.bytes`).
     pub max_request_bytes: usize,
-    /// The largest request before the connection's first valid one.
-    pub max_first_request_bytes: usize,
     /// What all requests of all connections may hold together, from the moment their length is known
     /// until they are answered. An eighth is left to small ones, a quarter to ordinary ones; where the rest is below
     /// `max_request_bytes`, that counts instead.
     pub request_memory_bytes: usize,
     /// A connection with no request for this long is closed (Kafka's `connections.max.idle.ms`).
     pub idle_timeout: Duration,
-    /// A connection that has not sent one valid request after this long is closed.
+    /// A connection that has not sent one valid request after this long is closed, unless a large one is arriving: not
+    /// every client begins with a small one.
     pub first_request_timeout: Duration,
     /// A peer that takes no byte of a response for this long is closed.
     pub write_timeout: Duration,
@@ -61,7 +60,6 @@ impl Default for NetSettings {
             listen: SocketAddr::from(([127, 0, 0, 1], 9092)),
             max_connections: 10_000,
             max_request_bytes: 100 * 1024 * 1024,
-            max_first_request_bytes: 512 * 1024,
             request_memory_bytes: 256 * 1024 * 1024,
             idle_timeout: Duration::from_secs(600),
             first_request_timeout: Duration::from_secs(10),

@@ -98,7 +98,6 @@ fn rig(change: impl FnOnce(&mut NetSettings)) -> Rig {
     let mut settings = NetSettings {
         listen: SocketAddr::from(([127, 0, 0, 1], 0)),
         max_request_bytes: 1 << 20,
-        max_first_request_bytes: 64 * 1024,
         request_memory_bytes: 1 << 20,
         drain_timeout: Duration::from_secs(2),
         ..NetSettings::default()
@@ -239,7 +238,7 @@ async fn hostile_openings_end_quietly_and_the_broker_serves_on() {
         b"\x80\x00\x00\x00",
         b"GET / HTTP/1.1\r\nHost: x\r\n\r\n",
         b"\x16\x03\x01\x02\x00\x01",
-        b"\x00\x01\x00\x01",
+        b"\x00\x10\x00\x01",
         b"\x00\x00\x00\x02zz",
         b"\x00\x00\x00\x00",
     ] {
@@ -254,9 +253,9 @@ async fn hostile_openings_end_quietly_and_the_broker_serves_on() {
 }
 
 #[tokio::test]
-async fn the_first_request_is_small_and_later_ones_may_be_large() {
-    let rig = rig(|_| {});
-    let mut large = vec![b'a'; 200_000];
+async fn a_request_may_be_large_also_the_first_one_of_a_connection() {
+    let rig = rig(|settings| settings.first_request_timeout = Duration::from_millis(100));
+    let mut large = vec![b'a'; 700_000];
     let mut client = Client::connect(&rig).await;
     client.send(b"a1").await;
     assert_eq!(client.receive().await, b"a1");
@@ -267,14 +266,20 @@ async fn the_first_request_is_small_and_later_ones_may_be_large() {
     client.0.write_all(&length.to_be_bytes()).await.unwrap();
     client.closed().await;
 
+    // It takes longer to arrive than a connection may be silent in the beginning.
+    large.truncate(700_000);
     let mut client = Client::connect(&rig).await;
-    client.0.write_all(&200_000_i32.to_be_bytes()).await.unwrap();
-    client.closed().await;
+    client.0.write_all(&700_000_i32.to_be_bytes()).await.unwrap();
+    let (begin, rest) = large.split_at(100_000);
+    client.0.write_all(begin).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(400)).await;
+    client.0.write_all(rest).await.unwrap();
+    assert_eq!(client.receive().await, large);
 }
 
 #[tokio::test]
 async fn memory_bounds_what_all_connections_hold_together() {
-    let rig = rig(|settings| settings.max_first_request_bytes = 1 << 20);
+    let rig = rig(|_| {});
     let mut first = Client::connect(&rig).await;
     let mut second = Client::connect(&rig).await;
     let large = vec![b'o'; 700_000];
