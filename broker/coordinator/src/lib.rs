@@ -11,6 +11,7 @@ pub mod groups;
 mod limits;
 mod machine;
 mod partitioner;
+mod pattern;
 #[cfg(test)]
 mod random;
 mod schema;
@@ -21,4 +22,5 @@ pub mod transactions;
 pub use logmill_wire::{ErrorCode, Str};
 pub use machine::{Machine, RequestId, Step};
 pub use partitioner::{java_string_hash, partition_for};
+pub use pattern::{PatternError, compile_whole};
 pub use schema::{KeyValue, SchemaError};

@@ -1,5 +1,6 @@
 //! ListTransactions: which transactional ids there are.
 
+use logmill_coordinator::compile_whole;
 use logmill_coordinator::transactions::{Command, List, Reply};
 use logmill_wire::messages::list_transactions::TransactionState;
 use logmill_wire::messages::{ListTransactionsRequest, ListTransactionsResponse};
@@ -7,13 +8,10 @@ use logmill_wire::{ErrorCode, Str};
 
 use super::Call;
 
-/// How large a client's pattern may become in memory, in bytes.
-const PATTERN_BYTES: usize = 1 << 20;
-
 pub(crate) async fn handle(call: Call<'_>, request: ListTransactionsRequest) -> ListTransactionsResponse {
     let pattern = match request.transactional_id_pattern.as_deref().filter(|pattern| !pattern.is_empty()) {
         None => None,
-        Some(pattern) => match whole(pattern) {
+        Some(pattern) => match compile_whole(pattern) {
             Ok(pattern) => Some(pattern),
             Err(error) => {
                 tracing::debug!(pattern, %error, "a client's pattern cannot be read");
@@ -56,28 +54,5 @@ pub(crate) async fn handle(call: Call<'_>, request: ListTransactionsRequest) -> 
         unknown_state_filters,
         transaction_states,
         ..ListTransactionsResponse::default()
-    }
-}
-
-/// A pattern that a whole id must match, as with Kafka.
-fn whole(pattern: &str) -> Result<regex::Regex, regex::Error> {
-    // Alone first, so that it cannot close the brackets around it.
-    regex::RegexBuilder::new(pattern).size_limit(PATTERN_BYTES).build()?;
-    regex::RegexBuilder::new(&format!("^(?:{pattern})$")).size_limit(PATTERN_BYTES).build()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::whole;
-
-    #[test]
-    fn a_pattern_matches_whole_ids_and_costs_little() {
-        let pattern = whole("tx-[0-9]+|other").unwrap();
-        for (id, matches) in [("tx-12", true), ("other", true), ("tx-12b", false), ("another", false)] {
-            assert_eq!(pattern.is_match(id), matches, "{id}");
-        }
-        for bad in ["[", "a)(b", "(?:x{1000}){1000}"] {
-            assert!(whole(bad).is_err(), "{bad}");
-        }
     }
 }

@@ -12,10 +12,10 @@ use std::sync::Arc;
 
 use super::draft::Draft;
 use super::record::{ConsumerRecord, ResolvedRegex};
-use super::subscription::compile;
 use crate::Str;
 use crate::groups::topics::TopicView;
 use crate::groups::turn::Turn;
+use crate::pattern::compile_whole;
 
 /// The least time between two searches for one group's patterns, in ms, as with Kafka: topics that come close together
 /// cost one rebalance.
@@ -46,7 +46,7 @@ impl RegexSearch {
     pub fn run(self) -> RegexesFound {
         let matching = |regex: Str| {
             // A pattern that came in with another broker's log and is none here stands for nothing.
-            let names = compile(&regex).map_or_else(
+            let names = compile_whole(&regex).map_or_else(
                 |_| Vec::new(),
                 |compiled| {
                     self.topics.names().filter(|name| compiled.is_match(name)).map(Str::from).collect()

@@ -2,34 +2,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use regex::{Regex, RegexBuilder};
-
 use super::draft::Draft;
 use super::record::StoredConsumerMember;
 use super::refusal::Refusal;
 use crate::groups::topics::{TopicInfo, TopicView};
+use crate::pattern::compile_whole;
 use crate::{ErrorCode, Str};
-
-/// The most memory a compiled pattern may take.
-const MAX_REGEX_BYTES: usize = 1 << 20;
-
-/// Compiles a pattern that a whole topic name has to match. The language is RE2's: no pattern takes more
-/// than linear time.
-pub(super) fn compile(pattern: &str) -> Result<Regex, regex::Error> {
-    let build = |pattern: &str| RegexBuilder::new(pattern).size_limit(MAX_REGEX_BYTES).build();
-    // By itself first: what is put around must not make it valid.
-    build(pattern)?;
-    build(&format!(r"\A(?:{pattern})\z"))
-}
 
 /// Refuses a pattern that is none.
 pub(super) fn check_regex(pattern: &str) -> Result<(), Refusal> {
-    compile(pattern).map(drop).map_err(|error| {
-        // The last line says what is wrong; those before show where.
-        let error = error.to_string();
-        let reason = error.lines().last().unwrap_or_default().trim_start_matches("error: ");
-        let message =
-            format!("SubscribedTopicRegex `{pattern}` is not a valid regular expression: {reason}.");
+    compile_whole(pattern).map(drop).map_err(|error| {
+        let message = format!("SubscribedTopicRegex `{pattern}` is not a valid regular expression: {error}.");
         Refusal::new(ErrorCode::INVALID_REGULAR_EXPRESSION, message)
     })
 }
