@@ -84,6 +84,10 @@ pub trait Disk: fmt::Debug + Send + Sync {
     fn sync_dir(&self, path: &Path) -> io::Result<()>;
     /// Length of a file in bytes.
     fn file_len(&self, path: &Path) -> io::Result<u64>;
+    /// When a file was last written to, in ms since the epoch. Not promised to survive a crash.
+    fn modified(&self, path: &Path) -> io::Result<i64>;
+    /// Gives a file the time of another one, whose place it takes.
+    fn set_modified(&self, path: &Path, ms: i64) -> io::Result<()>;
     /// Whether there is a file or directory of that name.
     fn exists(&self, path: &Path) -> io::Result<bool>;
     /// Takes the exclusive lock of a file, made when it is not there, without waiting:

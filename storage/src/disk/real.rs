@@ -2,11 +2,11 @@
 
 use std::fs::{self, File};
 use std::io::{self, IoSlice};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 use std::sync::Arc;
 
-use rustix::fs::FlockOperation;
+use rustix::fs::{AtFlags, FlockOperation, Timespec, Timestamps, UTIME_OMIT};
 
 use super::{DirEntry, Disk, DiskFile, DiskLock, FileSystem, OpenOptions};
 
@@ -60,6 +60,19 @@ impl Disk for RealDisk {
 
     fn file_len(&self, path: &Path) -> io::Result<u64> {
         Ok(fs::metadata(path)?.len())
+    }
+
+    fn modified(&self, path: &Path) -> io::Result<i64> {
+        let metadata = fs::metadata(path)?;
+        Ok(metadata.mtime().saturating_mul(1000).saturating_add(metadata.mtime_nsec() / 1_000_000))
+    }
+
+    fn set_modified(&self, path: &Path, ms: i64) -> io::Result<()> {
+        let unchanged = Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT };
+        let modified =
+            Timespec { tv_sec: ms.div_euclid(1000), tv_nsec: (ms.rem_euclid(1000) * 1_000_000) as _ };
+        let times = Timestamps { last_access: unchanged, last_modification: modified };
+        Ok(rustix::fs::utimensat(rustix::fs::CWD, path, &times, AtFlags::empty())?)
     }
 
     fn exists(&self, path: &Path) -> io::Result<bool> {

@@ -15,7 +15,7 @@
 mod file;
 mod tree;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -79,6 +79,10 @@ struct State {
     crashed: bool,
     /// Handles of before the last restart are dead.
     generation: u64,
+    /// What time it is for files, in ms.
+    time: i64,
+    /// When files were last written to, of those that were since the time was set.
+    modified: BTreeMap<PathBuf, i64>,
     trace: u64,
 }
 
@@ -98,6 +102,8 @@ impl SimDisk {
                 crash_at: None,
                 crashed: false,
                 generation: 0,
+                time: 0,
+                modified: BTreeMap::new(),
                 trace: 0,
             })),
         }
@@ -116,6 +122,11 @@ impl SimDisk {
     /// Digest of all changing calls so far: their kinds, paths, positions and bytes.
     pub fn trace(&self) -> u64 {
         self.state.lock().trace
+    }
+
+    /// What time it is for files that are written to from now on, in ms since the epoch; 0 in the beginning.
+    pub fn set_time(&self, ms: i64) {
+        self.state.lock().time = ms;
     }
 
     /// Crashes inside the changing call of this number (the first call is 1).
@@ -202,6 +213,10 @@ impl SimDisk {
         state.note(&[kind as u8]);
         state.note(path.as_os_str().as_encoded_bytes());
         state.note(&position.to_le_bytes());
+        if matches!(kind, Call::Create | Call::Write | Call::SetLen) && state.time > 0 {
+            let time = state.time;
+            state.modified.insert(path.to_owned(), time);
+        }
         let crashing = state.crashed;
         Ok((state, crashing))
     }
@@ -305,7 +320,13 @@ impl Disk for SimDisk {
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        self.change(Call::Rename, from, |tree| tree.rename(from, to))
+        self.change(Call::Rename, from, |tree| tree.rename(from, to))?;
+        let mut state = self.state.lock();
+        match state.modified.remove(from) {
+            Some(time) => state.modified.insert(to.to_owned(), time),
+            None => state.modified.remove(to),
+        };
+        Ok(())
     }
 
     fn remove_file(&self, path: &Path) -> io::Result<()> {
@@ -342,6 +363,21 @@ impl Disk for SimDisk {
         state.alive()?;
         let node = state.tree.find(path)?;
         Ok(state.tree.file_mut(node)?.len())
+    }
+
+    fn modified(&self, path: &Path) -> io::Result<i64> {
+        let state = self.state.lock();
+        state.alive()?;
+        state.tree.find(path)?;
+        Ok(state.modified.get(path).copied().unwrap_or(0))
+    }
+
+    fn set_modified(&self, path: &Path, ms: i64) -> io::Result<()> {
+        let mut state = self.state.lock();
+        state.alive()?;
+        state.tree.find(path)?;
+        state.modified.insert(path.to_owned(), ms);
+        Ok(())
     }
 
     fn exists(&self, path: &Path) -> io::Result<bool> {

@@ -29,8 +29,15 @@ fn conformance(disk: &dyn Disk, root: &Path) {
     assert_eq!(disk.file_len(&inner.join("x")).unwrap(), 10);
     assert_eq!(read_file(disk, &inner.join("x")).unwrap(), b"\0\0\0hello\0\0");
 
-    disk.open(&inner.join("y"), OpenOptions::CREATE).unwrap().write_at(b"other", 0).unwrap();
+    let other = disk.open(&inner.join("y"), OpenOptions::CREATE).unwrap();
+    other.write_at(b"other", 0).unwrap();
+    disk.set_modified(&inner.join("y"), 1_234_567).unwrap();
     disk.rename(&inner.join("y"), &inner.join("x")).unwrap();
+    assert_eq!(disk.modified(&inner.join("x")).unwrap(), 1_234_567, "a name is not the file");
+    assert_eq!(kind(disk.modified(&inner.join("y"))), io::ErrorKind::NotFound);
+    let again = disk.open(&inner.join("x"), OpenOptions::WRITE).unwrap();
+    again.write_at(b"other", 0).unwrap();
+    assert!(disk.modified(&inner.join("x")).unwrap() > 1_234_567);
     assert_eq!(read_file(disk, &inner.join("x")).unwrap(), b"other");
     assert_eq!(file.len().unwrap(), 10, "an open handle outlives its name");
     replace_file(disk, &inner.join("x"), b"whole").unwrap();
@@ -68,6 +75,7 @@ fn real_disk_conforms() {
 #[test]
 fn simulated_disk_conforms() {
     let disk = SimDisk::new(1);
+    disk.set_time(5_000_000);
     conformance(&disk, Path::new("/"));
     disk.set_faults(Faults { short_reads: true, ..Faults::default() });
     disk.remove_file(Path::new("/lock")).unwrap();

@@ -63,6 +63,7 @@ pub(super) struct Writer {
     pub(super) last_epoch: Option<i32>,
     /// Timestamp of the first batch of the active segment that has one.
     pub(super) first_timestamp: Option<i64>,
+    pub(super) untimed_since: Option<i64>,
     /// Files that were written and are not being written any more.
     pub(super) unflushed: Unflushed,
     pub(super) flushed_end: i64,
@@ -288,7 +289,7 @@ impl PartitionLog {
         writer.unflushed.extend([closed.writing_file()?]);
         closed.set_flushed();
         writer.directory_changed = true;
-        writer.first_timestamp = None;
+        (writer.first_timestamp, writer.untimed_since) = (None, None);
         let view = self.view();
         let mut segments = view.segments.clone();
         segments.push(Arc::clone(&segment));
@@ -390,6 +391,7 @@ impl Writer {
             producers,
             last_epoch: None,
             first_timestamp: None,
+            untimed_since: None,
             unflushed: Unflushed::new(&environment.files),
             flushed_end: end_offset,
             directory_changed: false,
@@ -417,7 +419,7 @@ impl Writer {
     }
 
     /// The time span of a segment by its batches' timestamps.
-    fn longest_ms(&self, base_offset: i64) -> i64 {
+    pub(super) fn longest_ms(&self, base_offset: i64) -> i64 {
         let LogOptions { segment_ms, segment_jitter_ms, cleanup, compaction, .. } = &self.options;
         let jitter = (*segment_jitter_ms).min(*segment_ms).max(0) as u64;
         // Any number that differs from segment to segment will do.

@@ -7,7 +7,8 @@
 //! ```
 //!
 //! Kafka's rules: whole segments, oldest first, up to the first that is kept. A segment is expired when its largest
-//! timestamp is; one without any timestamp never is. The active segment goes too when everything in it is expired.
+//! timestamp is, or, where no batch has one, when its file was last written to so long ago. The active segment goes too when
+//! everything in it is expired.
 
 use std::sync::Arc;
 
@@ -37,7 +38,7 @@ pub struct Retained {
 struct Facts<T> {
     end_offset: i64,
     size_bytes: u64,
-    largest_timestamp: T,
+    youngest: T,
 }
 
 impl Retention {
@@ -48,7 +49,7 @@ impl Retention {
 
     /// The first offset that is kept, and whether that is the end of the last segment. `start` is the log's start now;
     /// nothing at or behind `upper` goes. Without a `now`, time does not count.
-    fn apply<T: FnOnce() -> Result<Option<i64>, ReadError>>(
+    fn apply<T: FnOnce() -> Result<i64, ReadError>>(
         &self,
         segments: Vec<Facts<T>>,
         start: i64,
@@ -71,8 +72,7 @@ impl Retention {
             let too_much = self.bytes.is_some_and(|kept| left - segment.size_bytes >= kept);
             let expired = || -> Result<bool, ReadError> {
                 let (Some(ms), Some(now)) = (self.ms, now) else { return Ok(false) };
-                let largest = (segment.largest_timestamp)()?;
-                Ok(largest.is_some_and(|largest| now.saturating_sub(largest) > ms))
+                Ok(now.saturating_sub((segment.youngest)()?) > ms)
             };
             if !too_much && !expired()? {
                 break;
@@ -98,18 +98,30 @@ impl PartitionLog {
         let facts = segments.iter().enumerate().map(|(at, segment)| Facts {
             end_offset: segment.end_offset(),
             size_bytes: segment.size(),
-            largest_timestamp: move || largest_timestamp(&segments[at..]),
+            youngest: move || youngest(&segments[at..]),
         });
         retention.apply(facts.collect(), start, upper, now)
     }
+
+    /// Whether the active segment is as old as one may become, when none of its batches has a timestamp to measure that by:
+    /// its time began when it was first looked at, as in Kafka it does when a segment is made or opened.
+    pub fn is_aged(&self, now: i64) -> bool {
+        let mut writer = self.lock_writer();
+        let active = self.active();
+        if active.size() == 0 || writer.first_timestamp.is_some() {
+            return false;
+        }
+        let since = *writer.untimed_since.get_or_insert(now);
+        now.saturating_sub(since) > writer.longest_ms(active.base_offset())
+    }
 }
 
-/// The largest timestamp of the first of these segments. One whose file was lost is as old as the next one, or its
-/// partition would keep everything for ever.
-fn largest_timestamp(segments: &[Arc<Segment>]) -> Result<Option<i64>, ReadError> {
-    let mut answer = Ok(None);
+/// How young the first of these segments is. One whose file was lost is as old as the next one, or its partition would keep
+/// everything for ever.
+fn youngest(segments: &[Arc<Segment>]) -> Result<i64, ReadError> {
+    let mut answer = Ok(i64::MAX);
     for segment in segments {
-        answer = segment.largest().map(|largest| largest.map(|largest| largest.timestamp));
+        answer = segment.youngest();
         if !matches!(answer, Err(ReadError::Corrupt(_))) {
             break;
         }
@@ -121,24 +133,24 @@ fn largest_timestamp(segments: &[Arc<Segment>]) -> Result<Option<i64>, ReadError
 mod tests {
     use super::*;
 
-    /// Segments of (end offset, bytes, largest timestamp).
+    /// Segments of (end offset, bytes, how young).
     fn apply(
         retention: Retention,
-        segments: &[(i64, u64, Option<i64>)],
+        segments: &[(i64, u64, i64)],
         upper: i64,
         now: Option<i64>,
     ) -> (i64, bool) {
-        let facts = segments.iter().map(|&(end_offset, size_bytes, largest)| Facts {
+        let facts = segments.iter().map(|&(end_offset, size_bytes, youngest)| Facts {
             end_offset,
             size_bytes,
-            largest_timestamp: move || Ok(largest),
+            youngest: move || Ok(youngest),
         });
         let Retained { start, closes_active } = retention.apply(facts.collect(), 0, upper, now).unwrap();
         (start, closes_active)
     }
 
-    const SEGMENTS: [(i64, u64, Option<i64>); 4] =
-        [(10, 100, Some(1000)), (20, 100, Some(5000)), (30, 100, Some(2000)), (40, 50, Some(6000))];
+    const SEGMENTS: [(i64, u64, i64); 4] =
+        [(10, 100, 1000), (20, 100, 5000), (30, 100, 2000), (40, 50, 6000)];
 
     #[test]
     fn by_time_up_to_the_first_that_is_young() {
@@ -155,8 +167,8 @@ mod tests {
             "a clock that is not trusted removes nothing"
         );
         assert_eq!(apply(Retention::default(), &SEGMENTS, 40, Some(i64::MAX)), (0, false));
-        assert_eq!(apply(week, &[(10, 100, None), (20, 100, Some(0))], 20, Some(9999)), (0, false));
-        assert_eq!(apply(week, &[(10, 100, Some(0)), (10, 0, None)], 10, Some(9999)), (10, false));
+        assert_eq!(apply(week, &[(10, 100, i64::MAX), (20, 100, 0)], 20, Some(9999)), (0, false));
+        assert_eq!(apply(week, &[(10, 100, 0), (10, 0, 0)], 10, Some(9999)), (10, false));
     }
 
     #[test]

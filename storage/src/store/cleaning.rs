@@ -50,12 +50,17 @@ impl Store {
     /// Deletes what partitions need not keep any more, by `retention.ms` and `retention.bytes`: their new starts are one
     /// frame. [`Store::remove_trimmed`] frees the space later. Nothing at or behind the last stable offset goes.
     ///
+    /// Also closes segments that are old enough and hold nothing that says so: whoever appends sees only timestamps.
+    ///
     /// `now` in ms since the epoch; without one only sizes count, as when the clock is not to be trusted. Blocks on files.
     pub fn retain(&self, now: Option<i64>) -> Result<Retained, Fatal> {
         self.check_alive()?;
         let mut retained = Retained::default();
         for listed in self.sequencer.partitions() {
             let retention = &listed.options.retention;
+            if now.is_some_and(|now| listed.state.log.is_aged(now)) {
+                self.close_active(&listed.state)?;
+            }
             if !listed.options.cleanup.delete || retention.is_unlimited() {
                 continue;
             }
@@ -71,18 +76,8 @@ impl Store {
                     continue;
                 }
             };
-            if kept.closes_active {
-                let _cleaning = state.cleaning.lock();
-                if state.leaving.load(Ordering::Acquire) {
-                    continue;
-                }
-                match state.log.close_active() {
-                    Err(error) if !error.is_full() => {
-                        return Err(self.poison(Fatal::Log { partition: state.id, source: error }));
-                    }
-                    // Without space for a new segment the old one stays, and is trimmed all the same.
-                    _ => {}
-                }
+            if kept.closes_active && !self.close_active(state)? {
+                continue;
             }
             retained.trimmed.push((state.id, kept.start));
         }
@@ -94,6 +89,21 @@ impl Store {
             }
         }
         Ok(retained)
+    }
+
+    /// False when the partition is being deleted.
+    fn close_active(&self, state: &Arc<PartitionState>) -> Result<bool, Fatal> {
+        let _cleaning = state.cleaning.lock();
+        if state.leaving.load(Ordering::Acquire) {
+            return Ok(false);
+        }
+        match state.log.close_active() {
+            Err(error) if !error.is_full() => {
+                Err(self.poison(Fatal::Log { partition: state.id, source: error }))
+            }
+            // Without space for a new segment the old one stays.
+            _ => Ok(true),
+        }
     }
 
     /// Removes segments that lie wholly before the start of their partitions and were flushed before the last checkpoint.

@@ -30,7 +30,7 @@ use logmill_record::{BATCH_HEADER_LEN, Batch, BatchHeader};
 use self::filter::{DECOMPRESSION_BUDGET_BYTES, Filter, Kept};
 use self::key_map::KeyMap;
 use self::output::Output;
-use self::swap::{MANIFEST_CLEANED, Swap};
+use self::swap::{MANIFEST_CLEANED, Swap, cleaned_path};
 use self::transactions::TransactionsSeen;
 use super::error::{LogError, ReadError};
 use super::names::FileKind;
@@ -109,11 +109,7 @@ impl PartitionLog {
         let mut oldest = None;
         for segment in sealed(&view, start, upper) {
             if segment.end_offset() > first {
-                // A segment is as young as its youngest record.
-                let largest = segment.largest()?.map(|largest| largest.timestamp);
-                if rules.min_lag_ms > 0
-                    && largest.is_some_and(|largest| largest > now.saturating_sub(rules.min_lag_ms))
-                {
+                if rules.min_lag_ms > 0 && segment.youngest()? > now.saturating_sub(rules.min_lag_ms) {
                     break;
                 }
                 if oldest.is_none() && rules.max_lag_ms < i64::MAX {
@@ -246,6 +242,7 @@ impl PartitionLog {
             }
             return Err(error);
         }
+        self.keep_age(group, last)?;
         let aborted = output.aborted_sum();
         let swap = Swap {
             replaced: group.iter().map(|segment| segment.base_offset()).collect(),
@@ -258,6 +255,20 @@ impl PartitionLog {
         new.expect_aborted(aborted);
         self.swap_in(&swap, Arc::new(new))?;
         Ok(Rewritten::Done)
+    }
+
+    /// Where no record has a timestamp, the age of what is kept is that of the file: rewriting it must not make it young.
+    fn keep_age(&self, group: &[Arc<Segment>], last: &Segment) -> Result<(), LogError> {
+        for segment in group {
+            if segment.largest()?.is_some() {
+                return Ok(());
+            }
+        }
+        let disk = &*self.environment.disk;
+        let (old, new) =
+            (last.path(FileKind::Log), cleaned_path(FileKind::Log, &self.directory, group[0].base_offset()));
+        let modified = disk.modified(&old).map_err(LogError::io("look at", &old))?;
+        disk.set_modified(&new, modified).map_err(LogError::io("date", &new))
     }
 
     /// Writes what is kept of a group. Returns whether that is anything else than what was there; nothing when told to

@@ -1,5 +1,6 @@
 //! The offset index and the time index of one segment.
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -348,6 +349,21 @@ impl Segment {
             timestamp: entry.timestamp,
             last_offset: self.base_offset + i64::from(entry.relative_offset),
         }))
+    }
+
+    /// How young the segment is, in ms since the epoch: as young as its youngest record, or, where no record says when it
+    /// was made, as its file.
+    pub(crate) fn youngest(&self) -> Result<i64, ReadError> {
+        if let Some(largest) = self.largest()? {
+            return Ok(largest.timestamp);
+        }
+        let path = self.path(FileKind::Log);
+        self.disk().modified(&path).map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => {
+                self.corruption(FileKind::Log, 0, self.base_offset, "the file is not there").into()
+            }
+            _ => ReadError::io("look at", &path)(error),
+        })
     }
 
     /// The largest timestamp of the first batch, if it has one.

@@ -1,7 +1,10 @@
 //! Deleting records: by hand and by retention.
 
+use std::sync::atomic::AtomicBool;
+
 use super::*;
-use crate::log::{Cleanup, Retention};
+use crate::Compaction;
+use crate::log::{Cleanup, KeyMap, Retention};
 
 fn set(store: &Store, partition: &Partition, retention: Retention) {
     let options = LogOptions {
@@ -22,6 +25,91 @@ fn produce(store: &Store, partition: &Partition, batches: usize) {
         commit_one(store, partition.id(), batch("some value, long enough for a segment", 2), PLAIN).unwrap();
     }
     settle(store);
+}
+
+/// What a producer without a clock sends.
+fn produce_untimed(store: &Store, partition: &Partition, batches: usize) {
+    for number in 0..batches {
+        let mut builder = BatchBuilder::new(BatchOptions::default());
+        let value = format!("some value of some length, number {number}");
+        builder.push(-1, Some(b"key"), Some(value.as_bytes()), &[]);
+        commit_one(store, partition.id(), builder.build(), PLAIN).unwrap();
+    }
+    settle(store);
+}
+
+#[test]
+fn segments_without_timestamps_are_as_old_as_their_files() {
+    let disk = SimDisk::new(1);
+    disk.set_time(1_000);
+    let (store, _) = open(&disk);
+    let partition = create(&store, 1, 0, Durability::Disk);
+    set(&store, &partition, Retention { ms: Some(5000), bytes: None });
+    produce_untimed(&store, &partition, 20);
+    let (old, end) = (segments(&disk), partition.published().high_watermark);
+    disk.set_time(4_000);
+    produce_untimed(&store, &partition, 20);
+    // Kept for the time of its topic, and not for ever; what is behind it is not kept by it either.
+    assert!(store.retain(Some(6_000)).unwrap().trimmed.is_empty());
+    let trimmed = store.retain(Some(6_001)).unwrap().trimmed;
+    assert!(old > 3 && trimmed.len() == 1 && (end - 2..=end).contains(&trimmed[0].1), "{trimmed:?}");
+    disk.set_time(50_000);
+    produce(&store, &partition, 1);
+    let trimmed = store.retain(Some(9_002)).unwrap().trimmed;
+    assert_eq!(
+        trimmed[0].1,
+        partition.published().high_watermark,
+        "also the active one, with a record of 1001"
+    );
+}
+
+#[test]
+fn a_segment_without_timestamps_is_closed_when_it_is_old() {
+    let disk = SimDisk::new(1);
+    let (store, _) = open(&disk);
+    let partition = create(&store, 1, 0, Durability::Disk);
+    let options = LogOptions { segment_ms: 1_000, segment_jitter_ms: 0, ..LogOptions::default() };
+    store.set_options(partition.id(), options).unwrap();
+    produce_untimed(&store, &partition, 1);
+    let count = |now| {
+        store.retain(Some(now)).unwrap();
+        segments(&disk)
+    };
+    assert_eq!([count(10_000), count(11_000), count(11_001)], [1, 1, 2]);
+    assert_eq!(count(20_000), 2, "nothing is in the new one");
+    produce_untimed(&store, &partition, 1);
+    assert_eq!([count(30_000), count(31_000), count(31_001)], [2, 2, 3]);
+    // A record that has a time is what the age is measured by, when the next one comes.
+    produce(&store, &partition, 1);
+    assert_eq!([count(40_000), count(50_000)], [3, 3]);
+}
+
+#[test]
+fn compaction_makes_nothing_young_and_leaves_what_is() {
+    let disk = SimDisk::new(1);
+    disk.set_time(1_000);
+    let (store, _) = open(&disk);
+    let partition = create(&store, 1, 0, Durability::Disk);
+    let options = LogOptions {
+        segment_bytes: 400,
+        cleanup: Cleanup { delete: true, compact: true },
+        retention: Retention { ms: Some(5_000), bytes: None },
+        compaction: Compaction { min_lag_ms: 500, min_dirty_ratio: 0.0, ..LogOptions::default().compaction },
+        ..LogOptions::default()
+    };
+    store.set_options(partition.id(), options).unwrap();
+    produce_untimed(&store, &partition, 20);
+    disk.set_time(3_000);
+    let compact = |now| {
+        store.checkpoint().unwrap();
+        let mut map = KeyMap::new(1 << 20);
+        store.compact(now, &mut map, &AtomicBool::new(false)).unwrap().compacted.len()
+    };
+    assert_eq!([compact(1_400), compact(3_000)], [0, 1], "younger than the least lag, and not");
+    let before = partition.published().log_start_offset;
+    store.retain(Some(6_001)).unwrap();
+    settle(&store);
+    assert!(partition.published().log_start_offset > before, "it is as old as it was");
 }
 
 #[test]
