@@ -460,6 +460,8 @@ fn coordinator_settings(config: &Config) -> CoordinatorSettings {
             min_session_timeout_ms: ms(config.groups.min_session_timeout),
             max_session_timeout_ms: ms(config.groups.max_session_timeout),
             max_members: size(config.groups.max_members),
+            offsets_retention_ms: (!config.groups.offsets_retention.is_zero())
+                .then(|| i64::try_from(config.groups.offsets_retention.as_millis()).unwrap_or(i64::MAX)),
             consumer: logmill_coordinator::groups::ConsumerSettings {
                 max_members: size(consumers.max_members),
                 assignors: consumers.assignors.0.iter().map(|assignor| assignor_of(*assignor)).collect(),

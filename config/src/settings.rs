@@ -56,7 +56,7 @@ settings! {
         auto_create: bool = true,
         /// Partitions of a topic created without a number.
         partitions: u32 = 1,
-        /// When acks=all is answered: "disk" (bytes on the device) or "page-cache" (as Apache Kafka does).
+        /// When a produce is acknowledged: "disk" (bytes on the device) or "page-cache" (as Apache Kafka does).
         durability: Durability = Durability::Disk,
         /// A partition's log starts a new segment file at this size.
         segment: ByteSize = ByteSize::gib(1),
@@ -88,6 +88,8 @@ settings! {
         max_session_timeout: Duration = Duration::from_secs(30 * 60),
         /// The most members of a group.
         max_members: u32 = i32::MAX as u32,
+        /// How long the offsets of a group without members are kept ("0 s" = as long as their topics; Kafka: 7 days).
+        offsets_retention: Duration = Duration::ZERO,
     }
 
     /// Consumer groups of the new protocol (KIP-848). Times that a group has of its own (configs of the group) are kept within the bounds.

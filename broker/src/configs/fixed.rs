@@ -4,8 +4,16 @@ use logmill_config::{Config, Durability};
 
 use super::BrokerConfigs;
 
-/// Offsets of an empty group are kept as long as their topics: the longest time Kafka's config can say.
+/// Offsets of an empty group are kept as long as their topics: the longest time Kafka's config can say, 4,000 years.
 const FOR_EVER: i32 = i32::MAX;
+
+/// A time in minutes, of which a begun one is one; no time is for ever.
+fn minutes(time: std::time::Duration) -> i32 {
+    match i32::try_from(time.as_millis().div_ceil(60_000)) {
+        Ok(0) | Err(_) => FOR_EVER,
+        Ok(minutes) => minutes,
+    }
+}
 
 /// Kafka's default for how long records are kept (`log.retention.hours` = 168).
 const WEEK: std::time::Duration = std::time::Duration::from_secs(7 * 24 * 3600);
@@ -59,7 +67,7 @@ impl BrokerConfigs {
             ("message.max.bytes", topics.max_message.get().to_string()),
             ("node.id", node_id.to_string()),
             ("num.partitions", topics.partitions.to_string()),
-            ("offsets.retention.minutes", FOR_EVER.to_string()),
+            ("offsets.retention.minutes", minutes(groups.offsets_retention).to_string()),
             ("offsets.topic.replication.factor", "1".to_owned()),
             ("process.roles", "broker,controller".to_owned()),
             ("producer.id.expiration.ms", ms(transactions.producer_expiry)),
@@ -78,6 +86,8 @@ impl BrokerConfigs {
 #[cfg(test)]
 mod tests {
     use super::super::{Role, broker_definition};
+    use std::time::Duration;
+
     use super::*;
 
     #[test]
@@ -85,6 +95,7 @@ mod tests {
         let mut config = Config::default();
         config.topics.partitions = 7;
         config.topics.durability = Durability::PageCache;
+        config.groups.offsets_retention = Duration::from_secs(90);
         let configs = BrokerConfigs::of_file(&config, 3, 1024, 10);
         let entries = configs.describe_broker();
         let value = |name: &str| {
@@ -95,6 +106,8 @@ mod tests {
         assert_eq!(value("node.id"), ("3".to_owned(), 4));
         assert_eq!(value("fetch.max.bytes"), ("1024".to_owned(), 4));
         assert_eq!(value("logmill.durability"), ("page-cache".to_owned(), 4));
+        assert_eq!(value("offsets.retention.minutes"), ("2".to_owned(), 4));
+        assert_eq!(minutes(Duration::ZERO), i32::MAX);
         assert_eq!(value("log.segment.bytes"), ("1073741824".to_owned(), 5), "Kafka's default too");
         for name in ["offsets.retention.minutes", "sasl.enabled.mechanisms", "process.roles"] {
             assert_eq!(broker_definition(name).unwrap().role, Role::Fixed, "{name}");

@@ -193,3 +193,25 @@ fn a_transaction_of_an_epoch_that_is_over_commits_what_its_member_had_by_then() 
     assert_eq!(broker.commit_in_transaction("b", 1), ErrorCode::ILLEGAL_GENERATION);
     assert_eq!(broker.commit_in_transaction("", -1), ErrorCode::NONE, "it does not say whose");
 }
+
+#[test]
+fn with_a_retention_offsets_expire_when_the_group_is_empty() {
+    const DAY: i64 = 24 * 3_600_000;
+    let mut broker = with(Settings { offsets_retention_ms: Some(DAY), ..Settings::default() });
+    broker.beat(joins("a"));
+    assert_eq!(broker.commit(9, "a", 1), ErrorCode::NONE);
+    for _ in 0..2 * DAY / (SESSION - 1) {
+        broker.wait(SESSION - 1);
+        assert_eq!(broker.refusal(beats("a", 1, &t(&[0, 1, 2, 3]))), ErrorCode::NONE);
+    }
+    let offset =
+        |broker: &Broker| broker.machine.groups.get("g").and_then(|group| group.offset("t", 0).cloned());
+    assert!(offset(&broker).is_some(), "a group with members keeps all of them");
+    // As in Kafka the time counts from the commit, not from when the last member left.
+    broker.restart(&[("t", 4)]);
+    broker.beat(beats("a", -1, &t(&[])));
+    assert!(offset(&broker).is_some());
+    broker.wait(Settings::default().expiry_check_interval_ms);
+    assert_eq!(offset(&broker), None);
+    assert_eq!(broker.describe().error, ErrorCode::GROUP_ID_NOT_FOUND, "nothing is left of it");
+}
