@@ -9,13 +9,20 @@ use crate::security::Resource;
 
 /// The endpoints that a broker can describe.
 const BROKERS: i8 = 1;
+/// Those that it cannot.
+const CONTROLLERS: i8 = 2;
 
 pub(crate) async fn handle(call: Call<'_>, request: DescribeClusterRequest) -> DescribeClusterResponse {
     let node = &call.context.node;
-    if request.endpoint_type != BROKERS {
+    let refusal = match request.endpoint_type {
+        BROKERS => None,
+        CONTROLLERS => Some((ErrorCode::MISMATCHED_ENDPOINT_TYPE, "this is a broker, not a controller")),
+        _ => Some((ErrorCode::UNSUPPORTED_ENDPOINT_TYPE, "endpoints are brokers (1) and controllers (2)")),
+    };
+    if let Some((error_code, why)) = refusal {
         return DescribeClusterResponse {
-            error_code: ErrorCode::MISMATCHED_ENDPOINT_TYPE,
-            error_message: Some(Str::from_static("this is a broker, not a controller")),
+            error_code,
+            error_message: Some(Str::from_static(why)),
             endpoint_type: request.endpoint_type,
             ..DescribeClusterResponse::default()
         };

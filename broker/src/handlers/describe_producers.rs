@@ -6,6 +6,7 @@ use logmill_wire::messages::describe_producers::{PartitionResponse, ProducerStat
 use logmill_wire::messages::{DescribeProducersRequest, DescribeProducersResponse};
 
 use super::Call;
+use crate::topics::check_name;
 
 pub(crate) async fn handle(call: Call<'_>, request: DescribeProducersRequest) -> DescribeProducersResponse {
     let mut topics = Vec::with_capacity(request.topics.len());
@@ -23,7 +24,10 @@ pub(crate) async fn handle(call: Call<'_>, request: DescribeProducersRequest) ->
                 },
                 None => PartitionResponse {
                     partition_index,
-                    error_code: ErrorCode::UNKNOWN_TOPIC_OR_PARTITION,
+                    error_code: match check_name(&asked.name) {
+                        Ok(()) => ErrorCode::UNKNOWN_TOPIC_OR_PARTITION,
+                        Err(_) => ErrorCode::INVALID_TOPIC_EXCEPTION,
+                    },
                     ..PartitionResponse::default()
                 },
             })

@@ -17,11 +17,14 @@ pub(crate) async fn handle(
     request: DescribeTopicPartitionsRequest,
 ) -> DescribeTopicPartitionsResponse {
     let image = call.context.topics.image();
-    let named: BTreeSet<Str> = match request.topics.is_empty() {
+    let all = request.topics.is_empty();
+    let named: BTreeSet<Str> = match all {
         true => image.iter().map(|topic| Str::from(&*topic.name)).collect(),
         false => request.topics.into_iter().map(|topic| topic.name).collect(),
     };
-    if request.cursor.as_ref().is_some_and(|cursor| cursor.partition_index < 0) {
+    let is_nowhere =
+        |cursor: &Cursor| cursor.partition_index < 0 || !all && !named.contains(&cursor.topic_name);
+    if request.cursor.as_ref().is_some_and(is_nowhere) {
         let refused = |name| failed(name, ErrorCode::INVALID_REQUEST);
         return DescribeTopicPartitionsResponse {
             topics: named.into_iter().map(refused).collect(),

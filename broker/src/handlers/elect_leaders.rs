@@ -25,7 +25,7 @@ pub(crate) async fn handle(call: Call<'_>, request: ElectLeadersRequest) -> Elec
             None => {
                 (ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, format!("No such topic as {}", wish.topic.as_str()))
             }
-            Some(topic) if topic.partition(index).is_none() => (
+            Some(topic) if !(0..topic.count).contains(&index) => (
                 ErrorCode::UNKNOWN_TOPIC_OR_PARTITION,
                 format!("No such partition as {}-{index}", wish.topic.as_str()),
             ),

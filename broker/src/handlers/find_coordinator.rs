@@ -33,9 +33,8 @@ pub(crate) async fn handle(call: Call<'_>, request: FindCoordinatorRequest) -> F
 
 fn find(node: &NodeInfo, key_type: i8, key: Str) -> Coordinator {
     let refusal = match key_type {
-        GROUP => None,
-        TRANSACTION if key.is_empty() => Some("the transactional id is empty"),
-        TRANSACTION => None,
+        // Also for an empty name: what is asked of the coordinator then is refused by it.
+        GROUP | TRANSACTION => None,
         _ => Some("there are coordinators for groups (0) and transactions (1)"),
     };
     match refusal {
@@ -73,7 +72,7 @@ mod tests {
         let found = find(&node, GROUP, "g".into());
         assert_eq!((found.node_id, &*found.host, found.port), (1, "broker.example", 9092));
         assert_eq!(find(&node, TRANSACTION, "t".into()).error_code, ErrorCode::NONE);
-        assert_eq!(find(&node, TRANSACTION, "".into()).error_code, ErrorCode::INVALID_REQUEST);
+        assert_eq!(find(&node, TRANSACTION, "".into()).error_code, ErrorCode::NONE);
         assert_eq!(find(&node, 2, "s".into()).error_code, ErrorCode::INVALID_REQUEST);
     }
 }

@@ -1,11 +1,12 @@
 //! Topics page by page, finalised features, log directories, and lists by pattern.
 
 use logmill_wire::ErrorCode;
+use logmill_wire::messages::describe_producers::TopicRequest as ProducersOfTopic;
 use logmill_wire::messages::describe_topic_partitions::{Cursor, TopicRequest};
 use logmill_wire::messages::update_features::FeatureUpdateKey;
 use logmill_wire::messages::{
-    ApiVersionsRequest, DescribeTopicPartitionsRequest, InitProducerIdRequest, ListTransactionsRequest,
-    UpdateFeaturesRequest,
+    ApiVersionsRequest, DescribeClusterRequest, DescribeProducersRequest, DescribeTopicPartitionsRequest,
+    InitProducerIdRequest, ListTransactionsRequest, UpdateFeaturesRequest,
 };
 
 use crate::client::{Broker, Client};
@@ -73,6 +74,31 @@ async fn topics_are_described_page_by_page() {
     };
     let refused = client.ask(&request, 0).await;
     assert_eq!(refused.topics[0].error_code, ErrorCode::INVALID_REQUEST);
+    // Who names topics goes on at one of them.
+    let elsewhere = DescribeTopicPartitionsRequest { cursor: cursor("b", 0), ..request };
+    let refused = client.ask(&elsewhere, 0).await;
+    assert_eq!(refused.topics[0].error_code, ErrorCode::INVALID_REQUEST);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_asked_of_nothing_is_refused_as_kafka_refuses_it() {
+    let broker = Broker::start().await;
+    let mut client = broker.connect().await;
+    for (endpoint_type, code) in [
+        (1, ErrorCode::NONE),
+        (2, ErrorCode::MISMATCHED_ENDPOINT_TYPE),
+        (3, ErrorCode::UNSUPPORTED_ENDPOINT_TYPE),
+    ] {
+        let request = DescribeClusterRequest { endpoint_type, ..DescribeClusterRequest::default() };
+        assert_eq!(client.ask(&request, 1).await.error_code, code, "endpoint type {endpoint_type}");
+    }
+    for (name, code) in
+        [("nowhere", ErrorCode::UNKNOWN_TOPIC_OR_PARTITION), ("a/b", ErrorCode::INVALID_TOPIC_EXCEPTION)]
+    {
+        let topics = vec![ProducersOfTopic { name: name.into(), partition_indexes: vec![0] }];
+        let described = client.ask(&DescribeProducersRequest { topics }, 0).await;
+        assert_eq!(described.topics[0].partitions[0].error_code, code, "{name}");
+    }
 }
 
 /// Level of `transaction.version` that a client is told, 0 when it is not finalised, and the epoch.

@@ -174,4 +174,8 @@ async fn a_client_that_believes_in_another_epoch_is_told_so() {
     request.topics[0].partitions[0].current_leader_epoch = 1000;
     let response = client.ask(&request, 12).await;
     assert_eq!(response.responses[0].partitions[0].error_code, ErrorCode::UNKNOWN_LEADER_EPOCH);
+    request.topics[0].partitions[0].current_leader_epoch = -1;
+    request.topics[0].partitions[0].last_fetched_epoch = 1000;
+    let response = client.ask(&request, 12).await;
+    assert_eq!(response.responses[0].partitions[0].error_code, ErrorCode::OFFSET_OUT_OF_RANGE);
 }

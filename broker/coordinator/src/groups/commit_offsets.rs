@@ -6,7 +6,7 @@ use super::live::Live;
 use super::record::{Record, StoredOffset};
 use super::reply::{Committed, Reply};
 use super::state::GroupState;
-use super::turn::{Turn, is_group_id};
+use super::turn::{Turn, can_hold_offsets};
 use crate::limits::MAX_TOPIC_BYTES;
 use crate::{ErrorCode, RequestId, Str};
 
@@ -34,7 +34,7 @@ impl Turn<'_> {
     }
 
     fn check_commit(&self, group: &Live, commit: &CommitOffsets) -> Result<(), ErrorCode> {
-        if !is_group_id(&commit.group) {
+        if !can_hold_offsets(&commit.group) {
             return Err(ErrorCode::INVALID_GROUP_ID);
         }
         if self.is_owned(&commit.group) {

@@ -14,7 +14,6 @@ impl Turn<'_> {
         for group in &delete.groups {
             let again = answers.iter().any(|(before, _)| before == group);
             let error = match self.state_of(group).0 {
-                _ if group.is_empty() => ErrorCode::INVALID_GROUP_ID,
                 _ if again => ErrorCode::GROUP_ID_NOT_FOUND,
                 GroupState::Dead => ErrorCode::GROUP_ID_NOT_FOUND,
                 GroupState::Empty => {

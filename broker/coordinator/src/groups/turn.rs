@@ -15,7 +15,12 @@ use crate::{ErrorCode, RequestId, Step, Str};
 
 /// Whether this can be a group's id.
 pub(super) fn is_group_id(group: &str) -> bool {
-    !group.is_empty() && group.len() <= MAX_NAME_BYTES
+    !group.is_empty() && can_hold_offsets(group)
+}
+
+/// Whether offsets can be kept under this name. Very old clients keep theirs under none at all.
+pub(super) fn can_hold_offsets(group: &str) -> bool {
+    group.len() <= MAX_NAME_BYTES
 }
 
 /// The commands are methods of this, one file each. Durable state can only be read here.

@@ -93,7 +93,7 @@ impl Reader<'_> {
         let isolation = self.limits.isolation;
         check_epoch(wanted.leader_epoch, partition.leader_epoch())?;
         let published = partition.published();
-        if let Some(diverging_epoch) = diverging(partition, wanted) {
+        if let Some(diverging_epoch) = diverging(partition, wanted)? {
             return Ok(PartitionData { diverging_epoch, ..answer(published, isolation) });
         }
         // What is on its way to the disk is "nothing yet" to who knows of it, not "out of range".
@@ -183,12 +183,15 @@ pub(in crate::handlers) fn check_epoch(believed: i32, actual: i32) -> Result<(),
 }
 
 /// Where the client's log parts from ours, when its last record is not on our branch (KIP-595).
-fn diverging(partition: &Partition, wanted: &Wanted) -> Option<EpochEndOffset> {
+fn diverging(partition: &Partition, wanted: &Wanted) -> Result<Option<EpochEndOffset>, ErrorCode> {
     if wanted.last_epoch < 0 {
-        return None;
+        return Ok(None);
     }
-    let (epoch, end_offset) = partition.leader_epoch_for(wanted.last_epoch)?;
-    (epoch < wanted.last_epoch || end_offset < wanted.offset).then_some(EpochEndOffset { epoch, end_offset })
+    // An epoch that has not been yet: nothing can be said of where it ended.
+    let (epoch, end_offset) =
+        partition.leader_epoch_for(wanted.last_epoch).ok_or(ErrorCode::OFFSET_OUT_OF_RANGE)?;
+    let parts = epoch < wanted.last_epoch || end_offset < wanted.offset;
+    Ok(parts.then_some(EpochEndOffset { epoch, end_offset }))
 }
 
 /// The one place where Fetch's error codes for a failed read are chosen.

@@ -117,9 +117,12 @@ fn an_unknown_group_is_called_as_the_version_knows_it() {
     assert_eq!(broker.commit_with(commit(8)), ErrorCode::ILLEGAL_GENERATION);
     assert_eq!(broker.commit_with(commit(9)), ErrorCode::GROUP_ID_NOT_FOUND);
     assert_eq!(
-        broker.commit_with(CommitOffsets { group: "".into(), ..commit(9) }),
+        broker.commit_with(CommitOffsets { group: "x".repeat(40_000).into(), ..commit(9) }),
         ErrorCode::INVALID_GROUP_ID
     );
+    // The name that no member can join under holds offsets all the same.
+    let nameless = CommitOffsets { group: "".into(), generation: -1, member_id: "".into(), ..commit(8) };
+    assert_eq!(broker.commit_with(nameless), ErrorCode::NONE);
     assert_eq!(broker.commit_in_transaction(1, "m", 3, &[(0, 1)]), ErrorCode::ILLEGAL_GENERATION);
     assert_eq!(broker.state(), GroupState::Dead);
 }
