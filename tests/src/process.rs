@@ -352,6 +352,16 @@ impl Chance {
         Chance(seed)
     }
 
+    /// From this seed.
+    pub fn of(seed: u64) -> Chance {
+        Chance(seed)
+    }
+
+    /// At least 0, below a number above 0.
+    pub fn below(&mut self, number: u64) -> u64 {
+        (self.fraction() * number as f64) as u64
+    }
+
     /// At least 0, below 1 (SplitMix64).
     pub fn fraction(&mut self) -> f64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
