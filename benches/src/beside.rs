@@ -12,7 +12,7 @@ use crate::floor::Storage;
 use crate::grid::{Column, Grid, plain, with_ratio};
 use crate::partitions::{Producers, Spread};
 use crate::report::{gib, mib, micros, say};
-use crate::server::{Bench, Server, Stop, Subject};
+use crate::server::{Bench, Stop, Subject};
 use crate::volume::{How, Volume, settled_cpu};
 use crate::workload::Shape;
 use crate::{catch_up, connections, latency, memory, partitions, procfs, produce};
@@ -26,7 +26,9 @@ const SUBJECTS: [Subject; 5] = [
     Subject::Floor(Storage::Direct),
 ];
 /// The floor has one partition.
-const BROKERS: &[Subject] = SUBJECTS.split_at(4).0;
+pub(crate) const BROKERS: &[Subject] = SUBJECTS.split_at(4).0;
+/// Without Kafka.
+pub(crate) const OURS: &[Subject] = BROKERS.split_at(2).1;
 
 /// Part of a volume that warms up.
 const WARM_UP: u64 = 4;
@@ -169,26 +171,33 @@ pub(crate) fn connections(bench: &Bench, runs: u32) -> anyhow::Result<()> {
 }
 
 /// W7.
-pub(crate) fn partitions(bench: &Bench, runs: u32) -> anyhow::Result<()> {
-    const COLUMNS: [Column; 7] = [
+pub(crate) fn partitions(bench: &Bench, subjects: &[Subject], runs: u32) -> anyhow::Result<()> {
+    const COLUMNS: [Column; 9] = [
         with_ratio("1 partition: batches/s", 0),
+        plain("CPU µs each", 1),
         plain("ack p50 µs", 0),
         plain("p99", 0),
         with_ratio("1000 partitions: batches/s", 0),
+        plain("CPU µs each", 1),
         plain("ack p50 µs", 0),
         plain("p99", 0),
         plain("1000 / 1", 2),
     ];
-    let mut grid = Grid::new(BROKERS, &COLUMNS);
-    for_each("W7", BROKERS, runs, |at, subject| {
+    let mut grid = Grid::new(subjects, &COLUMNS);
+    for_each("W7", subjects, runs, |at, subject| {
         let mut figures = Vec::new();
         let mut rates = Vec::new();
         for count in [1, MANY] {
             let server = bench.start_with(subject, PAYLOAD, count.cast_signed())?;
-            let Spread { elapsed, batches, acks } = small_producers(&server, count)?;
+            partitions::run(server.address, SMALL, count, PRODUCERS)?;
+            let before = settled_cpu(&server)?;
+            let Spread { elapsed, batches, acks } =
+                partitions::run(server.address, SMALL, count, PRODUCERS)?;
+            let cpu = settled_cpu(&server)? - before;
             let rate = batches as f64 / elapsed.as_secs_f64();
             rates.push(rate);
-            figures.extend([rate, micros(acks.quantile(0.5)), micros(acks.quantile(0.99))]);
+            let each = cpu.as_secs_f64() * 1e6 / batches as f64;
+            figures.extend([rate, each, micros(acks.quantile(0.5)), micros(acks.quantile(0.99))]);
             server.stop(Stop::Kill)?;
         }
         figures.push(rates[1] / rates[0]);
@@ -204,11 +213,6 @@ pub(crate) fn partitions(bench: &Bench, runs: u32) -> anyhow::Result<()> {
         PRODUCERS.in_flight,
         PRODUCERS.time.as_secs()
     ))
-}
-
-fn small_producers(server: &Server, count: u32) -> anyhow::Result<Spread> {
-    partitions::run(server.address, SMALL, count, PRODUCERS)?;
-    partitions::run(server.address, SMALL, count, PRODUCERS)
 }
 
 /// Each server in turn, as often as there are runs.

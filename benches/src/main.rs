@@ -106,6 +106,8 @@ enum Command {
     },
     /// The journal alone beside the raw device.
     Journal,
+    /// W7, without Kafka.
+    Partitions,
     /// W1, W2, W4, W5 and W7 beside Apache Kafka, which needs a Java machine.
     Kafka {
         /// Directory with Kafka's jars.
@@ -219,6 +221,7 @@ fn main() -> anyhow::Result<()> {
         }
         Command::Footprint { partitions } => footprint::run(&bench, partitions, how.runs)?,
         Command::Journal => journal::run(&bench.directory, how.runs)?,
+        Command::Partitions => beside::partitions(&bench, beside::OURS, how.runs)?,
         Command::Kafka { workload, .. } => {
             let wanted = |one| workload.is_none_or(|only| only == one);
             if wanted(Beside::W1) {
@@ -234,7 +237,7 @@ fn main() -> anyhow::Result<()> {
                 beside::connections(&bench, how.runs)?;
             }
             if wanted(Beside::W7) {
-                beside::partitions(&bench, how.runs)?;
+                beside::partitions(&bench, beside::BROKERS, how.runs)?;
             }
         }
         Command::Sealed { gib } => shows::sealed(&bench, gib << 30)?,

@@ -2,6 +2,10 @@
 //!
 //! A partition belongs to one shard, and a shard's turn is taken by one thread at a time, so a partition's batches are
 //! written in order; shards go in parallel. Whatever waits for one partition is written together.
+//!
+//! What the journal has made durable is in no hurry: readers find it in memory, and a crash is the journal's affair. So a
+//! shard's thread lets small appends gather ([`Ready::is_due`]) and writes each partition's with one call. What somebody
+//! waits for - page-cache produce, and a flush - is written at once.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -17,11 +21,19 @@ use super::tail::TailBudget;
 
 /// Bytes written to one partition before the next one of the shard has its turn.
 const MAX_APPLY_BYTES: usize = 4 << 20;
+/// Bytes a partition to be written should have, on average, to be worth the call.
+const GATHERED_BYTES: usize = 32 << 10;
+/// So many bytes in a shard are worth a round, however few the partitions.
+const ROUND_BYTES: usize = 1 << 20;
+/// How long appends may wait for others.
+const LINGER: Duration = Duration::from_millis(200);
 /// How long a shard that found the disk full waits before it tries again.
 const RETRY_WHEN_FULL: Duration = Duration::from_millis(100);
 
 pub(crate) struct Appliers {
     shards: Vec<Shard>,
+    /// Bytes that may gather in one shard: they are memory.
+    max_gathered_bytes: usize,
     /// Journaled frames, with their sequences in the journal, until they are applied.
     frames: Mutex<AppliedFrames>,
     ended: AtomicBool,
@@ -38,6 +50,10 @@ struct Shard {
 #[derive(Default)]
 struct Ready {
     partitions: VecDeque<Arc<PartitionState>>,
+    /// Published bytes of those partitions that are not written.
+    bytes: usize,
+    /// Somebody waits for one of them.
+    urgent: bool,
     /// The disk was full: trying again at once is of no use.
     blocked: bool,
 }
@@ -65,6 +81,24 @@ pub(crate) struct Around<'a> {
     pub(crate) tail: &'a TailBudget,
 }
 
+impl Ready {
+    /// Bytes of this many partitions that are worth a round.
+    fn worth(&self, max_bytes: usize) -> usize {
+        (self.partitions.len() * GATHERED_BYTES).max(ROUND_BYTES).min(max_bytes)
+    }
+
+    /// What waits is worth a round now, rather than when the oldest has waited for long.
+    fn is_due(&self, max_bytes: usize) -> bool {
+        self.urgent || (!self.partitions.is_empty() && self.bytes >= self.worth(max_bytes))
+    }
+
+    /// Bytes that a round may leave to gather more. Not going through all of many partitions at once, a shard's thread works
+    /// for a moment every now and then instead of for long and then not at all.
+    fn left_to_gather(&self, max_bytes: usize) -> usize {
+        if self.is_due(max_bytes) && !self.urgent { self.worth(max_bytes) / 4 * 3 } else { 0 }
+    }
+}
+
 impl AppliedFrames {
     fn advance(&mut self) {
         let applied = |unapplied: &AtomicU32| unapplied.load(Ordering::Acquire) == 0;
@@ -75,9 +109,12 @@ impl AppliedFrames {
 }
 
 impl Appliers {
-    pub(crate) fn new(shards: usize, applied_through: u64) -> Appliers {
+    /// `max_gathered_bytes` may wait in all shards together.
+    pub(crate) fn new(shards: usize, max_gathered_bytes: usize, applied_through: u64) -> Appliers {
+        let shards = shards.max(1);
         Appliers {
-            shards: (0..shards.max(1)).map(|_| Shard::default()).collect(),
+            shards: (0..shards).map(|_| Shard::default()).collect(),
+            max_gathered_bytes: max_gathered_bytes / shards,
             frames: Mutex::new(AppliedFrames { waiting: VecDeque::new(), through: applied_through }),
             ended: AtomicBool::new(false),
         }
@@ -105,13 +142,24 @@ impl Appliers {
     pub(crate) fn ready(&self, partition: &Arc<PartitionState>) {
         let mut view = partition.view.lock();
         let wants_flush = view.flush_wanted > view.flushed_end;
-        if view.queued || !(view.can_apply() || wants_flush) {
+        if !(view.can_apply() || wants_flush) {
             return;
         }
-        view.queued = true;
+        let urgent = wants_flush || view.waits_for_applier() || partition.deleted.load(Ordering::Acquire);
+        let is_new = !std::mem::replace(&mut view.queued, true);
+        let more = view.count_gathered();
         let shard = &self.shards[partition.shard];
-        shard.ready.lock().partitions.push_back(Arc::clone(partition));
-        shard.wake.notify_one();
+        let mut ready = shard.ready.lock();
+        let (was_empty, was_due) = (ready.partitions.is_empty(), ready.is_due(self.max_gathered_bytes));
+        if is_new {
+            ready.partitions.push_back(Arc::clone(partition));
+        }
+        ready.bytes += more;
+        ready.urgent |= urgent;
+        // The first one starts the wait for others, the last one ends it; in between there is nobody to wake.
+        if was_empty || (!was_due && ready.is_due(self.max_gathered_bytes)) {
+            shard.wake.notify_one();
+        }
     }
 
     /// Asks for a flush of a partition up to an offset; the sequencer's waiter is nudged when it is done.
@@ -135,8 +183,10 @@ impl Appliers {
             } else if ready.blocked {
                 shard.wake.wait_for(&mut ready, RETRY_WHEN_FULL);
                 return if self.ended.load(Ordering::Acquire) { Work::Ended } else { Work::Ready };
-            } else {
-                return Work::Ready;
+            } else if ready.is_due(self.max_gathered_bytes)
+                || shard.wake.wait_for(&mut ready, LINGER).timed_out()
+            {
+                return if self.ended.load(Ordering::Acquire) { Work::Ended } else { Work::Ready };
             }
         }
     }
@@ -144,6 +194,12 @@ impl Appliers {
     /// Something waits in the shard.
     pub(crate) fn has_work(&self, shard: usize) -> bool {
         !self.shards[shard].ready.lock().partitions.is_empty()
+    }
+
+    /// What waits in the shard is worth a round at once.
+    #[cfg(test)]
+    pub(crate) fn is_due(&self, shard: usize) -> bool {
+        self.shards[shard].ready.lock().is_due(self.max_gathered_bytes)
     }
 
     /// Lets all who wait go.
@@ -167,10 +223,26 @@ impl Appliers {
         let shard = &self.shards[shard_index];
         let _turn = shard.turn.lock();
         let mut applied = Applied::default();
-        let waiting = shard.ready.lock().partitions.len();
+        let (waiting, left) = {
+            let mut ready = shard.ready.lock();
+            let left = ready.left_to_gather(self.max_gathered_bytes);
+            ready.urgent = false;
+            (ready.partitions.len(), left)
+        };
         for _ in 0..waiting {
-            let Some(partition) = shard.ready.lock().partitions.pop_front() else { break };
-            partition.view.lock().queued = false;
+            let partition = {
+                let mut ready = shard.ready.lock();
+                if left > 0 && ready.bytes <= left {
+                    break;
+                }
+                ready.partitions.pop_front()
+            };
+            let Some(partition) = partition else { break };
+            {
+                let mut view = partition.view.lock();
+                view.queued = false;
+                shard.ready.lock().bytes -= view.forget_gathered();
+            }
             self.apply(&partition, around, &mut applied)?;
             self.flush_if_wanted(&partition, around, &mut applied)?;
             self.ready(&partition);

@@ -177,6 +177,10 @@ pub(crate) struct View {
     pub(crate) in_flight: VecDeque<InFlight>,
     /// How many of those are published.
     pub(crate) published: usize,
+    /// And their bytes.
+    published_bytes: usize,
+    /// How many of these bytes the shard has been told of.
+    gathered_bytes: usize,
     pub(crate) high_watermark: i64,
     pub(crate) applied_end: i64,
     /// Everything before is on the device, by a flush of the segments.
@@ -228,6 +232,8 @@ impl PartitionState {
             view: Mutex::new(View {
                 in_flight: VecDeque::new(),
                 published: 0,
+                published_bytes: 0,
+                gathered_bytes: 0,
                 high_watermark: end,
                 applied_end: end,
                 flushed_end: place.flushed_end,
@@ -342,6 +348,7 @@ impl View {
         self.tail.push(batch.clone());
         released.dones.extend(frame.one_published());
         self.published += 1;
+        self.published_bytes += batch.size();
         if self.waiters.first_key_value().is_some_and(|(offset, _)| *offset <= self.high_watermark) {
             let later = self.waiters.split_off(&(self.high_watermark + 1));
             let due = std::mem::replace(&mut self.waiters, later);
@@ -370,6 +377,23 @@ impl View {
         self.published > 0 || self.in_flight.front().is_some_and(|next| !next.frame.journaled)
     }
 
+    /// The next append is published when it is written, and not before.
+    pub(crate) fn waits_for_applier(&self) -> bool {
+        self.in_flight.get(self.published).is_some_and(|next| !next.frame.journaled)
+    }
+
+    /// Bytes for the segments that the shard has not been told of.
+    pub(crate) fn count_gathered(&mut self) -> usize {
+        let more = self.published_bytes.saturating_sub(self.gathered_bytes);
+        self.gathered_bytes += more;
+        more
+    }
+
+    /// The bytes that the shard has been told of, which it may forget now.
+    pub(crate) fn forget_gathered(&mut self) -> usize {
+        std::mem::take(&mut self.gathered_bytes)
+    }
+
     /// Appends before `end` are in the segments: frames that skipped the journal are done with that.
     pub(crate) fn applied(&mut self, end: i64, released: &mut Released) {
         while let Some(next) = self.in_flight.front()
@@ -380,6 +404,7 @@ impl View {
             }
             self.published -= 1;
             if let Some(applied) = self.in_flight.pop_front() {
+                self.published_bytes -= applied.batch.size();
                 applied.frame.one_applied();
             }
         }

@@ -422,7 +422,7 @@ impl Opening<'_> {
 
         let sequencer =
             Arc::new(Sequencer::new(next.last_commit, u64::from(options.journal.max_frame_bytes)));
-        let appliers = Appliers::new(options.applier_shards, last_sequence);
+        let appliers = Appliers::new(options.applier_shards, options.tail_bytes / 4, last_sequence);
         let mut directories = Directories::default();
         for (id, partition) in std::mem::take(&mut self.partitions) {
             self.recovery.partitions.push(FoundPartition {
