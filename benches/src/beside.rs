@@ -191,8 +191,7 @@ pub(crate) fn partitions(bench: &Bench, subjects: &[Subject], runs: u32) -> anyh
             let server = bench.start_with(subject, PAYLOAD, count.cast_signed())?;
             partitions::run(server.address, SMALL, count, PRODUCERS)?;
             let before = settled_cpu(&server)?;
-            let Spread { elapsed, batches, acks } =
-                partitions::run(server.address, SMALL, count, PRODUCERS)?;
+            let Spread { elapsed, batches, acks } = partitions::run(server.address, SMALL, count, PRODUCERS)?;
             let cpu = settled_cpu(&server)? - before;
             let rate = batches as f64 / elapsed.as_secs_f64();
             rates.push(rate);

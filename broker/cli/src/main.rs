@@ -19,6 +19,9 @@ use clap::Parser as _;
 
 use arguments::{Arguments, Client, Clients, Command, Shown};
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {

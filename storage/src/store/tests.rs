@@ -7,6 +7,7 @@ mod crash;
 mod deleted_reads;
 mod faults;
 mod full_start;
+mod gathering;
 mod lifecycle;
 mod page_cache;
 mod strangers;

@@ -1,0 +1,100 @@
+//! When a shard of appliers is due: what is durable may gather, what somebody waits for may not.
+
+use super::*;
+
+const JOURNAL: u64 = 32 << 20;
+
+/// A quarter of the tail may gather.
+fn open_roomy(disk: &SimDisk, tail_bytes: usize) -> Arc<Store> {
+    let mut options = options();
+    options.tail_bytes = tail_bytes;
+    options.applier_shards = 1;
+    options.journal.max_bytes = JOURNAL;
+    options.journal.file_bytes = 4 << 20;
+    options.journal.max_frame_bytes = 1 << 20;
+    Store::open(Arc::new(disk.clone()), options).unwrap().0
+}
+
+fn large() -> Batch {
+    batch(&"x".repeat(10 << 10), 10)
+}
+
+#[test]
+fn small_appends_wait_for_others_and_are_written_together() {
+    let disk = SimDisk::new(1);
+    let store = open_roomy(&disk, 64 << 20);
+    let partition = create(&store, 1, 0, Durability::Disk);
+    let mut appended = 0;
+    while !store.appliers.is_due(0) {
+        commit_one(&store, partition.id(), large(), PLAIN).unwrap();
+        store.journal_round().unwrap();
+        appended += 1;
+        assert_eq!(partition.published().high_watermark, 10 * appended, "nobody waits for the segment");
+    }
+    assert_eq!(appended, 11, "a MiB is worth a round");
+    store.apply_round(0).unwrap();
+    while store.apply_round(0).unwrap().frames > 0 {}
+    let stats = store.stats();
+    assert_eq!((stats.applied_batches, stats.applied_writes), (11, 1));
+    assert!(!store.appliers.is_due(0), "what is written does not count any more");
+    assert_eq!(values(&partition, 0).len(), 110);
+}
+
+#[test]
+fn with_many_partitions_each_gathers_and_a_round_leaves_most_to_gather_on() {
+    let disk = SimDisk::new(1);
+    let store = open_roomy(&disk, 4 << 20);
+    let partitions: Vec<Partition> = (0..100).map(|p| create(&store, 1, p, Durability::Disk)).collect();
+    let mut appended = 0;
+    'filling: loop {
+        for partition in &partitions {
+            commit_one(&store, partition.id(), batch(&"y".repeat(1000), 4), PLAIN).unwrap();
+            appended += 1;
+            store.journal_round().unwrap();
+            if store.appliers.is_due(0) {
+                break 'filling;
+            }
+        }
+    }
+    store.apply_round(0).unwrap();
+    let stats = store.stats();
+    let each = stats.applied_bytes / stats.applied_writes;
+    assert!(each > 8 << 10, "{each} bytes for each write");
+    assert!((20..=30).contains(&stats.applied_writes), "a quarter of them, not {}", stats.applied_writes);
+    assert!(!store.appliers.is_due(0));
+    settle(&store);
+    assert_eq!(store.stats().applied_batches, appended, "a round that is not due goes through all of them");
+}
+
+#[test]
+fn what_somebody_waits_for_is_due_at_once() {
+    let disk = SimDisk::new(1);
+    let store = open_roomy(&disk, 64 << 20);
+    let journaled = create(&store, 1, 0, Durability::Disk);
+    let plain = create(&store, 2, 0, Durability::PageCache);
+    commit_one(&store, journaled.id(), batch("j", 1), PLAIN).unwrap();
+    store.journal_round().unwrap();
+    assert!(!store.appliers.is_due(0));
+    commit_one(&store, plain.id(), batch("p", 1), PLAIN).unwrap();
+    assert!(store.appliers.is_due(0), "its producer waits until it is written");
+    settle(&store);
+    assert!(!store.appliers.is_due(0));
+    // A marker on a partition with bytes that skipped the journal needs them flushed.
+    commit_one(
+        &store,
+        plain.id(),
+        produced(7, 0, 0, true),
+        Check::Client { begins: true, transaction_v2: false },
+    )
+    .unwrap();
+    settle(&store);
+    commit_one(&store, plain.id(), batch("p", 1), PLAIN).unwrap();
+    settle(&store);
+    commit_one(&store, plain.id(), marker(7, 0, true), MARKER).unwrap();
+    store.journal_round().unwrap();
+    assert!(store.appliers.is_due(0), "the frame waits for a flush");
+    store.apply_round(0).unwrap();
+    settle(&store);
+    assert!(!store.appliers.is_due(0));
+    assert_eq!(plain.published().last_stable_offset, plain.published().high_watermark);
+}
