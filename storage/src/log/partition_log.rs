@@ -67,6 +67,8 @@ pub(super) struct Writer {
     /// Files that were written and are not being written any more.
     pub(super) unflushed: Unflushed,
     pub(super) flushed_end: i64,
+    /// Bytes written to the active segment since it was last flushed.
+    pub(super) unflushed_bytes: u64,
     pub(super) directory_changed: bool,
     pub(super) epochs_changed: bool,
     /// Offsets of the producer snapshots in the directory.
@@ -242,6 +244,7 @@ impl PartitionLog {
             }
             let (now, later) = rest.split_at(run);
             active.append(now)?;
+            writer.unflushed_bytes += now.iter().map(|batch| batch.size() as u64).sum::<u64>();
             self.observe(writer, &active, now);
             rest = later;
         }
@@ -288,6 +291,7 @@ impl PartitionLog {
         writer.unflushed.extend(files);
         writer.unflushed.extend([closed.writing_file()?]);
         closed.set_flushed();
+        writer.unflushed_bytes = 0;
         writer.directory_changed = true;
         (writer.first_timestamp, writer.untimed_since) = (None, None);
         let view = self.view();
@@ -394,6 +398,7 @@ impl Writer {
             untimed_since: None,
             unflushed: Unflushed::new(&environment.files),
             flushed_end: end_offset,
+            unflushed_bytes: 0,
             directory_changed: false,
             epochs_changed: false,
             snapshots: BTreeSet::new(),

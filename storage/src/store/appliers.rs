@@ -79,6 +79,7 @@ pub(crate) struct Applied {
 pub(crate) struct Around<'a> {
     pub(crate) sequencer: &'a Sequencer,
     pub(crate) tail: &'a TailBudget,
+    pub(crate) flush_ahead_bytes: u64,
 }
 
 impl Ready {
@@ -290,6 +291,11 @@ impl Appliers {
             (view.high_watermark > before).then(|| partition.published_of(&view))
         };
         partition.release(released, published, around.tail);
+        // With page-cache produce it is the kernel that decides: producers wait for this thread.
+        if !partition.page_cache.load(Ordering::Acquire) && !partition.deleted.load(Ordering::Acquire) {
+            let flushed = partition.log.flush_ahead(around.flush_ahead_bytes);
+            flushed.map_err(|source| Fatal::Log { partition: partition.id, source })?;
+        }
         Ok(())
     }
 

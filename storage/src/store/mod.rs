@@ -91,6 +91,9 @@ pub struct StoreOptions {
     /// From so many files on that wait at once, the whole file system is flushed, where it tells of failures, instead of
     /// each file. Fewer: others who write to the file system are waited for more often.
     pub whole_flush_files: usize,
+    /// So many bytes of one partition are flushed as they come, ahead of the checkpoint. Fewer: the device is busy with the
+    /// checkpoint's bytes for a shorter time at once, during which the journal's writes take longer; more flushes.
+    pub flush_ahead_bytes: u64,
     /// Log settings of partitions found at the start, until [`Store::set_options`].
     pub log: LogOptions,
     /// The owner's steady clock, in ns: by it writes of the journal are measured. Nothing is decided by it.
@@ -109,6 +112,7 @@ impl StoreOptions {
             read_buffer_bytes: 32 << 20,
             open_files: 4096,
             whole_flush_files: 64,
+            flush_ahead_bytes: 16 << 20,
             log: LogOptions::default(),
             measure: || 0,
         }

@@ -225,7 +225,11 @@ impl Store {
     pub fn apply_round(&self, shard: usize) -> Result<Round, Fatal> {
         let _under_way = UnderWay::begin(&self.rounds_under_way);
         self.check_alive()?;
-        let around = Around { sequencer: &self.sequencer, tail: &self.tail };
+        let around = Around {
+            sequencer: &self.sequencer,
+            tail: &self.tail,
+            flush_ahead_bytes: self.options.flush_ahead_bytes,
+        };
         let applied = self.appliers.round(shard, &around).map_err(|fatal| self.poison(fatal))?;
         self.unapplied_bytes.fetch_sub(applied.bytes as i64, Ordering::Relaxed);
         self.unflushed_bytes.fetch_add(applied.bytes, Ordering::Relaxed);

@@ -38,6 +38,7 @@ pub(super) fn options() -> StoreOptions {
         direct: true,
     };
     options.tail_bytes = 16 << 10;
+    options.flush_ahead_bytes = 3 << 10;
     options
 }
 

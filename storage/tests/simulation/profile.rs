@@ -109,6 +109,7 @@ impl Profile {
             ..StoreOptions::new(PathBuf::from(DATA_DIR), Uuid::from_u128(0xd1))
         };
         options.whole_flush_files = [1, 5, 1000][(options.journal.max_bytes >> 12) as usize % 3];
+        options.flush_ahead_bytes = [1, 2 << 10, 1 << 20][(options.journal.max_bytes >> 13) as usize % 3];
         let no_whole_flush = options.tail_bytes == 0 && options.applier_shards == 3;
         let durability =
             |random: &mut Random| if random.one_in(2) { Durability::PageCache } else { Durability::Disk };

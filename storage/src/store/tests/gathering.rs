@@ -1,6 +1,7 @@
 //! When a shard of appliers is due: what is durable may gather, what somebody waits for may not.
 
 use super::*;
+use crate::disk::sim::Failing;
 
 const JOURNAL: u64 = 32 << 20;
 
@@ -97,4 +98,25 @@ fn what_somebody_waits_for_is_due_at_once() {
     settle(&store);
     assert!(!store.appliers.is_due(0));
     assert_eq!(plain.published().last_stable_offset, plain.published().high_watermark);
+}
+
+#[test]
+fn bytes_go_to_the_device_as_they_come_and_a_failure_then_is_the_end() {
+    let disk = SimDisk::new(1);
+    let store = open_roomy(&disk, 64 << 20);
+    let partition = create(&store, 1, 0, Durability::Disk);
+    let appended = |store: &Store| {
+        commit_one(store, partition.id(), batch(&"z".repeat(400), 4), PLAIN).unwrap();
+        store.journal_round().unwrap();
+        store.apply_round(0)
+    };
+    let before = disk.flushes();
+    appended(&store).unwrap();
+    assert_eq!(disk.flushes(), before, "2 KB are too few");
+    appended(&store).unwrap();
+    assert_eq!(disk.flushes(), before + 1, "without a checkpoint");
+    disk.fail_next(Failing::Flush, ".log");
+    appended(&store).unwrap();
+    assert!(matches!(appended(&store), Err(Fatal::Log { .. })), "what the kernel holds may be lost");
+    assert!(commit_one(&store, partition.id(), batch("z", 1), PLAIN).is_err());
 }
