@@ -1,8 +1,9 @@
 //! A node to ask, and a client that asks it.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::Path;
-use std::time::Duration;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use logmill_broker::node::Node;
@@ -78,10 +79,9 @@ impl Broker {
     }
 
     /// Starts on what the disk holds now, as if the machine had lost its power: nothing is closed before.
-    /// Nothing may be under way.
+    /// No request may be under way.
     pub(crate) async fn crash(self) -> Self {
-        let copy = TempDir::new().unwrap();
-        copy_files(self.directory.as_ref().expect("it has one").path(), copy.path());
+        let copy = snapshot(self.data_dir());
         self.stop().await;
         Self::open(copy, Config::default()).await
     }
@@ -100,17 +100,49 @@ impl Broker {
     }
 }
 
-fn copy_files(from: &Path, to: &Path) {
-    for entry in std::fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let target = to.join(entry.file_name());
-        if entry.file_type().unwrap().is_dir() {
-            std::fs::create_dir(&target).unwrap();
-            copy_files(&entry.path(), &target);
+/// A copy of a directory as it was at one moment: a broker writes segments and cleans up also when nobody asks.
+fn snapshot(directory: &Path) -> TempDir {
+    for _ in 0..100 {
+        let copy = TempDir::new().unwrap();
+        let rested = files(directory).and_then(|before| {
+            copy_files(directory, copy.path())?;
+            Ok(before == files(directory)?)
+        });
+        if rested.unwrap_or(false) {
+            return copy;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    panic!("{} never rests", directory.display());
+}
+
+/// Each file with its length and the time of its last change.
+fn files(directory: &Path) -> std::io::Result<BTreeMap<PathBuf, (u64, SystemTime)>> {
+    let mut found = BTreeMap::new();
+    for entry in std::fs::read_dir(directory)? {
+        let entry = entry?;
+        let metadata = entry.metadata()?;
+        if metadata.is_dir() {
+            found.extend(files(&entry.path())?);
         } else {
-            std::fs::copy(entry.path(), target).unwrap();
+            found.insert(entry.path(), (metadata.len(), metadata.modified()?));
         }
     }
+    Ok(found)
+}
+
+fn copy_files(from: &Path, to: &Path) -> std::io::Result<()> {
+    for entry in std::fs::read_dir(from)? {
+        let entry = entry?;
+        let target = to.join(entry.file_name());
+        if entry.file_type()?.is_dir() {
+            std::fs::create_dir(&target)?;
+            copy_files(&entry.path(), &target)?;
+        } else {
+            std::fs::copy(entry.path(), target)?;
+        }
+    }
+    Ok(())
 }
 
 /// One connection.
