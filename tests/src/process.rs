@@ -144,8 +144,20 @@ impl Process {
         flags: &[&str],
         environment: &[(&str, &str)],
     ) -> Broker {
+        Process::serve_at(scratch, name, data, "127.0.0.1:0", flags, environment)
+    }
+
+    /// The same on an address of the caller's choice.
+    pub fn serve_at(
+        scratch: &Scratch,
+        name: &str,
+        data: &str,
+        listen: &str,
+        flags: &[&str],
+        environment: &[(&str, &str)],
+    ) -> Broker {
         let data = scratch.path(data).display().to_string();
-        let mut arguments = vec!["serve", "--data-dir", &data, "--listen", "127.0.0.1:0"];
+        let mut arguments = vec!["serve", "--data-dir", &data, "--listen", listen];
         arguments.extend(flags);
         let mut process = Process::start(scratch, name, &arguments, environment);
         let line = process.wait_for_line(" serving ");
