@@ -88,7 +88,7 @@ settings! {
         max_session_timeout: Duration = Duration::from_secs(30 * 60),
         /// The most members of a group.
         max_members: u32 = i32::MAX as u32,
-        /// How long the offsets of a group without members are kept ("0 s" = as long as their topics; Kafka: 7 days).
+        /// How long the offsets of a group without members are kept ("0 ms" = as long as their topics; Kafka: 7 days).
         offsets_retention: Duration = Duration::ZERO,
     }
 

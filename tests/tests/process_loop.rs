@@ -168,7 +168,7 @@ fn a_loop_whose_partitions_change_hands_repeats_nothing() {
             assert!(begun.elapsed() < 3 * PATIENCE, "{copied:?} of {RECORDS} after {guests} guests");
             let go = Arc::new(AtomicBool::new(false));
             let guest = spawn_local(member(client.clone(), "comes", Arc::clone(&go)));
-            tokio::time::sleep(Duration::from_millis(300)).await;
+            tokio::time::sleep(Duration::from_millis(100)).await;
             go.store(true, Ordering::Relaxed);
             guest.await.expect("no panic");
             guests += 1;

@@ -42,6 +42,8 @@ pub struct Faults {
     pub lying_flushes: Option<String>,
     /// Flushes (and durable writes) of these paths fail; what was pending is forgotten, as operating systems do.
     pub failing_flushes: Option<String>,
+    /// A flush that fails says that there is no space, as on a volume that promises more than it has.
+    pub flushes_say_full: bool,
     /// Reads of these paths fail.
     pub failing_reads: Option<String>,
     /// Directories of these paths cannot be removed.
@@ -244,6 +246,11 @@ impl State {
         self.armed.take_if(|(kind, part)| *kind == what && path.contains(part.as_str())).is_some()
     }
 
+    fn flush_failure(&mut self) -> io::Error {
+        let failure = self.failure("simulated flush failure");
+        if self.faults.flushes_say_full { io::ErrorKind::StorageFull.into() } else { failure }
+    }
+
     fn failure(&mut self, message: &str) -> io::Error {
         self.failures += 1;
         io::Error::other(message)
@@ -350,7 +357,7 @@ impl Disk for SimDisk {
             return Err(crash());
         }
         if matches(state.faults.failing_flushes.as_ref(), path) || state.fails(Failing::Flush, path) {
-            return Err(state.failure("simulated flush failure"));
+            return Err(state.flush_failure());
         }
         if matches(state.faults.lying_flushes.as_ref(), path) {
             return Ok(());

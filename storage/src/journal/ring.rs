@@ -106,8 +106,13 @@ impl Ring {
             let slot = path.file_name().and_then(|name| slot_of(name.to_str()?));
             ring.next_slot = ring.next_slot.max(slot.map_or(0, |slot| slot + 1));
             if place.is_none() && bytes < 2 * BLOCK_BYTES as u64 {
-                ring.disk.remove_file(&path).map_err(JournalError::io("remove", &path))?;
-                continue;
+                // A start that has to try again has removed it already.
+                match ring.disk.remove_file(&path) {
+                    Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                        return Err(JournalError::io("remove", &path)(error));
+                    }
+                    _ => continue,
+                }
             }
             let options = OpenOptions { direct: ring.options.direct, ..OpenOptions::WRITE };
             let file = ring.disk.open(&path, options).map_err(JournalError::io("open", &path))?;

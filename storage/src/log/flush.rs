@@ -1,5 +1,6 @@
 //! Making a log durable.
 
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -45,18 +46,20 @@ impl PartitionLog {
     pub fn flush(&self) -> Result<Flushed, LogError> {
         let flush = self.prepare_flush()?;
         for file in flush.files() {
-            file.sync_data().map_err(LogError::io("flush files of", &self.directory))?;
+            file.sync_data().map_err(not_durable("flush files of", &self.directory))?;
         }
         if let Some(directory) = flush.directory() {
             let disk = &*self.environment.disk;
-            disk.sync_dir(directory).map_err(LogError::io("flush", directory))?;
+            disk.sync_dir(directory).map_err(not_durable("flush", directory))?;
         }
         flush.finish()
     }
 
     /// Lets the device have what was appended when that is so many bytes, so that the next flush finds little to do. It
-    /// changes nothing else, and a failure is as fatal as that of a flush. True when there was as much.
+    /// changes nothing else, and a failure is as fatal as that of a flush. False when there was less, or a flush is under
+    /// way: it uses the same handle, which is told of a failure once.
     pub fn flush_ahead(&self, from_bytes: u64) -> Result<bool, LogError> {
+        let Some(flushing) = self.flushing.try_lock() else { return Ok(false) };
         let file = {
             let mut writer = self.writer.lock();
             if writer.unflushed_bytes < from_bytes {
@@ -65,7 +68,12 @@ impl PartitionLog {
             writer.unflushed_bytes = 0;
             self.active().writing_file()?
         };
-        file.sync_data().map_err(LogError::io("flush files of", &self.directory))?;
+        let flushed = file.sync_data();
+        if flushed.is_err() {
+            self.writer.lock().lost = true;
+        }
+        drop(flushing);
+        flushed.map_err(not_durable("flush files of", &self.directory))?;
         Ok(true)
     }
 
@@ -74,6 +82,10 @@ impl PartitionLog {
     pub fn prepare_flush(&self) -> Result<Flush<'_>, LogError> {
         let written_manifest = self.flushing.lock();
         let mut writer = self.writer.lock();
+        if writer.lost {
+            let lost = io::Error::other("an earlier flush failed: nobody knows what is on the device");
+            return Err(LogError::io("flush", &self.directory)(lost));
+        }
         let end_offset = self.end_offset();
         let active = self.active();
         writer.write_snapshot(&self.environment, &self.directory, end_offset)?;
@@ -179,7 +191,7 @@ impl Flush<'_> {
         let log = self.log;
         if self.replace()? {
             let disk = &*log.environment.disk;
-            disk.sync_dir(&log.directory).map_err(LogError::io("flush", &log.directory))?;
+            disk.sync_dir(&log.directory).map_err(not_durable("flush", &log.directory))?;
         }
         if let Some(manifest) = self.manifest.take() {
             *self.written_manifest = manifest;
@@ -191,4 +203,18 @@ impl Flush<'_> {
         }
         Ok(Flushed { end_offset: self.end_offset })
     }
+}
+
+impl Drop for Flush<'_> {
+    /// What was taken to be made durable, and was not, is with nobody now: no later flush may say that it is on the device.
+    fn drop(&mut self) {
+        if !self.replaced {
+            self.log.lock_writer().lost = true;
+        }
+    }
+}
+
+/// A flush that failed, for whatever reason: also with a full disk another try would lie.
+pub(super) fn not_durable(operation: &'static str, file: &Path) -> impl FnOnce(io::Error) -> LogError {
+    move |source| LogError::io(operation, file)(source).not_full()
 }

@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crate::disk::{Disk, DiskFile, FileSystem, Replacement};
 
 use super::error::LogError;
-use super::flush::{Flush, Flushed};
+use super::flush::{Flush, Flushed, not_durable};
 use super::partition_log::PartitionLog;
 
 /// Logs that are flushed together. Each has some files open meanwhile.
@@ -70,7 +70,7 @@ impl GroupFlush {
             Err(_) => (&[][..], None),
         });
         self.make_durable(&waiting.collect::<Vec<_>>())
-            .map_err(|(at, error)| (at, LogError::io("flush files of", logs[at].directory())(error)))?;
+            .map_err(|(at, error)| (at, not_durable("flush files of", logs[at].directory())(error)))?;
         let mut renamed = vec![(&[][..], None); logs.len()];
         for (at, slot) in flushes.iter_mut().enumerate() {
             let Ok(flush) = slot else { continue };
@@ -81,7 +81,7 @@ impl GroupFlush {
             }
         }
         self.make_durable(&renamed)
-            .map_err(|(at, error)| (at, LogError::io("flush", logs[at].directory())(error)))?;
+            .map_err(|(at, error)| (at, not_durable("flush", logs[at].directory())(error)))?;
         let mut results = Vec::with_capacity(logs.len());
         for (at, flush) in flushes.into_iter().enumerate() {
             results.push(match flush {

@@ -67,6 +67,8 @@ pub(super) struct Writer {
     /// Files that were written and are not being written any more.
     pub(super) unflushed: Unflushed,
     pub(super) flushed_end: i64,
+    /// A flush has failed, or was given up half way: there is no other.
+    pub(super) lost: bool,
     /// Bytes written to the active segment since it was last flushed.
     pub(super) unflushed_bytes: u64,
     pub(super) directory_changed: bool,
@@ -398,6 +400,7 @@ impl Writer {
             untimed_since: None,
             unflushed: Unflushed::new(&environment.files),
             flushed_end: end_offset,
+            lost: false,
             unflushed_bytes: 0,
             directory_changed: false,
             epochs_changed: false,

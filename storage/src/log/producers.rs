@@ -318,7 +318,10 @@ impl Producers {
     pub fn expire(&mut self, now: i64, after_ms: i64) -> usize {
         let before = self.by_id.len();
         self.by_id.retain(|_, producer| {
-            let since = *producer.idle_since.get_or_insert(now);
+            let since = producer.idle_since.get_or_insert(now);
+            // A clock that was set back must not make it wait until then.
+            *since = (*since).min(now);
+            let since = *since;
             producer.transaction_first_offset.is_some() || now.saturating_sub(since) < after_ms
         });
         before - self.by_id.len()

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::error::LogError;
+use super::flush::not_durable;
 use super::partition_log::{PartitionLog, View};
 
 impl PartitionLog {
@@ -61,7 +62,7 @@ impl PartitionLog {
         for segment in removed {
             segment.remove_files()?;
             // One after another, so that a crash leaves no hole.
-            disk.sync_dir(&self.directory).map_err(LogError::io("flush", &self.directory))?;
+            disk.sync_dir(&self.directory).map_err(not_durable("flush", &self.directory))?;
             freed += segment.size();
         }
         Ok(freed)

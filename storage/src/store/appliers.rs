@@ -222,8 +222,9 @@ impl Appliers {
     /// Writes what waits for the partitions of a shard, each once.
     pub(crate) fn round(&self, shard_index: usize, around: &Around<'_>) -> Result<Applied, Fatal> {
         let shard = &self.shards[shard_index];
-        let _turn = shard.turn.lock();
+        let turn = shard.turn.lock();
         let mut applied = Applied::default();
+        let mut written = Vec::new();
         let (waiting, left) = {
             let mut ready = shard.ready.lock();
             let left = ready.left_to_gather(self.max_gathered_bytes);
@@ -247,6 +248,7 @@ impl Appliers {
             self.apply(&partition, around, &mut applied)?;
             self.flush_if_wanted(&partition, around, &mut applied)?;
             self.ready(&partition);
+            written.push(partition);
             if applied.full {
                 break;
             }
@@ -254,6 +256,8 @@ impl Appliers {
         shard.ready.lock().blocked = applied.full;
         around.sequencer.set_full(shard_index + 1, applied.full);
         around.tail.enforce();
+        drop(turn);
+        written.iter().try_for_each(|partition| Self::flush_ahead(partition, around))?;
         Ok(applied)
     }
 
@@ -291,7 +295,12 @@ impl Appliers {
             (view.high_watermark > before).then(|| partition.published_of(&view))
         };
         partition.release(released, published, around.tail);
-        // With page-cache produce it is the kernel that decides: producers wait for this thread.
+        Ok(())
+    }
+
+    /// Without the turn, which others wait for. With page-cache produce it is the kernel that decides: producers wait for
+    /// this thread.
+    fn flush_ahead(partition: &PartitionState, around: &Around<'_>) -> Result<(), Fatal> {
         if !partition.page_cache.load(Ordering::Acquire) && !partition.deleted.load(Ordering::Acquire) {
             let flushed = partition.log.flush_ahead(around.flush_ahead_bytes);
             flushed.map_err(|source| Fatal::Log { partition: partition.id, source })?;

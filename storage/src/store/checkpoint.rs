@@ -128,6 +128,8 @@ impl Store {
             last_commit: self.sequencer.last_commit(),
             partitions: listed.iter().map(checkpointed).collect(),
         };
+        // A flush of another thread may have failed meanwhile.
+        self.check_alive()?;
         let data_dir = &self.options.data_dir;
         match file.write(&*self.environment.disk, data_dir) {
             Ok(()) => {}

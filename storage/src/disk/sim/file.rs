@@ -204,7 +204,7 @@ impl SimFile {
         }
         let failures = state.tree.file_mut(self.node)?.failures();
         if self.told.swap(failures, Ordering::Relaxed) < failures {
-            return Err(state.failure("simulated flush failure"));
+            return Err(state.flush_failure());
         }
         if !matches(state.faults.lying_flushes.as_ref(), &self.path) {
             state.tree.file_mut(self.node)?.sync();

@@ -75,6 +75,50 @@ fn a_file_system_that_fails_is_asked_file_by_file() {
     }
 }
 
+/// A volume that promises more space than it has tells of it when it is flushed. That is no full disk, with which one goes
+/// on: what was written is gone, of the log that failed and of those that were to be flushed behind it.
+#[test]
+fn a_flush_without_space_is_the_end_as_any_that_fails() {
+    for failing in ["topic1-0/0000", "topic1-0"] {
+        let disk = SimDisk::new(1);
+        let (store, _) = open(&disk);
+        for partition in 0..2 {
+            create(&store, 1, partition, Durability::Disk);
+            commit_one(&store, id(1, partition), batch("x", 1), PLAIN).unwrap();
+        }
+        settle(&store);
+        disk.set_faults(Faults {
+            failing_flushes: Some(failing.to_owned()),
+            flushes_say_full: true,
+            no_whole_flush: true,
+            ..Faults::default()
+        });
+        store.checkpoint().unwrap_err();
+        disk.set_faults(Faults::default());
+        store.checkpoint().unwrap_err();
+        drop(store);
+        disk.restart();
+        let (store, _) = open(&disk);
+        for partition in 0..2 {
+            assert_eq!(values(&store.partition(id(1, partition)).unwrap(), 0).len(), 1, "{failing}");
+        }
+    }
+}
+
+/// A flush that was given up half way has taken what another would flush.
+#[test]
+fn after_a_flush_that_was_given_up_there_is_no_other() {
+    let disk = SimDisk::new(1);
+    let (store, _) = open(&disk);
+    let partition = create(&store, 1, 0, Durability::Disk);
+    commit_one(&store, partition.id(), batch("x", 1), PLAIN).unwrap();
+    settle(&store);
+    let listed = store.sequencer.partitions();
+    drop(listed[0].state.log.prepare_flush().unwrap());
+    let error = listed[0].state.log.flush().unwrap_err();
+    assert!(error.to_string().contains("flush") && !error.is_full(), "{error}");
+}
+
 /// Making a partition flushes the file system as a whole, and that fails for what another partition has written. Who makes
 /// the partition is not concerned; but the next flush of the whole says that all is well, and it is not.
 #[test]
