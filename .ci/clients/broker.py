@@ -12,6 +12,7 @@ class Broker:
 
     def __init__(self, binary, name, *settings):
         self.binary, self.name, self.settings = binary, name, settings
+        self.crashed = False
 
     def __enter__(self):
         self.directory = tempfile.TemporaryDirectory(prefix=f"logmill-{self.name}-")
@@ -34,6 +35,9 @@ class Broker:
         def listen():
             for line in self.process.stderr:
                 self.said.append(line)
+                if " serving address=" in line and self.crashed:
+                    # Before this it tells what the crash has cut off.
+                    self.said.clear()
                 if found := re.search(r" serving address=(\S+)", line):
                     self.bootstrap = found[1]
                     serving.set()
@@ -48,6 +52,7 @@ class Broker:
         """kill -9. Fails when the broker had said anything of an error."""
         self.process.kill()
         self.process.wait()
+        self.crashed = True
         self.listener.join(5)
         self.fail_for(r" ERROR |panicked")
 

@@ -17,6 +17,10 @@ use std::str::Chars;
 
 use regex::{Regex, RegexBuilder};
 
+/// The longest pattern. A class without regard to case takes milliseconds to compile before any bound on memory acts, and the
+/// machines of groups are locked meanwhile.
+const MAX_PATTERN_BYTES: usize = 2 << 10;
+
 /// The most memory a compiled pattern may take.
 const MAX_REGEX_BYTES: usize = 1 << 20;
 
@@ -54,6 +58,9 @@ pub enum PatternError {
     /// The name of a group has other characters than letters, digits and `_`, or is there twice.
     #[error("invalid named capture")]
     GroupName,
+    /// More than [`MAX_PATTERN_BYTES`].
+    #[error("longer than {MAX_PATTERN_BYTES} bytes")]
+    TooLong,
     /// Something else, in the words of the crate.
     #[error("{0}")]
     Other(String),
@@ -64,6 +71,9 @@ pub enum PatternError {
 /// # Errors
 /// [`PatternError`]: it is none, or takes too much memory.
 pub fn compile_whole(pattern: &str) -> Result<Regex, PatternError> {
+    if pattern.len() > MAX_PATTERN_BYTES {
+        return Err(PatternError::TooLong);
+    }
     let translated = Translation::of(pattern)?;
     let whole = format!(r"\A(?:{translated})\z");
     RegexBuilder::new(&whole).size_limit(MAX_REGEX_BYTES).build().map_err(|error| {

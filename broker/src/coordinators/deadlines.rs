@@ -51,12 +51,13 @@ impl Coordinators {
     pub(super) fn next_deadline(&self) -> Option<i64> {
         // Whoever sets a deadline from here on rings.
         self.0.armed.store(i64::MAX, Ordering::SeqCst);
+        let now = self.now();
         let state = self.lock();
         let groups = state.groups.iter().filter_map(|(partition, slot)| {
-            state.refused.next((OFFSETS_TOPIC, *partition), slot.machine.next_deadline())
+            state.refused.next((OFFSETS_TOPIC, *partition), slot.machine.next_deadline(), now)
         });
         let transactions = state.transactions.iter().filter_map(|(partition, slot)| {
-            state.refused.next((TRANSACTIONS_TOPIC, *partition), slot.machine.next_deadline())
+            state.refused.next((TRANSACTIONS_TOPIC, *partition), slot.machine.next_deadline(), now)
         });
         let reload = state.resting.values().map(|rest| rest.until);
         let next = groups.chain(transactions).chain(reload).min();
@@ -72,7 +73,7 @@ impl Coordinators {
             .groups
             .iter()
             .filter(|(p, slot)| {
-                is_due(state.refused.next((OFFSETS_TOPIC, **p), slot.machine.next_deadline()))
+                is_due(state.refused.next((OFFSETS_TOPIC, **p), slot.machine.next_deadline(), now))
             })
             .map(|(p, _)| *p)
             .collect();
@@ -88,7 +89,7 @@ impl Coordinators {
             .transactions
             .iter()
             .filter(|(p, slot)| {
-                is_due(state.refused.next((TRANSACTIONS_TOPIC, **p), slot.machine.next_deadline()))
+                is_due(state.refused.next((TRANSACTIONS_TOPIC, **p), slot.machine.next_deadline(), now))
             })
             .map(|(p, _)| *p)
             .collect();
@@ -116,8 +117,11 @@ pub(super) struct Pauses(BTreeMap<MachineName, Rest>);
 
 impl Pauses {
     /// When a machine may be called for its next deadline.
-    fn next(&self, machine: MachineName, deadline: Option<i64>) -> Option<i64> {
-        let until = self.0.get(&machine).map_or(i64::MIN, |rest| rest.until);
+    fn next(&self, machine: MachineName, deadline: Option<i64>, now: i64) -> Option<i64> {
+        let (_, longest) = RELOAD_PAUSE_MS;
+        // A clock that was set back must not let it rest until then.
+        let rest = self.0.get(&machine).filter(|rest| rest.until <= now + longest);
+        let until = rest.map_or(i64::MIN, |rest| rest.until);
         deadline.map(|deadline| deadline.max(until))
     }
 
@@ -143,14 +147,16 @@ mod tests {
         let mut now = 1_000;
         let mut attempts = 0;
         while now < 31_000 {
-            now = pauses.next(machine, Some(1_000)).expect("it is due");
+            now = pauses.next(machine, Some(1_000), now).expect("it is due");
             pauses.tell(machine, false, now);
             attempts += 1;
         }
         assert_eq!(attempts, 13, "10, 20, 40 ms and so on up to 10 s");
-        assert_eq!(pauses.next((OFFSETS_TOPIC, 7), Some(1_000)), Some(1_000), "others are not held up");
-        assert_eq!(pauses.next(machine, None), None);
+        assert_eq!(pauses.next((OFFSETS_TOPIC, 7), Some(1_000), now), Some(1_000), "others are not held up");
+        assert_eq!(pauses.next(machine, None, now), None);
+        assert!(pauses.next(machine, Some(1_000), now) > Some(now), "it rests");
+        assert_eq!(pauses.next(machine, Some(1_000), now - 3_600_000), Some(1_000), "the clock was set back");
         pauses.tell(machine, true, now);
-        assert_eq!(pauses.next(machine, Some(1_000)), Some(1_000));
+        assert_eq!(pauses.next(machine, Some(1_000), now), Some(1_000));
     }
 }

@@ -104,7 +104,7 @@ impl Loading {
     ///
     /// A coordinator whose log cannot be read does not answer; it is said in the log, and tried again. The others do.
     pub(crate) fn run(self, stop: &CancellationToken) {
-        let Self { coordinators, logs } = self;
+        let Self { coordinators, logs } = &self;
         let began = coordinators.0.clock.steady();
         let next = AtomicUsize::new(0);
         let workers = std::thread::available_parallelism().map_or(1, usize::from).min(logs.len());
@@ -128,6 +128,16 @@ impl Loading {
         coordinators.0.starting.took_ms.store(took_ms, Ordering::Relaxed);
         let unavailable = coordinators.lock().resting.len();
         tracing::info!(machines = logs.len(), unavailable, took_ms, "the coordinators are loaded");
+    }
+}
+
+impl Drop for Loading {
+    /// What was not come to, because the broker stops, is loaded by whoever asks for it: nobody waits for it for ever.
+    fn drop(&mut self) {
+        let Shared { starting, .. } = &*self.coordinators.0;
+        self.coordinators.lock().loading.clear();
+        starting.left.store(0, Ordering::SeqCst);
+        starting.news.notify_waiters();
     }
 }
 

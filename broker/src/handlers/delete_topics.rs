@@ -76,6 +76,8 @@ async fn delete(context: &Context, wish: DeleteTopicState) -> DeletableTopicResu
 
 /// Offsets in a topic that is gone would be taken for offsets in the next one of its name.
 async fn forget_offsets(context: &Context, topic: &Topic) {
+    // A machine whose log is still being read cannot be told, and nobody comes back to it.
+    context.coordinators.loaded().await;
     let command = Command::ForgetTopic(ForgetTopic { topic: Str::from(&*topic.name) });
     if let Err(error) = context.coordinators.all_groups(command).await {
         tracing::warn!(topic = %topic.name, ?error, "groups still have offsets in a deleted topic");

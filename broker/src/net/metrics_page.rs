@@ -19,8 +19,11 @@ use tokio_util::sync::CancellationToken;
 const MAX_HEAD_BYTES: usize = 8 * 1024;
 /// How long a peer has to say what it wants, and again to take the answer.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// Peers served together; others wait.
-const MAX_PEERS: usize = 8;
+/// Peers served together; others wait. Many more than may read metrics: who says nothing, or waits for metrics, must not keep
+/// those who ask for the health waiting.
+const MAX_PEERS: usize = 256;
+/// Of them, those for whom metrics are put together.
+const MAX_SCRAPES: usize = 4;
 /// Accepting pauses when the process has no descriptor left.
 const DESCRIPTOR_PAUSE: Duration = Duration::from_millis(100);
 
@@ -67,6 +70,7 @@ impl MetricsPage {
     /// Answers with what there is to tell, until `stop`.
     pub(crate) async fn serve(self, told: impl Told, stop: CancellationToken) {
         let places = Arc::new(Semaphore::new(MAX_PEERS));
+        let scrapes = Arc::new(Semaphore::new(MAX_SCRAPES));
         while let Some(accepted) = stop.run_until_cancelled(self.socket.accept()).await {
             let stream = match accepted {
                 Ok((stream, _)) => stream,
@@ -78,9 +82,9 @@ impl MetricsPage {
             };
             let place = stop.run_until_cancelled(Arc::clone(&places).acquire_owned()).await;
             let Some(Ok(place)) = place else { return };
-            let (told, stop) = (told.clone(), stop.clone());
+            let (told, stop, scrapes) = (told.clone(), stop.clone(), Arc::clone(&scrapes));
             tokio::spawn(async move {
-                let served = stop.run_until_cancelled(serve(stream, &told)).await;
+                let served = stop.run_until_cancelled(serve(stream, &told, &scrapes)).await;
                 if let Some(Err(error)) = served {
                     tracing::debug!(%error, "a reader of metrics was not answered");
                 }
@@ -90,13 +94,20 @@ impl MetricsPage {
     }
 }
 
-async fn serve(mut stream: TcpStream, told: &impl Told) -> io::Result<()> {
+async fn serve(mut stream: TcpStream, told: &impl Told, scrapes: &Semaphore) -> io::Result<()> {
     let head = timeout(PATIENCE, head(&mut stream)).await??;
     let answer = match wanted(&head) {
-        Wanted::Page { page: Page::Metrics, body } => match told.metrics().await {
-            Some(text) => response(OK, "text/plain; version=0.0.4; charset=utf-8", &text, body),
-            None => response(UNAVAILABLE, TEXT, "The broker is starting.\n", body),
-        },
+        Wanted::Page { page: Page::Metrics, body } => {
+            let metrics = async {
+                let _scrape = scrapes.acquire().await;
+                told.metrics().await
+            };
+            match timeout(PATIENCE, metrics).await {
+                Ok(Some(text)) => response(OK, "text/plain; version=0.0.4; charset=utf-8", &text, body),
+                Ok(None) => response(UNAVAILABLE, TEXT, "The broker is starting.\n", body),
+                Err(_) => response(UNAVAILABLE, TEXT, "The metrics take too long.\n", body),
+            }
+        }
         Wanted::Page { page: Page::Live, body } => response(OK, TEXT, "ok\n", body),
         Wanted::Page { page: Page::Ready, body } => {
             let Readiness { ready, text } = told.readiness();

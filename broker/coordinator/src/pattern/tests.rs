@@ -111,6 +111,7 @@ fn what_is_no_pattern_in_kafka_is_none_here() {
         (r"\x{110000}", PatternError::Escape),
         (r"[\Qa\E]", PatternError::Escape),
         ("(?:x{1000}){1000}", other),
+        (&"x".repeat(3000), PatternError::TooLong),
     ] {
         let refused = compile_whole(pattern).expect_err(pattern);
         let same = std::mem::discriminant(&refused) == std::mem::discriminant(&error);
