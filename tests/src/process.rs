@@ -218,6 +218,16 @@ impl Process {
         self.send(Signal::INT);
     }
 
+    /// SIGSTOP: it does nothing more, and its connections stay open.
+    pub fn pause(&self) {
+        self.send(Signal::STOP);
+    }
+
+    /// SIGCONT: it goes on where it was paused.
+    pub fn resume(&self) {
+        self.send(Signal::CONT);
+    }
+
     fn send(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).expect("it runs");
     }

@@ -1,28 +1,18 @@
-//! Writers, readers and a loop that copies, all the time, while the broker is killed again and again: what they saw must be
-//! explained by a broker that loses, repeats, tears and leaks nothing.
-//!
-//! Phases: faults; then none: everybody is served again, transactions left open are ended, readers go to the end; then the
-//! history is checked.
+//! Clients that do something of everything, all the time, and write down what they see.
 
 use std::collections::BTreeMap;
-use std::net::TcpListener;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use logmill_client::{
     Client, Consumer, ConsumerRecord, GroupMembership, Isolation, NewTopic, ProducerRecord, StartAt,
 };
 use logmill_tests::history::{
-    Action, Anomaly, Asked, History, Outcome, Partition, Polled, Process, Recorder, Sending, Start,
-    Transaction, Value, check,
+    Action, Asked, Outcome, Partition, Polled, Process, Recorder, Sending, Start, Transaction, Value,
 };
-use logmill_tests::process::{self, Chance, PATIENCE, Scratch, number};
-use tokio::runtime::Runtime;
-use tokio::task::JoinSet;
+use logmill_tests::process::Chance;
 
-/// Kills unless `LOGMILL_KILLS` says otherwise.
-const KILLS: u64 = 3;
 /// How long one call of a client may take while nobody serves it.
 const CALL: Duration = Duration::from_secs(20);
 /// What copies say is this, the input's partition and its offset.
@@ -30,16 +20,16 @@ const COPIES: u64 = 1_000_000_000;
 const GROUP: &str = "copiers";
 
 /// What all clients share.
-struct World {
-    address: String,
-    recorder: Recorder,
+pub(crate) struct World {
+    pub(crate) address: String,
+    pub(crate) recorder: Recorder,
     values: AtomicU64,
     transactions: AtomicU64,
     /// Records acknowledged, transactions committed, and those of the loop that copies.
     acknowledged: AtomicU64,
     committed: AtomicU64,
     copied: AtomicU64,
-    stop: AtomicBool,
+    pub(crate) stop: AtomicBool,
     /// Where readers may stop.
     ends: OnceLock<BTreeMap<Partition, i64>>,
 }
@@ -49,16 +39,41 @@ fn partitions() -> Vec<Partition> {
     of("orders", 2).chain(of("output", 2)).chain(of("latest", 1)).collect()
 }
 
+/// Makes the topics of [`partitions`].
+pub(crate) async fn create_topics(client: &Client) {
+    let compacted = NewTopic::new("latest").config("cleanup.policy", "compact");
+    let compacted = compacted.config("segment.ms", "1000").config("min.cleanable.dirty.ratio", "0.01");
+    let topics = [NewTopic::new("orders").partitions(2), NewTopic::new("output").partitions(2), compacted];
+    for topic in &topics {
+        client.admin().create_topic(topic).await.expect("a topic");
+    }
+}
+
 impl World {
+    /// Nothing was done yet.
+    pub(crate) fn new(address: String) -> Arc<World> {
+        Arc::new(World {
+            address,
+            recorder: Recorder::new(&["latest"]),
+            values: AtomicU64::new(0),
+            transactions: AtomicU64::new(0),
+            acknowledged: AtomicU64::new(0),
+            committed: AtomicU64::new(0),
+            copied: AtomicU64::new(0),
+            stop: AtomicBool::new(false),
+            ends: OnceLock::new(),
+        })
+    }
+
     fn is_over(&self) -> bool {
         self.stop.load(Ordering::Relaxed)
     }
 
-    fn begin(&self) -> Transaction {
+    pub(crate) fn begin(&self) -> Transaction {
         Transaction(self.transactions.fetch_add(1, Ordering::Relaxed))
     }
 
-    async fn client(&self) -> Option<Client> {
+    pub(crate) async fn client(&self) -> Option<Client> {
         Client::connect_within(&self.address, CALL).await.ok()
     }
 
@@ -73,22 +88,22 @@ impl World {
     }
 
     /// How much of each kind was done so far.
-    fn progress(&self) -> [u64; 3] {
+    pub(crate) fn progress(&self) -> [u64; 3] {
         [&self.acknowledged, &self.committed, &self.copied].map(|counter| counter.load(Ordering::Relaxed))
     }
 
-    fn ask(&self, process: Process, action: Action) -> Asked {
+    pub(crate) fn ask(&self, process: Process, action: Action) -> Asked {
         self.recorder.ask(process, action)
     }
 
     /// Writes down how something ended; whether it went well. What fails may still have happened.
-    fn done<T, E>(&self, asked: &Asked, result: &Result<T, E>) -> bool {
+    pub(crate) fn done<T, E>(&self, asked: &Asked, result: &Result<T, E>) -> bool {
         self.recorder.answer(asked, if result.is_ok() { Outcome::Done } else { Outcome::Unknown });
         result.is_ok()
     }
 
     /// Waits for acknowledgements; whether all came.
-    async fn acknowledge(&self, waiting: Vec<(Asked, logmill_client::Ack)>) -> bool {
+    pub(crate) async fn acknowledge(&self, waiting: Vec<(Asked, logmill_client::Ack)>) -> bool {
         let mut all = true;
         for (asked, ack) in waiting {
             match ack.await {
@@ -106,7 +121,7 @@ impl World {
     }
 }
 
-fn encode(sending: &Sending) -> ProducerRecord {
+pub(crate) fn encode(sending: &Sending) -> ProducerRecord {
     let record = ProducerRecord::to(&*sending.partition.topic).partition(sending.partition.number);
     let record = record.value(sending.value.0.to_string());
     match sending.key {
@@ -116,7 +131,7 @@ fn encode(sending: &Sending) -> ProducerRecord {
 }
 
 /// Writes records of no transaction.
-async fn plain(world: Arc<World>, mut chance: Chance) {
+pub(crate) async fn plain(world: Arc<World>, mut chance: Chance) {
     while !world.is_over() {
         let process = world.recorder.process();
         let Some(client) = world.client().await else { continue };
@@ -141,7 +156,7 @@ async fn plain(world: Arc<World>, mut chance: Chance) {
 }
 
 /// Writes transactions over one to four records, some of which it aborts.
-async fn transactional(world: Arc<World>, id: String, mut chance: Chance) {
+pub(crate) async fn transactional(world: Arc<World>, id: String, mut chance: Chance) {
     while !world.is_over() {
         let process = world.recorder.process();
         let Some(client) = world.client().await else { continue };
@@ -202,7 +217,7 @@ async fn group_offsets(world: &World, process: Process, client: &Client) -> Opti
 }
 
 /// A reader of partitions from where each is to begin, written down.
-async fn reader(
+pub(crate) async fn reader(
     world: &World,
     process: Process,
     client: &Client,
@@ -220,7 +235,7 @@ async fn reader(
 }
 
 /// One poll, written down.
-async fn poll(
+pub(crate) async fn poll(
     world: &World,
     process: Process,
     transaction: Option<Transaction>,
@@ -250,7 +265,7 @@ async fn poll(
 }
 
 /// Copies `orders` to `output`: reads, writes, and says how far it has come, all in one transaction.
-async fn copier(world: Arc<World>, mut chance: Chance) {
+pub(crate) async fn copier(world: Arc<World>, mut chance: Chance) {
     while !world.is_over() {
         let process = world.recorder.process();
         let Some(client) = world.client().await else { continue };
@@ -321,7 +336,7 @@ async fn copier(world: Arc<World>, mut chance: Chance) {
 }
 
 /// Reads everything, to the end when there is one.
-async fn everything(world: Arc<World>) {
+pub(crate) async fn everything(world: Arc<World>) {
     let process = world.recorder.process();
     let starts = || partitions().into_iter().map(|partition| (partition, 0)).collect();
     let mut input = loop {
@@ -340,18 +355,8 @@ async fn everything(world: Arc<World>) {
     }
 }
 
-/// An address nobody listens at, outside of those that the system gives to whoever connects.
-fn free_address(chance: &mut Chance) -> String {
-    loop {
-        let address = format!("127.0.0.1:{}", 20_000 + chance.below(10_000));
-        if TcpListener::bind(&address).is_ok() {
-            return address;
-        }
-    }
-}
-
 /// Ends what was left open, finds the ends of all partitions, and asks a last time how far the group has come.
-async fn settle(world: &World) {
+pub(crate) async fn settle(world: &World) {
     let client = world.client().await.expect("the broker serves again");
     let process = world.recorder.process();
     let producer = client.producer().build().await.expect("a producer");
@@ -369,126 +374,4 @@ async fn settle(world: &World) {
         ends.insert(partition, offsets.expect("it is served again").end);
     }
     world.ends.set(ends).expect("once");
-}
-
-/// How often something is in a history.
-fn count(history: &History, what: impl Fn(&Action, &Outcome) -> bool) -> usize {
-    history.operations.iter().filter(|operation| what(&operation.action, operation.outcome())).count()
-}
-
-#[test]
-#[expect(clippy::print_stderr, reason = "the figures are the point of a long run")]
-fn nothing_is_lost_repeated_torn_or_leaked_by_kills() {
-    let kills = number("LOGMILL_KILLS").unwrap_or(KILLS);
-    let least = Duration::from_secs(60 * number("LOGMILL_MINUTES").unwrap_or(0));
-    let mut chance = Chance::seeded();
-    let scratch = Scratch::new();
-    let address = free_address(&mut chance);
-    let serve = |number: u64| {
-        process::Process::serve_at(&scratch, &format!("broker-{number}"), "data", &address, &[], &[])
-    };
-    let mut broker = serve(0);
-    let runtime = Runtime::new().expect("threads");
-    let world = Arc::new(World {
-        address: address.clone(),
-        recorder: Recorder::new(&["latest"]),
-        values: AtomicU64::new(0),
-        transactions: AtomicU64::new(0),
-        acknowledged: AtomicU64::new(0),
-        committed: AtomicU64::new(0),
-        copied: AtomicU64::new(0),
-        stop: AtomicBool::new(false),
-        ends: OnceLock::new(),
-    });
-    runtime.block_on(async {
-        let admin = Client::connect(&address).await.expect("a connection").admin();
-        let compacted = NewTopic::new("latest").config("cleanup.policy", "compact");
-        let compacted = compacted.config("segment.ms", "1000").config("min.cleanable.dirty.ratio", "0.01");
-        let topics =
-            [NewTopic::new("orders").partitions(2), NewTopic::new("output").partitions(2), compacted];
-        for topic in &topics {
-            admin.create_topic(topic).await.expect("a topic");
-        }
-    });
-    let (mut writers, mut readers) = (JoinSet::new(), JoinSet::new());
-    let started = Instant::now();
-    {
-        let _entered = runtime.enter();
-        let mut own = || Chance::of(chance.below(1 << 40));
-        writers.spawn(plain(Arc::clone(&world), own()));
-        writers.spawn(plain(Arc::clone(&world), own()));
-        writers.spawn(transactional(Arc::clone(&world), "writer-0".to_owned(), own()));
-        writers.spawn(transactional(Arc::clone(&world), "writer-1".to_owned(), own()));
-        writers.spawn(copier(Arc::clone(&world), own()));
-        readers.spawn(everything(Arc::clone(&world)));
-        readers.spawn(everything(Arc::clone(&world)));
-    }
-    let mut killed = 0;
-    while killed < kills || started.elapsed() < least {
-        let (before, since) = (world.progress(), Instant::now());
-        // Only a broker that has done something of everything since its start is worth killing.
-        while world.progress().iter().zip(before).any(|(now, before)| *now < before + 2) {
-            let now = world.progress();
-            assert!(since.elapsed() < PATIENCE, "after kill {killed}: {before:?}, and no more than {now:?}");
-            std::thread::sleep(Duration::from_millis(5));
-        }
-        std::thread::sleep(Duration::from_secs_f64(chance.fraction()));
-        assert!(broker.process.kill().was_killed());
-        killed += 1;
-        broker = serve(killed);
-    }
-    world.stop.store(true, Ordering::Relaxed);
-    runtime.block_on(async {
-        let ending = async {
-            while let Some(ended) = writers.join_next().await {
-                ended.expect("no panic of a writer");
-            }
-            settle(&world).await;
-            readers.spawn(everything(Arc::clone(&world)));
-            while let Some(ended) = readers.join_next().await {
-                ended.expect("no panic of a reader");
-            }
-        };
-        tokio::time::timeout(PATIENCE, ending).await.expect("everything is read in time");
-    });
-    let history = world.recorder.history();
-    let commits =
-        count(&history, |action, outcome| matches!(action, Action::Commit(_)) && *outcome == Outcome::Done);
-    let copies = count(&history, |action, outcome| {
-        matches!(action, Action::Send(sending) if sending.copy_of.is_some())
-            && matches!(outcome, Outcome::Written(_))
-    });
-    let unknown = count(&history, |_, outcome| *outcome == Outcome::Unknown);
-    eprintln!(
-        "{killed} kills, {:?}: {} operations, {commits} commits, {copies} copies, {unknown} of unknown outcome",
-        started.elapsed(),
-        history.operations.len()
-    );
-    assert!(commits > 0 && copies > 0, "nothing was done");
-    let found = check(&history);
-    let told: Vec<String> = found.iter().take(20).map(Anomaly::to_string).collect();
-    assert!(found.is_empty(), "{} anomalies:\n{}", found.len(), told.join("\n"));
-    assert!(lost_one(history).iter().any(|anomaly| anomaly.kind() == "lost write"), "the checker looks away");
-    assert!(broker.stop().status.success());
-}
-
-/// What is wrong with the history when one acknowledged record was given to nobody.
-fn lost_one(mut history: History) -> Vec<Anomaly> {
-    let acknowledged = |action: &Action, outcome: &Outcome| match (action, outcome) {
-        (Action::Send(sending), Outcome::Written(Some(offset)))
-            if sending.transaction.is_none() && sending.key.is_none() =>
-        {
-            Some(sending.partition.at(*offset))
-        }
-        _ => None,
-    };
-    let mut operations = history.operations.iter();
-    let lost = operations.find_map(|operation| acknowledged(&operation.action, operation.outcome()));
-    let lost = lost.expect("a record was acknowledged");
-    for operation in &mut history.operations {
-        if let Some((_, Outcome::Polled(polled))) = &mut operation.answer {
-            polled.records.retain(|(place, _)| *place != lost);
-        }
-    }
-    check(&history)
 }

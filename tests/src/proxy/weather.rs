@@ -1,0 +1,47 @@
+//! What a network does to requests by chance.
+
+use std::time::Duration;
+
+use crate::process::Chance;
+
+use super::request::Request;
+
+/// How often, and how badly.
+#[derive(Debug, Clone, Copy)]
+pub struct Weather {
+    /// One in so many requests waits before it goes on, with all behind it on its connection; 0: none.
+    pub delays: u64,
+    /// The longest such wait.
+    pub delay: Duration,
+    /// One in so many requests that can be repeated comes a second time, on a connection of its own; 0: none.
+    pub repeats: u64,
+    /// The longest time from a request to its copy.
+    pub late: Duration,
+}
+
+impl Weather {
+    /// Everything passes at once, and once.
+    pub const CALM: Weather = Weather { delays: 0, delay: Duration::ZERO, repeats: 0, late: Duration::ZERO };
+    /// Some wait for longer than a transaction takes, and copies come when the next ones are on their way.
+    pub const ROUGH: Weather = Weather {
+        delays: 20,
+        delay: Duration::from_millis(60),
+        repeats: 4,
+        late: Duration::from_millis(400),
+    };
+
+    /// How long the next request waits, if it does.
+    pub(super) fn delay(&self, chance: &mut Chance) -> Option<Duration> {
+        hits(self.delays, chance).then(|| self.delay.mul_f64(chance.fraction()))
+    }
+
+    /// After how long a copy of a request comes, if one does.
+    pub(super) fn repeat(&self, request: &Request, chance: &mut Chance) -> Option<Duration> {
+        let repeats = request.is_repeatable() && hits(self.repeats, chance);
+        repeats.then(|| self.late.mul_f64(chance.fraction()))
+    }
+}
+
+fn hits(one_in: u64, chance: &mut Chance) -> bool {
+    one_in > 0 && chance.below(one_in) == 0
+}
