@@ -169,7 +169,7 @@ def consumed_offsets_in_a_transaction(writer, reader, admin):
     for end, offset in (("commit", 4), ("abort", 9)):
         offsets = {"member": "m", "offsets": [{"topic": source, "partition": 0, "offset": offset}]}
         writer.transaction(fresh("tx"), target, numbered(1, prefix=end), end, offsets=offsets)
-        same(reader.committed(group, source)["0"][0], 4, f"the committed offset after the {end}")
+        same(await_offset(reader, group, source), 4, f"the committed offset after the {end}")
     writer.leave("m")
     read = reader.consume(target, isolation="read_committed")
     same([value for (value,) in plain(read, "value")], ["commit-0"], "records of the transaction")
@@ -295,6 +295,14 @@ def await_assignment(members, partitions, each=None, seconds=40):
             return read
         if time.monotonic() > deadline:
             raise AssertionError(f"after {seconds} s the members have {shares} of {partitions} partitions")
+
+
+def await_offset(client, group, topic, seconds=10):
+    """Apache Kafka writes the markers of a transaction after it has answered that it is ended."""
+    deadline = time.monotonic() + seconds
+    while "0" not in (committed := client.committed(group, topic)) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    return committed["0"][0]
 
 
 def await_records(client, member, count, seconds=30):
