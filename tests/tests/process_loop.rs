@@ -128,6 +128,8 @@ fn a_loop_that_is_dropped_anywhere_repeats_nothing() {
 async fn member(client: Client, id: &str, go: Arc<AtomicBool>) {
     let mut producer = client.transactional(id).build().await.expect("a producer");
     let mut consumer = copier(&client);
+    // Longer each time: on a slow machine two members that leave too soon would only ever hand partitions to each other.
+    let mut stint = Duration::from_millis(200);
     while !go.load(Ordering::Relaxed) {
         // The work looks whether to go, so that no commit is left in doubt.
         let worked = producer.process(&mut consumer, BATCH, async |records, transaction| {
@@ -135,13 +137,14 @@ async fn member(client: Client, id: &str, go: Arc<AtomicBool>) {
             tokio::time::sleep(Duration::from_millis(2)).await;
             if go.load(Ordering::Relaxed) { Err(Error::Closed) } else { Ok(()) }
         });
-        match timeout(Duration::from_millis(200), worked).await {
+        match timeout(stint, worked).await {
             Ok(Err(Error::Closed)) => {}
             Ok(ended) => panic!("{id}: {ended:?}"),
             Err(_elapsed) => {
                 // It waited for records; or lost its partitions with a commit on the way.
                 consumer.close().await;
                 consumer = copier(&client);
+                stint = (stint * 2).min(Duration::from_secs(5));
             }
         }
     }
@@ -168,7 +171,13 @@ fn a_loop_whose_partitions_change_hands_repeats_nothing() {
             assert!(begun.elapsed() < 3 * PATIENCE, "{copied:?} of {RECORDS} after {guests} guests");
             let go = Arc::new(AtomicBool::new(false));
             let guest = spawn_local(member(client.clone(), "comes", Arc::clone(&go)));
-            tokio::time::sleep(Duration::from_millis(100)).await;
+            // Until something was copied with it there, be the machine slow or fast.
+            let (came, before) = (Instant::now(), copied.load(Ordering::Relaxed));
+            while copied.load(Ordering::Relaxed) < (before + RECORDS / 10).min(RECORDS)
+                && came.elapsed() < Duration::from_secs(10)
+            {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
             go.store(true, Ordering::Relaxed);
             guest.await.expect("no panic");
             guests += 1;
