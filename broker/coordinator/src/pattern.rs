@@ -58,7 +58,7 @@ pub enum PatternError {
     /// The name of a group has other characters than letters, digits and `_`, or is there twice.
     #[error("invalid named capture")]
     GroupName,
-    /// More than [`MAX_PATTERN_BYTES`].
+    /// Longer than a pattern may be.
     #[error("longer than {MAX_PATTERN_BYTES} bytes")]
     TooLong,
     /// Something else, in the words of the crate.
