@@ -7,6 +7,8 @@ use arrow_array::{Array, BooleanArray, Float64Array, Int64Array, StringArray, Ti
 
 use crate::value::{DataType, Value};
 
+mod gather;
+
 /// One column of a chunk of rows. Cloning shares the memory.
 #[derive(Debug, Clone)]
 pub(crate) enum Column {

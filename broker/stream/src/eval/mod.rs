@@ -31,13 +31,23 @@ pub(crate) struct Fault {
 pub(crate) struct Evaluator<'a> {
     columns: &'a [Column],
     rows: usize,
+    /// Frozen processing time, in milliseconds since the epoch.
+    #[allow(dead_code)] // The functions that read it follow.
+    now: i64,
     /// The first fault of each row that has one.
     faults: BTreeMap<usize, Fault>,
 }
 
 impl<'a> Evaluator<'a> {
     pub(crate) fn new(columns: &'a [Column], rows: usize) -> Self {
-        Self { columns, rows, faults: BTreeMap::new() }
+        Self { columns, rows, now: 0, faults: BTreeMap::new() }
+    }
+
+    /// With the processing time of the epoch, in milliseconds since 1970; what `NOW()` and its kin read.
+    #[allow(dead_code)] // The functions that read it follow.
+    pub(crate) fn with_now(mut self, now: i64) -> Self {
+        self.now = now;
+        self
     }
 
     /// A mask of all rows.

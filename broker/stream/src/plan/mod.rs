@@ -6,6 +6,7 @@
 
 mod explain;
 mod expression;
+mod expression_text;
 
 pub use expression::{BinaryOperator, Branch, Expression, Function, TimeUnit};
 use serde::{Deserialize, Serialize};
