@@ -1,10 +1,17 @@
 //! Columns: Arrow arrays of the types the language has.
 
 use arrow_array::builder::{
-    BooleanBuilder, Float64Builder, Int64Builder, StringBuilder, TimestampMillisecondBuilder,
+    BinaryBuilder, BooleanBuilder, Date32Builder, Decimal128Builder, Float64Builder, Int64Builder,
+    StringBuilder, TimestampMillisecondBuilder,
 };
-use arrow_array::{Array, BooleanArray, Float64Array, Int64Array, StringArray, TimestampMillisecondArray};
+use arrow_array::types::{Decimal128Type, DecimalType};
+use arrow_array::{
+    Array, BinaryArray, BooleanArray, Date32Array, Decimal128Array, Float64Array, Int64Array, StringArray,
+    TimestampMillisecondArray,
+};
+use arrow_buffer::{NullBuffer, ScalarBuffer};
 
+use crate::decimal::Decimal;
 use crate::value::{DataType, Value};
 
 mod gather;
@@ -17,6 +24,23 @@ pub(crate) enum Column {
     Double(Float64Array),
     String(StringArray),
     Timestamp(TimestampMillisecondArray),
+    Decimal(DecimalArray),
+    Date(Date32Array),
+    Bytes(BinaryArray),
+}
+
+/// Decimals of one precision and scale, both known to the array.
+pub(crate) type DecimalArray = Decimal128Array;
+
+/// An array of decimals from units of the last digit, all of which fit the precision.
+pub(crate) fn decimals(
+    unscaled: ScalarBuffer<i128>,
+    nulls: Option<NullBuffer>,
+    precision: u8,
+    scale: u8,
+) -> DecimalArray {
+    Decimal128Array::new(unscaled, nulls)
+        .with_data_type(Decimal128Type::TYPE_CONSTRUCTOR(precision, scale as i8))
 }
 
 impl Column {
@@ -27,11 +51,19 @@ impl Column {
             Column::Double(array) => array,
             Column::String(array) => array,
             Column::Timestamp(array) => array,
+            Column::Decimal(array) => array,
+            Column::Date(array) => array,
+            Column::Bytes(array) => array,
         }
     }
 
     pub(crate) fn len(&self) -> usize {
         self.array().len()
+    }
+
+    /// Which rows have a value; `None` is all.
+    pub(crate) fn nulls(&self) -> Option<&NullBuffer> {
+        self.array().nulls()
     }
 
     pub(crate) fn is_null(&self, row: usize) -> bool {
@@ -49,6 +81,9 @@ impl Column {
             Column::Double(array) => Value::Double(array.value(row)),
             Column::String(array) => Value::String(array.value(row).to_owned()),
             Column::Timestamp(array) => Value::Timestamp(array.value(row)),
+            Column::Decimal(array) => Value::Decimal(decimal_at(array, row)),
+            Column::Date(array) => Value::Date(array.value(row)),
+            Column::Bytes(array) => Value::Bytes(array.value(row).to_owned()),
         }
     }
 
@@ -64,6 +99,21 @@ impl Column {
             (Value::String(value), _) => {
                 Column::String(StringArray::from_iter_values(std::iter::repeat_n(value.as_str(), rows)))
             }
+            (Value::Decimal(value), DataType::Decimal { precision, scale }) => {
+                debug_assert_eq!(value.scale, scale, "a constant has the scale of its type");
+                Column::Decimal(decimals(vec![value.unscaled; rows].into(), None, precision, scale))
+            }
+            (Value::Decimal(value), _) => unreachable!("the decimal {value} has a type of its own"),
+            (Value::Date(value), _) => Column::Date(Date32Array::from_value(*value, rows)),
+            (Value::Bytes(value), _) => {
+                Column::Bytes(BinaryArray::from_iter_values(std::iter::repeat_n(value, rows)))
+            }
+            (Value::Null, DataType::Decimal { precision, scale }) => {
+                let nulls = Some(NullBuffer::new_null(rows));
+                Column::Decimal(decimals(vec![0; rows].into(), nulls, precision, scale))
+            }
+            (Value::Null, DataType::Date) => Column::Date(Date32Array::new_null(rows)),
+            (Value::Null, DataType::Bytes) => Column::Bytes(BinaryArray::new_null(rows)),
             (Value::Null, DataType::Boolean) => Column::Boolean(BooleanArray::new_null(rows)),
             (Value::Null, DataType::BigInt) => Column::BigInt(Int64Array::new_null(rows)),
             (Value::Null, DataType::Double) => Column::Double(Float64Array::new_null(rows)),
@@ -107,6 +157,42 @@ impl Column {
         }
     }
 
+    /// The days; the plan guarantees the type.
+    #[allow(dead_code)] // The functions of dates follow.
+    pub(crate) fn date(&self) -> &Date32Array {
+        match self {
+            Column::Date(array) => array,
+            other => unreachable!("the binder promised a DATE, found {:?}", other.array().data_type()),
+        }
+    }
+
+    /// The bytes; the plan guarantees the type.
+    #[allow(dead_code)] // The functions of bytes follow.
+    pub(crate) fn bytes(&self) -> &BinaryArray {
+        match self {
+            Column::Bytes(array) => array,
+            other => unreachable!("the binder promised BYTES, found {:?}", other.array().data_type()),
+        }
+    }
+
+    /// The floats; the plan guarantees the type.
+    #[allow(dead_code)] // The functions of floats follow.
+    pub(crate) fn double(&self) -> &Float64Array {
+        match self {
+            Column::Double(array) => array,
+            other => unreachable!("the binder promised a DOUBLE, found {:?}", other.array().data_type()),
+        }
+    }
+
+    /// The decimals; the plan guarantees the type.
+    #[allow(dead_code)] // The functions of decimals follow.
+    pub(crate) fn decimal(&self) -> &DecimalArray {
+        match self {
+            Column::Decimal(array) => array,
+            other => unreachable!("the binder promised a DECIMAL, found {:?}", other.array().data_type()),
+        }
+    }
+
     /// The instants; the plan guarantees the type.
     pub(crate) fn timestamp(&self) -> &TimestampMillisecondArray {
         match self {
@@ -114,6 +200,11 @@ impl Column {
             other => unreachable!("the binder promised a TIMESTAMP, found {:?}", other.array().data_type()),
         }
     }
+}
+
+/// The decimal of a row that is not `NULL`.
+pub(crate) fn decimal_at(array: &DecimalArray, row: usize) -> Decimal {
+    Decimal { unscaled: array.value(row), scale: array.scale() as u8 }
 }
 
 /// Collects a column.
@@ -124,6 +215,10 @@ pub(crate) enum ColumnBuilder {
     Double(Float64Builder),
     String(StringBuilder),
     Timestamp(TimestampMillisecondBuilder),
+    /// With the scale, which the builder does not tell.
+    Decimal(Decimal128Builder, u8),
+    Date(Date32Builder),
+    Bytes(BinaryBuilder),
 }
 
 impl ColumnBuilder {
@@ -134,6 +229,12 @@ impl ColumnBuilder {
             DataType::Double => Self::Double(Float64Builder::with_capacity(rows)),
             DataType::String => Self::String(StringBuilder::with_capacity(rows, rows * 8)),
             DataType::Timestamp => Self::Timestamp(TimestampMillisecondBuilder::with_capacity(rows)),
+            DataType::Decimal { precision, scale } => {
+                let shape = Decimal128Type::TYPE_CONSTRUCTOR(precision, scale as i8);
+                Self::Decimal(Decimal128Builder::with_capacity(rows).with_data_type(shape), scale)
+            }
+            DataType::Date => Self::Date(Date32Builder::with_capacity(rows)),
+            DataType::Bytes => Self::Bytes(BinaryBuilder::with_capacity(rows, rows * 8)),
         }
     }
 
@@ -144,6 +245,9 @@ impl ColumnBuilder {
             Self::Double(builder) => builder.append_null(),
             Self::String(builder) => builder.append_null(),
             Self::Timestamp(builder) => builder.append_null(),
+            Self::Decimal(builder, _) => builder.append_null(),
+            Self::Date(builder) => builder.append_null(),
+            Self::Bytes(builder) => builder.append_null(),
         }
     }
 
@@ -155,6 +259,12 @@ impl ColumnBuilder {
             (Self::Double(builder), Value::Double(value)) => builder.append_value(*value),
             (Self::String(builder), Value::String(value)) => builder.append_value(value),
             (Self::Timestamp(builder), Value::Timestamp(value)) => builder.append_value(*value),
+            (Self::Decimal(builder, scale), Value::Decimal(value)) => {
+                debug_assert_eq!(*scale, value.scale, "a value has the scale of its column");
+                builder.append_value(value.unscaled);
+            }
+            (Self::Date(builder), Value::Date(value)) => builder.append_value(*value),
+            (Self::Bytes(builder), Value::Bytes(value)) => builder.append_value(value),
             (builder, Value::Null) => builder.append_null(),
             (builder, value) => unreachable!("{value} does not belong into {builder:?}"),
         }
@@ -170,6 +280,9 @@ impl ColumnBuilder {
             (Self::Double(builder), Column::Double(array)) => builder.append_value(array.value(row)),
             (Self::String(builder), Column::String(array)) => builder.append_value(array.value(row)),
             (Self::Timestamp(builder), Column::Timestamp(array)) => builder.append_value(array.value(row)),
+            (Self::Decimal(builder, _), Column::Decimal(array)) => builder.append_value(array.value(row)),
+            (Self::Date(builder), Column::Date(array)) => builder.append_value(array.value(row)),
+            (Self::Bytes(builder), Column::Bytes(array)) => builder.append_value(array.value(row)),
             (builder, column) => unreachable!("{column:?} does not belong into {builder:?}"),
         }
     }
@@ -182,6 +295,9 @@ impl ColumnBuilder {
             Self::Double(builder) => Column::Double(builder.finish()),
             Self::String(builder) => Column::String(builder.finish()),
             Self::Timestamp(builder) => Column::Timestamp(builder.finish()),
+            Self::Decimal(builder, _) => Column::Decimal(builder.finish()),
+            Self::Date(builder) => Column::Date(builder.finish()),
+            Self::Bytes(builder) => Column::Bytes(builder.finish()),
         }
     }
 }

@@ -15,6 +15,7 @@ pub mod plan;
 pub mod sql;
 
 mod column;
+mod decimal;
 mod epoch_loop;
 mod eval;
 mod json;
@@ -25,6 +26,7 @@ pub mod time;
 mod value;
 mod window;
 
+pub use decimal::{Decimal, MAX_PRECISION};
 pub use epoch_loop::{DeclareEndError, EpochLimits, EpochLoop, Turn, TurnError};
 pub use logs::{CommitError, Logs, LogsError, ReadBatches};
 pub use pipeline::*;

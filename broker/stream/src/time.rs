@@ -9,7 +9,12 @@ pub const MIN_TIMESTAMP: i64 = -62_135_596_800_000;
 /// The last instant a `TIMESTAMP` can hold: the last millisecond of year 9999.
 pub const MAX_TIMESTAMP: i64 = 253_402_300_799_999;
 
-const DAY_MS: i64 = 86_400_000;
+/// The length of a day in milliseconds.
+pub const DAY_MS: i64 = 86_400_000;
+/// The first day a `DATE` can hold, in days since the epoch.
+pub const MIN_DATE: i32 = (MIN_TIMESTAMP / DAY_MS) as i32;
+/// The last day a `DATE` can hold.
+pub const MAX_DATE: i32 = (MAX_TIMESTAMP / DAY_MS) as i32;
 
 /// Whether `ms` is an instant a `TIMESTAMP` can hold.
 pub fn in_range(ms: i64) -> bool {
@@ -90,16 +95,7 @@ fn days_in_month(year: i64, month: u32) -> u32 {
 pub fn parse_timestamp(text: &str) -> Option<i64> {
     let bytes = text.as_bytes();
     let (date, rest) = bytes.split_at_checked(10)?;
-    if date[4] != b'-' || date[7] != b'-' {
-        return None;
-    }
-    let year = i64::from(digits(&date[..4])?);
-    let month = digits(&date[5..7])?;
-    let day = digits(&date[8..10])?;
-    if year == 0 || !(1..=12).contains(&month) || day == 0 || day > days_in_month(year, month) {
-        return None;
-    }
-    let midnight = days_from_civil(year, month, day) * DAY_MS;
+    let midnight = calendar_day(date)? * DAY_MS;
     if rest.is_empty() {
         return Some(midnight);
     }
@@ -116,6 +112,27 @@ pub fn parse_timestamp(text: &str) -> Option<i64> {
     let seconds = i64::from(hour * 3600 + minute * 60 + second) - offset_minutes * 60;
     let ms = midnight + seconds * 1000 + i64::from(millis);
     in_range(ms).then_some(ms)
+}
+
+/// Reads `2013-01-31` as days since the epoch; `None` when it is no day of the years 1 to 9999.
+pub fn parse_date(text: &str) -> Option<i32> {
+    let bytes = text.as_bytes();
+    (bytes.len() == 10).then(|| calendar_day(bytes)).flatten().map(|day| day as i32)
+}
+
+fn calendar_day(date: &[u8]) -> Option<i64> {
+    if date[4] != b'-' || date[7] != b'-' {
+        return None;
+    }
+    date_from_parts(i64::from(digits(&date[..4])?), digits(&date[5..7])?, digits(&date[8..10])?)
+}
+
+/// Days since the epoch; `None` when the calendar has no such day in the years 1 to 9999.
+pub fn date_from_parts(year: i64, month: u32, day: u32) -> Option<i64> {
+    let exists = (1..=9999).contains(&year)
+        && (1..=12).contains(&month)
+        && (1..=days_in_month(year, month)).contains(&day);
+    exists.then(|| days_from_civil(year, month, day))
 }
 
 fn digits(bytes: &[u8]) -> Option<u32> {
@@ -185,6 +202,21 @@ impl fmt::Display for Iso {
             }
         };
         f.write_str(std::str::from_utf8(&text[..length]).expect("digits and signs are ASCII"))
+    }
+}
+
+/// Writes a day as `2013-01-01`.
+#[derive(Debug, Clone, Copy)]
+pub struct IsoDate(pub i32);
+
+impl fmt::Display for IsoDate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let civil = Civil::from_millis(i64::from(self.0) * DAY_MS);
+        let mut text = *b"0000-00-00";
+        put_digits(&mut text[..4], civil.year.unsigned_abs() as u32);
+        put_digits(&mut text[5..7], civil.month);
+        put_digits(&mut text[8..10], civil.day);
+        f.write_str(std::str::from_utf8(&text).expect("digits and signs are ASCII"))
     }
 }
 

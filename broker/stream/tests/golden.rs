@@ -24,7 +24,7 @@ fn check(script: &str, input: &str, expected: &str) {
     }
 }
 
-const SOURCE: &str = "CREATE TABLE src (id BIGINT, a BIGINT, d DOUBLE, s STRING, ok BOOLEAN, ts TIMESTAMP(3),
+const SOURCE: &str = "CREATE TABLE src (id BIGINT, n DECIMAL(10, 2), day DATE, raw BYTES, a BIGINT, d DOUBLE, s STRING, ok BOOLEAN, ts TIMESTAMP(3),
     WATERMARK FOR ts AS ts - INTERVAL '2' SECOND) WITH ('topic' = 'in', 'format' = 'json', 'on-error' = 'skip');\n";
 
 /// One expression of each record, as `v`.
@@ -55,6 +55,70 @@ fn numbers() {
     expressions("BIGINT", "GREATEST(a, 0, NULL) - LEAST(a, 0)", input, "7 7 0");
     expressions("BIGINT", "CAST(d AS BIGINT)", input, "-2 0 null");
     expressions("STRING", "CAST(d AS STRING) || CAST(a AS STRING)", input, r#""-2.57" "0.5-7" null"#);
+}
+
+#[test]
+fn decimals() {
+    let input = r#"{"n": 12.345, "a": 3, "d": 0.5}
+                   {"n": "-7.5", "a": -2, "d": 2}
+                   {"n": null, "a": 1, "d": 1}"#;
+    expressions("DECIMAL(10, 2)", "n", input, "12.35 -7.50 null");
+    expressions("DECIMAL(12, 3)", "n + 1.005", input, "13.355 -6.495 null");
+    expressions("DECIMAL(20, 4)", "n * n", input, "152.5225 56.2500 null");
+    expressions("DECIMAL(20, 3)", "n * 0.5 * a", input, "18.525 7.500 null");
+    expressions("DECIMAL(38, 16)", "n / a", input, "4.1166666666666667 3.7500000000000000 null");
+    expressions("DECIMAL(10, 2)", "n % 5", input, "2.35 -2.50 null");
+    expressions("DECIMAL(10, 2)", "-n", input, "-12.35 7.50 null");
+    expressions("DOUBLE", "n * d", input, "6.175 -15.0 null");
+    expressions("DOUBLE", "a * 0.5", input, "1.5 -1.0 0.5");
+    expressions("BOOLEAN", "n > 12", input, "true false null");
+    expressions("BOOLEAN", "n = 12.350", input, "true false null");
+    expressions("BOOLEAN", "n < d", input, "false true null");
+    expressions("BIGINT", "CAST(n AS BIGINT)", input, "12 -8 null");
+    expressions("DECIMAL(4, 1)", "CAST(n AS DECIMAL(4, 1))", input, "12.4 -7.5 null");
+    expressions("DECIMAL(10, 3)", "CAST(d / 3 AS DECIMAL(10, 3))", input, "0.167 0.667 0.333");
+    expressions("STRING", "CAST(n AS STRING)", input, r#""12.35" "-7.50" null"#);
+    expressions("DECIMAL(10, 2)", "COALESCE(n, a)", input, "12.35 -7.50 1.00");
+    expressions("DECIMAL(10, 2)", "CASE WHEN a > 0 THEN n ELSE 0.125 END", input, "12.35 0.13 null");
+    expressions("DECIMAL(10, 2)", "GREATEST(n, 0)", input, "12.35 0.00 0.00");
+    expressions(
+        "BIGINT",
+        "CAST(FLOOR(n) * 100 + CEIL(n) * 10 + ROUND(n) AS BIGINT)",
+        input,
+        "1342 -878 null",
+    );
+    // What does not fit is the record's error; the record is skipped.
+    expressions("DECIMAL(3, 2)", "n", input, "-7.50 null");
+    expressions("DECIMAL(38, 0)", "n + 99999999999999999999999999999999999999", input, "null");
+}
+
+#[test]
+fn days() {
+    let input = r#"{"day": "2013-02-28", "ts": "2013-03-01T12:00:00Z"}
+                   {"day": null}"#;
+    expressions("DATE", "day + 1", input, r#""2013-03-01" null"#);
+    expressions("BIGINT", "CAST(ts AS DATE) - day", input, "1 null");
+    expressions("TIMESTAMP(3)", "day", input, r#""2013-02-28T00:00:00Z" null"#);
+    expressions("BOOLEAN", "day < ts", input, "true null");
+    expressions("TIMESTAMP(3)", "day + INTERVAL '1' HOUR", input, r#""2013-02-28T01:00:00Z" null"#);
+    expressions("STRING", "CAST(day - 59 AS STRING)", input, r#""2012-12-31" null"#);
+    expressions("BOOLEAN", "day IN (DATE '2013-02-28', CAST('2013-02-27' AS DATE))", input, "true null");
+}
+
+#[test]
+fn bytes_and_other_conversions() {
+    let input = r#"{"raw": "w6k=", "s": "12", "a": 70000, "ok": true}
+                   {"raw": null, "s": "x", "a": 0, "ok": false}"#;
+    expressions("STRING", "CAST(raw AS STRING)", input, r#""é" null"#);
+    expressions("BYTES", "raw", input, r#""w6k=" null"#);
+    expressions("BYTES", "CAST(s AS BYTES)", input, r#""MTI=" "eA==""#);
+    expressions("BOOLEAN", "raw = X'C3A9'", input, "true null");
+    expressions("BIGINT", "TRY_CAST(s AS BIGINT)", input, "12 null");
+    expressions("BIGINT", "CAST(a AS SMALLINT)", input, "0");
+    expressions("BIGINT", "a::INT", input, "70000 0");
+    expressions("BIGINT", "CAST(ok AS BIGINT)", input, "1 0");
+    expressions("BOOLEAN", "CAST(a AS BOOLEAN)", input, "true false");
+    expressions("STRING", "CAST(a AS VARCHAR(3))", input, r#""700" "0""#);
 }
 
 #[test]

@@ -9,7 +9,7 @@ use arrow_buffer::{BooleanBuffer, NullBuffer, ScalarBuffer};
 
 use super::Column;
 
-/// Neighbouring rows of one array.
+/// Neighbouring rows of one array; there is always one.
 type Run<'a, A> = (&'a A, Range<usize>);
 
 /// One variant's arrays as whole runs; the caller promises one type.
@@ -38,6 +38,9 @@ impl Column {
             Column::Double(array) => Column::Double(take_primitive(array, rows)),
             Column::String(array) => Column::String(take_bytes(array, rows.iter().map(|row| *row as usize))),
             Column::Timestamp(array) => Column::Timestamp(take_primitive(array, rows)),
+            Column::Decimal(array) => Column::Decimal(take_primitive(array, rows)),
+            Column::Date(array) => Column::Date(take_primitive(array, rows)),
+            Column::Bytes(array) => Column::Bytes(take_bytes(array, rows.iter().map(|row| *row as usize))),
         }
     }
 
@@ -54,6 +57,9 @@ impl Column {
             Column::Double(array) => Column::Double(copy_primitive(&of(array, runs()))),
             Column::String(array) => Column::String(take_bytes(array, mask.set_indices())),
             Column::Timestamp(array) => Column::Timestamp(copy_primitive(&of(array, runs()))),
+            Column::Decimal(array) => Column::Decimal(copy_primitive(&of(array, runs()))),
+            Column::Date(array) => Column::Date(copy_primitive(&of(array, runs()))),
+            Column::Bytes(array) => Column::Bytes(take_bytes(array, mask.set_indices())),
         }
     }
 
@@ -67,12 +73,16 @@ impl Column {
             [Column::Double(_), ..] => Column::Double(copy_primitive(&whole!(Double, columns))),
             [Column::String(_), ..] => Column::String(join_bytes(&whole!(String, columns))),
             [Column::Timestamp(_), ..] => Column::Timestamp(copy_primitive(&whole!(Timestamp, columns))),
+            [Column::Decimal(_), ..] => Column::Decimal(copy_primitive(&whole!(Decimal, columns))),
+            [Column::Date(_), ..] => Column::Date(copy_primitive(&whole!(Date, columns))),
+            [Column::Bytes(_), ..] => Column::Bytes(join_bytes(&whole!(Bytes, columns))),
         }
     }
 }
 
 fn of<A>(array: &A, runs: impl Iterator<Item = Range<usize>>) -> Vec<Run<'_, A>> {
-    runs.map(|run| (array, run)).collect()
+    // An empty run at the end: where no row is kept, the array still says of which type.
+    runs.chain([0..0]).map(|run| (array, run)).collect()
 }
 
 fn take_bits(bits: &BooleanBuffer, rows: &[u32]) -> BooleanBuffer {
@@ -122,11 +132,8 @@ fn copy_primitive<T: ArrowPrimitiveType>(runs: &[Run<'_, PrimitiveArray<T>>]) ->
     for (array, run) in runs {
         values.extend_from_slice(&array.values()[run.clone()]);
     }
-    let copied = PrimitiveArray::new(values.into(), copy_nulls(runs));
-    match runs.first() {
-        Some((array, _)) => copied.with_data_type(array.data_type().clone()),
-        None => copied,
-    }
+    let (first, _) = &runs[0];
+    PrimitiveArray::new(values.into(), copy_nulls(runs)).with_data_type(first.data_type().clone())
 }
 
 fn copy_bits(runs: &[Run<'_, BooleanArray>]) -> BooleanArray {
@@ -168,8 +175,16 @@ mod tests {
     use crate::column::ColumnBuilder;
     use crate::value::{DataType, Value};
 
-    const TYPES: [DataType; 5] =
-        [DataType::Boolean, DataType::BigInt, DataType::Double, DataType::String, DataType::Timestamp];
+    const TYPES: [DataType; 8] = [
+        DataType::Boolean,
+        DataType::BigInt,
+        DataType::Double,
+        DataType::String,
+        DataType::Timestamp,
+        DataType::Decimal { precision: 5, scale: 2 },
+        DataType::Date,
+        DataType::Bytes,
+    ];
 
     fn value(data_type: DataType, number: u8) -> Value {
         match data_type {
@@ -179,6 +194,11 @@ mod tests {
             DataType::Double => Value::Double(f64::from(number) / 4.0),
             DataType::String => Value::String("é".repeat(usize::from(number) % 4)),
             DataType::Timestamp => Value::Timestamp(i64::from(number)),
+            DataType::Decimal { scale, .. } => {
+                Value::Decimal(crate::decimal::Decimal { unscaled: i128::from(number), scale })
+            }
+            DataType::Date => Value::Date(i32::from(number)),
+            DataType::Bytes => Value::Bytes(vec![number; usize::from(number) % 3]),
         }
     }
 
@@ -211,6 +231,7 @@ mod tests {
                 let kept: Vec<Value> = mask.set_indices().map(|row| whole.value(row)).collect();
                 let filtered = whole.filter(&mask);
                 prop_assert_eq!(values(&filtered), kept.clone());
+                prop_assert_eq!(filtered.array().data_type(), whole.array().data_type());
 
                 let joined = Column::concat(&[whole.clone(), column(data_type, &more), filtered]);
                 let expected = [values(&whole), values(&column(data_type, &more)), kept].concat();

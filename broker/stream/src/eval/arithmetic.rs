@@ -1,12 +1,18 @@
-//! Numbers: checked, one row at a time, so that a fault is one row's.
+//! Numbers and instants: checked, so that a fault is one row's.
+//!
+//! Rows are first computed all at once, without looking at `NULL`s; only when one of them fails are they computed
+//! one by one.
 
 use arrow_array::{Array, ArrowPrimitiveType, PrimitiveArray};
 use arrow_buffer::BooleanBuffer;
 
 use super::Evaluator;
-use crate::column::Column;
+use super::operand::{Operand, both_valid, primitive, slice, zip_values};
+use crate::column::{Column, DecimalArray, decimals};
+use crate::decimal::{self, Decimal};
 use crate::plan::{BinaryOperator, Expression};
-use crate::time;
+use crate::time::{self, IsoDate};
+use crate::value::DataType;
 
 fn integer(operator: BinaryOperator, left: i64, right: i64) -> Result<i64, String> {
     let result = match operator {
@@ -36,7 +42,7 @@ fn float(operator: BinaryOperator, left: f64, right: f64) -> Result<f64, String>
     };
     match result.is_finite() {
         true => Ok(result),
-        false => Err(format!("{left} {} {right} does not fit a DOUBLE", operator.symbol())),
+        false => Err(format!("{left:?} {} {right:?} does not fit a DOUBLE", operator.symbol())),
     }
 }
 
@@ -50,10 +56,54 @@ fn shift(operator: BinaryOperator, instant: i64, ms: i64) -> Result<i64, String>
         .ok_or_else(|| format!("{} moved by {ms} ms leaves the years 1 to 9999", time::Iso(instant)))
 }
 
-pub(super) fn round(column: &Column, round: impl Fn(f64) -> f64) -> Column {
-    match column {
-        Column::Double(array) => Column::Double(array.unary(round)),
-        other => other.clone(),
+fn shift_day(operator: BinaryOperator, day: i32, days: i64) -> Result<i32, String> {
+    let shifted = match operator {
+        BinaryOperator::Add => i64::from(day).checked_add(days),
+        _ => i64::from(day).checked_sub(days),
+    };
+    shifted
+        .and_then(|shifted| i32::try_from(shifted).ok())
+        .filter(|shifted| (time::MIN_DATE..=time::MAX_DATE).contains(shifted))
+        .ok_or_else(|| format!("{} moved by {days} days leaves the years 1 to 9999", IsoDate(day)))
+}
+
+/// An integer operation over all rows, and whether one of them fails.
+fn integers(
+    operator: BinaryOperator,
+    left: (&[i64], bool),
+    right: (&[i64], bool),
+    rows: usize,
+) -> (Vec<i64>, bool) {
+    match operator {
+        BinaryOperator::Add => zip_values(left, right, rows, i64::overflowing_add),
+        BinaryOperator::Subtract => zip_values(left, right, rows, i64::overflowing_sub),
+        BinaryOperator::Multiply => zip_values(left, right, rows, i64::overflowing_mul),
+        BinaryOperator::Divide => zip_values(left, right, rows, |left, right| match right {
+            0 => (0, true),
+            right => left.overflowing_div(right),
+        }),
+        _ => zip_values(left, right, rows, |left, right| match right {
+            0 => (0, true),
+            right => (left.wrapping_rem(right), false),
+        }),
+    }
+}
+
+/// A float operation over all rows, and whether one of them fails.
+fn floats(
+    operator: BinaryOperator,
+    left: (&[f64], bool),
+    right: (&[f64], bool),
+    rows: usize,
+) -> (Vec<f64>, bool) {
+    // A division by zero is never finite, and a modulo by zero is no number.
+    let checked = |value: f64| (value, !value.is_finite());
+    match operator {
+        BinaryOperator::Add => zip_values(left, right, rows, |left, right| checked(left + right)),
+        BinaryOperator::Subtract => zip_values(left, right, rows, |left, right| checked(left - right)),
+        BinaryOperator::Multiply => zip_values(left, right, rows, |left, right| checked(left * right)),
+        BinaryOperator::Divide => zip_values(left, right, rows, |left, right| checked(left / right)),
+        _ => zip_values(left, right, rows, |left, right| checked(left % right)),
     }
 }
 
@@ -62,44 +112,86 @@ impl Evaluator<'_> {
         &mut self,
         expression: &Expression,
         operator: BinaryOperator,
-        left: &Column,
-        right: &Column,
+        left: &Operand,
+        right: &Operand,
         active: &BooleanBuffer,
     ) -> Column {
-        match (left, right) {
-            (Column::BigInt(left), Column::BigInt(right)) => {
+        match (&left.column, &right.column) {
+            (Column::BigInt(a), Column::BigInt(b)) => {
+                let (values, failed) = integers(operator, slice(left, a), slice(right, b), self.rows);
+                Column::BigInt(match failed {
+                    false => primitive(values, both_valid(left, right)),
+                    true => {
+                        self.zip(expression, (left, a), (right, b), active, |a, b| integer(operator, a, b))
+                    }
+                })
+            }
+            (Column::Double(a), Column::Double(b)) => {
+                let (values, failed) = floats(operator, slice(left, a), slice(right, b), self.rows);
+                Column::Double(match failed {
+                    false => primitive(values, both_valid(left, right)),
+                    true => self.zip(expression, (left, a), (right, b), active, |a, b| float(operator, a, b)),
+                })
+            }
+            (Column::Timestamp(a), Column::BigInt(b)) => {
+                let (a_values, b_values) = (slice(left, a), slice(right, b));
+                let checked = |(ms, failed): (i64, bool)| (ms, failed | !time::in_range(ms));
+                let (values, failed) = match operator {
+                    BinaryOperator::Add => {
+                        zip_values(a_values, b_values, self.rows, |a, b| checked(a.overflowing_add(b)))
+                    }
+                    _ => zip_values(a_values, b_values, self.rows, |a, b| checked(a.overflowing_sub(b))),
+                };
+                Column::Timestamp(match failed {
+                    false => primitive(values, both_valid(left, right)),
+                    true => self.zip(expression, (left, a), (right, b), active, |a, b| shift(operator, a, b)),
+                })
+            }
+            (Column::Date(a), Column::BigInt(b)) => {
+                Column::Date(
+                    self.zip(expression, (left, a), (right, b), active, |a, b| shift_day(operator, a, b)),
+                )
+            }
+            (Column::Date(a), Column::Date(b)) => {
                 Column::BigInt(
-                    self.zip(expression, left, right, active, |left, right| integer(operator, left, right)),
+                    self.zip(expression, (left, a), (right, b), active, |a, b| {
+                        Ok(i64::from(a) - i64::from(b))
+                    }),
                 )
             }
-            (Column::Double(left), Column::Double(right)) => {
-                Column::Double(
-                    self.zip(expression, left, right, active, |left, right| float(operator, left, right)),
-                )
-            }
-            (Column::Timestamp(left), Column::BigInt(right)) => {
-                Column::Timestamp(
-                    self.zip(expression, left, right, active, |instant, ms| shift(operator, instant, ms)),
-                )
+            (Column::Decimal(a), Column::Decimal(b)) => {
+                let DataType::Decimal { precision, scale } = expression.data_type() else {
+                    unreachable!("decimals make a decimal: {expression}")
+                };
+                let (a_scale, b_scale) = (a.scale() as u8, b.scale() as u8);
+                let combined: DecimalArray = self.zip(expression, (left, a), (right, b), active, |a, b| {
+                    let a = Decimal { unscaled: a, scale: a_scale };
+                    let b = Decimal { unscaled: b, scale: b_scale };
+                    decimal::combine(operator, a, b, (precision, scale))
+                });
+                let (_, values, nulls) = combined.into_parts();
+                Column::Decimal(decimals(values, nulls, precision, scale))
             }
             _ => unreachable!("the binder checks operands: {expression}"),
         }
     }
 
-    fn zip<L: ArrowPrimitiveType, R: ArrowPrimitiveType>(
+    /// Row by row, with the faults of those that are active.
+    fn zip<L: ArrowPrimitiveType, R: ArrowPrimitiveType, O: ArrowPrimitiveType>(
         &mut self,
         expression: &Expression,
-        left: &PrimitiveArray<L>,
-        right: &PrimitiveArray<R>,
+        (left, left_array): (&Operand, &PrimitiveArray<L>),
+        (right, right_array): (&Operand, &PrimitiveArray<R>),
         active: &BooleanBuffer,
-        combine: impl Fn(L::Native, R::Native) -> Result<L::Native, String>,
-    ) -> PrimitiveArray<L> {
-        (0..left.len())
+        combine: impl Fn(L::Native, R::Native) -> Result<O::Native, String>,
+    ) -> PrimitiveArray<O> {
+        (0..self.rows)
             .map(|row| {
                 if left.is_null(row) || right.is_null(row) {
                     return None;
                 }
-                self.keep(combine(left.value(row), right.value(row)), expression, row, active)
+                let combined = combine(left_array.value(left.at(row)), right_array.value(right.at(row)));
+                self.keep(combined, expression, row, active)
             })
             .collect()
     }
@@ -110,7 +202,11 @@ impl Evaluator<'_> {
         operand: &Column,
         active: &BooleanBuffer,
     ) -> Column {
-        self.map_number(expression, operand, active, i64::checked_neg, |value| -value)
+        match operand {
+            Column::Double(array) => Column::Double(array.unary(|value| -value)),
+            Column::Decimal(array) => Column::Decimal(keep_shape(array, array.unary(|value: i128| -value))),
+            _ => Column::BigInt(self.map_integers(expression, operand, active, i64::checked_neg)),
+        }
     }
 
     pub(super) fn absolute(
@@ -119,31 +215,35 @@ impl Evaluator<'_> {
         operand: &Column,
         active: &BooleanBuffer,
     ) -> Column {
-        self.map_number(expression, operand, active, i64::checked_abs, f64::abs)
+        match operand {
+            Column::Double(array) => Column::Double(array.unary(f64::abs)),
+            Column::Decimal(array) => Column::Decimal(keep_shape(array, array.unary(i128::abs))),
+            _ => Column::BigInt(self.map_integers(expression, operand, active, i64::checked_abs)),
+        }
     }
 
-    fn map_number(
+    fn map_integers(
         &mut self,
         expression: &Expression,
         operand: &Column,
         active: &BooleanBuffer,
-        of_integer: impl Fn(i64) -> Option<i64>,
-        of_float: impl Fn(f64) -> f64,
-    ) -> Column {
-        match operand {
-            Column::Double(array) => Column::Double(array.unary(of_float)),
-            _ => {
-                let array = operand.bigint();
-                let mapped = (0..array.len()).map(|row| {
-                    if array.is_null(row) {
-                        return None;
-                    }
-                    let value = array.value(row);
-                    let result = of_integer(value).ok_or_else(|| format!("{value} has no positive BIGINT"));
-                    self.keep(result, expression, row, active)
-                });
-                Column::BigInt(mapped.collect())
-            }
-        }
+        map: impl Fn(i64) -> Option<i64>,
+    ) -> PrimitiveArray<arrow_array::types::Int64Type> {
+        let array = operand.bigint();
+        (0..array.len())
+            .map(|row| {
+                if array.is_null(row) {
+                    return None;
+                }
+                let value = array.value(row);
+                let result = map(value).ok_or_else(|| format!("{value} has no positive BIGINT"));
+                self.keep(result, expression, row, active)
+            })
+            .collect()
     }
+}
+
+/// The mapped decimals with the precision and scale they had.
+fn keep_shape(from: &DecimalArray, mapped: DecimalArray) -> DecimalArray {
+    mapped.with_data_type(from.data_type().clone())
 }

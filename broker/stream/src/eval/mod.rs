@@ -9,6 +9,8 @@ mod cast;
 mod compare;
 mod like;
 mod logic;
+mod numeric;
+mod operand;
 mod text;
 mod time_parts;
 
@@ -16,6 +18,7 @@ use std::collections::BTreeMap;
 
 use arrow_buffer::BooleanBuffer;
 
+use self::operand::Operand;
 use crate::column::Column;
 use crate::plan::{BinaryOperator, Expression, Function};
 
@@ -75,7 +78,9 @@ impl<'a> Evaluator<'a> {
                 self.negate(expression, &operand, active)
             }
             Expression::Not(operand) => Column::Boolean(logic::not(self.evaluate(operand, active).boolean())),
-            Expression::IsNull(operand) => Column::Boolean(logic::is_null(&self.evaluate(operand, active))),
+            Expression::IsNull(operand) => {
+                Column::Boolean(logic::is_null(&self.evaluate(operand, active)).into())
+            }
             Expression::IsTrue(operand) => {
                 Column::Boolean(logic::is_true(self.evaluate(operand, active).boolean()).into())
             }
@@ -104,8 +109,17 @@ impl<'a> Evaluator<'a> {
                 let operand = self.evaluate(operand, active);
                 self.cast(expression, &operand, *data_type, active)
             }
+            Expression::TryCast { operand, data_type } => {
+                let operand = self.evaluate(operand, active);
+                let nobody = BooleanBuffer::new_unset(self.rows);
+                self.cast(expression, &operand, *data_type, &nobody)
+            }
             Expression::Call { function: Function::Coalesce, arguments } => {
                 self.coalesce(expression, arguments, active)
+            }
+            Expression::Call { function: Function::NullIf, arguments } => {
+                let [left, right] = [0, 1].map(|at| self.operand(&arguments[at], active));
+                compare::null_if(&left, &right, expression.data_type())
             }
             Expression::Call { function, arguments } => {
                 let arguments: Vec<Column> =
@@ -120,6 +134,17 @@ impl<'a> Evaluator<'a> {
         &logic::is_true(self.evaluate(condition, active).boolean()) & active
     }
 
+    /// The expression's value, a constant as one value.
+    fn operand(&mut self, expression: &Expression, active: &BooleanBuffer) -> Operand {
+        let rows = self.rows;
+        match expression {
+            Expression::Literal { value, data_type } => {
+                Operand { column: Column::repeat(value, *data_type, 1), constant: true, rows }
+            }
+            _ => Operand { column: self.evaluate(expression, active), constant: false, rows },
+        }
+    }
+
     fn binary(
         &mut self,
         expression: &Expression,
@@ -128,28 +153,29 @@ impl<'a> Evaluator<'a> {
         right: &Expression,
         active: &BooleanBuffer,
     ) -> Column {
-        let left = self.evaluate(left, active);
         match operator {
             BinaryOperator::And => {
-                let open = &!&logic::is_true(&logic::not(left.boolean())) & active;
+                let left = self.evaluate(left, active);
+                let open = &!&logic::is_false(left.boolean()) & active;
                 let right = self.evaluate(right, &open);
                 Column::Boolean(logic::and(left.boolean(), right.boolean()))
             }
             BinaryOperator::Or => {
+                let left = self.evaluate(left, active);
                 let open = &!&logic::is_true(left.boolean()) & active;
                 let right = self.evaluate(right, &open);
                 Column::Boolean(logic::or(left.boolean(), right.boolean()))
             }
             BinaryOperator::Concat => {
-                let right = self.evaluate(right, active);
+                let (left, right) = (self.evaluate(left, active), self.evaluate(right, active));
                 Column::String(text::concat(left.string(), right.string()))
             }
             operator if operator.is_arithmetic() => {
-                let right = self.evaluate(right, active);
+                let (left, right) = (self.operand(left, active), self.operand(right, active));
                 self.arithmetic(expression, operator, &left, &right, active)
             }
             operator => {
-                let right = self.evaluate(right, active);
+                let (left, right) = (self.operand(left, active), self.operand(right, active));
                 Column::Boolean(compare::compare(operator, &left, &right))
             }
         }
@@ -166,7 +192,7 @@ impl<'a> Evaluator<'a> {
         let mut values = Vec::with_capacity(arguments.len());
         for (index, argument) in arguments.iter().enumerate() {
             let value = self.evaluate(argument, &remaining);
-            let missing = logic::is_null(&value).values().clone();
+            let missing = logic::is_null(&value);
             let taken = &remaining & &!&missing;
             taken.set_indices().for_each(|row| choice[row] = index);
             remaining = &remaining & &missing;
@@ -183,16 +209,16 @@ impl<'a> Evaluator<'a> {
         active: &BooleanBuffer,
     ) -> Column {
         match function {
-            Function::Coalesce => unreachable!("evaluated with its arguments' masks"),
-            Function::NullIf => compare::null_if(&arguments[0], &arguments[1], expression.data_type()),
+            Function::Coalesce | Function::NullIf => unreachable!("evaluated above: {expression}"),
+            Function::CheckRange(integer) => self.check_range(expression, &arguments[0], integer, active),
             Function::Greatest => {
                 compare::extreme(arguments, expression.data_type(), BinaryOperator::Greater)
             }
             Function::Least => compare::extreme(arguments, expression.data_type(), BinaryOperator::Less),
             Function::Abs => self.absolute(expression, &arguments[0], active),
-            Function::Floor => arithmetic::round(&arguments[0], f64::floor),
-            Function::Ceil => arithmetic::round(&arguments[0], f64::ceil),
-            Function::Round => arithmetic::round(&arguments[0], f64::round),
+            Function::Floor => numeric::floor(&arguments[0], expression.data_type()),
+            Function::Ceil => numeric::ceil(&arguments[0], expression.data_type()),
+            Function::Round => numeric::round(&arguments[0], expression.data_type()),
             Function::Upper => Column::String(text::map(arguments[0].string(), str::to_uppercase)),
             Function::Lower => Column::String(text::map(arguments[0].string(), str::to_lowercase)),
             Function::Trim => Column::String(text::map(arguments[0].string(), |text| text.trim().to_owned())),

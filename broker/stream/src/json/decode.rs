@@ -5,10 +5,14 @@
 
 use std::fmt;
 
-use serde::Deserializer;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use serde::de::{self, DeserializeSeed, IgnoredAny, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
 
 use crate::column::{Column, ColumnBuilder};
+use crate::decimal::Decimal;
 use crate::plan;
 use crate::time;
 use crate::value::DataType;
@@ -21,6 +25,9 @@ enum Cell {
     BigInt(i64),
     Double(f64),
     Timestamp(i64),
+    Decimal(i128),
+    Date(i32),
+    Bytes { start: usize, end: usize },
     Text { start: usize, end: usize },
 }
 
@@ -31,6 +38,7 @@ pub(crate) struct JsonDecoder {
     builders: Vec<ColumnBuilder>,
     cells: Vec<Cell>,
     texts: String,
+    bytes: Vec<u8>,
 }
 
 impl JsonDecoder {
@@ -40,6 +48,7 @@ impl JsonDecoder {
             cells: vec![Cell::Null; fields.len()],
             fields: fields.to_vec(),
             texts: String::new(),
+            bytes: Vec::new(),
         }
     }
 
@@ -47,9 +56,15 @@ impl JsonDecoder {
     pub(crate) fn decode(&mut self, value: &[u8]) -> Result<(), String> {
         self.cells.fill(Cell::Null);
         self.texts.clear();
+        self.bytes.clear();
         // Checked once as a whole: the parser then need not check each text by itself.
         let text = std::str::from_utf8(value).map_err(|error| format!("not UTF-8: {error}"))?;
-        let row = RowVisitor { fields: &self.fields, cells: &mut self.cells, texts: &mut self.texts };
+        let row = RowVisitor {
+            fields: &self.fields,
+            cells: &mut self.cells,
+            texts: &mut self.texts,
+            bytes: &mut self.bytes,
+        };
         let mut deserializer = serde_json::Deserializer::from_str(text);
         deserializer
             .deserialize_map(row)
@@ -66,6 +81,11 @@ impl JsonDecoder {
                 (ColumnBuilder::BigInt(builder), Cell::BigInt(value)) => builder.append_value(value),
                 (ColumnBuilder::Double(builder), Cell::Double(value)) => builder.append_value(value),
                 (ColumnBuilder::Timestamp(builder), Cell::Timestamp(value)) => builder.append_value(value),
+                (ColumnBuilder::Decimal(builder, _), Cell::Decimal(value)) => builder.append_value(value),
+                (ColumnBuilder::Date(builder), Cell::Date(value)) => builder.append_value(value),
+                (ColumnBuilder::Bytes(builder), Cell::Bytes { start, end }) => {
+                    builder.append_value(&self.bytes[start..end]);
+                }
                 (ColumnBuilder::String(builder), Cell::Text { start, end }) => {
                     builder.append_value(&self.texts[start..end]);
                 }
@@ -85,6 +105,7 @@ struct RowVisitor<'r> {
     fields: &'r [plan::Column],
     cells: &'r mut [Cell],
     texts: &'r mut String,
+    bytes: &'r mut Vec<u8>,
 }
 
 impl<'de> Visitor<'de> for RowVisitor<'_> {
@@ -99,7 +120,7 @@ impl<'de> Visitor<'de> for RowVisitor<'_> {
             match found {
                 Some(index) => {
                     // Of a field written twice the last one counts.
-                    let seed = CellSeed { field: &self.fields[index], texts: self.texts };
+                    let seed = CellSeed { field: &self.fields[index], texts: self.texts, bytes: self.bytes };
                     self.cells[index] = map.next_value_seed(seed)?;
                 }
                 None => {
@@ -139,6 +160,7 @@ impl Visitor<'_> for KeySeed<'_> {
 struct CellSeed<'r> {
     field: &'r plan::Column,
     texts: &'r mut String,
+    bytes: &'r mut Vec<u8>,
 }
 
 impl CellSeed<'_> {
@@ -147,6 +169,17 @@ impl CellSeed<'_> {
             "field `{}` is {found}, the column is a {}",
             self.field.name, self.field.data_type
         ))
+    }
+
+    fn decimal<E: de::Error>(&self, raw: &str, precision: u8, scale: u8) -> Result<Cell, E> {
+        if raw == "null" {
+            return Ok(Cell::Null);
+        }
+        let text = raw.strip_prefix('"').and_then(|raw| raw.strip_suffix('"')).unwrap_or(raw);
+        match Decimal::parse_at(text, scale).filter(|decimal| decimal.fits(precision)) {
+            Some(decimal) => Ok(Cell::Decimal(decimal.unscaled)),
+            None => Err(self.mismatch(format_args!("{:?}", Shown(raw)))),
+        }
     }
 
     fn instant<E: de::Error>(&self, ms: i64) -> Result<Cell, E> {
@@ -161,7 +194,14 @@ impl<'de> DeserializeSeed<'de> for CellSeed<'_> {
     type Value = Cell;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Cell, D::Error> {
-        deserializer.deserialize_any(self)
+        match self.field.data_type {
+            DataType::Decimal { precision, scale } => {
+                // The digits as they are written: a float on the way would change them.
+                let raw = <&RawValue>::deserialize(deserializer)?;
+                self.decimal(raw.get(), precision, scale)
+            }
+            _ => deserializer.deserialize_any(self),
+        }
     }
 }
 
@@ -219,6 +259,17 @@ impl<'de> Visitor<'de> for CellSeed<'_> {
                 self.texts.push_str(value);
                 Ok(Cell::Text { start, end: self.texts.len() })
             }
+            DataType::Date => match time::parse_date(value) {
+                Some(days) => Ok(Cell::Date(days)),
+                None => Err(self.mismatch(format_args!("{:?}, no day of the calendar", Shown(value)))),
+            },
+            DataType::Bytes => {
+                let start = self.bytes.len();
+                match BASE64.decode_vec(value, self.bytes) {
+                    Ok(()) => Ok(Cell::Bytes { start, end: self.bytes.len() }),
+                    Err(_) => Err(self.mismatch(format_args!("{:?}, no base64", Shown(value)))),
+                }
+            }
             DataType::Timestamp => match time::parse_timestamp(value) {
                 Some(ms) => Ok(Cell::Timestamp(ms)),
                 None => Err(self.mismatch(format_args!("{:?}, no ISO-8601 instant", Shown(value)))),
@@ -262,6 +313,9 @@ mod tests {
             field("d", DataType::Double),
             field("s", DataType::String),
             field("t", DataType::Timestamp),
+            field("n", DataType::Decimal { precision: 20, scale: 2 }),
+            field("day", DataType::Date),
+            field("raw", DataType::Bytes),
         ]
     }
 
@@ -273,7 +327,8 @@ mod tests {
 
     #[test]
     fn reads_every_type_and_passes_over_the_rest() {
-        let row = r#" {"x": [1, {"i": 7}], "b": true, "i": -5, "d": 2, "s": "é\n\u0041", "t": "1970-01-01T00:00:01Z"} "#;
+        let row = r#" {"x": [1, {"i": 7}], "b": true, "i": -5, "d": 2, "s": "é\n\u0041", "t": "1970-01-01T00:00:01Z",
+            "n": 123456789012345678.905, "day": "1970-01-03", "raw": "AP8="} "#;
         assert_eq!(
             decode(row).unwrap(),
             [
@@ -281,14 +336,18 @@ mod tests {
                 Value::BigInt(-5),
                 Value::Double(2.0),
                 Value::String("é\nA".to_owned()),
-                Value::Timestamp(1000)
+                Value::Timestamp(1000),
+                Value::Decimal(Decimal { unscaled: 12_345_678_901_234_567_891, scale: 2 }),
+                Value::Date(2),
+                Value::Bytes(vec![0, 255]),
             ]
         );
     }
 
     #[test]
     fn missing_and_null_are_the_same_and_the_last_of_two_counts() {
-        let row = decode(r#"{"i": null, "s": "a", "s": "b", "t": 5, "d": 1.5, "i": 3.0}"#).unwrap();
+        let row =
+            decode(r#"{"i": null, "s": "a", "s": "b", "t": 5, "d": 1.5, "i": 3.0, "n": "-1e1"}"#).unwrap();
         assert_eq!(
             row,
             [
@@ -296,7 +355,10 @@ mod tests {
                 Value::BigInt(3),
                 Value::Double(1.5),
                 Value::String("b".to_owned()),
-                Value::Timestamp(5)
+                Value::Timestamp(5),
+                Value::Decimal(Decimal { unscaled: -1_000, scale: 2 }),
+                Value::Null,
+                Value::Null,
             ]
         );
     }
@@ -314,6 +376,12 @@ mod tests {
             (r#"{"t": "yesterday"}"#, "no ISO-8601 instant"),
             (r#"{"t": 999999999999999999}"#, "outside the years 1 to 9999"),
             (r#"{"d": 1e999}"#, "number out of range"),
+            (r#"{"n": 1e18}"#, "field `n` is \"1e18\", the column is a DECIMAL(20, 2)"),
+            (r#"{"n": true}"#, "field `n` is \"true\""),
+            (r#"{"n": {"a": 1}}"#, "field `n` is"),
+            (r#"{"day": "1970-02-30"}"#, "no day of the calendar"),
+            (r#"{"day": 5}"#, "field `day` is 5, the column is a DATE"),
+            (r#"{"raw": "a"}"#, "no base64"),
             ("[1]", "a JSON object"),
             ("{} {}", "trailing characters"),
             ("{", "EOF"),

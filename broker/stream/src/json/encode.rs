@@ -2,9 +2,13 @@
 
 use std::io::Write;
 
-use crate::column::Column;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
+
+use crate::column::{Column, decimal_at};
+use crate::decimal::Decimal;
 use crate::plan;
-use crate::time::Iso;
+use crate::time::{Iso, IsoDate};
 use crate::value::Value;
 
 /// Writes rows of a table. The names are encoded once.
@@ -45,6 +49,11 @@ fn write_cell(out: &mut Vec<u8>, column: &Column, row: usize) {
         Column::BigInt(array) => write_json(out, &array.value(row)),
         Column::Double(array) => write_json(out, &array.value(row)),
         Column::String(array) => write_text(out, array.value(row)),
+        Column::Decimal(array) => write_decimal(out, decimal_at(array, row)),
+        Column::Date(array) => {
+            write!(out, "\"{}\"", IsoDate(array.value(row))).expect("writing to memory cannot fail");
+        }
+        Column::Bytes(array) => write_text(out, &BASE64.encode(array.value(row))),
         Column::Timestamp(array) => {
             write!(out, "\"{}\"", Iso(array.value(row))).expect("writing to memory cannot fail");
         }
@@ -53,6 +62,11 @@ fn write_cell(out: &mut Vec<u8>, column: &Column, row: usize) {
 
 fn write_json<T: serde::Serialize>(out: &mut Vec<u8>, value: &T) {
     serde_json::to_writer(out, value).expect("a plain value is always JSON, and memory takes every byte");
+}
+
+/// As a number with every digit, which a reader that uses floats may round.
+fn write_decimal(out: &mut Vec<u8>, value: Decimal) {
+    write!(out, "{value}").expect("writing to memory cannot fail");
 }
 
 fn write_text(out: &mut Vec<u8>, text: &str) {
@@ -84,6 +98,8 @@ fn plain_text(value: &Value) -> Option<Vec<u8>> {
         Value::Null => None,
         Value::String(text) => Some(text.as_bytes().to_vec()),
         Value::Timestamp(ms) => Some(Iso(*ms).to_string().into_bytes()),
+        Value::Date(days) => Some(IsoDate(*days).to_string().into_bytes()),
+        Value::Bytes(bytes) => Some(bytes.clone()),
         other => {
             let mut out = Vec::new();
             write_value(&mut out, other);
@@ -100,6 +116,9 @@ fn write_value(out: &mut Vec<u8>, value: &Value) {
         Value::Double(value) => write_json(out, value),
         Value::String(text) => write_text(out, text),
         Value::Timestamp(ms) => write_text(out, &Iso(*ms).to_string()),
+        Value::Decimal(value) => write_decimal(out, *value),
+        Value::Date(days) => write_text(out, &IsoDate(*days).to_string()),
+        Value::Bytes(bytes) => write_text(out, &BASE64.encode(bytes)),
     }
 }
 
@@ -120,6 +139,12 @@ mod tests {
             (column("d", DataType::Double), Value::Double(1.0)),
             (column("b", DataType::Boolean), Value::Boolean(true)),
             (column("n", DataType::Boolean), Value::Null),
+            (
+                column("m", DataType::Decimal { precision: 38, scale: 3 }),
+                Value::Decimal(Decimal { unscaled: -50, scale: 3 }),
+            ),
+            (column("day", DataType::Date), Value::Date(-1)),
+            (column("raw", DataType::Bytes), Value::Bytes(vec![0, 255])),
         ];
         let encoder = RowEncoder::new(&columns.each_ref().map(|(column, _)| column.clone()));
         let values = columns.each_ref().map(|(column, value)| Column::repeat(value, column.data_type, 1));
@@ -127,7 +152,7 @@ mod tests {
         encoder.encode(&values, 0, &mut out);
         assert_eq!(
             String::from_utf8(out).unwrap(),
-            r#"{"a\"b":-3,"t":"2013-01-01T10:00:00Z","ms":"1970-01-01T00:00:00.001Z","s":"x\"\n","d":1.0,"b":true,"n":null}"#
+            r#"{"a\"b":-3,"t":"2013-01-01T10:00:00Z","ms":"1970-01-01T00:00:00.001Z","s":"x\"\n","d":1.0,"b":true,"n":null,"m":-0.050,"day":"1969-12-31","raw":"AP8="}"#
         );
     }
 

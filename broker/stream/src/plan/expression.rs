@@ -1,7 +1,10 @@
 //! Scalar expressions, with every name resolved and every type known.
 
+use std::ops::RangeInclusive;
+
 use serde::{Deserialize, Serialize};
 
+use crate::decimal::{self, MAX_PRECISION};
 use crate::value::{DataType, Value};
 
 /// A scalar expression. Its operands have the types its evaluation needs: the binder has put a [`Expression::Cast`]
@@ -64,6 +67,13 @@ pub enum Expression {
         /// Into what.
         data_type: DataType,
     },
+    /// A conversion between types that gives `NULL` for what it cannot convert.
+    TryCast {
+        /// What is converted.
+        operand: Box<Expression>,
+        /// Into what.
+        data_type: DataType,
+    },
     /// A built-in function.
     Call {
         /// Which.
@@ -79,14 +89,17 @@ impl Expression {
         match self {
             Expression::Column { data_type, .. }
             | Expression::Literal { data_type, .. }
-            | Expression::Cast { data_type, .. } => *data_type,
+            | Expression::Cast { data_type, .. }
+            | Expression::TryCast { data_type, .. } => *data_type,
             Expression::Negate(operand) => operand.data_type(),
             Expression::Not(_) | Expression::IsNull(_) | Expression::IsTrue(_) | Expression::Like { .. } => {
                 DataType::Boolean
             }
-            Expression::Binary { operator, left, .. } => match operator {
+            Expression::Binary { operator, left, right } => match operator {
                 BinaryOperator::Concat => DataType::String,
-                operator if operator.is_arithmetic() => left.data_type(),
+                operator if operator.is_arithmetic() => {
+                    operator.result_type(left.data_type(), right.data_type())
+                }
                 _ => DataType::Boolean,
             },
             Expression::Case { otherwise, .. } => otherwise.data_type(),
@@ -104,6 +117,7 @@ impl Expression {
             | Expression::IsNull(operand)
             | Expression::IsTrue(operand)
             | Expression::Cast { operand, .. }
+            | Expression::TryCast { operand, .. }
             | Expression::Like { text: operand, .. } => operand.for_each_column(visit),
             Expression::Binary { left, right, .. } => {
                 left.for_each_column(visit);
@@ -132,6 +146,7 @@ impl Expression {
             | Expression::IsNull(operand)
             | Expression::IsTrue(operand)
             | Expression::Cast { operand, .. }
+            | Expression::TryCast { operand, .. }
             | Expression::Like { text: operand, .. } => operand.remap_columns(new_index),
             Expression::Binary { left, right, .. } => {
                 left.remap_columns(new_index);
@@ -162,8 +177,8 @@ pub struct Branch {
 
 /// An operator between two expressions.
 ///
-/// Arithmetic operands have the same type, except that `+` and `-` also take a `TIMESTAMP` and a `BIGINT` of
-/// milliseconds (what an `INTERVAL` becomes). Comparisons have operands of one type.
+/// Arithmetic operands have the same type, but for the digits of decimals; `+` and `-` also take a `TIMESTAMP` and a
+/// `BIGINT` of milliseconds (what an `INTERVAL` becomes), a `DATE` and a `BIGINT` of days, and two `DATE`s. Comparisons have operands of one type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum BinaryOperator {
     /// `+`
@@ -205,6 +220,21 @@ impl BinaryOperator {
         matches!(self, Add | Subtract | Multiply | Divide | Modulo)
     }
 
+    /// The type of an arithmetic result.
+    fn result_type(self, left: DataType, right: DataType) -> DataType {
+        match (left, right) {
+            (
+                DataType::Decimal { precision: p1, scale: s1 },
+                DataType::Decimal { precision: p2, scale: s2 },
+            ) => {
+                let (precision, scale) = decimal::result_shape(self, (p1, s1), (p2, s2));
+                DataType::Decimal { precision, scale }
+            }
+            (DataType::Date, DataType::Date) => DataType::BigInt,
+            _ => left,
+        }
+    }
+
     /// The operator as SQL writes it.
     pub fn symbol(self) -> &'static str {
         match self {
@@ -232,6 +262,8 @@ impl BinaryOperator {
 pub enum Function {
     /// `COALESCE(a, b, ..)`: the first that is not `NULL`; later ones cannot fail where an earlier one is taken.
     Coalesce,
+    /// The integer itself where it fits a shorter type, else a fault.
+    CheckRange(IntegerType),
     /// `NULLIF(a, b)`: `NULL` where they are equal, else `a`.
     NullIf,
     /// `GREATEST(a, b, ..)`: the greatest of those that are not `NULL`.
@@ -240,11 +272,11 @@ pub enum Function {
     Least,
     /// `ABS(x)` of a number.
     Abs,
-    /// `FLOOR(x)` of a `DOUBLE`.
+    /// `FLOOR(x)` of a `DOUBLE` or `DECIMAL`.
     Floor,
-    /// `CEIL(x)` of a `DOUBLE`.
+    /// `CEIL(x)` of a `DOUBLE` or `DECIMAL`.
     Ceil,
-    /// `ROUND(x)` of a `DOUBLE`, halves away from zero.
+    /// `ROUND(x)` of a `DOUBLE` or `DECIMAL`, halves away from zero.
     Round,
     /// `UPPER(text)`.
     Upper,
@@ -267,11 +299,18 @@ pub enum Function {
 impl Function {
     fn data_type(self, arguments: &[Expression]) -> DataType {
         match self {
-            Function::CharLength | Function::Extract(_) => DataType::BigInt,
+            Function::CheckRange(_) | Function::CharLength | Function::Extract(_) => DataType::BigInt,
             Function::Upper | Function::Lower | Function::Trim | Function::Substring | Function::Replace => {
                 DataType::String
             }
-            Function::Floor | Function::Ceil | Function::Round => DataType::Double,
+            Function::Floor | Function::Ceil | Function::Round => match arguments[0].data_type() {
+                // One digit more, for what is rounded up.
+                DataType::Decimal { precision, scale } => {
+                    let precision = (precision - scale + 1).min(MAX_PRECISION);
+                    DataType::Decimal { precision, scale: 0 }
+                }
+                other => other,
+            },
             Function::FloorTime(_) => DataType::Timestamp,
             Function::Coalesce | Function::NullIf | Function::Greatest | Function::Least | Function::Abs => {
                 arguments[0].data_type()
@@ -284,6 +323,7 @@ impl Function {
         match self {
             Function::Coalesce => "COALESCE",
             Function::NullIf => "NULLIF",
+            Function::CheckRange(integer) => integer.name(),
             Function::Greatest => "GREATEST",
             Function::Least => "LEAST",
             Function::Abs => "ABS",
@@ -297,6 +337,37 @@ impl Function {
             Function::Substring => "SUBSTRING",
             Function::Replace => "REPLACE",
             Function::Extract(_) => "EXTRACT",
+        }
+    }
+}
+
+/// An integer type of SQL that is shorter than a `BIGINT`; its values are kept as one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum IntegerType {
+    /// 8 bits.
+    TinyInt,
+    /// 16 bits.
+    SmallInt,
+    /// 32 bits.
+    Int,
+}
+
+impl IntegerType {
+    /// The values it has.
+    pub fn range(self) -> RangeInclusive<i64> {
+        match self {
+            IntegerType::TinyInt => i8::MIN.into()..=i8::MAX.into(),
+            IntegerType::SmallInt => i16::MIN.into()..=i16::MAX.into(),
+            IntegerType::Int => i32::MIN.into()..=i32::MAX.into(),
+        }
+    }
+
+    /// The type as SQL writes it.
+    pub fn name(self) -> &'static str {
+        match self {
+            IntegerType::TinyInt => "TINYINT",
+            IntegerType::SmallInt => "SMALLINT",
+            IntegerType::Int => "INT",
         }
     }
 }

@@ -32,6 +32,7 @@ impl Display for Expression {
                 write!(f, " ELSE {otherwise} END")
             }
             Expression::Cast { operand, data_type } => write!(f, "CAST({operand} AS {data_type})"),
+            Expression::TryCast { operand, data_type } => write!(f, "TRY_CAST({operand} AS {data_type})"),
             Expression::Call { function, arguments } => call_text(f, *function, arguments),
         }
     }

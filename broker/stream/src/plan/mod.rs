@@ -8,7 +8,7 @@ mod explain;
 mod expression;
 mod expression_text;
 
-pub use expression::{BinaryOperator, Branch, Expression, Function, TimeUnit};
+pub use expression::{BinaryOperator, Branch, Expression, Function, IntegerType, TimeUnit};
 use serde::{Deserialize, Serialize};
 
 use crate::value::DataType;

@@ -1,11 +1,12 @@
 //! Group keys as bytes whose order is the order of the values: `NULL` first, then ascending.
 
 use crate::column::Column;
+use crate::decimal::Decimal;
 use crate::value::{DataType, Value};
 
 const NULL: u8 = 0;
 const PRESENT: u8 = 1;
-/// A text ends with two zeros; a zero inside it is followed by this.
+/// Texts and bytes end with two zeros; a zero inside them is followed by this.
 const ZERO_INSIDE: u8 = 0xff;
 
 /// Appends the value of one key column in one row.
@@ -20,7 +21,12 @@ pub(crate) fn encode_key_part(column: &Column, row: usize, out: &mut Vec<u8>) {
         Column::BigInt(array) => encode_integer(array.value(row), out),
         Column::Timestamp(array) => encode_integer(array.value(row), out),
         Column::Double(array) => encode_float(array.value(row), out),
-        Column::String(array) => encode_text(array.value(row), out),
+        Column::String(array) => encode_bytes(array.value(row).as_bytes(), out),
+        Column::Bytes(array) => encode_bytes(array.value(row), out),
+        Column::Date(array) => encode_integer(i64::from(array.value(row)), out),
+        Column::Decimal(array) => {
+            out.extend_from_slice(&((array.value(row) as u128) ^ (1 << 127)).to_be_bytes());
+        }
     }
 }
 
@@ -35,10 +41,10 @@ fn encode_float(value: f64, out: &mut Vec<u8>) {
     out.extend_from_slice(&ordered.to_be_bytes());
 }
 
-fn encode_text(text: &str, out: &mut Vec<u8>) {
-    for byte in text.bytes() {
-        out.push(byte);
-        if byte == 0 {
+fn encode_bytes(bytes: &[u8], out: &mut Vec<u8>) {
+    for byte in bytes {
+        out.push(*byte);
+        if *byte == 0 {
             out.push(ZERO_INSIDE);
         }
     }
@@ -76,7 +82,15 @@ fn decode_part(bytes: &mut &[u8], data_type: DataType) -> Option<Value> {
             let bits = if ordered >> 63 == 1 { ordered & !(1 << 63) } else { !ordered };
             Value::Double(f64::from_bits(bits))
         }
-        DataType::String => Value::String(decode_text(bytes)?),
+        DataType::String => Value::String(String::from_utf8(decode_bytes(bytes)?).ok()?),
+        DataType::Bytes => Value::Bytes(decode_bytes(bytes)?),
+        DataType::Date => Value::Date(i32::try_from(decode_integer(bytes)?).ok()?),
+        DataType::Decimal { scale, .. } => {
+            let (value, rest) = bytes.split_first_chunk()?;
+            *bytes = rest;
+            let unscaled = (u128::from_be_bytes(*value) ^ (1 << 127)) as i128;
+            Value::Decimal(Decimal { unscaled, scale })
+        }
     })
 }
 
@@ -90,20 +104,20 @@ fn decode_integer(bytes: &mut &[u8]) -> Option<i64> {
     decode_u64(bytes).map(|value| (value ^ (1 << 63)) as i64)
 }
 
-fn decode_text(bytes: &mut &[u8]) -> Option<String> {
-    let mut text = Vec::new();
+fn decode_bytes(bytes: &mut &[u8]) -> Option<Vec<u8>> {
+    let mut decoded = Vec::new();
     loop {
         let (byte, rest) = bytes.split_first()?;
         *bytes = rest;
         if *byte != 0 {
-            text.push(*byte);
+            decoded.push(*byte);
             continue;
         }
         let (after, rest) = bytes.split_first()?;
         *bytes = rest;
         match *after {
-            0 => return String::from_utf8(text).ok(),
-            ZERO_INSIDE => text.push(0),
+            0 => return Some(decoded),
+            ZERO_INSIDE => decoded.push(0),
             _ => return None,
         }
     }
@@ -125,8 +139,20 @@ mod tests {
         out
     }
 
-    const TYPES: [DataType; 5] =
-        [DataType::Boolean, DataType::String, DataType::BigInt, DataType::Double, DataType::Timestamp];
+    const TYPES: [DataType; 8] = [
+        DataType::Boolean,
+        DataType::String,
+        DataType::BigInt,
+        DataType::Double,
+        DataType::Timestamp,
+        DataType::Decimal { precision: 38, scale: 2 },
+        DataType::Date,
+        DataType::Bytes,
+    ];
+
+    fn decimal(unscaled: i128) -> Value {
+        Value::Decimal(Decimal { unscaled, scale: 2 })
+    }
 
     fn key() -> impl Strategy<Value = Vec<Value>> {
         let part = |strategy: BoxedStrategy<Value>| prop_oneof![1 => Just(Value::Null), 4 => strategy];
@@ -136,8 +162,11 @@ mod tests {
             part(prop_oneof![-2_i64..3, any::<i64>()].prop_map(Value::BigInt).boxed()),
             part((-2.0..2.0_f64).prop_map(Value::Double).boxed()),
             part((-5_i64..5).prop_map(Value::Timestamp).boxed()),
+            part(prop_oneof![-2_i128..3, any::<i128>()].prop_map(decimal).boxed()),
+            part((-5_i32..5).prop_map(Value::Date).boxed()),
+            part(prop::collection::vec(0_u8..3, 0..4).prop_map(Value::Bytes).boxed()),
         )
-            .prop_map(|(a, b, c, d, e)| vec![a, b, c, d, e])
+            .prop_map(|(a, b, c, d, e, f, g, h)| vec![a, b, c, d, e, f, g, h])
     }
 
     fn order(left: &[Value], right: &[Value]) -> Ordering {
@@ -150,6 +179,9 @@ mod tests {
             (Value::BigInt(left), Value::BigInt(right)) => left.cmp(right),
             (Value::Double(left), Value::Double(right)) => left.partial_cmp(right).unwrap(),
             (Value::Timestamp(left), Value::Timestamp(right)) => left.cmp(right),
+            (Value::Decimal(left), Value::Decimal(right)) => left.unscaled.cmp(&right.unscaled),
+            (Value::Date(left), Value::Date(right)) => left.cmp(right),
+            (Value::Bytes(left), Value::Bytes(right)) => left.cmp(right),
             _ => unreachable!("keys of one type"),
         };
         left.iter().zip(right).map(part).find(|order| order.is_ne()).unwrap_or(Ordering::Equal)

@@ -6,6 +6,7 @@ use sqlparser::ast::{
 
 use super::super::error::SqlError;
 use super::expression::Binder;
+use super::types;
 use crate::plan::{Aggregate, AggregateFunction, Expression};
 use crate::value::DataType;
 
@@ -101,11 +102,24 @@ impl Binder<'_> {
 
     fn bind_argument(&mut self, expr: &Expr, function: AggregateFunction) -> Result<Expression, SqlError> {
         match function {
-            AggregateFunction::Sum | AggregateFunction::Average => self.bind_number(expr),
+            AggregateFunction::Sum | AggregateFunction::Average => {
+                let number = self.bind_number(expr)?;
+                Ok(match number.data_type() {
+                    DataType::Decimal { .. } => {
+                        types::coerce(number, DataType::Double).expect("a decimal becomes a DOUBLE")
+                    }
+                    _ => number,
+                })
+            }
             AggregateFunction::Count => self.bind(expr),
             AggregateFunction::Min | AggregateFunction::Max => {
                 let bound = self.bind(expr)?;
                 match bound.data_type() {
+                    DataType::Decimal { .. } | DataType::Date | DataType::Bytes => Err(self.error(
+                        expr,
+                        format!("{} is not supported here yet", bound.data_type()),
+                        "write CAST(... AS DOUBLE) or CAST(... AS TIMESTAMP(3))",
+                    )),
                     DataType::Boolean => Err(self.error(
                         expr,
                         format!("`{bound}` is a BOOLEAN, which has no least and no greatest"),

@@ -1,12 +1,14 @@
 //! Scalar expressions: names to columns, types checked, conversions made explicit.
 
-use sqlparser::ast::{CaseWhen, CastKind, Expr, InTarget, Spanned, TypedString, ValueWithSpan};
+use sqlparser::ast::{
+    CaseWhen, CastKind, DataType as SqlType, Expr, InTarget, Spanned, TypedString, ValueWithSpan,
+};
 use sqlparser::tokenizer::Location;
 
 use super::super::error::{SqlError, suggest};
 use super::query::start_or;
 use super::{literal, types};
-use crate::plan::{Aggregate, BinaryOperator, Branch, Column, Expression, NamedExpression};
+use crate::plan::{Aggregate, BinaryOperator, Branch, Column, Expression, Function, NamedExpression};
 use crate::value::{DataType, Value};
 
 /// How deep an expression may nest; evaluation recurses as deep.
@@ -200,8 +202,7 @@ impl<'a> Binder<'a> {
                 self.bind_case(expr, operand.as_deref(), conditions, else_result.as_deref())
             }
             Expr::Cast { kind, expr: operand, data_type, format: None } => {
-                let wanted = types::from_sql(data_type, self.locate(expr))?;
-                self.bind_cast(expr, kind, operand, wanted)
+                self.bind_cast(expr, kind, operand, data_type)
             }
             Expr::Interval(_) => Err(self.error(
                 expr,
@@ -248,10 +249,11 @@ impl<'a> Binder<'a> {
             (DataType::Timestamp, sqlparser::ast::Value::SingleQuotedString(text)) => {
                 literal::timestamp(text, at)
             }
+            (DataType::Date, sqlparser::ast::Value::SingleQuotedString(text)) => literal::date(text, at),
             _ => Err(SqlError::at(
                 at,
                 format!("`{expr}` is not a constant of the language"),
-                "of types only TIMESTAMP stands before a text: TIMESTAMP '2013-01-31 10:00:00'",
+                "of types only TIMESTAMP and DATE stand before a text: TIMESTAMP '2013-01-31 10:00:00'",
             )),
         }
     }
@@ -260,7 +262,7 @@ impl<'a> Binder<'a> {
     pub(super) fn bind_number(&mut self, expr: &Expr) -> Result<Expression, SqlError> {
         let bound = self.bind(expr)?;
         match bound.data_type() {
-            DataType::BigInt | DataType::Double => Ok(bound),
+            DataType::BigInt | DataType::Double | DataType::Decimal { .. } => Ok(bound),
             _ => types::coerce(bound, DataType::BigInt).map_err(|found| {
                 self.error(
                     expr,
@@ -343,17 +345,45 @@ impl<'a> Binder<'a> {
         expr: &Expr,
         kind: &CastKind,
         operand: &Expr,
-        wanted: DataType,
+        data_type: &SqlType,
     ) -> Result<Expression, SqlError> {
-        if !matches!(kind, CastKind::Cast | CastKind::DoubleColon) {
+        let wanted = types::from_sql(data_type, self.locate(expr))?;
+        let bound = self.bind(operand)?;
+        let try_cast = matches!(kind, CastKind::TryCast | CastKind::SafeCast);
+        if try_cast && types::short_integer(data_type).is_some() {
             return Err(self.error(
                 expr,
-                "a CAST that gives NULL for what it cannot convert is not supported yet",
-                "write CAST, and set 'on-error' = 'skip' or 'dlq' on the table",
+                format!("TRY_CAST to {data_type} is not supported"),
+                "write TRY_CAST(... AS BIGINT)",
             ));
         }
-        let bound = self.bind(operand)?;
+        let cast = self.convert(expr, bound, wanted, try_cast)?;
+        if let Some(integer) = types::short_integer(data_type) {
+            return Ok(Expression::Call { function: Function::CheckRange(integer), arguments: vec![cast] });
+        }
+        if let Some(length) = types::kept_length(data_type) {
+            let length = i64::try_from(length).unwrap_or(i64::MAX);
+            let [start, length] =
+                [1, length].map(|value| literal::literal(Value::BigInt(value), DataType::BigInt));
+            return Ok(Expression::Call {
+                function: Function::Substring,
+                arguments: vec![cast, start, length],
+            });
+        }
+        Ok(cast)
+    }
+
+    fn convert(
+        &self,
+        expr: &Expr,
+        bound: Expression,
+        wanted: DataType,
+        try_cast: bool,
+    ) -> Result<Expression, SqlError> {
         let bound = match types::coerce(bound, wanted) {
+            Ok(Expression::Cast { operand, data_type }) if try_cast => {
+                return Ok(Expression::TryCast { operand, data_type });
+            }
             Ok(converted) => return Ok(converted),
             Err(bound) => bound,
         };
@@ -361,10 +391,15 @@ impl<'a> Binder<'a> {
             return Err(self.error(
                 expr,
                 format!("a {} cannot become a {wanted}", bound.data_type()),
-                "CAST knows text from and to every type, BIGINT and DOUBLE, BIGINT (milliseconds) and TIMESTAMP(3)",
+                "CAST knows text from and to every type, numbers among each other, BIGINT (milliseconds) and TIMESTAMP(3), \
+                 DATE and TIMESTAMP(3), BIGINT and BOOLEAN",
             ));
         }
-        Ok(Expression::Cast { operand: Box::new(bound), data_type: wanted })
+        let operand = Box::new(bound);
+        Ok(match try_cast {
+            true => Expression::TryCast { operand, data_type: wanted },
+            false => Expression::Cast { operand, data_type: wanted },
+        })
     }
 }
 

@@ -4,6 +4,7 @@ use sqlparser::ast::{DateTimeField, Expr, Interval, Value as SqlValue, ValueWith
 use sqlparser::tokenizer::Location;
 
 use super::super::error::SqlError;
+use crate::decimal::Decimal;
 use crate::plan::Expression;
 use crate::time;
 use crate::value::{DataType, Value};
@@ -15,11 +16,31 @@ pub(super) fn bind(value: &ValueWithSpan, negative: bool) -> Result<Expression, 
         SqlValue::Number(digits, false) => number(digits, negative, at),
         SqlValue::SingleQuotedString(text) => Ok(literal(Value::String(text.clone()), DataType::String)),
         SqlValue::Boolean(value) => Ok(literal(Value::Boolean(*value), DataType::Boolean)),
+        SqlValue::HexStringLiteral(digits) => bytes(digits, at),
         SqlValue::Null => Ok(literal(Value::Null, DataType::String)),
         other => Err(SqlError::at(
             at,
             format!("`{other}` is not a constant of the language"),
             "write a number, a text in single quotes, TRUE, FALSE, NULL or TIMESTAMP '...'",
+        )),
+    }
+}
+
+/// `X'00FF'`.
+fn bytes(digits: &str, at: Location) -> Result<Expression, SqlError> {
+    let pairs = digits.as_bytes().chunks(2).map(|pair| match pair {
+        [high, low] => {
+            let digit = |byte: u8| char::from(byte).to_digit(16);
+            Some((digit(*high)? * 16 + digit(*low)?) as u8)
+        }
+        _ => None,
+    });
+    match pairs.collect::<Option<Vec<u8>>>() {
+        Some(bytes) => Ok(literal(Value::Bytes(bytes), DataType::Bytes)),
+        None => Err(SqlError::at(
+            at,
+            format!("X'{digits}' is not bytes"),
+            "write two hexadecimal digits for each byte: X'00FF'",
         )),
     }
 }
@@ -30,19 +51,36 @@ pub(super) fn literal(value: Value, data_type: DataType) -> Expression {
 
 fn number(digits: &str, negative: bool, at: Location) -> Result<Expression, SqlError> {
     let signed = if negative { format!("-{digits}") } else { digits.to_owned() };
-    if digits.bytes().all(|byte| byte.is_ascii_digit()) {
-        return match signed.parse() {
-            Ok(value) => Ok(literal(Value::BigInt(value), DataType::BigInt)),
-            Err(_) => Err(SqlError::at(
+    if let Ok(value) = signed.parse::<i64>() {
+        return Ok(literal(Value::BigInt(value), DataType::BigInt));
+    }
+    if digits.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.') {
+        // What has a point, or is too large for a BIGINT, is exact.
+        return match Decimal::parse(&signed) {
+            Some(value) => {
+                let (precision, scale) = (value.precision().max(1), value.scale);
+                Ok(literal(Value::Decimal(value), DataType::Decimal { precision, scale }))
+            }
+            None => Err(SqlError::at(
                 at,
-                format!("{signed} does not fit a BIGINT"),
-                format!("stay between {} and {}, or write it as a DOUBLE: {signed}.0", i64::MIN, i64::MAX),
+                format!("{signed} has more than 38 digits"),
+                format!("write fewer digits, or a DOUBLE: {signed}e0"),
             )),
         };
     }
     match signed.parse::<f64>() {
         Ok(value) if value.is_finite() => Ok(literal(Value::Double(value), DataType::Double)),
         _ => Err(SqlError::at(at, format!("{signed} is not a DOUBLE"), "write a number such as 12.5 or 1e9")),
+    }
+}
+
+/// `DATE '2013-01-31'`.
+pub(super) fn date(text: &str, at: Location) -> Result<Expression, SqlError> {
+    match time::parse_date(text) {
+        Some(days) => Ok(literal(Value::Date(days), DataType::Date)),
+        None => {
+            Err(SqlError::at(at, format!("'{text}' is not a day of the calendar"), "write DATE '2013-01-31'"))
+        }
     }
 }
 

@@ -8,6 +8,21 @@ use super::{literal, types};
 use crate::plan::{BinaryOperator, Expression};
 use crate::value::{DataType, Value};
 
+/// An operation of numbers in the type it is done in: with a `DOUBLE` floats, with a `DECIMAL` exact.
+pub(super) fn numbers(operator: BinaryOperator, left: Expression, right: Expression) -> Expression {
+    let decimal = |side: &Expression| {
+        let (precision, scale) = types::decimal_shape(side);
+        DataType::Decimal { precision, scale }
+    };
+    let (left_type, right_type) = match (left.data_type(), right.data_type()) {
+        (DataType::Double, _) | (_, DataType::Double) => (DataType::Double, DataType::Double),
+        (DataType::BigInt, DataType::BigInt) => (DataType::BigInt, DataType::BigInt),
+        _ => (decimal(&left), decimal(&right)),
+    };
+    let to = |side, wanted| types::coerce(side, wanted).expect("a number becomes any wider one");
+    binary(operator, to(left, left_type), to(right, right_type))
+}
+
 impl Binder<'_> {
     pub(super) fn bind_unary(
         &mut self,
@@ -103,6 +118,7 @@ impl Binder<'_> {
                     "write <timestamp> - INTERVAL '1' HOUR, or compare the two instants",
                 ));
             }
+            DataType::Date => return self.bind_day_arithmetic(left, bound, operator, right),
             DataType::String if operator == BinaryOperator::Add && bound != null() => {
                 return Err(self.error(left, "`+` adds numbers", "join texts with ||: a || b"));
             }
@@ -110,12 +126,29 @@ impl Binder<'_> {
         }
         let left = self.bind_number(left)?;
         let right = self.bind_number(right)?;
-        let wanted = match left.data_type() == right.data_type() {
-            true => left.data_type(),
-            false => DataType::Double,
-        };
-        let to = |side| types::coerce(side, wanted).expect("a number becomes a DOUBLE");
-        Ok(binary(operator, to(left), to(right)))
+        Ok(numbers(operator, left, right))
+    }
+
+    /// `DATE + BIGINT`, `DATE - BIGINT` of days, and `DATE - DATE`.
+    fn bind_day_arithmetic(
+        &mut self,
+        left: &Expr,
+        day: Expression,
+        operator: BinaryOperator,
+        right: &Expr,
+    ) -> Result<Expression, SqlError> {
+        let days = self.bind(right)?;
+        match (operator, days.data_type()) {
+            (BinaryOperator::Subtract, DataType::Date) => Ok(binary(operator, day, days)),
+            (BinaryOperator::Add | BinaryOperator::Subtract, DataType::BigInt) => {
+                Ok(binary(operator, day, days))
+            }
+            _ => Err(self.error(
+                left,
+                format!("`{day}` is a DATE; only days and an INTERVAL can be added to one or taken away"),
+                "write <date> + 7, <date> - <date>, or <date> + INTERVAL '1' HOUR",
+            )),
+        }
     }
 
     fn interval(&self, expr: &Expr) -> Result<Option<i64>, SqlError> {
