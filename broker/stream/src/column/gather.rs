@@ -82,7 +82,7 @@ impl Column {
 
 fn of<A>(array: &A, runs: impl Iterator<Item = Range<usize>>) -> Vec<Run<'_, A>> {
     // An empty run at the end: where no row is kept, the array still says of which type.
-    runs.chain([0..0]).map(|run| (array, run)).collect()
+    runs.chain(std::iter::once(0..0)).map(|run| (array, run)).collect()
 }
 
 fn take_bits(bits: &BooleanBuffer, rows: &[u32]) -> BooleanBuffer {
