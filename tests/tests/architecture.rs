@@ -33,7 +33,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("logmill-config", &[]),
 ];
 /// Crates that may know everybody and that nobody may know.
-const ON_TOP: &[&str] = &["logmill-tests", "logmill-benches"];
+const ON_TOP: &[&str] = &["logmill-tests", "logmill-pipelines", "logmill-benches"];
 
 /// Foreign crates that bring sockets, threads, clocks or chance, and our crates that may not have them.
 const IMPURE_CRATES: &[&str] = &[

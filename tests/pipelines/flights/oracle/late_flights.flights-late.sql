@@ -1,0 +1,4 @@
+WITH seen AS (
+  SELECT *, max(time_hour) OVER (ORDER BY "row" ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS newest FROM flights
+)
+SELECT * EXCLUDE newest FROM seen WHERE time_hour + INTERVAL 1 HOUR <= newest - INTERVAL 1 HOUR;

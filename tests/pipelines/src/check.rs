@@ -1,0 +1,223 @@
+//! One case, run in several ways: each must give the oracle's rows, and those with the same cuts the same bytes.
+
+use std::collections::{BTreeMap, HashMap};
+use std::io::Write;
+use std::path::Path;
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail, ensure};
+use bytes::Bytes;
+use clap::ValueEnum;
+use logmill_stream::{EpochLimits, Plan};
+use serde_json::{Map, Value};
+
+use crate::canonical::Column;
+use crate::case::{Case, Folder, Question};
+use crate::compare::compare;
+use crate::expected::{Expected, read_columns};
+use crate::final_rows::{Mode, final_rows};
+use crate::golden;
+use crate::input::{Events, Input};
+use crate::logs::MemoryLogs;
+use crate::random::Random;
+use crate::run::{Cuts, Outcome, Run, run};
+use crate::topics;
+
+/// Records of a batch where a run does not say otherwise.
+const RECORDS_PER_BATCH: usize = 100;
+/// Epochs of a run with random cuts.
+const RANDOM_CUTS: usize = 60;
+/// Crashes of a run with crashes.
+const CRASHES: usize = 20;
+
+/// A way to run a case.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum RunKind {
+    /// The whole input is there; the engine cuts by its limits
+    Own,
+    /// One epoch takes the whole input
+    Whole,
+    /// Random cuts
+    Random,
+    /// The same random cuts, with 20 crashes: the bytes of `random`
+    Crashes,
+    /// An epoch for every record
+    Each,
+}
+
+/// How a case ended that did not fail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Checked {
+    /// Every run gave the oracle's rows.
+    Passed,
+    /// The engine does not understand the script yet, as the folder's list `awaited` allows.
+    StillRefused,
+}
+
+/// Runs a case in these ways, and compares with what the oracle wrote to a folder.
+pub fn check(
+    folder: &Folder,
+    case: &Case,
+    events: &Events,
+    expected: &Path,
+    runs: &[RunKind],
+    seed: u64,
+    report: &mut impl Write,
+) -> Result<Checked> {
+    let answers: HashMap<&str, Expected> = case
+        .questions
+        .iter()
+        .map(|question| Ok((question.name.as_str(), Expected::read(expected, &question.name)?)))
+        .collect::<Result<_>>()?;
+    let columns = |question: &Question| Ok(answers[question.name.as_str()].columns.clone());
+    let judge = |question: &Question, found: &[Bytes]| {
+        let expected = &answers[question.name.as_str()];
+        let differences = compare(&expected.columns, &expected.rows, found);
+        ensure!(differences.is_empty(), "{}: {differences}", question.name);
+        Ok(())
+    };
+    run_all(folder, case, events, runs, seed, &Judge { columns: &columns, judge: &judge }, report)
+}
+
+/// Runs a case in these ways, and compares with the answers that are kept beside the cases.
+pub fn check_kept(
+    folder: &Folder,
+    case: &Case,
+    events: &Events,
+    runs: &[RunKind],
+    seed: u64,
+    report: &mut impl Write,
+) -> Result<Checked> {
+    let kept = folder.path().join("expected");
+    let columns = |question: &Question| read_columns(&kept.join(format!("{}.columns", question.name)));
+    let judge = |question: &Question, found: &[Bytes]| golden::check(&kept, &question.name, found);
+    run_all(folder, case, events, runs, seed, &Judge { columns: &columns, judge: &judge }, report)
+}
+
+/// Who knows what is right.
+struct Judge<'j> {
+    columns: &'j dyn Fn(&Question) -> Result<Vec<Column>>,
+    judge: &'j dyn Fn(&Question, &[Bytes]) -> Result<()>,
+}
+
+fn run_all(
+    folder: &Folder,
+    case: &Case,
+    events: &Events,
+    runs: &[RunKind],
+    seed: u64,
+    judge: &Judge<'_>,
+    report: &mut impl Write,
+) -> Result<Checked> {
+    let Some(plan) = plan(folder, case)? else {
+        writeln!(report, "{}: skipped, the engine does not understand it yet", case.name)?;
+        return Ok(Checked::StillRefused);
+    };
+    let mut bytes_of_random = None;
+    for kind in runs {
+        let mut random = Random::new(seed);
+        let records = if *kind == RunKind::Each { 1 } else { RECORDS_PER_BATCH };
+        let input = events.batches(&topics::sources(&plan), records);
+        let ways = ways(*kind, &input, &mut random);
+        let started = Instant::now();
+        let outcome = run(&plan, &input, &ways).with_context(|| format!("{kind:?}"))?;
+        let took = started.elapsed();
+        let mut rows = 0;
+        for question in &case.questions {
+            let found = rows_of(case, &plan, question, &outcome.logs, &(judge.columns)(question)?)?;
+            rows += found.len();
+            (judge.judge)(question, &found).with_context(|| format!("{kind:?}"))?;
+        }
+        writeln!(
+            report,
+            "{}: {kind:?}: {} records, {} epochs, {} restored, {rows} rows, {:.1} s",
+            case.name,
+            input.records(),
+            outcome.epochs,
+            outcome.restored,
+            took.as_secs_f64()
+        )?;
+        match kind {
+            RunKind::Random => bytes_of_random = Some(outcome.logs.digests().to_vec()),
+            RunKind::Crashes => {
+                if let Some(digests) = &bytes_of_random {
+                    same_bytes(digests, &outcome)?;
+                }
+            }
+            _ => {}
+        }
+    }
+    Ok(Checked::Passed)
+}
+
+/// The plan; none if the engine does not understand the script yet, which the folder's list `awaited` has to allow.
+pub fn plan(folder: &Folder, case: &Case) -> Result<Option<Plan>> {
+    let awaited = std::fs::read_to_string(folder.path().join("awaited")).unwrap_or_default();
+    match case.plan() {
+        Err(_) if awaited.lines().any(|line| line == case.name) => Ok(None),
+        plan => plan.map(Some),
+    }
+}
+
+fn ways(kind: RunKind, input: &Input, random: &mut Random) -> Run {
+    match kind {
+        RunKind::Own => Run::new(Cuts::Own(EpochLimits::default())),
+        RunKind::Whole => Run::new(Cuts::Batches(vec![input.batches.len()])),
+        RunKind::Random => Run::new(Cuts::random(input, RANDOM_CUTS, random)),
+        RunKind::Crashes => {
+            let cuts = Cuts::random(input, RANDOM_CUTS, random);
+            let epochs = match &cuts {
+                Cuts::Batches(sizes) => sizes.len(),
+                Cuts::Own(_) => 0,
+            };
+            Run::new(cuts).with_crashes(CRASHES, epochs as u64, random)
+        }
+        RunKind::Each => Run::new(Cuts::each(input)),
+    }
+}
+
+fn same_bytes(digests: &[u32], outcome: &Outcome) -> Result<()> {
+    let found = outcome.logs.digests();
+    let first = digests.iter().zip(found).position(|(left, right)| left != right);
+    if let Some(index) = first {
+        bail!("the same cuts give other bytes in epoch {}", index + 1);
+    }
+    ensure!(digests.len() == found.len(), "the same cuts give {} epochs, not {}", found.len(), digests.len());
+    Ok(())
+}
+
+/// The rows that answer a question.
+pub fn rows_of(
+    case: &Case,
+    plan: &Plan,
+    question: &Question,
+    logs: &MemoryLogs,
+    columns: &[Column],
+) -> Result<Vec<Bytes>> {
+    let (topic, mode) = match &question.topic {
+        Some(topic) => (topic.as_str(), Mode::Append),
+        None => (topics::sinks(plan).into_iter().next().context("a plan has a sink")?, case.mode()?),
+    };
+    let rows = final_rows(mode, &logs.records(topic)?).with_context(|| format!("topic {topic}"))?;
+    match &question.conserved {
+        Some(sum) => summed(&rows, columns, sum),
+        None => Ok(rows),
+    }
+}
+
+/// Rows of these columns: the sum of one of them, for all rows that are the same in the others.
+fn summed(rows: &[Bytes], columns: &[Column], sum: &str) -> Result<Vec<Bytes>> {
+    let mut sums: BTreeMap<String, (Map<String, Value>, i64)> = BTreeMap::new();
+    for row in rows {
+        let mut fields: Map<String, Value> = serde_json::from_slice(row)?;
+        let number = fields.get(sum).and_then(Value::as_i64).with_context(|| format!("no number `{sum}`"))?;
+        fields.retain(|name, _| name != sum && columns.iter().any(|column| column.name == *name));
+        let text = Value::Object(fields.clone()).to_string();
+        sums.entry(text).or_insert((fields, 0)).1 += number;
+    }
+    let row = |(mut fields, total): (Map<String, Value>, i64)| {
+        fields.insert(sum.to_owned(), total.into());
+        Bytes::from(Value::Object(fields).to_string())
+    };
+    Ok(sums.into_values().map(row).collect())
+}

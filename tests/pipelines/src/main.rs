@@ -1,0 +1,143 @@
+//! Writes the events for the oracle, and runs the cases against what the oracle says. `.ci/pipelines/run` has it all.
+
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Result, bail};
+use clap::{Args, Parser, Subcommand};
+use logmill_pipelines::case::{Case, Folder};
+use logmill_pipelines::check::{Checked, RunKind, check};
+use logmill_pipelines::expected::Expected;
+use logmill_pipelines::input::Events;
+use logmill_pipelines::{flights, golden, nexmark};
+
+#[derive(Debug, Parser)]
+#[command(name = "pipelines", about = "Whole pipelines against what another engine computes")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Write the events of every topic to a folder, a file of JSON lines each
+    Events {
+        #[command(flatten)]
+        data: Data,
+        /// The folder
+        out: PathBuf,
+    },
+    /// Run the cases, each in several ways, and compare what they write with what the oracle says
+    Check {
+        #[command(flatten)]
+        data: Data,
+        /// The folder that the oracle wrote to
+        #[arg(long)]
+        expected: PathBuf,
+        /// In which ways to run
+        #[arg(long, value_delimiter = ',', default_value = "own,random,crashes")]
+        runs: Vec<RunKind>,
+        /// Only these cases
+        #[arg(long, value_delimiter = ',')]
+        only: Vec<String>,
+        /// Where random cuts and crashes fall
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+    },
+    /// Keep what the oracle says about a small input in the folder of the cases
+    Keep {
+        /// The folder that the oracle wrote to
+        #[arg(long)]
+        expected: PathBuf,
+        /// The folder of the cases: nexmark or flights
+        cases: String,
+    },
+}
+
+/// What the pipelines read.
+#[derive(Debug, Args)]
+struct Data {
+    /// The folder of the cases: nexmark or flights
+    cases: String,
+    /// How many events of Nexmark
+    #[arg(long, default_value_t = 1_000_000)]
+    count: usize,
+    /// The file of flights
+    #[arg(long, required_if_eq("cases", "flights"))]
+    flights: Option<PathBuf>,
+    /// The file of the weather
+    #[arg(long)]
+    weather: Option<PathBuf>,
+    /// In how many partitions the flights lie
+    #[arg(long, default_value_t = 4)]
+    partitions: i32,
+}
+
+impl Data {
+    fn events(&self, partitions: Option<i32>) -> Result<Events> {
+        match (self.cases.as_str(), &self.flights) {
+            ("nexmark", _) => Ok(nexmark::events(self.count)),
+            ("flights", Some(flights)) => {
+                flights::events(flights, self.weather.as_deref(), partitions.unwrap_or(self.partitions))
+            }
+            (other, _) => bail!("there is no input for `{other}`"),
+        }
+    }
+}
+
+fn main() -> ExitCode {
+    let done = match Cli::parse().command {
+        Command::Events { data, out } => data.events(None).and_then(|events| Ok(events.write(&out)?)),
+        Command::Check { data, expected, runs, only, seed } => {
+            check_all(&data, &expected, &runs, &only, seed)
+        }
+        Command::Keep { expected, cases } => keep(&expected, &Folder::of_this_crate(&cases)),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let _ = writeln!(io::stderr(), "{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn keep(expected: &Path, folder: &Folder) -> Result<()> {
+    for question in folder.cases()?.iter().flat_map(|case| &case.questions) {
+        let answer = Expected::read(expected, &question.name)?;
+        golden::write(&folder.path().join("expected"), &question.name, &answer)?;
+    }
+    Ok(())
+}
+
+fn check_all(data: &Data, expected: &Path, runs: &[RunKind], only: &[String], seed: u64) -> Result<()> {
+    let folder = Folder::of_this_crate(&data.cases);
+    let cases = folder.cases()?;
+    if let Some(unknown) = only.iter().find(|name| cases.iter().all(|case| case.name != **name)) {
+        bail!("there is no case {unknown}");
+    }
+    let wanted = |case: &Case| only.is_empty() || only.contains(&case.name);
+    let mut events = (None, data.events(None)?);
+    let (mut passed, mut failed, mut refused) = (0, 0, 0);
+    for case in cases.iter().filter(|case| wanted(case)) {
+        let partitions = case.partitions()?;
+        if events.0 != partitions {
+            events = (partitions, data.events(partitions)?);
+        }
+        let verdict = check(&folder, case, &events.1, expected, runs, seed, &mut io::stdout());
+        match verdict {
+            Ok(Checked::Passed) => passed += 1,
+            Ok(Checked::StillRefused) => refused += 1,
+            Err(error) => {
+                failed += 1;
+                writeln!(io::stdout(), "{}: FAILED: {error:#}", case.name)?;
+            }
+        }
+    }
+    writeln!(io::stdout(), "{passed} passed, {failed} failed, {refused} skipped")?;
+    match failed {
+        0 => Ok(()),
+        _ => bail!("{failed} cases failed"),
+    }
+}

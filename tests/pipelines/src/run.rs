@@ -1,0 +1,207 @@
+//! A pipeline over all of an input, whose end is declared: cut here or there, crashed now and then.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context, Result, bail, ensure};
+use logmill_stream::{
+    CommitError, EpochLimits, EpochLoop, InputPartition, Pipeline, PipelineSpec, Plan, Turn, TurnError,
+};
+
+use crate::input::Input;
+use crate::logs::{LOST, MemoryLogs};
+use crate::random::Random;
+use crate::topics;
+
+/// Partitions of each topic that a pipeline writes.
+pub const SINK_PARTITIONS: i32 = 3;
+/// The wall clock at the first epoch, and how far it goes on with each.
+const FIRST_NOW_MS: i64 = 1_790_000_000_000;
+const NOW_STEP_MS: i64 = 700;
+
+/// Where an epoch ends and the next one begins.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Cuts {
+    /// The whole input is there from the start; the pipeline cuts by its own limits.
+    Own(EpochLimits),
+    /// Batches arrive, so many at a time in the order of the input; an epoch takes what is there.
+    Batches(Vec<usize>),
+}
+
+impl Cuts {
+    /// One batch after the other.
+    pub fn each(input: &Input) -> Cuts {
+        Cuts::Batches(vec![1; input.batches.len()])
+    }
+
+    /// About so many cuts, anywhere.
+    pub fn random(input: &Input, count: usize, random: &mut Random) -> Cuts {
+        let batches = input.batches.len();
+        let mut ends: Vec<usize> = (1..count).map(|_| random.below(batches.max(1))).collect();
+        ends.push(batches);
+        ends.sort_unstable();
+        ends.dedup();
+        let starts = std::iter::once(&0).chain(&ends);
+        Cuts::Batches(starts.zip(&ends).map(|(start, end)| end - start).filter(|size| *size > 0).collect())
+    }
+}
+
+/// What ends a pipeline object; the next one is restored from what is committed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Crash {
+    /// The epoch is computed and lost.
+    Before,
+    /// The epoch is committed.
+    After,
+}
+
+/// How a pipeline is run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Run {
+    /// Where epochs end.
+    pub cuts: Cuts,
+    /// The epochs at which it crashes.
+    pub crashes: BTreeMap<u64, Crash>,
+}
+
+impl Run {
+    /// A run without a crash.
+    pub fn new(cuts: Cuts) -> Run {
+        Run { cuts, crashes: BTreeMap::new() }
+    }
+
+    /// The same with crashes at so many of the epochs, at random, as far as there are that many.
+    pub fn with_crashes(mut self, count: usize, epochs: u64, random: &mut Random) -> Run {
+        while self.crashes.len() < count.min(epochs as usize) {
+            let crash = if random.below(2) == 0 { Crash::Before } else { Crash::After };
+            self.crashes.insert(1 + random.below(epochs as usize) as u64, crash);
+        }
+        self
+    }
+}
+
+/// What a run left.
+#[derive(Debug)]
+pub struct Outcome {
+    /// All logs.
+    pub logs: MemoryLogs,
+    /// How many epochs it took.
+    pub epochs: u64,
+    /// How often the pipeline was restored.
+    pub restored: usize,
+}
+
+/// Runs the pipeline to the end of the input.
+pub fn run(plan: &Plan, input: &Input, run: &Run) -> Result<Outcome> {
+    let mut driver = Driver::new(plan, input, run)?;
+    while !driver.incarnation()? {}
+    let progress = driver.logs.progress().context("nothing was committed")?;
+    ensure!(progress.finished, "the run ended before the pipeline did");
+    ensure!(
+        progress.totals.read == input.records(),
+        "{} of {} records were read",
+        progress.totals.read,
+        input.records()
+    );
+    Ok(Outcome { epochs: progress.epoch, restored: driver.generation as usize - 1, logs: driver.logs })
+}
+
+struct Driver<'r> {
+    plan: &'r Plan,
+    input: &'r Input,
+    limits: EpochLimits,
+    /// How many batches arrive at a time, the last first.
+    arrivals: Vec<usize>,
+    /// How many batches have arrived.
+    arrived: usize,
+    crashes: BTreeMap<u64, Crash>,
+    generation: u32,
+    logs: MemoryLogs,
+}
+
+impl<'r> Driver<'r> {
+    fn new(plan: &'r Plan, input: &'r Input, run: &Run) -> Result<Driver<'r>> {
+        let mut logs = MemoryLogs::new(input);
+        for topic in topics::sinks(plan).into_iter().chain(topics::sides(plan)) {
+            logs.create(topic, SINK_PARTITIONS);
+        }
+        let (limits, mut arrivals) = match &run.cuts {
+            Cuts::Own(limits) => (*limits, vec![input.batches.len()]),
+            // An epoch takes all that has arrived.
+            Cuts::Batches(sizes) => {
+                let whole = EpochLimits {
+                    input_bytes: usize::MAX,
+                    input_records: u64::MAX,
+                    ..EpochLimits::default()
+                };
+                (whole, sizes.clone())
+            }
+        };
+        ensure!(arrivals.iter().sum::<usize>() == input.batches.len(), "the cuts do not cover the input");
+        arrivals.reverse();
+        let crashes = run.crashes.clone();
+        Ok(Driver { plan, input, limits, arrivals, arrived: 0, crashes, generation: 0, logs })
+    }
+
+    /// Restores the pipeline and runs it until it crashes, which is `false`, or is finished.
+    fn incarnation(&mut self) -> Result<bool> {
+        self.generation += 1;
+        // A topic is compacted when it likes.
+        if self.generation.is_multiple_of(2) {
+            self.logs.compact()?;
+        }
+        let mut epochs = EpochLoop::new(self.restored()?, self.limits);
+        loop {
+            // The last arrival is known to be the last only once it is there.
+            if self.arrivals.is_empty() {
+                epochs.declare_ends(self.input.ends.clone())?;
+            }
+            let epoch = epochs.pipeline().epoch() + 1;
+            let crash = self.crashes.get(&epoch).copied();
+            self.logs.refuse_next = crash == Some(Crash::Before);
+            let now = FIRST_NOW_MS + epoch as i64 * NOW_STEP_MS;
+            match epochs.turn(&mut self.logs, now, epoch) {
+                Ok(Turn::Finished) => return Ok(true),
+                Ok(Turn::Idle) if !self.arrivals.is_empty() => self.arrive(),
+                Ok(Turn::Idle) => bail!("epoch {epoch}: nothing to do, and not finished"),
+                Ok(Turn::Committed { .. }) => {
+                    if self.crashes.remove(&epoch).is_some() {
+                        return Ok(false);
+                    }
+                }
+                Err(TurnError::Commit(CommitError::Refused { reason, .. })) if reason == LOST => {
+                    self.crashes.remove(&epoch);
+                    return Ok(false);
+                }
+                Err(error) => return Err(error).with_context(|| format!("epoch {epoch}")),
+            }
+        }
+    }
+
+    fn arrive(&mut self) {
+        let size = self.arrivals.pop().unwrap_or(0);
+        for (partition, batch) in &self.input.batches[self.arrived..self.arrived + size] {
+            self.logs.show(partition, batch.header().next_offset());
+        }
+        self.arrived += size;
+    }
+
+    /// The pipeline as its committed records describe it.
+    fn restored(&self) -> Result<Pipeline> {
+        let topics = topics::sources(self.plan);
+        let inputs = self.input.ends.keys().filter(|partition| topics.contains(&partition.topic.as_str()));
+        let spec = PipelineSpec {
+            name: "pipeline".to_owned(),
+            generation: self.generation,
+            inputs: inputs
+                .map(|partition| InputPartition { partition: partition.clone(), start: 0 })
+                .collect(),
+            sink_partitions: SINK_PARTITIONS,
+            dead_letter_partitions: SINK_PARTITIONS,
+        };
+        let mut restoring = Pipeline::restore(self.plan.clone(), spec, self.logs.progress().cloned())?;
+        for batch in self.logs.changelog() {
+            restoring.apply(batch)?;
+        }
+        Ok(restoring.finish())
+    }
+}
