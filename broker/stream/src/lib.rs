@@ -18,7 +18,7 @@ mod column;
 mod decimal;
 mod epoch_loop;
 mod eval;
-mod json;
+mod format;
 mod logs;
 mod murmur2;
 mod pipeline;
@@ -28,6 +28,7 @@ mod window;
 
 pub use decimal::{Decimal, MAX_PRECISION};
 pub use epoch_loop::{DeclareEndError, EpochLimits, EpochLoop, Turn, TurnError};
+pub use format::FormatError;
 pub use logs::{CommitError, Logs, LogsError, ReadBatches};
 pub use pipeline::*;
 pub use plan::Plan;

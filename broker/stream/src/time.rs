@@ -220,6 +220,17 @@ impl fmt::Display for IsoDate {
     }
 }
 
+/// Writes an instant as SQL does: `2013-01-01 10:00:00`, with milliseconds only where there are some.
+#[derive(Debug, Clone, Copy)]
+pub struct SqlTime(pub i64);
+
+impl fmt::Display for SqlTime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let iso = Iso(self.0).to_string();
+        write!(f, "{} {}", &iso[..10], &iso[11..iso.len() - 1])
+    }
+}
+
 fn put_digits(place: &mut [u8], mut number: u32) {
     for digit in place.iter_mut().rev() {
         *digit = b'0' + (number % 10) as u8;

@@ -9,7 +9,7 @@ use super::progress::Counters;
 use super::sinks::{TopicWriter, codec};
 use crate::column::{Column, ColumnBuilder};
 use crate::eval::{Evaluator, Fault};
-use crate::json::{RowEncoder, encode_key};
+use crate::format::{RecordEncoder, encode_key};
 use crate::murmur2::partition_for_key;
 use crate::plan::{Plan, SinkErrorPolicy, WindowAggregate};
 use crate::time::Iso;
@@ -21,9 +21,10 @@ use crate::window::{ClosedGroup, decode_key};
 pub(super) struct SinkWriter<'p> {
     plan: &'p Plan,
     partitions: i32,
-    encoder: RowEncoder,
+    encoder: RecordEncoder,
     writer: TopicWriter,
     value: Vec<u8>,
+    key: Vec<u8>,
 }
 
 impl<'p> SinkWriter<'p> {
@@ -31,9 +32,11 @@ impl<'p> SinkWriter<'p> {
         Self {
             plan,
             partitions,
-            encoder: RowEncoder::new(&plan.sink.columns),
+            encoder: RecordEncoder::new(&plan.sink.format, &plan.sink.columns)
+                .expect("the pipeline was built with the same encoder"),
             writer: TopicWriter::new(&plan.sink.topic, codec(plan.sink.compression)),
             value: Vec::new(),
+            key: Vec::new(),
         }
     }
 
@@ -57,12 +60,9 @@ impl<'p> SinkWriter<'p> {
                 format!("partition {source_partition}, offset {}", position.offset)
             });
         }
-        self.value.clear();
-        self.encoder.encode(columns, row, &mut self.value);
         let partition = source_partition % self.partitions;
-        self.writer.push(partition, time.unwrap_or(position.timestamp), None, Some(&self.value), &[]);
-        counters.written += 1;
-        Ok(())
+        let written = self.write(columns, row, |_| (partition, time.unwrap_or(position.timestamp)), None);
+        self.count(written, counters, || format!("partition {source_partition}, offset {}", position.offset))
     }
 
     /// Writes the rows of closed groups, in their order.
@@ -103,14 +103,59 @@ impl<'p> SinkWriter<'p> {
                     format!("the window that ends {}, key {key}", Iso(group.window_end))
                 })?;
             } else if kept.value(row) {
-                self.value.clear();
-                self.encoder.encode(&outputs, row, &mut self.value);
-                let partition = key.as_deref().map_or(0, |key| partition_for_key(key, self.partitions));
-                self.writer.push(partition, group.window_end - 1, key.as_deref(), Some(&self.value), &[]);
-                counters.written += 1;
+                let partitions = self.partitions;
+                let place = |key: Option<&[u8]>| {
+                    let partition = key.map_or(0, |key| partition_for_key(key, partitions));
+                    (partition, group.window_end - 1)
+                };
+                let written = self.write(&outputs, row, place, key.as_deref());
+                self.count(written, counters, || {
+                    let key = key.as_deref().map_or("none".into(), String::from_utf8_lossy);
+                    format!("the window that ends {}, key {key}", Iso(group.window_end))
+                })?;
             }
         }
         Ok(())
+    }
+
+    /// Writes a row that may be written. Its key is what the table's columns say, else the one given; `place` says
+    /// partition and timestamp by it.
+    fn write(
+        &mut self,
+        columns: &[Column],
+        row: usize,
+        place: impl FnOnce(Option<&[u8]>) -> (i32, i64),
+        key: Option<&[u8]>,
+    ) -> Result<(), Fault> {
+        let Self { encoder, writer, value, key: own_key, .. } = self;
+        value.clear();
+        own_key.clear();
+        let fault = |reason| Fault { expression: self.plan.sink.format.to_string(), reason };
+        let has_value = encoder.value(columns, row, value).map_err(fault)?;
+        let has_key = encoder.key(columns, row, own_key).map_err(fault)?;
+        let key = if has_key { Some(own_key.as_slice()) } else { key };
+        let (partition, timestamp) = place(key);
+        let timestamp = encoder.timestamp(columns, row).unwrap_or(timestamp);
+        let headers = encoder.headers(columns, row);
+        let headers: Vec<(&[u8], Option<&[u8]>)> =
+            headers.iter().map(|(name, value)| (*name, Some(value.as_slice()))).collect();
+        writer.push(partition, timestamp, key, has_value.then_some(value.as_slice()), &headers);
+        Ok(())
+    }
+
+    fn count(
+        &self,
+        written: Result<(), Fault>,
+        counters: &mut Counters,
+        row: impl FnOnce() -> String,
+    ) -> Result<(), EpochError> {
+        match written {
+            Ok(()) => {
+                counters.written += 1;
+                Ok(())
+            }
+            Err(fault) => self.refuse(fault, counters, row),
+        }
     }
 
     /// A `NOT NULL` column of the sink that the row has no value for.

@@ -15,7 +15,7 @@ use super::progress::Counters;
 use super::sinks::DeadLetter;
 use crate::column::Column;
 use crate::eval::Evaluator;
-use crate::json::JsonDecoder;
+use crate::format::{RecordPlace, RowDecoder};
 use crate::plan::{Body, ErrorPolicy, Plan};
 use crate::time;
 
@@ -78,7 +78,7 @@ pub(super) struct Prepared {
 #[derive(Debug)]
 pub(super) struct Preparation<'p> {
     plan: &'p Plan,
-    decoder: JsonDecoder,
+    decoder: RowDecoder,
     positions: Vec<Position>,
     /// The rows' records, kept only where they may become dead letters.
     records: Vec<Record>,
@@ -91,7 +91,8 @@ impl<'p> Preparation<'p> {
     pub(super) fn new(plan: &'p Plan) -> Self {
         Self {
             plan,
-            decoder: JsonDecoder::new(&plan.source.columns, CHUNK_ROWS),
+            decoder: RowDecoder::new(&plan.source.format, &plan.source.columns, CHUNK_ROWS)
+                .expect("the pipeline was built with the same decoder"),
             positions: Vec::new(),
             records: Vec::new(),
             letters: Vec::new(),
@@ -140,11 +141,11 @@ impl<'p> Preparation<'p> {
         view: &RecordView<'_>,
     ) -> Result<(), EpochError> {
         self.prepared.counters.read += 1;
-        let Some(value) = view.value else {
+        if view.value.is_none() {
             self.prepared.counters.skipped += 1;
             self.prepared.counters.without_value += 1;
             return Ok(());
-        };
+        }
         let own = || {
             open.own(view).map_err(|error| EpochError::DamagedBatch {
                 partition: source.clone(),
@@ -153,8 +154,13 @@ impl<'p> Preparation<'p> {
             })
         };
         let dead_letters = matches!(self.plan.source.on_error, ErrorPolicy::DeadLetter { .. });
-        match self.decoder.decode(value) {
-            Ok(()) => {
+        let place = RecordPlace {
+            topic: &source.topic,
+            partition: source.partition,
+            timestamp_type: open.header().attributes.timestamp_type(),
+        };
+        match self.decoder.decode(place, view) {
+            Ok(_) => {
                 self.positions.push(Position { offset: view.offset, timestamp: view.timestamp });
                 if dead_letters {
                     self.records.push(own()?);

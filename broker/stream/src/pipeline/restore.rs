@@ -9,6 +9,7 @@ use super::errors::RestoreError;
 use super::machine::Pipeline;
 use super::progress::{EmitCursor, Progress, ProgressError};
 use super::spec::PipelineSpec;
+use crate::format::{FormatError, RecordEncoder, RowDecoder};
 use crate::plan::{Body, Plan};
 use crate::window::{Change, Windows, decode_change};
 
@@ -25,6 +26,13 @@ pub struct Restoring {
     records: u64,
 }
 
+/// That every epoch can make the decoder of its source and the encoder of its sink.
+fn check_formats(plan: &Plan) -> Result<(), FormatError> {
+    RowDecoder::new(&plan.source.format, &plan.source.columns, 0)?;
+    RecordEncoder::new(&plan.sink.format, &plan.sink.columns)?;
+    Ok(())
+}
+
 impl Restoring {
     pub(super) fn new(
         plan: Plan,
@@ -32,6 +40,10 @@ impl Restoring {
         progress: Option<Progress>,
     ) -> Result<Restoring, RestoreError> {
         let spec = spec.checked(&plan)?;
+        check_formats(&plan).map_err(|error| RestoreError::WrongSpec {
+            pipeline: spec.name.clone(),
+            reason: error.to_string(),
+        })?;
         let delay_ms = plan.source.event_time.map_or(0, |time| time.delay_ms);
         let inputs = spec.inputs.len();
         let pipeline = Pipeline {

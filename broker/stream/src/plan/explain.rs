@@ -3,8 +3,8 @@
 use std::fmt::{self, Display, Write};
 
 use super::{
-    Aggregate, AggregateFunction, Body, Column, Compression, ErrorPolicy, Expression, Format, Plan, Sink,
-    SinkErrorPolicy, Source, WindowAggregate,
+    Aggregate, AggregateFunction, Body, Column, ColumnOrigin, Compression, ErrorPolicy, Expression, Plan,
+    Sink, SinkErrorPolicy, Source, WindowAggregate,
 };
 
 impl Plan {
@@ -48,7 +48,11 @@ fn columns_text(columns: &[Column]) -> String {
         .iter()
         .map(|column| {
             let required = if column.required { " NOT NULL" } else { "" };
-            format!("{} {}{required}", column.name, column.data_type)
+            let from = match &column.origin {
+                ColumnOrigin::Value => String::new(),
+                origin => format!(" FROM {origin}"),
+            };
+            format!("{} {}{required}{from}", column.name, column.data_type)
         })
         .collect();
     text.join(", ")
@@ -140,14 +144,6 @@ impl WindowAggregate {
         line(out, *depth, &text)?;
         *depth += 1;
         Ok(())
-    }
-}
-
-impl Display for Format {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Format::Json => f.write_str("json"),
-        }
     }
 }
 

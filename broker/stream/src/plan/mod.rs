@@ -7,8 +7,13 @@
 mod explain;
 mod expression;
 mod expression_text;
+mod format;
 
 pub use expression::{BinaryOperator, Branch, Expression, Function, IntegerType, TimeUnit};
+pub use format::{
+    AvroFormat, ColumnOrigin, CsvFormat, DebeziumFormat, Format, JsonFormat, ProtobufFormat, ProtobufSchema,
+    RecordFormat, TimestampText,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::value::DataType;
@@ -43,21 +48,14 @@ pub struct Source {
     pub table: String,
     /// The topic it reads.
     pub topic: String,
-    /// How a record's value is read.
-    pub format: Format,
+    /// How its records are read.
+    pub format: RecordFormat,
     /// The columns in use, in the table's order; the decoder makes only these.
     pub columns: Vec<Column>,
     /// The event time, if the table declares a watermark.
     pub event_time: Option<EventTime>,
     /// What happens to a record that cannot be decoded or computed.
     pub on_error: ErrorPolicy,
-}
-
-/// How the value of a record is encoded.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Format {
-    /// One JSON object a record, fields by column name.
-    Json,
 }
 
 /// A column of a source or a sink.
@@ -69,6 +67,16 @@ pub struct Column {
     pub data_type: DataType,
     /// Declared `NOT NULL`: a missing value is an error of the record.
     pub required: bool,
+    /// Where in a record it is.
+    #[serde(default)]
+    pub origin: ColumnOrigin,
+}
+
+impl Column {
+    /// A column of the value that may be `NULL`.
+    pub fn of_value(name: &str, data_type: DataType) -> Self {
+        Self { name: name.to_owned(), data_type, required: false, origin: ColumnOrigin::Value }
+    }
 }
 
 /// Event time with bounded disorder.
@@ -184,8 +192,8 @@ pub struct Sink {
     pub table: String,
     /// The topic it writes.
     pub topic: String,
-    /// How a record's value is written.
-    pub format: Format,
+    /// How its records are written.
+    pub format: RecordFormat,
     /// Its columns, in the order of the fields.
     pub columns: Vec<Column>,
     /// How its batches are compressed.

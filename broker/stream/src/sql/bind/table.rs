@@ -5,7 +5,10 @@ use sqlparser::ast::{BinaryOperator, Expr};
 use super::super::error::{SqlError, suggest};
 use super::super::script::{CreateTable, TableOption, Watermark};
 use super::{literal, types};
-use crate::plan::{Column, Compression, ErrorPolicy, EventTime, Format, Sink, SinkErrorPolicy, Source};
+use crate::plan::{
+    Column, ColumnOrigin, Compression, ErrorPolicy, EventTime, Format, RecordFormat, Sink, SinkErrorPolicy,
+    Source,
+};
 use crate::value::DataType;
 
 const SOURCE_OPTIONS: [&str; 4] = ["topic", "format", "on-error", "dlq-topic"];
@@ -61,6 +64,7 @@ fn columns(table: &CreateTable) -> Result<Vec<Column>, SqlError> {
             name: name.clone(),
             data_type: types::from_sql(&definition.data_type, definition.data_type_at)?,
             required: definition.required,
+            origin: ColumnOrigin::Value,
         });
     }
     if columns.is_empty() {
@@ -152,10 +156,10 @@ impl<'a> Options<'a> {
         Ok(name.clone())
     }
 
-    fn format(&self) -> Result<Format, SqlError> {
+    fn format(&self) -> Result<RecordFormat, SqlError> {
         match self.get("format") {
             None => Err(self.missing("format", "'json'")),
-            Some(option) if option.value == "json" => Ok(Format::Json),
+            Some(option) if option.value == "json" => Ok(RecordFormat::of_value(Format::json())),
             Some(option) => Err(choice(option, "'format' = 'json'; other formats are not supported yet")),
         }
     }

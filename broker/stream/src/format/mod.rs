@@ -1,0 +1,26 @@
+//! Records to rows and rows to records.
+//!
+//! ```text
+//! record ─► RowDecoder ─┬─ value ─► Decoder (JSON, CSV, Avro, …) ─┐
+//!                       ├─ key ───► Decoder ──────────────────────┼─► one cell a column ─► columns
+//!                       └─ headers, offset, partition, time ──────┘
+//! ```
+//!
+//! A row lands whole or not at all: cells are filled first, and only when all are there are they appended. Only columns
+//! in use are made; what is passed over is checked as far as its format can be checked without making it. Nothing is
+//! allocated by a length that a record claims before the bytes are there, and what nests is bounded.
+
+mod cell;
+mod csv;
+mod debezium;
+mod decoder;
+mod encoder;
+mod error;
+mod json;
+mod raw;
+mod record;
+
+pub(crate) use encoder::RecordEncoder;
+pub use error::FormatError;
+pub(crate) use json::encode_key;
+pub(crate) use record::{RecordPlace, RowDecoder};

@@ -1,0 +1,369 @@
+//! A whole record to a row: columns of its value, of its key, of its headers, and of where it is.
+
+use std::borrow::Cow;
+
+use logmill_record::RecordView;
+use logmill_record::header::TimestampType;
+
+use super::cell::{Cell, Slot};
+use super::debezium::DebeziumDecoder;
+use super::decoder::Decoder;
+use super::error::FormatError;
+use super::raw;
+use crate::column::{Column, ColumnBuilder};
+use crate::plan::{self, ColumnOrigin, Format, RecordFormat};
+
+/// Where a record is, beside what it says itself.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct RecordPlace<'r> {
+    pub(crate) topic: &'r str,
+    pub(crate) partition: i32,
+    /// Of its batch.
+    pub(crate) timestamp_type: TimestampType,
+}
+
+/// What a record did to the rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Landed {
+    /// One row was added.
+    Row,
+    /// One row was added that is to be taken back.
+    TakenBack,
+    /// Two rows were added: one to be taken back, then the one in its place.
+    Replaced,
+    /// The record has no value. One row was added, with `NULL` in every column of the value, also where it is
+    /// `NOT NULL`.
+    Tombstone,
+}
+
+/// Decodes records into columns. A record's rows land whole or not at all.
+#[derive(Debug)]
+pub(crate) struct RowDecoder {
+    /// One for each column; then what the value's decoder has for itself.
+    slots: Vec<Slot>,
+    builders: Vec<ColumnBuilder>,
+    value: ValueDecoder,
+    /// The slots of the value's columns.
+    in_value: Vec<usize>,
+    key: Option<Decoder>,
+    headers: Vec<(String, usize)>,
+    places: Vec<(ColumnOrigin, usize)>,
+    /// Kept for its memory, always empty.
+    cells: Vec<Cell<'static>>,
+}
+
+#[derive(Debug)]
+enum ValueDecoder {
+    Row(Decoder),
+    Change(DebeziumDecoder),
+}
+
+impl RowDecoder {
+    /// For columns in use and about so many rows at a time.
+    pub(crate) fn new(
+        format: &RecordFormat,
+        columns: &[plan::Column],
+        rows: usize,
+    ) -> Result<Self, FormatError> {
+        let mut slots: Vec<Slot> = columns.iter().map(Slot::new).collect();
+        let fields = |origin: ColumnOrigin| {
+            let columns = columns.iter().enumerate();
+            columns
+                .filter(move |(_, column)| column.origin == origin)
+                .map(|(index, column)| (index, column.name.as_str()))
+        };
+        let in_value: Vec<usize> = fields(ColumnOrigin::Value).map(|(index, _)| index).collect();
+        let value = match &format.value {
+            Format::Debezium(debezium) => {
+                ValueDecoder::Change(DebeziumDecoder::new(*debezium, &mut slots, &in_value))
+            }
+            other => ValueDecoder::Row(Decoder::new(other, fields(ColumnOrigin::Value))?),
+        };
+        let mut in_key = fields(ColumnOrigin::Key).peekable();
+        let key = match (&format.key, in_key.peek()) {
+            (_, None) => None,
+            (Some(key), Some(_)) => Some(Decoder::new(key, in_key)?),
+            (None, Some((_, name))) => {
+                return Err(FormatError::new(
+                    format!("column `{name}` is in the key, and the key has no format"),
+                    "add 'key.format' = 'raw', 'json', 'csv', 'avro' or 'protobuf'",
+                ));
+            }
+        };
+        let mut decoder = Self {
+            slots,
+            builders: columns.iter().map(|column| ColumnBuilder::new(column.data_type, rows)).collect(),
+            value,
+            in_value,
+            key,
+            headers: Vec::new(),
+            places: Vec::new(),
+            cells: Vec::new(),
+        };
+        for (index, column) in columns.iter().enumerate() {
+            match &column.origin {
+                ColumnOrigin::Value | ColumnOrigin::Key => {}
+                ColumnOrigin::Header(name) => decoder.headers.push((name.clone(), index)),
+                place => decoder.places.push((place.clone(), index)),
+            }
+        }
+        Ok(decoder)
+    }
+
+    /// Adds the row or rows a record holds. On an error none is added; it says which field, and what was found.
+    pub(crate) fn decode<'r>(
+        &mut self,
+        place: RecordPlace<'r>,
+        record: &RecordView<'r>,
+    ) -> Result<Landed, String> {
+        let mut cells = recycle(std::mem::take(&mut self.cells));
+        cells.resize(self.slots.len(), Cell::Null);
+        let landed = self.fill(place, record, &mut cells).and_then(|landed| self.land(landed, &mut cells));
+        self.cells = recycle(cells);
+        landed
+    }
+
+    /// The columns of all rows since the last call.
+    pub(crate) fn finish(&mut self) -> Vec<Column> {
+        self.builders.iter_mut().map(ColumnBuilder::finish).collect()
+    }
+
+    fn fill<'r>(
+        &mut self,
+        place: RecordPlace<'r>,
+        record: &RecordView<'r>,
+        cells: &mut [Cell<'r>],
+    ) -> Result<Landed, String> {
+        let landed = match (record.value, &mut self.value) {
+            (None, _) => Landed::Tombstone,
+            (Some(value), ValueDecoder::Row(decoder)) => {
+                decoder.decode(value, &self.slots, cells)?;
+                Landed::Row
+            }
+            (Some(value), ValueDecoder::Change(decoder)) => decoder.decode(value, &self.slots, cells)?,
+        };
+        if let (Some(decoder), Some(key)) = (&mut self.key, record.key) {
+            decoder.decode(key, &self.slots, cells).map_err(|error| format!("in the key: {error}"))?;
+        }
+        if !self.headers.is_empty() {
+            self.fill_headers(record, cells)?;
+        }
+        for (origin, index) in &self.places {
+            let slot = &self.slots[*index];
+            cells[*index] = match origin {
+                ColumnOrigin::Offset => slot.integer(record.offset)?,
+                ColumnOrigin::Partition => slot.integer(i64::from(place.partition))?,
+                ColumnOrigin::Timestamp => slot.instant(record.timestamp)?,
+                ColumnOrigin::TimestampType => slot.text(match place.timestamp_type {
+                    TimestampType::CreateTime => "CreateTime",
+                    TimestampType::LogAppendTime => "LogAppendTime",
+                })?,
+                ColumnOrigin::Topic => slot.text(Cow::Borrowed(place.topic))?,
+                ColumnOrigin::Value | ColumnOrigin::Key | ColumnOrigin::Header(_) => {
+                    unreachable!("filled by their decoders")
+                }
+            };
+        }
+        Ok(landed)
+    }
+
+    fn fill_headers<'r>(&self, record: &RecordView<'r>, cells: &mut [Cell<'r>]) -> Result<(), String> {
+        for header in record.headers() {
+            let (name, value) = header.map_err(|error| format!("the headers cannot be read: {error}"))?;
+            for (wanted, index) in &self.headers {
+                if wanted.as_bytes() == name {
+                    cells[*index] = match value {
+                        Some(value) => raw::whole(&self.slots[*index], value)?,
+                        None => Cell::Null,
+                    };
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Appends what was filled, if it may be appended.
+    fn land(&mut self, landed: Landed, cells: &mut [Cell<'_>]) -> Result<Landed, String> {
+        let width = self.builders.len();
+        if let Landed::TakenBack | Landed::Replaced = landed {
+            // What is not in the value is the same for both rows.
+            for index in (0..width).filter(|index| !self.in_value.contains(index)) {
+                cells[width + index] = cells[index].clone();
+            }
+        }
+        let rows: &[usize] = match landed {
+            Landed::Row | Landed::Tombstone => &[0],
+            Landed::TakenBack => &[width],
+            Landed::Replaced => &[width, 0],
+        };
+        for first in rows {
+            for (index, slot) in self.slots[..width].iter().enumerate() {
+                if landed == Landed::Tombstone && self.in_value.contains(&index) {
+                    continue;
+                }
+                slot.check(&cells[first + index])?;
+            }
+        }
+        for first in rows {
+            for (builder, cell) in self.builders.iter_mut().zip(&cells[*first..]) {
+                cell.append_to(builder);
+            }
+        }
+        Ok(landed)
+    }
+}
+
+/// An empty vector in the memory of another whose elements borrowed from elsewhere.
+fn recycle<'a>(mut cells: Vec<Cell<'_>>) -> Vec<Cell<'a>> {
+    cells.clear();
+    // Collecting what came out of a vector into one of the same layout keeps its memory.
+    cells.into_iter().map(|_| Cell::Null).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use logmill_record::{BatchBuilder, BatchOptions};
+
+    use super::*;
+    use crate::plan::{CsvFormat, DebeziumFormat};
+    use crate::value::{DataType, Value};
+
+    type Headers<'a> = &'a [(&'a [u8], Option<&'a [u8]>)];
+
+    /// Decodes one record at offset 0 of partition 3.
+    fn decode(
+        decoder: &mut RowDecoder,
+        key: Option<&str>,
+        value: Option<&str>,
+        headers: Headers<'_>,
+    ) -> Result<Landed, String> {
+        let mut builder = BatchBuilder::new(BatchOptions::default());
+        builder.push(1_000, key.map(str::as_bytes), value.map(str::as_bytes), headers);
+        let batch = builder.build().stamped(42, 0);
+        let open = batch.open(1 << 20).unwrap();
+        let view = open.records().next().unwrap().unwrap();
+        let place = RecordPlace { topic: "t", partition: 3, timestamp_type: TimestampType::CreateTime };
+        decoder.decode(place, &view)
+    }
+
+    fn rows(decoder: &mut RowDecoder) -> Vec<Vec<Value>> {
+        let columns = decoder.finish();
+        let count = columns.first().map_or(0, Column::len);
+        (0..count).map(|row| columns.iter().map(|column| column.value(row)).collect()).collect()
+    }
+
+    fn column(name: &str, data_type: DataType, origin: ColumnOrigin) -> plan::Column {
+        plan::Column { origin, ..plan::Column::of_value(name, data_type) }
+    }
+
+    fn text(text: &str) -> Value {
+        Value::String(text.to_owned())
+    }
+
+    #[test]
+    fn columns_come_from_everywhere_in_a_record() {
+        let columns = [
+            column("v", DataType::BigInt, ColumnOrigin::Value),
+            column("k", DataType::String, ColumnOrigin::Key),
+            column("trace", DataType::BigInt, ColumnOrigin::Header("trace".to_owned())),
+            column("o", DataType::BigInt, ColumnOrigin::Offset),
+            column("p", DataType::BigInt, ColumnOrigin::Partition),
+            column("ts", DataType::Timestamp, ColumnOrigin::Timestamp),
+            column("tt", DataType::String, ColumnOrigin::TimestampType),
+            column("topic", DataType::String, ColumnOrigin::Topic),
+        ];
+        let format = RecordFormat { key: Some(Format::Raw), value: Format::json(), key_in_value: false };
+        let mut decoder = RowDecoder::new(&format, &columns, 4).unwrap();
+        let headers: Headers<'_> = &[(b"trace", Some(b"1")), (b"other", None), (b"trace", Some(b"2"))];
+        assert_eq!(decode(&mut decoder, Some("key"), Some(r#"{"v":1}"#), headers), Ok(Landed::Row));
+        assert_eq!(decode(&mut decoder, None, Some("{}"), &[]), Ok(Landed::Row));
+        let place =
+            [Value::BigInt(42), Value::BigInt(3), Value::Timestamp(1_000), text("CreateTime"), text("t")];
+        let first = [Value::BigInt(1), text("key"), Value::BigInt(2)];
+        assert_eq!(
+            rows(&mut decoder),
+            [[&first[..], &place].concat(), [&[Value::Null, Value::Null, Value::Null][..], &place].concat()]
+        );
+        let error = decode(&mut decoder, None, Some("{}"), &[(b"trace", Some(b"x"))]).unwrap_err();
+        assert_eq!(error, "field `trace` is the text \"x\", the column is a BIGINT");
+    }
+
+    #[test]
+    fn a_record_that_fails_leaves_no_trace() {
+        let columns = [
+            column("i", DataType::BigInt, ColumnOrigin::Value),
+            plan::Column { required: true, ..column("s", DataType::String, ColumnOrigin::Value) },
+        ];
+        let mut decoder = RowDecoder::new(&RecordFormat::of_value(Format::json()), &columns, 1).unwrap();
+        let mut read = |value| decode(&mut decoder, None, Some(value), &[]);
+        read(r#"{"i": 1, "s": "one"}"#).unwrap();
+        read(r#"{"i": 2, "s": "two", "i": "x"}"#).unwrap_err();
+        let error = read(r#"{"i": 2}"#).unwrap_err();
+        assert_eq!(error, "field `s` is null or missing, but the column is NOT NULL");
+        read(r#"{"i": 3, "s": "three"}"#).unwrap();
+        assert_eq!(rows(&mut decoder), [[Value::BigInt(1), text("one")], [Value::BigInt(3), text("three")]]);
+    }
+
+    #[test]
+    fn keys_have_formats_of_their_own() {
+        let columns = [
+            column("a", DataType::BigInt, ColumnOrigin::Key),
+            column("b", DataType::String, ColumnOrigin::Key),
+            plan::Column { required: true, ..column("v", DataType::String, ColumnOrigin::Value) },
+        ];
+        let csv = Format::Csv(CsvFormat::new(vec!["a".to_owned(), "b".to_owned()]));
+        for (key, bytes) in [(csv, "7,x"), (Format::json(), r#"{"a":7,"b":"x"}"#)] {
+            let format = RecordFormat { key: Some(key), value: Format::Raw, key_in_value: false };
+            let mut decoder = RowDecoder::new(&format, &columns, 1).unwrap();
+            assert_eq!(decode(&mut decoder, Some(bytes), Some("value"), &[]), Ok(Landed::Row));
+            assert_eq!(decode(&mut decoder, Some(bytes), None, &[]), Ok(Landed::Tombstone));
+            assert!(decode(&mut decoder, Some("?"), None, &[]).unwrap_err().starts_with("in the key: "));
+            assert_eq!(
+                rows(&mut decoder),
+                [[Value::BigInt(7), text("x"), text("value")], [Value::BigInt(7), text("x"), Value::Null]]
+            );
+        }
+        let none = RowDecoder::new(&RecordFormat::of_value(Format::Raw), &columns, 1).unwrap_err();
+        assert!(none.to_string().contains("column `a` is in the key, and the key has no format"));
+        let two = RecordFormat { key: Some(Format::Raw), value: Format::Raw, key_in_value: false };
+        let two = RowDecoder::new(&two, &columns, 1).unwrap_err();
+        assert!(two.to_string().contains("a raw value is one column, `b` is another"));
+    }
+
+    #[test]
+    fn changes_are_rows_and_rows_taken_back() {
+        let columns = [
+            plan::Column { required: true, ..column("id", DataType::BigInt, ColumnOrigin::Value) },
+            column("a.b", DataType::String, ColumnOrigin::Value),
+            column("o", DataType::BigInt, ColumnOrigin::Offset),
+        ];
+        for schema_include in [false, true] {
+            let format = DebeziumFormat { schema_include, ..DebeziumFormat::default() };
+            let format = RecordFormat::of_value(Format::Debezium(format));
+            let mut decoder = RowDecoder::new(&format, &columns, 1).unwrap();
+            let mut read = |change: &str| {
+                let wrapped = format!(r#"{{"schema":{{"op":"x"}},"payload":{change}}}"#);
+                decode(&mut decoder, None, Some(if schema_include { &wrapped } else { change }), &[])
+            };
+            let row = |id: i64, b: &str| format!(r#"{{"id":{id},"a":{{"b":"{b}"}}}}"#);
+            let change = |before: &str, after: &str, op: &str| {
+                format!(r#"{{"before":{before},"after":{after},"source":{{}},"op":"{op}","ts_ms":1}}"#)
+            };
+            assert_eq!(read(&change("null", &row(1, "x"), "c")), Ok(Landed::Row));
+            assert_eq!(read(&change(&row(1, "x"), &row(1, "y"), "u")), Ok(Landed::Replaced));
+            assert_eq!(read(&change(&row(1, "y"), "null", "d")), Ok(Landed::TakenBack));
+            for (change, part) in [
+                (change("null", &row(1, "x"), "u"), "field `before` is null or missing, but `op` is \"u\""),
+                (change(&row(1, "x"), "null", "r"), "field `after` is null or missing"),
+                (change("{}", &row(1, "x"), "u"), "field `id` is null or missing"),
+                (change("{}", "{}", "t"), "field `op` is \"t\""),
+                ("{}".to_owned(), "field `op` is null or missing"),
+            ] {
+                let error = read(&change).unwrap_err();
+                assert!(error.contains(part), "{change}: {error}");
+            }
+            let row = |id, b: &str| vec![Value::BigInt(id), text(b), Value::BigInt(42)];
+            assert_eq!(rows(&mut decoder), [row(1, "x"), row(1, "x"), row(1, "y"), row(1, "y")]);
+        }
+    }
+}
