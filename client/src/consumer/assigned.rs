@@ -6,6 +6,9 @@
 //!
 //! Each partition carries an epoch that changes when it is assigned anew or moved: what was fetched under
 //! an older epoch is dropped unseen.
+//!
+//! A partition that cannot be read any more stays assigned until the program is told, and it is told after the records
+//! that were fetched before: who sees that a partition is gone has had its error, and does not take it for read.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -35,15 +38,40 @@ struct Assigned {
     position: i64,
     done: i64,
     buffered: usize,
+    /// It cannot be read any more: its failure waits for the program.
+    failed: bool,
+}
+
+/// Something for the program, of one partition.
+#[derive(Debug)]
+struct Item {
+    key: Key,
+    epoch: u64,
+    content: Content,
 }
 
 #[derive(Debug)]
+enum Content {
+    Chunk(Chunk),
+    /// The last of its partition.
+    Failure(Error),
+}
+
+/// What one fetch has brought.
+#[derive(Debug)]
 struct Chunk {
-    key: Key,
-    epoch: u64,
     records: VecDeque<Record>,
     next: i64,
     bytes: usize,
+}
+
+impl Item {
+    fn bytes(&self) -> usize {
+        match &self.content {
+            Content::Chunk(chunk) => chunk.bytes,
+            Content::Failure(_) => 0,
+        }
+    }
 }
 
 /// A partition to fetch from.
@@ -61,7 +89,8 @@ pub(crate) struct Marks(BTreeMap<Key, (u64, i64)>);
 #[derive(Debug, Default)]
 pub(crate) struct AssignedPartitions {
     partitions: BTreeMap<Key, Assigned>,
-    ready: VecDeque<Chunk>,
+    ready: VecDeque<Item>,
+    /// Errors that are not of one partition.
     errors: VecDeque<Error>,
     next_epoch: u64,
     buffered: usize,
@@ -94,6 +123,7 @@ impl AssignedPartitions {
             position: offset,
             done: offset,
             buffered: 0,
+            failed: false,
         };
         self.partitions.insert(key, assigned);
     }
@@ -134,7 +164,7 @@ impl AssignedPartitions {
         if !self.partitions.contains_key(key) {
             return false;
         }
-        self.ready.retain(|chunk| chunk.key != *key);
+        self.ready.retain(|item| item.key != *key);
         self.given.retain(|given| given != key);
         self.place(key.clone(), start);
         self.count_buffered();
@@ -142,14 +172,14 @@ impl AssignedPartitions {
     }
 
     fn count_buffered(&mut self) {
-        self.buffered = self.ready.iter().map(|chunk| chunk.bytes).sum();
+        self.buffered = self.ready.iter().map(Item::bytes).sum();
     }
 
     /// Partitions whose start must be asked for.
     pub(crate) fn unresolved(&self) -> Vec<(Key, u64, OffsetSpec)> {
         let unresolved =
             |(key, assigned): (&Key, &Assigned)| Some((key.clone(), assigned.epoch, assigned.start?));
-        self.partitions.iter().filter_map(unresolved).collect()
+        self.partitions.iter().filter(|(_, assigned)| !assigned.failed).filter_map(unresolved).collect()
     }
 
     /// The answer to [`unresolved`](Self::unresolved).
@@ -167,7 +197,7 @@ impl AssignedPartitions {
         }
         self.partitions
             .iter()
-            .filter(|(_, assigned)| assigned.start.is_none() && assigned.buffered < each)
+            .filter(|(_, assigned)| !assigned.failed && assigned.start.is_none() && assigned.buffered < each)
             .map(|(key, assigned)| Wanted { key: key.clone(), epoch: assigned.epoch, offset: assigned.fetch })
             .collect()
     }
@@ -184,12 +214,10 @@ impl AssignedPartitions {
         assigned.fetch = decoded.next;
         assigned.buffered += bytes;
         self.buffered += bytes;
-        self.ready.push_back(Chunk {
+        self.ready.push_back(Item {
             key: wanted.key.clone(),
             epoch: wanted.epoch,
-            records: decoded.records.into(),
-            next: decoded.next,
-            bytes,
+            content: Content::Chunk(Chunk { records: decoded.records.into(), next: decoded.next, bytes }),
         });
         true
     }
@@ -202,17 +230,12 @@ impl AssignedPartitions {
         error: impl FnOnce() -> Error,
     ) {
         let same = self.partitions.get(&wanted.key).is_some_and(|assigned| assigned.epoch == wanted.epoch);
-        if !same {
-            return;
-        }
         match reset {
-            Some(spec) => {
-                self.seek(&wanted.key.clone(), Start::Spec(spec));
+            Some(spec) if same => {
+                self.seek(&wanted.key, Start::Spec(spec));
             }
-            None => {
-                self.fail(error());
-                self.partitions.remove(&wanted.key);
-            }
+            None if same => self.stop(&wanted.key, wanted.epoch, error()),
+            _ => {}
         }
     }
 
@@ -223,15 +246,16 @@ impl AssignedPartitions {
         }
     }
 
-    /// The partition cannot be read: it is given up and the program told.
+    /// The partition cannot be read: the program is told when it comes there, and with that it is given up.
     pub(crate) fn stop(&mut self, key: &Key, epoch: u64, error: Error) {
-        if self.partitions.get(key).is_some_and(|assigned| assigned.epoch == epoch) {
-            self.partitions.remove(key);
-            self.fail(error);
+        let current = self.partitions.get_mut(key);
+        if let Some(assigned) = current.filter(|assigned| assigned.epoch == epoch && !assigned.failed) {
+            assigned.failed = true;
+            self.ready.push_back(Item { key: key.clone(), epoch, content: Content::Failure(error) });
         }
     }
 
-    /// Tells the program.
+    /// Tells the program of what is not about one partition.
     pub(crate) fn fail(&mut self, error: Error) {
         self.errors.push_back(error);
     }
@@ -245,53 +269,63 @@ impl AssignedPartitions {
         }
     }
 
-    /// Whether the program must be told of an error first.
+    /// Whether the program must be told of an error before it gets another record.
     pub(crate) fn has_error(&self) -> bool {
-        !self.errors.is_empty()
+        let fails = |item: &Item| matches!(item.content, Content::Failure(_));
+        !self.errors.is_empty() || self.ready.front().is_some_and(fails)
     }
 
     /// The next record that was fetched. Gives also whether a buffer has become free.
     pub(crate) fn next(&mut self) -> (Option<Result<ConsumerRecord, Error>>, bool) {
-        let mut freed = false;
         if let Some(error) = self.errors.pop_front() {
+            return (Some(Err(error)), false);
+        }
+        let mut freed = self.pass_over();
+        let fails = |item: &mut Item| matches!(item.content, Content::Failure(_));
+        if let Some(Item { key, content: Content::Failure(error), .. }) = self.ready.pop_front_if(fails) {
+            self.partitions.remove(&key);
             return (Some(Err(error)), freed);
         }
-        while let Some(chunk) = self.ready.front_mut() {
-            let Some(assigned) = self.partitions.get_mut(&chunk.key).filter(|a| a.epoch == chunk.epoch)
-            else {
-                self.drop_front();
-                freed = true;
-                continue;
-            };
-            let record = chunk.records.pop_front();
-            if let Some(record) = &record {
+        let Some(Item { key, content: Content::Chunk(chunk), .. }) = self.ready.front_mut() else {
+            return (None, freed);
+        };
+        let (topic, partition) = key.clone();
+        let record = chunk.records.pop_front().map(|record| {
+            if let Some(assigned) = self.partitions.get_mut(key) {
                 assigned.position = record.offset + 1;
-                if !self.given.contains(&chunk.key) {
-                    self.given.push(chunk.key.clone());
-                }
             }
-            let (topic, partition) = chunk.key.clone();
-            if chunk.records.is_empty() {
-                // Past records that are not for this reader: markers, aborted ones.
-                assigned.position = chunk.next;
-                if record.is_none() && !self.given.contains(&chunk.key) {
-                    assigned.done = assigned.position;
-                }
-                assigned.buffered = assigned.buffered.saturating_sub(chunk.bytes);
-                self.drop_front();
-                freed = true;
+            if !self.given.contains(key) {
+                self.given.push(key.clone());
             }
-            if let Some(record) = record {
-                return (Some(Ok(ConsumerRecord::new(topic, partition, record))), freed);
-            }
-        }
-        (None, freed)
+            Ok(ConsumerRecord::new(topic, partition, record))
+        });
+        freed |= self.pass_over();
+        (record, freed)
     }
 
-    fn drop_front(&mut self) {
-        if let Some(chunk) = self.ready.pop_front() {
-            self.buffered = self.buffered.saturating_sub(chunk.bytes);
+    /// Drops from the front what is not for the program: what was fetched under an older epoch, and chunks that have no
+    /// record left. Gives whether a buffer has become free.
+    fn pass_over(&mut self) -> bool {
+        let mut freed = false;
+        while let Some(item) = self.ready.front() {
+            let current = self.partitions.get_mut(&item.key).filter(|a| a.epoch == item.epoch);
+            match (&item.content, current) {
+                (Content::Chunk(chunk), Some(assigned)) if chunk.records.is_empty() => {
+                    // Past records that are not for this reader: markers, aborted ones.
+                    assigned.position = chunk.next;
+                    if !self.given.contains(&item.key) {
+                        assigned.done = assigned.position;
+                    }
+                    assigned.buffered = assigned.buffered.saturating_sub(chunk.bytes);
+                }
+                (_, Some(_)) => break,
+                (_, None) => {}
+            }
+            self.buffered = self.buffered.saturating_sub(item.bytes());
+            self.ready.pop_front();
+            freed = true;
         }
+        freed
     }
 
     /// The partitions, in order.
@@ -441,6 +475,59 @@ mod tests {
         assert_eq!(assigned.position(&key), None, "an answer to an older question");
         assigned.resolved(&key, epoch, 3);
         assert_eq!(assigned.wanted(10, 10)[0].offset, 3);
+    }
+
+    #[test]
+    fn a_failure_is_told_after_the_records_before_it_and_only_then_is_the_partition_gone() {
+        let mut assigned = AssignedPartitions::default();
+        assigned.assign([(key(0), Start::Offset(0)), (key(1), Start::Offset(0))]);
+        fetch(&mut assigned, 0, records(&[0, 1], 3));
+        let (of_0, epoch) = (key(0), assigned.wanted(1000, 1000)[0].epoch);
+        assigned.stop(&of_0, epoch, Error::Closed);
+        assigned.stop(&of_0, epoch, Error::Closed);
+        fetch(&mut assigned, 1, records(&[0], 1));
+        assert_eq!(next(&mut assigned), Some((0, 0)));
+        assert!(!assigned.has_error(), "a record comes first");
+        assert_eq!(next(&mut assigned), Some((0, 1)));
+        assert!(assigned.has_error());
+        assert_eq!(assigned.keys(), [key(0), key(1)], "nobody was told");
+        assert_eq!(assigned.position(&key(0)), Some(3));
+        let wanted = assigned.wanted(1000, 1000);
+        assert_eq!(wanted.iter().map(|w| w.key.1).collect::<Vec<_>>(), [1], "it is not fetched any more");
+        assert!(matches!(assigned.next().0, Some(Err(Error::Closed))));
+        assert_eq!(assigned.keys(), [key(1)]);
+        assert_eq!(next(&mut assigned), Some((1, 0)));
+        assert_eq!(next(&mut assigned), None, "told once");
+    }
+
+    #[test]
+    fn a_failure_of_records_without_any_for_this_reader_is_told() {
+        let mut assigned = AssignedPartitions::default();
+        assigned.assign([(key(0), Start::Offset(0))]);
+        fetch(&mut assigned, 0, records(&[0], 1));
+        fetch(&mut assigned, 0, records(&[], 4));
+        let epoch = assigned.wanted(1000, 1000)[0].epoch;
+        assigned.stop(&key(0), epoch, Error::Closed);
+        assert_eq!(next(&mut assigned), Some((0, 0)));
+        assert!(assigned.has_error(), "nothing to give comes before it");
+        assert!(matches!(assigned.next().0, Some(Err(Error::Closed))));
+    }
+
+    #[test]
+    fn who_goes_elsewhere_is_not_told_of_a_failure() {
+        let mut assigned = AssignedPartitions::default();
+        assigned.assign([(key(0), Start::Spec(OffsetSpec::Earliest))]);
+        let (of_0, epoch, _) = assigned.unresolved().remove(0);
+        assigned.stop(&of_0, epoch, Error::Closed);
+        assert!(assigned.unresolved().is_empty(), "not asked again");
+        assert!(assigned.seek(&of_0, Start::Offset(7)));
+        assert!(!assigned.has_error());
+        assert_eq!(assigned.wanted(10, 10)[0].offset, 7);
+        let epoch = assigned.wanted(10, 10)[0].epoch;
+        assigned.stop(&of_0, epoch, Error::Closed);
+        assigned.assign([(key(1), Start::Offset(0))]);
+        assert_eq!(next(&mut assigned), None);
+        assert_eq!(assigned.keys(), [key(1)]);
     }
 
     #[test]

@@ -315,14 +315,15 @@ impl Membership {
             }
         }
         tracing::info!(group = %settings.group, generation, member = %self.member_id, ?assignment, "joined");
+        self.shared.committed.lock().clear();
+        let mut assigned = self.shared.assigned.lock();
+        // Together with its partitions: who sees a member of the generation without any takes it for one that got none.
         *self.shared.member.lock() = Some(GroupMembership {
             group: settings.group.clone(),
             generation,
             member_id: self.member_id.clone(),
             instance_id: settings.instance_id.clone(),
         });
-        self.shared.committed.lock().clear();
-        let mut assigned = self.shared.assigned.lock();
         assigned.assign(starts);
         missing.into_iter().for_each(|error| assigned.fail(error));
         drop(assigned);

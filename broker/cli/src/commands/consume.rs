@@ -169,7 +169,7 @@ async fn print(
     let mut left = command.count.unwrap_or(u64::MAX);
     let mut printed = 0_u64;
     let mut out = Vec::new();
-    while left > 0 && !ends.is_some_and(|ends| all_read(consumer, ends)) {
+    while left > 0 && !ends.is_some_and(|ends| all_read(consumer, &command.topic, ends)) {
         let max = usize::try_from(left).unwrap_or(usize::MAX).min(BATCH);
         let Ok(records) = tokio::time::timeout(LOOK, consumer.next_batch(max)).await else { continue };
         for record in records? {
@@ -192,17 +192,20 @@ async fn print(
     Ok(())
 }
 
-/// Whether the consumer is at or past the given ends in all of its partitions.
-fn all_read(consumer: &Consumer, ends: &BTreeMap<i32, i64>) -> bool {
-    let assignment = consumer.assignment();
-    let in_group = !consumer.membership().group.is_empty();
-    if in_group && consumer.membership().generation < 0 {
-        return false;
+/// Whether the consumer is at or past the given ends: in all of these partitions, or, in a group, in its share of them.
+fn all_read(consumer: &Consumer, topic: &str, ends: &BTreeMap<i32, i64>) -> bool {
+    let at_end = |partition: i32, end: i64| {
+        consumer.position(topic, partition).is_some_and(|position| position >= end)
+    };
+    let membership = consumer.membership();
+    if membership.group.is_empty() {
+        return ends.iter().all(|(partition, end)| at_end(*partition, *end));
     }
-    assignment.iter().all(|(topic, partition)| {
-        let end = ends.get(partition).copied().unwrap_or(0);
-        consumer.position(topic, *partition).is_some_and(|position| position >= end)
-    })
+    let share = consumer.assignment();
+    let read =
+        share.iter().all(|(_, partition)| at_end(*partition, ends.get(partition).copied().unwrap_or(0)));
+    // Without a share in this generation there is nothing to read; between two nobody knows.
+    read && membership.generation >= 0 && consumer.membership() == membership
 }
 
 #[cfg(test)]
