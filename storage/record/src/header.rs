@@ -198,24 +198,31 @@ impl BatchHeader {
         if computed != header.crc {
             return Err(BatchError::Checksum { stored: header.crc, computed });
         }
-        if header.last_offset_delta < 0 || header.count < 0 {
-            return Err(header.invalid_count("neither may be negative"));
-        }
-        if i64::from(header.count) > i64::from(header.last_offset_delta) + 1 {
-            return Err(header.invalid_count("more records than offsets"));
-        }
-        let end_offset = header.base_offset.checked_add(i64::from(header.last_offset_delta) + 1);
-        if header.base_offset < 0 || end_offset.is_none() {
-            return Err(BatchError::InvalidOffset {
-                base_offset: header.base_offset,
-                last_offset_delta: header.last_offset_delta,
-            });
-        }
+        header.check_bounds()?;
         let body = bytes.len() - BATCH_HEADER_LEN;
         if !header.codec()?.is_compressed() && header.count as usize > body / MIN_RECORD_LEN {
             return Err(header.invalid_count("more records than the bytes can hold"));
         }
         Ok(header)
+    }
+
+    /// Checks what holds for every batch, whatever its body: counts and offsets are not negative, no more records than
+    /// offsets. For a header that is used before a checksum vouches for it: it ends behind its beginning.
+    pub fn check_bounds(&self) -> Result<(), BatchError> {
+        if self.last_offset_delta < 0 || self.count < 0 {
+            return Err(self.invalid_count("neither may be negative"));
+        }
+        if i64::from(self.count) > i64::from(self.last_offset_delta) + 1 {
+            return Err(self.invalid_count("more records than offsets"));
+        }
+        let end_offset = self.base_offset.checked_add(i64::from(self.last_offset_delta) + 1);
+        if self.base_offset < 0 || end_offset.is_none() {
+            return Err(BatchError::InvalidOffset {
+                base_offset: self.base_offset,
+                last_offset_delta: self.last_offset_delta,
+            });
+        }
+        Ok(())
     }
 
     pub(crate) fn invalid_count(&self, reason: &'static str) -> BatchError {

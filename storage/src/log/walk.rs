@@ -84,7 +84,9 @@ impl Walk {
             return Ok(None);
         }
         let head = self.window(BATCH_HEADER_LEN)?;
-        let header = BatchHeader::parse(head).map_err(|error| bad(position, &error))?;
+        let header = BatchHeader::parse(head)
+            .and_then(|header| header.check_bounds().map(|()| header))
+            .map_err(|error| bad(position, &error))?;
         let size = header.size();
         if size as u64 > self.end - position {
             let available = usize::try_from(self.end - position).unwrap_or(usize::MAX);
@@ -145,6 +147,18 @@ impl Walk {
         }
         let bytes = self.window(BATCH_HEADER_LEN)?;
         Ok(bytes.first_chunk::<8>().map(|bytes| i64::from_be_bytes(*bytes)))
+    }
+
+    /// After a step: the next batch begins before that one ends, and it is that one which is wrong, where offsets from
+    /// `least_offset` on belong. Its length, which it shares with what lies behind, is right then.
+    pub(crate) fn contradicts(&mut self, step: &Step, least_offset: i64) -> Result<bool, Stop> {
+        match self.next_offset()? {
+            Some(next) if next > least_offset && next < step.header.next_offset() => {
+                // No checksum covers its offset. With a gap before it, that is what rotted; without, it is the next batch's.
+                Ok(step.header.base_offset > least_offset || !self.is_whole_at(step.position)?)
+            }
+            _ => Ok(false),
+        }
     }
 
     /// A batch at that position checks out as a whole.

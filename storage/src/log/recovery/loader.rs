@@ -290,11 +290,21 @@ impl<'a> Loader<'a> {
         let mut walk = Walk::headers(Arc::clone(&file), read.position, length);
         let stop = loop {
             let position = walk.position();
-            match walk.next() {
+            let stepped = match walk.next() {
                 Ok(Some(step)) if self.fits(&step) && step.header.base_offset < recovery_point => {
-                    segment.adopt(&step.header, step.position);
-                    self.end_offset = step.header.next_offset();
+                    match walk.contradicts(&step, self.end_offset) {
+                        Ok(false) => {
+                            segment.adopt(&step.header, step.position);
+                            self.end_offset = step.header.next_offset();
+                            continue;
+                        }
+                        Ok(true) => Ok(Some(step)),
+                        Err(stop) => Err(stop),
+                    }
                 }
+                stepped => stepped,
+            };
+            match stepped {
                 // Everything before the recovery point was on the device: this is damage, and not an end.
                 stopped @ (Ok(Some(_)) | Err(Stop::Bad { .. })) if self.end_offset < recovery_point => {
                     let reason = match stopped {

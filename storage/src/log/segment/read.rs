@@ -387,7 +387,7 @@ impl Scan<'_> {
             if let Err(reason) = self.check_offsets(at, &header, least_offset) {
                 return Ok(taken.unwrap_or(Scanned::Damaged { at, least_offset, reason, passed }));
             }
-            if header.last_offset() < self.offset {
+            if start.is_none() && header.last_offset() < self.offset {
                 passed = Some(at);
                 at += size;
                 least_offset = header.next_offset();
@@ -455,6 +455,7 @@ impl Scan<'_> {
             return Ok(None);
         }
         let header = BatchHeader::parse(bytes).map_err(|error| error.to_string())?;
+        header.check_bounds().map_err(|error| error.to_string())?;
         if header.size() > left {
             return Err(format!("a batch of {} bytes, and {left} are left", header.size()));
         }

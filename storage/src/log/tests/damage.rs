@@ -1,5 +1,7 @@
 //! Damaged files below the recovery point: batches are reported, everything derived is made again.
 
+use std::collections::BTreeMap;
+
 use super::*;
 use crate::disk::sim::Faults;
 
@@ -236,5 +238,99 @@ fn damage_before_the_recovery_point_does_not_keep_the_log_from_opening() {
         assert!(matches!(log.read(4, usize::MAX, end, true), Err(ReadError::Corrupt(_))));
         assert_eq!(whole_batches(log.read(6, usize::MAX, end, true).unwrap()), all[3..], "field {field}");
         bench.disk.rot(&path, position + field, 0x41).unwrap();
+    }
+}
+
+/// A flushed log of data, markers and transactions over several segments.
+fn flushed_transactions() -> (Bench, Vec<Batch>, i64) {
+    let mut bench = Bench::new(1);
+    bench.options.segment_bytes = 600;
+    let log = bench.create();
+    let mut maker = Maker::new();
+    let mut all = Vec::new();
+    for i in 0..6 {
+        all.push(maker.data(Some((7, 0, i)), true, 1));
+        all.push(maker.plain(3));
+        all.push(maker.marker(7, 0, i % 2 == 0));
+    }
+    log.append(&all).unwrap();
+    let end = log.flush().unwrap().end_offset;
+    assert!(log.closed_segments().unwrap().len() >= 2);
+    (bench, all, end)
+}
+
+/// Reads everything as a consumer does: on from where it is, and behind a batch that cannot be read. Gives the offsets of
+/// those.
+fn read_around_damage(log: &PartitionLog, all: &[Batch], max_bytes: usize) -> Result<Vec<i64>, String> {
+    let mut damaged = Vec::new();
+    let mut rest = all;
+    while let Some(next) = rest.first() {
+        let offset = next.header().base_offset;
+        match log.read(offset, max_bytes, i64::MAX, true) {
+            Ok(chunks) => {
+                let read = chunks.into_iter().flat_map(batches).collect::<Result<Vec<_>, _>>();
+                let read = read.map_err(|error| format!("at {offset}: {error}"))?;
+                if read.is_empty() {
+                    return Err(format!("nothing at {offset}, and no error"));
+                }
+                if !rest.starts_with(&read) {
+                    return Err(format!("something else at {offset}: {:?}", read[0].header()));
+                }
+                rest = &rest[read.len()..];
+            }
+            Err(ReadError::Corrupt(_)) => {
+                damaged.push(offset);
+                rest = &rest[1..];
+            }
+            Err(error) => return Err(error.to_string()),
+        }
+    }
+    Ok(damaged)
+}
+
+#[test]
+fn no_bit_of_a_header_makes_batches_vanish() {
+    /// Nothing covers the leader epoch, which readers of batches have no use for.
+    const UNCOVERED: std::ops::Range<u64> = 12..16;
+    let (bench, all, end) = flushed_transactions();
+    let content = |name: &String| (name.clone(), read_file(&*bench.disk, &directory().join(name)).unwrap());
+    let good: BTreeMap<String, Vec<u8>> = bench.names().iter().map(content).collect();
+    let (mut base, mut position) = (0, 0);
+    for batch in &all {
+        let offset = batch.header().base_offset;
+        if bench.disk.exists(&bench.path(FileKind::Log, offset)).unwrap() {
+            (base, position) = (offset, 0);
+        }
+        let path = bench.path(FileKind::Log, base);
+        for byte in (0..logmill_record::BATCH_HEADER_LEN as u64).filter(|byte| !UNCOVERED.contains(byte)) {
+            for bit in 0..8 {
+                let what = format!("bit {bit} of byte {byte} of the batch at {offset}");
+                bench.disk.rot(&path, position + byte, 1 << bit).unwrap();
+                if bit % 2 == 1 {
+                    let kinds = [".index", ".timeindex"];
+                    let names = bench.names().into_iter();
+                    let indexes = names.filter(|name| kinds.iter().any(|kind| name.ends_with(kind)));
+                    indexes.for_each(|name| bench.disk.remove_file(&directory().join(name)).unwrap());
+                }
+                // The second time as the first one left it.
+                for time in ["first", "second"] {
+                    let opened = bench.open(end);
+                    let (log, recovered) = opened.unwrap_or_else(|error| panic!("{what}: {error}"));
+                    assert_eq!(log.cut(recovered.valid_end).unwrap(), end, "{what}, {time} time");
+                    for max_bytes in [usize::MAX, 1] {
+                        let damaged = read_around_damage(&log, &all, max_bytes);
+                        let damaged = damaged.unwrap_or_else(|wrong| panic!("{what}, {time} time: {wrong}"));
+                        let named = damaged.contains(&offset) && damaged.len() <= 2;
+                        assert!(named, "{what}, {time} time: {damaged:?}");
+                    }
+                    log.flush().unwrap();
+                }
+                let others = bench.names().into_iter().filter(|name| !good.contains_key(name));
+                others.for_each(|name| bench.disk.remove_file(&directory().join(name)).unwrap());
+                good.iter()
+                    .for_each(|(name, bytes)| bench.disk.plant(&directory().join(name), bytes).unwrap());
+            }
+        }
+        position += batch.size() as u64;
     }
 }
