@@ -157,17 +157,7 @@ impl Column {
         }
     }
 
-    /// The days; the plan guarantees the type.
-    #[allow(dead_code)] // The functions of dates follow.
-    pub(crate) fn date(&self) -> &Date32Array {
-        match self {
-            Column::Date(array) => array,
-            other => unreachable!("the binder promised a DATE, found {:?}", other.array().data_type()),
-        }
-    }
-
     /// The bytes; the plan guarantees the type.
-    #[allow(dead_code)] // The functions of bytes follow.
     pub(crate) fn bytes(&self) -> &BinaryArray {
         match self {
             Column::Bytes(array) => array,
@@ -176,20 +166,10 @@ impl Column {
     }
 
     /// The floats; the plan guarantees the type.
-    #[allow(dead_code)] // The functions of floats follow.
     pub(crate) fn double(&self) -> &Float64Array {
         match self {
             Column::Double(array) => array,
             other => unreachable!("the binder promised a DOUBLE, found {:?}", other.array().data_type()),
-        }
-    }
-
-    /// The decimals; the plan guarantees the type.
-    #[allow(dead_code)] // The functions of decimals follow.
-    pub(crate) fn decimal(&self) -> &DecimalArray {
-        match self {
-            Column::Decimal(array) => array,
-            other => unreachable!("the binder promised a DECIMAL, found {:?}", other.array().data_type()),
         }
     }
 

@@ -56,20 +56,31 @@ impl Civil {
     /// The beginning of the unit the reading lies in, as an instant.
     pub fn floor(self, unit: TimeUnit) -> i64 {
         let midnight = |month, day| days_from_civil(self.year, month, day) * DAY_MS;
+        let first_of = |year| days_from_civil(year, 1, 1) * DAY_MS;
         let ms_of_day = i64::from(self.ms_of_day);
         match unit {
-            TimeUnit::Year => midnight(1, 1),
+            TimeUnit::Millennium => first_of((self.year - 1).div_euclid(1_000) * 1_000 + 1),
+            TimeUnit::Century => first_of((self.year - 1).div_euclid(100) * 100 + 1),
+            // The first decade began before there was a year.
+            TimeUnit::Decade => first_of((self.year.div_euclid(10) * 10).max(1)),
+            TimeUnit::Year => first_of(self.year),
+            TimeUnit::Quarter => midnight((self.month - 1) / 3 * 3 + 1, 1),
             TimeUnit::Month => midnight(self.month, 1),
+            TimeUnit::Week => {
+                let day = days_from_civil(self.year, self.month, self.day);
+                (day - (day + 3).rem_euclid(7)) * DAY_MS
+            }
             TimeUnit::Day => midnight(self.month, self.day),
             TimeUnit::Hour => midnight(self.month, self.day) + ms_of_day / 3_600_000 * 3_600_000,
             TimeUnit::Minute => midnight(self.month, self.day) + ms_of_day / 60_000 * 60_000,
             TimeUnit::Second => midnight(self.month, self.day) + ms_of_day / 1_000 * 1_000,
+            TimeUnit::Millisecond => midnight(self.month, self.day) + ms_of_day,
         }
     }
 }
 
 /// Days from the epoch to a date; the date must exist.
-fn days_from_civil(year: i64, month: u32, day: u32) -> i64 {
+pub(crate) fn days_from_civil(year: i64, month: u32, day: u32) -> i64 {
     let year = if month <= 2 { year - 1 } else { year };
     let era = year.div_euclid(400);
     let year_of_era = year.rem_euclid(400);
@@ -79,7 +90,7 @@ fn days_from_civil(year: i64, month: u32, day: u32) -> i64 {
     era * 146_097 + day_of_era - 719_468
 }
 
-fn days_in_month(year: i64, month: u32) -> u32 {
+pub(crate) fn days_in_month(year: i64, month: u32) -> u32 {
     match month {
         4 | 6 | 9 | 11 => 30,
         2 if year % 4 == 0 && (year % 100 != 0 || year % 400 == 0) => 29,

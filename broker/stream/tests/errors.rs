@@ -227,13 +227,40 @@ fn expressions() {
     query(&where_("»ts - ts > 1"), "only an INTERVAL", "compare the two instants");
     query(&where_("»s + 'x' = 'y'"), "`+` adds numbers", "||");
     query(&where_("»a || 'x' = 'y'"), "a STRING is needed", "CAST(... AS STRING)");
-    query(&where_("a »# 1 > 0"), "not an operator", "the operators are");
+    query(&where_("»a ^ 1 > 0"), "the operator ^ is not supported", "POWER(a, b)");
     query(&where_("s LIKE »s"), "pattern is not a constant", "single quotes");
-    query(&where_("»s ILIKE 'x'"), "ILIKE", "LOWER(text) LIKE");
+    query(&where_("s ILIKE »s"), "pattern is not a constant", "single quotes");
+    query(&where_(r"s LIKE »'x\'"), "ends with the escape character", "twice");
+    query(&where_("s ~ »'('"), "is not a regular expression: unclosed group", "groups (...)");
+    query(&where_("s ~ »'(x{1000}){1000}'"), "needs more than", "groups");
+    query(&where_("REGEXP_EXTRACT(s, '(x)', »2) = s"), "the pattern has 1 groups", "parentheses");
+    query(&where_("REGEXP_REPLACE(s, 'x', s, »'q') = s"), "not a text of flags", "'g'");
+    query(&where_("»REGEXP_LIKE(s) = s"), "REGEXP_LIKE with 1 arguments", "REGEXP_LIKE(text, 'pattern'");
+    query(&where_("JSON_VALUE(s, »'a.b') = s"), "'a.b' is not a path: a path begins with `$`", "'$.a.b[0]'");
+    query(&where_("s #>> »'a' = s"), "not a path", "'{a,0,b}'");
+    query(
+        &where_("DATE_FORMAT(ts, »'yyyy-nn') = s"),
+        "the pattern has no field `nn`",
+        "'yyyy-MM-dd HH:mm:ss'",
+    );
+    query(&where_("TO_CHAR(ts, »'YYYY x') = s"), "no field `x`", "'YYYY-MM-DD HH24:MI:SS'");
+    query(&where_("DATE_TRUNC(»'fortnight', ts) = ts"), "the unit fortnight", "MILLENNIUM");
+    query(&where_("EXTRACT(TIMEZONE FROM »ts) = 1"), "the unit", "DOW");
+    query(&where_("DATE_BIN(»5, ts) = ts"), "not an INTERVAL", "INTERVAL '15' MINUTE");
+    query(
+        &where_("»TIMESTAMPDIFF(HOUR, ts) = 1"),
+        "TIMESTAMPDIFF with 2 arguments",
+        "TIMESTAMPDIFF(HOUR, from, to)",
+    );
+    query(&where_("MD5(»a) = s"), "a STRING or BYTES is needed", "CAST");
+    query(&where_("JSON_OBJECT('a'») = s"), "VALUE and what belongs to the key", "");
+    query(&where_("»JSON_BUILD_OBJECT('a') = s"), "a key without a value", "JSON_OBJECT('key' VALUE");
+    query(&where_("»SUBSTRNG(s, 1) = s"), "no function SUBSTRNG", "did you mean `SUBSTRING`?");
+    query(&where_("»LPAD(s) = s"), "LPAD with 1 arguments", "LPAD(text, length [, fill])");
     query(&where_("»CASE WHEN ok THEN 1 ELSE 'x' END = 1"), "no type in common: BIGINT, STRING", "CAST");
     query(&where_("»UPER(s) = 'X'"), "no function UPER", "did you mean `UPPER`?");
     query(&where_("»UPPER(s, s) = 'X'"), "UPPER with 2 arguments", "UPPER(text)");
-    query(&where_("»NOW() > ts"), "processing time", "event time");
+    query(&where_("»NOW(1) > ts"), "NOW with 1 arguments", "without arguments");
     query(&where_("CAST(»ok AS DOUBLE) = 1"), "BOOLEAN cannot become", "CAST knows");
     query(&where_("TRY_CAST(»s AS INT) = 1"), "TRY_CAST to INT is not supported", "TRY_CAST(... AS BIGINT)");
     query(&where_("DATE »'2013-02-29' = ts"), "not a day of the calendar", "DATE '2013-01-31'");

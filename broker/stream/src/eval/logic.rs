@@ -25,6 +25,11 @@ pub(super) fn or(left: &BooleanArray, right: &BooleanArray) -> BooleanArray {
     decided(&is_true(left) | &is_true(right), &is_false(left) & &is_false(right))
 }
 
+/// Row by row.
+pub(super) fn each(rows: usize, of_row: impl FnMut(usize) -> Option<bool>) -> BooleanArray {
+    (0..rows).map(of_row).collect()
+}
+
 /// True and false where they are said to be, unknown elsewhere.
 fn decided(is_true: BooleanBuffer, is_false: BooleanBuffer) -> BooleanArray {
     let known = &is_true | &is_false;

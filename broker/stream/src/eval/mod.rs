@@ -5,20 +5,29 @@
 //! record. A row that an enclosing `CASE`, `COALESCE`, `AND` or `OR` does not need is not *active* and cannot fault.
 
 mod arithmetic;
+mod call;
 mod cast;
 mod compare;
+mod date;
+mod date_pattern;
+mod hash;
+mod json;
 mod like;
 mod logic;
 mod numeric;
 mod operand;
+mod regex;
 mod text;
-mod time_parts;
 
 use std::collections::BTreeMap;
 
 use arrow_buffer::BooleanBuffer;
 
+use self::call::Call;
+pub(crate) use self::date_pattern::DatePattern;
+pub(crate) use self::json::JsonPath;
 use self::operand::Operand;
+pub(crate) use self::regex::of_similar;
 use crate::column::Column;
 use crate::plan::{BinaryOperator, Expression, Function};
 
@@ -35,7 +44,6 @@ pub(crate) struct Evaluator<'a> {
     columns: &'a [Column],
     rows: usize,
     /// Frozen processing time, in milliseconds since the epoch.
-    #[allow(dead_code)] // The functions that read it follow.
     now: i64,
     /// The first fault of each row that has one.
     faults: BTreeMap<usize, Fault>,
@@ -47,7 +55,7 @@ impl<'a> Evaluator<'a> {
     }
 
     /// With the processing time of the epoch, in milliseconds since 1970; what `NOW()` and its kin read.
-    #[allow(dead_code)] // The functions that read it follow.
+    #[allow(dead_code)] // Whoever cuts epochs passes it.
     pub(crate) fn with_now(mut self, now: i64) -> Self {
         self.now = now;
         self
@@ -117,14 +125,13 @@ impl<'a> Evaluator<'a> {
             Expression::Call { function: Function::Coalesce, arguments } => {
                 self.coalesce(expression, arguments, active)
             }
-            Expression::Call { function: Function::NullIf, arguments } => {
-                let [left, right] = [0, 1].map(|at| self.operand(&arguments[at], active));
-                compare::null_if(&left, &right, expression.data_type())
-            }
             Expression::Call { function, arguments } => {
-                let arguments: Vec<Column> =
-                    arguments.iter().map(|argument| self.evaluate(argument, active)).collect();
-                self.call(expression, *function, &arguments, active)
+                let arguments: Vec<Operand> =
+                    arguments.iter().map(|argument| self.operand(argument, active)).collect();
+                self.call(&Call { expression, function: *function, arguments: &arguments, active })
+            }
+            Expression::Regex { operation, pattern, arguments } => {
+                self.regex(*operation, pattern, arguments, active)
             }
         }
     }
@@ -199,38 +206,6 @@ impl<'a> Evaluator<'a> {
             values.push(value);
         }
         Column::choose(&values, expression.data_type(), &choice)
-    }
-
-    fn call(
-        &mut self,
-        expression: &Expression,
-        function: Function,
-        arguments: &[Column],
-        active: &BooleanBuffer,
-    ) -> Column {
-        match function {
-            Function::Coalesce | Function::NullIf => unreachable!("evaluated above: {expression}"),
-            Function::CheckRange(integer) => self.check_range(expression, &arguments[0], integer, active),
-            Function::Greatest => {
-                compare::extreme(arguments, expression.data_type(), BinaryOperator::Greater)
-            }
-            Function::Least => compare::extreme(arguments, expression.data_type(), BinaryOperator::Less),
-            Function::Abs => self.absolute(expression, &arguments[0], active),
-            Function::Floor => numeric::floor(&arguments[0], expression.data_type()),
-            Function::Ceil => numeric::ceil(&arguments[0], expression.data_type()),
-            Function::Round => numeric::round(&arguments[0], expression.data_type()),
-            Function::Upper => Column::String(text::map(arguments[0].string(), str::to_uppercase)),
-            Function::Lower => Column::String(text::map(arguments[0].string(), str::to_lowercase)),
-            Function::Trim => Column::String(text::map(arguments[0].string(), |text| text.trim().to_owned())),
-            Function::CharLength => Column::BigInt(text::char_length(arguments[0].string())),
-            Function::Substring => self.substring(expression, arguments, active),
-            Function::Replace => {
-                let [text, from, to] = arguments else { unreachable!("the binder counts arguments") };
-                Column::String(text::replace(text.string(), from.string(), to.string()))
-            }
-            Function::Extract(unit) => Column::BigInt(time_parts::extract(arguments[0].timestamp(), unit)),
-            Function::FloorTime(unit) => Column::Timestamp(time_parts::floor(arguments[0].timestamp(), unit)),
-        }
     }
 
     /// Keeps a result, or remembers why there is none.

@@ -2,10 +2,14 @@
 
 use std::cmp::Ordering;
 
-use arrow_array::Array;
+use arrow_array::types::Decimal128Type;
+use arrow_array::{Array, PrimitiveArray};
 
-use crate::column::{Column, decimals};
+use super::Evaluator;
+use super::call::{Call, RowResult};
+use crate::column::{Column, decimal_at, decimals};
 use crate::decimal::Decimal;
+use crate::plan::{Function, Math};
 use crate::value::DataType;
 
 /// Every number as a whole one: a float by `of_float`, a decimal by `of_decimal`; whole numbers stay.
@@ -38,7 +42,219 @@ pub(super) fn ceil(column: &Column, data_type: DataType) -> Column {
     to_whole(column, data_type, f64::ceil, |decimal| decimal.to_whole(Ordering::Greater))
 }
 
-pub(super) fn round(column: &Column, data_type: DataType) -> Column {
-    let halves_away = |decimal: Decimal| decimal.rescale(0).expect("fewer digits always fit");
-    to_whole(column, data_type, f64::round, halves_away)
+/// Rounds a float by `to_whole` at a digit after the point, or before it.
+fn float_at(value: f64, digits: i64, to_whole: fn(f64) -> f64) -> f64 {
+    // Beyond these nothing is left, or nothing is lost.
+    let digits = digits.clamp(-400, 400) as i32;
+    let factor = 10_f64.powi(digits.abs());
+    let rounded = match digits >= 0 {
+        true => to_whole(value * factor) / factor,
+        false => to_whole(value / factor) * factor,
+    };
+    match (rounded.is_finite(), digits >= 0) {
+        (true, _) => rounded,
+        (false, true) => value,
+        (false, false) => 0.0,
+    }
+}
+
+/// Rounds, or cuts, an integer at a digit before the point.
+fn integer_at(value: i64, digits: i64, cut: bool) -> Result<i64, String> {
+    if digits >= 0 {
+        return Ok(value);
+    }
+    let Some(unit) = u32::try_from(-digits).ok().and_then(|digits| 10_i128.checked_pow(digits)) else {
+        return Ok(0);
+    };
+    let value = i128::from(value);
+    let rest = value % unit;
+    let up = !cut && rest.abs() * 2 >= unit;
+    let rounded = value - rest + if up { unit * value.signum() } else { 0 };
+    i64::try_from(rounded).map_err(|_| format!("{value} rounded to {rounded} does not fit a BIGINT"))
+}
+
+/// Rounds, or cuts, a decimal at a digit and gives it in units of `scale`.
+fn decimal_at_digit(
+    value: Decimal,
+    digits: i64,
+    cut: bool,
+    precision: u8,
+    scale: u8,
+) -> Result<i128, String> {
+    let digits = digits.clamp(-40, i64::from(value.scale)) as i32;
+    let left_out = i32::from(value.scale) - digits;
+    let unscaled = match 10_i128.checked_pow(left_out as u32) {
+        None => 0,
+        Some(unit) => {
+            let rest = value.unscaled % unit;
+            let up = !cut && rest.unsigned_abs() >= (unit.unsigned_abs()).div_ceil(2) && rest != 0;
+            value.unscaled - rest + if up { unit * value.unscaled.signum() } else { 0 }
+        }
+    };
+    let rounded = Decimal { unscaled, scale: value.scale }.rescale(scale);
+    rounded
+        .filter(|rounded| rounded.fits(precision))
+        .map(|rounded| rounded.unscaled)
+        .ok_or_else(|| format!("{value} rounded does not fit a DECIMAL({precision}, {scale})"))
+}
+
+fn finite(value: f64, what: impl FnOnce() -> String) -> RowResult<f64> {
+    match value.is_finite() {
+        true => Ok(Some(value)),
+        false => Err(what()),
+    }
+}
+
+fn math(math: Math, x: f64) -> RowResult<f64> {
+    let value = match math {
+        Math::Sqrt => x.sqrt(),
+        Math::Cbrt => x.cbrt(),
+        Math::Exp => x.exp(),
+        Math::Ln => x.ln(),
+        Math::Log10 => x.log10(),
+        Math::Log2 => x.log2(),
+        Math::Sin => x.sin(),
+        Math::Cos => x.cos(),
+        Math::Tan => x.tan(),
+        Math::Cot => 1.0 / x.tan(),
+        Math::Asin => x.asin(),
+        Math::Acos => x.acos(),
+        Math::Atan => x.atan(),
+        Math::Sinh => x.sinh(),
+        Math::Cosh => x.cosh(),
+        Math::Tanh => x.tanh(),
+        Math::Degrees => x.to_degrees(),
+        Math::Radians => x.to_radians(),
+    };
+    finite(value, || format!("{} of {x:?} is not a finite number", math.name()))
+}
+
+fn divide_whole(left: i64, right: i64) -> Result<i64, String> {
+    match right {
+        0 => Err("division by zero".to_owned()),
+        right => left.checked_div(right).ok_or_else(|| format!("{left} / {right} does not fit a BIGINT")),
+    }
+}
+
+fn divide_decimals(left: Decimal, right: Decimal, precision: u8) -> Result<i128, String> {
+    if right.unscaled == 0 {
+        return Err("division by zero".to_owned());
+    }
+    let scale = left.scale.max(right.scale);
+    let quotient =
+        left.rescale(scale).zip(right.rescale(scale)).map(|(left, right)| left.unscaled / right.unscaled);
+    quotient
+        .filter(|quotient| Decimal { unscaled: *quotient, scale: 0 }.fits(precision))
+        .ok_or_else(|| format!("DIV({left}, {right}) does not fit a DECIMAL({precision}, 0)"))
+}
+
+impl Evaluator<'_> {
+    pub(super) fn call_numeric(&mut self, call: &Call<'_>) -> Column {
+        let arguments = call.arguments;
+        let integer = |at: usize, row: usize| arguments[at].integer(row);
+        let double = |at: usize, row: usize| arguments[at].double(row);
+        match call.function {
+            Function::Round | Function::Truncate => self.round_at(call),
+            Function::Sign => match &arguments[0].column {
+                Column::Double(_) => self.doubles(call, |row| {
+                    let value = double(0, row);
+                    Ok(Some(if value == 0.0 { 0.0 } else { value.signum() }))
+                }),
+                Column::Decimal(array) => {
+                    self.integers(call, |row| Ok(Some(array.value(arguments[0].at(row)).signum() as i64)))
+                }
+                _ => self.integers(call, |row| Ok(Some(integer(0, row).signum()))),
+            },
+            Function::Math(which) => self.doubles(call, |row| math(which, double(0, row))),
+            Function::Power => self.doubles(call, |row| {
+                let (x, y) = (double(0, row), double(1, row));
+                finite(x.powf(y), || format!("POWER({x:?}, {y:?}) is not a finite number"))
+            }),
+            Function::Atan2 => self.doubles(call, |row| Ok(Some(double(0, row).atan2(double(1, row))))),
+            Function::LogBase => self.doubles(call, |row| {
+                let (base, x) = (double(0, row), double(1, row));
+                finite(x.ln() / base.ln(), || format!("LOG({base:?}, {x:?}) is not a finite number"))
+            }),
+            Function::Div => match (&arguments[0].column, &arguments[1].column) {
+                (Column::Decimal(left), Column::Decimal(right)) => {
+                    let DataType::Decimal { precision, scale } = call.expression.data_type() else {
+                        unreachable!("decimals make a decimal: {}", call.expression)
+                    };
+                    let quotients: PrimitiveArray<Decimal128Type> = self.each(call, |row| {
+                        let left = decimal_at(left, arguments[0].at(row));
+                        let right = decimal_at(right, arguments[1].at(row));
+                        divide_decimals(left, right, precision).map(Some)
+                    });
+                    let (_, values, nulls) = quotients.into_parts();
+                    Column::Decimal(decimals(values, nulls, precision, scale))
+                }
+                (Column::Double(_), _) => self.doubles(call, |row| {
+                    let (left, right) = (double(0, row), double(1, row));
+                    match right == 0.0 {
+                        true => Err("division by zero".to_owned()),
+                        false => finite((left / right).trunc(), || {
+                            format!("DIV({left:?}, {right:?}) is too large")
+                        }),
+                    }
+                }),
+                _ => self.integers(call, |row| divide_whole(integer(0, row), integer(1, row)).map(Some)),
+            },
+            Function::BitAnd => self.integers(call, |row| Ok(Some(integer(0, row) & integer(1, row)))),
+            Function::BitOr => self.integers(call, |row| Ok(Some(integer(0, row) | integer(1, row)))),
+            Function::BitXor => self.integers(call, |row| Ok(Some(integer(0, row) ^ integer(1, row)))),
+            Function::BitNot => self.integers(call, |row| Ok(Some(!integer(0, row)))),
+            Function::ShiftLeft => {
+                self.integers(call, |row| Ok(Some(integer(0, row).wrapping_shl(integer(1, row) as u32))))
+            }
+            Function::ShiftRight => {
+                self.integers(call, |row| Ok(Some(integer(0, row).wrapping_shr(integer(1, row) as u32))))
+            }
+            other => unreachable!("{} is not a function of numbers", other.name()),
+        }
+    }
+
+    /// `ROUND` and `TRUNC`, at a digit or to a whole number.
+    fn round_at(&mut self, call: &Call<'_>) -> Column {
+        let arguments = call.arguments;
+        let cut = call.function == Function::Truncate;
+        let digits = |row: usize| arguments.get(1).map_or(0, |digits| digits.integer(row));
+        match (&arguments[0].column, call.expression.data_type()) {
+            (Column::Double(_), _) => {
+                let to_whole = if cut { f64::trunc } else { f64::round };
+                self.doubles(call, |row| Ok(Some(float_at(arguments[0].double(row), digits(row), to_whole))))
+            }
+            (Column::Decimal(array), DataType::Decimal { precision, scale }) => {
+                let rounded: PrimitiveArray<Decimal128Type> = self.each(call, |row| {
+                    let value = decimal_at(array, arguments[0].at(row));
+                    decimal_at_digit(value, digits(row), cut, precision, scale).map(Some)
+                });
+                let (_, values, nulls) = rounded.into_parts();
+                Column::Decimal(decimals(values, nulls, precision, scale))
+            }
+            _ => self.integers(call, |row| integer_at(arguments[0].integer(row), digits(row), cut).map(Some)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rounding_at_a_digit() {
+        assert_eq!(float_at(2.345, 1, f64::round), 2.3);
+        assert_eq!(float_at(-1250.0, -2, f64::round), -1300.0);
+        assert_eq!(float_at(1.5e300, 300, f64::round), 1.5e300);
+        assert_eq!(float_at(1.5e300, -400, f64::round), 0.0);
+        assert_eq!(integer_at(1250, -2, false), Ok(1300));
+        assert_eq!(integer_at(-1250, -2, true), Ok(-1200));
+        assert_eq!(integer_at(5, -40, false), Ok(0));
+        assert!(integer_at(i64::MAX, -1, false).is_err());
+        let decimal =
+            |text: &str, digits, cut| decimal_at_digit(Decimal::parse(text).unwrap(), digits, cut, 38, 2);
+        assert_eq!(decimal("12.345", 2, false), Ok(1235));
+        assert_eq!(decimal("-12.345", 2, true), Ok(-1234));
+        assert_eq!(decimal("155.5", -1, false), Ok(16000));
+        assert_eq!(decimal("155.5", -50, false), Ok(0));
+    }
 }

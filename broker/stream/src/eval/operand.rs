@@ -24,6 +24,42 @@ impl Operand {
         self.column.is_null(self.at(row))
     }
 
+    /// The values of all rows.
+    pub(super) fn spread(&self) -> Column {
+        match self.constant {
+            true => self.column.take(&vec![0; self.rows]),
+            false => self.column.clone(),
+        }
+    }
+
+    /// The row's text; the binder promised one, and the row is not `NULL`.
+    pub(super) fn text(&self, row: usize) -> &str {
+        self.column.string().value(self.at(row))
+    }
+
+    /// The row's integer.
+    pub(super) fn integer(&self, row: usize) -> i64 {
+        self.column.bigint().value(self.at(row))
+    }
+
+    /// The row's float.
+    pub(super) fn double(&self, row: usize) -> f64 {
+        self.column.double().value(self.at(row))
+    }
+
+    /// The row's instant.
+    pub(super) fn instant(&self, row: usize) -> i64 {
+        self.column.timestamp().value(self.at(row))
+    }
+
+    /// The row's bytes; of a text its own.
+    pub(super) fn octets(&self, row: usize) -> &[u8] {
+        match &self.column {
+            Column::String(array) => array.value(self.at(row)).as_bytes(),
+            other => other.bytes().value(self.at(row)),
+        }
+    }
+
     /// Which rows have a value; `None` is all.
     pub(super) fn nulls(&self) -> Option<NullBuffer> {
         match (self.constant, self.column.nulls()) {

@@ -22,5 +22,5 @@ mod record;
 
 pub(crate) use encoder::RecordEncoder;
 pub use error::FormatError;
-pub(crate) use json::encode_key;
+pub(crate) use json::{encode_key, write_cell};
 pub(crate) use record::{RecordPlace, RowDecoder};

@@ -1,10 +1,9 @@
 //! Scalar expressions, with every name resolved and every type known.
 
-use std::ops::RangeInclusive;
-
 use serde::{Deserialize, Serialize};
 
-use crate::decimal::{self, MAX_PRECISION};
+use super::{Function, Pattern};
+use crate::decimal;
 use crate::value::{DataType, Value};
 
 /// A scalar expression. Its operands have the types its evaluation needs: the binder has put a [`Expression::Cast`]
@@ -52,6 +51,15 @@ pub enum Expression {
         pattern: String,
         /// The character that makes the next one of the pattern plain.
         escape: Option<char>,
+    },
+    /// A regular expression against the first argument.
+    Regex {
+        /// What is asked of it.
+        operation: RegexOperation,
+        /// The expression.
+        pattern: Pattern,
+        /// The text, and for a replacement what comes in its place.
+        arguments: Vec<Expression>,
     },
     /// `CASE WHEN .. THEN .. ELSE .. END`. A branch that is not taken cannot fail.
     Case {
@@ -104,6 +112,11 @@ impl Expression {
             },
             Expression::Case { otherwise, .. } => otherwise.data_type(),
             Expression::Call { function, arguments } => function.data_type(arguments),
+            Expression::Regex { operation, .. } => match operation {
+                RegexOperation::Matches => DataType::Boolean,
+                RegexOperation::Count => DataType::BigInt,
+                RegexOperation::Extract { .. } | RegexOperation::Replace { .. } => DataType::String,
+            },
         }
     }
 
@@ -130,7 +143,7 @@ impl Expression {
                 }
                 otherwise.for_each_column(visit);
             }
-            Expression::Call { arguments, .. } => {
+            Expression::Call { arguments, .. } | Expression::Regex { arguments, .. } => {
                 arguments.iter().for_each(|argument| argument.for_each_column(visit));
             }
         }
@@ -159,11 +172,30 @@ impl Expression {
                 }
                 otherwise.remap_columns(new_index);
             }
-            Expression::Call { arguments, .. } => {
+            Expression::Call { arguments, .. } | Expression::Regex { arguments, .. } => {
                 arguments.iter_mut().for_each(|argument| argument.remap_columns(new_index));
             }
         }
     }
+}
+
+/// What a regular expression is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RegexOperation {
+    /// Whether it is found anywhere in the text.
+    Matches,
+    /// How often it is found, one match after the other.
+    Count,
+    /// What a group matched the first time, 0 for the whole; `NULL` where nothing did.
+    Extract {
+        /// The group's number.
+        group: usize,
+    },
+    /// The text with the first or every match replaced; `\1` to `\9` and `\&` stand for groups and the whole.
+    Replace {
+        /// Every match, not only the first.
+        all: bool,
+    },
 }
 
 /// One `WHEN .. THEN ..`.
@@ -253,152 +285,6 @@ impl BinaryOperator {
             BinaryOperator::Same => "IS NOT DISTINCT FROM",
             BinaryOperator::And => "AND",
             BinaryOperator::Or => "OR",
-        }
-    }
-}
-
-/// A built-in scalar function. Unless it says otherwise, the result is `NULL` when an argument is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Function {
-    /// `COALESCE(a, b, ..)`: the first that is not `NULL`; later ones cannot fail where an earlier one is taken.
-    Coalesce,
-    /// The integer itself where it fits a shorter type, else a fault.
-    CheckRange(IntegerType),
-    /// `NULLIF(a, b)`: `NULL` where they are equal, else `a`.
-    NullIf,
-    /// `GREATEST(a, b, ..)`: the greatest of those that are not `NULL`.
-    Greatest,
-    /// `LEAST(a, b, ..)`: the least of those that are not `NULL`.
-    Least,
-    /// `ABS(x)` of a number.
-    Abs,
-    /// `FLOOR(x)` of a `DOUBLE` or `DECIMAL`.
-    Floor,
-    /// `CEIL(x)` of a `DOUBLE` or `DECIMAL`.
-    Ceil,
-    /// `ROUND(x)` of a `DOUBLE` or `DECIMAL`, halves away from zero.
-    Round,
-    /// `UPPER(text)`.
-    Upper,
-    /// `LOWER(text)`.
-    Lower,
-    /// `TRIM(text)`: without white space at either end.
-    Trim,
-    /// `CHAR_LENGTH(text)` in characters.
-    CharLength,
-    /// `SUBSTRING(text FROM start [FOR length])`, counted in characters from 1.
-    Substring,
-    /// `REPLACE(text, from, to)`.
-    Replace,
-    /// `EXTRACT(unit FROM timestamp)`, in UTC.
-    Extract(TimeUnit),
-    /// `FLOOR(timestamp TO unit)`, in UTC.
-    FloorTime(TimeUnit),
-}
-
-impl Function {
-    fn data_type(self, arguments: &[Expression]) -> DataType {
-        match self {
-            Function::CheckRange(_) | Function::CharLength | Function::Extract(_) => DataType::BigInt,
-            Function::Upper | Function::Lower | Function::Trim | Function::Substring | Function::Replace => {
-                DataType::String
-            }
-            Function::Floor | Function::Ceil | Function::Round => match arguments[0].data_type() {
-                // One digit more, for what is rounded up.
-                DataType::Decimal { precision, scale } => {
-                    let precision = (precision - scale + 1).min(MAX_PRECISION);
-                    DataType::Decimal { precision, scale: 0 }
-                }
-                other => other,
-            },
-            Function::FloorTime(_) => DataType::Timestamp,
-            Function::Coalesce | Function::NullIf | Function::Greatest | Function::Least | Function::Abs => {
-                arguments[0].data_type()
-            }
-        }
-    }
-
-    /// The name as SQL writes it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Function::Coalesce => "COALESCE",
-            Function::NullIf => "NULLIF",
-            Function::CheckRange(integer) => integer.name(),
-            Function::Greatest => "GREATEST",
-            Function::Least => "LEAST",
-            Function::Abs => "ABS",
-            Function::Floor | Function::FloorTime(_) => "FLOOR",
-            Function::Ceil => "CEIL",
-            Function::Round => "ROUND",
-            Function::Upper => "UPPER",
-            Function::Lower => "LOWER",
-            Function::Trim => "TRIM",
-            Function::CharLength => "CHAR_LENGTH",
-            Function::Substring => "SUBSTRING",
-            Function::Replace => "REPLACE",
-            Function::Extract(_) => "EXTRACT",
-        }
-    }
-}
-
-/// An integer type of SQL that is shorter than a `BIGINT`; its values are kept as one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum IntegerType {
-    /// 8 bits.
-    TinyInt,
-    /// 16 bits.
-    SmallInt,
-    /// 32 bits.
-    Int,
-}
-
-impl IntegerType {
-    /// The values it has.
-    pub fn range(self) -> RangeInclusive<i64> {
-        match self {
-            IntegerType::TinyInt => i8::MIN.into()..=i8::MAX.into(),
-            IntegerType::SmallInt => i16::MIN.into()..=i16::MAX.into(),
-            IntegerType::Int => i32::MIN.into()..=i32::MAX.into(),
-        }
-    }
-
-    /// The type as SQL writes it.
-    pub fn name(self) -> &'static str {
-        match self {
-            IntegerType::TinyInt => "TINYINT",
-            IntegerType::SmallInt => "SMALLINT",
-            IntegerType::Int => "INT",
-        }
-    }
-}
-
-/// A unit of the calendar or the clock.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum TimeUnit {
-    /// The year.
-    Year,
-    /// The month, 1 to 12.
-    Month,
-    /// The day of the month, 1 to 31.
-    Day,
-    /// The hour, 0 to 23.
-    Hour,
-    /// The minute, 0 to 59.
-    Minute,
-    /// The second, 0 to 59.
-    Second,
-}
-
-impl TimeUnit {
-    /// The unit as SQL writes it.
-    pub fn name(self) -> &'static str {
-        match self {
-            TimeUnit::Year => "YEAR",
-            TimeUnit::Month => "MONTH",
-            TimeUnit::Day => "DAY",
-            TimeUnit::Hour => "HOUR",
-            TimeUnit::Minute => "MINUTE",
-            TimeUnit::Second => "SECOND",
         }
     }
 }

@@ -8,12 +8,18 @@ mod explain;
 mod expression;
 mod expression_text;
 mod format;
+mod function;
+mod pattern;
 
-pub use expression::{BinaryOperator, Branch, Expression, Function, IntegerType, TimeUnit};
+pub use expression::{BinaryOperator, Branch, Expression, RegexOperation};
 pub use format::{
     AvroFormat, ColumnOrigin, CsvFormat, DebeziumFormat, Format, JsonFormat, ProtobufFormat, ProtobufSchema,
     RecordFormat, TimestampText,
 };
+pub use function::{
+    Digest, Function, IntegerType, JsonKind, JsonResult, Math, PatternStyle, Side, TimeField, TimeUnit,
+};
+pub use pattern::Pattern;
 use serde::{Deserialize, Serialize};
 
 use crate::value::DataType;

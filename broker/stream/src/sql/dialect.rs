@@ -1,6 +1,9 @@
 //! The dialect: PostgreSQL's expressions with Flink's window table functions.
 
-use sqlparser::ast::Expr;
+use sqlparser::ast::{
+    BinaryOperator, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments,
+    ObjectName, UnaryOperator,
+};
 use sqlparser::dialect::Dialect;
 use sqlparser::keywords::Keyword;
 use sqlparser::parser::{Parser, ParserError};
@@ -32,6 +35,38 @@ impl Dialect for StreamingDialect {
         true
     }
 
+    fn supports_bitwise_shift_operators(&self) -> bool {
+        true
+    }
+
+    /// `a # b`, which the parser knows of PostgreSQL's own dialect only, and `x BETWEEN SYMMETRIC a AND b`.
+    fn parse_infix(
+        &self,
+        parser: &mut Parser<'_>,
+        left: &Expr,
+        precedence: u8,
+    ) -> Option<Result<Expr, ParserError>> {
+        if parser.peek_token_ref().token == Token::Sharp {
+            parser.next_token();
+            return Some(parser.parse_subexpr(precedence).map(|right| Expr::BinaryOp {
+                left: Box::new(left.clone()),
+                op: BinaryOperator::PGBitwiseXor,
+                right: Box::new(right),
+            }));
+        }
+        let is = |token: &Token, keyword| matches!(token, Token::Word(word) if word.keyword == keyword);
+        let [first, second, third] = parser.peek_tokens();
+        let negated = is(&first, Keyword::NOT);
+        let (between, symmetric) = if negated { (second, third) } else { (first, second) };
+        if !is(&between, Keyword::BETWEEN) || !is(&symmetric, Keyword::SYMMETRIC) {
+            return None;
+        }
+        (0..if negated { 3 } else { 2 }).for_each(|_| {
+            parser.next_token();
+        });
+        Some(between_symmetric(parser, left, negated))
+    }
+
     /// `EMIT` after a table begins a clause; it is no name for the table.
     fn is_table_factor_alias(&self, explicit: bool, keyword: &Keyword, parser: &mut Parser<'_>) -> bool {
         let emit = matches!(
@@ -41,7 +76,7 @@ impl Dialect for StreamingDialect {
         explicit || self.is_table_alias(keyword, parser) && !emit
     }
 
-    /// `TABLE name` as an argument of a window function is the table's name.
+    /// `TABLE name` as an argument of a window function is the table's name. `JSON_OBJECT` has a syntax of its own.
     fn parse_prefix(&self, parser: &mut Parser<'_>) -> Option<Result<Expr, ParserError>> {
         let [first, second] = parser.peek_tokens();
         match (first, second) {
@@ -51,7 +86,69 @@ impl Dialect for StreamingDialect {
                 parser.next_token();
                 Some(parser.parse_identifier().map(Expr::Identifier))
             }
+            (Token::Word(name), Token::LParen)
+                if name.value.eq_ignore_ascii_case("JSON_OBJECT") && name.quote_style.is_none() =>
+            {
+                Some(json_object(parser))
+            }
             _ => None,
         }
     }
+}
+
+/// `JSON_OBJECT(KEY 'a' VALUE x, 'b' VALUE y, 'c', z)` as a call with key after value after key.
+fn json_object(parser: &mut Parser<'_>) -> Result<Expr, ParserError> {
+    let name = ObjectName::from(vec![parser.parse_identifier()?]);
+    parser.expect_token(&Token::LParen)?;
+    let mut args = Vec::new();
+    while !parser.consume_token(&Token::RParen) {
+        if !args.is_empty() {
+            parser.expect_token(&Token::Comma)?;
+        }
+        if let [Token::Word(key), Token::SingleQuotedString(_) | Token::Word(_)] = parser.peek_tokens()
+            && key.value.eq_ignore_ascii_case("KEY")
+        {
+            parser.next_token();
+        }
+        args.push(parser.parse_expr()?);
+        if !parser.parse_keyword(Keyword::VALUE) && !parser.consume_token(&Token::Comma) {
+            return parser.expected_ref("VALUE and what belongs to the key", parser.peek_token_ref());
+        }
+        args.push(parser.parse_expr()?);
+    }
+    let args = args.into_iter().map(|arg| FunctionArg::Unnamed(FunctionArgExpr::Expr(arg))).collect();
+    let list = FunctionArgumentList { duplicate_treatment: None, args, clauses: Vec::new() };
+    Ok(Expr::Function(Function {
+        name,
+        uses_odbc_syntax: false,
+        parameters: FunctionArguments::None,
+        args: FunctionArguments::List(list),
+        filter: None,
+        null_treatment: None,
+        over: None,
+        within_group: Vec::new(),
+    }))
+}
+
+/// The bounds either way round.
+fn between_symmetric(parser: &mut Parser<'_>, left: &Expr, negated: bool) -> Result<Expr, ParserError> {
+    // Above AND, so that it separates the bounds.
+    const ABOVE_BETWEEN: u8 = 20;
+    let low = parser.parse_subexpr(ABOVE_BETWEEN)?;
+    parser.expect_keyword(Keyword::AND)?;
+    let high = parser.parse_subexpr(ABOVE_BETWEEN)?;
+    let between = |low: &Expr, high: &Expr| {
+        Box::new(Expr::Between {
+            expr: Box::new(left.clone()),
+            negated: false,
+            low: Box::new(low.clone()),
+            high: Box::new(high.clone()),
+        })
+    };
+    let either =
+        Expr::BinaryOp { left: between(&low, &high), op: BinaryOperator::Or, right: between(&high, &low) };
+    Ok(match negated {
+        true => Expr::UnaryOp { op: UnaryOperator::Not, expr: Box::new(Expr::Nested(Box::new(either))) },
+        false => Expr::Nested(Box::new(either)),
+    })
 }

@@ -113,7 +113,7 @@ fn insert<'a>(members: &mut Vec<Member<'a>>, path: &[&'a str], column: usize) ->
     }
 }
 
-fn write_cell(out: &mut Vec<u8>, column: &Column, row: usize, timestamps: TimestampText) {
+pub(crate) fn write_cell(out: &mut Vec<u8>, column: &Column, row: usize, timestamps: TimestampText) {
     if column.is_null(row) {
         out.extend_from_slice(b"null");
         return;

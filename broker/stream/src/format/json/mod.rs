@@ -5,4 +5,4 @@ mod encode;
 mod scan;
 
 pub(crate) use decode::JsonDecoder;
-pub(crate) use encode::{JsonEncoder, encode_key};
+pub(crate) use encode::{JsonEncoder, encode_key, write_cell};

@@ -195,8 +195,16 @@ impl<'a> Binder<'a> {
                 self.bind_in(expr, operand, list, *negated)
             }
             Expr::Like { negated, any: false, expr: text, pattern, escape_char } => {
-                let like = self.bind_like(text, pattern, escape_char.as_deref())?;
+                let like = self.bind_like(text, pattern, escape_char.as_deref(), false)?;
                 Ok(negate_if(*negated, like))
+            }
+            Expr::ILike { negated, any: false, expr: text, pattern, escape_char } => {
+                let like = self.bind_like(text, pattern, escape_char.as_deref(), true)?;
+                Ok(negate_if(*negated, like))
+            }
+            Expr::SimilarTo { negated, expr: text, pattern, escape_char } => {
+                let similar = self.bind_similar(text, pattern, escape_char.as_deref())?;
+                Ok(negate_if(*negated, similar))
             }
             Expr::Case { operand, conditions, else_result, .. } => {
                 self.bind_case(expr, operand.as_deref(), conditions, else_result.as_deref())

@@ -2,39 +2,24 @@
 
 use sqlparser::ast::{
     CeilFloorKind, DateTimeField, Expr, Function as SqlFunction, FunctionArg, FunctionArgExpr,
-    FunctionArguments,
+    FunctionArgumentClause, FunctionArguments, JsonPredicateType, TrimWhereField,
 };
 
-use super::super::error::{SqlError, suggest};
+use super::super::error::SqlError;
 use super::expression::Binder;
-use crate::plan::{Expression, Function, TimeUnit};
-use crate::value::DataType;
+use super::signature::{self, Kind, Signature, suggest_function};
+use super::{literal, operator, types};
+use crate::plan::{BinaryOperator, Branch, Expression, Function, JsonKind, Math, Side, TimeField, TimeUnit};
+use crate::value::{DataType, Value};
 
-const NAMES: [&str; 23] = [
-    "COUNT",
-    "SUM",
-    "MIN",
-    "MAX",
-    "AVG",
-    "COALESCE",
-    "NULLIF",
-    "GREATEST",
-    "LEAST",
-    "ABS",
-    "MOD",
-    "FLOOR",
-    "CEIL",
-    "ROUND",
-    "UPPER",
-    "LOWER",
-    "TRIM",
-    "CHAR_LENGTH",
-    "SUBSTRING",
-    "REPLACE",
-    "CONCAT",
-    "EXTRACT",
-    "CAST",
-];
+/// A call of a function, as an expression.
+pub(super) fn call(function: Function, arguments: Vec<Expression>) -> Expression {
+    Expression::Call { function, arguments }
+}
+
+pub(super) fn whole(value: i64) -> Expression {
+    literal::literal(Value::BigInt(value), DataType::BigInt)
+}
 
 impl Binder<'_> {
     /// A call, or whatever else has no meaning here.
@@ -45,8 +30,8 @@ impl Binder<'_> {
                 None => self.bind_function(expr, function),
             },
             Expr::Extract { field, expr: instant, .. } => {
-                let unit = self.time_unit(expr, field)?;
-                self.one(Function::Extract(unit), instant, DataType::Timestamp)
+                let field = self.time_field(expr, &field.to_string())?;
+                self.one(Function::Extract(field), instant, DataType::Timestamp)
             }
             Expr::Floor { expr: operand, field: CeilFloorKind::DateTimeField(DateTimeField::NoDateTime) } => {
                 self.bind_rounding(Function::Floor, operand)
@@ -55,137 +40,239 @@ impl Binder<'_> {
                 self.bind_rounding(Function::Ceil, operand)
             }
             Expr::Floor { expr: instant, field: CeilFloorKind::DateTimeField(field) } => {
-                let unit = self.time_unit(expr, field)?;
+                let unit = self.time_unit(expr, &field.to_string())?;
                 self.one(Function::FloorTime(unit), instant, DataType::Timestamp)
             }
-            Expr::Trim { trim_where: None, trim_what: None, expr: text, trim_characters: None } => {
-                self.one(Function::Trim, text, DataType::String)
+            Expr::Ceil { expr: instant, field: CeilFloorKind::DateTimeField(field) } => {
+                let unit = self.time_unit(expr, &field.to_string())?;
+                self.one(Function::CeilTime(unit), instant, DataType::Timestamp)
             }
-            Expr::Trim { .. } => Err(self.error(
-                expr,
-                "this form of TRIM is not supported yet",
-                "TRIM(text) takes white space off both ends; REPLACE(text, from, to) changes parts",
-            )),
+            Expr::Trim { trim_where, trim_what, expr: text, trim_characters } => {
+                let side = match trim_where {
+                    None | Some(TrimWhereField::Both) => Side::Both,
+                    Some(TrimWhereField::Leading) => Side::Left,
+                    Some(TrimWhereField::Trailing) => Side::Right,
+                };
+                let mut arguments = vec![self.bind_as(text, DataType::String)?];
+                let listed = trim_characters.iter().flatten();
+                for characters in trim_what.as_deref().into_iter().chain(listed) {
+                    arguments.push(self.bind_as(characters, DataType::String)?);
+                }
+                match arguments.len() <= 2 {
+                    true => Ok(call(Function::Trim(side), arguments)),
+                    false => Err(self.error(
+                        expr,
+                        "TRIM with too many arguments",
+                        "write TRIM(BOTH 'characters' FROM text)",
+                    )),
+                }
+            }
+            Expr::Position { expr: part, r#in: text } => {
+                let arguments =
+                    vec![self.bind_as(text, DataType::String)?, self.bind_as(part, DataType::String)?];
+                Ok(call(Function::Position, arguments))
+            }
+            Expr::Overlay { expr: text, overlay_what, overlay_from, overlay_for } => {
+                let mut arguments = vec![
+                    self.bind_as(text, DataType::String)?,
+                    self.bind_as(overlay_what, DataType::String)?,
+                    self.bind_as(overlay_from, DataType::BigInt)?,
+                ];
+                if let Some(length) = overlay_for {
+                    arguments.push(self.bind_as(length, DataType::BigInt)?);
+                }
+                Ok(call(Function::Overlay, arguments))
+            }
             Expr::Substring { expr: text, substring_from: Some(from), substring_for, .. } => {
                 let mut arguments =
                     vec![self.bind_as(text, DataType::String)?, self.bind_as(from, DataType::BigInt)?];
                 if let Some(length) = substring_for {
                     arguments.push(self.bind_as(length, DataType::BigInt)?);
                 }
-                Ok(Expression::Call { function: Function::Substring, arguments })
+                Ok(call(Function::Substring, arguments))
+            }
+            Expr::IsJson { expr: text, kind, unique_keys: None, negated } => {
+                let kind = match kind {
+                    None | Some(JsonPredicateType::Value) => JsonKind::Value,
+                    Some(JsonPredicateType::Scalar) => JsonKind::Scalar,
+                    Some(JsonPredicateType::Array) => JsonKind::Array,
+                    Some(JsonPredicateType::Object) => JsonKind::Object,
+                };
+                let is_json = self.one(Function::IsJson(kind), text, DataType::String)?;
+                Ok(super::expression::negate_if(*negated, is_json))
             }
             Expr::Subquery(_) | Expr::Exists { .. } | Expr::In { .. } => Err(self.error(
                 expr,
                 "a query inside an expression is not supported yet",
                 "write the values: IN ('a', 'b')",
             )),
-            Expr::ILike { .. } => Err(self.error(
-                expr,
-                "ILIKE is not supported",
-                "write LOWER(text) LIKE '<pattern in small letters>'",
-            )),
             _ => Err(self.error(
                 expr,
                 format!("`{expr}` is not supported"),
-                format!("use columns, constants, operators, CASE, and the functions {}", NAMES.join(", ")),
+                "use columns, constants, operators, CASE, CAST and the built-in functions",
             )),
         }
     }
 
-    fn bind_function(&mut self, expr: &Expr, call: &SqlFunction) -> Result<Expression, SqlError> {
-        let name = call.name.to_string().to_ascii_uppercase();
-        if call.over.is_some() {
+    fn bind_function(&mut self, expr: &Expr, sql: &SqlFunction) -> Result<Expression, SqlError> {
+        let name = sql.name.to_string().to_ascii_uppercase();
+        if sql.over.is_some() {
             return Err(self.error(
                 expr,
                 "OVER is not supported yet",
                 "aggregate over a window of FROM: TABLE(TUMBLE(...)) with GROUP BY",
             ));
         }
-        let arguments = self.plain_arguments(expr, call)?;
-        let wrong_count = |binder: &Self, form: &str| {
-            Err(binder.error(
-                expr,
-                format!("{name} with {} arguments", arguments.len()),
-                format!("write {form}"),
-            ))
-        };
+        if let Some(signature) = signature::find(&name) {
+            let arguments = self.plain_arguments(expr, sql)?;
+            return self.bind_signature(expr, &name, signature, &arguments);
+        }
+        match name.as_str() {
+            "JSON_VALUE" | "JSON_QUERY" | "JSON_EXISTS" => return self.bind_json_path(expr, &name, sql),
+            "JSON_OBJECT" | "JSON_BUILD_OBJECT" => return self.bind_json_object(expr, sql),
+            "REGEXP_LIKE" | "REGEXP" | "REGEXP_COUNT" | "REGEXP_MATCH" | "REGEXP_SUBSTR"
+            | "REGEXP_EXTRACT" | "REGEXP_REPLACE" => {
+                let arguments = self.plain_arguments(expr, sql)?;
+                return self.bind_regexp(expr, &name, &arguments);
+            }
+            _ => {}
+        }
+        let arguments = self.plain_arguments(expr, sql)?;
+        if let Some(time) = self.bind_time_function(expr, &name, &arguments)? {
+            return Ok(time);
+        }
         match (name.as_str(), arguments.as_slice()) {
             ("COALESCE", [_, ..]) => self.same_type(expr, Function::Coalesce, &arguments),
+            ("IFNULL" | "NVL", [_, _]) => self.same_type(expr, Function::Coalesce, &arguments),
             ("GREATEST", [_, ..]) => self.same_type(expr, Function::Greatest, &arguments),
             ("LEAST", [_, ..]) => self.same_type(expr, Function::Least, &arguments),
             ("NULLIF", [_, _]) => self.same_type(expr, Function::NullIf, &arguments),
-            ("ABS", [number]) => {
-                let number = self.bind_number(number)?;
-                Ok(Expression::Call { function: Function::Abs, arguments: vec![number] })
+            ("IF" | "IIF", [condition, then, otherwise]) => {
+                let when = self.bind_condition(condition, &name)?;
+                let branches = vec![self.bind(then)?, self.bind(otherwise)?];
+                let mut branches = self.unify(expr, branches, &format!("the branches of {name}"))?;
+                let otherwise = Box::new(branches.pop().expect("there are two branches"));
+                let then = branches.pop().expect("there are two branches");
+                Ok(Expression::Case { branches: vec![Branch { when, then }], otherwise })
             }
-            ("ROUND", [number]) => self.bind_rounding(Function::Round, number),
             ("MOD", [left, right]) => {
-                let modulo = Expr::BinaryOp {
-                    left: Box::new((*left).clone()),
-                    op: sqlparser::ast::BinaryOperator::Modulo,
-                    right: Box::new((*right).clone()),
-                };
-                self.bind(&modulo)
+                let (left, right) = (self.bind_number(left)?, self.bind_number(right)?);
+                Ok(operator::numbers(BinaryOperator::Modulo, left, right))
             }
-            ("UPPER", [text]) => self.one(Function::Upper, text, DataType::String),
-            ("LOWER", [text]) => self.one(Function::Lower, text, DataType::String),
-            ("CHAR_LENGTH" | "CHARACTER_LENGTH" | "LENGTH", [text]) => {
-                self.one(Function::CharLength, text, DataType::String)
-            }
-            ("REPLACE", [text, from, to]) => {
-                let arguments = vec![
-                    self.bind_as(text, DataType::String)?,
-                    self.bind_as(from, DataType::String)?,
-                    self.bind_as(to, DataType::String)?,
-                ];
-                Ok(Expression::Call { function: Function::Replace, arguments })
-            }
-            ("CONCAT", [first, others @ ..]) => {
-                let mut joined = self.bind_as(first, DataType::String)?;
-                for other in others {
-                    let right = Box::new(self.bind_as(other, DataType::String)?);
-                    let operator = crate::plan::BinaryOperator::Concat;
-                    joined = Expression::Binary { operator, left: Box::new(joined), right };
+            ("DIV", [left, right]) => {
+                let (left, right) = (self.bind_number(left)?, self.bind_number(right)?);
+                // The operands as for a quotient.
+                match operator::numbers(BinaryOperator::Divide, left, right) {
+                    Expression::Binary { left, right, .. } => Ok(call(Function::Div, vec![*left, *right])),
+                    other => unreachable!("an operation was made: {other}"),
                 }
-                Ok(joined)
             }
-            ("COALESCE" | "GREATEST" | "LEAST", _) => wrong_count(self, &format!("{name}(a, b, ...)")),
-            ("NULLIF" | "MOD", _) => wrong_count(self, &format!("{name}(a, b)")),
-            ("ABS" | "ROUND", _) => wrong_count(self, &format!("{name}(number)")),
-            ("UPPER" | "LOWER" | "CHAR_LENGTH" | "CHARACTER_LENGTH" | "LENGTH", _) => {
-                wrong_count(self, &format!("{name}(text)"))
+            ("LOG", [number]) => self.one(Function::Math(Math::Log10), number, DataType::Double),
+            ("LOG", [base, number]) => {
+                let arguments =
+                    vec![self.bind_as(base, DataType::Double)?, self.bind_as(number, DataType::Double)?];
+                Ok(call(Function::LogBase, arguments))
             }
-            ("REPLACE", _) => wrong_count(self, "REPLACE(text, from, to)"),
-            ("CONCAT", _) => wrong_count(self, "CONCAT(text, text, ...)"),
-            ("NOW" | "CURRENT_TIMESTAMP" | "PROCTIME" | "LOCALTIMESTAMP", _) => {
-                Err(self.error(expr, "processing time is not supported yet", "use the event time's column"))
+            ("PI", []) => Ok(literal::literal(Value::Double(std::f64::consts::PI), DataType::Double)),
+            ("CEILING", [number]) => self.bind_rounding(Function::Ceil, number),
+            ("CONCAT", [_, ..]) => Ok(call(Function::Concat, self.bind_texts(&arguments)?)),
+            ("CONCAT_WS", [_, _, ..]) => Ok(call(Function::ConcatWs, self.bind_texts(&arguments)?)),
+            ("TO_BASE64", [bytes]) => {
+                let bytes = self.bind_octets(bytes)?;
+                Ok(call(Function::Encode, vec![bytes, text("base64")]))
             }
-            _ => Err(self.error(expr, format!("there is no function {}", call.name), suggest(&name, NAMES))),
+            ("FROM_BASE64", [encoded]) => {
+                let encoded = self.bind_as(encoded, DataType::String)?;
+                let bytes = call(Function::Decode, vec![encoded, text("base64")]);
+                Ok(Expression::Cast { operand: Box::new(bytes), data_type: DataType::String })
+            }
+            ("JSON_ARRAY" | "JSON_BUILD_ARRAY", _) => {
+                let values = arguments.iter().map(|value| self.bind(value)).collect::<Result<_, _>>()?;
+                Ok(call(Function::JsonArray, values))
+            }
+            _ => {
+                let form = match name.as_str() {
+                    "COALESCE" | "GREATEST" | "LEAST" => format!("{name}(a, b, ...)"),
+                    "NULLIF" | "IFNULL" | "NVL" | "MOD" | "DIV" => format!("{name}(a, b)"),
+                    "IF" | "IIF" => format!("{name}(condition, then, otherwise)"),
+                    "LOG" => "LOG(number) or LOG(base, number)".to_owned(),
+                    "PI" => "PI()".to_owned(),
+                    "CEILING" => "CEILING(number)".to_owned(),
+                    "CONCAT" => "CONCAT(text, text, ...)".to_owned(),
+                    "CONCAT_WS" => "CONCAT_WS(separator, text, text, ...)".to_owned(),
+                    "TO_BASE64" | "FROM_BASE64" => format!("{name}(text)"),
+                    _ => {
+                        let message = format!("there is no function {}", sql.name);
+                        return Err(self.error(expr, message, suggest_function(&name)));
+                    }
+                };
+                Err(self.wrong_count(expr, &name, arguments.len(), &form))
+            }
         }
+    }
+
+    pub(super) fn wrong_count(&self, expr: &Expr, name: &str, count: usize, form: &str) -> SqlError {
+        self.error(expr, format!("{name} with {count} arguments"), format!("write {form}"))
+    }
+
+    /// A function of the table.
+    fn bind_signature(
+        &mut self,
+        expr: &Expr,
+        name: &str,
+        signature: &Signature,
+        arguments: &[&Expr],
+    ) -> Result<Expression, SqlError> {
+        let least = signature.arguments.len() - signature.optional;
+        if !(least..=signature.arguments.len()).contains(&arguments.len()) {
+            return Err(self.wrong_count(expr, name, arguments.len(), signature.form));
+        }
+        let bound = arguments.iter().zip(signature.arguments).map(|(argument, kind)| match kind {
+            Kind::Text => self.bind_as(argument, DataType::String),
+            Kind::Octets => self.bind_octets(argument),
+            Kind::Whole => self.bind_as(argument, DataType::BigInt),
+            Kind::Float => self.bind_as(argument, DataType::Double),
+            Kind::Number => self.bind_number(argument),
+            Kind::Instant => self.bind_as(argument, DataType::Timestamp),
+        });
+        let bound = bound.collect::<Result<Vec<_>, _>>()?;
+        // Rounding at no digit leaves a whole number as it is.
+        let rounds = matches!(signature.function, Function::Round | Function::Truncate);
+        match bound.as_slice() {
+            [number] if rounds && number.data_type() == DataType::BigInt => Ok(number.clone()),
+            _ => Ok(call(signature.function, bound)),
+        }
+    }
+
+    /// A text or bytes.
+    fn bind_octets(&mut self, expr: &Expr) -> Result<Expression, SqlError> {
+        let bound = self.bind(expr)?;
+        match bound.data_type() {
+            DataType::String | DataType::Bytes => Ok(bound),
+            found => Err(self.error(
+                expr,
+                format!("`{bound}` is a {found}, a STRING or BYTES is needed"),
+                "write CAST(... AS STRING)",
+            )),
+        }
+    }
+
+    /// Values of any type as texts.
+    fn bind_texts(&mut self, arguments: &[&Expr]) -> Result<Vec<Expression>, SqlError> {
+        let as_text = |bound: Expression| match types::coerce(bound, DataType::String) {
+            Ok(text) => text,
+            Err(other) => Expression::Cast { operand: Box::new(other), data_type: DataType::String },
+        };
+        arguments.iter().map(|argument| self.bind(argument).map(as_text)).collect()
     }
 
     /// The plain arguments of a call; every extra that SQL allows is refused.
     fn plain_arguments<'e>(&self, expr: &Expr, call: &'e SqlFunction) -> Result<Vec<&'e Expr>, SqlError> {
-        let extras = !call.within_group.is_empty()
-            || call.null_treatment.is_some()
-            || call.filter.is_some()
-            || !matches!(call.parameters, FunctionArguments::None);
-        let arguments = match &call.args {
-            FunctionArguments::None => Some(Vec::new()),
-            FunctionArguments::List(list)
-                if list.duplicate_treatment.is_none() && list.clauses.is_empty() && !extras =>
-            {
-                list.args
-                    .iter()
-                    .map(|arg| match arg {
-                        FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => Some(expr),
-                        _ => None,
-                    })
-                    .collect()
-            }
-            _ => None,
+        let no_clauses = match &call.args {
+            FunctionArguments::List(list) => list.clauses.is_empty(),
+            _ => true,
         };
-        arguments.ok_or_else(|| {
+        self.arguments_beside_clauses(call).filter(|_| no_clauses).ok_or_else(|| {
             self.error(
                 expr,
                 format!("this form of {} is not supported", call.name),
@@ -194,9 +281,29 @@ impl Binder<'_> {
         })
     }
 
+    fn arguments_beside_clauses<'e>(&self, call: &'e SqlFunction) -> Option<Vec<&'e Expr>> {
+        let extras = !call.within_group.is_empty()
+            || call.null_treatment.is_some()
+            || call.filter.is_some()
+            || !matches!(call.parameters, FunctionArguments::None);
+        match &call.args {
+            _ if extras => None,
+            FunctionArguments::None => Some(Vec::new()),
+            FunctionArguments::List(list) if list.duplicate_treatment.is_none() => list
+                .args
+                .iter()
+                .map(|arg| match arg {
+                    FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => Some(expr),
+                    _ => None,
+                })
+                .collect(),
+            _ => None,
+        }
+    }
+
     fn one(&mut self, function: Function, argument: &Expr, wanted: DataType) -> Result<Expression, SqlError> {
         let argument = self.bind_as(argument, wanted)?;
-        Ok(Expression::Call { function, arguments: vec![argument] })
+        Ok(call(function, vec![argument]))
     }
 
     fn same_type(
@@ -207,7 +314,7 @@ impl Binder<'_> {
     ) -> Result<Expression, SqlError> {
         let bound = arguments.iter().map(|argument| self.bind(argument)).collect::<Result<Vec<_>, _>>()?;
         let arguments = self.unify(expr, bound, &format!("the arguments of {}", function.name()))?;
-        Ok(Expression::Call { function, arguments })
+        Ok(call(function, arguments))
     }
 
     /// Rounding leaves a whole number as it is.
@@ -215,23 +322,145 @@ impl Binder<'_> {
         let operand = self.bind_number(operand)?;
         Ok(match operand.data_type() {
             DataType::BigInt => operand,
-            _ => Expression::Call { function, arguments: vec![operand] },
+            _ => call(function, vec![operand]),
         })
     }
 
-    fn time_unit(&self, expr: &Expr, field: &DateTimeField) -> Result<TimeUnit, SqlError> {
-        match field {
-            DateTimeField::Year => Ok(TimeUnit::Year),
-            DateTimeField::Month => Ok(TimeUnit::Month),
-            DateTimeField::Day => Ok(TimeUnit::Day),
-            DateTimeField::Hour => Ok(TimeUnit::Hour),
-            DateTimeField::Minute => Ok(TimeUnit::Minute),
-            DateTimeField::Second => Ok(TimeUnit::Second),
-            other => Err(self.error(
-                expr,
-                format!("the unit {other} is not supported"),
-                "the units are YEAR, MONTH, DAY, HOUR, MINUTE and SECOND",
-            )),
+    /// `JSON_VALUE(text, path [RETURNING type])` and its kin.
+    fn bind_json_path(&mut self, expr: &Expr, name: &str, sql: &SqlFunction) -> Result<Expression, SqlError> {
+        let form = match name {
+            "JSON_VALUE" => "JSON_VALUE(text, '$.path' [RETURNING type])",
+            "JSON_QUERY" => "JSON_QUERY(text, '$.path')",
+            _ => "JSON_EXISTS(text, '$.path')",
+        };
+        let clauses = match &sql.args {
+            FunctionArguments::List(list) => list.clauses.as_slice(),
+            _ => &[],
+        };
+        let returning = match clauses {
+            [] => None,
+            [FunctionArgumentClause::JsonReturningClause(returning)] if name == "JSON_VALUE" => {
+                Some(types::from_sql(&returning.data_type, self.locate(expr))?)
+            }
+            _ => {
+                return Err(self.error(
+                    expr,
+                    format!("this form of {name} is not supported"),
+                    format!("write {form}"),
+                ));
+            }
+        };
+        let arguments = self.arguments_beside_clauses(sql).unwrap_or_default();
+        let [json, path] = arguments.as_slice() else {
+            return Err(self.wrong_count(expr, name, arguments.len(), form));
+        };
+        self.check_json_path(path, crate::eval::JsonPath::read, "write a path such as '$.a.b[0]'")?;
+        let function = match name {
+            "JSON_VALUE" => Function::JsonValue,
+            "JSON_QUERY" => Function::JsonQuery,
+            _ => Function::JsonExists,
+        };
+        let value = call(
+            function,
+            vec![self.bind_as(json, DataType::String)?, self.bind_as(path, DataType::String)?],
+        );
+        Ok(match returning {
+            None | Some(DataType::String) => value,
+            Some(data_type) => Expression::TryCast { operand: Box::new(value), data_type },
+        })
+    }
+
+    /// A path that is a constant must be one that can be followed.
+    pub(super) fn check_json_path(
+        &self,
+        path: &Expr,
+        read: fn(&str) -> Result<crate::eval::JsonPath, String>,
+        help: &str,
+    ) -> Result<(), SqlError> {
+        match literal::text(path).map(read) {
+            Some(Err(error)) => Err(self.error(path, format!("{path} is not a path: {error}"), help)),
+            _ => Ok(()),
         }
     }
+
+    /// `JSON_OBJECT('key', value, ...)`, or `JSON_OBJECT('key' VALUE value, ...)`.
+    fn bind_json_object(&mut self, expr: &Expr, sql: &SqlFunction) -> Result<Expression, SqlError> {
+        let form = "JSON_OBJECT('key' VALUE value, ...)";
+        let wrong = |binder: &Self| {
+            binder.error(expr, format!("this form of {} is not supported", sql.name), format!("write {form}"))
+        };
+        let list = match &sql.args {
+            FunctionArguments::List(list) if list.clauses.is_empty() => list.args.as_slice(),
+            _ => return Err(wrong(self)),
+        };
+        if !list.len().is_multiple_of(2) {
+            return Err(self.error(expr, "a key without a value", format!("write {form}")));
+        }
+        let mut arguments = Vec::with_capacity(list.len());
+        for (index, arg) in list.iter().enumerate() {
+            let FunctionArg::Unnamed(FunctionArgExpr::Expr(part)) = arg else { return Err(wrong(self)) };
+            arguments.push(match index.is_multiple_of(2) {
+                true => self.bind_as(part, DataType::String)?,
+                false => self.bind(part)?,
+            });
+        }
+        Ok(call(Function::JsonObject, arguments))
+    }
+
+    pub(super) fn time_field(&self, expr: &Expr, name: &str) -> Result<TimeField, SqlError> {
+        Ok(match name.to_ascii_uppercase().trim_end_matches('S') {
+            "DOW" | "DAYOFWEEK" => TimeField::DayOfWeek,
+            "ISODOW" => TimeField::IsoDayOfWeek,
+            "DOY" | "DAYOFYEAR" => TimeField::DayOfYear,
+            "ISOYEAR" => TimeField::IsoYear,
+            "EPOCH" => TimeField::Epoch,
+            "MICROSECOND" => TimeField::Microsecond,
+            "ISOWEEK" => TimeField::Unit(TimeUnit::Week),
+            _ => match unit_by_name(name) {
+                Some(unit) => TimeField::Unit(unit),
+                None => {
+                    return Err(self.error(
+                        expr,
+                        format!("the unit {name} is not supported"),
+                        "the units are MILLENNIUM, CENTURY, DECADE, YEAR, QUARTER, MONTH, WEEK, DAY, HOUR, MINUTE, \
+                         SECOND, MILLISECOND, MICROSECOND, DOW, ISODOW, DOY, ISOYEAR and EPOCH",
+                    ));
+                }
+            },
+        })
+    }
+
+    pub(super) fn time_unit(&self, expr: &Expr, name: &str) -> Result<TimeUnit, SqlError> {
+        unit_by_name(name).ok_or_else(|| {
+            self.error(
+                expr,
+                format!("the unit {name} is not supported"),
+                "the units are MILLENNIUM, CENTURY, DECADE, YEAR, QUARTER, MONTH, WEEK, DAY, HOUR, MINUTE, SECOND and \
+                 MILLISECOND",
+            )
+        })
+    }
+}
+
+pub(super) fn text(value: &str) -> Expression {
+    literal::literal(Value::String(value.to_owned()), DataType::String)
+}
+
+fn unit_by_name(name: &str) -> Option<TimeUnit> {
+    let name = name.to_ascii_uppercase();
+    Some(match name.strip_prefix("SQL_TSI_").unwrap_or(&name) {
+        "MILLENNIUM" | "MILLENIUM" | "MILLENNIA" => TimeUnit::Millennium,
+        "CENTURY" | "CENTURIES" => TimeUnit::Century,
+        "DECADE" | "DECADES" => TimeUnit::Decade,
+        "YEAR" | "YEARS" => TimeUnit::Year,
+        "QUARTER" | "QUARTERS" => TimeUnit::Quarter,
+        "MONTH" | "MONTHS" => TimeUnit::Month,
+        "WEEK" | "WEEKS" => TimeUnit::Week,
+        "DAY" | "DAYS" => TimeUnit::Day,
+        "HOUR" | "HOURS" => TimeUnit::Hour,
+        "MINUTE" | "MINUTES" => TimeUnit::Minute,
+        "SECOND" | "SECONDS" => TimeUnit::Second,
+        "MILLISECOND" | "MILLISECONDS" => TimeUnit::Millisecond,
+        _ => return None,
+    })
 }

@@ -1,6 +1,6 @@
 //! Constants: numbers, texts, instants and intervals.
 
-use sqlparser::ast::{DateTimeField, Expr, Interval, Value as SqlValue, ValueWithSpan};
+use sqlparser::ast::{Expr, Interval, Value as SqlValue, ValueWithSpan};
 use sqlparser::tokenizer::Location;
 
 use super::super::error::SqlError;
@@ -104,36 +104,91 @@ pub(super) fn text(expr: &Expr) -> Option<&str> {
     }
 }
 
-/// The length of an `INTERVAL` in milliseconds.
-pub(super) fn interval_ms(interval: &Interval, at: Location) -> Result<i64, SqlError> {
-    let help = "write INTERVAL '<whole number>' and SECOND, MINUTE, HOUR or DAY";
-    let at = match &*interval.value {
+/// The length of an `INTERVAL`: months, which have no fixed length, and milliseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Length {
+    pub(super) months: i64,
+    pub(super) ms: i64,
+}
+
+const INTERVAL_HELP: &str = "write INTERVAL '<whole number>' and SECOND, MINUTE, HOUR or DAY";
+
+/// The length of an `INTERVAL` in milliseconds, for where it must be fixed.
+pub(super) fn interval_ms(sql: &Interval, at: Location) -> Result<i64, SqlError> {
+    let length = interval(sql, at)?;
+    match length.months {
+        0 => Ok(length.ms),
+        _ => Err(SqlError::at(
+            value_at(sql, at),
+            "months and years have no fixed length",
+            "write the number of days: INTERVAL '30' DAY",
+        )),
+    }
+}
+
+fn value_at(sql: &Interval, at: Location) -> Location {
+    match &*sql.value {
         Expr::Value(value) => value.span.start,
         _ => at,
-    };
-    let unit_ms = match &interval.leading_field {
-        Some(DateTimeField::Millisecond | DateTimeField::Milliseconds) => 1,
-        Some(DateTimeField::Second | DateTimeField::Seconds) => 1_000,
-        Some(DateTimeField::Minute | DateTimeField::Minutes) => 60_000,
-        Some(DateTimeField::Hour | DateTimeField::Hours) => 3_600_000,
-        Some(DateTimeField::Day | DateTimeField::Days) => 86_400_000,
-        Some(DateTimeField::Month | DateTimeField::Months | DateTimeField::Year | DateTimeField::Years) => {
-            return Err(SqlError::at(
-                at,
-                "months and years have no fixed length",
-                "write the number of days: INTERVAL '30' DAY",
-            ));
-        }
-        Some(other) => {
-            return Err(SqlError::at(at, format!("the unit {other} is not supported"), help));
-        }
-        None => return Err(SqlError::at(at, "the interval has no unit", help)),
-    };
-    if interval.last_field.is_some() {
-        return Err(SqlError::at(at, "an interval has one unit here", help));
     }
-    text(&interval.value)
-        .and_then(|text| text.trim().parse::<i64>().ok())
-        .and_then(|count| count.checked_mul(unit_ms))
-        .ok_or_else(|| SqlError::at(at, format!("{} is not a length of time", interval.value), help))
+}
+
+/// `INTERVAL '5' MINUTE`, or as PostgreSQL writes it `INTERVAL '1 day 2 hours'`.
+pub(super) fn interval(sql: &Interval, at: Location) -> Result<Length, SqlError> {
+    let at = value_at(sql, at);
+    let wrong = || SqlError::at(at, format!("{} is not a length of time", sql.value), INTERVAL_HELP);
+    if sql.last_field.is_some() {
+        return Err(SqlError::at(at, "an interval has one unit here", INTERVAL_HELP));
+    }
+    let Some(text) = text(&sql.value) else { return Err(wrong()) };
+    match &sql.leading_field {
+        Some(field) => {
+            let unit = length_of(&field.to_string()).ok_or_else(|| {
+                SqlError::at(at, format!("the unit {field} is not supported"), INTERVAL_HELP)
+            })?;
+            times(text.trim(), unit).ok_or_else(wrong)
+        }
+        None if text.trim().parse::<f64>().is_ok() => {
+            Err(SqlError::at(at, "the interval has no unit", INTERVAL_HELP))
+        }
+        None => {
+            let words: Vec<&str> = text.split_whitespace().collect();
+            let mut sum = Length::default();
+            for pair in words.chunks(2) {
+                let [count, unit] = pair else { return Err(wrong()) };
+                let part = length_of(unit).and_then(|unit| times(count, unit)).ok_or_else(wrong)?;
+                sum.months = sum.months.checked_add(part.months).ok_or_else(wrong)?;
+                sum.ms = sum.ms.checked_add(part.ms).ok_or_else(wrong)?;
+            }
+            if words.is_empty() { Err(wrong()) } else { Ok(sum) }
+        }
+    }
+}
+
+fn length_of(unit: &str) -> Option<Length> {
+    let ms = |ms| Some(Length { months: 0, ms });
+    let months = |months| Some(Length { months, ms: 0 });
+    match unit.to_ascii_uppercase().as_str() {
+        "MILLISECOND" | "MILLISECONDS" => ms(1),
+        "SECOND" | "SECONDS" => ms(1_000),
+        "MINUTE" | "MINUTES" => ms(60_000),
+        "HOUR" | "HOURS" => ms(3_600_000),
+        "DAY" | "DAYS" => ms(86_400_000),
+        "WEEK" | "WEEKS" => ms(7 * 86_400_000),
+        "MONTH" | "MONTHS" => months(1),
+        "QUARTER" | "QUARTERS" => months(3),
+        "YEAR" | "YEARS" => months(12),
+        _ => None,
+    }
+}
+
+/// A whole number of units; of seconds also a part, down to the millisecond.
+fn times(count: &str, unit: Length) -> Option<Length> {
+    if let Ok(count) = count.parse::<i64>() {
+        return Some(Length { months: unit.months.checked_mul(count)?, ms: unit.ms.checked_mul(count)? });
+    }
+    let thousandths = Decimal::parse(count)?.rescale(3)?;
+    let ms = thousandths.unscaled.checked_mul(i128::from(unit.ms))?;
+    let exact = unit.months == 0 && ms % 1_000 == 0 && Decimal::parse(count)?.scale <= 3;
+    exact.then_some(Length { months: 0, ms: i64::try_from(ms / 1_000).ok()? })
 }

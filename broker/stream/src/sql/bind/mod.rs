@@ -5,8 +5,11 @@ mod expression;
 mod function;
 mod literal;
 mod operator;
+mod pattern;
 mod query;
+mod signature;
 mod table;
+mod time_function;
 mod types;
 
 use std::collections::BTreeSet;

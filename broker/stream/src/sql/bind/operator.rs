@@ -4,9 +4,11 @@ use sqlparser::ast::{BinaryOperator as SqlOperator, Expr, UnaryOperator, ValueWi
 
 use super::super::error::SqlError;
 use super::expression::{Binder, binary, negate_if, not, null};
+use super::function::call;
 use super::{literal, types};
-use crate::plan::{BinaryOperator, Expression};
-use crate::value::{DataType, Value};
+use crate::eval::JsonPath;
+use crate::plan::{BinaryOperator, Expression, Function, JsonResult};
+use crate::value::DataType;
 
 /// An operation of numbers in the type it is done in: with a `DOUBLE` floats, with a `DECIMAL` exact.
 pub(super) fn numbers(operator: BinaryOperator, left: Expression, right: Expression) -> Expression {
@@ -21,6 +23,17 @@ pub(super) fn numbers(operator: BinaryOperator, left: Expression, right: Express
     };
     let to = |side, wanted| types::coerce(side, wanted).expect("a number becomes any wider one");
     binary(operator, to(left, left_type), to(right, right_type))
+}
+
+fn bit_function(op: &SqlOperator) -> Option<Function> {
+    match op {
+        SqlOperator::BitwiseAnd => Some(Function::BitAnd),
+        SqlOperator::BitwiseOr => Some(Function::BitOr),
+        SqlOperator::PGBitwiseXor => Some(Function::BitXor),
+        SqlOperator::PGBitwiseShiftLeft => Some(Function::ShiftLeft),
+        SqlOperator::PGBitwiseShiftRight => Some(Function::ShiftRight),
+        _ => None,
+    }
 }
 
 impl Binder<'_> {
@@ -42,8 +55,12 @@ impl Binder<'_> {
                     _ => bound,
                 })
             }
+            (UnaryOperator::BitwiseNot, _) => {
+                let bound = self.bind_as(operand, DataType::BigInt)?;
+                Ok(call(Function::BitNot, vec![bound]))
+            }
             (UnaryOperator::Not, _) => Ok(not(self.bind_condition(operand, "NOT")?)),
-            _ => Err(self.error(expr, format!("the operator {op} is not supported"), "write +, - or NOT")),
+            _ => Err(self.error(expr, format!("the operator {op} is not supported"), "write +, -, ~ or NOT")),
         }
     }
 
@@ -54,6 +71,22 @@ impl Binder<'_> {
         op: &SqlOperator,
         right: &Expr,
     ) -> Result<Expression, SqlError> {
+        if let Some(function) = bit_function(op) {
+            let arguments =
+                vec![self.bind_as(left, DataType::BigInt)?, self.bind_as(right, DataType::BigInt)?];
+            return Ok(call(function, arguments));
+        }
+        match op {
+            SqlOperator::PGRegexMatch
+            | SqlOperator::PGRegexIMatch
+            | SqlOperator::PGRegexNotMatch
+            | SqlOperator::PGRegexNotIMatch => return self.bind_regex_operator(left, op, right),
+            SqlOperator::Arrow => return self.bind_json_get(left, right, JsonResult::Json),
+            SqlOperator::LongArrow => return self.bind_json_get(left, right, JsonResult::Text),
+            SqlOperator::HashArrow => return self.bind_json_get_path(left, right, JsonResult::Json),
+            SqlOperator::HashLongArrow => return self.bind_json_get_path(left, right, JsonResult::Text),
+            _ => {}
+        }
         let operator = match op {
             SqlOperator::Plus => BinaryOperator::Add,
             SqlOperator::Minus => BinaryOperator::Subtract,
@@ -73,7 +106,7 @@ impl Binder<'_> {
                 return Err(self.error(
                     expr,
                     format!("the operator {other} is not supported"),
-                    "the operators are + - * / % || = <> < <= > >= AND OR NOT",
+                    "the operators are + - * / % || = <> < <= > >= AND OR NOT & | # ~ << >> ~* !~ -> ->> #>>; POWER(a, b) raises",
                 ));
             }
         };
@@ -99,13 +132,13 @@ impl Binder<'_> {
         operator: BinaryOperator,
         right: &Expr,
     ) -> Result<Expression, SqlError> {
-        if let Some(ms) = self.interval(right)? {
-            return self.bind_time_shift(left, operator, ms);
+        if let Some(interval) = self.interval(right)? {
+            return self.bind_time_shift(left, operator, interval);
         }
         if operator == BinaryOperator::Add
-            && let Some(ms) = self.interval(left)?
+            && let Some(interval) = self.interval(left)?
         {
-            return self.bind_time_shift(right, operator, ms);
+            return self.bind_time_shift(right, operator, interval);
         }
         let bound = self.bind(left)?;
         match bound.data_type() {
@@ -115,7 +148,8 @@ impl Binder<'_> {
                     format!(
                         "`{bound}` is a TIMESTAMP(3); only an INTERVAL can be added to one or taken away"
                     ),
-                    "write <timestamp> - INTERVAL '1' HOUR, or compare the two instants",
+                    "write <timestamp> - INTERVAL '1' HOUR, compare the two instants, or count: \
+                     TIMESTAMPDIFF(SECOND, from, to)",
                 ));
             }
             DataType::Date => return self.bind_day_arithmetic(left, bound, operator, right),
@@ -151,10 +185,10 @@ impl Binder<'_> {
         }
     }
 
-    fn interval(&self, expr: &Expr) -> Result<Option<i64>, SqlError> {
+    fn interval(&self, expr: &Expr) -> Result<Option<literal::Length>, SqlError> {
         match expr {
             Expr::Nested(inner) => self.interval(inner),
-            Expr::Interval(interval) => literal::interval_ms(interval, self.locate(expr)).map(Some),
+            Expr::Interval(interval) => literal::interval(interval, self.locate(expr)).map(Some),
             _ => Ok(None),
         }
     }
@@ -163,7 +197,7 @@ impl Binder<'_> {
         &mut self,
         instant: &Expr,
         operator: BinaryOperator,
-        ms: i64,
+        interval: literal::Length,
     ) -> Result<Expression, SqlError> {
         if !matches!(operator, BinaryOperator::Add | BinaryOperator::Subtract) {
             return Err(self.error(
@@ -173,7 +207,32 @@ impl Binder<'_> {
             ));
         }
         let instant = self.bind_as(instant, DataType::Timestamp)?;
-        Ok(binary(operator, instant, literal::literal(Value::BigInt(ms), DataType::BigInt)))
+        Ok(self.shift_by(instant, operator, interval))
+    }
+
+    /// `json -> 'key'`, `json -> 0` and the same with `->>`.
+    fn bind_json_get(&mut self, json: &Expr, key: &Expr, result: JsonResult) -> Result<Expression, SqlError> {
+        let json = self.bind_as(json, DataType::String)?;
+        let bound = self.bind(key)?;
+        match bound.data_type() {
+            DataType::String | DataType::BigInt => Ok(call(Function::JsonGet(result), vec![json, bound])),
+            found => Err(self.error(
+                key,
+                format!("`{bound}` is a {found}, a member's name or a place of an array is needed"),
+                "write json ->> 'name' or json ->> 0",
+            )),
+        }
+    }
+
+    fn bind_json_get_path(
+        &mut self,
+        json: &Expr,
+        path: &Expr,
+        result: JsonResult,
+    ) -> Result<Expression, SqlError> {
+        self.check_json_path(path, JsonPath::read_array, "write a path such as '{a,0,b}'")?;
+        let arguments = vec![self.bind_as(json, DataType::String)?, self.bind_as(path, DataType::String)?];
+        Ok(call(Function::JsonGetPath(result), arguments))
     }
 
     pub(super) fn compare(
@@ -241,29 +300,5 @@ impl Binder<'_> {
             Some(any) => Ok(negate_if(negated, any)),
             None => Err(self.error(expr, "IN has an empty list", "write IN ('a', 'b')")),
         }
-    }
-
-    pub(super) fn bind_like(
-        &mut self,
-        text: &Expr,
-        pattern: &Expr,
-        escape: Option<&Expr>,
-    ) -> Result<Expression, SqlError> {
-        let text_bound = self.bind_as(text, DataType::String)?;
-        let Some(pattern_text) = literal::text(pattern) else {
-            return Err(self.error(
-                pattern,
-                "the pattern is not a constant",
-                "write LIKE '<pattern>' in single quotes",
-            ));
-        };
-        let escape = match escape {
-            None => None,
-            Some(expr) => match literal::text(expr).map(|text| text.chars().collect::<Vec<_>>()).as_deref() {
-                Some([character]) => Some(*character),
-                _ => return Err(self.error(expr, "ESCAPE is not one character", "write ESCAPE '!'")),
-            },
-        };
-        Ok(Expression::Like { text: Box::new(text_bound), pattern: pattern_text.to_owned(), escape })
     }
 }

@@ -1,0 +1,115 @@
+//! Calls of built-in functions: to whom they go, and the loop over rows they have in common.
+
+use std::borrow::Cow;
+
+use arrow_buffer::BooleanBuffer;
+
+use super::operand::Operand;
+use super::{Evaluator, compare, date, logic, numeric};
+use crate::column::Column;
+use crate::plan::{BinaryOperator, Expression, Function};
+
+/// A call with its arguments evaluated.
+#[derive(Debug)]
+pub(super) struct Call<'c> {
+    pub(super) expression: &'c Expression,
+    pub(super) function: Function,
+    pub(super) arguments: &'c [Operand],
+    pub(super) active: &'c BooleanBuffer,
+}
+
+impl Call<'_> {
+    /// Whether some argument of the row is `NULL`.
+    pub(super) fn has_null(&self, row: usize) -> bool {
+        self.arguments.iter().any(|argument| argument.is_null(row))
+    }
+
+    fn columns(&self) -> Vec<Column> {
+        self.arguments.iter().map(Operand::spread).collect()
+    }
+}
+
+/// A row's result; `None` is `NULL`.
+pub(super) type RowResult<T> = Result<Option<T>, String>;
+
+impl Evaluator<'_> {
+    pub(super) fn call(&mut self, call: &Call<'_>) -> Column {
+        use Function::*;
+        let first = || call.arguments[0].spread();
+        match call.function {
+            Coalesce => unreachable!("evaluated with its arguments' masks: {}", call.expression),
+            NullIf => {
+                let [left, right] = [&call.arguments[0], &call.arguments[1]];
+                compare::null_if(left, right, call.expression.data_type())
+            }
+            Greatest => {
+                compare::extreme(&call.columns(), call.expression.data_type(), BinaryOperator::Greater)
+            }
+            Least => compare::extreme(&call.columns(), call.expression.data_type(), BinaryOperator::Less),
+            CheckRange(integer) => self.check_range(call.expression, &first(), integer, call.active),
+            Abs => self.absolute(call.expression, &first(), call.active),
+            Floor => numeric::floor(&first(), call.expression.data_type()),
+            Ceil => numeric::ceil(&first(), call.expression.data_type()),
+            Round | Truncate | Sign | Math(_) | Power | Atan2 | LogBase | Div | BitAnd | BitOr | BitXor
+            | BitNot | ShiftLeft | ShiftRight => self.call_numeric(call),
+            Concat | ConcatWs | Upper | Lower | InitCap | Trim(_) | PadLeft | PadRight | Left | Right
+            | CharLength | OctetLength | Substring | Position | Replace | Overlay | Translate | Reverse
+            | Repeat | SplitPart | SplitIndex | StartsWith | EndsWith | Ascii | Chr | ToHex | Encode
+            | Decode => self.call_text(call),
+            Digest(_) | Crc32 | XxHash64 => self.call_hash(call),
+            Extract(field) => Column::BigInt(date::extract(first().timestamp(), field)),
+            FloorTime(unit) => Column::Timestamp(date::floor(first().timestamp(), unit)),
+            CeilTime(_) | AddTime(_) | DiffTime(_) | DateBin | MakeDate | MakeTimestamp | FormatTime(_)
+            | ParseTime(_) | FromSeconds | ToSeconds | Now => self.call_date(call),
+            JsonValue | JsonQuery | JsonExists | JsonGet(_) | JsonGetPath(_) | JsonArrayLength
+            | JsonObject | JsonArray | IsJson(_) => self.call_json(call),
+        }
+    }
+
+    /// The results of all rows without a `NULL` among the arguments.
+    pub(super) fn each<T, C: FromIterator<Option<T>>>(
+        &mut self,
+        call: &Call<'_>,
+        mut of_row: impl FnMut(usize) -> RowResult<T>,
+    ) -> C {
+        (0..self.rows)
+            .map(|row| match call.has_null(row) {
+                true => None,
+                false => self.keep(of_row(row), call.expression, row, call.active).flatten(),
+            })
+            .collect()
+    }
+
+    pub(super) fn texts<'t>(
+        &mut self,
+        call: &Call<'_>,
+        of_row: impl FnMut(usize) -> RowResult<Cow<'t, str>>,
+    ) -> Column {
+        Column::String(self.each(call, of_row))
+    }
+
+    pub(super) fn integers(
+        &mut self,
+        call: &Call<'_>,
+        of_row: impl FnMut(usize) -> RowResult<i64>,
+    ) -> Column {
+        Column::BigInt(self.each(call, of_row))
+    }
+
+    pub(super) fn doubles(&mut self, call: &Call<'_>, of_row: impl FnMut(usize) -> RowResult<f64>) -> Column {
+        Column::Double(self.each(call, of_row))
+    }
+
+    pub(super) fn instants(
+        &mut self,
+        call: &Call<'_>,
+        of_row: impl FnMut(usize) -> RowResult<i64>,
+    ) -> Column {
+        Column::Timestamp(self.each(call, of_row))
+    }
+
+    /// The truth of all rows without a `NULL` among the arguments; it cannot fail.
+    pub(super) fn truths(&self, call: &Call<'_>, of_row: impl Fn(usize) -> bool) -> Column {
+        Column::Boolean(logic::each(self.rows, |row| (!call.has_null(row)).then(|| of_row(row))))
+    }
+}
