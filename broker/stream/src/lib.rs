@@ -28,7 +28,7 @@ mod window;
 
 pub use decimal::{Decimal, MAX_PRECISION};
 pub use epoch_loop::{DeclareEndError, EpochLimits, EpochLoop, Turn, TurnError};
-pub use format::FormatError;
+pub use format::{FormatError, InferError, RecordSample, TableDraft, infer};
 pub use logs::{CommitError, Logs, LogsError, ReadBatches};
 pub use pipeline::*;
 pub use plan::Plan;

@@ -76,7 +76,7 @@ fn tables() {
 
     check(&table("a BIGINT", "'topic' = 'x', »'fromat' = 'json'"), "no option 'fromat'", "`format`");
     check(&table("a BIGINT", "'topic' = »'a b', 'format' = 'json'"), "'a b' is not a topic", "1 to 249");
-    check(&table("a BIGINT", "'topic' = 'x', 'format' = »'avro'"), "cannot be 'avro'", "'json'");
+    check(&table("a BIGINT", "'topic' = 'x', 'format' = »'xml'"), "cannot be 'xml'", "'json'");
     check(&table("a BIGINT", "'topic' = 'x', »'topic' = 'y'"), "given twice", "keep one");
     check(&table("a BIGINT", "»topic = 'x'"), "`topic` is not a text", "'key' = 'value'");
     check(&table("a BIGINT", &format!("{good}, »'connector' = 'kafka'")), "'connector'", "leave it out");
@@ -101,6 +101,67 @@ fn tables() {
         "a WATERMARK means nothing",
         "leave the WATERMARK out",
     );
+}
+
+#[test]
+fn formats() {
+    let table = |columns: &str, options: &str| {
+        format!("CREATE TABLE src ({columns}) WITH ({options}); {TABLES} INSERT INTO out SELECT 1 FROM src")
+    };
+    let with = |columns: &str, options: &str| table(columns, &format!("'topic' = 'x', {options}"));
+    check(&with("a BIGINT", "'format' = 'json', »'value.format' = 'json'"), "are the same", "leave one");
+    check(&with("a BIGINT", "'format' = »'avro-confluent'"), "'avro-confluent'", "'avro.confluent' = 'true'");
+    check(&with("a BIGINT", "'format' = 'json', »'csv.null-literal' = 'x'"), "only with", "leave it out");
+    let parse = "'format' = 'json', »'json.ignore-parse-errors' = 'true'";
+    check(&with("a BIGINT", parse), "means nothing here", "'on-error' = 'skip'");
+    check(&with("a BIGINT", "'format' = 'json', »'json.nestd' = 'x'"), "no option", "`json.nested`");
+    check(&with("a BIGINT", "'format' = 'json', 'json.nested' = »'yes'"), "cannot be 'yes'", "'true' or");
+    let standard = "'format' = 'json', 'json.timestamp-format.standard' = »'iso'";
+    check(&with("a BIGINT", standard), "cannot be 'iso'", "'ISO-8601'");
+    check(&with("a BIGINT, b BIGINT", "'format' = »'raw'"), "a raw value is one column", "'csv'");
+    check(&with("a BIGINT", "'format' = 'csv', 'csv.field-delimiter' = »'ab'"), "'ab'", "one ASCII");
+    check(&with("a BIGINT", "'format' = 'csv', 'csv.field-delimiter' = »'\"'"), "'\"'", "not the quote");
+    check(&with("a BIGINT", "'format' = 'csv', 'csv.null-literal' = »','"), "','", "without delimiter");
+    check(&with("a BIGINT", "'format' = »'protobuf'"), "one description", "'protobuf.proto'");
+    let nameless = "'format' = »'protobuf', 'protobuf.proto' = 'message M { int64 a = 1; }'";
+    check(&with("a BIGINT", nameless), "name of a message", "'protobuf.message'");
+    let message =
+        "'format' = »'protobuf', 'protobuf.message' = 'M', 'protobuf.proto' = 'message M { int64 b = 1; }'";
+    check(&with("a BIGINT", message), "message M has no field `a`", "known are: b");
+    check(
+        &with("a BIGINT", "'format' = »'avro', 'avro.schema' = '7'"),
+        "has 7 in place of a type",
+        "as JSON",
+    );
+    check(&with("`a.b` BIGINT", "'format' = »'avro'"), "no name of Avro's", "'avro.schema'");
+    let id = "'format' = 'avro', »'avro.schema-id' = '7'";
+    check(&with("a BIGINT", id), "only with 'avro.confluent'", "add that");
+
+    check(&with("a BIGINT", "'format' = 'json', 'key.fields' = »'b'"), "no column `b`", "`a`");
+    check(
+        &with("a BIGINT", "'format' = 'json', »'key.format' = 'raw'"),
+        "no column is in it",
+        "'key.fields'",
+    );
+    let two = "'format' = 'json', 'key.fields' = »'a;b'";
+    check(&with("a BIGINT, b BIGINT", two), "several columns, and no format", "'key.format'");
+    let both = "'format' = 'json', »'key.fields' = 'a'";
+    check(&with("a BIGINT, k STRING METADATA FROM 'key'", both), "are the same", "use one");
+    let include = "'format' = 'json', 'key.fields' = 'a', 'value.fields-include' = »'SOME'";
+    check(&with("a BIGINT", include), "cannot be 'SOME'", "'EXCEPT_KEY'");
+    let change = "'format' = »'json', 'key.format' = 'debezium-json', 'key.fields' = 'a'";
+    check(&with("a BIGINT", change), "no key", "'raw', 'json'");
+
+    let json = "'format' = 'json'";
+    check(&with("a BIGINT »METADATA FROM 'ofset'", json), "no 'ofset'", "`offset`");
+    check(&with("a BIGINT »METADATA", json), "no 'a'", "known are");
+    check(&with("a STRING »METADATA FROM 'offset'", json), "offset is a BIGINT", "declare it as BIGINT");
+    check(&with("a STRING »METADATA FROM 'headers'", json), "all headers", "'header:<name>'");
+    check(&with("a BIGINT METADATA FROM »offset", json), "not a text in quotes", "METADATA FROM");
+    let sink = "CREATE TABLE src (a BIGINT) WITH ('topic' = 'x', 'format' = 'json');
+        CREATE TABLE out (x BIGINT, o BIGINT METADATA FROM 'offset') WITH ('topic' = 'out', 'format' = »'json');
+        INSERT INTO out SELECT a, a FROM src";
+    check(sink, "column `o` is the record's offset, which cannot be written", "VIRTUAL");
 }
 
 #[test]

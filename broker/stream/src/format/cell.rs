@@ -98,6 +98,18 @@ impl Slot {
         }
     }
 
+    /// An integer that may be beyond a `BIGINT`.
+    pub(crate) fn unsigned<'r>(&self, value: u64) -> Result<Cell<'r>, String> {
+        match (i64::try_from(value), self.data_type) {
+            (Ok(value), _) => self.integer(value),
+            (Err(_), DataType::Double) => Ok(Cell::Double(value as f64)),
+            (Err(_), DataType::Decimal { .. }) => {
+                self.decimal(Decimal { unscaled: i128::from(value), scale: 0 })
+            }
+            (Err(_), _) => Err(self.mismatch(value)),
+        }
+    }
+
     /// A float. 517.0 is a whole number, whoever wrote it.
     pub(crate) fn float<'r>(&self, value: f64) -> Result<Cell<'r>, String> {
         match self.data_type {
@@ -157,6 +169,14 @@ impl Slot {
             DataType::Timestamp => Err(self.mismatch(format_args!("{ms} ms, outside the years 1 to 9999"))),
             DataType::BigInt => Ok(Cell::BigInt(ms)),
             _ => Err(self.mismatch(format_args!("the instant {ms} ms"))),
+        }
+    }
+
+    /// A day, counted from the epoch.
+    pub(crate) fn day<'r>(&self, days: i64) -> Result<Cell<'r>, String> {
+        match i32::try_from(days).ok().filter(|days| (time::MIN_DATE..=time::MAX_DATE).contains(days)) {
+            Some(days) if self.data_type == DataType::Date => Ok(Cell::Date(days)),
+            _ => Err(self.mismatch(format_args!("day {days} from the epoch"))),
         }
     }
 

@@ -41,25 +41,37 @@ impl CsvDecoder {
         slots: &[Slot],
         cells: &mut [Cell<'r>],
     ) -> Result<(), String> {
-        let text = std::str::from_utf8(input).map_err(|error| format!("not UTF-8: {error}"))?;
-        let text = text.strip_suffix('\n').map_or(text, |text| text.strip_suffix('\r').unwrap_or(text));
-        let mut fields = Fields { format: &self.format, text, at: 0, done: false };
+        let mut fields = Fields::of(&self.format, input)?;
         let mut count = 0;
         while let Some((field, quoted)) = fields.next()? {
             let slot = self.slots.get(count).copied().flatten();
             count += 1;
             let Some(slot) = slot else { continue };
-            let null = match (&self.format.null_literal, quoted) {
-                (_, true) => false,
-                (Some(literal), false) => *field == **literal,
-                (None, false) => field.is_empty(),
-            };
+            let null = is_null(&self.format, &field, quoted);
             cells[slot] = if null { Cell::Null } else { slots[slot].plain(field)? };
         }
         match count == self.slots.len() {
             true => Ok(()),
             false => Err(format!("the record has {count} fields, the table has {}", self.slots.len())),
         }
+    }
+}
+
+/// The fields of a record as texts, `NULL` as `None`.
+pub(crate) fn split(format: &CsvFormat, input: &[u8]) -> Result<Vec<Option<String>>, String> {
+    let mut fields = Fields::of(format, input)?;
+    let mut found = Vec::new();
+    while let Some((field, quoted)) = fields.next()? {
+        found.push((!is_null(format, &field, quoted)).then(|| field.into_owned()));
+    }
+    Ok(found)
+}
+
+fn is_null(format: &CsvFormat, field: &str, quoted: bool) -> bool {
+    match (&format.null_literal, quoted) {
+        (_, true) => false,
+        (Some(literal), false) => field == literal,
+        (None, false) => field.is_empty(),
     }
 }
 
@@ -80,7 +92,13 @@ struct Fields<'f, 'r> {
     done: bool,
 }
 
-impl<'r> Fields<'_, 'r> {
+impl<'f, 'r> Fields<'f, 'r> {
+    fn of(format: &'f CsvFormat, input: &'r [u8]) -> Result<Self, String> {
+        let text = std::str::from_utf8(input).map_err(|error| format!("not UTF-8: {error}"))?;
+        let text = text.strip_suffix('\n').map_or(text, |text| text.strip_suffix('\r').unwrap_or(text));
+        Ok(Self { format, text, at: 0, done: false })
+    }
+
     /// The next field, and whether it was quoted.
     fn next(&mut self) -> Result<Option<(Cow<'r, str>, bool)>, String> {
         if self.done {

@@ -1,9 +1,11 @@
 //! One format's bytes into cells.
 
+use super::avro::AvroDecoder;
 use super::cell::{Cell, Slot};
 use super::csv::CsvDecoder;
 use super::error::FormatError;
 use super::json::JsonDecoder;
+use super::protobuf::ProtobufDecoder;
 use super::raw::RawDecoder;
 use crate::plan::Format;
 
@@ -12,6 +14,8 @@ use crate::plan::Format;
 pub(crate) enum Decoder {
     Json(JsonDecoder),
     Csv(CsvDecoder),
+    Avro(AvroDecoder),
+    Protobuf(ProtobufDecoder),
     Raw(RawDecoder),
 }
 
@@ -20,14 +24,17 @@ impl Decoder {
     pub(crate) fn new<'a>(
         format: &Format,
         fields: impl IntoIterator<Item = (usize, &'a str)>,
+        slots: &[Slot],
     ) -> Result<Self, FormatError> {
         Ok(match format {
             Format::Json(json) => Decoder::Json(JsonDecoder::new(fields, json.nested)),
             Format::Csv(csv) => Decoder::Csv(CsvDecoder::new(csv, fields)?),
+            Format::Avro(avro) => Decoder::Avro(AvroDecoder::new(avro, fields, slots)?),
+            Format::Protobuf(protobuf) => Decoder::Protobuf(ProtobufDecoder::new(protobuf, fields, slots)?),
             Format::Raw => Decoder::Raw(RawDecoder::new(fields)?),
-            other => {
+            Format::Debezium(_) => {
                 return Err(FormatError::new(
-                    format!("a key cannot be {other}"),
+                    "a change is a whole value, and no key",
                     "use 'raw', 'json', 'csv', 'avro' or 'protobuf'",
                 ));
             }
@@ -44,6 +51,8 @@ impl Decoder {
         match self {
             Decoder::Json(decoder) => decoder.decode(input, slots, cells),
             Decoder::Csv(decoder) => decoder.decode(input, slots, cells),
+            Decoder::Avro(decoder) => decoder.decode(input, slots, cells),
+            Decoder::Protobuf(decoder) => decoder.decode(input, slots, cells),
             Decoder::Raw(decoder) => decoder.decode(input, slots, cells),
         }
     }

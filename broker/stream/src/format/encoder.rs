@@ -1,9 +1,11 @@
 //! Rows to records.
 
+use super::avro::AvroEncoder;
 use super::csv::CsvEncoder;
 use super::debezium::{DebeziumEncoder, Row};
 use super::error::FormatError;
 use super::json::JsonEncoder;
+use super::protobuf::ProtobufEncoder;
 use super::raw::{RawEncoder, write_whole};
 use crate::column::Column;
 use crate::plan::{self, ColumnOrigin, Format, RecordFormat};
@@ -13,6 +15,8 @@ use crate::plan::{self, ColumnOrigin, Format, RecordFormat};
 pub(crate) enum Encoder {
     Json(JsonEncoder),
     Csv(CsvEncoder),
+    Avro(AvroEncoder),
+    Protobuf(ProtobufEncoder),
     Raw(RawEncoder),
     Debezium(DebeziumEncoder),
 }
@@ -29,9 +33,8 @@ impl Encoder {
             Format::Csv(csv) => Encoder::Csv(CsvEncoder::new(csv, columns, which)?),
             Format::Raw => Encoder::Raw(RawEncoder::new(columns, which)?),
             Format::Debezium(debezium) => Encoder::Debezium(DebeziumEncoder::new(*debezium, columns, which)?),
-            other => {
-                return Err(FormatError::new(format!("{other} is not written yet"), "use another format"));
-            }
+            Format::Avro(avro) => Encoder::Avro(AvroEncoder::new(avro, columns, which)?),
+            Format::Protobuf(protobuf) => Encoder::Protobuf(ProtobufEncoder::new(protobuf, columns, which)?),
         })
     }
 
@@ -41,6 +44,8 @@ impl Encoder {
         match self {
             Encoder::Json(encoder) => encoder.encode(columns, row, out),
             Encoder::Csv(encoder) => encoder.encode(columns, row, out)?,
+            Encoder::Avro(encoder) => encoder.encode(columns, row, out)?,
+            Encoder::Protobuf(encoder) => encoder.encode(columns, row, out)?,
             Encoder::Raw(encoder) => return Ok(encoder.encode(columns, row, out)),
             Encoder::Debezium(encoder) => encoder.encode(None, Some((columns, row)), out),
         }

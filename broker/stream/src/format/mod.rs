@@ -10,17 +10,24 @@
 //! in use are made; what is passed over is checked as far as its format can be checked without making it. Nothing is
 //! allocated by a length that a record claims before the bytes are there, and what nests is bounded.
 
+mod avro;
 mod cell;
 mod csv;
 mod debezium;
 mod decoder;
 mod encoder;
 mod error;
+mod infer;
 mod json;
+mod protobuf;
 mod raw;
 mod record;
+#[cfg(test)]
+mod testing;
 
+pub(crate) use avro::Schema as AvroSchema;
 pub(crate) use encoder::RecordEncoder;
 pub use error::FormatError;
+pub use infer::{InferError, RecordSample, TableDraft, infer};
 pub(crate) use json::{encode_key, write_cell};
 pub(crate) use record::{RecordPlace, RowDecoder};

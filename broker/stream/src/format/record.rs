@@ -45,6 +45,8 @@ pub(crate) struct RowDecoder {
     value: ValueDecoder,
     /// The slots of the value's columns.
     in_value: Vec<usize>,
+    /// Of each column, whether it is nowhere but in the value.
+    only_in_value: Vec<bool>,
     key: Option<Decoder>,
     headers: Vec<(String, usize)>,
     places: Vec<(ColumnOrigin, usize)>,
@@ -66,23 +68,24 @@ impl RowDecoder {
         rows: usize,
     ) -> Result<Self, FormatError> {
         let mut slots: Vec<Slot> = columns.iter().map(Slot::new).collect();
-        let fields = |origin: ColumnOrigin| {
-            let columns = columns.iter().enumerate();
-            columns
-                .filter(move |(_, column)| column.origin == origin)
-                .map(|(index, column)| (index, column.name.as_str()))
+        let is_in_value = |column: &plan::Column| match column.origin {
+            ColumnOrigin::Value => true,
+            ColumnOrigin::Key => format.key_in_value,
+            _ => false,
         };
-        let in_value: Vec<usize> = fields(ColumnOrigin::Value).map(|(index, _)| index).collect();
+        let in_value: Vec<usize> = (0..columns.len()).filter(|index| is_in_value(&columns[*index])).collect();
+        let value_fields = in_value.iter().map(|index| (*index, columns[*index].name.as_str()));
         let value = match &format.value {
             Format::Debezium(debezium) => {
                 ValueDecoder::Change(DebeziumDecoder::new(*debezium, &mut slots, &in_value))
             }
-            other => ValueDecoder::Row(Decoder::new(other, fields(ColumnOrigin::Value))?),
+            other => ValueDecoder::Row(Decoder::new(other, value_fields, &slots)?),
         };
-        let mut in_key = fields(ColumnOrigin::Key).peekable();
+        let in_key = columns.iter().enumerate().filter(|(_, column)| column.origin == ColumnOrigin::Key);
+        let mut in_key = in_key.map(|(index, column)| (index, column.name.as_str())).peekable();
         let key = match (&format.key, in_key.peek()) {
             (_, None) => None,
-            (Some(key), Some(_)) => Some(Decoder::new(key, in_key)?),
+            (Some(key), Some(_)) => Some(Decoder::new(key, in_key, &slots)?),
             (None, Some((_, name))) => {
                 return Err(FormatError::new(
                     format!("column `{name}` is in the key, and the key has no format"),
@@ -95,6 +98,7 @@ impl RowDecoder {
             builders: columns.iter().map(|column| ColumnBuilder::new(column.data_type, rows)).collect(),
             value,
             in_value,
+            only_in_value: columns.iter().map(|column| column.origin == ColumnOrigin::Value).collect(),
             key,
             headers: Vec::new(),
             places: Vec::new(),
@@ -134,6 +138,10 @@ impl RowDecoder {
         record: &RecordView<'r>,
         cells: &mut [Cell<'r>],
     ) -> Result<Landed, String> {
+        // What is in the value too is what the value says, where there is one.
+        if let (Some(decoder), Some(key)) = (&mut self.key, record.key) {
+            decoder.decode(key, &self.slots, cells).map_err(|error| format!("in the key: {error}"))?;
+        }
         let landed = match (record.value, &mut self.value) {
             (None, _) => Landed::Tombstone,
             (Some(value), ValueDecoder::Row(decoder)) => {
@@ -142,9 +150,6 @@ impl RowDecoder {
             }
             (Some(value), ValueDecoder::Change(decoder)) => decoder.decode(value, &self.slots, cells)?,
         };
-        if let (Some(decoder), Some(key)) = (&mut self.key, record.key) {
-            decoder.decode(key, &self.slots, cells).map_err(|error| format!("in the key: {error}"))?;
-        }
         if !self.headers.is_empty() {
             self.fill_headers(record, cells)?;
         }
@@ -198,7 +203,8 @@ impl RowDecoder {
         };
         for first in rows {
             for (index, slot) in self.slots[..width].iter().enumerate() {
-                if landed == Landed::Tombstone && self.in_value.contains(&index) {
+                let elsewhere = landed == Landed::Tombstone && self.only_in_value[index];
+                if elsewhere {
                     continue;
                 }
                 slot.check(&cells[first + index])?;

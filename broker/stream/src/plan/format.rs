@@ -14,14 +14,14 @@ pub struct RecordFormat {
     pub key: Option<Format>,
     /// The value's.
     pub value: Format,
-    /// Whether columns of the key are written into the value too. When read, they come from the key either way.
+    /// Whether columns of the key are in the value too: written into both, read from the value where there is one.
     pub key_in_value: bool,
 }
 
 impl RecordFormat {
     /// Keys are not looked at, values are in `value`.
     pub fn of_value(value: Format) -> Self {
-        Self { key: None, value, key_in_value: true }
+        Self { key: None, value, key_in_value: false }
     }
 }
 
@@ -30,8 +30,8 @@ impl fmt::Display for RecordFormat {
         write!(f, "{}", self.value)?;
         if let Some(key) = &self.key {
             write!(f, " key={key}")?;
-            if !self.key_in_value {
-                f.write_str(" key-only")?;
+            if self.key_in_value {
+                f.write_str(" key-in-value")?;
             }
         }
         Ok(())
@@ -302,7 +302,7 @@ mod tests {
             assert_eq!(format.to_string(), text);
         }
         let both = RecordFormat { key: Some(Format::Raw), value: Format::json(), key_in_value: false };
-        assert_eq!(both.to_string(), "json key=raw key-only");
+        assert_eq!(both.to_string(), "json key=raw");
     }
 
     #[test]

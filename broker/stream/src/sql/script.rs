@@ -29,13 +29,25 @@ pub(crate) struct CreateTable {
     pub(crate) options: Vec<TableOption>,
 }
 
-/// `name TYPE [NOT NULL]`.
+/// `name TYPE [NOT NULL] [METADATA [FROM 'name'] [VIRTUAL]]`.
 #[derive(Debug)]
 pub(crate) struct ColumnDefinition {
     pub(crate) name: Ident,
     pub(crate) data_type: DataType,
     pub(crate) data_type_at: Location,
     pub(crate) required: bool,
+    /// Where it is, if it is not a field of the value.
+    pub(crate) metadata: Option<Metadata>,
+}
+
+/// `METADATA [FROM 'name'] [VIRTUAL]`.
+#[derive(Debug)]
+pub(crate) struct Metadata {
+    /// What of the record; without it the column's own name.
+    pub(crate) name: Option<String>,
+    pub(crate) at: Location,
+    /// It is read, and never written.
+    pub(crate) is_virtual: bool,
 }
 
 /// `WATERMARK FOR column AS expression`.
@@ -235,8 +247,13 @@ impl<'a> Statements<'a> {
             "write <name> <TYPE>, with BOOLEAN, BIGINT, DOUBLE, STRING or TIMESTAMP(3)",
         )?;
         let mut required = false;
+        let mut metadata = None;
         loop {
             let at = self.here();
+            if self.parser.parse_keyword(Keyword::METADATA) {
+                metadata = Some(self.metadata(at)?);
+                continue;
+            }
             if self.parser.parse_keywords(&[Keyword::NOT, Keyword::NULL]) {
                 required = true;
             } else if self.parser.parse_keyword(Keyword::NULL) {
@@ -245,12 +262,23 @@ impl<'a> Statements<'a> {
                 return Err(SqlError::at(
                     at,
                     format!("`{word}` is not supported in a column"),
-                    "a column is <name> <TYPE> [NOT NULL]",
+                    "a column is <name> <TYPE> [NOT NULL] [METADATA FROM '<what>' [VIRTUAL]]",
                 ));
             } else {
-                return Ok(ColumnDefinition { name, data_type, data_type_at, required });
+                return Ok(ColumnDefinition { name, data_type, data_type_at, required, metadata });
             }
         }
+    }
+
+    fn metadata(&mut self, at: Location) -> Result<Metadata, SqlError> {
+        let name = match self.parser.parse_keyword(Keyword::FROM) {
+            true => {
+                Some(self.text("write METADATA FROM 'offset', 'timestamp', 'key', 'header:<name>' ...")?.0)
+            }
+            false => None,
+        };
+        let is_virtual = self.parser.parse_keyword(Keyword::VIRTUAL);
+        Ok(Metadata { name, at, is_virtual })
     }
 
     fn options(&mut self) -> Result<Vec<TableOption>, SqlError> {

@@ -2,6 +2,7 @@
 
 mod aggregate;
 mod expression;
+mod format;
 mod function;
 mod literal;
 mod operator;

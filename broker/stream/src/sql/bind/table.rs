@@ -4,25 +4,27 @@ use sqlparser::ast::{BinaryOperator, Expr};
 
 use super::super::error::{SqlError, suggest};
 use super::super::script::{CreateTable, TableOption, Watermark};
-use super::{literal, types};
+use super::{format, literal, types};
 use crate::plan::{
-    Column, ColumnOrigin, Compression, ErrorPolicy, EventTime, Format, RecordFormat, Sink, SinkErrorPolicy,
-    Source,
+    Column, ColumnOrigin, Compression, ErrorPolicy, EventTime, RecordFormat, Sink, SinkErrorPolicy, Source,
 };
 use crate::value::DataType;
 
-const SOURCE_OPTIONS: [&str; 4] = ["topic", "format", "on-error", "dlq-topic"];
-const SINK_OPTIONS: [&str; 4] = ["topic", "format", "compression", "on-error"];
+const SOURCE_OPTIONS: [&str; 3] = ["topic", "on-error", "dlq-topic"];
+const SINK_OPTIONS: [&str; 3] = ["topic", "compression", "on-error"];
 
 /// The table as a source, with all its columns.
 pub(super) fn source(table: &CreateTable) -> Result<Source, SqlError> {
     let options = Options::new(table, &SOURCE_OPTIONS)?;
-    let columns = columns(table)?;
+    let mut columns = columns(table)?;
+    let topic = options.topic("topic")?;
+    let format = options.format(&mut columns)?;
+    format::check_source(&format, &columns, &table.options, table.name.span.start)?;
     let event_time = table.watermark.as_ref().map(|watermark| event_time(watermark, &columns)).transpose()?;
     Ok(Source {
         table: table.name.value.clone(),
-        topic: options.topic("topic")?,
-        format: options.format()?,
+        topic,
+        format,
         on_error: options.on_source_error()?,
         columns,
         event_time,
@@ -39,11 +41,21 @@ pub(super) fn sink(table: &CreateTable) -> Result<Sink, SqlError> {
             "leave the WATERMARK out",
         ));
     }
+    let written = |name: &str| {
+        let definition = table.columns.iter().find(|definition| definition.name.value == name);
+        let metadata = definition.and_then(|definition| definition.metadata.as_ref());
+        !metadata.is_some_and(|metadata| metadata.is_virtual)
+    };
+    let mut columns = columns(table)?;
+    columns.retain(|column| written(&column.name));
+    let topic = options.topic("topic")?;
+    let format = options.format(&mut columns)?;
+    format::check_sink(&format, &columns, &table.options, table.name.span.start)?;
     Ok(Sink {
         table: table.name.value.clone(),
-        topic: options.topic("topic")?,
-        format: options.format()?,
-        columns: columns(table)?,
+        topic,
+        format,
+        columns,
         compression: options.compression()?,
         on_error: options.on_sink_error()?,
     })
@@ -60,12 +72,14 @@ fn columns(table: &CreateTable) -> Result<Vec<Column>, SqlError> {
                 "give it another name",
             ));
         }
-        columns.push(Column {
-            name: name.clone(),
-            data_type: types::from_sql(&definition.data_type, definition.data_type_at)?,
-            required: definition.required,
-            origin: ColumnOrigin::Value,
-        });
+        let data_type = types::from_sql(&definition.data_type, definition.data_type_at)?;
+        let origin = match &definition.metadata {
+            Some(metadata) => {
+                format::metadata(metadata.name.as_deref().unwrap_or(name), data_type, metadata.at)?
+            }
+            None => ColumnOrigin::Value,
+        };
+        columns.push(Column { name: name.clone(), data_type, required: definition.required, origin });
     }
     if columns.is_empty() {
         return Err(SqlError::at(
@@ -131,7 +145,7 @@ impl<'a> Options<'a> {
                     "keep one of them",
                 ));
             }
-            if !known.contains(&option.key.as_str()) {
+            if !known.contains(&option.key.as_str()) && !format::is_option(&option.key) {
                 return Err(unknown_option(option, known));
             }
         }
@@ -156,12 +170,8 @@ impl<'a> Options<'a> {
         Ok(name.clone())
     }
 
-    fn format(&self) -> Result<RecordFormat, SqlError> {
-        match self.get("format") {
-            None => Err(self.missing("format", "'json'")),
-            Some(option) if option.value == "json" => Ok(RecordFormat::of_value(Format::json())),
-            Some(option) => Err(choice(option, "'format' = 'json'; other formats are not supported yet")),
-        }
+    fn format(&self, columns: &mut [Column]) -> Result<RecordFormat, SqlError> {
+        format::record_format(&self.table.options, columns, &self.table.name)
     }
 
     fn on_source_error(&self) -> Result<ErrorPolicy, SqlError> {
@@ -243,8 +253,12 @@ fn unknown_option(option: &TableOption, known: &[&'static str]) -> SqlError {
             "idle partitions are not supported yet".to_owned(),
             "leave 'idle-after' out: a partition without records holds the watermark back".to_owned(),
         )
+    } else if let Some(help) = format::foreign_option(key) {
+        (format!("option '{key}' means nothing here"), help.to_owned())
     } else {
-        (format!("there is no option '{key}'"), suggest(key, known.iter().copied()))
+        let of_formats = format::option_names();
+        let known = known.iter().copied().chain(of_formats.iter().map(String::as_str));
+        (format!("there is no option '{key}'"), suggest(key, known))
     };
     SqlError::at(option.key_at, message, help)
 }
