@@ -248,7 +248,7 @@ impl Pipelines {
         let (state, progress, open_windows) = known.shown.get();
         let ends = known.control.ends();
         let mut sources = Vec::new();
-        for topic in [&known.plan.source.topic] {
+        for topic in known.plan.source_topics() {
             let Some(topic) = self.0.topics.get(topic) else { continue };
             for partition in &topic.partitions {
                 let index = partition.index();
@@ -268,7 +268,7 @@ impl Pipelines {
                     position: input.map_or(0, |input| input.to),
                     end: partition.published().last_stable_offset,
                     finish_at,
-                    watermark: input.and_then(|input| input.watermark),
+                    watermark: input.and_then(|input| input.watermarks.iter().min().copied().flatten()),
                 });
             }
         }
@@ -343,19 +343,23 @@ impl Pipelines {
         if let Some(ends) = record.input_ends {
             return Ok(ends);
         }
-        let topic = self.source(&plan)?;
-        let now: Vec<i64> =
-            topic.partitions.iter().map(|partition| partition.published().last_stable_offset).collect();
+        let end_now = |topic: &Arc<Topic>| {
+            let ends = topic.partitions.iter().map(|partition| partition.published().last_stable_offset);
+            (topic.name.to_string(), ends.collect::<Vec<i64>>())
+        };
+        let now: InputEnds = self.sources(&plan)?.iter().map(end_now).collect();
         let ends = match end {
-            InputEnd::Now => InputEnds::from([(topic.name.to_string(), now)]),
+            InputEnd::Now => now,
             InputEnd::At(ends) => {
-                let given =
-                    ends.get(&*topic.name).filter(|given| ends.len() == 1 && given.len() == now.len());
-                if given.is_none() {
+                let fits = |(topic, now): (&String, &Vec<i64>)| {
+                    ends.get(topic).is_some_and(|given| given.len() == now.len())
+                };
+                if ends.len() != now.len() || !now.iter().all(fits) {
+                    let counts: Vec<String> =
+                        now.iter().map(|(topic, ends)| format!("{} of {topic:?}", ends.len())).collect();
                     return Err(PipelineError::Ends(format!(
-                        "name the end of each of the {} partitions of {:?}, and of no other topic",
-                        now.len(),
-                        topic.name
+                        "name the end of each partition ({}), and of no other topic",
+                        counts.join(", ")
                     )));
                 }
                 ends
@@ -372,11 +376,11 @@ impl Pipelines {
 
     /// Makes the topics a new pipeline needs, and takes its sinks for it.
     async fn prepare(&self, name: &str, plan: &Plan) -> Result<(), PipelineError> {
-        self.source(plan)?;
+        self.sources(plan)?;
         for sink in sinks(plan) {
             let refuse =
                 |reason: &str| PipelineError::Sink { topic: sink.clone(), reason: reason.to_owned() };
-            if sink == plan.source.topic {
+            if plan.source_topics().contains(&sink.as_str()) {
                 return Err(refuse("it is also the source"));
             }
             let topic = match self.0.topics.get(&sink) {
@@ -423,7 +427,7 @@ impl Pipelines {
         };
         join(thread).await;
         self.0.coordinators.loaded().await;
-        let source = self.source(&plan)?;
+        let sources = self.sources(&plan)?;
         record.generation += 1;
         record.running = true;
         self.save(&record).await?;
@@ -433,10 +437,13 @@ impl Pipelines {
         let own = Command::Own(Own {
             group: Str::from(group.as_str()),
             owner: Str::from(name),
-            assignment: vec![(
-                Str::from(&*source.name),
-                source.partitions.iter().map(crate::partitions::Partition::index).collect(),
-            )],
+            assignment: sources
+                .iter()
+                .map(|source| {
+                    let partitions = source.partitions.iter().map(crate::partitions::Partition::index);
+                    (Str::from(&*source.name), partitions.collect())
+                })
+                .collect(),
         });
         match self.0.coordinators.group(&group, own).await {
             Ok(Reply::Owned(ErrorCode::NONE)) => {}
@@ -480,9 +487,10 @@ impl Pipelines {
         Ok(())
     }
 
-    fn source(&self, plan: &Plan) -> Result<Arc<Topic>, PipelineError> {
-        let topic = &plan.source.topic;
-        self.0.topics.get(topic).ok_or_else(|| PipelineError::NoSource(topic.clone()))
+    fn sources(&self, plan: &Plan) -> Result<Vec<Arc<Topic>>, PipelineError> {
+        let find =
+            |topic: &str| self.0.topics.get(topic).ok_or_else(|| PipelineError::NoSource(topic.to_owned()));
+        plan.source_topics().into_iter().map(find).collect()
     }
 
     fn update(&self, name: &str, change: impl FnOnce(&mut Known)) {
@@ -503,10 +511,10 @@ fn group_of(name: &str) -> String {
     format!("logmill.{name}")
 }
 
-/// The topics a plan writes: its sink and its dead letters.
+/// The topics a plan writes: its sinks, dead letters and late records.
 fn sinks(plan: &Plan) -> Vec<String> {
-    let mut sinks = vec![plan.sink.topic.clone()];
-    sinks.extend(plan.dead_letter_topic().map(str::to_owned));
+    let topics = plan.sink_topics().into_iter().chain(plan.side_topics());
+    let mut sinks: Vec<String> = topics.map(str::to_owned).collect();
     sinks.sort_unstable();
     sinks.dedup();
     sinks

@@ -197,12 +197,15 @@ impl Runner {
     }
 
     fn sources(&self) -> Result<Vec<Partition>, RunError> {
-        let topic = &self.plan.source.topic;
-        let found = self.topics.get(topic);
-        Ok(found
-            .ok_or_else(|| LogsError::UnknownPartition { partition: TopicPartition::new(topic.as_str(), 0) })?
-            .partitions
-            .clone())
+        let mut partitions = Vec::new();
+        for topic in self.plan.source_topics() {
+            let found = self
+                .topics
+                .get(topic)
+                .ok_or_else(|| LogsError::UnknownPartition { partition: TopicPartition::new(topic, 0) })?;
+            partitions.extend(found.partitions.iter().cloned());
+        }
+        Ok(partitions)
     }
 
     /// Builds the machine from the last progress record and the changelog.
@@ -248,8 +251,14 @@ impl Runner {
                     start: source.published().log_start_offset,
                 })
                 .collect(),
-            sink_partitions: count(&self.plan.sink.topic),
-            dead_letter_partitions: self.plan.dead_letter_topic().map_or(0, count),
+            outputs: self
+                .plan
+                .sink_topics()
+                .into_iter()
+                .chain(self.plan.side_topics())
+                .map(|topic| (topic.to_owned(), count(topic)))
+                .collect(),
+            shards: 1,
         })
     }
 }

@@ -112,8 +112,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             name: "measure".to_owned(),
             generation: 1,
             inputs: inputs.collect(),
-            sink_partitions: PARTITIONS,
-            dead_letter_partitions: 0,
+            outputs: BTreeMap::from([("carrier-hourly".to_owned(), PARTITIONS)]),
+            shards: 1,
         };
         let bytes: usize = logs.input.values().flatten().map(Batch::size).sum();
         let ends = logs.input.keys().cloned().collect::<Vec<_>>();

@@ -21,10 +21,12 @@ mod eval;
 mod format;
 mod logs;
 mod murmur2;
+mod operators;
 mod pipeline;
+mod rows;
+mod state;
 pub mod time;
 mod value;
-mod window;
 
 pub use decimal::{Decimal, MAX_PRECISION};
 pub use epoch_loop::{DeclareEndError, EpochLimits, EpochLoop, Turn, TurnError};

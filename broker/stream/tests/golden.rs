@@ -10,8 +10,14 @@ use support::{MemoryLogs, plan, run_bounded, small_epochs};
 #[track_caller]
 fn check(script: &str, input: &str, expected: &str) {
     let plan = plan(script);
-    for (limits, crash_every) in [(EpochLimits::default(), 0), (small_epochs(1), 0), (small_epochs(2), 1)] {
-        let mut logs = MemoryLogs::default();
+    let runs = [
+        (EpochLimits::default(), 0, 1),
+        (EpochLimits::default(), 0, 3),
+        (small_epochs(1), 0, 1),
+        (small_epochs(2), 1, 2),
+    ];
+    for (limits, crash_every, shards) in runs {
+        let mut logs = MemoryLogs { shards, ..MemoryLogs::default() };
         logs.create("in", 1);
         logs.create("out", 1);
         for line in input.trim().lines() {

@@ -110,12 +110,12 @@ fn check_watermarks(progress: &[Progress]) {
         if let Some(before) = before {
             assert!(progress.watermark >= before.watermark, "I8: the watermark goes back");
             for (input, input_before) in progress.inputs.iter().zip(&before.inputs) {
-                assert!(input.watermark >= input_before.watermark, "I8: a partition's watermark goes back");
+                assert!(input.watermarks >= input_before.watermarks, "I8: a partition's watermark goes back");
                 assert_eq!(input.from, input_before.to, "an epoch begins where the one before ended");
             }
         }
         let open = progress.inputs.iter().filter(|input| input.end != Some(input.to));
-        if let Some(slowest) = open.map(|input| input.watermark).min() {
+        if let Some(slowest) = open.map(|input| input.watermarks[0]).min() {
             assert!(progress.watermark <= slowest, "I8: the watermark is ahead of the slowest partition");
         }
         before = Some(progress);

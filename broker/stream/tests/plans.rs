@@ -12,9 +12,9 @@ fn the_demo() {
     check(
         include_str!("../../../config/demo/carrier-hourly.sql"),
         "
-Sink carrier_hourly topic=carrier-hourly format=json compression=none on-error=fail [window_start TIMESTAMP(3), carrier STRING, flights BIGINT, departed BIGINT, dep_delay_sum BIGINT, dep_delay_max BIGINT]
+Sink carrier_hourly topic=carrier-hourly format=json output=append key=[carrier] compression=none on-error=fail [window_start TIMESTAMP(3), carrier STRING, flights BIGINT, departed BIGINT, dep_delay_sum BIGINT, dep_delay_max BIGINT]
   Project window_start, carrier, COUNT(*) AS flights, COUNT(dep_time) AS departed, SUM(dep_delay) AS dep_delay_sum, MAX(dep_delay) AS dep_delay_max
-    TumbleAggregate size=3600000ms keys=[carrier] aggregates=[COUNT(*), COUNT(dep_time), SUM(dep_delay), MAX(dep_delay)] emit=on-close
+    WindowAggregate TUMBLE(3600000ms) of time_hour keys=[carrier] aggregates=[COUNT(*), COUNT(dep_time), SUM(dep_delay), MAX(dep_delay)] emit=on-close
       Source flights topic=flights format=json on-error=fail watermark=time_hour-86400000ms [carrier STRING, dep_time BIGINT, dep_delay BIGINT, time_hour TIMESTAMP(3)]",
     );
 }
@@ -33,12 +33,13 @@ fn everything_at_once() {
          GROUP BY window_end, LOWER(s)
          HAVING MAX(s) IS NOT NULL OR COUNT(*) FILTER (WHERE ok) > 3",
         "
-Sink b topic=b format=json compression=lz4 on-error=skip [w TIMESTAMP(3), k STRING NOT NULL, v DOUBLE, n BIGINT]
-  Project (window_end + 86400000) AS w, CASE WHEN (key1 = 'a') THEN 'A' ELSE NULL END AS k, (CAST(COUNT(*) FILTER (WHERE ok) AS DOUBLE) + (AVG(y) * 2.0)) AS v, NULL AS n
-    Having (NOT ((MAX(s)) IS NULL) OR (COUNT(*) FILTER (WHERE ok) > 3))
-      TumbleAggregate size=300000ms keys=[LOWER(s) AS key1] aggregates=[MAX(s), COUNT(*) FILTER (WHERE ok), AVG(y)] emit=on-close
-        Filter ((((y >= 0.0) AND (y <= 5.0)) AND NOT ((s) LIKE '%''x')) AND (ts < TIMESTAMP '2013-01-01T00:00:00Z'))
-          Source a topic=a.1 format=json on-error=dlq(dead) watermark=ts-0ms [x BIGINT NOT NULL, y DOUBLE, s STRING, ok BOOLEAN, ts TIMESTAMP(3)]",
+Sink b topic=b format=json output=append key=[key1] compression=lz4 on-error=skip [w TIMESTAMP(3), k STRING NOT NULL, v DOUBLE, n BIGINT]
+  Project (window_end + 86400000) AS w, CASE WHEN (key1 = 'a') THEN 'A' ELSE NULL END AS k, (CAST(COUNT(*) FILTER (WHERE ok) AS DOUBLE) + (AVG(y) * 2.0)) AS v, NULL AS n, key1 AS key.key1
+    Filter (NOT ((MAX(s)) IS NULL) OR (COUNT(*) FILTER (WHERE ok) > 3))
+      WindowAggregate TUMBLE(300000ms) of ts keys=[key1] aggregates=[MAX(s), COUNT(*) FILTER (WHERE ok), AVG(y)] emit=on-close
+        Project ts, LOWER(s) AS key1, s, ok, y
+          Filter ((((y >= 0.0) AND (y <= 5.0)) AND NOT ((s) LIKE '%''x')) AND (ts < TIMESTAMP '2013-01-01T00:00:00Z'))
+            Source a topic=a.1 format=json on-error=dlq(dead) watermark=ts-0ms [x BIGINT NOT NULL, y DOUBLE, s STRING, ok BOOLEAN, ts TIMESTAMP(3)]",
     );
 }
 
@@ -49,7 +50,7 @@ fn only_the_fields_in_use_are_read() {
          CREATE TABLE b (v BIGINT) WITH ('topic' = 'b', 'format' = 'json');
          INSERT INTO b SELECT z - 1 FROM a WHERE z IN (1, 2, NULL)",
         "
-Sink b topic=b format=json compression=none on-error=fail [v BIGINT]
+Sink b topic=b format=json output=append key=[] compression=none on-error=fail [v BIGINT]
   Project (z - 1) AS v
     Filter (((z = 1) OR (z = 2)) OR (z = NULL))
       Source a topic=a format=json on-error=fail [z BIGINT]",

@@ -98,7 +98,7 @@ fn dead_letters_are_the_records_as_they_came_and_say_why() {
     builder.push(77, Some(b"k"), Some(b"{}"), &[(b"own", None), (b"own", Some(b"2"))]);
     logs.append("in", 1, builder.build());
     let plan = filter(", 'on-error' = 'dlq', 'dlq-topic' = 'dead'");
-    assert_eq!(plan.dead_letter_topic(), Some("dead"));
+    assert_eq!(plan.side_topics(), ["dead"]);
     run_bounded(&plan, &mut logs, EpochLimits::default(), 0).unwrap();
     assert_eq!(logs.values("out"), [r#"{"v":12}"#, r#"{"v":4}"#]);
     assert_eq!(totals(&logs).dead_lettered, 4);
@@ -267,7 +267,12 @@ fn closed_windows_are_written_before_more_is_read() {
     for generation in 2.. {
         let Turn::Committed { progress, .. } = epochs.turn(&mut logs, 0, 0).unwrap() else { break };
         let open = epochs.pipeline().open_windows();
-        written.push((progress.inputs[0].to, progress.counters.written, progress.cursor.is_some(), open));
+        written.push((
+            progress.inputs[0].to,
+            progress.counters.written,
+            progress.operators.iter().any(|at| at.partial.is_some()),
+            open,
+        ));
         epochs = EpochLoop::new(restored(&plan, &logs, generation), limits);
     }
     assert_eq!(written, [(11, 4, true, 2), (11, 4, true, 2), (11, 2, false, 1), (12, 1, false, 1)]);
@@ -298,7 +303,7 @@ fn a_pipeline_is_not_restored_from_what_is_not_its_own() {
     let mut fewer = good.clone();
     fewer.inputs.pop();
     assert!(refused(restore(&fewer, &progress)).contains("in-1"));
-    let no_sink = PipelineSpec { sink_partitions: 0, ..good.clone() };
+    let no_sink = PipelineSpec { outputs: [("out".to_owned(), 0)].into(), ..good.clone() };
     assert!(refused(restore(&no_sink, &progress)).contains("0 partitions"));
     let mut elsewhere = good.clone();
     elsewhere.inputs[0].partition.topic = "else".to_owned();
@@ -315,19 +320,21 @@ fn a_pipeline_is_not_restored_from_what_is_not_its_own() {
         let mut restoring = restore(&good, &progress).unwrap();
         restoring.apply(&builder.build()).unwrap_err().to_string()
     };
-    assert!(apply(b"", None).contains("no value"));
-    assert!(apply(b"\x01", Some(b"")).contains("too short"));
-    assert!(apply(b"\x02g\x00\x01", Some(b"")).contains("format version 2"));
-    assert!(apply(b"\x01g\x00\x02", Some(b"")).contains("operator 2"));
-    assert!(apply(b"\x01x\x00\x01", Some(b"")).contains("kind"));
-    assert!(apply(b"\x01g\x00\x01garbage", Some(b"")).contains("damaged group"));
-    assert!(apply(b"\x01d\x00\x01", Some(b"123")).contains("damaged end"));
+    let window = plan.identities()[1].to_be_bytes();
+    let key = |operator: [u8; 4], rest: &[u8]| [&[2], &operator[..], rest].concat();
+    assert!(apply(b"", None).contains("empty"));
+    assert!(apply(b"\x02", Some(b"")).contains("too short"));
+    assert!(apply(b"\x01g\x00\x01", Some(b"")).contains("format version 1"));
+    assert!(apply(&key([0; 4], b"\x00"), Some(b"")).contains("operator 00000000"));
+    assert!(apply(&key(window, b"\x00"), Some(b"")).contains("too short"));
+    assert!(apply(&key(window, b"\x07123456789"), Some(b"")).contains("no table 7"));
+    assert!(apply(&key(window, b"\x00123456789"), Some(b"123")).contains("damaged group"));
 }
 
 proptest! {
     #[test]
     fn damaged_state_is_refused_without_a_panic(
-        kind in prop_oneof![Just(b'g'), Just(b'd')],
+        table in 0_u8..3,
         key in prop::collection::vec(any::<u8>(), 0..30),
         value in prop::collection::vec(any::<u8>(), 0..20),
         text in "\\PC{0,40}",
@@ -336,9 +343,10 @@ proptest! {
         let mut logs = logs_with(&[&[r#"{"a": 1, "ts": 0}"#]]);
         EpochLoop::new(restored(&plan, &logs, 1), EpochLimits::default()).turn(&mut logs, 0, 0).unwrap();
         let spec = spec(&plan, &logs, 1);
+        let operator = plan.identities()[1].to_be_bytes();
         let mut restoring = Pipeline::restore(plan, spec, logs.last_progress()).unwrap();
         let mut builder = BatchBuilder::new(BatchOptions::default());
-        builder.push(0, Some(&[&[1, kind, 0, 1], &key[..]].concat()), Some(&value), &[]);
+        builder.push(0, Some(&[&[2], &operator[..], &[table], &key[..]].concat()), Some(&value), &[]);
         prop_assert!(restoring.apply(&builder.build()).is_err() || value.len() == 8);
         prop_assert!(Progress::decode(text.as_bytes()).is_err());
     }
@@ -369,10 +377,12 @@ fn a_topic_may_get_more_partitions() {
 
 #[test]
 fn a_progress_record_of_a_newer_release_is_refused() {
-    let newer = br#"{"version": 2, "something": "else"}"#;
-    assert!(matches!(Progress::decode(newer), Err(ProgressError::NewerVersion { found: 2 })));
+    let newer = br#"{"version": 3, "something": "else"}"#;
+    assert!(matches!(Progress::decode(newer), Err(ProgressError::NewerVersion { found: 3 })));
+    let older = br#"{"version": 1, "something": "else"}"#;
+    assert!(matches!(Progress::decode(older), Err(ProgressError::OlderVersion { found: 1 })));
     assert!(matches!(Progress::decode(b"{"), Err(ProgressError::Damaged { .. })));
-    assert!(matches!(Progress::decode(br#"{"version": 1}"#), Err(ProgressError::Damaged { .. })));
+    assert!(matches!(Progress::decode(br#"{"version": 2}"#), Err(ProgressError::Damaged { .. })));
 }
 
 /// What is on disk must be readable for good: a change here needs a new format version.
@@ -387,24 +397,24 @@ fn the_formats_stay_as_they_are() {
         let records = batches.iter().flat_map(|batch| batch.records(1 << 20).unwrap());
         records.map(|record| (hex(&record.key.unwrap()), hex(&record.value.unwrap()))).collect()
     };
-    let group = "01670001ac".to_owned() + "0000000000000fa0" + "018000000000000008";
-    assert_eq!(
-        records(&logs.changelog),
-        [("01640001".to_owned(), "00000000000007d0".to_owned()), (group, "0000000000000001".to_owned())]
-    );
+    // The window that is closed was never written; the open one: version, operator, table, end, key group, key.
+    let group =
+        format!("02{:08x}00", plan.identities()[1]) + "8000000000000fa0" + "ac" + "018000000000000008";
+    assert_eq!(records(&logs.changelog), [(group, "0000000000000001".to_owned())]);
     let progress = String::from_utf8(logs.progress[0].encode()).unwrap();
     let counters = concat!(
         r#"{"read":2,"processed":2,"late":0,"skipped":0,"without_value":0,"dead_lettered":0,"filtered":0,"#,
-        r#""written":1,"unwritten":0,"windows_closed":1}"#
+        r#""written":1,"unwritten":0,"late_rows":0,"windows_closed":1}"#
     );
     let expected = [
-        r#"{"version":1,"pipeline":"test","generation":3,"epoch":1,"plan":1692919943,"now":1700000000000,"seed":42,"#,
-        r#""emit_rows":50000,"inputs":[{"topic":"in","partition":0,"from":0,"to":2,"end":null,"watermark":3000}],"#,
-        r#""watermark":3000,"cursor":null,"counters":"#,
+        r#"{"version":2,"pipeline":"test","generation":3,"epoch":1,"plan":4126395623,"now":1700000000000,"seed":42,"#,
+        r#""emit_rows":50000,"inputs":[{"topic":"in","partition":0,"from":0,"to":2,"end":null,"watermarks":[3000]}],"#,
+        r#""watermark":3000,"sources":[3000],"operators":[{"watermark":null,"partial":null},"#,
+        r#"{"watermark":3000,"partial":null},{"watermark":null,"partial":null}],"counters":"#,
         counters,
         r#","totals":"#,
         counters,
-        r#","digest":3852817463,"finished":false}"#,
+        r#","digest":3313573664,"finished":false}"#,
     ];
     assert_eq!(progress, expected.concat());
     assert_eq!(logs.progress[0].key(), b"test@1");

@@ -132,7 +132,6 @@ impl RecordEncoder {
 
     /// Appends the change from one row to another as a value, created without a `before` and deleted without an
     /// `after`. Returns `false`, and appends nothing, where the format has no word for it: `debezium-json` has.
-    #[cfg_attr(not(test), expect(dead_code, reason = "no plan takes rows back yet"))]
     pub(crate) fn change(&self, before: Option<Row<'_>>, after: Option<Row<'_>>, out: &mut Vec<u8>) -> bool {
         match &self.value {
             Encoder::Debezium(encoder) => {

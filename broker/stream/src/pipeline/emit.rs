@@ -1,216 +1,244 @@
-//! Output rows: closed groups and projected records, evaluated, encoded and sent to their partitions.
+//! Rows into records: keys, values, and what becomes of rows that are taken back.
+
+use std::collections::HashMap;
 
 use logmill_record::Batch;
 
 use super::errors::EpochError;
+use super::graph::row_text;
 use super::output::OutputBatch;
-use super::prepare::Position;
 use super::progress::Counters;
 use super::sinks::{TopicWriter, codec};
-use crate::column::{Column, ColumnBuilder};
-use crate::eval::{Evaluator, Fault};
 use crate::format::{RecordEncoder, encode_key};
 use crate::murmur2::partition_for_key;
-use crate::plan::{Plan, SinkErrorPolicy, WindowAggregate};
-use crate::time::Iso;
-use crate::value::{DataType, Value};
-use crate::window::{ClosedGroup, decode_key};
+use crate::plan::{OutputMode, Sink, SinkErrorPolicy};
+use crate::rows::Rows;
+use crate::state::{Keys, encode_row};
 
-/// Writes the sink's records of one epoch.
+/// Writes one sink's records of one epoch.
 #[derive(Debug)]
 pub(super) struct SinkWriter<'p> {
-    plan: &'p Plan,
+    sink: &'p Sink,
     partitions: i32,
     encoder: RecordEncoder,
     writer: TopicWriter,
+    names: Vec<String>,
     value: Vec<u8>,
-    key: Vec<u8>,
+}
+
+/// A row of an epoch: its chunk, and its place there.
+type Place = (usize, usize);
+
+/// What became of the rows of one key in an epoch.
+#[derive(Debug, Default)]
+struct Folded {
+    /// Each distinct row with how often it was given more than taken back, and where it was last.
+    rows: Vec<(Vec<u8>, i64, Place)>,
 }
 
 impl<'p> SinkWriter<'p> {
-    pub(super) fn new(plan: &'p Plan, partitions: i32) -> Self {
+    pub(super) fn new(sink: &'p Sink, partitions: i32) -> Self {
         Self {
-            plan,
             partitions,
-            encoder: RecordEncoder::new(&plan.sink.format, &plan.sink.columns)
+            encoder: RecordEncoder::new(&sink.format, &sink.columns)
                 .expect("the pipeline was built with the same encoder"),
-            writer: TopicWriter::new(&plan.sink.topic, codec(plan.sink.compression)),
+            writer: TopicWriter::new(&sink.topic, codec(sink.compression)),
+            names: sink.key.iter().map(|key| key.name.clone()).collect(),
             value: Vec::new(),
-            key: Vec::new(),
+            sink,
         }
     }
 
-    pub(super) fn finish(self) -> Vec<OutputBatch> {
-        self.writer.finish()
-    }
-
-    /// Writes one row of a projection: to the partition of the same number as its record's, without a key, with its
-    /// event time or else its record's timestamp.
-    pub(super) fn write_projected(
-        &mut self,
-        columns: &[Column],
-        row: usize,
-        time: Option<i64>,
-        position: Position,
-        source_partition: i32,
+    /// Writes the epoch's rows; `origin` says where the row of an order came from, where it is a source's.
+    pub(super) fn write(
+        mut self,
+        chunks: &[Rows],
         counters: &mut Counters,
-    ) -> Result<(), EpochError> {
-        if let Some(fault) = self.missing_value(columns, row) {
-            return self.refuse(fault, counters, || {
-                format!("partition {source_partition}, offset {}", position.offset)
-            });
-        }
-        let partition = source_partition % self.partitions;
-        let written = self.write(columns, row, |_| (partition, time.unwrap_or(position.timestamp)), None);
-        self.count(written, counters, || format!("partition {source_partition}, offset {}", position.offset))
-    }
-
-    /// Writes the rows of closed groups, in their order.
-    pub(super) fn write_groups(
-        &mut self,
-        window: &WindowAggregate,
-        groups: &[ClosedGroup],
-        counters: &mut Counters,
-    ) -> Result<(), EpochError> {
-        if groups.is_empty() {
-            return Ok(());
-        }
-        let names: Vec<String> = window.keys.iter().map(|key| key.name.clone()).collect();
-        let key_types: Vec<DataType> = window.keys.iter().map(|key| key.expression.data_type()).collect();
-        let keys: Vec<Vec<Value>> = groups
-            .iter()
-            .map(|group| decode_key(&group.key, &key_types).expect("the engine encoded the key itself"))
-            .collect();
-        let (columns, finish_faults) = group_rows(window, groups, &keys);
-        let mut evaluator = Evaluator::new(&columns, groups.len());
-        finish_faults.into_iter().for_each(|(row, fault)| evaluator.add_fault(row, fault));
-        let all = evaluator.all_rows();
-        let kept = match &window.having {
-            Some(having) => evaluator.evaluate_mask(having, &all),
-            None => all,
-        };
-        let outputs: Vec<Column> =
-            window.outputs.iter().map(|output| evaluator.evaluate(output, &kept)).collect();
-        let mut faults = evaluator.into_faults();
-        for (row, group) in groups.iter().enumerate() {
-            let fault = faults
-                .remove(&row)
-                .or_else(|| kept.value(row).then(|| self.missing_value(&outputs, row)).flatten());
-            let key = encode_key(&names, &keys[row]);
-            if let Some(fault) = fault {
-                self.refuse(fault, counters, || {
-                    let key = key.as_deref().map_or("none".into(), String::from_utf8_lossy);
-                    format!("the window that ends {}, key {key}", Iso(group.window_end))
-                })?;
-            } else if kept.value(row) {
-                let partitions = self.partitions;
-                let place = |key: Option<&[u8]>| {
-                    let partition = key.map_or(0, |key| partition_for_key(key, partitions));
-                    (partition, group.window_end - 1)
-                };
-                let written = self.write(&outputs, row, place, key.as_deref());
-                self.count(written, counters, || {
-                    let key = key.as_deref().map_or("none".into(), String::from_utf8_lossy);
-                    format!("the window that ends {}, key {key}", Iso(group.window_end))
-                })?;
+        origin: impl Fn(u64) -> Option<String>,
+    ) -> Result<Vec<OutputBatch>, EpochError> {
+        match self.sink.mode {
+            OutputMode::Append => {
+                for rows in chunks {
+                    debug_assert!(rows.marks.iter().all(|mark| !mark.back), "the planner saw to it");
+                    for row in 0..rows.len() {
+                        self.write_row(rows, row, counters, &origin)?;
+                    }
+                }
             }
+            OutputMode::Upsert | OutputMode::Update | OutputMode::Retract => {
+                self.write_changes(chunks, counters, &origin)?;
+            }
+        }
+        Ok(self.writer.finish())
+    }
+
+    fn write_row(
+        &mut self,
+        rows: &Rows,
+        row: usize,
+        counters: &mut Counters,
+        origin: &impl Fn(u64) -> Option<String>,
+    ) -> Result<(), EpochError> {
+        if self.check(rows, row, counters, origin)? {
+            self.value.clear();
+            let written = self.encoder.value(&rows.columns, row, &mut self.value);
+            self.write_record(rows, row, written, counters, origin)?;
         }
         Ok(())
     }
 
-    /// Writes a row that may be written. Its key is what the table's columns say, else the one given; `place` says
-    /// partition and timestamp by it.
-    fn write(
+    /// Writes the record of a row, whose value is in the buffer.
+    fn write_record(
         &mut self,
-        columns: &[Column],
+        rows: &Rows,
         row: usize,
-        place: impl FnOnce(Option<&[u8]>) -> (i32, i64),
-        key: Option<&[u8]>,
-    ) -> Result<(), Fault> {
-        let Self { encoder, writer, value, key: own_key, .. } = self;
-        value.clear();
-        own_key.clear();
-        let fault = |reason| Fault { expression: self.plan.sink.format.to_string(), reason };
-        let has_value = encoder.value(columns, row, value).map_err(fault)?;
-        let has_key = encoder.key(columns, row, own_key).map_err(fault)?;
-        let key = if has_key { Some(own_key.as_slice()) } else { key };
-        let (partition, timestamp) = place(key);
-        let timestamp = encoder.timestamp(columns, row).unwrap_or(timestamp);
-        let headers = encoder.headers(columns, row);
+        value: Result<bool, String>,
+        counters: &mut Counters,
+        origin: &impl Fn(u64) -> Option<String>,
+    ) -> Result<(), EpochError> {
+        let mut key = Vec::new();
+        let written = value.and_then(|value| Ok((value, self.encoder.key(&rows.columns, row, &mut key)?)));
+        let (has_value, has_key) = match written {
+            Ok(written) => written,
+            Err(reason) => {
+                let format = self.sink.format.to_string();
+                return self.refuse(rows, row, format, reason, counters, origin);
+            }
+        };
+        let key = if has_key { Some(key) } else { self.key(rows, row) };
+        let partition = self.partition(key.as_deref(), rows, row);
+        let timestamp = self.encoder.timestamp(&rows.columns, row).unwrap_or(rows.marks[row].timestamp);
+        let headers = self.encoder.headers(&rows.columns, row);
         let headers: Vec<(&[u8], Option<&[u8]>)> =
             headers.iter().map(|(name, value)| (*name, Some(value.as_slice()))).collect();
-        writer.push(partition, timestamp, key, has_value.then_some(value.as_slice()), &headers);
+        let value = has_value.then_some(&*self.value);
+        self.writer.push(partition, timestamp, key.as_deref(), value, &headers);
+        counters.written += 1;
         Ok(())
     }
 
-    fn count(
-        &self,
-        written: Result<(), Fault>,
-        counters: &mut Counters,
-        row: impl FnOnce() -> String,
-    ) -> Result<(), EpochError> {
-        match written {
-            Ok(()) => {
-                counters.written += 1;
-                Ok(())
-            }
-            Err(fault) => self.refuse(fault, counters, row),
+    fn key(&self, rows: &Rows, row: usize) -> Option<Vec<u8>> {
+        let values: Vec<_> = self.sink.key.iter().map(|key| rows.columns[key.column].value(row)).collect();
+        encode_key(&self.names, &values)
+    }
+
+    fn partition(&self, key: Option<&[u8]>, rows: &Rows, row: usize) -> i32 {
+        match key {
+            Some(key) => partition_for_key(key, self.partitions),
+            None if self.sink.key.is_empty() => rows.marks[row].partition % self.partitions,
+            None => 0,
         }
     }
 
-    /// A `NOT NULL` column of the sink that the row has no value for.
-    fn missing_value(&self, columns: &[Column], row: usize) -> Option<Fault> {
-        let declared = self.plan.sink.columns.iter().zip(columns);
-        let missing =
-            declared.into_iter().find(|(declared, column)| declared.required && column.is_null(row));
-        missing.map(|(declared, _)| Fault {
-            expression: declared.name.clone(),
-            reason: "it is NULL, but the column is NOT NULL".to_owned(),
-        })
+    /// Folds the rows of each key, and writes what is left of them, in the order in which keys came first.
+    fn write_changes(
+        &mut self,
+        chunks: &[Rows],
+        counters: &mut Counters,
+        origin: &impl Fn(u64) -> Option<String>,
+    ) -> Result<(), EpochError> {
+        let key_columns: Vec<usize> = match self.sink.key.is_empty() {
+            true => (0..self.sink.columns.len()).collect(),
+            false => self.sink.key.iter().map(|key| key.column).collect(),
+        };
+        let mut places: HashMap<Vec<u8>, usize> = HashMap::new();
+        let mut folded: Vec<Folded> = Vec::new();
+        for (chunk, rows) in chunks.iter().enumerate() {
+            let keys = Keys::of(rows, &key_columns);
+            for row in 0..rows.len() {
+                let place = *places.entry(keys.get(row).to_vec()).or_insert_with(|| {
+                    folded.push(Folded::default());
+                    folded.len() - 1
+                });
+                folded[place].add(rows, row, self.sink.columns.len(), (chunk, row));
+            }
+        }
+        for key in folded {
+            let (before, after) = key.ends();
+            let Some((chunk, row)) = after.or(before) else { continue };
+            let rows = &chunks[chunk];
+            if after.is_some() && !self.check(rows, row, counters, origin)? {
+                continue;
+            }
+            self.value.clear();
+            let written = match (self.sink.mode, after) {
+                (OutputMode::Retract, _) => {
+                    let place = |(chunk, row): Place| (&*chunks[chunk].columns, row);
+                    let (before, after) = (before.map(place), after.map(place));
+                    Ok(self.encoder.change(before, after, &mut self.value))
+                }
+                (_, Some(_)) => self.encoder.value(&rows.columns, row, &mut self.value),
+                (OutputMode::Upsert, None) => Ok(false),
+                (_, None) => continue,
+            };
+            self.write_record(rows, row, written, counters, origin)?;
+        }
+        Ok(())
     }
 
+    /// Whether the row can be written: it has a value for every `NOT NULL` column.
+    fn check(
+        &self,
+        rows: &Rows,
+        row: usize,
+        counters: &mut Counters,
+        origin: &impl Fn(u64) -> Option<String>,
+    ) -> Result<bool, EpochError> {
+        let declared = self.sink.columns.iter().zip(&rows.columns);
+        let Some((missing, _)) =
+            declared.into_iter().find(|(declared, column)| declared.required && column.is_null(row))
+        else {
+            return Ok(true);
+        };
+        let reason = "it is NULL, but the column is NOT NULL".to_owned();
+        self.refuse(rows, row, missing.name.clone(), reason, counters, origin)?;
+        Ok(false)
+    }
+
+    /// Applies the sink's policy to a row.
     fn refuse(
         &self,
-        fault: Fault,
+        rows: &Rows,
+        row: usize,
+        expression: String,
+        reason: String,
         counters: &mut Counters,
-        row: impl FnOnce() -> String,
+        origin: &impl Fn(u64) -> Option<String>,
     ) -> Result<(), EpochError> {
-        match self.plan.sink.on_error {
+        match self.sink.on_error {
             SinkErrorPolicy::Skip => {
                 counters.unwritten += 1;
                 Ok(())
             }
-            SinkErrorPolicy::Fail => {
-                Err(EpochError::OutputRow { row: row(), expression: fault.expression, reason: fault.reason })
-            }
+            SinkErrorPolicy::Fail => Err(EpochError::OutputRow {
+                row: origin(rows.marks[row].order).unwrap_or_else(|| row_text(rows, row)),
+                expression,
+                reason,
+            }),
         }
     }
 }
 
-/// The columns of closed groups: window start, window end, keys, aggregates; and the aggregates without a result.
-fn group_rows(
-    window: &WindowAggregate,
-    groups: &[ClosedGroup],
-    keys: &[Vec<Value>],
-) -> (Vec<Column>, Vec<(usize, Fault)>) {
-    let mut builders: Vec<ColumnBuilder> =
-        window.row().into_iter().map(|data_type| ColumnBuilder::new(data_type, groups.len())).collect();
-    let mut faults = Vec::new();
-    for (row, (group, key)) in groups.iter().zip(keys).enumerate() {
-        let bounds =
-            [Value::Timestamp(group.window_end - window.size_ms), Value::Timestamp(group.window_end)];
-        let aggregates = window.aggregates.iter().zip(&group.accumulators).map(|(aggregate, accumulator)| {
-            accumulator.finish(aggregate.data_type()).unwrap_or_else(|reason| {
-                faults.push((row, Fault { expression: aggregate.to_string(), reason }));
-                Value::Null
-            })
-        });
-        let values = bounds.into_iter().chain(key.iter().cloned()).chain(aggregates);
-        for (builder, value) in builders.iter_mut().zip(values) {
-            builder.append(&value);
+impl Folded {
+    fn add(&mut self, rows: &Rows, row: usize, columns: usize, place: Place) {
+        let mut bytes = Vec::new();
+        encode_row(rows, row, 0..columns, &mut bytes);
+        let by = if rows.marks[row].back { -1 } else { 1 };
+        match self.rows.iter_mut().find(|(known, _, _)| *known == bytes) {
+            Some((_, count, last)) => {
+                *count += by;
+                *last = place;
+            }
+            None => self.rows.push((bytes, by, place)),
         }
     }
-    (builders.iter_mut().map(ColumnBuilder::finish).collect(), faults)
+
+    /// The row that is gone, and the row that is there now.
+    fn ends(&self) -> (Option<Place>, Option<Place>) {
+        let before = self.rows.iter().find(|(_, count, _)| *count < 0).map(|(_, _, place)| *place);
+        let after = self.rows.iter().rev().find(|(_, count, _)| *count > 0).map(|(_, _, place)| *place);
+        (before, after)
+    }
 }
 
 /// CRC-32 over batches, in order.

@@ -9,14 +9,15 @@ use super::clock::EventClock;
 use super::cut::{Cut, Input, OffsetRange, TopicPartition};
 use super::emit::{SinkWriter, digest};
 use super::errors::{EpochError, RestoreError};
+use super::graph::{Graph, GraphEpoch};
 use super::output::EpochOutput;
-use super::prepare::{Chunk, ChunkBody, Preparation, Prepared};
-use super::progress::{Counters, EmitCursor, InputProgress, PROGRESS_VERSION, Progress};
+use super::prepare::{Early, Preparation, Prepared};
+use super::progress::{Counters, InputProgress, OperatorProgress, PROGRESS_VERSION, Progress};
 use super::restore::Restoring;
-use super::sinks::TopicWriter;
+use super::side;
 use super::spec::PipelineSpec;
-use crate::plan::{Body, ErrorPolicy, Plan, WindowAggregate};
-use crate::window::{Accumulator, Windows, encode_dropped, encode_group, encode_key_part};
+use crate::plan::Plan;
+use crate::rows::NO_TIME;
 
 /// A changelog batch is closed when it has grown to this many bytes.
 const CHANGELOG_BATCH_BYTES: usize = 512 * 1024;
@@ -36,8 +37,12 @@ pub struct Pipeline {
     pub(super) positions: Vec<i64>,
     /// The declared ends, for each input.
     pub(super) ends: Option<Vec<i64>>,
-    pub(super) clock: EventClock,
-    pub(super) windows: Windows,
+    /// Event time, for each source.
+    pub(super) clocks: Vec<EventClock>,
+    pub(super) early: Early,
+    pub(super) graph: Graph,
+    /// Rows that time made due are left for the next epoch.
+    pub(super) pending: bool,
     pub(super) totals: Counters,
     pub(super) finished: bool,
     pub(super) spoilt: bool,
@@ -92,17 +97,26 @@ impl Pipeline {
 
     /// The pipeline's watermark; see [`Progress::watermark`].
     pub fn watermark(&self) -> Option<i64> {
-        self.clock.watermark()
+        self.clocks
+            .iter()
+            .map(|clock| clock.watermark().unwrap_or(NO_TIME))
+            .min()
+            .filter(|least| *least != NO_TIME)
     }
 
     /// How many windows hold state: open ones, and closed ones that are not wholly written.
     pub fn open_windows(&self) -> u64 {
-        self.windows.len() as u64
+        self.graph.size().windows
     }
 
-    /// Whether closed windows wait to be written. The next cut must then cover no input.
+    /// How many entries the state has.
+    pub fn state_entries(&self) -> u64 {
+        self.graph.size().entries
+    }
+
+    /// Whether rows that time made due wait to be written. The next cut must then cover no input.
     pub fn emission_pending(&self) -> bool {
-        self.clock.watermark().is_some_and(|watermark| self.windows.emission_pending(watermark))
+        self.pending
     }
 
     /// Whether the bounded run is over.
@@ -120,10 +134,11 @@ impl Pipeline {
         }
         let ranges = self.check_cut(cut)?;
         let ends = self.check_ends(cut, &ranges)?;
-        let prepared = self.prepare(&ranges, input)?;
+        let given = self.given(&ranges, input)?;
+        let prepared = self.prepare(cut, &ranges, &given)?;
         // From here on the state changes: an error leaves it half-way.
         self.spoilt = true;
-        let output = self.run(cut, &ranges, ends, prepared)?;
+        let output = self.run(cut, &ranges, ends, &given, prepared)?;
         self.spoilt = false;
         Ok(output)
     }
@@ -197,16 +212,33 @@ impl Pipeline {
         Ok(Some(ends))
     }
 
-    fn prepare(&self, ranges: &[OffsetRange], inputs: &[Input]) -> Result<Prepared, EpochError> {
-        let mut preparation = Preparation::new(&self.plan);
-        for (index, (input, range)) in self.spec.inputs.iter().zip(ranges).enumerate() {
+    /// The batches of each input whose range is not empty.
+    fn given<'i>(
+        &self,
+        ranges: &[OffsetRange],
+        inputs: &'i [Input],
+    ) -> Result<Vec<Option<&'i Input>>, EpochError> {
+        let find = |(input, range): (&super::InputPartition, &OffsetRange)| {
             if range.is_empty() {
-                continue;
+                return Ok(None);
             }
-            let Some(given) = inputs.iter().find(|given| given.partition == input.partition) else {
-                return Err(self.wrong_cut(format!("{}: no batches are given", input.partition)));
-            };
-            preparation.add(index, given, *range)?;
+            match inputs.iter().find(|given| given.partition == input.partition) {
+                Some(given) => Ok(Some(given)),
+                None => Err(self.wrong_cut(format!("{}: no batches are given", input.partition))),
+            }
+        };
+        self.spec.inputs.iter().zip(ranges).map(find).collect()
+    }
+
+    fn prepare(
+        &self,
+        cut: &Cut,
+        ranges: &[OffsetRange],
+        given: &[Option<&Input>],
+    ) -> Result<Prepared, EpochError> {
+        let mut preparation = Preparation::new(&self.plan, &self.early, self.clocks.clone(), cut.now);
+        for source in 0..self.plan.sources.len() {
+            preparation.add_source(source, &self.spec, ranges, given)?;
         }
         Ok(preparation.finish())
     }
@@ -216,115 +248,68 @@ impl Pipeline {
         cut: &Cut,
         ranges: &[OffsetRange],
         ends: Option<Vec<i64>>,
-        prepared: Prepared,
+        given: &[Option<&Input>],
+        mut prepared: Prepared,
     ) -> Result<EpochOutput, EpochError> {
         let plan = Arc::clone(&self.plan);
-        let Prepared { chunks, dead_letters, mut counters } = prepared;
-        let mut sink = SinkWriter::new(&plan, self.spec.sink_partitions);
-        for chunk in &chunks {
-            self.apply(&plan, chunk, &mut sink, &mut counters)?;
-        }
         self.positions = ranges.iter().map(|range| range.to).collect();
         self.ends = ends;
-        for (index, end) in self.ends.iter().flatten().enumerate() {
-            if self.positions[index] == *end {
-                self.clock.end(index);
-            }
+        self.clocks = std::mem::take(&mut prepared.clocks);
+        self.end_clocks();
+        let sources = self.source_watermarks();
+        let mut counters = prepared.counters;
+        let epoch = GraphEpoch { plan: &plan, now: cut.now, emit_rows: cut.emit_rows, sources: &sources };
+        let rows = std::mem::take(&mut prepared.rows);
+        let graph = self.graph.run(&epoch, rows, &mut counters)?;
+        let mut outputs = Vec::new();
+        for sink in &plan.sinks {
+            let rows = graph.rows.get(&sink.input).map_or(&[][..], Vec::as_slice);
+            let direct = self.graph.is_early(sink.input);
+            let origin = |order: u64| {
+                let (_, input, offset) = prepared.origin(order).filter(|_| direct)?;
+                Some(format!("{}, offset {offset}", self.spec.inputs[input].partition))
+            };
+            let writer = SinkWriter::new(sink, self.spec.partitions(&sink.topic));
+            outputs.extend(writer.write(rows, &mut counters, origin)?);
         }
+        let mut late = graph.late;
+        late.sort_unstable();
+        late.dedup();
+        outputs.extend(side::write(&plan, &self.spec, given, &prepared, &late)?);
+        counters.late = late.len() as u64;
+        counters.processed = counters.read - counters.late - counters.skipped - counters.dead_lettered;
         let mut changelog = ChangelogWriter::new(cut.now);
-        if let Body::Window(window) = &plan.body {
-            self.close_windows(window, cut.emit_rows, &mut sink, &mut changelog, &mut counters)?;
-        }
-        let mut outputs = sink.finish();
-        if let ErrorPolicy::DeadLetter { topic } = &plan.source.on_error {
-            let mut writer = TopicWriter::new(topic, logmill_record::Codec::None);
-            dead_letters
-                .iter()
-                .for_each(|letter| letter.write(self.spec.dead_letter_partitions, &mut writer));
-            outputs.extend(writer.finish());
-        }
+        self.graph.drain_changes(|key, value| changelog.push(key, value));
         let changelog = changelog.finish();
         assert!(counters.is_conserved(), "every record is accounted for: {counters:?}");
+        self.pending = self.graph.is_pending(&plan, &sources);
         self.epoch += 1;
         self.totals.add(&counters);
         let at_end = self.ends.as_ref().is_some_and(|ends| *ends == self.positions);
-        self.finished = at_end && !self.emission_pending();
+        self.finished = at_end && !self.pending;
         let digest = digest(outputs.iter().map(|output| &output.batch).chain(&changelog));
         let progress = self.progress(cut, ranges, counters, digest);
         let progress_batch = single_record(cut.now, &progress.key(), &progress.encode());
         Ok(EpochOutput { outputs, changelog, progress, progress_batch })
     }
 
-    /// Applies a chunk's rows in order: event time, then the body.
-    fn apply(
-        &mut self,
-        plan: &Plan,
-        chunk: &Chunk,
-        sink: &mut SinkWriter<'_>,
-        counters: &mut Counters,
-    ) -> Result<(), EpochError> {
-        let others = self.clock.others(chunk.partition);
-        let source_partition = self.spec.inputs[chunk.partition].partition.partition;
-        let mut key = Vec::new();
-        for row in chunk.sound.set_indices() {
-            let time = chunk.times.as_ref().map(|times| times.value(row));
-            let watermark = time.map(|time| self.clock.advance(chunk.partition, time, others));
-            if !chunk.kept.value(row) {
-                counters.processed += 1;
-                counters.filtered += 1;
-                continue;
-            }
-            match (&plan.body, &chunk.body) {
-                (Body::Window(window), ChunkBody::Window { keys, aggregates }) => {
-                    let time = time.expect("a window's source has event time");
-                    let window_end = (time.div_euclid(window.size_ms) + 1) * window.size_ms;
-                    if watermark.is_some_and(|watermark| window_end <= watermark) {
-                        counters.late += 1;
-                        continue;
-                    }
-                    key.clear();
-                    keys.iter().for_each(|column| encode_key_part(column, row, &mut key));
-                    let empty = || window.aggregates.iter().map(Accumulator::new).collect();
-                    let accumulators = self.windows.group(window_end, &key, empty);
-                    for (accumulator, input) in accumulators.iter_mut().zip(aggregates) {
-                        if input.filter.as_ref().is_none_or(|filter| filter.value(row)) {
-                            accumulator.add(input.argument.as_ref(), row);
-                        }
-                    }
+    /// Ends the time of every partition whose declared end is reached.
+    pub(super) fn end_clocks(&mut self) {
+        let Some(ends) = &self.ends else { return };
+        for (source, clock) in self.plan.sources.iter().zip(&mut self.clocks) {
+            let inputs = self.spec.inputs.iter().enumerate();
+            let partitions = inputs.filter(|(_, input)| input.partition.topic == source.topic);
+            for (slot, (input, _)) in partitions.enumerate() {
+                if self.positions[input] == ends[input] {
+                    clock.end(slot);
                 }
-                (Body::Project { .. }, ChunkBody::Project(columns)) => {
-                    let position = chunk.positions[row];
-                    sink.write_projected(columns, row, time, position, source_partition, counters)?;
-                }
-                _ => unreachable!("the chunk was made for this body"),
             }
-            counters.processed += 1;
         }
-        Ok(())
     }
 
-    fn close_windows(
-        &mut self,
-        window: &WindowAggregate,
-        emit_rows: u32,
-        sink: &mut SinkWriter<'_>,
-        changelog: &mut ChangelogWriter,
-        counters: &mut Counters,
-    ) -> Result<(), EpochError> {
-        if let Some(watermark) = self.clock.watermark() {
-            let closed = self.windows.take_closed(watermark, emit_rows as usize);
-            sink.write_groups(window, &closed.groups, counters)?;
-            counters.windows_closed += closed.windows;
-            if let Some(through) = closed.dropped_through {
-                let (key, value) = encode_dropped(through);
-                changelog.push(&key, &value);
-            }
-        }
-        self.windows.take_changes(|window_end, key, accumulators| {
-            let (key, value) = encode_group(window_end, key, accumulators);
-            changelog.push(&key, &value);
-        });
-        Ok(())
+    /// Each source's watermark.
+    pub(super) fn source_watermarks(&self) -> Vec<i64> {
+        self.clocks.iter().map(|clock| clock.watermark().unwrap_or(NO_TIME)).collect()
     }
 
     fn progress(&self, cut: &Cut, ranges: &[OffsetRange], counters: Counters, digest: u32) -> Progress {
@@ -336,7 +321,7 @@ impl Pipeline {
                 from: range.from,
                 to: range.to,
                 end: self.ends.as_ref().map(|ends| ends[index]),
-                watermark: self.clock.partition_watermark(index),
+                watermarks: self.partition_watermarks(index),
             }
         };
         Progress {
@@ -349,13 +334,27 @@ impl Pipeline {
             seed: cut.seed,
             emit_rows: cut.emit_rows,
             inputs: ranges.iter().enumerate().map(input).collect(),
-            watermark: self.clock.watermark(),
-            cursor: self.windows.cursor().map(|(window_end, key)| EmitCursor::new(window_end, key)),
+            watermark: self.watermark(),
+            sources: self.clocks.iter().map(EventClock::watermark).collect(),
+            operators: self.graph.places().iter().map(OperatorProgress::of).collect(),
             counters,
             totals: self.totals,
             digest,
             finished: self.finished,
         }
+    }
+}
+
+impl Pipeline {
+    /// The watermark of an input for each source that reads it.
+    fn partition_watermarks(&self, input: usize) -> Vec<Option<i64>> {
+        let topic = &self.spec.inputs[input].partition.topic;
+        let slot = self.spec.inputs[..input].iter().filter(|other| other.partition.topic == *topic).count();
+        let sources = self.plan.sources.iter().zip(&self.clocks);
+        sources
+            .filter(|(source, _)| source.topic == *topic)
+            .map(|(_, clock)| clock.partition_watermark(slot))
+            .collect()
     }
 }
 
@@ -372,8 +371,8 @@ impl ChangelogWriter {
         Self { now, builder: BatchBuilder::new(BatchOptions::default()), batches: Vec::new() }
     }
 
-    fn push(&mut self, key: &[u8], value: &[u8]) {
-        self.builder.push(self.now, Some(key), Some(value), &[]);
+    fn push(&mut self, key: &[u8], value: Option<&[u8]>) {
+        self.builder.push(self.now, Some(key), value, &[]);
         if self.builder.size_estimate() >= CHANGELOG_BATCH_BYTES {
             self.batches.push(self.builder.build());
         }

@@ -1,21 +1,23 @@
 //! The machine: one pipeline, stepped from cut to cut.
 //!
 //! ```text
-//! cut, batches ─► prepare (decode, filter, evaluate: no state) ─► apply (event time, windows) ─► emit ─► EpochOutput
+//! cut, batches ─► prepare (decode, evaluate: no state) ─► graph (operators, shards) ─► emit ─► EpochOutput
 //! ```
 //!
-//! Rows are applied in (partition, offset) order, one at a time where state is concerned: whether a record is late,
-//! and in which order a group is folded, is decided by that order alone.
+//! Rows are taken in (partition, offset) order: whether a record is late, and in which order a group is folded, is
+//! decided by that order alone.
 
 mod clock;
 mod cut;
 mod emit;
 mod errors;
+mod graph;
 mod machine;
 mod output;
 mod prepare;
 mod progress;
 mod restore;
+mod side;
 mod sinks;
 mod spec;
 
@@ -23,6 +25,8 @@ pub use cut::{AbortedRange, Cut, Input, OffsetRange, TopicPartition};
 pub use errors::{EpochError, RecordError, RestoreError};
 pub use machine::Pipeline;
 pub use output::{EpochOutput, OutputBatch};
-pub use progress::{Counters, EmitCursor, InputProgress, PROGRESS_VERSION, Progress, ProgressError};
+pub use progress::{
+    Counters, InputProgress, OperatorProgress, PROGRESS_VERSION, PartialWindow, Progress, ProgressError,
+};
 pub use restore::Restoring;
 pub use spec::{InputPartition, PipelineSpec};

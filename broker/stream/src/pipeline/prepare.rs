@@ -1,113 +1,183 @@
-//! Batches to evaluated chunks: everything an epoch does that needs no state.
+//! Batches to rows: everything an epoch does that needs no state.
 //!
 //! It runs before the state is touched, so that a record that fails under `'on-error' = 'fail'` leaves the pipeline
-//! as it was.
+//! as it was. Each source is decoded, its computed columns and the stateless nodes right behind it are evaluated, and
+//! each of its rows gets the watermark it is judged by.
 
 use std::collections::BTreeMap;
 
 use arrow_array::{Array, TimestampMillisecondArray};
 use arrow_buffer::BooleanBuffer;
-use logmill_record::{Batch, OpenBatch, Record, RecordView};
+use logmill_record::{Batch, OpenBatch, RecordView};
 
+use super::clock::EventClock;
 use super::cut::{AbortedRange, Input, OffsetRange, TopicPartition};
 use super::errors::{EpochError, RecordError};
 use super::progress::Counters;
-use super::sinks::DeadLetter;
+use super::spec::PipelineSpec;
 use crate::column::Column;
 use crate::eval::Evaluator;
 use crate::format::{RecordPlace, RowDecoder};
-use crate::plan::{Body, ErrorPolicy, Plan};
+use crate::plan::{ErrorPolicy, Operator, Plan, Source};
+use crate::rows::{Mark, NO_TIME, Rows};
 use crate::time;
 
 /// Rows evaluated at once.
 const CHUNK_ROWS: usize = 4096;
 /// A batch that decompresses to more is refused.
-const DECOMPRESSED_BATCH_BYTES: usize = 256 * 1024 * 1024;
+pub(super) const DECOMPRESSED_BATCH_BYTES: usize = 256 * 1024 * 1024;
 
-/// Rows of one partition with everything evaluated that needs no state.
+/// A record that did not become a row, and why.
 #[derive(Debug)]
-pub(super) struct Chunk {
-    /// The partition's index among the pipeline's inputs.
-    pub(super) partition: usize,
-    /// Where each row was.
-    pub(super) positions: Vec<Position>,
-    /// Event times, if the source has them.
-    pub(super) times: Option<TimestampMillisecondArray>,
-    /// Rows without a fault.
-    pub(super) sound: BooleanBuffer,
-    /// Of those, the rows the filter lets through.
-    pub(super) kept: BooleanBuffer,
-    /// What the body needs.
-    pub(super) body: ChunkBody,
-}
-
-/// The body's expressions, evaluated.
-#[derive(Debug)]
-pub(super) enum ChunkBody {
-    /// The output columns.
-    Project(Vec<Column>),
-    /// The group key and the aggregates' arguments.
-    Window { keys: Vec<Column>, aggregates: Vec<AggregateInput> },
-}
-
-/// What one aggregate takes from the rows.
-#[derive(Debug)]
-pub(super) struct AggregateInput {
-    /// The argument; `None` is `COUNT(*)`.
-    pub(super) argument: Option<Column>,
-    /// Rows that count; `None` is all.
-    pub(super) filter: Option<BooleanBuffer>,
-}
-
-/// Where a record was.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Position {
+pub(super) struct Refused {
+    pub(super) source: usize,
+    /// The input's index.
+    pub(super) input: usize,
     pub(super) offset: i64,
-    pub(super) timestamp: i64,
+    pub(super) error: RecordError,
+}
+
+/// Where the rows of one chunk came from.
+#[derive(Debug)]
+struct ChunkOrigin {
+    first_order: u64,
+    source: usize,
+    input: usize,
+    offsets: Vec<i64>,
 }
 
 /// Everything an epoch does that needs no state.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Prepared {
-    pub(super) chunks: Vec<Chunk>,
-    pub(super) dead_letters: Vec<DeadLetter>,
+    /// The rows of each stateless node that something with state, or a sink, reads.
+    pub(super) rows: BTreeMap<usize, Vec<Rows>>,
+    /// Records that become dead letters, in serial order.
+    pub(super) refused: Vec<Refused>,
     pub(super) counters: Counters,
+    /// The sources' clocks behind the epoch's records.
+    pub(super) clocks: Vec<EventClock>,
+    origins: Vec<ChunkOrigin>,
 }
 
-/// Prepares the input of one partition after the other.
+impl Prepared {
+    /// The source, the input and the offset of a row.
+    pub(super) fn origin(&self, order: u64) -> Option<(usize, usize, i64)> {
+        let chunk = self.origins.partition_point(|chunk| chunk.first_order <= order).checked_sub(1)?;
+        let chunk = &self.origins[chunk];
+        let row = usize::try_from(order - chunk.first_order).ok()?;
+        Some((chunk.source, chunk.input, *chunk.offsets.get(row)?))
+    }
+}
+
+/// The plan as preparation needs it.
+#[derive(Debug, Clone)]
+pub(super) struct Early {
+    /// For each source the stateless nodes behind it, inputs first.
+    nodes: Vec<Vec<usize>>,
+    /// Whether a node's rows are wanted outside.
+    wanted: Vec<bool>,
+    longest_window_ms: i64,
+}
+
+impl Early {
+    pub(super) fn new(plan: &Plan) -> Early {
+        let early = super::graph::early_nodes(plan);
+        let mut wanted = vec![false; plan.nodes.len()];
+        for (index, node) in plan.nodes.iter().enumerate().filter(|(index, _)| !early[*index]) {
+            debug_assert!(!early[index]);
+            node.inputs.iter().for_each(|input| wanted[*input] |= early[*input]);
+        }
+        plan.sinks.iter().for_each(|sink| wanted[sink.input] |= early[sink.input]);
+        let mut source_of = vec![None; plan.nodes.len()];
+        let mut nodes = vec![Vec::new(); plan.sources.len()];
+        for (index, node) in plan.nodes.iter().enumerate().filter(|(index, _)| early[*index]) {
+            source_of[index] = match &node.operator {
+                Operator::Source { source } => Some(*source),
+                _ => node.inputs.first().and_then(|input| source_of[*input]),
+            };
+            if let Some(source) = source_of[index] {
+                nodes[source].push(index);
+            }
+        }
+        Early { nodes, wanted, longest_window_ms: plan.longest_window_ms() }
+    }
+}
+
+/// Prepares one partition of one source after the other.
 #[derive(Debug)]
 pub(super) struct Preparation<'p> {
     plan: &'p Plan,
-    decoder: RowDecoder,
-    positions: Vec<Position>,
-    /// The rows' records, kept only where they may become dead letters.
-    records: Vec<Record>,
-    /// Dead letters of the chunk being collected.
-    letters: Vec<DeadLetter>,
+    early: &'p Early,
+    now: i64,
+    next_order: u64,
     prepared: Prepared,
 }
 
+/// The records of one source that are being collected.
+#[derive(Debug)]
+struct Collecting {
+    source: usize,
+    input: usize,
+    /// The partition's place among those of its source.
+    slot: usize,
+    partition: TopicPartition,
+    decoder: RowDecoder,
+    offsets: Vec<i64>,
+    timestamps: Vec<i64>,
+}
+
 impl<'p> Preparation<'p> {
-    pub(super) fn new(plan: &'p Plan) -> Self {
-        Self {
-            plan,
-            decoder: RowDecoder::new(&plan.source.format, &plan.source.columns, CHUNK_ROWS)
-                .expect("the pipeline was built with the same decoder"),
-            positions: Vec::new(),
-            records: Vec::new(),
-            letters: Vec::new(),
-            prepared: Prepared::default(),
-        }
+    pub(super) fn new(plan: &'p Plan, early: &'p Early, clocks: Vec<EventClock>, now: i64) -> Self {
+        let prepared = Prepared {
+            rows: BTreeMap::new(),
+            refused: Vec::new(),
+            counters: Counters::default(),
+            clocks,
+            origins: Vec::new(),
+        };
+        Self { plan, early, now, next_order: 0, prepared }
     }
 
     pub(super) fn finish(self) -> Prepared {
         self.prepared
     }
 
-    /// Takes the records of one partition that lie in `range`.
-    pub(super) fn add(
+    /// Takes the records of a source that lie in the ranges of its partitions.
+    pub(super) fn add_source(
         &mut self,
-        partition: usize,
+        source: usize,
+        spec: &PipelineSpec,
+        ranges: &[OffsetRange],
+        given: &[Option<&Input>],
+    ) -> Result<(), EpochError> {
+        let topic = &self.plan.sources[source].topic;
+        let inputs = spec.inputs.iter().enumerate().filter(|(_, input)| input.partition.topic == *topic);
+        for (slot, (input, partition)) in inputs.enumerate() {
+            if let Some(batches) = given[input] {
+                let mut collecting = Collecting {
+                    source,
+                    input,
+                    slot,
+                    partition: partition.partition.clone(),
+                    decoder: self.decoder(source),
+                    offsets: Vec::new(),
+                    timestamps: Vec::new(),
+                };
+                self.add(&mut collecting, batches, ranges[input])?;
+            }
+        }
+        Ok(())
+    }
+
+    fn decoder(&self, source: usize) -> RowDecoder {
+        let source = &self.plan.sources[source];
+        RowDecoder::new(&source.format, &source.columns, CHUNK_ROWS)
+            .expect("the pipeline was built with the same decoder")
+    }
+
+    fn add(
+        &mut self,
+        collecting: &mut Collecting,
         input: &Input,
         range: OffsetRange,
     ) -> Result<(), EpochError> {
@@ -122,23 +192,27 @@ impl<'p> Preparation<'p> {
                 base_offset: header.base_offset,
                 error,
             };
-            let open = batch.open(DECOMPRESSED_BATCH_BYTES).map_err(damaged)?;
+            let open: OpenBatch = batch.open(DECOMPRESSED_BATCH_BYTES).map_err(damaged)?;
             for view in open.records() {
                 let view = view.map_err(damaged)?;
                 if range.contains(view.offset) {
-                    self.add_record(partition, &input.partition, &open, &view)?;
+                    let place = RecordPlace {
+                        topic: &input.partition.topic,
+                        partition: input.partition.partition,
+                        timestamp_type: header.attributes.timestamp_type(),
+                    };
+                    self.add_record(collecting, place, &view)?;
                 }
             }
         }
-        self.flush(partition, &input.partition)
+        self.flush(collecting)
     }
 
-    fn add_record(
+    fn add_record<'r>(
         &mut self,
-        partition: usize,
-        source: &TopicPartition,
-        open: &OpenBatch,
-        view: &RecordView<'_>,
+        collecting: &mut Collecting,
+        place: RecordPlace<'r>,
+        view: &RecordView<'r>,
     ) -> Result<(), EpochError> {
         self.prepared.counters.read += 1;
         if view.value.is_none() {
@@ -146,81 +220,176 @@ impl<'p> Preparation<'p> {
             self.prepared.counters.without_value += 1;
             return Ok(());
         }
-        let own = || {
-            open.own(view).map_err(|error| EpochError::DamagedBatch {
-                partition: source.clone(),
-                base_offset: open.header().base_offset,
-                error,
-            })
-        };
-        let dead_letters = matches!(self.plan.source.on_error, ErrorPolicy::DeadLetter { .. });
-        let place = RecordPlace {
-            topic: &source.topic,
-            partition: source.partition,
-            timestamp_type: open.header().attributes.timestamp_type(),
-        };
-        match self.decoder.decode(place, view) {
+        match collecting.decoder.decode(place, view) {
             Ok(_) => {
-                self.positions.push(Position { offset: view.offset, timestamp: view.timestamp });
-                if dead_letters {
-                    self.records.push(own()?);
-                }
-                if self.positions.len() == CHUNK_ROWS {
-                    self.flush(partition, source)?;
+                collecting.offsets.push(view.offset);
+                collecting.timestamps.push(view.timestamp);
+                if collecting.offsets.len() == CHUNK_ROWS {
+                    self.flush(collecting)?;
                 }
             }
             Err(reason) => {
-                if self.plan.source.on_error == ErrorPolicy::Fail {
+                if self.plan.sources[collecting.source].on_error == ErrorPolicy::Fail {
                     // A row before this one may fail too, and is then the first to be named.
-                    self.flush(partition, source)?;
+                    self.flush(collecting)?;
                 }
-                let record = if dead_letters { Some(own()?) } else { None };
-                self.refuse(source, view.offset, record, RecordError::Decode { reason })?;
+                self.refuse(collecting, view.offset, RecordError::Decode { reason })?;
             }
         }
         Ok(())
     }
 
     /// Applies the source's policy to one record.
-    fn refuse(
-        &mut self,
-        source: &TopicPartition,
-        offset: i64,
-        record: Option<Record>,
-        error: RecordError,
-    ) -> Result<(), EpochError> {
-        match (&self.plan.source.on_error, record) {
-            (ErrorPolicy::DeadLetter { .. }, Some(record)) => {
+    fn refuse(&mut self, collecting: &Collecting, offset: i64, error: RecordError) -> Result<(), EpochError> {
+        let Collecting { source, input, .. } = *collecting;
+        match &self.plan.sources[source].on_error {
+            ErrorPolicy::DeadLetter { .. } => {
                 self.prepared.counters.dead_lettered += 1;
-                self.letters.push(DeadLetter { source: source.clone(), record, error });
+                self.prepared.refused.push(Refused { source, input, offset, error });
                 Ok(())
             }
-            (ErrorPolicy::Skip, _) => {
+            ErrorPolicy::Skip => {
                 self.prepared.counters.skipped += 1;
                 Ok(())
             }
-            _ => Err(EpochError::Poison { partition: source.clone(), offset, error }),
+            ErrorPolicy::Fail => {
+                Err(EpochError::Poison { partition: collecting.partition.clone(), offset, error })
+            }
         }
     }
 
     /// Evaluates the rows collected so far.
-    fn flush(&mut self, partition: usize, source: &TopicPartition) -> Result<(), EpochError> {
-        let positions = std::mem::take(&mut self.positions);
-        let records = std::mem::take(&mut self.records);
-        if !positions.is_empty() {
-            let columns = self.decoder.finish();
-            let (chunk, refused) = evaluate(self.plan, partition, positions, &columns);
-            let mut records: Vec<Option<Record>> = records.into_iter().map(Some).collect();
-            for (row, error) in refused {
-                let record = records.get_mut(row).and_then(Option::take);
-                self.refuse(source, chunk.positions[row].offset, record, error)?;
-            }
-            self.prepared.chunks.push(chunk);
+    fn flush(&mut self, collecting: &mut Collecting) -> Result<(), EpochError> {
+        if collecting.offsets.is_empty() {
+            return Ok(());
         }
-        self.letters.sort_by_key(|letter| letter.record.offset);
-        self.prepared.dead_letters.append(&mut self.letters);
+        let source = &self.plan.sources[collecting.source];
+        let offsets = std::mem::take(&mut collecting.offsets);
+        let timestamps = std::mem::take(&mut collecting.timestamps);
+        let rows = offsets.len();
+        let Evaluated { times, refused, outputs } =
+            self.evaluate(collecting.source, source, collecting.decoder.finish(), rows);
+        let sound = BooleanBuffer::collect_bool(rows, |row| !refused.contains_key(&row));
+        let marks = self.marks(collecting, &sound, times.as_ref(), &timestamps);
+        let mut passed = BooleanBuffer::new_unset(rows);
+        for (node, columns, kept) in outputs {
+            let kept = &kept & &sound;
+            passed = &passed | &kept;
+            let rows = Rows { columns, marks: marks.clone() }.filter(&kept);
+            if !rows.is_empty() {
+                self.prepared.rows.entry(node).or_default().push(rows);
+            }
+        }
+        self.prepared.counters.filtered += (sound.count_set_bits() - passed.count_set_bits()) as u64;
+        for (row, error) in refused {
+            self.refuse(collecting, offsets[row], error)?;
+        }
+        self.prepared.origins.push(ChunkOrigin {
+            first_order: self.next_order,
+            source: collecting.source,
+            input: collecting.input,
+            offsets,
+        });
+        self.next_order += rows as u64;
+        // Records refused while they were decoded lie between the rows.
+        let from = self.prepared.refused.partition_point(|refused| {
+            (refused.source, refused.input) != (collecting.source, collecting.input)
+        });
+        self.prepared.refused[from..].sort_by_key(|refused| refused.offset);
         Ok(())
     }
+
+    /// Lets event time go on, row by row.
+    fn marks(
+        &mut self,
+        collecting: &Collecting,
+        sound: &BooleanBuffer,
+        times: Option<&TimestampMillisecondArray>,
+        timestamps: &[i64],
+    ) -> Vec<Mark> {
+        let clock = &mut self.prepared.clocks[collecting.source];
+        let others = clock.others(collecting.slot);
+        let first = self.next_order;
+        let mut mark = |row: usize, timestamp: i64| {
+            let time = times.filter(|_| sound.value(row)).map(|times| times.value(row));
+            let watermark = match time {
+                Some(time) => clock.advance(collecting.slot, time, others),
+                None => NO_TIME,
+            };
+            Mark {
+                order: first + row as u64,
+                timestamp: time.unwrap_or(timestamp),
+                watermark,
+                partition: collecting.partition.partition,
+                back: false,
+            }
+        };
+        timestamps.iter().enumerate().map(|(row, timestamp)| mark(row, *timestamp)).collect()
+    }
+
+    /// Evaluates a chunk of a source: its computed columns, and every stateless node behind it.
+    fn evaluate(&self, index: usize, source: &Source, decoded: Vec<Column>, rows: usize) -> Evaluated {
+        let mut refused: BTreeMap<usize, RecordError> = BTreeMap::new();
+        let mut columns = decoded;
+        let mut active = BooleanBuffer::new_set(rows);
+        let keep_faults = |refused: &mut BTreeMap<usize, RecordError>, evaluator: Evaluator<'_>| {
+            for (row, fault) in evaluator.into_faults() {
+                refused
+                    .entry(row)
+                    .or_insert(RecordError::Evaluate { expression: fault.expression, reason: fault.reason });
+            }
+        };
+        for computed in &source.computed {
+            let mut evaluator = Evaluator::new(&columns, rows).with_now(self.now);
+            let column = evaluator.evaluate(&computed.expression, &active);
+            keep_faults(&mut refused, evaluator);
+            columns.push(column);
+        }
+        let mut times = None;
+        if let Some(event_time) = source.event_time {
+            let array = columns[event_time.column].timestamp().clone();
+            if let Some(nulls) = array.nulls().filter(|nulls| nulls.null_count() > 0) {
+                active = nulls.inner().clone();
+                let column = &source.row()[event_time.column].name;
+                for row in (0..array.len()).filter(|row| array.is_null(*row)) {
+                    refused.entry(row).or_insert(RecordError::NoEventTime { column: column.clone() });
+                }
+            }
+            for (row, error) in outside_of_time(&array, self.early.longest_window_ms) {
+                refused.entry(row).or_insert(error);
+            }
+            times = Some(array);
+        }
+        let mut nodes: BTreeMap<usize, (Vec<Column>, BooleanBuffer)> = BTreeMap::new();
+        for node in &self.early.nodes[index] {
+            let evaluated = match &self.plan.nodes[*node].operator {
+                Operator::Map { filter, outputs } => {
+                    let (columns, active) = &nodes[&self.plan.nodes[*node].inputs[0]];
+                    let mut evaluator = Evaluator::new(columns, rows).with_now(self.now);
+                    let kept = match filter {
+                        Some(filter) => evaluator.evaluate_mask(filter, active),
+                        None => active.clone(),
+                    };
+                    let outputs = outputs.iter().map(|output| evaluator.evaluate(output, &kept)).collect();
+                    keep_faults(&mut refused, evaluator);
+                    (outputs, kept)
+                }
+                _ => (columns.clone(), active.clone()),
+            };
+            nodes.insert(*node, evaluated);
+        }
+        let wanted = nodes.into_iter().filter(|(node, _)| self.early.wanted[*node]);
+        let outputs = wanted.map(|(node, (columns, kept))| (node, columns, kept)).collect();
+        Evaluated { times, refused, outputs }
+    }
+}
+
+/// A chunk of a source, evaluated.
+struct Evaluated {
+    times: Option<TimestampMillisecondArray>,
+    refused: BTreeMap<usize, RecordError>,
+    /// The nodes whose rows are wanted, with their columns and the rows that pass.
+    outputs: Vec<(usize, Vec<Column>, BooleanBuffer)>,
 }
 
 fn is_aborted(batch: &Batch, aborted: &[AbortedRange]) -> bool {
@@ -232,79 +401,20 @@ fn is_aborted(batch: &Batch, aborted: &[AbortedRange]) -> bool {
         })
 }
 
-/// Evaluates a chunk; returns it with the rows that failed, in order.
-fn evaluate(
-    plan: &Plan,
-    partition: usize,
-    positions: Vec<Position>,
-    columns: &[Column],
-) -> (Chunk, BTreeMap<usize, RecordError>) {
-    let mut refused = BTreeMap::new();
-    let mut evaluator = Evaluator::new(columns, positions.len());
-    let mut active = evaluator.all_rows();
-    let mut times = None;
-    if let Some(event_time) = plan.source.event_time {
-        let array = columns[event_time.column].timestamp().clone();
-        if let Some(nulls) = array.nulls().filter(|nulls| nulls.null_count() > 0) {
-            active = nulls.inner().clone();
-            let column = &plan.source.columns[event_time.column].name;
-            let missing = (0..array.len()).filter(|row| array.is_null(*row));
-            refused.extend(missing.map(|row| (row, RecordError::NoEventTime { column: column.clone() })));
-        }
-        if let Body::Window(window) = &plan.body {
-            refused.extend(outside_of_time(&array, window.size_ms));
-        }
-        times = Some(array);
+/// The rows whose windows may not lie within the years a `TIMESTAMP` can hold.
+fn outside_of_time(times: &TimestampMillisecondArray, longest_window_ms: i64) -> Vec<(usize, RecordError)> {
+    if longest_window_ms == 0 {
+        return Vec::new();
     }
-    let kept = match &plan.filter {
-        Some(filter) => evaluator.evaluate_mask(filter, &active),
-        None => active.clone(),
-    };
-    let body = match &plan.body {
-        Body::Project { outputs } => {
-            ChunkBody::Project(outputs.iter().map(|output| evaluator.evaluate(output, &kept)).collect())
-        }
-        Body::Window(window) => ChunkBody::Window {
-            keys: window.keys.iter().map(|key| evaluator.evaluate(&key.expression, &kept)).collect(),
-            aggregates: window
-                .aggregates
-                .iter()
-                .map(|aggregate| {
-                    let filter =
-                        aggregate.filter.as_ref().map(|filter| evaluator.evaluate_mask(filter, &kept));
-                    let counted = filter.as_ref().unwrap_or(&kept);
-                    let argument =
-                        aggregate.argument.as_ref().map(|argument| evaluator.evaluate(argument, counted));
-                    AggregateInput { argument, filter }
-                })
-                .collect(),
-        },
-    };
-    for (row, fault) in evaluator.into_faults() {
-        refused.insert(row, RecordError::Evaluate { expression: fault.expression, reason: fault.reason });
-    }
-    let (sound, kept) = match refused.is_empty() {
-        true => (active, kept),
-        false => {
-            let sound = BooleanBuffer::collect_bool(positions.len(), |row| !refused.contains_key(&row));
-            let kept = &kept & &sound;
-            (sound, kept)
-        }
-    };
-    (Chunk { partition, positions, times, sound, kept, body }, refused)
-}
-
-/// The rows whose window does not lie within the years a `TIMESTAMP` can hold.
-fn outside_of_time(times: &TimestampMillisecondArray, size_ms: i64) -> Vec<(usize, RecordError)> {
     let outside = |time: i64| {
-        let start = time.div_euclid(size_ms) * size_ms;
-        !time::in_range(start) || !time::in_range(start + size_ms)
+        !time::in_range(time.saturating_sub(longest_window_ms))
+            || !time::in_range(time.saturating_add(longest_window_ms))
     };
     let rows = times.iter().enumerate().filter_map(|(row, time)| Some((row, time?)));
     rows.filter(|(_, time)| outside(*time))
         .map(|(row, time)| {
             let reason = format!("the window of {} is not within the years 1 to 9999", time::Iso(time));
-            (row, RecordError::Evaluate { expression: "TUMBLE".to_owned(), reason })
+            (row, RecordError::Evaluate { expression: "window".to_owned(), reason })
         })
         .collect()
 }

@@ -7,9 +7,11 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::cut::{Cut, OffsetRange, TopicPartition};
+use crate::operators::Place;
+use crate::rows::NO_TIME;
 
 /// The version of the progress record this release writes, and the newest it reads.
-pub const PROGRESS_VERSION: u16 = 1;
+pub const PROGRESS_VERSION: u16 = 2;
 
 /// The state of a pipeline after one epoch.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -35,8 +37,10 @@ pub struct Progress {
     /// The pipeline's watermark: every window that ends here or before is closed. `None` before every partition has
     /// shown a record; `i64::MAX` when event time has ended.
     pub watermark: Option<i64>,
-    /// Where the emission of closed windows stopped for want of room.
-    pub cursor: Option<EmitCursor>,
+    /// Each source's watermark, in the plan's order; `None` before it has one.
+    pub sources: Vec<Option<i64>>,
+    /// How far each operator has given what time made due, in the plan's order.
+    pub operators: Vec<OperatorProgress>,
     /// What this epoch did.
     pub counters: Counters,
     /// What all epochs up to this one did.
@@ -60,17 +64,53 @@ pub struct InputProgress {
     pub to: i64,
     /// The end the input is declared to have.
     pub end: Option<i64>,
-    /// The partition's watermark: its newest event time less the allowed delay. `None` before its first record.
-    pub watermark: Option<i64>,
+    /// The partition's watermark for each source that reads it, in the plan's order: its newest event time less the
+    /// allowed delay. `None` before its first record.
+    pub watermarks: Vec<Option<i64>>,
 }
 
-/// The last group written of a window that is only partly written.
+/// How far an operator has given what time made due.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct EmitCursor {
+pub struct OperatorProgress {
+    /// Every window that ends here or before is given; `None` before there is a watermark.
+    pub watermark: Option<i64>,
+    /// The window behind it that is given in part, for want of room in the epoch.
+    pub partial: Option<PartialWindow>,
+}
+
+/// A window that is given in part.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PartialWindow {
     /// The end of the window.
-    pub window_end: i64,
-    /// The group's encoded key, in hexadecimal.
+    pub end: i64,
+    /// The last key that is given, as the engine orders keys, in hexadecimal.
     pub key: String,
+}
+
+impl OperatorProgress {
+    pub(super) fn of(place: &Place) -> OperatorProgress {
+        let hex = |key: &[u8]| key.iter().map(|byte| format!("{byte:02x}")).collect();
+        OperatorProgress {
+            watermark: (place.watermark != NO_TIME).then_some(place.watermark),
+            partial: place.partial.as_ref().map(|(end, key)| PartialWindow { end: *end, key: hex(key) }),
+        }
+    }
+
+    pub(super) fn place(&self) -> Result<Place, ProgressError> {
+        let partial = match &self.partial {
+            None => None,
+            Some(PartialWindow { end, key }) => {
+                let bytes = key.as_bytes().chunks(2).map(|pair| {
+                    let pair = std::str::from_utf8(pair).ok().filter(|pair| pair.len() == 2)?;
+                    u8::from_str_radix(pair, 16).ok()
+                });
+                let bytes: Option<Vec<u8>> = bytes.collect();
+                let damaged = || ProgressError::Damaged { reason: format!("key {key:?} is not hexadecimal") };
+                Some((*end, bytes.ok_or_else(damaged)?.into()))
+            }
+        };
+        Ok(Place { watermark: self.watermark.unwrap_or(NO_TIME), partial })
+    }
 }
 
 /// What happened to every record of the input, and what was written. Exact:
@@ -95,6 +135,9 @@ pub struct Counters {
     pub written: u64,
     /// Rows left out under the sink's `'on-error' = 'skip'`.
     pub unwritten: u64,
+    /// Rows made by operators that came too late for an operator behind them.
+    #[serde(default)]
+    pub late_rows: u64,
     /// Windows closed and wholly written.
     pub windows_closed: u64,
 }
@@ -116,6 +159,7 @@ impl Counters {
         self.filtered += other.filtered;
         self.written += other.written;
         self.unwritten += other.unwritten;
+        self.late_rows += other.late_rows;
         self.windows_closed += other.windows_closed;
     }
 }
@@ -129,6 +173,15 @@ pub enum ProgressError {
          run the release that wrote it, or a newer one"
     )]
     NewerVersion {
+        /// The version found.
+        found: u16,
+    },
+    /// A release wrote it whose state this one does not read.
+    #[error(
+        "progress record of format version {found}, but this release reads {PROGRESS_VERSION}: the state was written \
+         by an early release; start the pipeline again under another name"
+    )]
+    OlderVersion {
         /// The version found.
         found: u16,
     },
@@ -175,6 +228,9 @@ impl Progress {
         let Version { version } = serde_json::from_slice(value).map_err(damaged)?;
         if version > PROGRESS_VERSION {
             return Err(ProgressError::NewerVersion { found: version });
+        }
+        if version < PROGRESS_VERSION {
+            return Err(ProgressError::OlderVersion { found: version });
         }
         serde_json::from_slice(value).map_err(damaged)
     }

@@ -6,15 +6,14 @@ use logmill_record::Batch;
 
 use super::clock::EventClock;
 use super::errors::RestoreError;
+use super::graph::Graph;
 use super::machine::Pipeline;
-use super::progress::{EmitCursor, Progress, ProgressError};
+use super::prepare::{DECOMPRESSED_BATCH_BYTES, Early};
+use super::progress::{OperatorProgress, Progress};
 use super::spec::PipelineSpec;
 use crate::format::{FormatError, RecordEncoder, RowDecoder};
-use crate::plan::{Body, Plan};
-use crate::window::{Change, Windows, decode_change};
-
-/// Changelog batches decompress to at most this.
-const DECOMPRESSED_BATCH_BYTES: usize = 256 * 1024 * 1024;
+use crate::plan::Plan;
+use crate::state::decode_changelog_key;
 
 /// A pipeline on its way back: its progress is known, its changelog is being read.
 ///
@@ -22,14 +21,17 @@ const DECOMPRESSED_BATCH_BYTES: usize = 256 * 1024 * 1024;
 #[derive(Debug)]
 pub struct Restoring {
     pipeline: Pipeline,
-    cursor: Option<(i64, Vec<u8>)>,
     records: u64,
 }
 
-/// That every epoch can make the decoder of its source and the encoder of its sink.
+/// That every epoch can make the decoders of its sources and the encoders of its sinks.
 fn check_formats(plan: &Plan) -> Result<(), FormatError> {
-    RowDecoder::new(&plan.source.format, &plan.source.columns, 0)?;
-    RecordEncoder::new(&plan.sink.format, &plan.sink.columns)?;
+    for source in &plan.sources {
+        RowDecoder::new(&source.format, &source.columns, 0)?;
+    }
+    for sink in &plan.sinks {
+        RecordEncoder::new(&sink.format, &sink.columns)?;
+    }
     Ok(())
 }
 
@@ -44,21 +46,26 @@ impl Restoring {
             pipeline: spec.name.clone(),
             reason: error.to_string(),
         })?;
-        let delay_ms = plan.source.event_time.map_or(0, |time| time.delay_ms);
-        let inputs = spec.inputs.len();
+        let clock = |source: &crate::plan::Source| {
+            let partitions = spec.inputs.iter().filter(|input| input.partition.topic == source.topic).count();
+            EventClock::new(source.event_time.map_or(0, |time| time.delay_ms), partitions)
+        };
+        let clocks = plan.sources.iter().map(clock).collect();
         let pipeline = Pipeline {
             positions: spec.inputs.iter().map(|input| input.start).collect(),
+            clocks,
+            early: Early::new(&plan),
+            graph: Graph::new(&plan, spec.shards),
             plan: Arc::new(plan),
             spec,
             epoch: 0,
             ends: None,
-            clock: EventClock::new(delay_ms, inputs),
-            windows: Windows::default(),
+            pending: false,
             totals: Default::default(),
             finished: false,
             spoilt: false,
         };
-        let mut restoring = Restoring { pipeline, cursor: None, records: 0 };
+        let mut restoring = Restoring { pipeline, records: 0 };
         if let Some(progress) = progress {
             restoring.apply_progress(progress)?;
         }
@@ -98,36 +105,32 @@ impl Restoring {
                 )));
             };
             pipeline.positions[index] = input.to;
-            pipeline.clock.restore_partition(index, input.watermark);
+            let slot =
+                spec.inputs[..index].iter().filter(|other| other.partition.topic == input.topic).count();
+            let clocks = pipeline.plan.sources.iter().zip(&mut pipeline.clocks);
+            let readers = clocks.filter(|(source, _)| source.topic == input.topic);
+            for ((_, clock), watermark) in readers.zip(&input.watermarks) {
+                clock.restore_partition(slot, *watermark);
+            }
             if let Some(end) = input.end {
                 ends.push((index, end));
             }
         }
-        pipeline.clock.restore(progress.watermark);
+        let sources = pipeline.clocks.iter_mut().zip(&progress.sources);
+        sources.for_each(|(clock, watermark)| clock.restore(*watermark));
         if !ends.is_empty() {
             if ends.len() != spec.inputs.len() {
                 return Err(wrong("partitions were added after the input was declared finished".to_owned()));
             }
             ends.sort_unstable();
-            for (index, end) in &ends {
-                if pipeline.positions[*index] == *end {
-                    pipeline.clock.end(*index);
-                }
-            }
             pipeline.ends = Some(ends.into_iter().map(|(_, end)| end).collect());
+            pipeline.end_clocks();
         }
         pipeline.epoch = progress.epoch;
         pipeline.totals = progress.totals;
         pipeline.finished = progress.finished;
-        self.cursor = match &progress.cursor {
-            None => None,
-            Some(cursor) => Some((
-                cursor.window_end,
-                cursor.decode_key().ok_or_else(|| ProgressError::Damaged {
-                    reason: format!("cursor key {:?} is not hexadecimal", cursor.key),
-                })?,
-            )),
-        };
+        let places: Result<Vec<_>, _> = progress.operators.iter().map(OperatorProgress::place).collect();
+        pipeline.graph.restore_places(places?);
         Ok(())
     }
 
@@ -143,51 +146,26 @@ impl Restoring {
             let index = self.records;
             let view = view.map_err(|error| damaged(index, error.to_string()))?;
             self.records += 1;
-            let (Some(key), Some(value)) = (view.key, view.value) else {
-                return Err(damaged(index, "no key or no value".to_owned()));
+            let Some(key) = view.key else {
+                return Err(damaged(index, "it has no key".to_owned()));
             };
-            self.apply_change(key, value).map_err(|reason| damaged(index, reason))?;
+            self.apply_change(key, view.value).map_err(|reason| damaged(index, reason))?;
         }
         Ok(())
     }
 
-    fn apply_change(&mut self, key: &[u8], value: &[u8]) -> Result<(), String> {
-        let Pipeline { plan, windows, epoch, .. } = &mut self.pipeline;
-        let Body::Window(window) = &plan.body else {
-            return Err("the plan keeps no state".to_owned());
-        };
+    fn apply_change(&mut self, key: &[u8], value: Option<&[u8]>) -> Result<(), String> {
+        let Pipeline { plan, graph, epoch, .. } = &mut self.pipeline;
         if *epoch == 0 {
             return Err("there is state, but no progress record".to_owned());
         }
-        match decode_change(key, value, window)? {
-            Change::Group { window_end, key, accumulators } => {
-                windows.restore_group(window_end, &key, accumulators);
-            }
-            Change::DroppedThrough(through) => windows.restore_dropped(through),
-        }
-        Ok(())
+        graph.restore(plan, decode_changelog_key(key)?, value)
     }
 
     /// The pipeline, where its last committed epoch left it.
     pub fn finish(mut self) -> Pipeline {
-        if let Some((window_end, key)) = &self.cursor {
-            self.pipeline.windows.restore_cursor(*window_end, key);
-        }
+        let sources = self.pipeline.source_watermarks();
+        self.pipeline.pending = self.pipeline.graph.is_pending(&self.pipeline.plan, &sources);
         self.pipeline
-    }
-}
-
-impl EmitCursor {
-    pub(super) fn new(window_end: i64, key: &[u8]) -> EmitCursor {
-        EmitCursor { window_end, key: key.iter().map(|byte| format!("{byte:02x}")).collect() }
-    }
-
-    fn decode_key(&self) -> Option<Vec<u8>> {
-        let digits = self.key.as_bytes();
-        if digits.len() % 2 == 1 {
-            return None;
-        }
-        let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
-        digits.chunks(2).map(byte).collect()
     }
 }

@@ -1,11 +1,9 @@
-//! Rows and dead letters into batches.
+//! Records into batches.
 
 use std::collections::BTreeMap;
 
-use logmill_record::{BatchBuilder, BatchOptions, Codec, Record};
+use logmill_record::{BatchBuilder, BatchOptions, Codec};
 
-use super::cut::TopicPartition;
-use super::errors::RecordError;
 use super::output::OutputBatch;
 use crate::plan::Compression;
 
@@ -68,38 +66,5 @@ impl TopicWriter {
             }
         }
         self.closed
-    }
-}
-
-/// A record put aside, and why.
-#[derive(Debug)]
-pub(super) struct DeadLetter {
-    pub(super) source: TopicPartition,
-    pub(super) record: Record,
-    pub(super) error: RecordError,
-}
-
-impl DeadLetter {
-    /// Writes the record as it came, with headers that say why and from where.
-    pub(super) fn write(&self, partitions: i32, writer: &mut TopicWriter) {
-        let error = self.error.to_string();
-        let partition = self.source.partition.to_string();
-        let offset = self.record.offset.to_string();
-        let mut headers: Vec<(&[u8], Option<&[u8]>)> =
-            self.record.headers.iter().map(|header| (&*header.key, header.value.as_deref())).collect();
-        headers.extend([
-            (&b"logmill.error"[..], Some(error.as_bytes())),
-            (b"logmill.operator", Some(self.error.operator().as_bytes())),
-            (b"logmill.topic", Some(self.source.topic.as_bytes())),
-            (b"logmill.partition", Some(partition.as_bytes())),
-            (b"logmill.offset", Some(offset.as_bytes())),
-        ]);
-        writer.push(
-            self.source.partition % partitions,
-            self.record.timestamp,
-            self.record.key.as_deref(),
-            self.record.value.as_deref(),
-            &headers,
-        );
     }
 }

@@ -1,8 +1,10 @@
 //! Which pipeline runs, and over which partitions.
 
+use std::collections::BTreeMap;
+
 use super::cut::TopicPartition;
 use super::errors::RestoreError;
-use crate::plan::{ErrorPolicy, Plan};
+use crate::plan::Plan;
 
 /// What a pipeline is told about itself and its topics.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -11,15 +13,15 @@ pub struct PipelineSpec {
     pub name: String,
     /// Its generation: one more each time it is started anywhere, so that an older copy is fenced.
     pub generation: u32,
-    /// Every partition of the source topic.
+    /// Every partition of every source topic.
     pub inputs: Vec<InputPartition>,
-    /// How many partitions the sink topic has.
-    pub sink_partitions: i32,
-    /// How many partitions the dead-letter topic has; anything when there is none.
-    pub dead_letter_partitions: i32,
+    /// How many partitions each topic has that it writes: sinks, dead letters, late records.
+    pub outputs: BTreeMap<String, i32>,
+    /// Into how many parts the work on keys is split, 1 to 256. It changes nothing of what is written.
+    pub shards: usize,
 }
 
-/// A partition of the source topic.
+/// A partition of a source topic.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InputPartition {
     /// The partition.
@@ -33,27 +35,35 @@ impl PipelineSpec {
     pub(super) fn checked(mut self, plan: &Plan) -> Result<PipelineSpec, RestoreError> {
         self.inputs.sort_by(|left, right| left.partition.cmp(&right.partition));
         let wrong = |reason: String| Err(RestoreError::WrongSpec { pipeline: self.name.clone(), reason });
-        let topic = &plan.source.topic;
-        if self.inputs.is_empty() {
-            return wrong(format!("no partition of `{topic}` is given"));
+        let topics = plan.source_topics();
+        for topic in &topics {
+            if !self.inputs.iter().any(|input| input.partition.topic == **topic) {
+                return wrong(format!("no partition of `{topic}` is given"));
+            }
         }
-        if let Some(other) = self.inputs.iter().find(|input| input.partition.topic != *topic) {
-            return wrong(format!("it reads `{topic}`, {} is none of its partitions", other.partition));
+        if let Some(other) =
+            self.inputs.iter().find(|input| !topics.contains(&input.partition.topic.as_str()))
+        {
+            let names = topics.join("`, `");
+            return wrong(format!("it reads `{names}`, {} is none of its partitions", other.partition));
         }
         if let Some(pair) = self.inputs.windows(2).find(|pair| pair[0].partition == pair[1].partition) {
             return wrong(format!("{} is given twice", pair[0].partition));
         }
-        if self.sink_partitions < 1 {
-            return wrong(format!("the sink `{}` has {} partitions", plan.sink.topic, self.sink_partitions));
+        for topic in plan.sink_topics().into_iter().chain(plan.side_topics()) {
+            let partitions = self.outputs.get(topic).copied().unwrap_or(0);
+            if partitions < 1 {
+                return wrong(format!("topic `{topic}`, which it writes, has {partitions} partitions"));
+            }
         }
-        if let ErrorPolicy::DeadLetter { topic } = &plan.source.on_error
-            && self.dead_letter_partitions < 1
-        {
-            return wrong(format!(
-                "dead-letter topic `{topic}` has {} partitions",
-                self.dead_letter_partitions
-            ));
+        if !(1..=256).contains(&self.shards) {
+            return wrong(format!("{} shards; there are 1 to 256", self.shards));
         }
         Ok(self)
+    }
+
+    /// How many partitions a topic has that the pipeline writes.
+    pub(super) fn partitions(&self, topic: &str) -> i32 {
+        self.outputs.get(topic).copied().unwrap_or(1)
     }
 }

@@ -1,17 +1,20 @@
 //! The plan as text: what `EXPLAIN` shows, and what golden files hold.
 
-use std::fmt::{self, Display, Write};
+use std::collections::BTreeSet;
+use std::fmt::{self, Write};
 
 use super::{
-    Aggregate, AggregateFunction, Body, Column, ColumnOrigin, Compression, ErrorPolicy, Expression, Plan,
-    Sink, SinkErrorPolicy, Source, WindowAggregate,
+    Column, ColumnOrigin, Compression, ErrorPolicy, Expression, Operator, Plan, Sink, SinkErrorPolicy,
+    Source, StateBound, WindowKind, WindowOf,
 };
 
 impl Plan {
-    /// The plan as indented text, the sink first and each line below its consumer.
+    /// The plan as indented text, each sink first and each line below its consumer. A node that several read is
+    /// written where it is read first, and named where it is read again.
     pub fn explain(&self) -> String {
         let mut out = String::new();
-        self.write(&mut out).expect("writing to a string cannot fail");
+        let mut text = Text { plan: self, written: BTreeSet::new(), shared: shared(self), out: &mut out };
+        text.plan().expect("writing to a string cannot fail");
         out
     }
 
@@ -21,26 +24,134 @@ impl Plan {
         crc32fast::hash(self.explain().as_bytes())
     }
 
-    fn write(&self, out: &mut String) -> fmt::Result {
-        self.sink.write(out)?;
-        let mut depth = 1;
-        match &self.body {
-            Body::Project { outputs } => {
-                line(out, depth, &format!("Project {}", outputs_text(outputs, &self.sink)))?;
-                depth += 1;
+    /// The identity of each node: that of everything it computes, so that it stays the same when other parts of the
+    /// plan change. No two nodes of a plan have the same.
+    pub fn identities(&self) -> Vec<u32> {
+        let mut identities: Vec<u32> = Vec::with_capacity(self.nodes.len());
+        for index in 0..self.nodes.len() {
+            let mut out = String::new();
+            let mut text =
+                Text { plan: self, written: BTreeSet::new(), shared: BTreeSet::new(), out: &mut out };
+            text.node(index, 0).expect("writing to a string cannot fail");
+            let mut identity = crc32fast::hash(out.as_bytes());
+            while identities.contains(&identity) {
+                identity = identity.wrapping_add(1);
             }
-            Body::Window(window) => window.write(out, &mut depth, &self.sink)?,
+            identities.push(identity);
         }
-        if let Some(filter) = &self.filter {
-            line(out, depth, &format!("Filter {filter}"))?;
-            depth += 1;
-        }
-        self.source.write(out, depth)
+        identities
     }
 }
 
-fn line(out: &mut String, depth: usize, text: &str) -> fmt::Result {
-    writeln!(out, "{:indent$}{text}", "", indent = depth * 2)
+/// The nodes that more than one node or sink reads, sources apart.
+fn shared(plan: &Plan) -> BTreeSet<usize> {
+    let mut readers = vec![0; plan.nodes.len()];
+    plan.nodes.iter().flat_map(|node| &node.inputs).for_each(|input| readers[*input] += 1);
+    plan.sinks.iter().for_each(|sink| readers[sink.input] += 1);
+    let is_source = |index: usize| matches!(plan.nodes[index].operator, Operator::Source { .. });
+    (0..plan.nodes.len()).filter(|index| readers[*index] > 1 && !is_source(*index)).collect()
+}
+
+struct Text<'p> {
+    plan: &'p Plan,
+    written: BTreeSet<usize>,
+    shared: BTreeSet<usize>,
+    out: &'p mut String,
+}
+
+impl Text<'_> {
+    fn plan(&mut self) -> fmt::Result {
+        for sink in &self.plan.sinks {
+            sink.write(self.out)?;
+            self.node(sink.input, 1)?;
+        }
+        Ok(())
+    }
+
+    fn line(&mut self, depth: usize, text: &str) -> fmt::Result {
+        writeln!(self.out, "{:indent$}{text}", "", indent = depth * 2)
+    }
+
+    fn node(&mut self, index: usize, depth: usize) -> fmt::Result {
+        let node = &self.plan.nodes[index];
+        let name = match self.shared.contains(&index) {
+            true if self.written.contains(&index) => {
+                return self.line(depth, &format!("#{index}, see above"));
+            }
+            true => format!("#{index} "),
+            false => String::new(),
+        };
+        self.written.insert(index);
+        let input = node.inputs.first().map(|input| &self.plan.nodes[*input]);
+        let changes = if node.changes { " changes" } else { "" };
+        match (&node.operator, input) {
+            (Operator::Map { filter, outputs }, Some(input)) => {
+                let mut depth = depth;
+                let passes_all = outputs.len() == input.columns.len()
+                    && outputs.iter().enumerate().all(|(at, output)| {
+                        matches!(output, Expression::Column { index, .. } if *index == at)
+                            && node.columns[at].name == input.columns[at].name
+                    });
+                if !passes_all || filter.is_none() {
+                    self.line(depth, &format!("{name}Project {}", outputs_text(outputs, &node.columns)))?;
+                    depth += 1;
+                }
+                if let Some(filter) = filter {
+                    self.line(depth, &format!("Filter {filter}"))?;
+                    depth += 1;
+                }
+                return self.node(node.inputs[0], depth);
+            }
+            (Operator::Source { source }, _) => {
+                let text = self.plan.sources[*source].text();
+                self.line(depth, &format!("{name}{text}"))?;
+            }
+            (operator, input) => {
+                let columns = input.map_or(&[][..], |input| &input.columns);
+                self.line(depth, &format!("{name}{}{changes}", operator_text(operator, columns)))?;
+            }
+        }
+        node.inputs.iter().try_for_each(|input| self.node(*input, depth + 1))
+    }
+}
+
+/// An operator with the names of its input's columns.
+fn operator_text(operator: &Operator, columns: &[Column]) -> String {
+    let name = |index: usize| columns[index].name.as_str();
+    let names = |indices: &[usize]| indices.iter().map(|index| name(*index)).collect::<Vec<_>>().join(", ");
+    let texts = |aggregates: &[super::Aggregate]| {
+        aggregates.iter().map(|aggregate| aggregate.text.as_str()).collect::<Vec<_>>().join(", ")
+    };
+    match operator {
+        Operator::Source { .. } => "Source".to_owned(),
+        Operator::Map { .. } => "Project".to_owned(),
+        Operator::AssignWindows { kind, time } => format!("Windows {kind} of {}", name(*time)),
+        Operator::Union => "Union".to_owned(),
+        Operator::WindowAggregate(window) => {
+            let of = match window.window {
+                WindowOf::Assigned { kind, time } => format!("{kind} of {}", name(time)),
+                WindowOf::Given { start, end } => format!("given {}..{}", name(start), name(end)),
+            };
+            format!(
+                "WindowAggregate {of} keys=[{}] aggregates=[{}] emit=on-close",
+                names(&window.keys),
+                texts(&window.aggregates)
+            )
+        }
+        Operator::SessionAggregate(session) => format!(
+            "SessionAggregate gap={}ms of {} keys=[{}] aggregates=[{}] emit=on-close",
+            session.gap_ms,
+            name(session.time),
+            names(&session.keys),
+            texts(&session.aggregates)
+        ),
+        Operator::GroupAggregate(grouping) => format!(
+            "GroupAggregate keys=[{}] aggregates=[{}] {}",
+            names(&grouping.keys),
+            texts(&grouping.aggregates),
+            grouping.bound
+        ),
+    }
 }
 
 fn columns_text(columns: &[Column]) -> String {
@@ -58,10 +169,10 @@ fn columns_text(columns: &[Column]) -> String {
     text.join(", ")
 }
 
-fn outputs_text(outputs: &[Expression], sink: &Sink) -> String {
+fn outputs_text(outputs: &[Expression], columns: &[Column]) -> String {
     let text: Vec<String> = outputs
         .iter()
-        .zip(&sink.columns)
+        .zip(columns)
         .map(|(output, column)| match output {
             Expression::Column { name, .. } if *name == column.name => name.clone(),
             _ => format!("{output} AS {}", column.name),
@@ -83,86 +194,79 @@ impl Sink {
             SinkErrorPolicy::Fail => "fail",
             SinkErrorPolicy::Skip => "skip",
         };
+        let key: Vec<&str> = self.key.iter().map(|key| key.name.as_str()).collect();
         writeln!(
             out,
-            "Sink {} topic={} format={} compression={compression} on-error={on_error} [{}]",
+            "Sink {} topic={} format={} output={} key=[{}] compression={compression} on-error={on_error} [{}]",
             self.table,
             self.topic,
             self.format,
+            self.mode.name(),
+            key.join(", "),
             columns_text(&self.columns)
         )
     }
 }
 
 impl Source {
-    fn write(&self, out: &mut String, depth: usize) -> fmt::Result {
+    fn text(&self) -> String {
         let on_error = match &self.on_error {
             ErrorPolicy::Fail => "fail".to_owned(),
             ErrorPolicy::Skip => "skip".to_owned(),
             ErrorPolicy::DeadLetter { topic } => format!("dlq({topic})"),
         };
+        let row = self.row();
         let watermark = match &self.event_time {
-            Some(time) => {
-                format!(" watermark={}-{}ms", self.columns[time.column].name, time.delay_ms)
-            }
+            Some(time) => format!(" watermark={}-{}ms", row[time.column].name, time.delay_ms),
             None => String::new(),
         };
-        let text = format!(
-            "Source {} topic={} format={} on-error={on_error}{watermark} [{}]",
+        let late = self.late_topic.as_ref().map_or(String::new(), |topic| format!(" late={topic}"));
+        let computed: Vec<String> = self
+            .computed
+            .iter()
+            .map(|computed| format!(", {} AS {}", computed.name, computed.expression))
+            .collect();
+        let keys: Vec<&str> = self.upsert_key.iter().map(|key| row[*key].name.as_str()).collect();
+        let key = if keys.is_empty() { String::new() } else { format!(" key=[{}]", keys.join(", ")) };
+        format!(
+            "Source {} topic={} format={} on-error={on_error}{watermark}{late}{key} [{}{}]",
             self.table,
             self.topic,
             self.format,
-            columns_text(&self.columns)
-        );
-        line(out, depth, &text)
+            columns_text(&self.columns),
+            computed.concat()
+        )
     }
 }
 
-impl WindowAggregate {
-    fn write(&self, out: &mut String, depth: &mut usize, sink: &Sink) -> fmt::Result {
-        line(out, *depth, &format!("Project {}", outputs_text(&self.outputs, sink)))?;
-        if let Some(having) = &self.having {
-            *depth += 1;
-            line(out, *depth, &format!("Having {having}"))?;
-        }
-        *depth += 1;
-        let keys: Vec<String> = self
-            .keys
-            .iter()
-            .map(|key| match &key.expression {
-                Expression::Column { name, .. } if *name == key.name => name.clone(),
-                expression => format!("{expression} AS {}", key.name),
-            })
-            .collect();
-        let aggregates: Vec<String> = self.aggregates.iter().map(Aggregate::to_string).collect();
-        let text = format!(
-            "TumbleAggregate size={}ms keys=[{}] aggregates=[{}] emit=on-close",
-            self.size_ms,
-            keys.join(", "),
-            aggregates.join(", ")
-        );
-        line(out, *depth, &text)?;
-        *depth += 1;
-        Ok(())
-    }
-}
-
-impl Display for Aggregate {
+impl fmt::Display for WindowKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let name = match self.function {
-            AggregateFunction::Count => "COUNT",
-            AggregateFunction::Sum => "SUM",
-            AggregateFunction::Min => "MIN",
-            AggregateFunction::Max => "MAX",
-            AggregateFunction::Average => "AVG",
+        let offset = match self {
+            WindowKind::Tumble { size_ms, offset_ms } => {
+                write!(f, "TUMBLE({size_ms}ms")?;
+                offset_ms
+            }
+            WindowKind::Hop { size_ms, slide_ms, offset_ms } => {
+                write!(f, "HOP({slide_ms}ms, {size_ms}ms")?;
+                offset_ms
+            }
+            WindowKind::Cumulate { size_ms, step_ms, offset_ms } => {
+                write!(f, "CUMULATE({step_ms}ms, {size_ms}ms")?;
+                offset_ms
+            }
         };
-        match &self.argument {
-            Some(argument) => write!(f, "{name}({argument})")?,
-            None => write!(f, "{name}(*)")?,
+        match offset {
+            0 => f.write_str(")"),
+            offset => write!(f, ", offset {offset}ms)"),
         }
-        match &self.filter {
-            Some(filter) => write!(f, " FILTER (WHERE {filter})"),
-            None => Ok(()),
+    }
+}
+
+impl fmt::Display for StateBound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            StateBound::Unbounded => f.write_str("UNBOUNDED"),
+            StateBound::TimeToLive { ms } => write!(f, "ttl={ms}ms"),
         }
     }
 }

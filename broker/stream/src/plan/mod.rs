@@ -1,16 +1,24 @@
 //! The plan: what a pipeline does, as plain data.
 //!
+//! A plan is a graph of operators in topological order: sources first, each node after its inputs, sinks behind them.
 //! It is ours from end to end: nothing of the SQL parser is stored or hashed in it, so that it stays the same when
 //! the parser changes. [`Plan::explain`] is its text, and [`Plan::fingerprint`] its identity: state is only ever
 //! restored under the plan that wrote it.
 
+mod aggregate;
 mod explain;
 mod expression;
 mod expression_text;
 mod format;
 mod function;
+mod operator;
 mod pattern;
+mod prune;
+mod simplify;
+mod sink;
+mod source;
 
+pub use aggregate::{Aggregate, AggregateFunction};
 pub use expression::{BinaryOperator, Branch, Expression, RegexOperation};
 pub use format::{
     AvroFormat, ColumnOrigin, CsvFormat, DebeziumFormat, Format, JsonFormat, ProtobufFormat, ProtobufSchema,
@@ -19,52 +27,40 @@ pub use format::{
 pub use function::{
     Digest, Function, IntegerType, JsonKind, JsonResult, Math, PatternStyle, Side, TimeField, TimeUnit,
 };
+pub use operator::{Grouping, Operator, SessionAggregate, StateBound, WindowAggregate, WindowKind, WindowOf};
 pub use pattern::Pattern;
 use serde::{Deserialize, Serialize};
+pub(crate) use simplify::simplify;
+pub use sink::{Compression, OutputMode, Sink, SinkErrorPolicy, SinkKey};
+pub use source::{Computed, ErrorPolicy, EventTime, Source};
 
 use crate::value::DataType;
 
-/// One pipeline: a source, what is done with its rows, and a sink.
+/// One pipeline: sources, what is done with their rows, and sinks. All sinks of an epoch share one frame.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Plan {
-    /// Where rows come from.
-    pub source: Source,
-    /// Only rows for which this is true go on; over the source's columns.
-    pub filter: Option<Expression>,
-    /// What is computed.
-    pub body: Body,
-    /// Where rows go.
-    pub sink: Sink,
+    /// The topics it reads.
+    pub sources: Vec<Source>,
+    /// The operators; the inputs of each come before it.
+    pub nodes: Vec<Node>,
+    /// The topics it writes.
+    pub sinks: Vec<Sink>,
 }
 
-impl Plan {
-    /// The topic for records that cannot be used, if the source has one.
-    pub fn dead_letter_topic(&self) -> Option<&str> {
-        match &self.source.on_error {
-            ErrorPolicy::DeadLetter { topic } => Some(topic),
-            ErrorPolicy::Fail | ErrorPolicy::Skip => None,
-        }
-    }
-}
-
-/// A topic read as a table.
+/// An operator in the graph.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Source {
-    /// The table's name in the script.
-    pub table: String,
-    /// The topic it reads.
-    pub topic: String,
-    /// How its records are read.
-    pub format: RecordFormat,
-    /// The columns in use, in the table's order; the decoder makes only these.
+pub struct Node {
+    /// What it does.
+    pub operator: Operator,
+    /// The nodes whose rows it takes, by their index in [`Plan::nodes`].
+    pub inputs: Vec<usize>,
+    /// The columns of its rows.
     pub columns: Vec<Column>,
-    /// The event time, if the table declares a watermark.
-    pub event_time: Option<EventTime>,
-    /// What happens to a record that cannot be decoded or computed.
-    pub on_error: ErrorPolicy,
+    /// Whether it also takes rows back that it gave before. If not, it only ever adds rows.
+    pub changes: bool,
 }
 
-/// A column of a source or a sink.
+/// A column of a source, a node or a sink.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Column {
     /// Its name, and the name of its field.
@@ -85,150 +81,61 @@ impl Column {
     }
 }
 
-/// Event time with bounded disorder.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct EventTime {
-    /// The index of the `TIMESTAMP` column among [`Source::columns`].
-    pub column: usize,
-    /// How far a record may be behind the newest of its partition, in milliseconds.
-    pub delay_ms: i64,
-}
-
-/// What happens to a record that cannot be decoded or computed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum ErrorPolicy {
-    /// Everything before the record is committed, then the pipeline stops and names it.
-    Fail,
-    /// The record is counted and left out.
-    Skip,
-    /// The record's own bytes go to this topic, in the same epoch.
-    DeadLetter {
-        /// The dead-letter topic.
-        topic: String,
-    },
-}
-
-/// What is computed from the rows.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub enum Body {
-    /// One output row for each input row.
-    Project {
-        /// One expression for each sink column, over the source's columns.
-        outputs: Vec<Expression>,
-    },
-    /// One output row for each group and window, when the window closes.
-    Window(WindowAggregate),
-}
-
-/// A `GROUP BY` over tumbling windows.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct WindowAggregate {
-    /// The window's length in milliseconds; windows are aligned to the epoch.
-    pub size_ms: i64,
-    /// The group key beside the window, over the source's columns.
-    pub keys: Vec<NamedExpression>,
-    /// The aggregates, each computed once however often it is written.
-    pub aggregates: Vec<Aggregate>,
-    /// Only groups for which this is true are written; over the group's row (see [`WindowAggregate::row`]).
-    pub having: Option<Expression>,
-    /// One expression for each sink column, over the group's row.
-    pub outputs: Vec<Expression>,
-}
-
-impl WindowAggregate {
-    /// The columns of a closed group's row: `window_start`, `window_end`, the keys, the aggregates.
-    pub fn row(&self) -> Vec<DataType> {
-        let mut row = vec![DataType::Timestamp, DataType::Timestamp];
-        row.extend(self.keys.iter().map(|key| key.expression.data_type()));
-        row.extend(self.aggregates.iter().map(Aggregate::data_type));
-        row
+impl Node {
+    /// The types of its columns.
+    pub fn types(&self) -> Vec<DataType> {
+        self.columns.iter().map(|column| column.data_type).collect()
     }
 }
 
-/// An expression with the name it goes by.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct NamedExpression {
-    /// The name.
-    pub name: String,
-    /// The expression.
-    pub expression: Expression,
-}
+impl Plan {
+    /// The topics it reads, each once, in the order of their first source.
+    pub fn source_topics(&self) -> Vec<&str> {
+        once(self.sources.iter().map(|source| source.topic.as_str()))
+    }
 
-/// One aggregate of a group.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Aggregate {
-    /// What is computed.
-    pub function: AggregateFunction,
-    /// Of what; `None` only for `COUNT(*)`.
-    pub argument: Option<Expression>,
-    /// `FILTER (WHERE ...)`: only rows for which this is true count.
-    pub filter: Option<Expression>,
-}
+    /// The topics its rows go to, each once.
+    pub fn sink_topics(&self) -> Vec<&str> {
+        once(self.sinks.iter().map(|sink| sink.topic.as_str()))
+    }
 
-impl Aggregate {
-    /// The type of the result.
-    pub fn data_type(&self) -> DataType {
-        match (self.function, &self.argument) {
-            (AggregateFunction::Average, _) => DataType::Double,
-            (AggregateFunction::Count, _) | (_, None) => DataType::BigInt,
-            (_, Some(argument)) => argument.data_type(),
+    /// The longest window of any operator, in milliseconds; 0 without one.
+    pub fn longest_window_ms(&self) -> i64 {
+        let size = |node: &Node| match &node.operator {
+            Operator::AssignWindows { kind, .. }
+            | Operator::WindowAggregate(WindowAggregate {
+                window: WindowOf::Assigned { kind, .. }, ..
+            }) => kind.size_ms(),
+            Operator::SessionAggregate(session) => session.gap_ms,
+            _ => 0,
+        };
+        self.nodes.iter().map(size).max().unwrap_or(0)
+    }
+
+    /// The topics that take records which did not become rows: dead letters and late records, each once.
+    pub fn side_topics(&self) -> Vec<&str> {
+        let mut found: Vec<&str> = Vec::new();
+        for source in &self.sources {
+            let dead = match &source.on_error {
+                ErrorPolicy::DeadLetter { topic } => Some(topic.as_str()),
+                ErrorPolicy::Fail | ErrorPolicy::Skip => None,
+            };
+            for topic in [dead, source.late_topic.as_deref()].into_iter().flatten() {
+                if !found.contains(&topic) {
+                    found.push(topic);
+                }
+            }
         }
+        found
     }
 }
 
-/// The functions that fold many rows into one value. All but `COUNT(*)` pass over `NULL`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum AggregateFunction {
-    /// How many.
-    Count,
-    /// The sum, in the argument's type; exact for `BIGINT`, in record order for `DOUBLE`.
-    Sum,
-    /// The least.
-    Min,
-    /// The greatest.
-    Max,
-    /// The mean, always a `DOUBLE`.
-    Average,
-}
-
-/// A topic written as a table.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Sink {
-    /// The table's name in the script.
-    pub table: String,
-    /// The topic it writes.
-    pub topic: String,
-    /// How its records are written.
-    pub format: RecordFormat,
-    /// Its columns, in the order of the fields.
-    pub columns: Vec<Column>,
-    /// How its batches are compressed.
-    pub compression: Compression,
-    /// What happens to a row that cannot be computed or written.
-    pub on_error: SinkErrorPolicy,
-}
-
-/// How batches of a sink are compressed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Compression {
-    /// Not at all.
-    None,
-    /// gzip.
-    Gzip,
-    /// Snappy.
-    Snappy,
-    /// LZ4.
-    Lz4,
-    /// Zstandard.
-    Zstd,
-}
-
-/// What happens to an output row that cannot be computed or written. No single input record is at fault, so there
-/// is nothing to put aside.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum SinkErrorPolicy {
-    /// The pipeline stops and names the row.
-    Fail,
-    /// The row is counted and left out.
-    Skip,
+fn once<'a>(names: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
+    let mut found = Vec::new();
+    names.for_each(|name| {
+        if !found.contains(&name) {
+            found.push(name);
+        }
+    });
+    found
 }

@@ -67,13 +67,14 @@ impl Dialect for StreamingDialect {
         Some(between_symmetric(parser, left, negated))
     }
 
-    /// `EMIT` after a table begins a clause; it is no name for the table.
+    /// `EMIT`, `UNBOUNDED` and `STATE` after a table begin a clause; they are no names for the table.
     fn is_table_factor_alias(&self, explicit: bool, keyword: &Keyword, parser: &mut Parser<'_>) -> bool {
-        let emit = matches!(
+        let begins_clause = matches!(
             &parser.get_current_token().token,
-            Token::Word(word) if word.value.eq_ignore_ascii_case("EMIT") && word.quote_style.is_none()
+            Token::Word(word) if word.quote_style.is_none()
+                && ["EMIT", "UNBOUNDED", "STATE"].iter().any(|clause| word.value.eq_ignore_ascii_case(clause))
         );
-        explicit || self.is_table_alias(keyword, parser) && !emit
+        explicit || self.is_table_alias(keyword, parser) && !begins_clause
     }
 
     /// `TABLE name` as an argument of a window function is the table's name. `JSON_OBJECT` has a syntax of its own.
@@ -84,7 +85,7 @@ impl Dialect for StreamingDialect {
                 if table.keyword == Keyword::TABLE && table.quote_style.is_none() =>
             {
                 parser.next_token();
-                Some(parser.parse_identifier().map(Expr::Identifier))
+                Some(window_input(parser))
             }
             (Token::Word(name), Token::LParen)
                 if name.value.eq_ignore_ascii_case("JSON_OBJECT") && name.quote_style.is_none() =>
@@ -151,4 +152,37 @@ fn between_symmetric(parser: &mut Parser<'_>, left: &Expr, negated: bool) -> Res
         true => Expr::UnaryOp { op: UnaryOperator::Not, expr: Box::new(Expr::Nested(Box::new(either))) },
         false => Expr::Nested(Box::new(either)),
     })
+}
+
+/// `name [PARTITION BY a, b]`: the name, or as if it were a call of it with the columns.
+fn window_input(parser: &mut Parser<'_>) -> Result<Expr, ParserError> {
+    let name = parser.parse_identifier()?;
+    if !parser.parse_keywords(&[Keyword::PARTITION, Keyword::BY]) {
+        return Ok(Expr::Identifier(name));
+    }
+    let mut columns = vec![parser.parse_identifier()?];
+    // A call behind a comma is the function's next argument, and no column.
+    while let [Token::Comma, Token::Word(_), next] = parser.peek_tokens()
+        && next != Token::LParen
+    {
+        parser.next_token();
+        columns.push(parser.parse_identifier()?);
+    }
+    let arguments = columns
+        .into_iter()
+        .map(|column| FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Identifier(column))));
+    Ok(Expr::Function(Function {
+        name: ObjectName::from(vec![name]),
+        uses_odbc_syntax: false,
+        parameters: FunctionArguments::None,
+        args: FunctionArguments::List(FunctionArgumentList {
+            duplicate_treatment: None,
+            args: arguments.collect(),
+            clauses: Vec::new(),
+        }),
+        filter: None,
+        null_treatment: None,
+        over: None,
+        within_group: Vec::new(),
+    }))
 }

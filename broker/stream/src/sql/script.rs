@@ -5,18 +5,21 @@ use sqlparser::keywords::Keyword;
 use sqlparser::parser::{Parser, ParserError};
 use sqlparser::tokenizer::{Location, Token, TokenWithSpan, Tokenizer};
 
+use super::bind::literal;
 use super::dialect::StreamingDialect;
 use super::error::SqlError;
+use crate::plan::StateBound;
 
 /// A longer script is refused before it is read.
 const MAX_SCRIPT_BYTES: usize = 256 * 1024;
 /// A longer statement is refused before it is parsed: what nests in memory nests on the stack.
 const MAX_STATEMENT_TOKENS: usize = 4_000;
 
-/// A script: tables, and what is written into them.
+/// A script: tables, views, and what is written into tables.
 #[derive(Debug)]
 pub(crate) struct Script {
     pub(crate) tables: Vec<CreateTable>,
+    pub(crate) views: Vec<CreateView>,
     pub(crate) inserts: Vec<Insert>,
 }
 
@@ -25,7 +28,9 @@ pub(crate) struct Script {
 pub(crate) struct CreateTable {
     pub(crate) name: Ident,
     pub(crate) columns: Vec<ColumnDefinition>,
+    pub(crate) computed: Vec<ComputedColumn>,
     pub(crate) watermark: Option<Watermark>,
+    pub(crate) primary_key: Option<PrimaryKey>,
     pub(crate) options: Vec<TableOption>,
 }
 
@@ -50,6 +55,28 @@ pub(crate) struct Metadata {
     pub(crate) is_virtual: bool,
 }
 
+/// `name AS expression`.
+#[derive(Debug)]
+pub(crate) struct ComputedColumn {
+    pub(crate) name: Ident,
+    pub(crate) expression: Expr,
+    pub(crate) expression_at: Location,
+}
+
+/// `PRIMARY KEY (columns) NOT ENFORCED`.
+#[derive(Debug)]
+pub(crate) struct PrimaryKey {
+    pub(crate) columns: Vec<Ident>,
+}
+
+/// `CREATE VIEW name [(columns)] AS query`.
+#[derive(Debug)]
+pub(crate) struct CreateView {
+    pub(crate) name: Ident,
+    pub(crate) columns: Vec<Ident>,
+    pub(crate) query: Box<Query>,
+}
+
 /// `WATERMARK FOR column AS expression`.
 #[derive(Debug)]
 pub(crate) struct Watermark {
@@ -67,13 +94,15 @@ pub(crate) struct TableOption {
     pub(crate) value_at: Location,
 }
 
-/// `INSERT INTO table [(columns)] query`.
+/// `INSERT INTO table [(columns)] query [UNBOUNDED | STATE TTL interval]`.
 #[derive(Debug)]
 pub(crate) struct Insert {
     pub(crate) at: Location,
     pub(crate) table: Ident,
     pub(crate) columns: Vec<Ident>,
     pub(crate) query: Box<Query>,
+    /// What keeps state from growing for ever, where the query alone does not.
+    pub(crate) bound: Option<StateBound>,
 }
 
 /// Parses a script.
@@ -119,7 +148,7 @@ struct Statements<'a> {
 
 impl<'a> Statements<'a> {
     fn script(&mut self) -> Result<Script, SqlError> {
-        let mut script = Script { tables: Vec::new(), inserts: Vec::new() };
+        let mut script = Script { tables: Vec::new(), views: Vec::new(), inserts: Vec::new() };
         loop {
             while self.parser.consume_token(&Token::SemiColon) {}
             let at = self.here();
@@ -127,6 +156,7 @@ impl<'a> Statements<'a> {
                 return Ok(script);
             }
             match self.parser.parse_one_of_keywords(&[Keyword::CREATE, Keyword::INSERT]) {
+                Some(Keyword::CREATE) if self.is_view() => script.views.push(self.create_view()?),
                 Some(Keyword::CREATE) => script.tables.push(self.create_table()?),
                 Some(_) => script.inserts.push(self.insert(at)?),
                 None => return Err(self.unknown_statement(at)),
@@ -141,7 +171,9 @@ impl<'a> Statements<'a> {
             Token::Word(select) if matches!(select.keyword, Keyword::SELECT | Keyword::WITH) => {
                 "say where the rows go: INSERT INTO <table> SELECT ..."
             }
-            _ => "a script is made of CREATE TABLE ... WITH (...) and one INSERT INTO ... SELECT ...",
+            _ => {
+                "a script is made of CREATE TABLE ... WITH (...), CREATE VIEW ... AS SELECT ... and INSERT INTO ... SELECT ..."
+            }
         };
         SqlError::at(at, format!("`{}` does not begin a statement here", word.token), help)
     }
@@ -175,7 +207,14 @@ impl<'a> Statements<'a> {
         }
         let name = self.name("a name for the table")?;
         self.sign(&Token::LParen, "list the table's columns: (<name> <TYPE>, ...)")?;
-        let mut table = CreateTable { name, columns: Vec::new(), watermark: None, options: Vec::new() };
+        let mut table = CreateTable {
+            name,
+            columns: Vec::new(),
+            computed: Vec::new(),
+            watermark: None,
+            primary_key: None,
+            options: Vec::new(),
+        };
         loop {
             self.table_item(&mut table)?;
             if !self.parser.consume_token(&Token::Comma) {
@@ -201,15 +240,27 @@ impl<'a> Statements<'a> {
                 table.watermark = Some(self.watermark()?);
                 Ok(())
             }
+            Token::Word(word) if word.keyword == Keyword::PRIMARY && follows(Keyword::KEY) => {
+                if table.primary_key.is_some() {
+                    return Err(SqlError::at(at, "a second PRIMARY KEY", "list all its columns in one"));
+                }
+                table.primary_key = Some(self.primary_key()?);
+                Ok(())
+            }
             Token::Word(word)
-                if matches!(word.keyword, Keyword::PRIMARY | Keyword::UNIQUE) && follows(Keyword::KEY)
+                if word.keyword == Keyword::UNIQUE && follows(Keyword::KEY)
                     || word.keyword == Keyword::CONSTRAINT =>
             {
                 Err(SqlError::at(
                     at,
-                    "keys and constraints are not supported yet",
-                    "leave it out: every row is written as a record of its own",
+                    "constraints are not supported",
+                    "leave it out; the key of a table is PRIMARY KEY (<columns>) NOT ENFORCED",
                 ))
+            }
+            Token::Word(_) if follows(Keyword::AS) => {
+                let computed = self.computed()?;
+                table.computed.push(computed);
+                Ok(())
             }
             _ => {
                 let column = self.column()?;
@@ -232,16 +283,66 @@ impl<'a> Statements<'a> {
         Ok(Watermark { column, expression, expression_at })
     }
 
+    fn primary_key(&mut self) -> Result<PrimaryKey, SqlError> {
+        let help = "write PRIMARY KEY (<columns>) NOT ENFORCED";
+        self.parser.next_token();
+        self.parser.next_token();
+        self.sign(&Token::LParen, help)?;
+        let columns = self.names("a column of the table")?;
+        let at = self.here();
+        if !self.parser.parse_keywords(&[Keyword::NOT, Keyword::ENFORCED]) {
+            return Err(SqlError::at(at, "NOT ENFORCED is missing: nobody checks the key of a topic", help));
+        }
+        Ok(PrimaryKey { columns })
+    }
+
+    fn computed(&mut self) -> Result<ComputedColumn, SqlError> {
+        let name = self.name("a column's name")?;
+        self.parser.next_token();
+        let expression_at = self.here();
+        let expression = self.with_parser(Parser::parse_expr, "write <name> AS <expression>")?;
+        Ok(ComputedColumn { name, expression, expression_at })
+    }
+
+    /// Whether a view is created; the keyword before is read.
+    fn is_view(&mut self) -> bool {
+        let [first, second] = self.parser.peek_tokens();
+        let is = |token: &Token, keyword| matches!(token, Token::Word(word) if word.keyword == keyword);
+        is(&first, Keyword::VIEW) || is(&first, Keyword::TEMPORARY) && is(&second, Keyword::VIEW)
+    }
+
+    fn create_view(&mut self) -> Result<CreateView, SqlError> {
+        let help = "write CREATE VIEW <name> AS SELECT ...";
+        let _ = self.parser.parse_keyword(Keyword::TEMPORARY);
+        self.parser.next_token();
+        let name = self.name("a name for the view")?;
+        let mut columns = Vec::new();
+        if self.parser.consume_token(&Token::LParen) {
+            columns = self.names("a column of the view")?;
+        }
+        if !self.parser.parse_keyword(Keyword::AS) {
+            return Err(SqlError::at(self.here(), "AS is missing", help));
+        }
+        let query = self.with_parser(Parser::parse_query, help)?;
+        Ok(CreateView { name, columns, query })
+    }
+
+    /// Names up to the closing parenthesis.
+    fn names(&mut self, what: &str) -> Result<Vec<Ident>, SqlError> {
+        let mut names = Vec::new();
+        loop {
+            names.push(self.name(what)?);
+            if !self.parser.consume_token(&Token::Comma) {
+                break;
+            }
+        }
+        self.sign(&Token::RParen, "separate columns with `,` and close the list with `)`")?;
+        Ok(names)
+    }
+
     fn column(&mut self) -> Result<ColumnDefinition, SqlError> {
         let name = self.name("a column's name")?;
         let data_type_at = self.here();
-        if self.parser.parse_keyword(Keyword::AS) {
-            return Err(SqlError::at(
-                data_type_at,
-                "computed columns are not supported yet",
-                "compute it in the SELECT",
-            ));
-        }
         let data_type = self.with_parser(
             Parser::parse_data_type,
             "write <name> <TYPE>, with BOOLEAN, BIGINT, DOUBLE, STRING or TIMESTAMP(3)",
@@ -306,16 +407,36 @@ impl<'a> Statements<'a> {
         let table = self.name("the table to write into")?;
         let mut columns = Vec::new();
         if self.parser.consume_token(&Token::LParen) {
-            loop {
-                columns.push(self.name("a column of the table")?);
-                if !self.parser.consume_token(&Token::Comma) {
-                    break;
-                }
-            }
-            self.sign(&Token::RParen, "separate columns with `,` and close the list with `)`")?;
+            columns = self.names("a column of the table")?;
         }
         let query = self.with_parser(Parser::parse_query, help)?;
-        Ok(Insert { at, table, columns, query })
+        let bound = self.state_bound()?;
+        Ok(Insert { at, table, columns, query, bound })
+    }
+
+    /// `UNBOUNDED` or `STATE TTL INTERVAL '1' DAY`, if either is there.
+    fn state_bound(&mut self) -> Result<Option<StateBound>, SqlError> {
+        let is = |token: &Token, text: &str| matches!(token, Token::Word(word) if word.value.eq_ignore_ascii_case(text) && word.quote_style.is_none());
+        let [first, second] = self.parser.peek_tokens();
+        if is(&first, "UNBOUNDED") {
+            self.parser.next_token();
+            return Ok(Some(StateBound::Unbounded));
+        }
+        if !(is(&first, "STATE") && is(&second, "TTL")) {
+            return Ok(None);
+        }
+        self.parser.next_token();
+        self.parser.next_token();
+        let help = "write STATE TTL INTERVAL '1' DAY";
+        let at = self.here();
+        let ms = match self.with_parser(Parser::parse_expr, help)? {
+            Expr::Interval(interval) => literal::interval_ms(&interval, at)?,
+            _ => return Err(SqlError::at(at, "this is not an INTERVAL", help)),
+        };
+        match ms > 0 {
+            true => Ok(Some(StateBound::TimeToLive { ms })),
+            false => Err(SqlError::at(at, "a time to live of no length", help)),
+        }
     }
 
     fn name(&mut self, what: &str) -> Result<Ident, SqlError> {

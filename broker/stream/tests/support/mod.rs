@@ -26,6 +26,8 @@ pub(crate) struct MemoryLogs {
     pub(crate) compacted: bool,
     /// Epochs whose first commit is refused.
     pub(crate) refuse: BTreeSet<u64>,
+    /// Into how many shards the work is split; 0 is one.
+    pub(crate) shards: usize,
 }
 
 impl MemoryLogs {
@@ -184,13 +186,16 @@ pub(crate) fn plan(script: &str) -> Plan {
 pub(crate) fn spec(plan: &Plan, logs: &MemoryLogs, generation: u32) -> PipelineSpec {
     let count =
         |topic: &str| logs.partitions.keys().filter(|partition| partition.topic == topic).count() as i32;
-    let inputs = logs.partitions.keys().filter(|partition| partition.topic == plan.source.topic);
+    let topics = plan.source_topics();
+    let inputs = logs.partitions.keys().filter(|partition| topics.contains(&partition.topic.as_str()));
+    let outputs = plan.sink_topics().into_iter().map(|topic| (topic.to_owned(), count(topic).max(1)));
+    let side = plan.side_topics().into_iter().map(|topic| (topic.to_owned(), 2));
     PipelineSpec {
         name: "test".to_owned(),
         generation,
         inputs: inputs.map(|partition| InputPartition { partition: partition.clone(), start: 0 }).collect(),
-        sink_partitions: count(&plan.sink.topic).max(1),
-        dead_letter_partitions: 2,
+        outputs: outputs.chain(side).collect(),
+        shards: logs.shards.max(1),
     }
 }
 
@@ -211,7 +216,8 @@ pub(crate) fn run_bounded(
     limits: EpochLimits,
     crash_every: u64,
 ) -> Result<(), TurnError> {
-    let ends = logs.ends(&plan.source.topic);
+    let ends =
+        plan.source_topics().into_iter().flat_map(|topic| logs.ends(topic)).collect::<BTreeMap<_, _>>();
     let mut generation = 1;
     loop {
         if logs.compacted {

@@ -5,9 +5,9 @@ use sqlparser::ast::{
 };
 
 use super::super::error::SqlError;
-use super::expression::Binder;
+use super::scope::{Binder, BoundAggregate};
 use super::types;
-use crate::plan::{Aggregate, AggregateFunction, Expression};
+use crate::plan::{AggregateFunction, Expression};
 use crate::value::DataType;
 
 fn by_name(name: &str) -> Option<AggregateFunction> {
@@ -41,8 +41,7 @@ impl Binder<'_> {
             return Err(self.error(
                 expr,
                 format!("{} stands where there are no groups", call.name),
-                "aggregate in SELECT or HAVING, once, over a window: FROM TABLE(TUMBLE(...)) GROUP BY window_start, \
-                 window_end",
+                "aggregate in SELECT or HAVING, not in WHERE and not inside another aggregate",
             ));
         };
         let bound = self.bind_over_rows(expr, call, function);
@@ -52,9 +51,9 @@ impl Binder<'_> {
                 groups.aggregates.len() - 1
             });
             Some(Expression::Column {
-                index: 2 + groups.keys.len() + index,
+                index: groups.keys.len() + index,
                 data_type: aggregate.data_type(),
-                name: aggregate.to_string(),
+                name: aggregate.text,
             })
         });
         self.groups = Some(groups);
@@ -66,19 +65,13 @@ impl Binder<'_> {
         expr: &Expr,
         call: &SqlFunction,
         function: AggregateFunction,
-    ) -> Result<Aggregate, SqlError> {
+    ) -> Result<BoundAggregate, SqlError> {
         let wrong = |binder: &Self| {
             let help = "write COUNT(*), COUNT(x), SUM(x), MIN(x), MAX(x) or AVG(x), with FILTER (WHERE ...) if need be";
             binder.error(expr, format!("this form of {} is not supported", call.name), help)
         };
         let FunctionArguments::List(list) = &call.args else { return Err(wrong(self)) };
-        if list.duplicate_treatment == Some(DuplicateTreatment::Distinct) {
-            return Err(self.error(
-                expr,
-                format!("{}(DISTINCT ...) is not supported yet", call.name),
-                "aggregate all rows, or add the column to GROUP BY and count the groups in a second pipeline",
-            ));
-        }
+        let distinct = list.duplicate_treatment == Some(DuplicateTreatment::Distinct);
         let extras = !list.clauses.is_empty()
             || !call.within_group.is_empty()
             || call.null_treatment.is_some()
@@ -97,7 +90,16 @@ impl Binder<'_> {
             Some(condition) => Some(self.bind_condition(condition, "FILTER")?),
             None => None,
         };
-        Ok(Aggregate { function, argument, filter })
+        if distinct && argument.is_none() {
+            return Err(self.error(
+                expr,
+                format!("{}(DISTINCT *) has no meaning", call.name),
+                "write the column whose values are to be counted: COUNT(DISTINCT x)",
+            ));
+        }
+        // The least and the greatest of the distinct values are those of all.
+        let extreme = matches!(function, AggregateFunction::Min | AggregateFunction::Max);
+        Ok(BoundAggregate::new(function, argument, filter, distinct && !extreme))
     }
 
     fn bind_argument(&mut self, expr: &Expr, function: AggregateFunction) -> Result<Expression, SqlError> {
@@ -115,11 +117,6 @@ impl Binder<'_> {
             AggregateFunction::Min | AggregateFunction::Max => {
                 let bound = self.bind(expr)?;
                 match bound.data_type() {
-                    DataType::Decimal { .. } | DataType::Date | DataType::Bytes => Err(self.error(
-                        expr,
-                        format!("{} is not supported here yet", bound.data_type()),
-                        "write CAST(... AS DOUBLE) or CAST(... AS TIMESTAMP(3))",
-                    )),
                     DataType::Boolean => Err(self.error(
                         expr,
                         format!("`{bound}` is a BOOLEAN, which has no least and no greatest"),

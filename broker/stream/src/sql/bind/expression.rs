@@ -1,84 +1,18 @@
 //! Scalar expressions: names to columns, types checked, conversions made explicit.
 
-use sqlparser::ast::{
-    CaseWhen, CastKind, DataType as SqlType, Expr, InTarget, Spanned, TypedString, ValueWithSpan,
-};
-use sqlparser::tokenizer::Location;
+use sqlparser::ast::{CaseWhen, CastKind, DataType as SqlType, Expr, InTarget, TypedString, ValueWithSpan};
 
-use super::super::error::{SqlError, suggest};
+use super::super::error::SqlError;
 use super::query::start_or;
+pub(super) use super::scope::Binder;
 use super::{literal, types};
-use crate::plan::{Aggregate, BinaryOperator, Branch, Column, Expression, Function, NamedExpression};
+use crate::plan::{BinaryOperator, Branch, Expression, Function};
 use crate::value::{DataType, Value};
 
 /// How deep an expression may nest; evaluation recurses as deep.
 const MAX_DEPTH: usize = 100;
 
-/// The columns a window adds to its table.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum WindowColumn {
-    Start,
-    End,
-    Time,
-}
-
-/// What a closed group's row is made of, while it is being bound.
-#[derive(Debug)]
-pub(super) struct Groups {
-    pub(super) keys: Vec<NamedExpression>,
-    pub(super) aggregates: Vec<Aggregate>,
-}
-
-/// Binds expressions against the columns of one table, and after [`Binder::enter_groups`] against its groups.
-pub(super) struct Binder<'a> {
-    columns: Vec<Column>,
-    table: &'a str,
-    windowed: bool,
-    /// Where an expression without a position of its own is said to be.
-    fallback: Location,
-    pub(super) groups: Option<Groups>,
-    depth: usize,
-}
-
-impl<'a> Binder<'a> {
-    pub(super) fn new(columns: &[Column], table: &'a str, windowed: bool, fallback: Location) -> Self {
-        Self { columns: columns.to_vec(), table, windowed, fallback, groups: None, depth: 0 }
-    }
-
-    pub(super) fn enter_groups(&mut self, groups: Groups) {
-        self.groups = Some(groups);
-    }
-
-    pub(super) fn leave_groups(&mut self) -> Groups {
-        self.groups.take().expect("groups were entered")
-    }
-
-    /// Where an expression begins.
-    pub(super) fn locate(&self, expr: &Expr) -> Location {
-        let mut leftmost = expr;
-        while let Expr::BinaryOp { left, .. } = leftmost {
-            leftmost = left;
-        }
-        start_or(leftmost.span(), self.fallback)
-    }
-
-    pub(super) fn error(&self, expr: &Expr, message: impl Into<String>, help: impl Into<String>) -> SqlError {
-        SqlError::at(self.locate(expr), message, help)
-    }
-
-    /// Every column of the table, for `*`.
-    pub(super) fn all_columns(&self, at: Location) -> Result<Vec<Expression>, SqlError> {
-        if self.windowed {
-            return Err(SqlError::at(at, "`*` of groups has no meaning", "write the columns one by one"));
-        }
-        Ok((0..self.columns.len()).map(|index| self.column(index)).collect())
-    }
-
-    fn column(&self, index: usize) -> Expression {
-        let Column { name, data_type, .. } = &self.columns[index];
-        Expression::Column { index, data_type: *data_type, name: name.clone() }
-    }
-
+impl Binder<'_> {
     /// A truth value, for `WHERE`, `HAVING` and the like.
     pub(super) fn bind_condition(&mut self, expr: &Expr, clause: &str) -> Result<Expression, SqlError> {
         let condition = self.bind(expr)?;
@@ -109,56 +43,11 @@ impl<'a> Binder<'a> {
         bound
     }
 
-    /// In a group's row: the key that the expression as a whole is, or a bound of the window.
-    fn bind_group_column(&mut self, expr: &Expr) -> Option<Expression> {
-        let groups = self.groups.take()?;
-        let found = match self.window_column(expr) {
-            Some(column) => Some(window_expression(column)),
-            None if matches!(expr, Expr::Value(_)) => None,
-            None => self.bind_node(expr).ok().and_then(|row_expression| {
-                let index = groups.keys.iter().position(|key| key.expression == row_expression)?;
-                Some(Expression::Column {
-                    index: 2 + index,
-                    data_type: row_expression.data_type(),
-                    name: groups.keys[index].name.clone(),
-                })
-            }),
-        };
-        self.groups = Some(groups);
-        found
-    }
-
-    /// Which bound of the window an expression names, if any. A column of the table goes first.
-    pub(super) fn window_column(&self, expr: &Expr) -> Option<WindowColumn> {
-        let name = match expr {
-            Expr::Identifier(ident) => &ident.value,
-            Expr::CompoundIdentifier(parts) => match parts.as_slice() {
-                [table, column] if table.value == self.table => &column.value,
-                _ => return None,
-            },
-            _ => return None,
-        };
-        if !self.windowed || self.columns.iter().any(|column| column.name == *name) {
-            return None;
-        }
-        match name.as_str() {
-            "window_start" => Some(WindowColumn::Start),
-            "window_end" => Some(WindowColumn::End),
-            "window_time" => Some(WindowColumn::Time),
-            _ => None,
-        }
-    }
-
-    fn bind_node(&mut self, expr: &Expr) -> Result<Expression, SqlError> {
+    pub(super) fn bind_node(&mut self, expr: &Expr) -> Result<Expression, SqlError> {
         match expr {
-            Expr::Identifier(ident) => self.bind_name(expr, &ident.value),
+            Expr::Identifier(ident) => self.bind_name(expr, None, ident),
             Expr::CompoundIdentifier(parts) => match parts.as_slice() {
-                [table, column] if table.value == self.table => self.bind_name(expr, &column.value),
-                [table, _] => Err(self.error(
-                    expr,
-                    format!("there is no table `{}` in FROM", table.value),
-                    format!("the table in FROM goes by the name `{}`", self.table),
-                )),
+                [table, column] => self.bind_name(expr, Some(table), column),
                 _ => {
                     Err(self.error(expr, "nested fields are not supported yet", "name a column of the table"))
                 }
@@ -219,31 +108,6 @@ impl<'a> Binder<'a> {
             )),
             _ => self.bind_call(expr),
         }
-    }
-
-    fn bind_name(&self, expr: &Expr, name: &str) -> Result<Expression, SqlError> {
-        if let Some(index) = self.columns.iter().position(|column| column.name == name) {
-            if self.groups.is_some() {
-                return Err(self.error(
-                    expr,
-                    format!("`{name}` has many values in a group"),
-                    format!("add `{name}` to GROUP BY, or aggregate it: MAX({name})"),
-                ));
-            }
-            return Ok(self.column(index));
-        }
-        if self.window_column(expr).is_some() {
-            return Err(self.error(
-                expr,
-                format!("`{name}` is known only of groups"),
-                "use it in SELECT, GROUP BY or HAVING; compare the event time itself in WHERE and in aggregates",
-            ));
-        }
-        let mut names: Vec<&str> = self.columns.iter().map(|column| column.name.as_str()).collect();
-        if self.windowed {
-            names.extend(["window_start", "window_end", "window_time"]);
-        }
-        Err(self.error(expr, format!("there is no column `{name}`"), suggest(name, names.iter().copied())))
     }
 
     fn typed_string(
@@ -408,23 +272,6 @@ impl<'a> Binder<'a> {
             true => Expression::TryCast { operand, data_type: wanted },
             false => Expression::Cast { operand, data_type: wanted },
         })
-    }
-}
-
-fn window_expression(column: WindowColumn) -> Expression {
-    let bound = |index, name: &str| Expression::Column {
-        index,
-        data_type: DataType::Timestamp,
-        name: name.to_owned(),
-    };
-    match column {
-        WindowColumn::Start => bound(0, "window_start"),
-        WindowColumn::End => bound(1, "window_end"),
-        WindowColumn::Time => binary(
-            BinaryOperator::Subtract,
-            bound(1, "window_end"),
-            literal::literal(Value::BigInt(1), DataType::BigInt),
-        ),
     }
 }
 

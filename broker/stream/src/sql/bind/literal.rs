@@ -114,7 +114,7 @@ pub(super) struct Length {
 const INTERVAL_HELP: &str = "write INTERVAL '<whole number>' and SECOND, MINUTE, HOUR or DAY";
 
 /// The length of an `INTERVAL` in milliseconds, for where it must be fixed.
-pub(super) fn interval_ms(sql: &Interval, at: Location) -> Result<i64, SqlError> {
+pub(in crate::sql) fn interval_ms(sql: &Interval, at: Location) -> Result<i64, SqlError> {
     let length = interval(sql, at)?;
     match length.months {
         0 => Ok(length.ms),

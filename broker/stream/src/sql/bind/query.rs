@@ -1,99 +1,436 @@
-//! `SELECT`: from where, which rows, grouped how, and into which columns.
+//! Queries: `WITH`, `UNION`, `SELECT ... WHERE ... GROUP BY ... HAVING`, each a relation over nodes of the plan.
 
 use sqlparser::ast::{
-    Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, GroupByExpr, Ident, ObjectName, Query,
-    Select, SelectFlavor, SelectItem, SetExpr, Spanned, TableAlias, TableFactor,
+    Distinct, Expr, Query, Select, SelectFlavor, SelectItem, SetExpr, SetOperator, SetQuantifier, Spanned,
 };
 use sqlparser::tokenizer::Location;
 
 use super::super::error::SqlError;
-use super::super::script::{Insert, Script};
-use super::expression::{Binder, Groups};
-use super::{find_table, literal, table, types};
-use crate::plan::{Body, Expression, NamedExpression, Plan, Sink, Source, WindowAggregate};
-use crate::value::DataType;
+use super::super::script::{CreateView, Script};
+use super::graph::{GraphBuilder, column};
+use super::relation::{Relation, of_node};
+use super::scope::{Binder, Role, ScopeColumn};
+use super::sink::Target;
+use super::types;
+use crate::plan::{Column, Expression, Operator, StateBound};
 
-/// Binds the query of an `INSERT`.
-pub(super) fn bind(script: &Script, insert: &Insert, sink: Sink) -> Result<Plan, SqlError> {
-    let select = the_select(&insert.query, insert.at)?;
-    let from = bind_from(script, select)?;
-    let at = select.select_token.0.span.start;
-    let mut binder = Binder::new(&from.source.columns, &from.alias, from.size_ms.is_some(), at);
-    let filter = match &select.selection {
-        Some(condition) => Some(binder.bind_condition(condition, "WHERE")?),
-        None => None,
-    };
-    let body = match from.size_ms {
-        Some(size_ms) => bind_window(&mut binder, select, insert, &sink, size_ms, &from.source)?,
-        None => {
-            refuse_grouping(select, at)?;
-            let outputs = bind_outputs(&mut binder, select, insert, &sink)?;
-            Body::Project { outputs }
-        }
-    };
-    Ok(Plan { filter, body, sink, source: from.source })
+/// Queries inside one another are no deeper than this.
+const MAX_DEPTH: usize = 32;
+
+/// Binds the queries of one statement into the plan.
+pub(super) struct QueryBinder<'s> {
+    pub(super) script: &'s Script,
+    pub(super) graph: &'s mut GraphBuilder,
+    /// What the statement says about state that would grow for ever.
+    pub(super) bound: Option<StateBound>,
+    /// Common tables in sight, the innermost last.
+    common: Vec<(String, Relation)>,
+    /// The names of the views that are being bound.
+    views: Vec<String>,
+    depth: usize,
 }
 
-struct From {
-    source: Source,
-    alias: String,
-    size_ms: Option<i64>,
+/// A column that a `SELECT` gives.
+#[derive(Debug, Clone)]
+pub(super) struct Item {
+    pub(super) name: String,
+    pub(super) expression: Expression,
+    pub(super) role: Role,
+    pub(super) at: Location,
 }
 
-/// The plain `SELECT` inside a query; everything around it that the language lacks is refused by name.
-fn the_select(query: &Query, at: Location) -> Result<&Select, SqlError> {
-    let refuse = |at: Location, what: &str, help: &str| {
-        Err(SqlError::at(at, format!("{what} is not supported yet"), help))
-    };
-    if let Some(with) = &query.with {
-        return refuse(with.with_token.0.span.start, "WITH", "write the query without common tables");
+impl<'s> QueryBinder<'s> {
+    pub(super) fn new(script: &'s Script, graph: &'s mut GraphBuilder, bound: Option<StateBound>) -> Self {
+        Self { script, graph, bound, common: Vec::new(), views: Vec::new(), depth: 0 }
     }
+
+    /// A common table that is in sight.
+    pub(super) fn common_table(&self, name: &str) -> Option<Relation> {
+        self.common.iter().rev().find(|(known, _)| known == name).map(|(_, relation)| relation.clone())
+    }
+
+    /// The rows of a view.
+    pub(super) fn bind_view(&mut self, view: &'s CreateView, at: Location) -> Result<Relation, SqlError> {
+        let name = &view.name.value;
+        if self.views.contains(name) {
+            return Err(SqlError::at(
+                at,
+                format!("view `{name}` reads itself"),
+                "take the view out of its own query",
+            ));
+        }
+        self.views.push(name.clone());
+        // A view sees no common tables of the query it is used in.
+        let common = std::mem::take(&mut self.common);
+        let relation = self.bind_query(&view.query, at);
+        self.common = common;
+        self.views.pop();
+        let relation = relation?;
+        if !view.columns.is_empty() && view.columns.len() != relation.columns.len() {
+            return Err(SqlError::at(
+                view.columns[0].span.start,
+                format!("{} names for {} columns of `{name}`", view.columns.len(), relation.columns.len()),
+                "give each column a name, or none of them",
+            ));
+        }
+        let mut relation = relation.named(name);
+        for (column, given) in relation.columns.iter_mut().zip(&view.columns) {
+            column.name.clone_from(&given.value);
+        }
+        Ok(relation)
+    }
+
+    /// The rows of a query.
+    pub(super) fn bind_query(&mut self, query: &Query, at: Location) -> Result<Relation, SqlError> {
+        self.bind_query_into(query, at, None)
+    }
+
+    /// The rows of a query; those of the outermost `SELECT` as its table wants them.
+    pub(super) fn bind_query_into(
+        &mut self,
+        query: &Query,
+        at: Location,
+        target: Option<&Target<'_>>,
+    ) -> Result<Relation, SqlError> {
+        if self.depth == MAX_DEPTH {
+            return Err(SqlError::at(
+                at,
+                format!("queries are more than {MAX_DEPTH} levels deep"),
+                "name parts of it: CREATE VIEW <name> AS SELECT ...",
+            ));
+        }
+        self.depth += 1;
+        let known = self.common.len();
+        let relation = self.bind_common(query, at).and_then(|()| self.bind_body(&query.body, at, target));
+        self.common.truncate(known);
+        self.depth -= 1;
+        relation
+    }
+
+    fn bind_common(&mut self, query: &Query, at: Location) -> Result<(), SqlError> {
+        refuse_around(query, at)?;
+        let Some(with) = &query.with else { return Ok(()) };
+        if with.recursive {
+            return Err(SqlError::at(
+                with.with_token.0.span.start,
+                "WITH RECURSIVE is not supported",
+                "write the query without recursion",
+            ));
+        }
+        for table in &with.cte_tables {
+            let name = &table.alias.name;
+            let mut relation = self.bind_query(&table.query, name.span.start)?.named(&name.value);
+            let names = &table.alias.columns;
+            if !names.is_empty() && names.len() != relation.columns.len() {
+                return Err(SqlError::at(
+                    name.span.start,
+                    format!("{} names for {} columns of `{name}`", names.len(), relation.columns.len()),
+                    "give each column a name, or none of them",
+                ));
+            }
+            for (column, given) in relation.columns.iter_mut().zip(names) {
+                column.name.clone_from(&given.name.value);
+            }
+            self.common.push((name.value.clone(), relation));
+        }
+        Ok(())
+    }
+
+    fn bind_body(
+        &mut self,
+        body: &SetExpr,
+        at: Location,
+        target: Option<&Target<'_>>,
+    ) -> Result<Relation, SqlError> {
+        match body {
+            SetExpr::Select(select) => self.bind_select(select, target),
+            SetExpr::Query(query) => self.bind_query_into(query, at, target),
+            SetExpr::SetOperation { op: SetOperator::Union, set_quantifier, left, right } => {
+                let left = self.bind_body(left, at, None)?;
+                let right = self.bind_body(right, at, None)?;
+                let all = self.union(left, right, at)?;
+                match set_quantifier {
+                    SetQuantifier::All => Ok(all),
+                    SetQuantifier::None | SetQuantifier::Distinct => self.distinct(all, at),
+                    other => {
+                        Err(SqlError::at(at, format!("UNION {other} is not supported"), "write UNION ALL"))
+                    }
+                }
+            }
+            SetExpr::SetOperation { op, .. } => Err(SqlError::at(
+                at,
+                format!("{op} is not supported"),
+                "write it as a join, or as UNION ALL with GROUP BY",
+            )),
+            SetExpr::Values(_) => Err(SqlError::at(
+                at,
+                "VALUES is not supported",
+                "write INSERT INTO ... SELECT ... FROM <table>",
+            )),
+            _ => Err(SqlError::at(
+                at,
+                "this kind of query is not supported",
+                "write INSERT INTO ... SELECT ... FROM <table>",
+            )),
+        }
+    }
+
+    fn union(&mut self, left: Relation, right: Relation, at: Location) -> Result<Relation, SqlError> {
+        if left.columns.len() != right.columns.len() {
+            return Err(SqlError::at(
+                at,
+                format!("UNION of {} and {} columns", left.columns.len(), right.columns.len()),
+                "select the same number of columns on both sides",
+            ));
+        }
+        let mut wanted = Vec::new();
+        for (left, right) in left.columns.iter().zip(&right.columns) {
+            let types = [left, right].map(|side| Expression::Column {
+                index: 0,
+                data_type: side.data_type,
+                name: side.name.clone(),
+            });
+            wanted.push(types::common_type(types.iter()).ok_or_else(|| {
+                SqlError::at(
+                    at,
+                    format!(
+                        "column `{}` of the UNION is a {} on one side and a {} on the other",
+                        left.name, left.data_type, right.data_type
+                    ),
+                    format!("write CAST(... AS {}) on one side", left.data_type),
+                )
+            })?);
+        }
+        let columns: Vec<Column> =
+            left.columns.iter().zip(&wanted).map(|(known, wanted)| column(&*known.name, *wanted)).collect();
+        let side = |graph: &mut GraphBuilder, relation: &Relation| {
+            let node_columns = graph.columns(relation.node).to_vec();
+            let outputs = wanted
+                .iter()
+                .enumerate()
+                .map(|(index, wanted)| {
+                    types::coerce(of_node(&node_columns, index), *wanted).expect("the common type is reached")
+                })
+                .collect();
+            let changes = graph.changes(relation.node);
+            let operator = Operator::Map { filter: None, outputs };
+            graph.node(operator, vec![relation.node], columns.clone(), changes)
+        };
+        let inputs = vec![side(self.graph, &left), side(self.graph, &right)];
+        let changes = inputs.iter().any(|input| self.graph.changes(*input));
+        let node = self.graph.node(Operator::Union, inputs, columns.clone(), changes);
+        let mut union = Relation::new(node, None, self.graph);
+        for (column, (left, right)) in union.columns.iter_mut().zip(left.columns.iter().zip(&right.columns)) {
+            if left.role == right.role {
+                column.role = left.role;
+            }
+        }
+        Ok(union)
+    }
+
+    /// One `SELECT`.
+    fn bind_select(&mut self, select: &Select, target: Option<&Target<'_>>) -> Result<Relation, SqlError> {
+        let at = select.select_token.0.span.start;
+        refuse_extras(select)?;
+        let mut from = self.bind_from(&select.from, at)?;
+        if super::group::is_grouped(select, &from, at) {
+            return self.bind_grouped(select, from, target, at);
+        }
+        from = self.assigned(from, at)?;
+        let mut binder = Binder::new(&from.columns, at);
+        let filter = match &select.selection {
+            Some(condition) => Some(binder.bind_condition(condition, "WHERE")?),
+            None => None,
+        };
+        let items = bind_items(&mut binder, select, &from.columns)?;
+        let relation = self.project(&from, filter, items, target, at)?;
+        match select.distinct {
+            None => Ok(relation),
+            Some(_) => self.distinct(relation, at),
+        }
+    }
+
+    /// The relation with its windows in columns.
+    pub(super) fn assigned(&mut self, relation: Relation, at: Location) -> Result<Relation, SqlError> {
+        match relation.windows {
+            Some(super::relation::Windows::Session { .. }) => Err(SqlError::at(
+                at,
+                "sessions are known only when they are over",
+                "group by them: GROUP BY window_start, window_end, <columns>",
+            )),
+            _ => Ok(relation.assigned(self.graph)),
+        }
+    }
+
+    /// A node that keeps the rows for which the filter is true and gives these columns of them.
+    pub(super) fn project(
+        &mut self,
+        from: &Relation,
+        filter: Option<Expression>,
+        items: Vec<Item>,
+        target: Option<&Target<'_>>,
+        at: Location,
+    ) -> Result<Relation, SqlError> {
+        let items = match target {
+            Some(target) => target.arrange(items, at)?,
+            None => items,
+        };
+        let place = |index: usize| {
+            let is_it =
+                |item: &Item| matches!(item.expression, Expression::Column { index: i, .. } if i == index);
+            items.iter().position(is_it)
+        };
+        let key = from
+            .key
+            .as_ref()
+            .and_then(|key| key.iter().map(|column| place(*column)).collect::<Option<Vec<usize>>>());
+        let node_columns = self.graph.columns(from.node).to_vec();
+        let mut columns: Vec<Column> =
+            items.iter().map(|item| column(&*item.name, item.expression.data_type())).collect();
+        let mut outputs: Vec<Expression> = items.iter().map(|item| item.expression.clone()).collect();
+        let mut record_key = Vec::new();
+        for (name, index) in &from.record_key {
+            let found = place(*index).unwrap_or_else(|| {
+                outputs.push(of_node(&node_columns, *index));
+                columns.push(column(format!("key.{name}"), node_columns[*index].data_type));
+                outputs.len() - 1
+            });
+            record_key.push((name.clone(), found));
+        }
+        let changes = self.graph.changes(from.node);
+        let node = self.graph.node(Operator::Map { filter, outputs }, vec![from.node], columns, changes);
+        let columns = items.into_iter().map(|item| ScopeColumn {
+            table: None,
+            data_type: item.expression.data_type(),
+            name: item.name,
+            role: item.role,
+        });
+        Ok(Relation { node, columns: columns.collect(), windows: None, key, record_key })
+    }
+}
+
+/// The select list.
+pub(super) fn bind_items(
+    binder: &mut Binder<'_>,
+    select: &Select,
+    columns: &[ScopeColumn],
+) -> Result<Vec<Item>, SqlError> {
+    let at = select.select_token.0.span.start;
+    let mut items: Vec<Item> = Vec::new();
+    for item in &select.projection {
+        match item {
+            SelectItem::UnnamedExpr(expr) => {
+                let expression = binder.bind(expr)?;
+                let name = match (&expression, expr) {
+                    (_, Expr::Identifier(name)) => name.value.clone(),
+                    (_, Expr::CompoundIdentifier(parts)) => parts[parts.len() - 1].value.clone(),
+                    (Expression::Column { name, .. }, _) => name.clone(),
+                    _ => format!("column{}", items.len() + 1),
+                };
+                items.push(new_item(binder, name, expression, binder.locate(expr)));
+            }
+            SelectItem::ExprWithAlias { expr, alias } => {
+                let expression = binder.bind(expr)?;
+                items.push(new_item(binder, alias.value.clone(), expression, binder.locate(expr)));
+            }
+            SelectItem::Wildcard(options) => {
+                let star_at = options.wildcard_token.0.span.start;
+                all_columns(binder, columns, None, star_at, &mut items)?;
+            }
+            SelectItem::QualifiedWildcard(
+                sqlparser::ast::SelectItemQualifiedWildcardKind::ObjectName(table),
+                _,
+            ) => {
+                let star_at = start_or(item.span(), at);
+                let table = super::from::simple_name(table, star_at)?;
+                all_columns(binder, columns, Some(&table.value), star_at, &mut items)?;
+            }
+            _ => {
+                return Err(SqlError::at(
+                    start_or(item.span(), at),
+                    format!("`{item}` is not supported here"),
+                    "write the columns one by one, or `*` for all",
+                ));
+            }
+        }
+    }
+    Ok(items)
+}
+
+fn new_item(binder: &Binder<'_>, name: String, expression: Expression, at: Location) -> Item {
+    let role = binder.item_role(&expression);
+    Item { name, expression, role, at }
+}
+
+fn all_columns(
+    binder: &Binder<'_>,
+    columns: &[ScopeColumn],
+    table: Option<&str>,
+    at: Location,
+    items: &mut Vec<Item>,
+) -> Result<(), SqlError> {
+    if binder.groups.is_some() {
+        return Err(SqlError::at(at, "`*` of groups has no meaning", "write the columns one by one"));
+    }
+    let before = items.len();
+    for (index, known) in columns.iter().enumerate() {
+        if table.is_none_or(|table| known.table.as_deref() == Some(table)) {
+            items.push(new_item(binder, known.name.clone(), binder.column(index), at));
+        }
+    }
+    match table {
+        Some(table) if items.len() == before => {
+            Err(SqlError::at(at, format!("there is no table `{table}` in FROM"), "write `*` for all columns"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Everything around the body of a query that the language lacks, refused by name.
+fn refuse_around(query: &Query, at: Location) -> Result<(), SqlError> {
+    let refuse = |at: Location, what: &str, help: &str| {
+        Err(SqlError::at(at, format!("{what} is not supported"), help))
+    };
     if let Some(order_by) = &query.order_by {
         return refuse(
             start_or(order_by.span(), at),
             "ORDER BY",
-            "leave it out: a stream has no last row to sort by",
+            "leave it out: a stream has no last row to sort by; for the first of each group use ROW_NUMBER()",
         );
     }
     if query.limit_clause.is_some() || query.fetch.is_some() {
-        return refuse(at, "LIMIT", "leave it out: a stream has no end; a reader may stop when it likes");
+        return refuse(
+            at,
+            "LIMIT",
+            "leave it out: a stream has no end; for the first of each group use ROW_NUMBER()",
+        );
     }
     let others = !query.locks.is_empty()
         || query.for_clause.is_some()
         || query.settings.is_some()
         || query.format_clause.is_some()
         || !query.pipe_operators.is_empty();
-    if others {
-        return refuse(at, "what follows the query", "end the query after GROUP BY and HAVING");
-    }
-    match &*query.body {
-        SetExpr::Select(select) => {
-            refuse_select_extras(select)?;
-            Ok(select)
-        }
-        SetExpr::SetOperation { op, .. } => {
-            refuse(at, &op.to_string(), "write one pipeline for each query; they may share the sink's topic")
-        }
-        SetExpr::Values(_) => refuse(at, "VALUES", "write INSERT INTO ... SELECT ... FROM <table>"),
-        _ => refuse(at, "this kind of query", "write INSERT INTO ... SELECT ... FROM <table>"),
+    match others {
+        true => refuse(at, "what follows the query", "end the query after GROUP BY and HAVING"),
+        false => Ok(()),
     }
 }
 
-fn refuse_select_extras(select: &Select) -> Result<(), SqlError> {
+fn refuse_extras(select: &Select) -> Result<(), SqlError> {
     let at = select.select_token.0.span.start;
-    let refuse = |what: &str, help: &str| Err(SqlError::at(at, format!("{what} is not supported yet"), help));
-    if select.distinct.is_some() {
+    let refuse = |what: &str, help: &str| Err(SqlError::at(at, format!("{what} is not supported"), help));
+    if let Some(Distinct::On(_)) = select.distinct {
         return refuse(
-            "SELECT DISTINCT",
-            "group by a window and the columns: GROUP BY window_start, window_end, ...",
+            "DISTINCT ON",
+            "number the rows: ROW_NUMBER() OVER (PARTITION BY ... ORDER BY ...) = 1",
         );
     }
     if let Some(qualify) = &select.qualify {
-        let help = "write conditions on rows after WHERE, on groups after HAVING";
-        return Err(SqlError::at(start_or(qualify.span(), at), "QUALIFY is not supported yet", help));
+        let help = "write the condition around the query: SELECT * FROM (SELECT ...) WHERE ...";
+        return Err(SqlError::at(start_or(qualify.span(), at), "QUALIFY is not supported", help));
     }
     if !select.named_window.is_empty() {
-        return refuse("WINDOW", "use TUMBLE in FROM");
+        return refuse("WINDOW", "write the window after OVER");
     }
     let others = select.top.is_some()
         || select.exclude.is_some()
@@ -107,427 +444,12 @@ fn refuse_select_extras(select: &Select) -> Result<(), SqlError> {
         || select.value_table_mode.is_some()
         || select.select_modifiers.is_some()
         || select.flavor != SelectFlavor::Standard;
-    if others {
-        return refuse(
-            "this form of SELECT",
-            "write SELECT ... FROM ... [WHERE ...] [GROUP BY ...] [HAVING ...]",
-        );
-    }
-    Ok(())
-}
-
-fn bind_from(script: &Script, select: &Select) -> Result<From, SqlError> {
-    let at = select.select_token.0.span.start;
-    let [from] = select.from.as_slice() else {
-        return Err(match select.from.get(1) {
-            Some(second) => joins(start_or(second.span(), at)),
-            None => SqlError::at(at, "FROM is missing", "write SELECT ... FROM <table>"),
-        });
-    };
-    if let Some(join) = from.joins.first() {
-        return Err(joins(start_or(join.span(), at)));
-    }
-    match &from.relation {
-        TableFactor::TableFunction { expr: Expr::Function(function), alias } => {
-            bind_tumble(script, function_call(function, at)?, alias.as_ref(), at)
+    match others {
+        true => {
+            refuse("this form of SELECT", "write SELECT ... FROM ... [WHERE ...] [GROUP BY ...] [HAVING ...]")
         }
-        TableFactor::Table { name, alias, args: Some(args), .. } => {
-            let call = Call { name, args: &args.args };
-            bind_tumble(script, call, alias.as_ref(), at)
-        }
-        TableFactor::Table {
-            name,
-            alias,
-            args: None,
-            with_hints,
-            version: None,
-            with_ordinality: false,
-            partitions,
-            json_path: None,
-            sample: None,
-            index_directives,
-            inheritance: None,
-        } if with_hints.is_empty() && partitions.is_empty() && index_directives.is_empty() => {
-            let name = simple_name(name, at)?;
-            let source = table::source(find_table(script, &name.value, name.span.start)?)?;
-            let alias = alias_name(alias.as_ref(), &name.value)?;
-            Ok(From { source, alias, size_ms: None })
-        }
-        TableFactor::Derived { .. } => Err(SqlError::at(
-            start_or(from.relation.span(), at),
-            "a query in FROM is not supported yet",
-            "write its expressions into this query, or make it a pipeline of its own",
-        )),
-        other => Err(SqlError::at(
-            start_or(other.span(), at),
-            "this kind of table is not supported yet",
-            "write FROM <table> or FROM TABLE(TUMBLE(TABLE <table>, DESCRIPTOR(<time>), INTERVAL '1' HOUR))",
-        )),
+        false => Ok(()),
     }
-}
-
-fn joins(at: Location) -> SqlError {
-    SqlError::at(at, "joins are not supported yet", "read from one table")
-}
-
-struct Call<'a> {
-    name: &'a ObjectName,
-    args: &'a [FunctionArg],
-}
-
-const TUMBLE_HELP: &str = "write TABLE(TUMBLE(TABLE <table>, DESCRIPTOR(<event time>), INTERVAL '1' HOUR))";
-
-/// Windows are no longer than this, so that their bounds stay within what an instant can be.
-const MAX_WINDOW_MS: i64 = 100 * 366 * 86_400_000;
-
-fn function_call(function: &Function, at: Location) -> Result<Call<'_>, SqlError> {
-    match &function.args {
-        FunctionArguments::List(list) => Ok(Call { name: &function.name, args: &list.args }),
-        _ => Err(SqlError::at(start_or(function.name.span(), at), "arguments are missing", TUMBLE_HELP)),
-    }
-}
-
-fn bind_tumble(
-    script: &Script,
-    call: Call<'_>,
-    alias: Option<&TableAlias>,
-    at: Location,
-) -> Result<From, SqlError> {
-    let name = simple_name(call.name, at)?;
-    let call_at = name.span.start;
-    match name.value.to_ascii_uppercase().as_str() {
-        "TUMBLE" => {}
-        other @ ("HOP" | "CUMULATE" | "SESSION") => {
-            return Err(SqlError::at(call_at, format!("{other} windows are not supported yet"), TUMBLE_HELP));
-        }
-        _ => {
-            let message = format!("`{}` is not a function that makes a table", name.value);
-            return Err(SqlError::at(call_at, message, TUMBLE_HELP));
-        }
-    }
-    let [data, time, size] = tumble_arguments(call.args, call_at)?;
-    let Expr::Identifier(table_name) = data else {
-        return Err(SqlError::at(start_or(data.span(), call_at), "this is not a table", TUMBLE_HELP));
-    };
-    let source = table::source(find_table(script, &table_name.value, table_name.span.start)?)?;
-    let Some(event_time) = source.event_time else {
-        return Err(SqlError::at(
-            table_name.span.start,
-            format!("table `{}` has no event time", source.table),
-            "add to its CREATE TABLE: WATERMARK FOR <column> AS <column> - INTERVAL '5' SECOND",
-        ));
-    };
-    let descriptor = descriptor_column(time, call_at)?;
-    let declared = &source.columns[event_time.column].name;
-    if descriptor.value != *declared {
-        return Err(SqlError::at(
-            descriptor.span.start,
-            format!("`{}` is not the event time of `{}`", descriptor.value, source.table),
-            format!("write DESCRIPTOR({declared}), the column of the WATERMARK"),
-        ));
-    }
-    let size_at = start_or(size.span(), call_at);
-    let Expr::Interval(interval) = size else {
-        return Err(SqlError::at(size_at, "the window's size is not an INTERVAL", TUMBLE_HELP));
-    };
-    let size_ms = literal::interval_ms(interval, size_at)?;
-    if size_ms <= 0 {
-        return Err(SqlError::at(size_at, "a window of no length", TUMBLE_HELP));
-    }
-    if size_ms > MAX_WINDOW_MS {
-        return Err(SqlError::at(size_at, "a window of more than 100 years", TUMBLE_HELP));
-    }
-    let alias = alias_name(alias, &source.table)?;
-    Ok(From { source, alias, size_ms: Some(size_ms) })
-}
-
-fn tumble_arguments(args: &[FunctionArg], at: Location) -> Result<[&Expr; 3], SqlError> {
-    const NAMES: [&str; 3] = ["DATA", "TIMECOL", "SIZE"];
-    let wrong = || SqlError::at(at, "TUMBLE has three arguments", TUMBLE_HELP);
-    let mut found: [Option<&Expr>; 3] = [None; 3];
-    for (index, arg) in args.iter().enumerate() {
-        let (place, arg) = match arg {
-            FunctionArg::Unnamed(arg) => (index, arg),
-            FunctionArg::Named { name, arg, .. } => {
-                let place = NAMES.iter().position(|known| name.value.eq_ignore_ascii_case(known));
-                let place = place.ok_or_else(|| {
-                    SqlError::at(
-                        name.span.start,
-                        format!("TUMBLE has no argument `{}`", name.value),
-                        "the arguments are DATA, TIMECOL and SIZE; windows with OFFSET are not supported yet",
-                    )
-                })?;
-                (place, arg)
-            }
-            FunctionArg::ExprNamed { .. } => return Err(wrong()),
-        };
-        let FunctionArgExpr::Expr(expr) = arg else { return Err(wrong()) };
-        if place == 3 {
-            return Err(SqlError::at(
-                start_or(expr.span(), at),
-                "windows with an offset are not supported yet",
-                TUMBLE_HELP,
-            ));
-        }
-        let slot = found.get_mut(place).ok_or_else(wrong)?;
-        if slot.replace(expr).is_some() {
-            return Err(wrong());
-        }
-    }
-    match found {
-        [Some(data), Some(time), Some(size)] => Ok([data, time, size]),
-        _ => Err(wrong()),
-    }
-}
-
-fn descriptor_column(expr: &Expr, at: Location) -> Result<&Ident, SqlError> {
-    if let Expr::Function(function) = expr
-        && function.name.to_string().eq_ignore_ascii_case("DESCRIPTOR")
-        && let FunctionArguments::List(list) = &function.args
-        && let [FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Identifier(column)))] = list.args.as_slice()
-    {
-        return Ok(column);
-    }
-    Err(SqlError::at(start_or(expr.span(), at), "this is not a DESCRIPTOR(<event time>)", TUMBLE_HELP))
-}
-
-fn simple_name(name: &ObjectName, at: Location) -> Result<&Ident, SqlError> {
-    match name.0.as_slice() {
-        [part] => part.as_ident().ok_or(()),
-        _ => Err(()),
-    }
-    .map_err(|()| {
-        SqlError::at(
-            start_or(name.span(), at),
-            format!("`{name}` has more than one part"),
-            "tables have plain names; a name with unusual letters goes between ` and `",
-        )
-    })
-}
-
-fn alias_name(alias: Option<&TableAlias>, table: &str) -> Result<String, SqlError> {
-    match alias {
-        None => Ok(table.to_owned()),
-        Some(alias) if alias.columns.is_empty() && alias.at.is_none() => Ok(alias.name.value.clone()),
-        Some(alias) => Err(SqlError::at(
-            alias.name.span.start,
-            "new names for columns are not supported here",
-            "give names in the SELECT: <expression> AS <name>",
-        )),
-    }
-}
-
-fn refuse_grouping(select: &Select, at: Location) -> Result<(), SqlError> {
-    let grouped = match &select.group_by {
-        GroupByExpr::All(_) => true,
-        GroupByExpr::Expressions(keys, modifiers) => !keys.is_empty() || !modifiers.is_empty(),
-    };
-    if !grouped && select.having.is_none() {
-        return Ok(());
-    }
-    let grouped_at = match &select.group_by {
-        GroupByExpr::Expressions(keys, _) => keys.first().map(|key| start_or(key.span(), at)),
-        GroupByExpr::All(_) => None,
-    };
-    Err(SqlError::at(
-        grouped_at.unwrap_or(at),
-        "groups without a window would never be complete",
-        format!("read FROM a window and group by it: {TUMBLE_HELP}"),
-    ))
-}
-
-fn bind_window(
-    binder: &mut Binder<'_>,
-    select: &Select,
-    insert: &Insert,
-    sink: &Sink,
-    size_ms: i64,
-    source: &Source,
-) -> Result<Body, SqlError> {
-    let keys = bind_keys(binder, select, source)?;
-    binder.enter_groups(Groups { keys, aggregates: Vec::new() });
-    let having = match &select.having {
-        Some(condition) => Some(binder.bind_condition(condition, "HAVING")?),
-        None => None,
-    };
-    let outputs = bind_outputs(binder, select, insert, sink)?;
-    let Groups { keys, aggregates } = binder.leave_groups();
-    Ok(Body::Window(WindowAggregate { size_ms, keys, aggregates, having, outputs }))
-}
-
-fn bind_keys(
-    binder: &mut Binder<'_>,
-    select: &Select,
-    source: &Source,
-) -> Result<Vec<NamedExpression>, SqlError> {
-    let at = select.select_token.0.span.start;
-    let help = "write GROUP BY window_start, window_end, <columns>";
-    let GroupByExpr::Expressions(expressions, modifiers) = &select.group_by else {
-        return Err(SqlError::at(at, "GROUP BY ALL is not supported", help));
-    };
-    if !modifiers.is_empty() {
-        return Err(SqlError::at(at, "GROUP BY with a modifier is not supported yet", help));
-    }
-    let mut keys: Vec<NamedExpression> = Vec::new();
-    let mut by_window = false;
-    for expr in expressions {
-        let key_at = binder.locate(expr);
-        if binder.window_column(expr).is_some() {
-            by_window = true;
-            continue;
-        }
-        match expr {
-            Expr::GroupingSets(_) | Expr::Cube(_) | Expr::Rollup(_) | Expr::Tuple(_) => {
-                return Err(SqlError::at(key_at, "several groupings at once are not supported yet", help));
-            }
-            Expr::Value(_) => {
-                return Err(SqlError::at(key_at, "a constant is not a group", "write the expression itself"));
-            }
-            _ => {}
-        }
-        let expression = binder.bind(expr)?;
-        if keys.iter().any(|key| key.expression == expression) {
-            continue;
-        }
-        let name = key_name(binder, select, &expression, source, keys.len());
-        keys.push(NamedExpression { name, expression });
-    }
-    match by_window {
-        true => Ok(keys),
-        false => Err(SqlError::at(
-            expressions.first().map_or(at, |expr| binder.locate(expr)),
-            "the window is not in GROUP BY",
-            help,
-        )),
-    }
-}
-
-/// The name of a key: its column's, or the one the `SELECT` gives it.
-fn key_name(
-    binder: &mut Binder<'_>,
-    select: &Select,
-    expression: &Expression,
-    source: &Source,
-    index: usize,
-) -> String {
-    if let Expression::Column { index, .. } = expression {
-        return source.columns[*index].name.clone();
-    }
-    let alias = select.projection.iter().find_map(|item| match item {
-        SelectItem::ExprWithAlias { expr, alias } => {
-            (binder.bind(expr).ok().as_ref() == Some(expression)).then(|| alias.value.clone())
-        }
-        _ => None,
-    });
-    alias.unwrap_or_else(|| format!("key{}", index + 1))
-}
-
-/// The select list as the sink's columns, in the sink's order.
-fn bind_outputs(
-    binder: &mut Binder<'_>,
-    select: &Select,
-    insert: &Insert,
-    sink: &Sink,
-) -> Result<Vec<Expression>, SqlError> {
-    let at = select.select_token.0.span.start;
-    let mut items: Vec<(Expression, Location)> = Vec::new();
-    for item in &select.projection {
-        match item {
-            SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } => {
-                items.push((binder.bind(expr)?, binder.locate(expr)));
-            }
-            SelectItem::Wildcard(options) => {
-                let star_at = options.wildcard_token.0.span.start;
-                items.extend(binder.all_columns(star_at)?.into_iter().map(|column| (column, star_at)));
-            }
-            SelectItem::QualifiedWildcard(..) | SelectItem::ExprWithAliases { .. } => {
-                return Err(SqlError::at(
-                    start_or(item.span(), at),
-                    format!("`{item}` is not supported here"),
-                    "write the columns one by one, or `*` for all",
-                ));
-            }
-        }
-    }
-    let targets = target_columns(insert, sink)?;
-    if items.len() != targets.len() {
-        let names: Vec<&str> = targets.iter().map(|target| sink.columns[*target].name.as_str()).collect();
-        return Err(SqlError::at(
-            items.get(targets.len()).map_or(at, |(_, item_at)| *item_at),
-            format!("{} values for {} columns of `{}`", items.len(), targets.len(), sink.table),
-            format!("select one value for each of: {}", names.join(", ")),
-        ));
-    }
-    let mut outputs: Vec<Option<Expression>> = vec![None; sink.columns.len()];
-    for ((expression, item_at), target) in items.into_iter().zip(targets) {
-        let column = &sink.columns[target];
-        let output = types::coerce(expression, column.data_type).map_err(|found| {
-            SqlError::at(
-                item_at,
-                format!(
-                    "`{found}` is a {}, column `{}` of `{}` is a {}",
-                    found.data_type(),
-                    column.name,
-                    sink.table,
-                    column.data_type
-                ),
-                mismatch_help(found.data_type(), column.data_type),
-            )
-        })?;
-        outputs[target] = Some(output);
-    }
-    outputs
-        .into_iter()
-        .zip(&sink.columns)
-        .map(|(output, column)| match output {
-            None if column.required => Err(SqlError::at(
-                insert.table.span.start,
-                format!(
-                    "column `{}` of `{}` is NOT NULL, and no value is selected for it",
-                    column.name, sink.table
-                ),
-                "name it among the columns to insert, and select a value",
-            )),
-            output => Ok(output.unwrap_or(null(column.data_type))),
-        })
-        .collect()
-}
-
-fn null(data_type: DataType) -> Expression {
-    literal::literal(crate::value::Value::Null, data_type)
-}
-
-fn mismatch_help(found: DataType, wanted: DataType) -> String {
-    match types::can_cast(found, wanted) {
-        true => format!("write CAST(... AS {wanted}), or declare the column as {found}"),
-        false => format!("declare the column as {found}"),
-    }
-}
-
-fn target_columns(insert: &Insert, sink: &Sink) -> Result<Vec<usize>, SqlError> {
-    if insert.columns.is_empty() {
-        return Ok((0..sink.columns.len()).collect());
-    }
-    let mut targets = Vec::new();
-    for name in &insert.columns {
-        let known = sink.columns.iter().map(|column| column.name.as_str());
-        let target = known.clone().position(|column| column == name.value).ok_or_else(|| {
-            SqlError::at(
-                name.span.start,
-                format!("table `{}` has no column `{}`", sink.table, name.value),
-                super::suggest(&name.value, known),
-            )
-        })?;
-        if targets.contains(&target) {
-            return Err(SqlError::at(
-                name.span.start,
-                format!("`{}` is named twice", name.value),
-                "name it once",
-            ));
-        }
-        targets.push(target);
-    }
-    Ok(targets)
 }
 
 pub(super) fn start_or(span: sqlparser::tokenizer::Span, fallback: Location) -> Location {

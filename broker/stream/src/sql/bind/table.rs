@@ -1,17 +1,32 @@
 //! `CREATE TABLE`: columns, watermark and options of a source or a sink.
 
 use sqlparser::ast::{BinaryOperator, Expr};
+use sqlparser::tokenizer::Location;
 
 use super::super::error::{SqlError, suggest};
 use super::super::script::{CreateTable, TableOption, Watermark};
+use super::scope::{Binder, Role, ScopeColumn};
 use super::{format, literal, types};
 use crate::plan::{
-    Column, ColumnOrigin, Compression, ErrorPolicy, EventTime, RecordFormat, Sink, SinkErrorPolicy, Source,
+    Column, ColumnOrigin, Compression, Computed, ErrorPolicy, EventTime, OutputMode, RecordFormat,
+    SinkErrorPolicy, Source,
 };
 use crate::value::DataType;
 
-const SOURCE_OPTIONS: [&str; 3] = ["topic", "on-error", "dlq-topic"];
-const SINK_OPTIONS: [&str; 3] = ["topic", "compression", "on-error"];
+const SOURCE_OPTIONS: [&str; 4] = ["topic", "on-error", "dlq-topic", "late-topic"];
+const SINK_OPTIONS: [&str; 4] = ["topic", "compression", "on-error", "output"];
+
+/// What a table that is written to declares.
+pub(super) struct SinkDeclaration {
+    pub(super) table: String,
+    pub(super) topic: String,
+    pub(super) format: RecordFormat,
+    pub(super) columns: Vec<Column>,
+    pub(super) primary_key: Vec<usize>,
+    pub(super) mode: Option<(OutputMode, Location)>,
+    pub(super) compression: Compression,
+    pub(super) on_error: SinkErrorPolicy,
+}
 
 /// The table as a source, with all its columns.
 pub(super) fn source(table: &CreateTable) -> Result<Source, SqlError> {
@@ -20,8 +35,16 @@ pub(super) fn source(table: &CreateTable) -> Result<Source, SqlError> {
     let topic = options.topic("topic")?;
     let format = options.format(&mut columns)?;
     format::check_source(&format, &columns, &table.options, table.name.span.start)?;
-    let event_time = table.watermark.as_ref().map(|watermark| event_time(watermark, &columns)).transpose()?;
+    let computed = computed(table, &columns)?;
+    let mut row = columns.clone();
+    row.extend(
+        computed.iter().map(|computed| Column::of_value(&computed.name, computed.expression.data_type())),
+    );
+    let event_time = table.watermark.as_ref().map(|watermark| event_time(watermark, &row)).transpose()?;
     Ok(Source {
+        upsert_key: primary_key(table, &columns)?,
+        late_topic: options.late_topic(event_time.is_some())?,
+        computed,
         table: table.name.value.clone(),
         topic,
         format,
@@ -32,13 +55,20 @@ pub(super) fn source(table: &CreateTable) -> Result<Source, SqlError> {
 }
 
 /// The table as a sink.
-pub(super) fn sink(table: &CreateTable) -> Result<Sink, SqlError> {
+pub(super) fn sink(table: &CreateTable) -> Result<SinkDeclaration, SqlError> {
     let options = Options::new(table, &SINK_OPTIONS)?;
     if let Some(watermark) = &table.watermark {
         return Err(SqlError::at(
             watermark.column.span.start,
             format!("`{}` is written to, a WATERMARK means nothing there", table.name.value),
             "leave the WATERMARK out",
+        ));
+    }
+    if let Some(computed) = table.computed.first() {
+        return Err(SqlError::at(
+            computed.name.span.start,
+            format!("`{}` is written to, and `{}` is computed", table.name.value, computed.name.value),
+            "declare it with its type, and select its value",
         ));
     }
     let written = |name: &str| {
@@ -51,10 +81,12 @@ pub(super) fn sink(table: &CreateTable) -> Result<Sink, SqlError> {
     let topic = options.topic("topic")?;
     let format = options.format(&mut columns)?;
     format::check_sink(&format, &columns, &table.options, table.name.span.start)?;
-    Ok(Sink {
+    Ok(SinkDeclaration {
         table: table.name.value.clone(),
         topic,
         format,
+        primary_key: primary_key(table, &columns)?,
+        mode: options.output()?,
         columns,
         compression: options.compression()?,
         on_error: options.on_sink_error()?,
@@ -89,6 +121,47 @@ fn columns(table: &CreateTable) -> Result<Vec<Column>, SqlError> {
         ));
     }
     Ok(columns)
+}
+
+/// The columns that are computed, each from those before it.
+fn computed(table: &CreateTable, columns: &[Column]) -> Result<Vec<Computed>, SqlError> {
+    let plain = |name: &str, data_type| ScopeColumn {
+        table: Some(table.name.value.clone()),
+        name: name.to_owned(),
+        data_type,
+        role: Role::Plain,
+    };
+    let mut scope: Vec<ScopeColumn> =
+        columns.iter().map(|column| plain(&column.name, column.data_type)).collect();
+    let mut found = Vec::new();
+    for definition in &table.computed {
+        let name = &definition.name.value;
+        if scope.iter().any(|column| column.name == *name) {
+            return Err(SqlError::at(
+                definition.name.span.start,
+                format!("a second column `{name}`"),
+                "give it another name",
+            ));
+        }
+        let expression = Binder::new(&scope, definition.expression_at).bind(&definition.expression)?;
+        scope.push(plain(name, expression.data_type()));
+        found.push(Computed { name: name.clone(), expression });
+    }
+    Ok(found)
+}
+
+fn primary_key(table: &CreateTable, columns: &[Column]) -> Result<Vec<usize>, SqlError> {
+    let Some(key) = &table.primary_key else { return Ok(Vec::new()) };
+    let place = |name: &sqlparser::ast::Ident| {
+        columns.iter().position(|column| column.name == name.value).ok_or_else(|| {
+            SqlError::at(
+                name.span.start,
+                format!("there is no column `{}`", name.value),
+                suggest(&name.value, columns.iter().map(|column| column.name.as_str())),
+            )
+        })
+    };
+    key.columns.iter().map(place).collect()
 }
 
 fn event_time(watermark: &Watermark, columns: &[Column]) -> Result<EventTime, SqlError> {
@@ -199,6 +272,32 @@ impl<'a> Options<'a> {
                 "'on-error' = 'fail', 'skip' or 'dlq' (with 'dlq-topic')",
             )),
         }
+    }
+
+    fn late_topic(&self, has_time: bool) -> Result<Option<String>, SqlError> {
+        let Some(option) = self.get("late-topic") else { return Ok(None) };
+        match has_time {
+            true => self.topic("late-topic").map(Some),
+            false => Err(SqlError::at(
+                option.key_at,
+                "'late-topic' means something only where there is a WATERMARK",
+                "add WATERMARK FOR <column> AS <column> - INTERVAL '5' SECOND, or leave 'late-topic' out",
+            )),
+        }
+    }
+
+    fn output(&self) -> Result<Option<(OutputMode, Location)>, SqlError> {
+        let Some(option) = self.get("output") else { return Ok(None) };
+        let mode = match option.value.as_str() {
+            "append" => OutputMode::Append,
+            "upsert" => OutputMode::Upsert,
+            "changes" => OutputMode::Update,
+            "retract" => OutputMode::Retract,
+            _ => {
+                return Err(choice(option, "'output' = 'append', 'upsert', 'changes' or 'retract'"));
+            }
+        };
+        Ok(Some((mode, option.value_at)))
     }
 
     fn on_sink_error(&self) -> Result<SinkErrorPolicy, SqlError> {

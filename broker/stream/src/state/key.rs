@@ -1,8 +1,53 @@
-//! Group keys as bytes whose order is the order of the values: `NULL` first, then ascending.
+//! Keys as bytes whose order is the order of the values: `NULL` first, then ascending.
 
 use crate::column::Column;
 use crate::decimal::Decimal;
+use crate::rows::Rows;
 use crate::value::{DataType, Value};
+
+/// The key group of a key: a fixed hash into 256 slices.
+pub(crate) fn key_group(key: &[u8]) -> u8 {
+    (crc32fast::hash(key) >> 24) as u8
+}
+
+/// The keys of rows, one after the other in one buffer. Each begins with its key group.
+#[derive(Debug, Default, Clone)]
+pub(crate) struct Keys {
+    bytes: Vec<u8>,
+    ends: Vec<usize>,
+}
+
+impl Keys {
+    /// The keys that some columns make.
+    pub(crate) fn of(rows: &Rows, columns: &[usize]) -> Keys {
+        let mut keys =
+            Keys { bytes: Vec::with_capacity(rows.len() * 16), ends: Vec::with_capacity(rows.len()) };
+        for row in 0..rows.len() {
+            let start = keys.bytes.len();
+            keys.bytes.push(0);
+            columns.iter().for_each(|column| encode_key_part(&rows.columns[*column], row, &mut keys.bytes));
+            keys.bytes[start] = key_group(&keys.bytes[start + 1..]);
+            keys.ends.push(keys.bytes.len());
+        }
+        keys
+    }
+
+    /// A row's key, its key group first.
+    pub(crate) fn get(&self, row: usize) -> &[u8] {
+        let start = if row == 0 { 0 } else { self.ends[row - 1] };
+        &self.bytes[start..self.ends[row]]
+    }
+
+    /// The keys at these places, in their order.
+    pub(crate) fn take(&self, places: &[u32]) -> Keys {
+        let mut taken = Keys::default();
+        for place in places {
+            taken.bytes.extend_from_slice(self.get(*place as usize));
+            taken.ends.push(taken.bytes.len());
+        }
+        taken
+    }
+}
 
 const NULL: u8 = 0;
 const PRESENT: u8 = 1;

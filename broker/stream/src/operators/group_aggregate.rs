@@ -1,0 +1,193 @@
+//! Aggregates without a window: one row for each group, changed whenever its rows change.
+//!
+//! The changes of one group within an epoch are folded into one: the row it had before the epoch is taken back, the
+//! row it has behind it is given. So the output after an epoch is the query over one prefix of the input.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::accumulator::Accumulator;
+use super::aggregated::{Aggregates, key_text, key_values};
+use super::{EpochTime, Keyed, Operator, OperatorFault, Output, StateSize};
+use crate::plan::{self, StateBound};
+use crate::rows::{Mark, RowsBuilder};
+use crate::state::{ChangelogSink, Table, TimeTable};
+use crate::value::{DataType, Value};
+
+/// The table of groups.
+const GROUPS: u8 = 0;
+
+#[derive(Debug)]
+struct Group {
+    /// How many rows it has; without one it has no row to give.
+    rows: i64,
+    /// Frozen processing time when it was last touched.
+    touched: i64,
+    accumulators: Vec<Accumulator>,
+}
+
+#[derive(Debug)]
+pub(crate) struct GroupAggregate {
+    aggregates: Aggregates,
+    key_types: Vec<DataType>,
+    row_types: Vec<DataType>,
+    bound: StateBound,
+    groups: Table<Group>,
+    /// When groups were last touched, if they are to be forgotten; derived from them.
+    touched: TimeTable<()>,
+}
+
+/// A group that the epoch has changed.
+#[derive(Debug)]
+struct Changed {
+    key: Arc<[u8]>,
+    /// The row that caused the last change.
+    mark: Mark,
+    /// The row the group had before the epoch.
+    before: Option<Vec<Value>>,
+}
+
+impl GroupAggregate {
+    pub(crate) fn new(
+        grouping: &plan::Grouping,
+        input: &[DataType],
+        row: &[DataType],
+        input_changes: bool,
+    ) -> Self {
+        Self {
+            aggregates: Aggregates::new(&grouping.aggregates, input_changes),
+            key_types: grouping.keys.iter().map(|key| input[*key]).collect(),
+            row_types: row.to_vec(),
+            bound: grouping.bound,
+            groups: Table::default(),
+            touched: TimeTable::default(),
+        }
+    }
+
+    /// The group's row; `None` when it has no rows.
+    fn row(&self, key: &[u8], group: &Group) -> Result<Option<Vec<Value>>, OperatorFault> {
+        if group.rows <= 0 {
+            return Ok(None);
+        }
+        let mut values = key_values(key, &self.key_types);
+        let name = key_text(&values);
+        self.aggregates.finish(&group.accumulators, &mut values, || format!("key {name}"))?;
+        Ok(Some(values))
+    }
+
+    /// Forgets groups that were not touched for the time the plan gives them. Their rows stay what they were.
+    fn forget(&mut self, now: i64) {
+        let StateBound::TimeToLive { ms } = self.bound else { return };
+        while let Some((_, groups)) = self.touched.take_first(now.saturating_sub(ms)) {
+            for (key, ()) in groups {
+                self.groups.remove(&key);
+            }
+        }
+    }
+
+    fn touch(&mut self, key: &[u8], before: Option<i64>, now: i64) {
+        if let StateBound::TimeToLive { .. } = self.bound {
+            if let Some(before) = before.filter(|before| *before != now) {
+                self.touched.remove(before, key);
+            }
+            self.touched.entry(now, key, || ());
+        }
+    }
+}
+
+impl Operator for GroupAggregate {
+    fn process(&mut self, time: EpochTime, inputs: Vec<Vec<Keyed>>, out: &mut Output) {
+        self.forget(time.now);
+        let mut changed: Vec<Changed> = Vec::new();
+        let mut places: HashMap<Arc<[u8]>, usize> = HashMap::new();
+        for Keyed { rows, keys } in inputs.into_iter().flatten() {
+            for row in 0..rows.len() {
+                let key = keys.get(row);
+                let mark = rows.marks[row];
+                match places.get(key) {
+                    Some(place) => changed[*place].mark = mark,
+                    None => {
+                        let known = self.groups.get(key);
+                        let touched = known.map(|group| group.touched);
+                        // A row that could not be made then was not given either.
+                        let before = known.and_then(|group| self.row(key, group).ok().flatten());
+                        self.touch(key, touched, time.now);
+                        let key: Arc<[u8]> = key.into();
+                        places.insert(Arc::clone(&key), changed.len());
+                        changed.push(Changed { key, mark, before });
+                    }
+                }
+                let aggregates = &self.aggregates;
+                let group = self.groups.entry(key, || Group {
+                    rows: 0,
+                    touched: time.now,
+                    accumulators: aggregates.empty(),
+                });
+                group.rows += if mark.back { -1 } else { 1 };
+                group.touched = time.now;
+                aggregates.add(&mut group.accumulators, &rows, row);
+            }
+        }
+        let mut given = RowsBuilder::new(&self.row_types);
+        for Changed { key, mark, before } in changed {
+            let Some(group) = self.groups.get(&key) else { continue };
+            let after = self.row(&key, group).unwrap_or_else(|fault| {
+                out.faults.push(fault);
+                None
+            });
+            if group.rows == 0 {
+                let touched = group.touched;
+                self.groups.remove(&key);
+                self.touched.remove(touched, &key);
+            }
+            if before == after {
+                continue;
+            }
+            before.iter().for_each(|row| given.push(Mark { back: true, ..mark }, row));
+            after.iter().for_each(|row| given.push(Mark { back: false, ..mark }, row));
+        }
+        out.push(given.finish());
+    }
+
+    fn drain_changes(&mut self, log: &mut dyn ChangelogSink) {
+        self.groups.drain_changes(GROUPS, log, |group, out| {
+            out.extend_from_slice(&group.rows.to_be_bytes());
+            out.extend_from_slice(&group.touched.to_be_bytes());
+            Aggregates::encode(&group.accumulators, out);
+        });
+        self.touched.forget_changes();
+    }
+
+    fn restore(&mut self, table: u8, key: &[u8], value: Option<&[u8]>) -> Result<(), String> {
+        if table != GROUPS {
+            return Err(format!("there is no table {table}"));
+        }
+        if let Some(known) = self.groups.get(key) {
+            self.touched.remove(known.touched, key);
+        }
+        let group = match value {
+            None => None,
+            Some(bytes) => {
+                let (rows, rest) = bytes.split_first_chunk().ok_or("a damaged group")?;
+                let (touched, mut rest) = rest.split_first_chunk().ok_or("a damaged group")?;
+                let accumulators = self.aggregates.decode(&mut rest).filter(|_| rest.is_empty());
+                let touched = i64::from_be_bytes(*touched);
+                if let StateBound::TimeToLive { .. } = self.bound {
+                    self.touched.entry(touched, key, || ());
+                }
+                Some(Group {
+                    rows: i64::from_be_bytes(*rows),
+                    touched,
+                    accumulators: accumulators.ok_or("a damaged group")?,
+                })
+            }
+        };
+        self.groups.restore(key, group);
+        self.touched.forget_changes();
+        Ok(())
+    }
+
+    fn size(&self) -> StateSize {
+        StateSize { entries: self.groups.len() as u64, windows: 0 }
+    }
+}

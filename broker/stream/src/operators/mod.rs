@@ -1,0 +1,220 @@
+//! The operators that keep state or order: what they hold, and what they do once an epoch.
+//!
+//! ```text
+//! rows of the epoch, keyed ─► run ─► rows for the operators behind ─► … ─► sinks
+//!          watermark ────────►  │
+//!                               └─► changes of its tables ─► changelog
+//! ```
+//!
+//! An operator runs once an epoch: first over all rows that reach it, in their order, then over the watermark that
+//! follows them. It sees nothing else: no clock, no random number, and no order of a hash map decides what it gives.
+
+mod accumulator;
+mod aggregated;
+mod assign_windows;
+mod group_aggregate;
+mod union;
+mod window_aggregate;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use crate::plan::{self, Plan};
+use crate::rows::{Mark, Rows};
+use crate::state::{ChangelogSink, Keys};
+
+/// What an epoch is for an operator.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct EpochTime {
+    /// Frozen processing time, in milliseconds.
+    pub(crate) now: i64,
+    /// The least watermark of the inputs, behind the epoch's rows; [`NO_TIME`] before there is one.
+    #[allow(dead_code)] // Joins use it.
+    pub(crate) watermark: i64,
+    /// The operator's own watermark after the epoch before.
+    pub(crate) before: i64,
+}
+
+/// A place in what time makes due: windows in the order of their ends, and within a window the order of the keys.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Place {
+    /// Every window that ends here or before is given.
+    pub(crate) watermark: i64,
+    /// The window behind it that is given in part: its end, and the last key that is given, without its key group.
+    pub(crate) partial: Option<(i64, Arc<[u8]>)>,
+}
+
+impl Place {
+    /// Behind everything that ends at the watermark or before.
+    pub(crate) fn behind(watermark: i64) -> Place {
+        Place { watermark, partial: None }
+    }
+
+    /// Whether a key of a window is given.
+    pub(crate) fn is_given(&self, end: i64, key: &[u8]) -> bool {
+        end <= self.watermark
+            || self.partial.as_ref().is_some_and(|(partial, last)| *partial == end && key[1..] <= last[..])
+    }
+
+    /// The end of the last window of which something is given.
+    pub(crate) fn last_end(&self) -> i64 {
+        self.partial.as_ref().map_or(self.watermark, |(end, _)| *end)
+    }
+}
+
+/// How many rows time makes due, by the window's end; about, if it is dear to tell.
+pub(crate) type Due = BTreeMap<i64, usize>;
+
+/// Rows of one input with their keys: empty keys where the operator asks for none.
+#[derive(Debug)]
+pub(crate) struct Keyed {
+    pub(crate) rows: Rows,
+    pub(crate) keys: Keys,
+}
+
+/// What an operator gives in an epoch.
+#[derive(Debug)]
+pub(crate) struct Output {
+    /// Rows caused by rows, in the order of these.
+    pub(crate) rows: Vec<Rows>,
+    /// Rows caused by time.
+    pub(crate) timed: Vec<Timed>,
+    /// The order of each input row that came too late to count.
+    pub(crate) late: Vec<u64>,
+    /// Rows that could not be made.
+    pub(crate) faults: Vec<OperatorFault>,
+    /// Windows that were closed and wholly given.
+    pub(crate) windows_closed: u64,
+}
+
+/// Rows that time caused, in the order of what they are sorted by among all shards.
+#[derive(Debug)]
+pub(crate) struct Timed {
+    pub(crate) rows: Rows,
+    /// For each row the time it belongs to, and its key without the key group.
+    pub(crate) sort: Vec<(i64, Arc<[u8]>)>,
+}
+
+/// A row that cannot be made of rows that were sound.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct OperatorFault {
+    /// Which rows: their key or window.
+    pub(crate) row: String,
+    /// What cannot be computed.
+    pub(crate) expression: String,
+    /// Why.
+    pub(crate) reason: String,
+}
+
+/// How much an operator holds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct StateSize {
+    /// Entries of its tables.
+    pub(crate) entries: u64,
+    /// Windows that are open, or closed and not wholly written.
+    pub(crate) windows: u64,
+}
+
+/// An operator of one shard.
+pub(crate) trait Operator: fmt::Debug + Send {
+    /// Takes the epoch's rows of each input.
+    fn process(&mut self, time: EpochTime, inputs: Vec<Vec<Keyed>>, out: &mut Output);
+
+    /// How many rows the watermark makes due, from a place on.
+    fn due(&self, _from: &Place, _watermark: i64) -> Due {
+        Due::new()
+    }
+
+    /// The keys of a window that are due from a place on, in their order and each without its key group: asked for
+    /// when one window has more rows than an epoch may give.
+    fn due_keys(&self, _from: &Place, _end: i64) -> Vec<Arc<[u8]>> {
+        Vec::new()
+    }
+
+    /// Gives what is due between two places, after the epoch's rows, and lets go of what is not needed any more.
+    fn advance(&mut self, _time: EpochTime, _from: &Place, _to: &Place, _out: &mut Output) {}
+
+    /// Hands the epoch's changes of its tables to the changelog.
+    fn drain_changes(&mut self, log: &mut dyn ChangelogSink);
+
+    /// Puts an entry of a table back, or takes it away.
+    fn restore(&mut self, table: u8, key: &[u8], value: Option<&[u8]>) -> Result<(), String>;
+
+    /// How much it holds.
+    fn size(&self) -> StateSize;
+}
+
+/// Where a table's keys hold the key group: behind the time in a table that is ordered by time.
+pub(crate) fn key_group_at(operator: &plan::Operator, table: u8) -> usize {
+    match operator {
+        plan::Operator::WindowAggregate(_) if table == window_aggregate::SLICES => crate::state::TIME_BYTES,
+        _ => 0,
+    }
+}
+
+/// The columns of each input whose values must meet: rows of equal keys go to the same shard. `None`: no state, rows
+/// stay where they are.
+pub(crate) fn key_columns(operator: &plan::Operator) -> Option<Vec<Vec<usize>>> {
+    match operator {
+        plan::Operator::WindowAggregate(window) => Some(vec![window.keys.clone()]),
+        plan::Operator::SessionAggregate(session) => Some(vec![session.keys.clone()]),
+        plan::Operator::GroupAggregate(grouping) => Some(vec![grouping.keys.clone()]),
+        plan::Operator::Source { .. }
+        | plan::Operator::Map { .. }
+        | plan::Operator::AssignWindows { .. }
+        | plan::Operator::Union => None,
+    }
+}
+
+/// Makes the operator of a node; `None` for those that are evaluated in place.
+pub(crate) fn build(plan: &Plan, node: usize) -> Option<Box<dyn Operator>> {
+    let node = &plan.nodes[node];
+    let input = |index: usize| &plan.nodes[node.inputs[index]];
+    Some(match &node.operator {
+        plan::Operator::Source { .. } | plan::Operator::Map { .. } => return None,
+        plan::Operator::AssignWindows { kind, time } => {
+            Box::new(assign_windows::AssignWindows::new(*kind, *time))
+        }
+        plan::Operator::Union => Box::new(union::Union),
+        plan::Operator::WindowAggregate(window) => {
+            Box::new(window_aggregate::WindowAggregate::new(window, &input(0).types(), &node.types()))
+        }
+        plan::Operator::GroupAggregate(grouping) => Box::new(group_aggregate::GroupAggregate::new(
+            grouping,
+            &input(0).types(),
+            &node.types(),
+            input(0).changes,
+        )),
+        plan::Operator::SessionAggregate(_) => return None,
+    })
+}
+
+impl Output {
+    pub(crate) fn new() -> Output {
+        Output {
+            rows: Vec::new(),
+            timed: Vec::new(),
+            late: Vec::new(),
+            faults: Vec::new(),
+            windows_closed: 0,
+        }
+    }
+
+    /// Gives rows that rows caused.
+    pub(crate) fn push(&mut self, rows: Rows) {
+        if !rows.is_empty() {
+            self.rows.push(rows);
+        }
+    }
+}
+
+/// The mark of a row that time caused.
+pub(crate) fn timed_mark(timestamp: i64, time: EpochTime) -> Mark {
+    Mark { order: 0, timestamp, watermark: time.before, partition: 0, back: false }
+}
+
+/// The timestamp of a row of a window: its last instant.
+pub(crate) fn window_timestamp(window_end: i64) -> i64 {
+    window_end.saturating_sub(1)
+}

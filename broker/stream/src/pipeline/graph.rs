@@ -1,0 +1,475 @@
+//! The graph of operators: one epoch's rows, node by node.
+//!
+//! ```text
+//! rows of stateless nodes (prepared) ─► node ─► node ─► … ─► rows for each sink
+//!                      per node: split by key group ─► shards ─► merged in serial order
+//! ```
+//!
+//! A shard owns whole key groups. What the shards give is merged in the order of the rows that caused it, or of time
+//! and key, so that the number of shards changes nothing.
+
+use std::collections::BTreeMap;
+
+use super::errors::EpochError;
+use super::progress::Counters;
+use crate::column::Column;
+use crate::eval::Evaluator;
+use crate::operators::{
+    self, Due, EpochTime, Keyed, Operator, OperatorFault, Output, Place, Timed, key_columns,
+};
+use crate::plan::{self, Expression, Plan, SinkErrorPolicy};
+use crate::rows::{END_OF_TIME, Mark, NO_TIME, Rows};
+use crate::state::{ChangelogKey, ChangelogSink, Keys};
+
+/// The operators with their state.
+#[derive(Debug)]
+pub(super) struct Graph {
+    nodes: Vec<NodeState>,
+}
+
+#[derive(Debug)]
+struct NodeState {
+    /// One operator for each shard; none for nodes that are evaluated in place; one where rows have no keys.
+    operators: Vec<Box<dyn Operator>>,
+    /// What identifies its records in the changelog.
+    identity: u32,
+    /// Everything before it is given.
+    place: Place,
+    /// Whether a row that cannot be made ends the run.
+    fails: bool,
+    /// Whether it was evaluated before any state is touched.
+    early: bool,
+    /// Whether its rows are those of sources, one of one.
+    direct: bool,
+}
+
+/// What an epoch is for the graph.
+#[derive(Debug)]
+pub(super) struct GraphEpoch<'e> {
+    pub(super) plan: &'e Plan,
+    pub(super) now: i64,
+    pub(super) emit_rows: u32,
+    /// Each source's watermark behind the epoch's rows.
+    pub(super) sources: &'e [i64],
+}
+
+/// What the graph gives in an epoch.
+#[derive(Debug, Default)]
+pub(super) struct GraphOutput {
+    /// The rows of each node that feeds a sink.
+    pub(super) rows: BTreeMap<usize, Vec<Rows>>,
+    /// The orders of source rows that came too late to count.
+    pub(super) late: Vec<u64>,
+}
+
+impl Graph {
+    pub(super) fn new(plan: &Plan, shards: usize) -> Graph {
+        let fails = fails(plan);
+        let early = early_nodes(plan);
+        let identities = plan.identities();
+        let node = |index: usize| {
+            let keyed = key_columns(&plan.nodes[index].operator).is_some();
+            let count = if keyed { shards } else { 1 };
+            NodeState {
+                operators: (0..count).filter_map(|_| operators::build(plan, index)).collect(),
+                identity: identities[index],
+                place: Place::behind(NO_TIME),
+                fails: fails[index],
+                early: early[index],
+                direct: plan.nodes[index].inputs.iter().all(|input| early[*input]),
+            }
+        };
+        Graph { nodes: (0..plan.nodes.len()).map(node).collect() }
+    }
+
+    /// Where each node is; for the progress record.
+    pub(super) fn places(&self) -> Vec<Place> {
+        self.nodes.iter().map(|node| node.place.clone()).collect()
+    }
+
+    /// Takes up where an earlier run was.
+    pub(super) fn restore_places(&mut self, places: Vec<Place>) {
+        self.nodes.iter_mut().zip(places).for_each(|(node, place)| node.place = place);
+    }
+
+    /// Whether rows that time made due are left, given each source's watermark.
+    pub(super) fn is_pending(&self, plan: &Plan, sources: &[i64]) -> bool {
+        let mut watermarks = vec![NO_TIME; self.nodes.len()];
+        for (index, node) in plan.nodes.iter().enumerate() {
+            let input = input_watermark(plan, index, &watermarks, sources);
+            let state = &self.nodes[index];
+            watermarks[index] = match state.operators.is_empty() {
+                true => input,
+                false if state.place.watermark < input => return true,
+                false => state.place.watermark,
+            };
+            debug_assert_eq!(node.inputs.iter().filter(|input| **input >= index).count(), 0);
+        }
+        false
+    }
+
+    /// How many windows hold state, and how many entries there are.
+    pub(super) fn size(&self) -> operators::StateSize {
+        let sizes = self.nodes.iter().flat_map(|node| &node.operators).map(|operator| operator.size());
+        sizes.fold(operators::StateSize::default(), |sum, size| operators::StateSize {
+            entries: sum.entries + size.entries,
+            windows: sum.windows + size.windows,
+        })
+    }
+
+    /// Runs an epoch over the rows of the nodes that were evaluated already.
+    pub(super) fn run(
+        &mut self,
+        epoch: &GraphEpoch<'_>,
+        mut rows: BTreeMap<usize, Vec<Rows>>,
+        counters: &mut Counters,
+    ) -> Result<GraphOutput, EpochError> {
+        let plan = epoch.plan;
+        let mut output = GraphOutput::default();
+        let mut left = self.consumers(plan);
+        let mut watermarks = vec![NO_TIME; self.nodes.len()];
+        for index in 0..plan.nodes.len() {
+            watermarks[index] = input_watermark(plan, index, &watermarks, epoch.sources);
+            let node = &plan.nodes[index];
+            if self.nodes[index].early {
+                continue;
+            }
+            let inputs: Vec<Vec<Rows>> = node
+                .inputs
+                .iter()
+                .map(|input| {
+                    left[*input] -= 1;
+                    match left[*input] {
+                        0 => rows.remove(input),
+                        _ => rows.get(input).cloned(),
+                    }
+                    .unwrap_or_default()
+                })
+                .collect();
+            let given = match &node.operator {
+                plan::Operator::Map { filter, outputs } => {
+                    self.map(index, filter.as_ref(), outputs, inputs, epoch.now, counters)?
+                }
+                operator => {
+                    let keys = key_columns(operator);
+                    self.operate(index, keys, inputs, watermarks[index], epoch, &mut output, counters)?
+                }
+            };
+            if !self.nodes[index].operators.is_empty() {
+                watermarks[index] = self.nodes[index].place.watermark;
+            }
+            if !given.is_empty() {
+                rows.insert(index, given);
+            }
+        }
+        output.rows = rows;
+        Ok(output)
+    }
+
+    /// A stateless node behind one with state.
+    fn map(
+        &self,
+        index: usize,
+        filter: Option<&Expression>,
+        outputs: &[Expression],
+        inputs: Vec<Vec<Rows>>,
+        now: i64,
+        counters: &mut Counters,
+    ) -> Result<Vec<Rows>, EpochError> {
+        let mut given = Vec::new();
+        for rows in inputs.into_iter().flatten() {
+            let mut evaluator = Evaluator::new(&rows.columns, rows.len()).with_now(now);
+            let all = evaluator.all_rows();
+            let mut kept = match filter {
+                Some(filter) => evaluator.evaluate_mask(filter, &all),
+                None => all,
+            };
+            let columns: Vec<Column> =
+                outputs.iter().map(|output| evaluator.evaluate(output, &kept)).collect();
+            let faults = evaluator.into_faults();
+            if !faults.is_empty() {
+                let sound = |row: usize| kept.value(row) && !faults.contains_key(&row);
+                let sound = arrow_buffer::BooleanBuffer::collect_bool(rows.len(), sound);
+                for (row, fault) in faults {
+                    let row = row_text(&rows, row);
+                    let fault = OperatorFault { row, expression: fault.expression, reason: fault.reason };
+                    self.refuse(index, fault, counters)?;
+                }
+                kept = sound;
+            }
+            let mapped = Rows { columns, marks: rows.marks }.filter(&kept);
+            if !mapped.is_empty() {
+                given.push(mapped);
+            }
+        }
+        Ok(given)
+    }
+
+    /// A row that cannot be made: the policy of the sinks it would have reached.
+    fn refuse(&self, index: usize, fault: OperatorFault, counters: &mut Counters) -> Result<(), EpochError> {
+        if self.nodes[index].fails {
+            let OperatorFault { row, expression, reason } = fault;
+            return Err(EpochError::OutputRow { row, expression, reason });
+        }
+        counters.unwritten += 1;
+        Ok(())
+    }
+
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "one node's share of the epoch, taken apart for the borrows"
+    )]
+    fn operate(
+        &mut self,
+        index: usize,
+        keys: Option<Vec<Vec<usize>>>,
+        inputs: Vec<Vec<Rows>>,
+        watermark: i64,
+        epoch: &GraphEpoch<'_>,
+        output: &mut GraphOutput,
+        counters: &mut Counters,
+    ) -> Result<Vec<Rows>, EpochError> {
+        let node = &mut self.nodes[index];
+        let shards = node.operators.len();
+        let time = EpochTime { now: epoch.now, watermark, before: node.place.watermark };
+        let mut outputs: Vec<Output> = Vec::with_capacity(shards);
+        for (operator, inputs) in node.operators.iter_mut().zip(split(keys, inputs, shards)) {
+            let mut given = Output::new();
+            operator.process(time, inputs, &mut given);
+            outputs.push(given);
+        }
+        if node.place.watermark < watermark {
+            let to = reach(&node.operators, &node.place, watermark, epoch.emit_rows as usize);
+            for (operator, given) in node.operators.iter_mut().zip(&mut outputs) {
+                operator.advance(time, &node.place, &to, given);
+            }
+            node.place = to;
+        }
+        let direct = node.direct;
+        let mut windows_closed = 0;
+        for given in &mut outputs {
+            windows_closed = windows_closed.max(given.windows_closed);
+            match direct {
+                true => output.late.append(&mut given.late),
+                false => counters.late_rows += given.late.len() as u64,
+            }
+        }
+        counters.windows_closed += windows_closed;
+        let faults: Vec<OperatorFault> =
+            outputs.iter_mut().flat_map(|given| std::mem::take(&mut given.faults)).collect();
+        faults.into_iter().try_for_each(|fault| self.refuse(index, fault, counters))?;
+        Ok(merge(outputs))
+    }
+
+    /// Hands the epoch's changes to the changelog: operator by operator, in the order of the keys.
+    pub(super) fn drain_changes(&mut self, mut put: impl FnMut(&[u8], Option<&[u8]>)) {
+        #[derive(Default)]
+        struct Collected(Vec<(Vec<u8>, Option<Vec<u8>>)>, u32);
+        impl ChangelogSink for Collected {
+            fn put(&mut self, table: u8, key: &[u8], value: Option<&[u8]>) {
+                let mut record_key = Vec::with_capacity(key.len() + 8);
+                ChangelogKey { operator: self.1, table, key }.encode(&mut record_key);
+                self.0.push((record_key, value.map(<[u8]>::to_vec)));
+            }
+        }
+        for node in &mut self.nodes {
+            let mut collected = Collected(Vec::new(), node.identity);
+            node.operators.iter_mut().for_each(|operator| operator.drain_changes(&mut collected));
+            // How many shards there are must not show.
+            collected.0.sort_unstable();
+            for (key, value) in &collected.0 {
+                put(key, value.as_deref());
+            }
+        }
+    }
+
+    /// Puts an entry of the changelog back.
+    pub(super) fn restore(
+        &mut self,
+        plan: &Plan,
+        key: ChangelogKey<'_>,
+        value: Option<&[u8]>,
+    ) -> Result<(), String> {
+        let found = self.nodes.iter().position(|node| node.identity == key.operator);
+        let Some(index) = found.filter(|index| !self.nodes[*index].operators.is_empty()) else {
+            return Err(format!("operator {:08x} is not in the plan", key.operator));
+        };
+        let at = operators::key_group_at(&plan.nodes[index].operator, key.table);
+        let group = *key.key.get(at).ok_or("the key is too short")?;
+        let operators = &mut self.nodes[index].operators;
+        let shard = shard_of(group, operators.len());
+        operators[shard].restore(key.table, key.key, value)
+    }
+
+    /// How many times the rows of each node are asked for.
+    fn consumers(&self, plan: &Plan) -> Vec<usize> {
+        let mut counts = vec![0; plan.nodes.len()];
+        for (node, state) in plan.nodes.iter().zip(&self.nodes) {
+            if !state.early {
+                node.inputs.iter().for_each(|input| counts[*input] += 1);
+            }
+        }
+        plan.sinks.iter().for_each(|sink| counts[sink.input] += 1);
+        counts
+    }
+
+    /// Whether a node is evaluated before any state is touched.
+    pub(super) fn is_early(&self, node: usize) -> bool {
+        self.nodes[node].early
+    }
+}
+
+/// The nodes that need nothing but one source's rows: they are evaluated before any state is touched.
+pub(super) fn early_nodes(plan: &Plan) -> Vec<bool> {
+    let mut early = Vec::with_capacity(plan.nodes.len());
+    for node in &plan.nodes {
+        early.push(match &node.operator {
+            plan::Operator::Source { .. } => true,
+            plan::Operator::Map { .. } => node.inputs.iter().all(|input| early[*input]),
+            _ => false,
+        });
+    }
+    early
+}
+
+/// For each node whether a sink behind it ends the run when a row cannot be made.
+fn fails(plan: &Plan) -> Vec<bool> {
+    let mut fails = vec![false; plan.nodes.len()];
+    for sink in &plan.sinks {
+        fails[sink.input] |= sink.on_error == SinkErrorPolicy::Fail;
+    }
+    for index in (0..plan.nodes.len()).rev() {
+        if fails[index] {
+            plan.nodes[index].inputs.iter().for_each(|input| fails[*input] = true);
+        }
+    }
+    fails
+}
+
+fn input_watermark(plan: &Plan, index: usize, watermarks: &[i64], sources: &[i64]) -> i64 {
+    match &plan.nodes[index].operator {
+        plan::Operator::Source { source } => sources[*source],
+        _ => plan.nodes[index].inputs.iter().map(|input| watermarks[*input]).min().unwrap_or(END_OF_TIME),
+    }
+}
+
+/// The key space is cut into this many groups.
+const KEY_GROUPS: usize = 256;
+
+fn shard_of(group: u8, shards: usize) -> usize {
+    usize::from(group) * shards / KEY_GROUPS
+}
+
+/// Deals the rows of each input out to the shards, with their keys.
+fn split(keys: Option<Vec<Vec<usize>>>, inputs: Vec<Vec<Rows>>, shards: usize) -> Vec<Vec<Vec<Keyed>>> {
+    let Some(columns) = keys else {
+        let unkeyed = |rows: Rows| Keyed { rows, keys: Keys::default() };
+        return vec![inputs.into_iter().map(|rows| rows.into_iter().map(unkeyed).collect()).collect()];
+    };
+    let mut dealt: Vec<Vec<Vec<Keyed>>> =
+        (0..shards).map(|_| inputs.iter().map(|_| Vec::new()).collect()).collect();
+    for (input, chunks) in inputs.into_iter().enumerate() {
+        for mut rows in chunks {
+            let keys = Keys::of(&rows, &columns[input]);
+            if shards == 1 {
+                dealt[0][input].push(Keyed { rows, keys });
+                continue;
+            }
+            let mut places: Vec<Vec<u32>> = vec![Vec::new(); shards];
+            for row in 0..rows.len() {
+                places[shard_of(keys.get(row)[0], shards)].push(row as u32);
+            }
+            for (shard, places) in places.iter().enumerate().filter(|(_, places)| !places.is_empty()) {
+                dealt[shard][input].push(Keyed { rows: rows.take(places), keys: keys.take(places) });
+            }
+            rows.marks.clear();
+        }
+    }
+    dealt
+}
+
+/// How far a node may go in one epoch: as far as the watermark, or as many rows allow.
+fn reach(operators: &[Box<dyn Operator>], from: &Place, watermark: i64, emit_rows: usize) -> Place {
+    let mut windows = Due::new();
+    for (end, rows) in operators.iter().flat_map(|operator| operator.due(from, watermark)) {
+        *windows.entry(end).or_default() += rows;
+    }
+    let mut rows = 0;
+    let mut reached = from.watermark;
+    for (end, window) in windows {
+        if rows + window <= emit_rows {
+            rows += window;
+            reached = end;
+            continue;
+        }
+        if rows > 0 {
+            return Place::behind(reached);
+        }
+        // One window alone may have too many: as many of its keys as fit.
+        let mut keys: Vec<_> = operators.iter().flat_map(|operator| operator.due_keys(from, end)).collect();
+        keys.sort_unstable();
+        if let Some(last) = keys.get(emit_rows.max(1) - 1)
+            && keys.len() > emit_rows
+        {
+            return Place { watermark: reached, partial: Some((end, last.clone())) };
+        }
+        rows += keys.len();
+        reached = end;
+    }
+    Place::behind(watermark)
+}
+
+/// What all shards give, in serial order; numbered anew.
+fn merge(mut outputs: Vec<Output>) -> Vec<Rows> {
+    let mut merged = match outputs.len() {
+        1 => std::mem::take(&mut outputs[0].rows),
+        _ => merge_rows(outputs.iter_mut().map(|given| std::mem::take(&mut given.rows)).collect()),
+    };
+    let timed: Vec<Timed> = outputs.into_iter().flat_map(|given| given.timed).collect();
+    merged.extend(merge_timed(timed));
+    for (order, mark) in merged.iter_mut().flat_map(|rows| &mut rows.marks).enumerate() {
+        mark.order = order as u64;
+    }
+    merged
+}
+
+fn merge_rows(shards: Vec<Vec<Rows>>) -> Vec<Rows> {
+    let Some(all) = concat(shards.into_iter().flatten().collect()) else { return Vec::new() };
+    let mut places: Vec<u32> = (0..all.len() as u32).collect();
+    // Rows of one cause come from one shard, and stay in the order it gave them.
+    places.sort_by_key(|place| all.marks[*place as usize].order);
+    vec![all.take(&places)]
+}
+
+fn merge_timed(mut timed: Vec<Timed>) -> Vec<Rows> {
+    if timed.windows(2).all(|pair| pair[0].sort.last() <= pair[1].sort.first()) {
+        return timed.into_iter().map(|timed| timed.rows).collect();
+    }
+    let sort: Vec<_> = timed.iter_mut().flat_map(|timed| std::mem::take(&mut timed.sort)).collect();
+    let all = concat(timed.into_iter().map(|timed| timed.rows).collect()).expect("there are several");
+    let mut places: Vec<u32> = (0..all.len() as u32).collect();
+    places.sort_by(|left, right| sort[*left as usize].cmp(&sort[*right as usize]));
+    vec![all.take(&places)]
+}
+
+fn concat(chunks: Vec<Rows>) -> Option<Rows> {
+    let first = chunks.first()?;
+    let columns = (0..first.columns.len())
+        .map(|column| {
+            Column::concat(&chunks.iter().map(|rows| rows.columns[column].clone()).collect::<Vec<_>>())
+        })
+        .collect();
+    let marks: Vec<Mark> = chunks.into_iter().flat_map(|rows| rows.marks).collect();
+    Some(Rows { columns, marks })
+}
+
+/// A row for a message, cut where it is long.
+pub(super) fn row_text(rows: &Rows, row: usize) -> String {
+    const LONGEST: usize = 200;
+    let values: Vec<String> = rows.values(row).iter().map(ToString::to_string).collect();
+    let text = format!("({})", values.join(", "));
+    match text.char_indices().nth(LONGEST) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text,
+    }
+}

@@ -1,0 +1,170 @@
+//! Leaves out columns that nothing reads, so that the decoder makes no others and state keeps no others.
+
+use std::collections::BTreeSet;
+
+use super::{Node, Operator, Plan, Source, WindowOf};
+
+/// Where a node's columns went: the new index of each that is left.
+type Moved = Vec<Option<usize>>;
+
+/// Leaves out every column that neither a sink nor an operator reads. A `NOT NULL` column of a source stays: it is a
+/// promise to check.
+pub(crate) fn prune(plan: &mut Plan) {
+    let needed = needed(plan);
+    let mut moved: Vec<Moved> = Vec::with_capacity(plan.nodes.len());
+    for (node, needed) in plan.nodes.iter_mut().zip(&needed) {
+        let inputs: Vec<&Moved> = node.inputs.iter().map(|input| &moved[*input]).collect();
+        let columns = match &node.operator {
+            Operator::Source { source } => prune_source(&mut plan.sources[*source], needed),
+            _ => rewrite(node, &inputs, needed),
+        };
+        let mut kept = columns.iter();
+        node.columns.retain(|_| kept.next().is_some_and(Option::is_some));
+        moved.push(columns);
+    }
+    for sink in &mut plan.sinks {
+        let columns = &moved[sink.input];
+        sink.key.iter_mut().for_each(|key| key.column = columns[key.column].expect("a key is needed"));
+    }
+}
+
+/// The columns of each node that somebody reads.
+fn needed(plan: &Plan) -> Vec<BTreeSet<usize>> {
+    let mut needed = vec![BTreeSet::new(); plan.nodes.len()];
+    for sink in &plan.sinks {
+        needed[sink.input].extend(0..sink.columns.len());
+        needed[sink.input].extend(sink.key.iter().map(|key| key.column));
+    }
+    for (index, node) in plan.nodes.iter().enumerate().rev() {
+        let widths: Vec<usize> = node.inputs.iter().map(|input| plan.nodes[*input].columns.len()).collect();
+        let asked = std::mem::take(&mut needed[index]);
+        let of_inputs = read_by(node, &asked, &widths);
+        for (input, columns) in node.inputs.iter().zip(of_inputs) {
+            needed[*input].extend(columns);
+        }
+        needed[index] = asked;
+    }
+    needed
+}
+
+/// The columns of its inputs that a node reads to give those that are asked for.
+fn read_by(node: &Node, asked: &BTreeSet<usize>, widths: &[usize]) -> Vec<BTreeSet<usize>> {
+    let mut read = BTreeSet::new();
+    match &node.operator {
+        Operator::Source { .. } => return Vec::new(),
+        Operator::Map { filter, outputs } => {
+            let outputs = asked.iter().map(|index| &outputs[*index]);
+            for expression in outputs.chain(filter) {
+                expression.for_each_column(&mut |index| {
+                    read.insert(index);
+                });
+            }
+        }
+        Operator::AssignWindows { time, .. } => {
+            read.extend(asked.iter().copied().filter(|index| *index < widths[0]));
+            read.insert(*time);
+        }
+        Operator::Union => return vec![asked.clone(); widths.len()],
+        Operator::WindowAggregate(window) => {
+            match window.window {
+                WindowOf::Assigned { time, .. } => read.extend([time]),
+                WindowOf::Given { start, end } => read.extend([start, end]),
+            }
+            read.extend(&window.keys);
+            read.extend(window.aggregates.iter().flat_map(|aggregate| aggregate.columns()));
+        }
+        Operator::SessionAggregate(session) => {
+            read.insert(session.time);
+            read.extend(&session.keys);
+            read.extend(session.aggregates.iter().flat_map(|aggregate| aggregate.columns()));
+        }
+        Operator::GroupAggregate(grouping) => {
+            read.extend(&grouping.keys);
+            read.extend(grouping.aggregates.iter().flat_map(|aggregate| aggregate.columns()));
+        }
+    }
+    vec![read]
+}
+
+/// Makes a node read its inputs' columns where they are now, and give only what is asked for. Tells where its own
+/// columns are.
+fn rewrite(node: &mut Node, inputs: &[&Moved], asked: &BTreeSet<usize>) -> Moved {
+    let width = node.columns.len();
+    let at = |index: usize| inputs[0][index].expect("a column that is read is kept");
+    match &mut node.operator {
+        Operator::Source { .. } => unreachable!("sources are pruned by themselves"),
+        Operator::Map { filter, outputs } => {
+            let mut index = 0;
+            outputs.retain(|_| {
+                index += 1;
+                asked.contains(&(index - 1))
+            });
+            outputs.iter_mut().chain(filter).for_each(|expression| expression.remap_columns(&at));
+            only(width, asked)
+        }
+        Operator::AssignWindows { time, .. } => {
+            *time = at(*time);
+            let passed = inputs[0].clone();
+            let next = passed.iter().flatten().count();
+            passed.into_iter().chain([Some(next), Some(next + 1)]).collect()
+        }
+        Operator::Union => inputs[0].clone(),
+        operator @ (Operator::WindowAggregate(_)
+        | Operator::SessionAggregate(_)
+        | Operator::GroupAggregate(_)) => {
+            operator.read_columns_at(at);
+            all(width)
+        }
+    }
+}
+
+fn all(width: usize) -> Moved {
+    (0..width).map(Some).collect()
+}
+
+fn only(width: usize, kept: &BTreeSet<usize>) -> Moved {
+    let mut next = 0;
+    let place = |index| {
+        kept.contains(&index).then(|| {
+            next += 1;
+            next - 1
+        })
+    };
+    (0..width).map(place).collect()
+}
+
+fn prune_source(source: &mut Source, asked: &BTreeSet<usize>) -> Moved {
+    let read = source.columns.len();
+    let width = read + source.computed.len();
+    let mut kept = asked.clone();
+    kept.extend(source.event_time.iter().map(|time| time.column));
+    kept.extend(&source.upsert_key);
+    let required = source.columns.iter().enumerate().filter(|(_, column)| column.required);
+    kept.extend(required.map(|(index, _)| index));
+    // A computed column reads columns before it only.
+    for (index, computed) in source.computed.iter().enumerate().rev() {
+        if kept.contains(&(read + index)) {
+            computed.expression.for_each_column(&mut |column| {
+                kept.insert(column);
+            });
+        }
+    }
+    let moved = only(width, &kept);
+    let at = |index: usize| moved[index].expect("a column that is read is kept");
+    let mut index = 0;
+    source.columns.retain(|_| {
+        index += 1;
+        kept.contains(&(index - 1))
+    });
+    let mut index = read;
+    source.computed.retain(|_| {
+        index += 1;
+        kept.contains(&(index - 1))
+    });
+    source.computed.iter_mut().for_each(|computed| computed.expression.remap_columns(&at));
+    if let Some(time) = &mut source.event_time {
+        time.column = at(time.column);
+    }
+    source.upsert_key.iter_mut().for_each(|key| *key = at(*key));
+    moved
+}

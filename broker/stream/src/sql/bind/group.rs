@@ -1,0 +1,340 @@
+//! `GROUP BY`, `HAVING` and `DISTINCT`: over windows that close, over sessions, or without a window.
+
+use sqlparser::ast::{Expr, GroupByExpr, Select, SelectItem};
+use sqlparser::tokenizer::Location;
+
+use super::super::error::SqlError;
+use super::graph::column;
+use super::query::{Item, QueryBinder, bind_items};
+use super::relation::{Relation, WINDOW_COLUMNS, Windows, of_node};
+use super::scope::{Binder, BoundAggregate, Groups, NamedExpression, Role, ScopeColumn};
+use super::sink::Target;
+use crate::plan::{
+    Aggregate, Column, Expression, Grouping, Operator, SessionAggregate, WindowAggregate, WindowOf,
+};
+use crate::value::DataType;
+
+/// Whether a `SELECT` gives rows of groups.
+pub(super) fn is_grouped(select: &Select, from: &Relation, at: Location) -> bool {
+    let keys = match &select.group_by {
+        GroupByExpr::All(_) => true,
+        GroupByExpr::Expressions(keys, modifiers) => !keys.is_empty() || !modifiers.is_empty(),
+    };
+    keys || select.having.is_some() || select.projection.iter().any(|item| has_aggregate(item, from, at))
+}
+
+fn has_aggregate(item: &SelectItem, from: &Relation, at: Location) -> bool {
+    let (SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. }) = item else { return false };
+    let mut binder = Binder::new(&from.columns, at);
+    binder.enter_groups(Groups::default());
+    // Whether it can be bound shows later: here only whether it got as far as an aggregate.
+    let _ = binder.bind(expr);
+    !binder.leave_groups().aggregates.is_empty()
+}
+
+/// Which windows a group belongs to.
+enum GroupWindow {
+    None,
+    Fixed(crate::plan::WindowKind, usize),
+    Session { gap_ms: i64, time: usize },
+    Given { start: usize, end: usize },
+}
+
+/// The expressions an aggregate reads, as the columns of the node before it.
+#[derive(Default)]
+struct Inputs {
+    expressions: Vec<(String, Expression)>,
+}
+
+impl Inputs {
+    fn add(&mut self, name: impl Into<String>, expression: &Expression) -> usize {
+        self.expressions.iter().position(|(_, known)| known == expression).unwrap_or_else(|| {
+            self.expressions.push((name.into(), expression.clone()));
+            self.expressions.len() - 1
+        })
+    }
+}
+
+impl QueryBinder<'_> {
+    pub(super) fn bind_grouped(
+        &mut self,
+        select: &Select,
+        from: Relation,
+        target: Option<&Target<'_>>,
+        at: Location,
+    ) -> Result<Relation, SqlError> {
+        let from = match self.needs_windows_first(select, &from, at)? {
+            true => self.assigned(from, at)?,
+            false => from,
+        };
+        let mut binder = Binder::new(&from.columns, at);
+        let filter = match &select.selection {
+            Some(condition) => Some(binder.bind_condition(condition, "WHERE")?),
+            None => None,
+        };
+        let (keys, by_window) = bind_keys(&mut binder, select)?;
+        let window = group_window(&from, by_window);
+        let mut groups = Groups::default();
+        if !matches!(window, GroupWindow::None) {
+            groups.keys.extend(window_keys(&from));
+        }
+        groups.keys.extend(keys);
+        binder.enter_groups(groups);
+        let having = match &select.having {
+            Some(condition) => Some(binder.bind_condition(condition, "HAVING")?),
+            None => None,
+        };
+        let items = bind_items(&mut binder, select, &from.columns)?;
+        let Groups { keys, aggregates } = binder.leave_groups();
+        let group_at = first_key(select, &binder).unwrap_or(at);
+        let grouped = self.aggregate(&from, filter, &keys, &aggregates, window, group_at)?;
+        let relation = self.project(&grouped, having, items, target, at)?;
+        match select.distinct {
+            None => Ok(relation),
+            Some(_) => self.distinct(relation, at),
+        }
+    }
+
+    /// Whether rows or aggregates, and not only groups, name the windows of `FROM`.
+    fn needs_windows_first(&self, select: &Select, from: &Relation, at: Location) -> Result<bool, SqlError> {
+        let Some(Windows::Fixed { .. }) = from.windows else { return Ok(false) };
+        let width = from.columns.len() - WINDOW_COLUMNS.len();
+        let mut binder = Binder::new(&from.columns, at);
+        let mut found = false;
+        if let Some(condition) = &select.selection {
+            let condition = binder.bind_condition(condition, "WHERE")?;
+            condition.for_each_column(&mut |index| found |= index >= width);
+        }
+        let (_, by_window) = bind_keys(&mut binder, select)?;
+        Ok(found || !by_window)
+    }
+
+    /// The node of an aggregate. Its row is the keys, then the aggregates.
+    fn aggregate(
+        &mut self,
+        from: &Relation,
+        filter: Option<Expression>,
+        keys: &[NamedExpression],
+        aggregates: &[BoundAggregate],
+        window: GroupWindow,
+        at: Location,
+    ) -> Result<Relation, SqlError> {
+        let mut inputs = Inputs::default();
+        let node_columns = self.graph.columns(from.node).to_vec();
+        let of_input = |inputs: &mut Inputs, index: usize| {
+            inputs.add(node_columns[index].name.clone(), &of_node(&node_columns, index))
+        };
+        let bounds = if matches!(window, GroupWindow::None) { 0 } else { 2 };
+        let window_of = match window {
+            GroupWindow::Fixed(kind, time) => {
+                Some(WindowOf::Assigned { kind, time: of_input(&mut inputs, time) })
+            }
+            GroupWindow::Given { start, end } => {
+                Some(WindowOf::Given { start: of_input(&mut inputs, start), end: of_input(&mut inputs, end) })
+            }
+            GroupWindow::Session { time, .. } => {
+                of_input(&mut inputs, time);
+                None
+            }
+            GroupWindow::None => None,
+        };
+        let plain: Vec<usize> =
+            keys[bounds..].iter().map(|key| inputs.add(key.name.clone(), &key.expression)).collect();
+        let placed: Vec<Aggregate> = aggregates
+            .iter()
+            .map(|aggregate| {
+                let argument =
+                    aggregate.argument.as_ref().map(|argument| inputs.add(argument.to_string(), argument));
+                let filter = aggregate.filter.as_ref().map(|filter| inputs.add(filter.to_string(), filter));
+                aggregate.placed(argument, filter)
+            })
+            .collect();
+        let changes = self.graph.changes(from.node);
+        let input = self.inputs(from.node, filter, inputs, changes);
+        let mut row: Vec<Column> =
+            keys.iter().map(|key| column(&*key.name, key.expression.data_type())).collect();
+        row.extend(placed.iter().map(|aggregate| column(&*aggregate.text, aggregate.data_type())));
+        let (operator, changes) = match (window, window_of) {
+            (GroupWindow::Session { gap_ms, time }, _) => {
+                let operator = Operator::SessionAggregate(SessionAggregate {
+                    time: 0,
+                    gap_ms,
+                    keys: plain,
+                    aggregates: placed,
+                });
+                let _ = time;
+                (operator, false)
+            }
+            (_, Some(window)) => (
+                Operator::WindowAggregate(WindowAggregate { window, keys: plain, aggregates: placed }),
+                false,
+            ),
+            (_, None) => {
+                let bound = self.bound.ok_or_else(|| unbounded(at))?;
+                (Operator::GroupAggregate(Grouping { keys: plain, aggregates: placed, bound }), true)
+            }
+        };
+        let node = self.graph.node(operator, vec![input], row, changes);
+        let mut relation = Relation::new(node, None, self.graph);
+        for (column, key) in relation.columns.iter_mut().zip(keys) {
+            column.role = Binder::new(&from.columns, at).role(&key.expression).unwrap_or(Role::Plain);
+        }
+        relation.key = Some((0..keys.len()).collect());
+        relation.record_key =
+            keys.iter().enumerate().skip(bounds).map(|(index, key)| (key.name.clone(), index)).collect();
+        Ok(relation)
+    }
+
+    /// The node before an aggregate.
+    fn inputs(&mut self, from: usize, filter: Option<Expression>, inputs: Inputs, changes: bool) -> usize {
+        let columns =
+            inputs.expressions.iter().map(|(name, expression)| column(&**name, expression.data_type()));
+        let columns: Vec<Column> = columns.collect();
+        let outputs = inputs.expressions.into_iter().map(|(_, expression)| expression).collect();
+        self.graph.node(Operator::Map { filter, outputs }, vec![from], columns, changes)
+    }
+
+    /// Each row once.
+    pub(super) fn distinct(&mut self, relation: Relation, at: Location) -> Result<Relation, SqlError> {
+        let binder = Binder::new(&relation.columns, at);
+        let given = group_window(&relation, relation.columns.iter().any(|column| column.role.is_window()));
+        let bounds = match &given {
+            GroupWindow::None => Vec::new(),
+            _ => window_keys(&relation),
+        };
+        let named = |index: usize| NamedExpression {
+            name: relation.columns[index].name.clone(),
+            expression: binder.column(index),
+        };
+        let in_bounds = |key: &NamedExpression| bounds.iter().any(|bound| bound.expression == key.expression);
+        let rest = (0..relation.columns.len()).map(named).filter(|key| !in_bounds(key));
+        let keys: Vec<NamedExpression> = bounds.iter().cloned().chain(rest).collect();
+        let grouped = self.aggregate(&relation, None, &keys, &[], given, at)?;
+        let items = relation.columns.iter().enumerate().map(|(index, known)| {
+            let expression = binder.column(index);
+            let at_key = keys.iter().position(|key| key.expression == expression).expect("all are keys");
+            Item {
+                name: known.name.clone(),
+                expression: of_node(self.graph.columns(grouped.node), at_key),
+                role: known.role,
+                at,
+            }
+        });
+        let items: Vec<Item> = items.collect();
+        let mut grouped = grouped;
+        grouped.record_key = Vec::new();
+        self.project(&grouped, None, items, None, at)
+    }
+}
+
+fn unbounded(at: Location) -> SqlError {
+    SqlError::at(
+        at,
+        "these groups are never complete: their state grows with every new key",
+        "group by a window (FROM TABLE(TUMBLE(...)) GROUP BY window_start, window_end, ...), \
+         or end the statement with STATE TTL INTERVAL '1' DAY, or with UNBOUNDED",
+    )
+}
+
+fn first_key(select: &Select, binder: &Binder<'_>) -> Option<Location> {
+    match &select.group_by {
+        GroupByExpr::Expressions(keys, _) => keys.first().map(|key| binder.locate(key)),
+        GroupByExpr::All(_) => None,
+    }
+}
+
+/// Which windows the groups of a relation belong to.
+fn group_window(from: &Relation, by_window: bool) -> GroupWindow {
+    if !by_window {
+        return GroupWindow::None;
+    }
+    match &from.windows {
+        Some(Windows::Fixed { kind, time }) => GroupWindow::Fixed(*kind, *time),
+        Some(Windows::Session { gap_ms, time, .. }) => GroupWindow::Session { gap_ms: *gap_ms, time: *time },
+        None => {
+            let find = |role| from.columns.iter().position(|column: &ScopeColumn| column.role == role);
+            match (find(Role::WindowStart), find(Role::WindowEnd)) {
+                (Some(start), Some(end)) => GroupWindow::Given { start, end },
+                _ => GroupWindow::None,
+            }
+        }
+    }
+}
+
+/// The bounds of the window as keys.
+fn window_keys(from: &Relation) -> Vec<NamedExpression> {
+    let key = |role, name: &str| {
+        let index = from.columns.iter().position(|column| column.role == role)?;
+        Some(NamedExpression {
+            name: name.to_owned(),
+            expression: Expression::Column {
+                index,
+                data_type: DataType::Timestamp,
+                name: from.columns[index].name.clone(),
+            },
+        })
+    };
+    let bounds = [key(Role::WindowStart, "window_start"), key(Role::WindowEnd, "window_end")];
+    bounds.into_iter().flatten().collect()
+}
+
+/// The keys of `GROUP BY` beside the window, and whether the window is among them.
+fn bind_keys(binder: &mut Binder<'_>, select: &Select) -> Result<(Vec<NamedExpression>, bool), SqlError> {
+    let at = select.select_token.0.span.start;
+    let help = "write GROUP BY window_start, window_end, <columns>";
+    let GroupByExpr::Expressions(expressions, modifiers) = &select.group_by else {
+        return Err(SqlError::at(at, "GROUP BY ALL is not supported", help));
+    };
+    if !modifiers.is_empty() {
+        return Err(SqlError::at(at, "GROUP BY with a modifier is not supported", help));
+    }
+    let mut keys: Vec<NamedExpression> = Vec::new();
+    let mut by_window = false;
+    for expr in expressions {
+        let key_at = binder.locate(expr);
+        match expr {
+            Expr::GroupingSets(_) | Expr::Cube(_) | Expr::Rollup(_) | Expr::Tuple(_) => {
+                return Err(SqlError::at(key_at, "several groupings at once are not supported", help));
+            }
+            Expr::Value(_) => {
+                return Err(SqlError::at(key_at, "a constant is not a group", "write the expression itself"));
+            }
+            _ => {}
+        }
+        let expression =
+            binder.bind(expr).or_else(|error| named_item(binder, select, expr).ok_or(error)?)?;
+        if binder.role(&expression).is_some_and(Role::is_window) {
+            by_window = true;
+            continue;
+        }
+        if keys.iter().any(|key| key.expression == expression) {
+            continue;
+        }
+        let name = key_name(binder, select, &expression, keys.len());
+        keys.push(NamedExpression { name, expression });
+    }
+    Ok((keys, by_window))
+}
+
+/// A name in `GROUP BY` that is no column may be one that the `SELECT` gives.
+fn named_item(binder: &mut Binder<'_>, select: &Select, expr: &Expr) -> Option<Result<Expression, SqlError>> {
+    let Expr::Identifier(name) = expr else { return None };
+    select.projection.iter().find_map(|item| match item {
+        SelectItem::ExprWithAlias { expr, alias } if alias.value == name.value => Some(binder.bind(expr)),
+        _ => None,
+    })
+}
+
+/// The name of a key: its column's, or the one the `SELECT` gives it.
+fn key_name(binder: &mut Binder<'_>, select: &Select, expression: &Expression, index: usize) -> String {
+    if let Expression::Column { name, .. } = expression {
+        return name.clone();
+    }
+    let alias = select.projection.iter().find_map(|item| match item {
+        SelectItem::ExprWithAlias { expr, alias } => {
+            (binder.bind(expr).ok().as_ref() == Some(expression)).then(|| alias.value.clone())
+        }
+        _ => None,
+    });
+    alias.unwrap_or_else(|| format!("key{}", index + 1))
+}

@@ -1,0 +1,224 @@
+//! `INSERT INTO`: the rows of a query become a table's records.
+
+use sqlparser::tokenizer::Location;
+
+use super::super::error::{SqlError, suggest};
+use super::super::script::{CreateTable, Insert, Script};
+use super::graph::GraphBuilder;
+use super::query::{Item, QueryBinder};
+use super::relation::{Relation, of_node};
+use super::scope::Role;
+use super::{literal, table, types};
+use crate::plan::{Column, DebeziumFormat, Format, OutputMode, Sink, SinkKey};
+use crate::value::{DataType, Value};
+
+/// The table an `INSERT` writes.
+pub(super) struct Target<'s> {
+    insert: &'s Insert,
+    table: String,
+    columns: Vec<Column>,
+}
+
+/// Binds one `INSERT`.
+pub(super) fn bind(script: &Script, insert: &Insert, graph: &mut GraphBuilder) -> Result<(), SqlError> {
+    let declared = find_table(script, insert)?;
+    let declaration = table::sink(declared)?;
+    let target = Target { insert, table: declaration.table.clone(), columns: declaration.columns.clone() };
+    let mut binder = QueryBinder::new(script, graph, insert.bound);
+    let relation = binder.bind_query_into(&insert.query, insert.at, Some(&target))?;
+    let relation = match target.is_arranged(&relation) {
+        true => relation,
+        false => {
+            let columns = binder.graph.columns(relation.node).to_vec();
+            let items = relation.columns.iter().enumerate().map(|(index, known)| Item {
+                name: known.name.clone(),
+                expression: of_node(&columns, index),
+                role: known.role,
+                at: insert.at,
+            });
+            let items = items.collect();
+            binder.project(&relation, None, items, Some(&target), insert.at)?
+        }
+    };
+    let changes = graph.changes(relation.node);
+    let key = key(declared, &declaration, &relation, changes)?;
+    let mode = mode(declared, &declaration, changes, !key.is_empty())?;
+    let mut format = declaration.format;
+    if let (OutputMode::Retract, Format::Json(json)) = (mode, &format.value) {
+        format.value = Format::Debezium(DebeziumFormat { json: *json, ..DebeziumFormat::default() });
+    }
+    graph.sink(Sink {
+        table: declaration.table,
+        input: relation.node,
+        topic: declaration.topic,
+        format,
+        columns: declaration.columns,
+        key,
+        mode,
+        compression: declaration.compression,
+        on_error: declaration.on_error,
+    });
+    Ok(())
+}
+
+fn find_table<'s>(script: &'s Script, insert: &Insert) -> Result<&'s CreateTable, SqlError> {
+    let name = &insert.table.value;
+    script.tables.iter().find(|table| table.name.value == *name).ok_or_else(|| {
+        let names = script.tables.iter().map(|table| table.name.value.as_str());
+        SqlError::at(
+            insert.table.span.start,
+            format!("there is no table `{name}`"),
+            format!("{}; tables are declared above with CREATE TABLE", suggest(name, names)),
+        )
+    })
+}
+
+/// The key of the table's records: its primary key, or the groups that its rows are of.
+fn key(
+    declared: &CreateTable,
+    declaration: &table::SinkDeclaration,
+    relation: &Relation,
+    changes: bool,
+) -> Result<Vec<SinkKey>, SqlError> {
+    if declaration.primary_key.is_empty() {
+        let of_groups = relation.record_key.iter();
+        return Ok(of_groups.map(|(name, column)| SinkKey { name: name.clone(), column: *column }).collect());
+    }
+    if let Some(unique) = &relation.key
+        && changes
+        && !unique.iter().all(|column| declaration.primary_key.contains(column))
+    {
+        let names: Vec<&str> = unique.iter().map(|column| relation.columns[*column].name.as_str()).collect();
+        return Err(SqlError::at(
+            declared.name.span.start,
+            format!("rows of the query share the primary key of `{}`", declaration.table),
+            format!("the rows differ in: {}; write PRIMARY KEY ({0}) NOT ENFORCED", names.join(", ")),
+        ));
+    }
+    let column = |index: &usize| SinkKey { name: declaration.columns[*index].name.clone(), column: *index };
+    Ok(declaration.primary_key.iter().map(column).collect())
+}
+
+fn mode(
+    declared: &CreateTable,
+    declaration: &table::SinkDeclaration,
+    changes: bool,
+    keyed: bool,
+) -> Result<OutputMode, SqlError> {
+    let has_key = !declaration.primary_key.is_empty();
+    let key_help = "add PRIMARY KEY (<columns>) NOT ENFORCED to the table, or 'output' = 'retract'";
+    match declaration.mode {
+        None if !changes => Ok(OutputMode::Append),
+        None if has_key => Ok(OutputMode::Upsert),
+        None => Err(SqlError::at(
+            declared.name.span.start,
+            format!("the query changes rows that it gave before, and `{}` has no key", declaration.table),
+            key_help,
+        )),
+        Some((OutputMode::Append, at)) if changes => Err(SqlError::at(
+            at,
+            "the query changes rows that it gave before, which 'append' cannot write",
+            "write 'output' = 'upsert' with a primary key, 'changes' or 'retract'",
+        )),
+        Some((mode @ (OutputMode::Upsert | OutputMode::Update), at)) if !keyed => Err(SqlError::at(
+            at,
+            format!("'{}' needs to know which row a record replaces", mode.name()),
+            key_help,
+        )),
+        Some((mode, _)) => Ok(mode),
+    }
+}
+
+impl Target<'_> {
+    /// Whether the rows of a relation are the table's already.
+    fn is_arranged(&self, relation: &Relation) -> bool {
+        relation.columns.len() == self.columns.len()
+            && relation.columns.iter().zip(&self.columns).all(|(given, wanted)| {
+                given.name == wanted.name && given.data_type == wanted.data_type && given.table.is_none()
+            })
+    }
+
+    /// The select list as the table's columns, in its order.
+    pub(super) fn arrange(&self, items: Vec<Item>, at: Location) -> Result<Vec<Item>, SqlError> {
+        let targets = self.targets()?;
+        if items.len() != targets.len() {
+            let names: Vec<&str> = targets.iter().map(|target| self.columns[*target].name.as_str()).collect();
+            return Err(SqlError::at(
+                items.get(targets.len()).map_or(at, |item| item.at),
+                format!("{} values for {} columns of `{}`", items.len(), targets.len(), self.table),
+                format!("select one value for each of: {}", names.join(", ")),
+            ));
+        }
+        let mut arranged: Vec<Option<Item>> = vec![None; self.columns.len()];
+        for (item, target) in items.into_iter().zip(targets) {
+            let column = &self.columns[target];
+            let expression = types::coerce(item.expression, column.data_type).map_err(|found| {
+                SqlError::at(
+                    item.at,
+                    format!(
+                        "`{found}` is a {}, column `{}` of `{}` is a {}",
+                        found.data_type(),
+                        column.name,
+                        self.table,
+                        column.data_type
+                    ),
+                    mismatch_help(found.data_type(), column.data_type),
+                )
+            })?;
+            arranged[target] = Some(Item { name: column.name.clone(), expression, ..item });
+        }
+        arranged
+            .into_iter()
+            .zip(&self.columns)
+            .map(|(item, column)| match item {
+                None if column.required => Err(SqlError::at(
+                    self.insert.table.span.start,
+                    format!(
+                        "column `{}` of `{}` is NOT NULL, and no value is selected for it",
+                        column.name, self.table
+                    ),
+                    "name it among the columns to insert, and select a value",
+                )),
+                item => Ok(item.unwrap_or_else(|| Item {
+                    name: column.name.clone(),
+                    expression: literal::literal(Value::Null, column.data_type),
+                    role: Role::Plain,
+                    at,
+                })),
+            })
+            .collect()
+    }
+
+    fn targets(&self) -> Result<Vec<usize>, SqlError> {
+        if self.insert.columns.is_empty() {
+            return Ok((0..self.columns.len()).collect());
+        }
+        let mut targets = Vec::new();
+        for name in &self.insert.columns {
+            let known = self.columns.iter().map(|column| column.name.as_str());
+            let target = known.clone().position(|column| column == name.value).ok_or_else(|| {
+                SqlError::at(
+                    name.span.start,
+                    format!("table `{}` has no column `{}`", self.table, name.value),
+                    suggest(&name.value, known),
+                )
+            })?;
+            if targets.contains(&target) {
+                return Err(SqlError::at(
+                    name.span.start,
+                    format!("`{}` is named twice", name.value),
+                    "name it once",
+                ));
+            }
+            targets.push(target);
+        }
+        Ok(targets)
+    }
+}
+
+fn mismatch_help(found: DataType, wanted: DataType) -> String {
+    match types::can_cast(found, wanted) {
+        true => format!("write CAST(... AS {wanted}), or declare the column as {found}"),
+        false => format!("declare the column as {found}"),
+    }
+}

@@ -1,0 +1,24 @@
+//! The state of operators: tables keyed by bytes.
+//!
+//! ```text
+//! operator ─► Table (hash) or TimeTable (ordered by time, then key) ─► changes of the epoch ─► changelog records
+//!                                                                  ◄─ restore ◄───────────────┘
+//! ```
+//!
+//! A table remembers which of its entries an epoch has changed; at the epoch's end each becomes one changelog record,
+//! an entry that is gone a record without a value, so that the compacted changelog is the state. Every key holds the
+//! *key group* it belongs to, one of 256 slices of the key space: shards own whole key groups, so that state can move
+//! between shards without a key being rewritten.
+
+mod changelog;
+mod key;
+#[allow(dead_code)] // Joins use the rest of it.
+mod row;
+#[allow(dead_code)] // Joins use the rest of it.
+mod table;
+
+pub(crate) use changelog::{ChangelogKey, ChangelogSink, decode_changelog_key};
+pub(crate) use key::{Keys, decode_key, encode_key_part};
+#[allow(unused_imports)] // Joins use the rest of them.
+pub(crate) use row::{decode_row, decode_row_into, encode_row, encode_values};
+pub(crate) use table::{Bucket, TIME_BYTES, Table, TimeTable};

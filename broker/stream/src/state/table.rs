@@ -1,0 +1,291 @@
+//! Tables that remember what an epoch has changed.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use super::changelog::ChangelogSink;
+
+#[derive(Debug)]
+struct Entry<V> {
+    value: V,
+    /// Changed in this epoch, and listed.
+    changed: bool,
+    /// The changelog has a record of it.
+    logged: bool,
+}
+
+/// Entries by key, in no order. The key's first byte is its key group.
+#[derive(Debug)]
+pub(crate) struct Table<V> {
+    entries: HashMap<Arc<[u8]>, Entry<V>>,
+    /// Keys changed or removed in this epoch, in the order of their first change, and whether the changelog has a
+    /// record of them; a key may be there twice.
+    changed: Vec<(Arc<[u8]>, bool)>,
+}
+
+impl<V> Default for Table<V> {
+    fn default() -> Self {
+        Self { entries: HashMap::new(), changed: Vec::new() }
+    }
+}
+
+impl<V> Table<V> {
+    pub(crate) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    pub(crate) fn get(&self, key: &[u8]) -> Option<&V> {
+        self.entries.get(key).map(|entry| &entry.value)
+    }
+
+    /// The entry, made by `empty` if it is new; marks it changed.
+    pub(crate) fn entry(&mut self, key: &[u8], empty: impl FnOnce() -> V) -> &mut V {
+        if !self.entries.contains_key(key) {
+            let key: Arc<[u8]> = key.into();
+            self.changed.push((Arc::clone(&key), false));
+            self.entries.insert(Arc::clone(&key), Entry { value: empty(), changed: true, logged: false });
+            return &mut self.entries.get_mut(&key).expect("it was just put there").value;
+        }
+        let entry = self.entries.get_mut(key).expect("it is there");
+        if !entry.changed {
+            entry.changed = true;
+            self.changed.push((key.into(), entry.logged));
+        }
+        &mut entry.value
+    }
+
+    /// The entry, if it is there; marks it changed.
+    pub(crate) fn get_mut(&mut self, key: &[u8]) -> Option<&mut V> {
+        let entry = self.entries.get_mut(key)?;
+        if !entry.changed {
+            entry.changed = true;
+            self.changed.push((key.into(), entry.logged));
+        }
+        Some(&mut entry.value)
+    }
+
+    pub(crate) fn remove(&mut self, key: &[u8]) -> Option<V> {
+        let (key, entry) = self.entries.remove_entry(key)?;
+        if !entry.changed {
+            self.changed.push((key, entry.logged));
+        }
+        Some(entry.value)
+    }
+
+    /// Hands the changes since the last call to the changelog.
+    pub(crate) fn drain_changes(
+        &mut self,
+        table: u8,
+        log: &mut dyn ChangelogSink,
+        encode: impl Fn(&V, &mut Vec<u8>),
+    ) {
+        let mut bytes = Vec::new();
+        for (key, logged) in std::mem::take(&mut self.changed) {
+            match self.entries.get_mut(&key) {
+                Some(entry) if entry.changed => {
+                    entry.changed = false;
+                    entry.logged = true;
+                    bytes.clear();
+                    encode(&entry.value, &mut bytes);
+                    log.put(table, &key, Some(&bytes));
+                }
+                // Listed twice: removed and made again.
+                Some(_) => {}
+                None if logged => log.put(table, &key, None),
+                None => {}
+            }
+        }
+    }
+
+    /// Puts an entry back as the changelog has it; no change of this epoch.
+    pub(crate) fn restore(&mut self, key: &[u8], value: Option<V>) {
+        match value {
+            Some(value) => {
+                self.entries.insert(key.into(), Entry { value, changed: false, logged: true });
+            }
+            None => {
+                self.entries.remove(key);
+            }
+        }
+    }
+
+    /// All keys and values, in no order: sort what you do with them.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&[u8], &V)> {
+        self.entries.iter().map(|(key, entry)| (&**key, &entry.value))
+    }
+}
+
+/// Entries by time and key, in this order. An entry's key in the changelog is the time in eight bytes that order as
+/// it does, then the key, whose first byte is its key group.
+#[derive(Debug)]
+pub(crate) struct TimeTable<V> {
+    buckets: BTreeMap<i64, Bucket<V>>,
+    changed: Vec<(i64, Arc<[u8]>, bool)>,
+}
+
+/// The entries of one time, by key.
+pub(crate) type Bucket<V> = HashMap<Arc<[u8]>, Slot<V>>;
+
+/// Entries that were taken out, in the order of their keys.
+pub(crate) type Taken<V> = Vec<(Arc<[u8]>, V)>;
+
+/// An entry of a bucket.
+#[derive(Debug)]
+pub(crate) struct Slot<V> {
+    pub(crate) value: V,
+    changed: bool,
+    logged: bool,
+}
+
+impl<V> Default for TimeTable<V> {
+    fn default() -> Self {
+        Self { buckets: BTreeMap::new(), changed: Vec::new() }
+    }
+}
+
+/// Where the key group stands in a key of a [`TimeTable`] in the changelog.
+pub(crate) const TIME_BYTES: usize = 8;
+
+fn time_bytes(time: i64) -> [u8; TIME_BYTES] {
+    ((time as u64) ^ (1 << 63)).to_be_bytes()
+}
+
+fn time_of(bytes: [u8; TIME_BYTES]) -> i64 {
+    (u64::from_be_bytes(bytes) ^ (1 << 63)) as i64
+}
+
+impl<V> TimeTable<V> {
+    /// How many entries there are.
+    pub(crate) fn len(&self) -> usize {
+        self.buckets.values().map(HashMap::len).sum()
+    }
+
+    /// How many times have entries.
+    pub(crate) fn times(&self) -> usize {
+        self.buckets.len()
+    }
+
+    /// The first time that has entries.
+    pub(crate) fn first_time(&self) -> Option<i64> {
+        self.buckets.first_key_value().map(|(time, _)| *time)
+    }
+
+    pub(crate) fn get(&self, time: i64, key: &[u8]) -> Option<&V> {
+        self.buckets.get(&time)?.get(key).map(|slot| &slot.value)
+    }
+
+    /// The entry, made by `empty` if it is new; marks it changed.
+    pub(crate) fn entry(&mut self, time: i64, key: &[u8], empty: impl FnOnce() -> V) -> &mut V {
+        let bucket = self.buckets.entry(time).or_default();
+        if !bucket.contains_key(key) {
+            let key: Arc<[u8]> = key.into();
+            self.changed.push((time, Arc::clone(&key), false));
+            bucket.insert(Arc::clone(&key), Slot { value: empty(), changed: true, logged: false });
+            return &mut bucket.get_mut(&key).expect("it was just put there").value;
+        }
+        let slot = bucket.get_mut(key).expect("it is there");
+        if !slot.changed {
+            slot.changed = true;
+            self.changed.push((time, key.into(), slot.logged));
+        }
+        &mut slot.value
+    }
+
+    pub(crate) fn remove(&mut self, time: i64, key: &[u8]) -> Option<V> {
+        let bucket = self.buckets.get_mut(&time)?;
+        let (key, slot) = bucket.remove_entry(key)?;
+        if bucket.is_empty() {
+            self.buckets.remove(&time);
+        }
+        if !slot.changed {
+            self.changed.push((time, key, slot.logged));
+        }
+        Some(slot.value)
+    }
+
+    /// The buckets of a range of times, in order.
+    pub(crate) fn range(
+        &self,
+        times: impl std::ops::RangeBounds<i64>,
+    ) -> impl DoubleEndedIterator<Item = (i64, &Bucket<V>)> {
+        self.buckets.range(times).map(|(time, bucket)| (*time, bucket))
+    }
+
+    /// Takes every entry of the first time, if it is at most `through`, in the order of the keys.
+    pub(crate) fn take_first(&mut self, through: i64) -> Option<(i64, Taken<V>)> {
+        let first = self.buckets.first_entry().filter(|first| *first.key() <= through)?;
+        let (time, bucket) = first.remove_entry();
+        let mut taken = Vec::with_capacity(bucket.len());
+        taken.extend(bucket);
+        taken.sort_unstable_by(|left: &(Arc<[u8]>, Slot<V>), right| left.0.cmp(&right.0));
+        let taken = taken.into_iter().map(|(key, slot)| {
+            if !slot.changed {
+                self.changed.push((time, Arc::clone(&key), slot.logged));
+            }
+            (key, slot.value)
+        });
+        Some((time, taken.collect()))
+    }
+
+    /// Hands the changes since the last call to the changelog.
+    pub(crate) fn drain_changes(
+        &mut self,
+        table: u8,
+        log: &mut dyn ChangelogSink,
+        encode: impl Fn(&V, &mut Vec<u8>),
+    ) {
+        let mut bytes = Vec::new();
+        let mut record_key = Vec::new();
+        for (time, key, logged) in std::mem::take(&mut self.changed) {
+            record_key.clear();
+            record_key.extend_from_slice(&time_bytes(time));
+            record_key.extend_from_slice(&key);
+            match self.buckets.get_mut(&time).and_then(|bucket| bucket.get_mut(&key)) {
+                Some(slot) if slot.changed => {
+                    slot.changed = false;
+                    slot.logged = true;
+                    bytes.clear();
+                    encode(&slot.value, &mut bytes);
+                    log.put(table, &record_key, Some(&bytes));
+                }
+                Some(_) => {}
+                None if logged => log.put(table, &record_key, None),
+                None => {}
+            }
+        }
+    }
+
+    /// Forgets which entries were changed: the table is derived from another one, and not in the changelog.
+    pub(crate) fn forget_changes(&mut self) {
+        for (time, key, _) in std::mem::take(&mut self.changed) {
+            if let Some(slot) = self.buckets.get_mut(&time).and_then(|bucket| bucket.get_mut(&key)) {
+                slot.changed = false;
+            }
+        }
+    }
+
+    /// Puts an entry back as the changelog has it.
+    pub(crate) fn restore(&mut self, record_key: &[u8], value: Option<V>) -> Result<(), String> {
+        let Some((time, key)) = record_key.split_first_chunk() else {
+            return Err("a key without its time".to_owned());
+        };
+        let time = time_of(*time);
+        match value {
+            Some(value) => {
+                self.buckets
+                    .entry(time)
+                    .or_default()
+                    .insert(key.into(), Slot { value, changed: false, logged: true });
+            }
+            None => {
+                if let Some(bucket) = self.buckets.get_mut(&time) {
+                    bucket.remove(key);
+                    if bucket.is_empty() {
+                        self.buckets.remove(&time);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}
