@@ -233,7 +233,12 @@ fn queries() {
     query("INSERT INTO out SELECT a FROM t GROUP BY »a", "never complete", "TUMBLE");
     query("INSERT INTO out »SELECT COUNT(*) FROM t", "never complete", "STATE TTL");
     query("INSERT INTO out SELECT COUNT(*) FROM t STATE TTL »5", "not an INTERVAL", "STATE TTL INTERVAL");
-    query("INSERT INTO out SELECT »SUM(a) OVER (ORDER BY ts) FROM t", "OVER", "window of FROM");
+    query("INSERT INTO out SELECT »SUM(a) OVER (ORDER BY ts) FROM t", "never complete", "STATE TTL");
+    query(
+        "INSERT INTO out SELECT a FROM t WHERE »SUM(a) OVER (ORDER BY ts) > 1",
+        "OVER stands only",
+        "WHERE n <= 3",
+    );
     query("INSERT INTO out SELECT a FROM t WHERE »COUNT(*) > 1", "no groups", "HAVING");
     query("INSERT INTO out SELECT a FROM t WHERE »a", "WHERE needs a BOOLEAN", "a condition");
 }

@@ -103,6 +103,11 @@ impl Accumulator {
         }
     }
 
+    /// Whether taking a row back leaves exactly what was there before it.
+    pub(crate) fn inverts_exactly(&self) -> bool {
+        matches!(self, Accumulator::Count(_) | Accumulator::SumInteger { .. } | Accumulator::Values(_))
+    }
+
     /// Takes everything another accumulator of the same aggregate took, later than this one.
     pub(crate) fn merge(&mut self, other: &Accumulator) {
         match (self, other) {

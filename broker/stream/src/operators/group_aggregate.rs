@@ -129,6 +129,8 @@ impl Operator for GroupAggregate {
             }
         }
         let mut given = RowsBuilder::new(&self.row_types);
+        // However many shards there are, groups come in the order of what changed them last.
+        changed.sort_by_key(|changed| changed.mark.order);
         for Changed { key, mark, before } in changed {
             let Some(group) = self.groups.get(&key) else { continue };
             let after = self.row(&key, group).unwrap_or_else(|fault| {

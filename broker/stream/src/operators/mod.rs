@@ -13,6 +13,12 @@ mod accumulator;
 mod aggregated;
 mod assign_windows;
 mod group_aggregate;
+mod ordered;
+mod over;
+mod rank;
+mod schedule;
+mod session_aggregate;
+mod time_to_live;
 mod union;
 mod window_aggregate;
 
@@ -160,6 +166,8 @@ pub(crate) fn key_columns(operator: &plan::Operator) -> Option<Vec<Vec<usize>>> 
         plan::Operator::WindowAggregate(window) => Some(vec![window.keys.clone()]),
         plan::Operator::SessionAggregate(session) => Some(vec![session.keys.clone()]),
         plan::Operator::GroupAggregate(grouping) => Some(vec![grouping.keys.clone()]),
+        plan::Operator::Rank(rank) => Some(vec![rank.partition.clone()]),
+        plan::Operator::Over(over) => Some(vec![over.partition.clone()]),
         plan::Operator::Source { .. }
         | plan::Operator::Map { .. }
         | plan::Operator::AssignWindows { .. }
@@ -186,7 +194,11 @@ pub(crate) fn build(plan: &Plan, node: usize) -> Option<Box<dyn Operator>> {
             &node.types(),
             input(0).changes,
         )),
-        plan::Operator::SessionAggregate(_) => return None,
+        plan::Operator::SessionAggregate(session) => {
+            Box::new(session_aggregate::SessionAggregate::new(session, &input(0).types(), &node.types()))
+        }
+        plan::Operator::Rank(rank) => Box::new(rank::Rank::new(rank, &input(0).types(), input(0).changes)),
+        plan::Operator::Over(over) => Box::new(over::Over::new(over, &input(0).types(), &node.types())),
     })
 }
 

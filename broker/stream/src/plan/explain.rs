@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::fmt::{self, Write};
 
 use super::{
-    Column, ColumnOrigin, Compression, ErrorPolicy, Expression, Operator, Plan, Sink, SinkErrorPolicy,
-    Source, StateBound, WindowKind, WindowOf,
+    Column, ColumnOrigin, Compression, ErrorPolicy, Expression, Frame, FrameUnit, Operator, OverKind,
+    OverMode, Plan, RankMode, Sink, SinkErrorPolicy, SortKey, Source, StateBound, WindowKind, WindowOf,
 };
 
 impl Plan {
@@ -151,6 +151,79 @@ fn operator_text(operator: &Operator, columns: &[Column]) -> String {
             texts(&grouping.aggregates),
             grouping.bound
         ),
+        Operator::Rank(rank) => {
+            let mode = match rank.mode {
+                RankMode::Window { end } => format!("emit=on-close of {}", name(end)),
+                RankMode::First { time, bound } => format!("emit=first by {} {bound}", name(time)),
+                RankMode::Changes { bound } => bound.to_string(),
+            };
+            format!(
+                "Rank {} <= {} partition=[{}] order=[{}] numbered={} {mode}",
+                rank.function.name(),
+                rank.limit,
+                names(&rank.partition),
+                order_text(&rank.order, columns),
+                rank.numbered
+            )
+        }
+        Operator::Over(over) => {
+            let mode = match over.mode {
+                OverMode::OnTime { bound: None, .. } => "emit=on-time".to_owned(),
+                OverMode::OnTime { bound: Some(bound), .. } => format!("emit=on-time {bound}"),
+                OverMode::Window { end } => format!("emit=on-close of {}", name(end)),
+                OverMode::Changes { bound } => bound.to_string(),
+            };
+            let functions: Vec<String> = over
+                .functions
+                .iter()
+                .map(|function| match function.kind {
+                    OverKind::Aggregate { frame, .. } => format!("{} {frame}", function.text),
+                    _ => function.text.clone(),
+                })
+                .collect();
+            format!(
+                "Over partition=[{}] order=[{}] functions=[{}] {mode}",
+                names(&over.partition),
+                order_text(&over.order, columns),
+                functions.join(", ")
+            )
+        }
+    }
+}
+
+fn order_text(order: &[SortKey], columns: &[Column]) -> String {
+    let text = |key: &SortKey| {
+        let direction = if key.descending { " DESC" } else { "" };
+        let nulls = match (key.descending, key.nulls_first) {
+            (false, false) => " NULLS LAST",
+            (true, true) => " NULLS FIRST",
+            _ => "",
+        };
+        format!("{}{direction}{nulls}", columns[key.column].name)
+    };
+    order.iter().map(text).collect::<Vec<_>>().join(", ")
+}
+
+impl fmt::Display for Frame {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let unit = match self.unit {
+            FrameUnit::Rows => "",
+            FrameUnit::Range => "ms",
+        };
+        f.write_str(match self.unit {
+            FrameUnit::Rows => "rows ",
+            FrameUnit::Range => "range ",
+        })?;
+        match self.preceding {
+            None => f.write_str("all")?,
+            Some(0) => f.write_str("current")?,
+            Some(count) => write!(f, "-{count}{unit}")?,
+        }
+        match self.following {
+            None => f.write_str("..all"),
+            Some(0) => f.write_str("..current"),
+            Some(count) => write!(f, "..+{count}{unit}"),
+        }
     }
 }
 

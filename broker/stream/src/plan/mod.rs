@@ -12,6 +12,7 @@ mod expression_text;
 mod format;
 mod function;
 mod operator;
+mod over;
 mod pattern;
 mod prune;
 mod simplify;
@@ -28,6 +29,9 @@ pub use function::{
     Digest, Function, IntegerType, JsonKind, JsonResult, Math, PatternStyle, Side, TimeField, TimeUnit,
 };
 pub use operator::{Grouping, Operator, SessionAggregate, StateBound, WindowAggregate, WindowKind, WindowOf};
+pub use over::{
+    Frame, FrameUnit, Over, OverFunction, OverKind, OverMode, Rank, RankFunction, RankMode, SortKey,
+};
 pub use pattern::Pattern;
 use serde::{Deserialize, Serialize};
 pub(crate) use simplify::simplify;

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Aggregate, Expression};
+use super::{Aggregate, Expression, Over, Rank};
 
 /// What a node does with its rows.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -34,6 +34,10 @@ pub enum Operator {
     SessionAggregate(SessionAggregate),
     /// One row for each group, changed whenever the group's rows change.
     GroupAggregate(Grouping),
+    /// The first rows of each partition in an order.
+    Rank(Rank),
+    /// Functions over the rows around each row.
+    Over(Over),
 }
 
 /// A `GROUP BY` over windows. Its row: `window_start`, `window_end`, the keys, the aggregates.

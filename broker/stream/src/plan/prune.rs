@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Node, Operator, Plan, Source, WindowOf};
+use super::{Node, Operator, OverMode, Plan, RankMode, Source, WindowOf};
 
 /// Where a node's columns went: the new index of each that is left.
 type Moved = Vec<Option<usize>>;
@@ -82,6 +82,29 @@ fn read_by(node: &Node, asked: &BTreeSet<usize>, widths: &[usize]) -> Vec<BTreeS
             read.extend(&grouping.keys);
             read.extend(grouping.aggregates.iter().flat_map(|aggregate| aggregate.columns()));
         }
+        Operator::Rank(rank) => {
+            read.extend(asked.iter().copied().filter(|index| *index < widths[0]));
+            read.extend(&rank.partition);
+            read.extend(rank.order.iter().map(|key| key.column));
+            match rank.mode {
+                RankMode::Window { end: column } | RankMode::First { time: column, .. } => {
+                    read.extend([column])
+                }
+                RankMode::Changes { .. } => {}
+            }
+        }
+        Operator::Over(over) => {
+            read.extend(asked.iter().copied().filter(|index| *index < widths[0]));
+            read.extend(&over.partition);
+            read.extend(over.order.iter().map(|key| key.column));
+            read.extend(over.functions.iter().flat_map(|function| function.columns()));
+            match over.mode {
+                OverMode::OnTime { time: column, .. } | OverMode::Window { end: column } => {
+                    read.extend([column])
+                }
+                OverMode::Changes { .. } => {}
+            }
+        }
     }
     vec![read]
 }
@@ -114,6 +137,31 @@ fn rewrite(node: &mut Node, inputs: &[&Moved], asked: &BTreeSet<usize>) -> Moved
         | Operator::GroupAggregate(_)) => {
             operator.read_columns_at(at);
             all(width)
+        }
+        Operator::Rank(rank) => {
+            rank.partition.iter_mut().for_each(|column| *column = at(*column));
+            rank.order.iter_mut().for_each(|key| key.column = at(key.column));
+            if let RankMode::Window { end: column } | RankMode::First { time: column, .. } = &mut rank.mode {
+                *column = at(*column);
+            }
+            let passed = inputs[0].clone();
+            let number = passed.iter().flatten().count();
+            // Without the number a row that moves up is no change.
+            rank.numbered &= asked.contains(&passed.len());
+            let number = rank.numbered.then_some(number);
+            passed.into_iter().chain([number]).take(width).collect()
+        }
+        Operator::Over(over) => {
+            over.partition.iter_mut().for_each(|column| *column = at(*column));
+            over.order.iter_mut().for_each(|key| key.column = at(key.column));
+            over.functions.iter_mut().for_each(|function| function.remap_columns(at));
+            if let OverMode::OnTime { time: column, .. } | OverMode::Window { end: column } = &mut over.mode {
+                *column = at(*column);
+            }
+            let passed = inputs[0].clone();
+            let next = passed.iter().flatten().count();
+            let functions = (next..next + over.functions.len()).map(Some);
+            passed.into_iter().chain(functions).collect()
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::column::Column;
 use crate::decimal::Decimal;
+use crate::plan::SortKey;
 use crate::rows::Rows;
 use crate::value::{DataType, Value};
 
@@ -51,6 +52,9 @@ impl Keys {
 
 const NULL: u8 = 0;
 const PRESENT: u8 = 1;
+/// Before and behind every value of an order.
+const NULLS_FIRST: u8 = 0;
+const NULLS_LAST: u8 = 2;
 /// Texts and bytes end with two zeros; a zero inside them is followed by this.
 const ZERO_INSIDE: u8 = 0xff;
 
@@ -94,6 +98,26 @@ fn encode_bytes(bytes: &[u8], out: &mut Vec<u8>) {
         }
     }
     out.extend_from_slice(&[0, 0]);
+}
+
+/// Appends the value of one column in one row so that the bytes order as `ORDER BY` asks.
+pub(crate) fn encode_sort_part(column: &Column, row: usize, key: SortKey, out: &mut Vec<u8>) {
+    if column.is_null(row) {
+        return out.push(if key.nulls_first { NULLS_FIRST } else { NULLS_LAST });
+    }
+    let start = out.len();
+    encode_key_part(column, row, out);
+    // No part is the beginning of another, so that turning every byte around turns the order around.
+    if key.descending {
+        out[start + 1..].iter_mut().for_each(|byte| *byte = !*byte);
+    }
+}
+
+/// How many bytes a key of these types takes at the front of `bytes`; `None` if it is damaged.
+pub(crate) fn key_length(bytes: &[u8], types: &[DataType]) -> Option<usize> {
+    let mut rest = bytes;
+    types.iter().try_for_each(|data_type| decode_part(&mut rest, *data_type).map(drop))?;
+    Some(bytes.len() - rest.len())
 }
 
 /// The values of an encoded key; `None` if it is damaged.

@@ -18,7 +18,7 @@ mod row;
 mod table;
 
 pub(crate) use changelog::{ChangelogKey, ChangelogSink, decode_changelog_key};
-pub(crate) use key::{Keys, decode_key, encode_key_part};
+pub(crate) use key::{Keys, decode_key, encode_key_part, encode_sort_part, key_length};
 #[allow(unused_imports)] // Joins use the rest of them.
 pub(crate) use row::{decode_row, decode_row_into, encode_row, encode_values};
 pub(crate) use table::{Bucket, TIME_BYTES, Table, TimeTable};

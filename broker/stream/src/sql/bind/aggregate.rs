@@ -29,13 +29,6 @@ impl Binder<'_> {
         call: &SqlFunction,
     ) -> Result<Option<Expression>, SqlError> {
         let Some(function) = by_name(&call.name.to_string()) else { return Ok(None) };
-        if call.over.is_some() {
-            return Err(self.error(
-                expr,
-                "OVER is not supported yet",
-                "aggregate over a window of FROM: TABLE(TUMBLE(...)) with GROUP BY",
-            ));
-        }
         // Inside an aggregate every column is a column of the rows.
         let Some(mut groups) = self.groups.take() else {
             return Err(self.error(
@@ -58,6 +51,15 @@ impl Binder<'_> {
         });
         self.groups = Some(groups);
         result
+    }
+
+    /// The aggregate a call with `OVER` is, its operands over the rows; `None` if it is no aggregate.
+    pub(super) fn aggregate_over(
+        &mut self,
+        expr: &Expr,
+        call: &SqlFunction,
+    ) -> Result<Option<BoundAggregate>, SqlError> {
+        by_name(&call.name.to_string()).map(|function| self.bind_over_rows(expr, call, function)).transpose()
     }
 
     fn bind_over_rows(

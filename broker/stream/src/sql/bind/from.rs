@@ -43,6 +43,11 @@ impl QueryBinder<'_> {
 
     /// One table, view, query or window function.
     pub(super) fn bind_factor(&mut self, factor: &TableFactor, at: Location) -> Result<Relation, SqlError> {
+        let relation = self.bind_unranked_factor(factor, at)?;
+        self.ranked_from(relation)
+    }
+
+    fn bind_unranked_factor(&mut self, factor: &TableFactor, at: Location) -> Result<Relation, SqlError> {
         match factor {
             TableFactor::TableFunction { expr: Expr::Function(function), alias } => {
                 self.bind_windows(function_call(function, at)?, alias.as_ref(), at)
@@ -68,7 +73,7 @@ impl QueryBinder<'_> {
                 Ok(self.bind_table(name)?.named(&alias))
             }
             TableFactor::Derived { lateral: false, subquery, alias, sample: None } => {
-                let relation = self.bind_query(subquery, at)?;
+                let relation = self.bind_query_unranked(subquery, at)?;
                 match alias {
                     Some(_) => Ok(relation.named(&alias_name(alias.as_ref(), "")?)),
                     None => Ok(relation),
@@ -144,6 +149,7 @@ impl QueryBinder<'_> {
         };
         let (table_name, partition_by) = window_input(data, call_at)?;
         let input = self.bind_table(table_name)?;
+        let input = self.ranked_from(input)?;
         let time = time_column(&input, time, table_name, call_at)?;
         let partition_by = partition_by
             .iter()

@@ -25,6 +25,7 @@ impl Binder<'_> {
     /// A call, or whatever else has no meaning here.
     pub(super) fn bind_call(&mut self, expr: &Expr) -> Result<Expression, SqlError> {
         match expr {
+            Expr::Function(function) if function.over.is_some() => self.bind_over(expr, function),
             Expr::Function(function) => match self.bind_aggregate(expr, function)? {
                 Some(aggregate) => Ok(aggregate),
                 None => self.bind_function(expr, function),
@@ -116,13 +117,6 @@ impl Binder<'_> {
 
     fn bind_function(&mut self, expr: &Expr, sql: &SqlFunction) -> Result<Expression, SqlError> {
         let name = sql.name.to_string().to_ascii_uppercase();
-        if sql.over.is_some() {
-            return Err(self.error(
-                expr,
-                "OVER is not supported yet",
-                "aggregate over a window of FROM: TABLE(TUMBLE(...)) with GROUP BY",
-            ));
-        }
         if let Some(signature) = signature::find(&name) {
             let arguments = self.plain_arguments(expr, sql)?;
             return self.bind_signature(expr, &name, signature, &arguments);
@@ -267,7 +261,11 @@ impl Binder<'_> {
     }
 
     /// The plain arguments of a call; every extra that SQL allows is refused.
-    fn plain_arguments<'e>(&self, expr: &Expr, call: &'e SqlFunction) -> Result<Vec<&'e Expr>, SqlError> {
+    pub(super) fn plain_arguments<'e>(
+        &self,
+        expr: &Expr,
+        call: &'e SqlFunction,
+    ) -> Result<Vec<&'e Expr>, SqlError> {
         let no_clauses = match &call.args {
             FunctionArguments::List(list) => list.clauses.is_empty(),
             _ => true,

@@ -72,6 +72,7 @@ impl QueryBinder<'_> {
             Some(condition) => Some(binder.bind_condition(condition, "WHERE")?),
             None => None,
         };
+        let filter = super::over::without_implied(filter, &from);
         let (keys, by_window) = bind_keys(&mut binder, select)?;
         let window = group_window(&from, by_window);
         let mut groups = Groups::default();
@@ -155,14 +156,21 @@ impl QueryBinder<'_> {
             keys.iter().map(|key| column(&*key.name, key.expression.data_type())).collect();
         row.extend(placed.iter().map(|aggregate| column(&*aggregate.text, aggregate.data_type())));
         let (operator, changes) = match (window, window_of) {
-            (GroupWindow::Session { gap_ms, time }, _) => {
+            (GroupWindow::Session { gap_ms, .. }, _) => {
+                if changes {
+                    return Err(SqlError::at(
+                        at,
+                        "sessions of rows that may be taken back are not supported",
+                        "build the sessions of rows that are only added, or group without a window",
+                    ));
+                }
+                // The time is the first of the inputs.
                 let operator = Operator::SessionAggregate(SessionAggregate {
                     time: 0,
                     gap_ms,
                     keys: plain,
                     aggregates: placed,
                 });
-                let _ = time;
                 (operator, false)
             }
             (_, Some(window)) => (

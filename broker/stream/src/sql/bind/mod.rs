@@ -14,6 +14,7 @@ mod graph;
 mod group;
 pub(super) mod literal;
 mod operator;
+mod over;
 mod pattern;
 mod query;
 mod relation;

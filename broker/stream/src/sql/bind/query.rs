@@ -8,6 +8,7 @@ use sqlparser::tokenizer::Location;
 use super::super::error::SqlError;
 use super::super::script::{CreateView, Script};
 use super::graph::{GraphBuilder, column};
+use super::over::{self, Limits};
 use super::relation::{Relation, of_node};
 use super::scope::{Binder, Role, ScopeColumn};
 use super::sink::Target;
@@ -25,6 +26,8 @@ pub(super) struct QueryBinder<'s> {
     pub(super) bound: Option<StateBound>,
     /// Common tables in sight, the innermost last.
     common: Vec<(String, Relation)>,
+    /// What the `WHERE` of the query around a table says of ranks.
+    limits: Limits,
     /// The names of the views that are being bound.
     views: Vec<String>,
     depth: usize,
@@ -41,7 +44,7 @@ pub(super) struct Item {
 
 impl<'s> QueryBinder<'s> {
     pub(super) fn new(script: &'s Script, graph: &'s mut GraphBuilder, bound: Option<StateBound>) -> Self {
-        Self { script, graph, bound, common: Vec::new(), views: Vec::new(), depth: 0 }
+        Self { script, graph, bound, common: Vec::new(), limits: Limits::new(), views: Vec::new(), depth: 0 }
     }
 
     /// A common table that is in sight.
@@ -62,7 +65,7 @@ impl<'s> QueryBinder<'s> {
         self.views.push(name.clone());
         // A view sees no common tables of the query it is used in.
         let common = std::mem::take(&mut self.common);
-        let relation = self.bind_query(&view.query, at);
+        let relation = self.bind_query_unranked(&view.query, at);
         self.common = common;
         self.views.pop();
         let relation = relation?;
@@ -80,9 +83,17 @@ impl<'s> QueryBinder<'s> {
         Ok(relation)
     }
 
-    /// The rows of a query.
-    pub(super) fn bind_query(&mut self, query: &Query, at: Location) -> Result<Relation, SqlError> {
+    /// The rows of a query whose rank, if it has one, the query around it may bound.
+    pub(super) fn bind_query_unranked(&mut self, query: &Query, at: Location) -> Result<Relation, SqlError> {
         self.bind_query_into(query, at, None)
+    }
+
+    /// A relation of `FROM`, its rank bounded by the `WHERE` behind it.
+    pub(super) fn ranked_from(&mut self, relation: Relation) -> Result<Relation, SqlError> {
+        let limits = std::mem::take(&mut self.limits);
+        let ranked = self.ranked(relation, &limits);
+        self.limits = limits;
+        ranked
     }
 
     /// The rows of a query; those of the outermost `SELECT` as its table wants them.
@@ -119,7 +130,7 @@ impl<'s> QueryBinder<'s> {
         }
         for table in &with.cte_tables {
             let name = &table.alias.name;
-            let mut relation = self.bind_query(&table.query, name.span.start)?.named(&name.value);
+            let mut relation = self.bind_query_unranked(&table.query, name.span.start)?.named(&name.value);
             let names = &table.alias.columns;
             if !names.is_empty() && names.len() != relation.columns.len() {
                 return Err(SqlError::at(
@@ -146,8 +157,11 @@ impl<'s> QueryBinder<'s> {
             SetExpr::Select(select) => self.bind_select(select, target),
             SetExpr::Query(query) => self.bind_query_into(query, at, target),
             SetExpr::SetOperation { op: SetOperator::Union, set_quantifier, left, right } => {
-                let left = self.bind_body(left, at, None)?;
-                let right = self.bind_body(right, at, None)?;
+                let [left, right] = [left, right].map(|side| {
+                    let side = self.bind_body(side, at, None)?;
+                    self.ranked(side, &Limits::new())
+                });
+                let (left, right) = (left?, right?);
                 let all = self.union(left, right, at)?;
                 match set_quantifier {
                     SetQuantifier::All => Ok(all),
@@ -232,7 +246,10 @@ impl<'s> QueryBinder<'s> {
     fn bind_select(&mut self, select: &Select, target: Option<&Target<'_>>) -> Result<Relation, SqlError> {
         let at = select.select_token.0.span.start;
         refuse_extras(select)?;
-        let mut from = self.bind_from(&select.from, at)?;
+        let around = std::mem::replace(&mut self.limits, over::limits(select));
+        let from = self.bind_from(&select.from, at);
+        self.limits = around;
+        let mut from = from?;
         if super::group::is_grouped(select, &from, at) {
             return self.bind_grouped(select, from, target, at);
         }
@@ -242,11 +259,20 @@ impl<'s> QueryBinder<'s> {
             Some(condition) => Some(binder.bind_condition(condition, "WHERE")?),
             None => None,
         };
+        let filter = over::without_implied(filter, &from);
+        binder.over = Some(Vec::new());
         let items = bind_items(&mut binder, select, &from.columns)?;
-        let relation = self.project(&from, filter, items, target, at)?;
+        let calls = binder.over.take().unwrap_or_default();
+        let relation = match calls.is_empty() {
+            true => self.project(&from, filter, items, target, at)?,
+            false => self.select_over(&from, filter, items, calls, target, at)?,
+        };
         match select.distinct {
             None => Ok(relation),
-            Some(_) => self.distinct(relation, at),
+            Some(_) => {
+                let relation = self.ranked(relation, &Limits::new())?;
+                self.distinct(relation, at)
+            }
         }
     }
 
@@ -305,7 +331,8 @@ impl<'s> QueryBinder<'s> {
             name: item.name,
             role: item.role,
         });
-        Ok(Relation { node, columns: columns.collect(), windows: None, key, record_key })
+        let columns = columns.collect();
+        Ok(Relation { node, columns, windows: None, key, record_key, pending: None, ranked: None })
     }
 }
 

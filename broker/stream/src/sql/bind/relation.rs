@@ -1,6 +1,7 @@
 //! A table as a query sees it: a node of the plan, and what its columns are called.
 
 use super::graph::{GraphBuilder, column};
+use super::over::PendingRank;
 use super::scope::{Role, ScopeColumn, last_instant};
 use crate::plan::{Expression, Operator, WindowKind};
 use crate::value::DataType;
@@ -18,6 +19,10 @@ pub(super) struct Relation {
     pub(super) key: Option<Vec<usize>>,
     /// What the key of a record made of a row is, unless its table says so: names and columns of the node.
     pub(super) record_key: Vec<(String, usize)>,
+    /// A rank that the query around it may bound; the node is not the relation's before that is decided.
+    pub(super) pending: Option<Box<PendingRank>>,
+    /// A column whose values are from 1 to a limit.
+    pub(super) ranked: Option<(usize, u64)>,
 }
 
 /// Windows of `FROM` that are not assigned yet.
@@ -58,6 +63,8 @@ impl Relation {
             windows: None,
             key: None,
             record_key: Vec::new(),
+            pending: None,
+            ranked: None,
         }
     }
 

@@ -6,6 +6,7 @@ use sqlparser::tokenizer::Location;
 use super::super::error::{SqlError, suggest};
 use super::expression::binary;
 use super::literal;
+use super::over::OverCall;
 use super::query::start_or;
 use crate::plan::{Aggregate, AggregateFunction, BinaryOperator, Expression};
 use crate::value::{DataType, Value};
@@ -70,6 +71,18 @@ impl BoundAggregate {
         Self { function, argument, filter, distinct, text }
     }
 
+    /// The expressions over the rows that it reads.
+    pub(super) fn operands(&self) -> impl Iterator<Item = &Expression> {
+        self.argument.iter().chain(&self.filter)
+    }
+
+    /// The aggregate with these expressions in the place of what it reads.
+    pub(super) fn with_operands(mut self, new: impl Fn(&Expression) -> Expression) -> Self {
+        self.argument = self.argument.as_ref().map(&new);
+        self.filter = self.filter.as_ref().map(&new);
+        self
+    }
+
     pub(super) fn data_type(&self) -> DataType {
         self.placed(None, None).data_type()
     }
@@ -100,12 +113,14 @@ pub(super) struct Binder<'a> {
     /// Where an expression without a position of its own is said to be.
     fallback: Location,
     pub(super) groups: Option<Groups>,
+    /// The calls with `OVER`, where they may stand.
+    pub(super) over: Option<Vec<OverCall>>,
     pub(super) depth: usize,
 }
 
 impl<'a> Binder<'a> {
     pub(super) fn new(columns: &'a [ScopeColumn], fallback: Location) -> Self {
-        Self { columns, fallback, groups: None, depth: 0 }
+        Self { columns, fallback, groups: None, over: None, depth: 0 }
     }
 
     pub(super) fn enter_groups(&mut self, groups: Groups) {

@@ -26,6 +26,7 @@ pub(super) fn bind(script: &Script, insert: &Insert, graph: &mut GraphBuilder) -
     let target = Target { insert, table: declaration.table.clone(), columns: declaration.columns.clone() };
     let mut binder = QueryBinder::new(script, graph, insert.bound);
     let relation = binder.bind_query_into(&insert.query, insert.at, Some(&target))?;
+    let relation = binder.ranked(relation, &super::over::Limits::new())?;
     let relation = match target.is_arranged(&relation) {
         true => relation,
         false => {

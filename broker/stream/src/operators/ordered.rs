@@ -1,0 +1,226 @@
+//! Rows of partitions, those of each in an order: what rankings and functions over rows keep.
+//!
+//! ```text
+//! changelog   key: partition's key, its group first │ sort key │ place among equals u64      value: the row
+//! ```
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use crate::plan::SortKey;
+use crate::rows::Rows;
+use crate::state::{ChangelogSink, decode_row, encode_row, encode_sort_part, key_length};
+use crate::value::DataType;
+
+/// The rows of a partition by their sort key and place among equals.
+pub(crate) type Partition = BTreeMap<Arc<[u8]>, Held>;
+
+/// A row's partition and its sort key.
+pub(crate) type RowKey = (Arc<[u8]>, Arc<[u8]>);
+
+/// A row that is kept.
+#[derive(Debug)]
+pub(crate) struct Held {
+    pub(crate) row: Arc<[u8]>,
+    /// The changelog has a record of it.
+    logged: bool,
+}
+
+/// How many bytes of a sort key tell equals apart.
+const PLACE_BYTES: usize = 8;
+
+/// The part of a sort key that equal rows share.
+pub(crate) fn order_of(sort: &[u8]) -> &[u8] {
+    &sort[..sort.len() - PLACE_BYTES]
+}
+
+/// Rows of partitions, in order.
+#[derive(Debug)]
+pub(crate) struct OrderedRows {
+    order: Vec<SortKey>,
+    partition_types: Vec<DataType>,
+    row_types: Vec<DataType>,
+    partitions: HashMap<Arc<[u8]>, Partition>,
+    /// Rows added or removed in this epoch, and whether the changelog has a record of them.
+    changed: BTreeMap<RowKey, bool>,
+    rows: usize,
+}
+
+impl OrderedRows {
+    pub(crate) fn new(partition: &[usize], order: &[SortKey], row_types: &[DataType]) -> Self {
+        Self {
+            order: order.to_vec(),
+            partition_types: partition.iter().map(|column| row_types[*column]).collect(),
+            row_types: row_types.to_vec(),
+            partitions: HashMap::new(),
+            changed: BTreeMap::new(),
+            rows: 0,
+        }
+    }
+
+    /// How many rows there are.
+    pub(crate) fn len(&self) -> usize {
+        self.rows
+    }
+
+    pub(crate) fn get(&self, partition: &[u8]) -> Option<&Partition> {
+        self.partitions.get(partition)
+    }
+
+    /// By what a row is sorted, without its place among equals.
+    pub(crate) fn sort_key(&self, rows: &Rows, row: usize) -> Vec<u8> {
+        let mut sort = Vec::with_capacity(self.order.len() * 9 + PLACE_BYTES);
+        self.order.iter().for_each(|key| encode_sort_part(&rows.columns[key.column], row, *key, &mut sort));
+        sort
+    }
+
+    /// A row as it is kept.
+    pub(crate) fn encode(rows: &Rows, row: usize) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(rows.columns.len() * 12);
+        encode_row(rows, row, 0..rows.columns.len(), &mut bytes);
+        bytes
+    }
+
+    /// Adds a row, behind those that are equal to it in the order.
+    pub(crate) fn push(&mut self, partition: &Arc<[u8]>, mut sort: Vec<u8>, row: &[u8]) {
+        let rows = self.partitions.entry(Arc::clone(partition)).or_default();
+        let place = match equals(rows, &sort).next_back() {
+            Some((last, _)) => place_of(last) + 1,
+            None => 0,
+        };
+        sort.extend_from_slice(&place.to_be_bytes());
+        let sort: Arc<[u8]> = sort.into();
+        rows.insert(Arc::clone(&sort), Held { row: row.into(), logged: false });
+        self.rows += 1;
+        self.changed.entry((Arc::clone(partition), sort)).or_insert(false);
+    }
+
+    /// Takes a row away that is equal to this one, the last of them. Whether there was one.
+    pub(crate) fn take_back(&mut self, partition: &Arc<[u8]>, sort: &[u8], row: &[u8]) -> bool {
+        let Some(rows) = self.partitions.get(partition) else { return false };
+        let found =
+            equals(rows, sort).rev().find(|(_, held)| *held.row == *row).map(|(key, _)| Arc::clone(key));
+        found.is_some_and(|found| self.remove(partition, &found))
+    }
+
+    /// Takes the row of a sort key away.
+    pub(crate) fn remove(&mut self, partition: &Arc<[u8]>, sort: &Arc<[u8]>) -> bool {
+        let Some(rows) = self.partitions.get_mut(partition) else { return false };
+        let Some(held) = rows.remove(sort) else { return false };
+        if rows.is_empty() {
+            self.partitions.remove(partition);
+        }
+        self.rows -= 1;
+        self.changed.entry((Arc::clone(partition), Arc::clone(sort))).or_insert(held.logged);
+        true
+    }
+
+    /// Takes a partition away.
+    pub(crate) fn remove_partition(&mut self, partition: &Arc<[u8]>) {
+        for (sort, held) in self.partitions.remove(partition).into_iter().flatten() {
+            self.rows -= 1;
+            self.changed.entry((Arc::clone(partition), sort)).or_insert(held.logged);
+        }
+    }
+
+    /// Hands the changes since the last call to the changelog.
+    pub(crate) fn drain_changes(&mut self, table: u8, log: &mut dyn ChangelogSink) {
+        let mut record_key = Vec::new();
+        for ((partition, sort), logged) in std::mem::take(&mut self.changed) {
+            record_key.clear();
+            record_key.extend_from_slice(&partition);
+            record_key.extend_from_slice(&sort);
+            match self.partitions.get_mut(&partition).and_then(|rows| rows.get_mut(&sort)) {
+                Some(held) => {
+                    held.logged = true;
+                    log.put(table, &record_key, Some(&held.row));
+                }
+                None if logged => log.put(table, &record_key, None),
+                None => {}
+            }
+        }
+    }
+
+    /// The row of a changelog record's key.
+    pub(crate) fn row_at(&self, record_key: &[u8]) -> Result<Option<Arc<[u8]>>, String> {
+        let (partition, sort) = self.split(record_key)?;
+        Ok(self.partitions.get(partition).and_then(|rows| rows.get(sort)).map(|held| Arc::clone(&held.row)))
+    }
+
+    /// The partition and the sort key in a changelog record's key.
+    fn split<'k>(&self, record_key: &'k [u8]) -> Result<(&'k [u8], &'k [u8]), String> {
+        let length = record_key.get(1..).and_then(|key| key_length(key, &self.partition_types));
+        let split = length.and_then(|length| record_key.split_at_checked(1 + length));
+        split.filter(|(_, sort)| sort.len() >= PLACE_BYTES).ok_or_else(|| "a damaged key of a row".to_owned())
+    }
+
+    /// Puts a row back as the changelog has it, or takes it away. Returns its partition and its sort key.
+    pub(crate) fn restore(&mut self, record_key: &[u8], row: Option<&[u8]>) -> Result<RowKey, String> {
+        let (partition, sort) = self.split(record_key)?;
+        let (partition, sort): (Arc<[u8]>, Arc<[u8]>) = (partition.into(), sort.into());
+        match row {
+            Some(row) => {
+                decode_row(row, &self.row_types).ok_or("a damaged row")?;
+                let rows = self.partitions.entry(Arc::clone(&partition)).or_default();
+                if rows.insert(Arc::clone(&sort), Held { row: row.into(), logged: true }).is_none() {
+                    self.rows += 1;
+                }
+            }
+            None => {
+                self.remove(&partition, &sort);
+                self.changed.clear();
+            }
+        }
+        Ok((partition, sort))
+    }
+}
+
+/// The rows that are equal in the order.
+fn equals<'r>(
+    rows: &'r Partition,
+    order: &[u8],
+) -> impl DoubleEndedIterator<Item = (&'r Arc<[u8]>, &'r Held)> {
+    let bound = |place: u64| -> Arc<[u8]> { [order, &place.to_be_bytes()[..]].concat().into() };
+    rows.range(bound(0)..=bound(u64::MAX))
+}
+
+fn place_of(sort: &[u8]) -> u64 {
+    sort.last_chunk().map_or(0, |place| u64::from_be_bytes(*place))
+}
+
+/// The rows of `before` that are not in `after`, and the rows of `after` that are not in `before`, as often as they
+/// are there.
+pub(crate) fn difference<'r, T: std::hash::Hash + Eq>(
+    before: &'r [T],
+    after: &'r [T],
+) -> (Vec<&'r T>, Vec<&'r T>) {
+    let same = before.iter().zip(after).take_while(|(before, after)| before == after).count();
+    let (before, after) = (&before[same..], &after[same..]);
+    let mut counts: HashMap<&T, usize> = HashMap::new();
+    before.iter().for_each(|row| *counts.entry(row).or_default() += 1);
+    let mut there = |row: &'r T| match counts.get_mut(row) {
+        Some(count) if *count > 0 => {
+            *count -= 1;
+            true
+        }
+        _ => false,
+    };
+    let added = after.iter().filter(|row| !there(row)).collect();
+    // Of equal rows the last are those that are gone.
+    let mut gone: Vec<&T> = before.iter().rev().filter(|row| there(row)).collect();
+    gone.reverse();
+    (gone, added)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_difference_counts_equal_rows() {
+        let (gone, added) = difference(&[1, 2, 2, 3], &[1, 2, 4, 3, 4]);
+        assert_eq!((gone, added), (vec![&2], vec![&4, &4]));
+        let (gone, added) = difference(&[1, 2], &[2, 1]);
+        assert!(gone.is_empty() && added.is_empty());
+    }
+}

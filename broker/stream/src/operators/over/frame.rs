@@ -1,0 +1,208 @@
+//! The rows around a row, and what is computed of them. Pure: rows in, values out.
+
+use std::ops::Range;
+
+use crate::operators::OperatorFault;
+use crate::operators::accumulator::Accumulator;
+use crate::plan::{Aggregate, Frame, FrameUnit, OverFunction, OverKind, RankFunction};
+use crate::rows::Rows;
+use crate::value::Value;
+
+/// The rows of a partition, in order.
+#[derive(Debug)]
+pub(super) struct Ordered<'r> {
+    pub(super) rows: &'r Rows,
+    /// For each row the place of the first that is equal to it in the order.
+    pub(super) first_equal: Vec<usize>,
+    /// The value of the order's first column, if it is a `TIMESTAMP` in ascending order.
+    pub(super) times: Option<usize>,
+}
+
+impl<'r> Ordered<'r> {
+    /// Rows whose orders are equal where these parts of their sort keys are.
+    pub(super) fn new<'s>(
+        rows: &'r Rows,
+        orders: impl Iterator<Item = &'s [u8]>,
+        times: Option<usize>,
+    ) -> Self {
+        let mut first_equal: Vec<usize> = Vec::with_capacity(rows.len());
+        let mut before = None;
+        for (row, order) in orders.enumerate() {
+            let first = if before == Some(order) { first_equal[row - 1] } else { row };
+            first_equal.push(first);
+            before = Some(order);
+        }
+        Self { rows, first_equal, times }
+    }
+
+    fn len(&self) -> usize {
+        self.first_equal.len()
+    }
+
+    /// Behind the last row that is equal to one.
+    fn behind_equals(&self, row: usize) -> usize {
+        let first = self.first_equal[row];
+        row + self.first_equal[row..].iter().take_while(|other| **other == first).count()
+    }
+
+    fn time(&self, row: usize) -> Option<i64> {
+        let times = self.rows.columns[self.times?].timestamp();
+        arrow_array::Array::is_valid(times, row).then(|| times.value(row))
+    }
+
+    /// The rows of a row's frame.
+    fn frame(&self, frame: Frame, row: usize) -> Range<usize> {
+        match frame.unit {
+            FrameUnit::Rows => {
+                let reach = |count: u64| usize::try_from(count).unwrap_or(usize::MAX);
+                let first = frame.preceding.map_or(0, |count| row.saturating_sub(reach(count)));
+                let behind = match frame.following {
+                    None => self.len(),
+                    Some(count) => row.saturating_add(reach(count)).saturating_add(1).min(self.len()),
+                };
+                first..behind
+            }
+            FrameUnit::Range => {
+                let first = match frame.preceding {
+                    None => 0,
+                    Some(0) => self.first_equal[row],
+                    Some(ms) => self.first_since(row, ms),
+                };
+                let behind = match frame.following {
+                    None => self.len(),
+                    Some(0) => self.behind_equals(row),
+                    Some(ms) => self.behind_until(row, ms),
+                };
+                first..behind
+            }
+        }
+    }
+
+    /// The first row that is no more than this before a row; without a time rows without a time are.
+    fn first_since(&self, row: usize, ms: u64) -> usize {
+        let Some(time) = self.time(row) else { return self.first_equal[row] };
+        let least = time.saturating_sub_unsigned(ms);
+        let mut first = self.first_equal[row];
+        while first > 0 && self.time(first - 1).is_some_and(|before| before >= least) {
+            first -= 1;
+        }
+        first
+    }
+
+    fn behind_until(&self, row: usize, ms: u64) -> usize {
+        let Some(time) = self.time(row) else { return self.behind_equals(row) };
+        let greatest = time.saturating_add_unsigned(ms);
+        let mut behind = self.behind_equals(row);
+        while behind < self.len() && self.time(behind).is_some_and(|later| later <= greatest) {
+            behind += 1;
+        }
+        behind
+    }
+}
+
+/// The values of a function for some rows. `running` is the state of an aggregate over everything before the first
+/// of them, where the rows before them are not there any more; it is left behind the last.
+pub(super) fn evaluate(
+    function: &OverFunction,
+    ordered: &Ordered<'_>,
+    wanted: Range<usize>,
+    running: Option<&mut Accumulator>,
+    name: &impl Fn() -> String,
+) -> Vec<Result<Value, OperatorFault>> {
+    match &function.kind {
+        OverKind::Aggregate { aggregate, frame } => {
+            let fault = |reason| OperatorFault { row: name(), expression: function.text.clone(), reason };
+            let values = match running {
+                Some(running) => run(aggregate, *frame, ordered, wanted, running),
+                None => slide(aggregate, *frame, ordered, wanted),
+            };
+            values.into_iter().map(|value| value.map_err(fault)).collect()
+        }
+        OverKind::Lag { argument, offset, default, .. } => {
+            let offset = usize::try_from(*offset).unwrap_or(usize::MAX);
+            let value = |row: usize| match row.checked_sub(offset) {
+                Some(before) => ordered.rows.columns[*argument].value(before),
+                None => default.clone(),
+            };
+            wanted.map(|row| Ok(value(row))).collect()
+        }
+        OverKind::Lead { argument, offset, default, .. } => {
+            let offset = usize::try_from(*offset).unwrap_or(usize::MAX);
+            let value = |row: usize| match row.checked_add(offset).filter(|behind| *behind < ordered.len()) {
+                Some(behind) => ordered.rows.columns[*argument].value(behind),
+                None => default.clone(),
+            };
+            wanted.map(|row| Ok(value(row))).collect()
+        }
+        OverKind::Number(function) => {
+            let number = |row: usize| match function {
+                RankFunction::RowNumber => row + 1,
+                RankFunction::Rank => ordered.first_equal[row] + 1,
+                RankFunction::DenseRank => {
+                    (0..=row).filter(|other| ordered.first_equal[*other] == *other).count()
+                }
+            };
+            wanted.map(|row| Ok(Value::BigInt(number(row) as i64))).collect()
+        }
+    }
+}
+
+/// Frames that begin at the partition's first row: what is before the rows wanted is in the state.
+fn run(
+    aggregate: &Aggregate,
+    frame: Frame,
+    ordered: &Ordered<'_>,
+    wanted: Range<usize>,
+    running: &mut Accumulator,
+) -> Vec<Result<Value, String>> {
+    let mut taken = wanted.start;
+    let values = wanted.map(|row| {
+        let behind = ordered.frame(frame, row).end;
+        take(aggregate, running, ordered.rows, taken..behind, false);
+        taken = taken.max(behind);
+        running.finish(aggregate)
+    });
+    values.collect()
+}
+
+/// Frames that move with the row. Sums of floats are folded anew for each, in order: what is taken off a float leaves
+/// a trace.
+fn slide(
+    aggregate: &Aggregate,
+    frame: Frame,
+    ordered: &Ordered<'_>,
+    wanted: Range<usize>,
+) -> Vec<Result<Value, String>> {
+    // A state that may be taken back, where that is exact.
+    let mut state = Accumulator::new(aggregate, true);
+    let exact = state.inverts_exactly();
+    if !exact {
+        state = Accumulator::new(aggregate, false);
+    }
+    let mut held = wanted.start..wanted.start;
+    let values = wanted.map(|row| {
+        let frame = ordered.frame(frame, row);
+        let fresh = frame.start >= held.end || frame.start < held.start || frame.end < held.end;
+        if fresh || frame.start != held.start && !exact {
+            state = Accumulator::new(aggregate, exact);
+            held = frame.start..frame.start;
+        }
+        take(aggregate, &mut state, ordered.rows, held.start..frame.start, true);
+        take(aggregate, &mut state, ordered.rows, held.end..frame.end, false);
+        held = frame;
+        state.finish(aggregate)
+    });
+    values.collect()
+}
+
+fn take(aggregate: &Aggregate, state: &mut Accumulator, rows: &Rows, range: Range<usize>, back: bool) {
+    for row in range {
+        let counts = aggregate.filter.is_none_or(|filter| {
+            let filter = rows.columns[filter].boolean();
+            arrow_array::Array::is_valid(filter, row) && filter.value(row)
+        });
+        if counts {
+            state.add(aggregate.argument.map(|column| &rows.columns[column]), row, back);
+        }
+    }
+}

@@ -1,0 +1,400 @@
+//! The first rows of each partition in an order: `ROW_NUMBER() ... <= n`.
+//!
+//! ```text
+//! window     rows ─► partition ─► its window closes ─► the first n, once
+//! first      rows ─► the earliest of the partition ─► the watermark passes it ─► given once; later rows are duplicates
+//! changes    rows ─► partition ─► what the epoch changed among its first n ─► taken back, and given
+//! ```
+//!
+//! Rows beyond the limit are kept only where rows may be taken back, so that one of them may move up.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::ordered::{OrderedRows, Partition, difference, order_of};
+use super::schedule::Schedule;
+use super::time_to_live::TimeToLive;
+use super::{Due, EpochTime, Keyed, Operator, Output, Place, StateSize, Timed, timed_mark, window_timestamp};
+use crate::plan::{self, RankFunction, RankMode};
+use crate::rows::{Mark, Rows, RowsBuilder};
+use crate::state::{ChangelogSink, Table, decode_row, decode_row_into};
+use crate::value::{DataType, Value};
+
+/// The table of rows.
+const ROWS: u8 = 0;
+/// The table of partitions whose first row is given.
+const GIVEN: u8 = 1;
+/// The table of when partitions were touched.
+const TOUCHED: u8 = 2;
+
+/// A row with its number.
+type Ranked = (u64, Arc<[u8]>);
+
+#[derive(Debug)]
+pub(crate) struct Rank {
+    rank: plan::Rank,
+    input_types: Vec<DataType>,
+    /// Whether rows may be taken back.
+    input_changes: bool,
+    rows: OrderedRows,
+    given: Table<()>,
+    touched: TimeToLive,
+    /// The partitions that are due at an end; derived.
+    due: Schedule,
+}
+
+/// A partition that the epoch has changed.
+struct Changed {
+    key: Arc<[u8]>,
+    /// The row that caused the last change.
+    mark: Mark,
+    before: Vec<Ranked>,
+}
+
+impl Rank {
+    pub(crate) fn new(rank: &plan::Rank, input: &[DataType], input_changes: bool) -> Self {
+        let bound = match rank.mode {
+            RankMode::Window { .. } => None,
+            RankMode::First { bound, .. } | RankMode::Changes { bound } => Some(bound),
+        };
+        Self {
+            rank: rank.clone(),
+            input_types: input.to_vec(),
+            input_changes,
+            rows: OrderedRows::new(&rank.partition, &rank.order, input),
+            given: Table::default(),
+            touched: TimeToLive::new(bound),
+            due: Schedule::default(),
+        }
+    }
+
+    /// The partition's first rows with their numbers.
+    fn ranked(&self, key: &[u8]) -> Vec<Ranked> {
+        let Some(partition) = self.rows.get(key) else { return Vec::new() };
+        numbered(self.rank.function, partition)
+            .take_while(|(number, _)| *number <= self.rank.limit)
+            .map(|(number, sort)| (number, Arc::clone(&partition[sort].row)))
+            .collect()
+    }
+
+    /// Whether a row would be numbered beyond the limit, and never be missed.
+    fn is_beyond(&self, key: &[u8], sort: &[u8]) -> bool {
+        if self.input_changes || self.rank.function != RankFunction::RowNumber {
+            return false;
+        }
+        self.rows.get(key).is_some_and(|rows| {
+            rows.len() as u64 >= self.rank.limit
+                && rows.last_key_value().is_some_and(|(last, _)| order_of(last) <= sort)
+        })
+    }
+
+    /// Adds a row or takes it back, and lets go of rows that no number within the limit can reach.
+    fn apply(&mut self, key: &Arc<[u8]>, sort: Vec<u8>, row: &[u8], back: bool) {
+        if back {
+            self.rows.take_back(key, &sort, row);
+            return;
+        }
+        self.rows.push(key, sort, row);
+        if self.input_changes {
+            return;
+        }
+        loop {
+            let Some(partition) = self.rows.get(key) else { return };
+            let beyond = match self.rank.function {
+                RankFunction::RowNumber => partition.len() as u64 > self.rank.limit,
+                _ => numbered(self.rank.function, partition)
+                    .last()
+                    .is_some_and(|(number, _)| number > self.rank.limit),
+            };
+            let Some((last, _)) = partition.last_key_value().filter(|_| beyond) else { return };
+            let last = Arc::clone(last);
+            self.rows.remove(key, &last);
+        }
+    }
+
+    fn process_changes(&mut self, time: EpochTime, inputs: Vec<Keyed>, out: &mut Output) {
+        for key in self.touched.expired(time.now) {
+            self.rows.remove_partition(&key);
+        }
+        let mut changed: Vec<Changed> = Vec::new();
+        let mut places: HashMap<Arc<[u8]>, usize> = HashMap::new();
+        for Keyed { rows, keys } in inputs {
+            for row in 0..rows.len() {
+                let mark = rows.marks[row];
+                let sort = self.rows.sort_key(&rows, row);
+                self.touched.touch(keys.get(row), time.now);
+                if !mark.back && self.is_beyond(keys.get(row), &sort) {
+                    continue;
+                }
+                let key = match places.get(keys.get(row)) {
+                    Some(place) => {
+                        changed[*place].mark = mark;
+                        Arc::clone(&changed[*place].key)
+                    }
+                    None => {
+                        let key: Arc<[u8]> = keys.get(row).into();
+                        places.insert(Arc::clone(&key), changed.len());
+                        let before = self.ranked(&key);
+                        changed.push(Changed { key: Arc::clone(&key), mark, before });
+                        key
+                    }
+                };
+                self.apply(&key, sort, &OrderedRows::encode(&rows, row), mark.back);
+            }
+        }
+        // However many shards there are, partitions come in the order of what changed them last.
+        changed.sort_by_key(|changed| changed.mark.order);
+        let mut given = RowsBuilder::new(&self.row_types());
+        for Changed { key, mark, before } in changed {
+            let after = self.ranked(&key);
+            if self.rows.get(&key).is_none() {
+                self.touched.remove(&key);
+            }
+            match self.rank.numbered {
+                true => {
+                    let (gone, added) = difference(&before, &after);
+                    gone.iter().for_each(|row| self.push(&mut given, Mark { back: true, ..mark }, row));
+                    added.iter().for_each(|row| self.push(&mut given, Mark { back: false, ..mark }, row));
+                }
+                false => {
+                    let rows =
+                        |ranked: Vec<Ranked>| ranked.into_iter().map(|(_, row)| row).collect::<Vec<_>>();
+                    let (before, after) = (rows(before), rows(after));
+                    let (gone, added) = difference(&before, &after);
+                    let mut push = |row: &Arc<[u8]>, back| {
+                        self.push(&mut given, Mark { back, ..mark }, &(0, Arc::clone(row)));
+                    };
+                    gone.into_iter().for_each(|row| push(row, true));
+                    added.into_iter().for_each(|row| push(row, false));
+                }
+            }
+        }
+        out.push(given.finish());
+    }
+
+    fn process_window(&mut self, end: usize, inputs: Vec<Keyed>, out: &mut Output) {
+        for Keyed { rows, keys } in inputs {
+            for row in 0..rows.len() {
+                let Some(end) = instant(&rows, end, row) else { continue };
+                let mark = rows.marks[row];
+                if end <= mark.watermark {
+                    out.late.push(mark.order);
+                    continue;
+                }
+                let sort = self.rows.sort_key(&rows, row);
+                if !mark.back && self.is_beyond(keys.get(row), &sort) {
+                    continue;
+                }
+                let key: Arc<[u8]> = keys.get(row).into();
+                self.apply(&key, sort, &OrderedRows::encode(&rows, row), mark.back);
+                match self.rows.get(&key) {
+                    Some(_) => self.due.insert(end, &key),
+                    None => self.due.remove(end, &key),
+                }
+            }
+        }
+    }
+
+    fn process_first(&mut self, time_column: usize, time: EpochTime, inputs: Vec<Keyed>, out: &mut Output) {
+        for key in self.touched.expired(time.now) {
+            self.given.remove(&key);
+        }
+        for Keyed { rows, keys } in inputs {
+            let mut at_once = Vec::new();
+            for row in 0..rows.len() {
+                let key = keys.get(row);
+                let Some(instant) = instant(&rows, time_column, row) else { continue };
+                if self.given.get(key).is_some() {
+                    continue;
+                }
+                let mark = rows.marks[row];
+                let key: Arc<[u8]> = key.into();
+                let sort = self.rows.sort_key(&rows, row);
+                let known = self.rows.get(&key).and_then(|rows| rows.last_key_value()).map(|(sort, _)| sort);
+                match known {
+                    // The watermark has passed it: it is the first, even if it is not given yet.
+                    Some(known) if self.instant_of(&key, known) < mark.watermark => continue,
+                    Some(known) if order_of(known) <= sort.as_slice() => continue,
+                    Some(known) => {
+                        let known = Arc::clone(known);
+                        let before = self.instant_of(&key, &known);
+                        self.rows.remove(&key, &known);
+                        self.due.remove(before.saturating_add(1), &key);
+                    }
+                    None if instant < mark.watermark => {
+                        self.given.entry(&key, || ());
+                        self.touched.touch(&key, time.now);
+                        at_once.push(row as u32);
+                        continue;
+                    }
+                    None => {}
+                }
+                self.rows.push(&key, sort, &OrderedRows::encode(&rows, row));
+                self.due.insert(instant.saturating_add(1), &key);
+            }
+            if !at_once.is_empty() {
+                let first = rows.take(&at_once);
+                let mut given = RowsBuilder::new(&self.row_types());
+                for row in 0..first.len() {
+                    let bytes = OrderedRows::encode(&first, row).into();
+                    self.push(&mut given, first.marks[row], &(1, bytes));
+                }
+                out.push(given.finish());
+            }
+        }
+    }
+
+    /// The event time of a row that is kept.
+    fn instant_of(&self, key: &Arc<[u8]>, sort: &Arc<[u8]>) -> i64 {
+        let RankMode::First { time, .. } = self.rank.mode else { return i64::MAX };
+        let row = self.rows.get(key).and_then(|rows| rows.get(sort));
+        let values = row.and_then(|held| decode_row(&held.row, &self.input_types));
+        match values.as_deref().map(|values| &values[time]) {
+            Some(Value::Timestamp(instant)) => *instant,
+            _ => i64::MAX,
+        }
+    }
+
+    fn push(&self, rows: &mut RowsBuilder, mark: Mark, (number, row): &Ranked) {
+        let width = self.input_types.len();
+        rows.push_with(mark, |builders| {
+            let (columns, rank) = builders.split_at_mut(width);
+            decode_row_into(row, &self.input_types, columns);
+            rank.iter_mut().for_each(|rank| rank.append(&Value::BigInt(*number as i64)));
+        });
+    }
+
+    fn row_types(&self) -> Vec<DataType> {
+        let number = self.rank.numbered.then_some(DataType::BigInt);
+        self.input_types.iter().copied().chain(number).collect()
+    }
+
+    /// When a restored row makes its partition due.
+    fn due_of(&self, row: &[u8]) -> Option<i64> {
+        let (column, behind) = match self.rank.mode {
+            RankMode::Window { end } => (end, 0),
+            RankMode::First { time, .. } => (time, 1),
+            RankMode::Changes { .. } => return None,
+        };
+        match decode_row(row, &self.input_types)?.get(column)? {
+            Value::Timestamp(instant) => Some(instant.saturating_add(behind)),
+            _ => None,
+        }
+    }
+}
+
+/// The value of a `TIMESTAMP` column.
+pub(super) fn instant(rows: &Rows, column: usize, row: usize) -> Option<i64> {
+    let times = rows.columns[column].timestamp();
+    arrow_array::Array::is_valid(times, row).then(|| times.value(row))
+}
+
+/// The number of each row of a partition, in order.
+pub(super) fn numbered(
+    function: RankFunction,
+    partition: &Partition,
+) -> impl Iterator<Item = (u64, &Arc<[u8]>)> {
+    let mut number = 0;
+    let mut before: Option<&[u8]> = None;
+    partition.keys().zip(1..).map(move |(sort, row_number)| {
+        let equal = before == Some(order_of(sort));
+        before = Some(order_of(sort));
+        number = match function {
+            RankFunction::RowNumber => row_number,
+            RankFunction::Rank if equal => number,
+            RankFunction::Rank => row_number,
+            RankFunction::DenseRank if equal => number,
+            RankFunction::DenseRank => number + 1,
+        };
+        (number, sort)
+    })
+}
+
+impl Operator for Rank {
+    fn process(&mut self, time: EpochTime, inputs: Vec<Vec<Keyed>>, out: &mut Output) {
+        let inputs: Vec<Keyed> = inputs.into_iter().flatten().collect();
+        match self.rank.mode {
+            RankMode::Window { end } => self.process_window(end, inputs, out),
+            RankMode::First { time: column, .. } => self.process_first(column, time, inputs, out),
+            RankMode::Changes { .. } => self.process_changes(time, inputs, out),
+        }
+    }
+
+    fn due(&self, from: &Place, watermark: i64) -> Due {
+        self.due.due(from, watermark)
+    }
+
+    fn due_keys(&self, from: &Place, end: i64) -> Vec<Arc<[u8]>> {
+        self.due.due_keys(from, end)
+    }
+
+    fn advance(&mut self, time: EpochTime, from: &Place, to: &Place, out: &mut Output) {
+        let mut rows = RowsBuilder::new(&self.row_types());
+        let mut sort = Vec::new();
+        let windows = matches!(self.rank.mode, RankMode::Window { .. });
+        for (end, keys) in self.due.take(from, to) {
+            for key in keys {
+                for row in self.ranked(&key) {
+                    self.push(&mut rows, timed_mark(window_timestamp(end), time), &row);
+                    sort.push((end, Arc::from(&key[1..])));
+                }
+                self.rows.remove_partition(&key);
+                if !windows {
+                    self.given.entry(&key, || ());
+                    self.touched.touch(&key, time.now);
+                }
+            }
+            if windows && end <= to.watermark {
+                out.windows_closed += 1;
+            }
+        }
+        if !rows.is_empty() {
+            out.timed.push(Timed { rows: rows.finish(), sort });
+        }
+    }
+
+    fn drain_changes(&mut self, log: &mut dyn ChangelogSink) {
+        self.rows.drain_changes(ROWS, log);
+        self.given.drain_changes(GIVEN, log, |(), _| {});
+        self.touched.drain_changes(TOUCHED, log);
+    }
+
+    fn restore(&mut self, table: u8, key: &[u8], value: Option<&[u8]>) -> Result<(), String> {
+        match table {
+            ROWS => {
+                let (partition, sort) = match value {
+                    Some(_) => self.rows.restore(key, value)?,
+                    None => {
+                        // What was due is known only as long as the row is there.
+                        let due = self.rows.row_at(key)?.and_then(|row| self.due_of(&row));
+                        let (partition, sort) = self.rows.restore(key, None)?;
+                        let of_row = matches!(self.rank.mode, RankMode::First { .. });
+                        if let Some(end) = due.filter(|_| of_row || self.rows.get(&partition).is_none()) {
+                            self.due.remove(end, &partition);
+                        }
+                        (partition, sort)
+                    }
+                };
+                let row = self.rows.get(&partition).and_then(|rows| rows.get(&sort));
+                if let Some(end) = row.and_then(|held| self.due_of(&held.row)) {
+                    self.due.insert(end, &partition);
+                }
+                Ok(())
+            }
+            GIVEN => {
+                self.given.restore(key, value.map(|_| ()));
+                Ok(())
+            }
+            TOUCHED => self.touched.restore(key, value),
+            other => Err(format!("there is no table {other}")),
+        }
+    }
+
+    fn size(&self) -> StateSize {
+        let windows = match self.rank.mode {
+            RankMode::Window { .. } => self.due.ends() as u64,
+            _ => 0,
+        };
+        StateSize { entries: (self.rows.len() + self.given.len()) as u64, windows }
+    }
+}

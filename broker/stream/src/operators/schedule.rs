@@ -1,0 +1,119 @@
+//! When time makes keys due.
+
+use std::collections::BTreeMap;
+use std::ops::Bound;
+use std::sync::Arc;
+
+use super::{Due, Place};
+
+/// How many rows of each key are due at which end; derived from the state, and not in the changelog.
+#[derive(Debug, Default)]
+pub(crate) struct Schedule {
+    ends: BTreeMap<i64, BTreeMap<Arc<[u8]>, u32>>,
+}
+
+impl Schedule {
+    /// A key is due at an end, however often it is said.
+    pub(crate) fn insert(&mut self, end: i64, key: &[u8]) {
+        let keys = self.ends.entry(end).or_default();
+        if !keys.contains_key(key) {
+            keys.insert(key.into(), 1);
+        }
+    }
+
+    /// One more row of a key is due at an end.
+    pub(crate) fn add(&mut self, end: i64, key: &Arc<[u8]>) {
+        *self.ends.entry(end).or_default().entry(Arc::clone(key)).or_default() += 1;
+    }
+
+    /// One row of a key less is due at an end.
+    pub(crate) fn subtract(&mut self, end: i64, key: &[u8]) {
+        let Some(count) = self.ends.get_mut(&end).and_then(|keys| keys.get_mut(key)) else { return };
+        *count -= 1;
+        if *count == 0 {
+            self.remove(end, key);
+        }
+    }
+
+    /// A key is not due at an end.
+    pub(crate) fn remove(&mut self, end: i64, key: &[u8]) {
+        let Some(keys) = self.ends.get_mut(&end) else { return };
+        keys.remove(key);
+        if keys.is_empty() {
+            self.ends.remove(&end);
+        }
+    }
+
+    /// How many keys there are at all ends.
+    pub(crate) fn len(&self) -> usize {
+        self.ends.values().map(BTreeMap::len).sum()
+    }
+
+    /// How many ends there are.
+    pub(crate) fn ends(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// How many rows are due at each end.
+    pub(crate) fn due(&self, from: &Place, watermark: i64) -> Due {
+        let behind = (Bound::Excluded(from.watermark), Bound::Included(watermark.max(from.watermark)));
+        let ends = self.ends.range(behind);
+        ends.map(|(end, keys)| (*end, keys.values().map(|count| *count as usize).sum())).collect()
+    }
+
+    /// The keys that are due at an end and not given, in their order and without their key group.
+    pub(crate) fn due_keys(&self, from: &Place, end: i64) -> Vec<Arc<[u8]>> {
+        let keys = self.ends.get(&end).into_iter().flat_map(BTreeMap::keys);
+        let mut keys: Vec<_> =
+            keys.filter(|key| !from.is_given(end, key)).map(|key| Arc::from(&key[1..])).collect();
+        keys.sort_unstable();
+        keys
+    }
+
+    /// Takes what is due between two places: ends in their order, and the keys of each in the order they have without
+    /// their key group.
+    pub(crate) fn take(&mut self, from: &Place, to: &Place) -> Vec<(i64, Vec<Arc<[u8]>>)> {
+        // Of what was restored some may be given already.
+        let behind = from.watermark.saturating_add(1);
+        if behind > from.watermark {
+            self.ends = self.ends.split_off(&behind);
+        }
+        let mut taken = Vec::new();
+        let ends: Vec<i64> = self.ends.range(..=to.last_end()).map(|(end, _)| *end).collect();
+        for end in ends {
+            let Some(keys) = self.ends.get_mut(&end) else { continue };
+            keys.retain(|key, _| !from.is_given(end, key));
+            let mut due: Vec<Arc<[u8]>> = keys.keys().filter(|key| to.is_given(end, key)).cloned().collect();
+            keys.retain(|key, _| !to.is_given(end, key));
+            if keys.is_empty() {
+                self.ends.remove(&end);
+            }
+            due.sort_unstable_by(|left, right| left[1..].cmp(&right[1..]));
+            taken.push((end, due));
+        }
+        taken
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_parts_the_keys_of_an_end() {
+        let key = |group: u8, name: &[u8]| Arc::<[u8]>::from([&[group][..], name].concat());
+        let (a, b, c) = (key(9, b"a"), key(1, b"b"), key(5, b"c"));
+        let mut schedule = Schedule::default();
+        for (end, key) in [(5, &b), (5, &a), (5, &a), (6, &c), (9, &a)] {
+            schedule.add(end, key);
+        }
+        let from = Place::behind(4);
+        assert_eq!(schedule.due(&from, 8), Due::from([(5, 3), (6, 1)]));
+        assert_eq!(schedule.due_keys(&from, 5), [Arc::<[u8]>::from(&b"a"[..]), Arc::from(&b"b"[..])]);
+        let part = Place { watermark: 4, partial: Some((5, Arc::from(&b"a"[..]))) };
+        assert_eq!(schedule.take(&from, &part), [(5, vec![Arc::clone(&a)])]);
+        assert_eq!(schedule.take(&part, &Place::behind(8)), [(5, vec![b]), (6, vec![c])]);
+        schedule.subtract(9, &a);
+        assert_eq!((schedule.len(), schedule.ends()), (0, 0));
+    }
+}

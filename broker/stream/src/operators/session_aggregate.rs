@@ -1,0 +1,210 @@
+//! Aggregates over sessions: one row for each session of a group, when the session is over.
+//!
+//! ```text
+//! row at t ─► the group's open sessions that touch [t, t + gap] ─► merged into one, in the order of time
+//! watermark ─► sessions that end ─► rows in the order of end and key
+//! ```
+//!
+//! A session lasts from its first row to the gap behind its last; two rows exactly one gap apart are in one. So it is
+//! over when the watermark is behind its end: a row at the watermark itself may still come, and join it. Merging is
+//! associative: whatever order rows come in while their sessions are open, the same sessions are left.
+
+use std::sync::Arc;
+
+use super::accumulator::Accumulator;
+use super::aggregated::{Aggregates, key_text, key_values};
+use super::schedule::Schedule;
+use super::{Due, EpochTime, Keyed, Operator, Output, Place, StateSize, Timed, timed_mark, window_timestamp};
+use crate::plan;
+use crate::rows::{Rows, RowsBuilder};
+use crate::state::{ChangelogSink, Table};
+use crate::time::Iso;
+use crate::value::{DataType, Value};
+
+/// The table of groups, each with its sessions.
+const GROUPS: u8 = 0;
+
+#[derive(Debug)]
+struct Session {
+    start: i64,
+    /// The time of its last row, and the gap.
+    end: i64,
+    accumulators: Vec<Accumulator>,
+}
+
+#[derive(Debug)]
+pub(crate) struct SessionAggregate {
+    time: usize,
+    gap_ms: i64,
+    aggregates: Aggregates,
+    key_types: Vec<DataType>,
+    row_types: Vec<DataType>,
+    /// The sessions of each group, in the order of their ends.
+    groups: Table<Vec<Session>>,
+    /// The groups that have a session that is over at this watermark; derived.
+    over: Schedule,
+}
+
+impl SessionAggregate {
+    pub(crate) fn new(session: &plan::SessionAggregate, input: &[DataType], row: &[DataType]) -> Self {
+        Self {
+            time: session.time,
+            gap_ms: session.gap_ms,
+            aggregates: Aggregates::new(&session.aggregates, false),
+            key_types: session.keys.iter().map(|key| input[*key]).collect(),
+            row_types: row.to_vec(),
+            groups: Table::default(),
+            over: Schedule::default(),
+        }
+    }
+
+    fn add(&mut self, rows: &Rows, row: usize, key: &[u8], out: &mut Output) {
+        let times = rows.columns[self.time].timestamp();
+        if arrow_array::Array::is_null(times, row) {
+            return;
+        }
+        let mark = rows.marks[row];
+        let (start, end) = (times.value(row), times.value(row) + self.gap_ms);
+        // What the watermark has passed is over, even if it is not given yet: where epochs end decides nothing.
+        let touches =
+            |session: &Session| session.end >= mark.watermark && session.start <= end && start <= session.end;
+        let known = self.groups.get(key).map_or(&[][..], Vec::as_slice);
+        if end < mark.watermark && !known.iter().any(touches) {
+            return out.late.push(mark.order);
+        }
+        let aggregates = &self.aggregates;
+        let sessions = self.groups.entry(key, Vec::new);
+        // Sessions that touch one row are neighbours.
+        let first = sessions.iter().position(touches);
+        let at = match first {
+            None => {
+                let at = sessions.partition_point(|session| session.end < end);
+                sessions.insert(at, Session { start, end, accumulators: aggregates.empty() });
+                self.over.insert(over_at(end), key);
+                at
+            }
+            Some(first) => {
+                while sessions.get(first + 1).is_some_and(touches) {
+                    let later = sessions.remove(first + 1);
+                    let earlier = &mut sessions[first];
+                    aggregates.merge(&mut earlier.accumulators, &later.accumulators);
+                    self.over.remove(over_at(earlier.end), key);
+                    earlier.end = later.end;
+                }
+                let session = &mut sessions[first];
+                session.start = session.start.min(start);
+                if end > session.end {
+                    self.over.remove(over_at(session.end), key);
+                    session.end = end;
+                    self.over.insert(over_at(end), key);
+                }
+                first
+            }
+        };
+        aggregates.add(&mut sessions[at].accumulators, rows, row);
+    }
+}
+
+/// From which watermark on a session with this end is over.
+fn over_at(end: i64) -> i64 {
+    end.saturating_add(1)
+}
+
+impl Operator for SessionAggregate {
+    fn process(&mut self, _time: EpochTime, inputs: Vec<Vec<Keyed>>, out: &mut Output) {
+        for Keyed { rows, keys } in inputs.into_iter().flatten() {
+            for row in 0..rows.len() {
+                self.add(&rows, row, keys.get(row), out);
+            }
+        }
+    }
+
+    fn due(&self, from: &Place, watermark: i64) -> Due {
+        self.over.due(from, watermark)
+    }
+
+    fn due_keys(&self, from: &Place, end: i64) -> Vec<Arc<[u8]>> {
+        self.over.due_keys(from, end)
+    }
+
+    fn advance(&mut self, time: EpochTime, from: &Place, to: &Place, out: &mut Output) {
+        let mut rows = RowsBuilder::new(&self.row_types);
+        let mut sort = Vec::new();
+        for (over, keys) in self.over.take(from, to) {
+            let end = over - 1;
+            for key in keys {
+                let Some(sessions) = self.groups.get_mut(&key) else { continue };
+                let Some(at) = sessions.iter().position(|session| session.end == end) else { continue };
+                let session = sessions.remove(at);
+                if sessions.is_empty() {
+                    self.groups.remove(&key);
+                }
+                out.windows_closed += 1;
+                let group = key_values(&key, &self.key_types);
+                let name = || format!("the session that ends {}, key {}", Iso(end), key_text(&group));
+                let mut values = vec![Value::Timestamp(session.start), Value::Timestamp(end)];
+                values.extend(group.iter().cloned());
+                match self.aggregates.finish(&session.accumulators, &mut values, name) {
+                    Ok(()) => {
+                        rows.push(timed_mark(window_timestamp(end), time), &values);
+                        sort.push((over, Arc::from(&key[1..])));
+                    }
+                    Err(fault) => out.faults.push(fault),
+                }
+            }
+        }
+        if !rows.is_empty() {
+            out.timed.push(Timed { rows: rows.finish(), sort });
+        }
+    }
+
+    fn drain_changes(&mut self, log: &mut dyn ChangelogSink) {
+        self.groups.drain_changes(GROUPS, log, |sessions, out| {
+            out.extend_from_slice(&(sessions.len() as u32).to_be_bytes());
+            for session in sessions {
+                out.extend_from_slice(&session.start.to_be_bytes());
+                out.extend_from_slice(&session.end.to_be_bytes());
+                Aggregates::encode(&session.accumulators, out);
+            }
+        });
+    }
+
+    fn restore(&mut self, table: u8, key: &[u8], value: Option<&[u8]>) -> Result<(), String> {
+        if table != GROUPS {
+            return Err(format!("there is no table {table}"));
+        }
+        for session in self.groups.get(key).into_iter().flatten() {
+            self.over.remove(over_at(session.end), key);
+        }
+        let sessions = match value {
+            None => None,
+            Some(bytes) => Some(decode_sessions(bytes, &self.aggregates).ok_or("damaged sessions")?),
+        };
+        for session in sessions.iter().flatten() {
+            self.over.insert(over_at(session.end), key);
+        }
+        self.groups.restore(key, sessions);
+        Ok(())
+    }
+
+    fn size(&self) -> StateSize {
+        let sessions = self.over.len() as u64;
+        StateSize { entries: sessions, windows: sessions }
+    }
+}
+
+fn decode_sessions(bytes: &[u8], aggregates: &Aggregates) -> Option<Vec<Session>> {
+    let (count, mut bytes) = bytes.split_first_chunk()?;
+    let mut sessions = Vec::new();
+    for _ in 0..u32::from_be_bytes(*count) {
+        let (start, rest) = bytes.split_first_chunk()?;
+        let (end, rest) = rest.split_first_chunk()?;
+        bytes = rest;
+        sessions.push(Session {
+            start: i64::from_be_bytes(*start),
+            end: i64::from_be_bytes(*end),
+            accumulators: aggregates.decode(&mut bytes)?,
+        });
+    }
+    bytes.is_empty().then_some(sessions)
+}
