@@ -44,4 +44,5 @@ SELECT
   COUNT(DISTINCT auction) FILTER (WHERE price >= 10000 AND price < 1000000) AS rank2_auctions,
   COUNT(DISTINCT auction) FILTER (WHERE price >= 1000000) AS rank3_auctions
 FROM bid
-GROUP BY DATE_FORMAT(date_time, 'yyyy-MM-dd');
+GROUP BY DATE_FORMAT(date_time, 'yyyy-MM-dd')
+UNBOUNDED;

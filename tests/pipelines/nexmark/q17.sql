@@ -38,4 +38,5 @@ SELECT
   AVG(price) AS avg_price,
   SUM(price) AS sum_price
 FROM bid
-GROUP BY auction, DATE_FORMAT(date_time, 'yyyy-MM-dd');
+GROUP BY auction, DATE_FORMAT(date_time, 'yyyy-MM-dd')
+UNBOUNDED;

@@ -28,4 +28,5 @@ FROM (
   SELECT *, ROW_NUMBER() OVER (PARTITION BY bidder, auction ORDER BY date_time DESC) AS rank_number
   FROM bid
 ) AS ranked
-WHERE rank_number <= 1;
+WHERE rank_number <= 1
+UNBOUNDED;

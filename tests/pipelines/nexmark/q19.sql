@@ -29,4 +29,5 @@ FROM (
   SELECT *, ROW_NUMBER() OVER (PARTITION BY auction ORDER BY price DESC, date_time ASC) AS rank_number
   FROM bid
 ) AS ranked
-WHERE rank_number <= 10;
+WHERE rank_number <= 10
+UNBOUNDED;

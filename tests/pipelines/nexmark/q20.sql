@@ -50,4 +50,5 @@ SELECT
   item_name, description, initial_bid, reserve, a.date_time, expires, seller, category, a.extra
 FROM bid AS b
 INNER JOIN auction AS a ON b.auction = a.id
-WHERE a.category = 10;
+WHERE a.category = 10
+UNBOUNDED;

@@ -69,4 +69,5 @@ SELECT
   a.extra AS auction_extra
 FROM bid AS b
 JOIN person AS p ON p.id = b.bidder
-JOIN auction AS a ON a.seller = b.bidder;
+JOIN auction AS a ON a.seller = b.bidder
+UNBOUNDED;

@@ -39,4 +39,5 @@ FROM (
   WHERE a.id = b.auction AND b.date_time BETWEEN a.date_time AND a.expires
   GROUP BY a.id, a.category
 ) AS w
-GROUP BY w.category;
+GROUP BY w.category
+UNBOUNDED;

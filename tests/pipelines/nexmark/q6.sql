@@ -47,4 +47,5 @@ FROM (
     WHERE a.id = b.auction AND b.date_time BETWEEN a.date_time AND a.expires
   ) AS ranked
   WHERE rank_number <= 1
-) AS w;
+) AS w
+UNBOUNDED;

@@ -55,4 +55,5 @@ FROM (
   FROM auction AS a, bid AS b
   WHERE a.id = b.auction AND b.date_time BETWEEN a.date_time AND a.expires
 ) AS ranked
-WHERE rank_number <= 1;
+WHERE rank_number <= 1
+UNBOUNDED;

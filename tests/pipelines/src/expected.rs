@@ -22,10 +22,7 @@ impl Expected {
     /// Reads `<name>.columns` and `<name>.jsonl` of a folder.
     pub fn read(folder: &Path, name: &str) -> Result<Expected> {
         let columns = read_columns(&folder.join(format!("{name}.columns")))?;
-        let path = folder.join(format!("{name}.jsonl"));
-        let file = File::open(&path).with_context(|| path.display().to_string())?;
-        let rows = BufReader::with_capacity(1 << 20, file).split(b'\n').map(|line| Ok(Bytes::from(line?)));
-        Ok(Expected { columns, rows: rows.collect::<Result<_>>()? })
+        Ok(Expected { columns, rows: read_rows(&folder.join(format!("{name}.jsonl")))? })
     }
 }
 
@@ -38,4 +35,10 @@ pub fn read_columns(path: &Path) -> Result<Vec<Column>> {
         Ok(Column { name: name.to_owned(), kind })
     });
     columns.collect()
+}
+
+/// Reads a file of rows: a JSON object a line.
+pub fn read_rows(path: &Path) -> Result<Vec<Bytes>> {
+    let file = File::open(path).with_context(|| path.display().to_string())?;
+    BufReader::with_capacity(1 << 20, file).split(b'\n').map(|line| Ok(Bytes::from(line?))).collect()
 }

@@ -4,11 +4,12 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Result, bail};
+use anyhow::{Result, bail, ensure};
 use clap::{Args, Parser, Subcommand};
 use logmill_pipelines::case::{Case, Folder};
 use logmill_pipelines::check::{Checked, RunKind, check};
-use logmill_pipelines::expected::Expected;
+use logmill_pipelines::compare::compare;
+use logmill_pipelines::expected::{Expected, read_rows};
 use logmill_pipelines::input::Events;
 use logmill_pipelines::{flights, golden, nexmark};
 
@@ -44,6 +45,13 @@ enum Command {
         /// Where random cuts and crashes fall
         #[arg(long, default_value_t = 1)]
         seed: u64,
+    },
+    /// Compare what the oracle says with what somebody worked out by hand: each table of a folder
+    Compare {
+        /// The folder of the tables worked out by hand
+        by_hand: PathBuf,
+        /// The folder that the oracle wrote to
+        expected: PathBuf,
     },
     /// Keep what the oracle says about a small input in the folder of the cases
     Keep {
@@ -92,6 +100,7 @@ fn main() -> ExitCode {
         Command::Check { data, expected, runs, only, seed } => {
             check_all(&data, &expected, &runs, &only, seed)
         }
+        Command::Compare { by_hand, expected } => compare_all(&by_hand, &expected),
         Command::Keep { expected, cases } => keep(&expected, &Folder::of_this_crate(&cases)),
     };
     match done {
@@ -109,6 +118,20 @@ fn keep(expected: &Path, folder: &Folder) -> Result<()> {
         golden::write(&folder.path().join("expected"), &question.name, &answer)?;
     }
     Ok(())
+}
+
+fn compare_all(by_hand: &Path, expected: &Path) -> Result<()> {
+    let mut tables = 0;
+    for entry in std::fs::read_dir(by_hand)? {
+        let path = entry?.path();
+        let name = path.file_stem().unwrap_or_default().to_string_lossy();
+        let answer = Expected::read(expected, &name)?;
+        let differences = compare(&answer.columns, &read_rows(&path)?, &answer.rows);
+        ensure!(differences.is_empty(), "{name}: {differences}");
+        tables += 1;
+    }
+    ensure!(tables > 0, "{} is empty", by_hand.display());
+    Ok(writeln!(io::stdout(), "{tables} tables are as worked out by hand")?)
 }
 
 fn check_all(data: &Data, expected: &Path, runs: &[RunKind], only: &[String], seed: u64) -> Result<()> {

@@ -4,10 +4,13 @@
 //! (two days, all three times of day of q14), so that they lie 23 ms apart when there are a million: no two have the
 //! same time, and what a query orders by time has one order.
 
+use std::path::Path;
+
+use anyhow::{Context, Result};
 use nexmark::EventGenerator;
 use nexmark::config::NexmarkConfig;
 use nexmark::event::{Auction, Bid, Event as Generated, Person};
-use serde_json::json;
+use serde_json::{Map, Value, json};
 
 use crate::input::{Event, Events};
 
@@ -48,6 +51,31 @@ pub fn events(count: usize) -> Events {
         events.push(Event { topic, partition, key: None, value: Some(value) });
     }
     Events { events, partitions: [PERSONS, AUCTIONS, BIDS, SIDE_INPUT].into_iter().collect() }
+}
+
+/// Events written by hand: a file of JSON lines for each topic in a folder, as [`Events::write`] makes them. In the
+/// order of their times, behind the records of q13's table; each topic is one partition.
+pub fn read(folder: &Path) -> Result<Events> {
+    let mut events = Vec::new();
+    for (topic, _) in [SIDE_INPUT, PERSONS, AUCTIONS, BIDS] {
+        let path = folder.join(format!("{topic}.jsonl"));
+        let text = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+        for line in text.lines() {
+            let mut fields: Map<String, Value> = serde_json::from_str(line)?;
+            let time = fields.get("date_time").and_then(Value::as_i64);
+            let key = fields.remove("record_key").and_then(|key| key.as_str().map(str::to_owned));
+            let deleted = fields.remove("deleted") == Some(Value::Bool(true));
+            fields.remove("number");
+            let value = (!deleted).then(|| Value::Object(fields).to_string());
+            events.push((time, Event { topic, partition: 0, key, value }));
+        }
+    }
+    events.sort_by_key(|(time, _)| *time);
+    let partitions = [PERSONS, AUCTIONS, BIDS, SIDE_INPUT].map(|(topic, _)| (topic, 1));
+    Ok(Events {
+        events: events.into_iter().map(|(_, event)| event).collect(),
+        partitions: partitions.into_iter().collect(),
+    })
 }
 
 /// A table as a compacted topic holds it before it is compacted: some rows are replaced, some deleted.
@@ -111,8 +139,6 @@ fn of_bid(bid: &Bid) -> String {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
-
-    use serde_json::Value;
 
     use super::*;
 

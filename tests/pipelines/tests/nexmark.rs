@@ -1,10 +1,14 @@
-//! Nexmark's queries over 20,000 events, against what DuckDB computed from the same.
+//! Nexmark's queries: over 20,000 events, against what DuckDB computed from the same; and over a handful, against what
+//! one can work out by hand.
 
 use std::io;
 
 use logmill_pipelines::case::Folder;
-use logmill_pipelines::check::{Checked, RunKind, check_kept};
-use logmill_pipelines::nexmark;
+use logmill_pipelines::check::{Checked, RunKind, check_kept, plan, rows_of};
+use logmill_pipelines::compare::compare;
+use logmill_pipelines::expected::{read_columns, read_rows};
+use logmill_pipelines::run::{Cuts, Run, run};
+use logmill_pipelines::{nexmark, topics};
 
 const EVENTS: usize = 20_000;
 
@@ -23,4 +27,30 @@ fn every_query_gives_what_duckdb_gives() {
         }
     }
     assert!(failed.is_empty(), "{}", failed.join("\n"));
+}
+
+#[test]
+fn a_handful_of_events_gives_what_one_works_out_by_hand() {
+    let folder = Folder::of_this_crate("nexmark");
+    let by_hand = folder.path().join("by_hand");
+    let events = nexmark::read(&by_hand).unwrap();
+    let mut compared = 0;
+    for case in folder.cases().unwrap() {
+        let table = by_hand.join("expected").join(format!("{}.jsonl", case.name));
+        if !table.exists() {
+            continue;
+        }
+        compared += 1;
+        let Some(plan) = plan(&folder, &case).unwrap() else { continue };
+        let columns = read_columns(&folder.path().join("expected").join(format!("{}.columns", case.name)));
+        let columns = columns.unwrap();
+        let input = events.batches(&topics::sources(&plan), 1);
+        for cuts in [Cuts::each(&input), Cuts::Batches(vec![input.batches.len()])] {
+            let outcome = run(&plan, &input, &Run::new(cuts.clone())).unwrap();
+            let found = rows_of(&case, &plan, &case.questions[0], &outcome.logs, &columns).unwrap();
+            let differences = compare(&columns, &read_rows(&table).unwrap(), &found);
+            assert!(differences.is_empty(), "{}, {cuts:?}: {differences}", case.name);
+        }
+    }
+    assert_eq!(compared, 11);
 }
