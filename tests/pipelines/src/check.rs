@@ -8,6 +8,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail, ensure};
 use bytes::Bytes;
 use clap::ValueEnum;
+use logmill_record::Record;
 use logmill_stream::{EpochLimits, Plan};
 use serde_json::{Map, Value};
 
@@ -18,10 +19,8 @@ use crate::expected::{Expected, read_columns};
 use crate::final_rows::{Mode, final_rows};
 use crate::golden;
 use crate::input::{Events, Input};
-use crate::logs::MemoryLogs;
 use crate::random::Random;
-use crate::run::{Cuts, Outcome, Run, run};
-use crate::topics;
+use crate::run::{Crash, Cuts, Outcome, Run, run};
 
 /// Records of a batch where a run does not say otherwise.
 const RECORDS_PER_BATCH: usize = 100;
@@ -39,6 +38,12 @@ pub enum RunKind {
     Whole,
     /// Random cuts
     Random,
+    /// The same random cuts in two shards: the bytes of `random`
+    Two,
+    /// The same random cuts in three shards: the bytes of `random`
+    Three,
+    /// The same random cuts, from one shard to three and on to two in the middle: the bytes of `random`
+    Rescale,
     /// The same random cuts, with 20 crashes: the bytes of `random`
     Crashes,
     /// An epoch for every record
@@ -109,22 +114,27 @@ fn run_all(
     judge: &Judge<'_>,
     report: &mut impl Write,
 ) -> Result<Checked> {
-    let Some(plan) = plan(folder, case)? else {
-        writeln!(report, "{}: skipped, the engine does not understand it yet", case.name)?;
-        return Ok(Checked::StillRefused);
+    let plan = match plan(folder, case)? {
+        Ok(plan) => plan,
+        Err(refusal) => {
+            let reason = refusal.lines().next().unwrap_or_default();
+            writeln!(report, "{}: skipped, not understood yet: {reason}", case.name)?;
+            return Ok(Checked::StillRefused);
+        }
     };
     let mut bytes_of_random = None;
     for kind in runs {
         let mut random = Random::new(seed);
         let records = if *kind == RunKind::Each { 1 } else { RECORDS_PER_BATCH };
-        let input = events.batches(&topics::sources(&plan), records);
+        let input = events.batches(&plan.source_topics(), records);
         let ways = ways(*kind, &input, &mut random);
         let started = Instant::now();
         let outcome = run(&plan, &input, &ways).with_context(|| format!("{kind:?}"))?;
         let took = started.elapsed();
+        let records = |topic: &str| outcome.logs.records(topic);
         let mut rows = 0;
         for question in &case.questions {
-            let found = rows_of(case, &plan, question, &outcome.logs, &(judge.columns)(question)?)?;
+            let found = rows_of(case, &plan, question, &records, &(judge.columns)(question)?)?;
             rows += found.len();
             (judge.judge)(question, &found).with_context(|| format!("{kind:?}"))?;
         }
@@ -137,12 +147,10 @@ fn run_all(
             outcome.restored,
             took.as_secs_f64()
         )?;
-        match kind {
-            RunKind::Random => bytes_of_random = Some(outcome.logs.digests().to_vec()),
-            RunKind::Crashes => {
-                if let Some(digests) = &bytes_of_random {
-                    same_bytes(digests, &outcome)?;
-                }
+        match (kind, &bytes_of_random) {
+            (RunKind::Random, _) => bytes_of_random = Some(outcome.logs.digests().to_vec()),
+            (RunKind::Two | RunKind::Three | RunKind::Rescale | RunKind::Crashes, Some(digests)) => {
+                same_bytes(digests, &outcome).with_context(|| format!("{kind:?}"))?;
             }
             _ => {}
         }
@@ -150,29 +158,39 @@ fn run_all(
     Ok(Checked::Passed)
 }
 
-/// The plan; none if the engine does not understand the script yet, which the folder's list `awaited` has to allow.
-pub fn plan(folder: &Folder, case: &Case) -> Result<Option<Plan>> {
+/// The plan; or why the engine does not understand the script yet, if the folder's list `awaited` allows that.
+pub fn plan(folder: &Folder, case: &Case) -> Result<Result<Plan, String>> {
     let awaited = std::fs::read_to_string(folder.path().join("awaited")).unwrap_or_default();
     match case.plan() {
-        Err(_) if awaited.lines().any(|line| line == case.name) => Ok(None),
-        plan => plan.map(Some),
+        Err(error) if awaited.lines().any(|line| line == case.name) => Ok(Err(error.to_string())),
+        plan => plan.map(Ok),
     }
 }
 
 fn ways(kind: RunKind, input: &Input, random: &mut Random) -> Run {
+    let whole = vec![input.batches.len()];
     match kind {
-        RunKind::Own => Run::new(Cuts::Own(EpochLimits::default())),
-        RunKind::Whole => Run::new(Cuts::Batches(vec![input.batches.len()])),
-        RunKind::Random => Run::new(Cuts::random(input, RANDOM_CUTS, random)),
-        RunKind::Crashes => {
-            let cuts = Cuts::random(input, RANDOM_CUTS, random);
-            let epochs = match &cuts {
-                Cuts::Batches(sizes) => sizes.len(),
-                Cuts::Own(_) => 0,
-            };
-            Run::new(cuts).with_crashes(CRASHES, epochs as u64, random)
+        RunKind::Own => return Run::new(Cuts::Own(EpochLimits::default())),
+        RunKind::Whole => return Run::new(Cuts::Batches(whole)),
+        RunKind::Each => return Run::new(Cuts::each(input)),
+        _ => {}
+    }
+    let cuts = Cuts::random(input, RANDOM_CUTS, random);
+    let epochs = match &cuts {
+        Cuts::Batches(sizes) => sizes.len() as u64,
+        Cuts::Own(_) => 0,
+    };
+    let mut run = Run::new(cuts);
+    match kind {
+        RunKind::Two => run.in_shards(&[2]),
+        RunKind::Three => run.in_shards(&[3]),
+        RunKind::Rescale => {
+            run.crashes.insert(epochs / 3, Crash::After);
+            run.crashes.insert(epochs * 2 / 3, Crash::After);
+            run.in_shards(&[1, 3, 2])
         }
-        RunKind::Each => Run::new(Cuts::each(input)),
+        RunKind::Crashes => run.with_crashes(CRASHES, epochs, random),
+        _ => run,
     }
 }
 
@@ -186,23 +204,41 @@ fn same_bytes(digests: &[u32], outcome: &Outcome) -> Result<()> {
     Ok(())
 }
 
-/// The rows that answer a question.
+/// The rows that answer a question, of the records of its topic.
 pub fn rows_of(
     case: &Case,
     plan: &Plan,
     question: &Question,
-    logs: &MemoryLogs,
+    records: &dyn Fn(&str) -> Result<Vec<(i32, Record)>>,
     columns: &[Column],
 ) -> Result<Vec<Bytes>> {
     let (topic, mode) = match &question.topic {
         Some(topic) => (topic.as_str(), Mode::Append),
-        None => (topics::sinks(plan).into_iter().next().context("a plan has a sink")?, case.mode()?),
+        None => (plan.sink_topics().into_iter().next().context("a plan has a sink")?, case.mode()?),
     };
-    let rows = final_rows(mode, &logs.records(topic)?).with_context(|| format!("topic {topic}"))?;
+    let rows = final_rows(mode, &records(topic)?).with_context(|| format!("topic {topic}"))?;
     match &question.conserved {
         Some(sum) => summed(&rows, columns, sum),
         None => Ok(rows),
     }
+}
+
+/// Compares what some topics hold with what the oracle wrote to a folder.
+pub fn judge_records(
+    case: &Case,
+    records: &dyn Fn(&str) -> Result<Vec<(i32, Record)>>,
+    expected: &Path,
+) -> Result<usize> {
+    let plan = case.plan()?;
+    let mut rows = 0;
+    for question in &case.questions {
+        let expected = Expected::read(expected, &question.name)?;
+        let found = rows_of(case, &plan, question, records, &expected.columns)?;
+        rows += found.len();
+        let differences = compare(&expected.columns, &expected.rows, &found);
+        ensure!(differences.is_empty(), "{}: {differences}", question.name);
+    }
+    Ok(rows)
 }
 
 /// Rows of these columns: the sum of one of them, for all rows that are the same in the others.

@@ -61,6 +61,23 @@ impl Events {
         files.into_values().try_for_each(|mut file| file.flush())
     }
 
+    /// Writes each topic's records to `<topic>.records`, as `logmill produce --json` takes them.
+    pub fn write_records(&self, folder: &Path) -> io::Result<()> {
+        std::fs::create_dir_all(folder)?;
+        let mut files = BTreeMap::new();
+        for topic in self.partitions.keys() {
+            files.insert(*topic, BufWriter::new(File::create(folder.join(format!("{topic}.records")))?));
+        }
+        for event in &self.events {
+            let file = files.get_mut(event.topic).expect("every topic has a number of partitions");
+            // The value is JSON already.
+            let key = serde_json::Value::from(event.key.clone());
+            let value = event.value.as_deref().unwrap_or("null");
+            writeln!(file, "{{\"partition\":{},\"key\":{key},\"value\":{value}}}", event.partition)?;
+        }
+        files.into_values().try_for_each(|mut file| file.flush())
+    }
+
     /// The events of these topics as batches of up to so many records, each of one partition; in the order of the
     /// last event of each batch.
     pub fn batches(&self, topics: &[&str], records: usize) -> Input {

@@ -4,14 +4,14 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use clap::{Args, Parser, Subcommand};
 use logmill_pipelines::case::{Case, Folder};
-use logmill_pipelines::check::{Checked, RunKind, check};
+use logmill_pipelines::check::{Checked, RunKind, check, judge_records, plan};
 use logmill_pipelines::compare::compare;
 use logmill_pipelines::expected::{Expected, read_rows};
 use logmill_pipelines::input::Events;
-use logmill_pipelines::{flights, golden, nexmark};
+use logmill_pipelines::{engine, flights, golden, nexmark, printed};
 
 #[derive(Debug, Parser)]
 #[command(name = "pipelines", about = "Whole pipelines against what another engine computes")]
@@ -26,6 +26,9 @@ enum Command {
     Events {
         #[command(flatten)]
         data: Data,
+        /// As `logmill produce --json` takes them, with partition and key
+        #[arg(long)]
+        records: bool,
         /// The folder
         out: PathBuf,
     },
@@ -37,7 +40,7 @@ enum Command {
         #[arg(long)]
         expected: PathBuf,
         /// In which ways to run
-        #[arg(long, value_delimiter = ',', default_value = "own,random,crashes")]
+        #[arg(long, value_delimiter = ',', default_value = "own,random,two,three,rescale,crashes")]
         runs: Vec<RunKind>,
         /// Only these cases
         #[arg(long, value_delimiter = ',')]
@@ -45,6 +48,22 @@ enum Command {
         /// Where random cuts and crashes fall
         #[arg(long, default_value_t = 1)]
         seed: u64,
+    },
+    /// Print the cases that the engine understands, and the topics they write
+    List {
+        /// The folder of the cases: nexmark or flights
+        cases: String,
+    },
+    /// Compare what `logmill consume --output json` printed of a case's topics with what the oracle says
+    Judge {
+        /// The folder of the cases: nexmark or flights
+        cases: String,
+        /// The case
+        case: String,
+        /// The folder with `<topic>.records` of each topic
+        records: PathBuf,
+        /// The folder that the oracle wrote to
+        expected: PathBuf,
     },
     /// Compare what the oracle says with what somebody worked out by hand: each table of a folder
     Compare {
@@ -96,9 +115,16 @@ impl Data {
 
 fn main() -> ExitCode {
     let done = match Cli::parse().command {
-        Command::Events { data, out } => data.events(None).and_then(|events| Ok(events.write(&out)?)),
+        Command::Events { data, records, out } => data.events(None).and_then(|events| match records {
+            true => Ok(events.write_records(&out)?),
+            false => Ok(events.write(&out)?),
+        }),
         Command::Check { data, expected, runs, only, seed } => {
             check_all(&data, &expected, &runs, &only, seed)
+        }
+        Command::List { cases } => list(&Folder::of_this_crate(&cases)),
+        Command::Judge { cases, case, records, expected } => {
+            judge(&Folder::of_this_crate(&cases), &case, &records, &expected)
         }
         Command::Compare { by_hand, expected } => compare_all(&by_hand, &expected),
         Command::Keep { expected, cases } => keep(&expected, &Folder::of_this_crate(&cases)),
@@ -118,6 +144,24 @@ fn keep(expected: &Path, folder: &Folder) -> Result<()> {
         golden::write(&folder.path().join("expected"), &question.name, &answer)?;
     }
     Ok(())
+}
+
+fn list(folder: &Folder) -> Result<()> {
+    for case in folder.cases()? {
+        if let Ok(plan) = plan(folder, &case)? {
+            writeln!(io::stdout(), "{} {}", case.name, engine::outputs(&plan).join(" "))?;
+        }
+    }
+    Ok(())
+}
+
+fn judge(folder: &Folder, name: &str, records: &Path, expected: &Path) -> Result<()> {
+    let cases = folder.cases()?;
+    let case = cases.iter().find(|case| case.name == name);
+    let case = case.with_context(|| format!("there is no case {name}"))?;
+    let read = |topic: &str| printed::read(&records.join(format!("{topic}.records")));
+    let rows = judge_records(case, &read, expected)?;
+    Ok(writeln!(io::stdout(), "{name}: {rows} rows, as DuckDB says")?)
 }
 
 fn compare_all(by_hand: &Path, expected: &Path) -> Result<()> {

@@ -3,17 +3,13 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, bail, ensure};
-use logmill_stream::{
-    CommitError, EpochLimits, EpochLoop, InputPartition, Pipeline, PipelineSpec, Plan, Turn, TurnError,
-};
+use logmill_stream::{CommitError, EpochLimits, EpochLoop, Pipeline, Plan, Turn, TurnError};
 
+use crate::engine::{self, OUTPUT_PARTITIONS};
 use crate::input::Input;
 use crate::logs::{LOST, MemoryLogs};
 use crate::random::Random;
-use crate::topics;
 
-/// Partitions of each topic that a pipeline writes.
-pub const SINK_PARTITIONS: i32 = 3;
 /// The wall clock at the first epoch, and how far it goes on with each.
 const FIRST_NOW_MS: i64 = 1_790_000_000_000;
 const NOW_STEP_MS: i64 = 700;
@@ -61,12 +57,20 @@ pub struct Run {
     pub cuts: Cuts,
     /// The epochs at which it crashes.
     pub crashes: BTreeMap<u64, Crash>,
+    /// Into how many shards the work is split: one number after the other, a new one with each restart, round and round.
+    pub shards: Vec<usize>,
 }
 
 impl Run {
     /// A run without a crash.
     pub fn new(cuts: Cuts) -> Run {
-        Run { cuts, crashes: BTreeMap::new() }
+        Run { cuts, crashes: BTreeMap::new(), shards: vec![1] }
+    }
+
+    /// The same in so many shards, changed at each restart.
+    pub fn in_shards(mut self, shards: &[usize]) -> Run {
+        self.shards = shards.to_vec();
+        self
     }
 
     /// The same with crashes at so many of the epochs, at random, as far as there are that many.
@@ -114,6 +118,7 @@ struct Driver<'r> {
     /// How many batches have arrived.
     arrived: usize,
     crashes: BTreeMap<u64, Crash>,
+    shards: Vec<usize>,
     generation: u32,
     logs: MemoryLogs,
 }
@@ -121,8 +126,8 @@ struct Driver<'r> {
 impl<'r> Driver<'r> {
     fn new(plan: &'r Plan, input: &'r Input, run: &Run) -> Result<Driver<'r>> {
         let mut logs = MemoryLogs::new(input);
-        for topic in topics::sinks(plan).into_iter().chain(topics::sides(plan)) {
-            logs.create(topic, SINK_PARTITIONS);
+        for topic in engine::outputs(plan) {
+            logs.create(topic, OUTPUT_PARTITIONS);
         }
         let (limits, mut arrivals) = match &run.cuts {
             Cuts::Own(limits) => (*limits, vec![input.batches.len()]),
@@ -139,7 +144,8 @@ impl<'r> Driver<'r> {
         ensure!(arrivals.iter().sum::<usize>() == input.batches.len(), "the cuts do not cover the input");
         arrivals.reverse();
         let crashes = run.crashes.clone();
-        Ok(Driver { plan, input, limits, arrivals, arrived: 0, crashes, generation: 0, logs })
+        let shards = run.shards.clone();
+        Ok(Driver { plan, input, limits, arrivals, arrived: 0, crashes, shards, generation: 0, logs })
     }
 
     /// Restores the pipeline and runs it until it crashes, which is `false`, or is finished.
@@ -187,17 +193,8 @@ impl<'r> Driver<'r> {
 
     /// The pipeline as its committed records describe it.
     fn restored(&self) -> Result<Pipeline> {
-        let topics = topics::sources(self.plan);
-        let inputs = self.input.ends.keys().filter(|partition| topics.contains(&partition.topic.as_str()));
-        let spec = PipelineSpec {
-            name: "pipeline".to_owned(),
-            generation: self.generation,
-            inputs: inputs
-                .map(|partition| InputPartition { partition: partition.clone(), start: 0 })
-                .collect(),
-            sink_partitions: SINK_PARTITIONS,
-            dead_letter_partitions: SINK_PARTITIONS,
-        };
+        let shards = self.shards[(self.generation as usize - 1) % self.shards.len()];
+        let spec = engine::spec(self.plan, self.input, self.generation, shards);
         let mut restoring = Pipeline::restore(self.plan.clone(), spec, self.logs.progress().cloned())?;
         for batch in self.logs.changelog() {
             restoring.apply(batch)?;

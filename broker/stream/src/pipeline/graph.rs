@@ -421,10 +421,7 @@ fn reach(operators: &[Box<dyn Operator>], from: &Place, watermark: i64, emit_row
 
 /// What all shards give, in serial order; numbered anew.
 fn merge(mut outputs: Vec<Output>) -> Vec<Rows> {
-    let mut merged = match outputs.len() {
-        1 => std::mem::take(&mut outputs[0].rows),
-        _ => merge_rows(outputs.iter_mut().map(|given| std::mem::take(&mut given.rows)).collect()),
-    };
+    let mut merged = in_order(outputs.iter_mut().flat_map(|given| std::mem::take(&mut given.rows)).collect());
     let timed: Vec<Timed> = outputs.into_iter().flat_map(|given| given.timed).collect();
     merged.extend(merge_timed(timed));
     for (order, mark) in merged.iter_mut().flat_map(|rows| &mut rows.marks).enumerate() {
@@ -433,8 +430,12 @@ fn merge(mut outputs: Vec<Output>) -> Vec<Rows> {
     merged
 }
 
-fn merge_rows(shards: Vec<Vec<Rows>>) -> Vec<Rows> {
-    let Some(all) = concat(shards.into_iter().flatten().collect()) else { return Vec::new() };
+/// The rows in the order of what caused them. An operator gives them as it likes, and one shard like several.
+fn in_order(given: Vec<Rows>) -> Vec<Rows> {
+    if given.iter().flat_map(|rows| &rows.marks).is_sorted_by_key(|mark| mark.order) {
+        return given;
+    }
+    let Some(all) = concat(given) else { return Vec::new() };
     let mut places: Vec<u32> = (0..all.len() as u32).collect();
     // Rows of one cause come from one shard, and stay in the order it gave them.
     places.sort_by_key(|place| all.marks[*place as usize].order);

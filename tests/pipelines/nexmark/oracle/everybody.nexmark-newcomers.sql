@@ -1,0 +1,1 @@
+SELECT id, upper(city) AS city FROM person WHERE id % 2 = 0;
