@@ -215,12 +215,15 @@ fn same_bytes(digests: &[u32], outcome: &Outcome) -> Result<()> {
     Ok(())
 }
 
+/// What a topic holds: its records and their partitions, in offset order.
+pub type Topics<'t> = dyn Fn(&str) -> Result<Vec<(i32, Record)>> + 't;
+
 /// The rows that answer a question, of the records of its topic.
 pub fn rows_of(
     case: &Case,
     plan: &Plan,
     question: &Question,
-    records: &dyn Fn(&str) -> Result<Vec<(i32, Record)>>,
+    records: &Topics<'_>,
     columns: &[Column],
 ) -> Result<Vec<Bytes>> {
     let (topic, mode) = match &question.topic {
@@ -235,11 +238,7 @@ pub fn rows_of(
 }
 
 /// Compares what some topics hold with what the oracle wrote to a folder.
-pub fn judge_records(
-    case: &Case,
-    records: &dyn Fn(&str) -> Result<Vec<(i32, Record)>>,
-    expected: &Path,
-) -> Result<usize> {
+pub fn judge_records(case: &Case, records: &Topics<'_>, expected: &Path) -> Result<usize> {
     let plan = case.plan()?;
     let mut rows = 0;
     for question in &case.questions {
