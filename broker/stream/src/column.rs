@@ -124,15 +124,6 @@ impl Column {
         }
     }
 
-    /// For each row the value of the column that `choice` names there.
-    pub(crate) fn choose(columns: &[Column], data_type: DataType, choice: &[usize]) -> Column {
-        let mut builder = ColumnBuilder::new(data_type, choice.len());
-        for (row, column) in choice.iter().enumerate() {
-            builder.append_from(&columns[*column], row);
-        }
-        builder.finish()
-    }
-
     /// The truth values; the plan guarantees the type.
     pub(crate) fn boolean(&self) -> &BooleanArray {
         match self {
@@ -247,23 +238,6 @@ impl ColumnBuilder {
             (Self::Bytes(builder), Value::Bytes(value)) => builder.append_value(value),
             (builder, Value::Null) => builder.append_null(),
             (builder, value) => unreachable!("{value} does not belong into {builder:?}"),
-        }
-    }
-
-    fn append_from(&mut self, column: &Column, row: usize) {
-        if column.is_null(row) {
-            return self.append_null();
-        }
-        match (self, column) {
-            (Self::Boolean(builder), Column::Boolean(array)) => builder.append_value(array.value(row)),
-            (Self::BigInt(builder), Column::BigInt(array)) => builder.append_value(array.value(row)),
-            (Self::Double(builder), Column::Double(array)) => builder.append_value(array.value(row)),
-            (Self::String(builder), Column::String(array)) => builder.append_value(array.value(row)),
-            (Self::Timestamp(builder), Column::Timestamp(array)) => builder.append_value(array.value(row)),
-            (Self::Decimal(builder, _), Column::Decimal(array)) => builder.append_value(array.value(row)),
-            (Self::Date(builder), Column::Date(array)) => builder.append_value(array.value(row)),
-            (Self::Bytes(builder), Column::Bytes(array)) => builder.append_value(array.value(row)),
-            (builder, column) => unreachable!("{column:?} does not belong into {builder:?}"),
         }
     }
 

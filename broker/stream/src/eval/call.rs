@@ -23,10 +23,6 @@ impl Call<'_> {
     pub(super) fn has_null(&self, row: usize) -> bool {
         self.arguments.iter().any(|argument| argument.is_null(row))
     }
-
-    fn columns(&self) -> Vec<Column> {
-        self.arguments.iter().map(Operand::spread).collect()
-    }
 }
 
 /// A row's result; `None` is `NULL`.
@@ -42,10 +38,8 @@ impl Evaluator<'_> {
                 let [left, right] = [&call.arguments[0], &call.arguments[1]];
                 compare::null_if(left, right, call.expression.data_type())
             }
-            Greatest => {
-                compare::extreme(&call.columns(), call.expression.data_type(), BinaryOperator::Greater)
-            }
-            Least => compare::extreme(&call.columns(), call.expression.data_type(), BinaryOperator::Less),
+            Greatest => compare::extreme(call.arguments, BinaryOperator::Greater),
+            Least => compare::extreme(call.arguments, BinaryOperator::Less),
             CheckRange(integer) => self.check_range(call.expression, &first(), integer, call.active),
             Abs => self.absolute(call.expression, &first(), call.active),
             Floor => numeric::floor(&first(), call.expression.data_type()),

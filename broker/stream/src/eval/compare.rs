@@ -5,6 +5,7 @@ use std::cmp::Ordering;
 use arrow_array::BooleanArray;
 use arrow_buffer::{BooleanBuffer, NullBuffer};
 
+use super::choose::choose;
 use super::logic;
 use super::operand::{Operand, both_valid, slice, zip_bits};
 use crate::column::Column;
@@ -31,9 +32,10 @@ fn order_at(left: &Column, left_row: usize, right: &Column, right_row: usize) ->
     }
 }
 
-/// The order of two rows; `None` when one is `NULL`.
-fn order(left: &Column, right: &Column, row: usize) -> Option<Ordering> {
-    (!left.is_null(row) && !right.is_null(row)).then(|| order_at(left, row, right, row))
+/// The order of two values of a row; `None` when one is `NULL`.
+fn order(left: &Operand, right: &Operand, row: usize) -> Option<Ordering> {
+    let both = !left.is_null(row) && !right.is_null(row);
+    both.then(|| order_at(&left.column, left.at(row), &right.column, right.at(row)))
 }
 
 /// One loop for each operator, over plain values.
@@ -115,27 +117,24 @@ fn same(equal: &BooleanBuffer, left: &Operand, right: &Operand) -> BooleanBuffer
 
 pub(super) fn null_if(left: &Operand, right: &Operand, data_type: DataType) -> Column {
     let equal = logic::is_true(&compare(BinaryOperator::Equal, left, right));
-    let choice: Vec<usize> = (0..left.rows).map(|row| usize::from(equal.value(row))).collect();
-    let spread = match left.constant {
-        true => Column::repeat(&left.column.value(0), data_type, left.rows),
-        false => left.column.clone(),
-    };
-    let nulls = Column::repeat(&crate::value::Value::Null, data_type, left.rows);
-    Column::choose(&[spread, nulls], data_type, &choice)
+    let choice: Vec<u32> = (0..left.rows).map(|row| u32::from(equal.value(row))).collect();
+    let null = Column::repeat(&crate::value::Value::Null, data_type, 1);
+    let null = Operand { column: null, constant: true, rows: left.rows };
+    choose(&[left.clone(), null], &choice)
 }
 
-/// The greatest or least of the columns in each row, `NULL`s apart.
-pub(super) fn extreme(columns: &[Column], data_type: DataType, better: BinaryOperator) -> Column {
+/// The greatest or least of the operands in each row, `NULL`s apart.
+pub(super) fn extreme(operands: &[Operand], better: BinaryOperator) -> Column {
     let wanted = if better == BinaryOperator::Greater { Ordering::Greater } else { Ordering::Less };
     let best = |row: usize| {
-        (1..columns.len()).fold(0, |best, candidate| {
-            let takes_over = match order(&columns[candidate], &columns[best], row) {
-                Some(order) => order == wanted,
-                None => columns[best].is_null(row),
-            };
-            if takes_over { candidate } else { best }
-        })
+        let takes_over = |candidate: &Operand, best: &Operand| match order(candidate, best, row) {
+            Some(order) => order == wanted,
+            None => best.is_null(row),
+        };
+        (1..operands.len()).fold(0, |best, candidate| {
+            if takes_over(&operands[candidate], &operands[best]) { candidate } else { best }
+        }) as u32
     };
-    let choice: Vec<usize> = (0..columns[0].len()).map(best).collect();
-    Column::choose(columns, data_type, &choice)
+    let choice: Vec<u32> = (0..operands[0].rows).map(best).collect();
+    choose(operands, &choice)
 }

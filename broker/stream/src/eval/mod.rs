@@ -7,6 +7,7 @@
 mod arithmetic;
 mod call;
 mod cast;
+mod choose;
 mod compare;
 mod date;
 mod date_pattern;
@@ -55,7 +56,6 @@ impl<'a> Evaluator<'a> {
     }
 
     /// With the processing time of the epoch, in milliseconds since 1970; what `NOW()` and its kin read.
-    #[allow(dead_code)] // Whoever cuts epochs passes it.
     pub(crate) fn with_now(mut self, now: i64) -> Self {
         self.now = now;
         self
@@ -101,17 +101,17 @@ impl<'a> Evaluator<'a> {
             }
             Expression::Case { branches, otherwise } => {
                 let mut remaining = active.clone();
-                let mut choice = vec![branches.len(); self.rows];
+                let mut choice = vec![branches.len() as u32; self.rows];
                 let mut values = Vec::with_capacity(branches.len() + 1);
-                for (index, branch) in branches.iter().enumerate() {
+                for (index, branch) in (0..).zip(branches) {
                     let when = self.evaluate(&branch.when, &remaining);
                     let taken = &logic::is_true(when.boolean()) & &remaining;
                     taken.set_indices().for_each(|row| choice[row] = index);
-                    values.push(self.evaluate(&branch.then, &taken));
+                    values.push(self.operand(&branch.then, &taken));
                     remaining = &remaining & &!&taken;
                 }
-                values.push(self.evaluate(otherwise, &remaining));
-                Column::choose(&values, expression.data_type(), &choice)
+                values.push(self.operand(otherwise, &remaining));
+                choose::choose(&values, &choice)
             }
             Expression::Cast { operand, data_type } => {
                 let operand = self.evaluate(operand, active);
@@ -122,9 +122,7 @@ impl<'a> Evaluator<'a> {
                 let nobody = BooleanBuffer::new_unset(self.rows);
                 self.cast(expression, &operand, *data_type, &nobody)
             }
-            Expression::Call { function: Function::Coalesce, arguments } => {
-                self.coalesce(expression, arguments, active)
-            }
+            Expression::Call { function: Function::Coalesce, arguments } => self.coalesce(arguments, active),
             Expression::Call { function, arguments } => {
                 let arguments: Vec<Operand> =
                     arguments.iter().map(|argument| self.operand(argument, active)).collect();
@@ -188,24 +186,22 @@ impl<'a> Evaluator<'a> {
         }
     }
 
-    fn coalesce(
-        &mut self,
-        expression: &Expression,
-        arguments: &[Expression],
-        active: &BooleanBuffer,
-    ) -> Column {
+    fn coalesce(&mut self, arguments: &[Expression], active: &BooleanBuffer) -> Column {
         let mut remaining = active.clone();
-        let mut choice = vec![arguments.len() - 1; self.rows];
+        let mut choice = vec![arguments.len() as u32 - 1; self.rows];
         let mut values = Vec::with_capacity(arguments.len());
-        for (index, argument) in arguments.iter().enumerate() {
-            let value = self.evaluate(argument, &remaining);
-            let missing = logic::is_null(&value);
+        for (index, argument) in (0..).zip(arguments) {
+            let value = self.operand(argument, &remaining);
+            let missing = match value.nulls() {
+                None => BooleanBuffer::new_unset(self.rows),
+                Some(nulls) => !nulls.inner(),
+            };
             let taken = &remaining & &!&missing;
             taken.set_indices().for_each(|row| choice[row] = index);
             remaining = &remaining & &missing;
             values.push(value);
         }
-        Column::choose(&values, expression.data_type(), &choice)
+        choose::choose(&values, &choice)
     }
 
     /// Keeps a result, or remembers why there is none.

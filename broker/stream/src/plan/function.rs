@@ -293,7 +293,8 @@ impl Function {
     }
 }
 
-/// Rounded decimals have the digits asked for, if that is a constant, and one more for what is rounded up.
+/// Rounded decimals have the digits asked for, if that is a constant, and one more for what is rounded up. Rounding before
+/// the point keeps its zeros and may carry too.
 fn rounded_type(function: Function, arguments: &[Expression]) -> DataType {
     let DataType::Decimal { precision, scale } = arguments[0].data_type() else {
         return arguments[0].data_type();
@@ -306,7 +307,13 @@ fn rounded_type(function: Function, arguments: &[Expression]) -> DataType {
         (Function::Round | Function::Truncate, Some(_)) => scale,
         _ => 0,
     };
-    DataType::Decimal { precision: (precision - scale + kept + 1).min(MAX_PRECISION), scale: kept }
+    let whole_digits = match arguments.get(1) {
+        Some(Expression::Literal { value: Value::BigInt(digits), .. }) => *digits >= 0,
+        other => other.is_none(),
+    };
+    // What loses no digit is not rounded up either.
+    let carry = u8::from(kept < scale || !whole_digits);
+    DataType::Decimal { precision: (precision - scale + kept + carry).clamp(1, MAX_PRECISION), scale: kept }
 }
 
 fn second_scale(arguments: &[Expression]) -> u8 {

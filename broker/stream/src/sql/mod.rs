@@ -13,7 +13,11 @@ mod script;
 
 pub use error::SqlError;
 
-use crate::plan::Plan;
+use crate::plan::{Column, Expression, Plan};
+
+pub(crate) fn compile_expression(columns: &[Column], text: &str) -> Result<Expression, SqlError> {
+    bind::bind_expression(columns, &script::parse_expression(text)?)
+}
 
 /// Compiles a script into the plan of one pipeline.
 pub fn compile(script: &str) -> Result<Plan, SqlError> {

@@ -123,6 +123,24 @@ pub(crate) fn parse(text: &str) -> Result<Script, SqlError> {
     statements.script()
 }
 
+/// Parses a single expression.
+pub(crate) fn parse_expression(text: &str) -> Result<Expr, SqlError> {
+    let dialect = StreamingDialect;
+    let tokens = Tokenizer::new(&dialect, text).tokenize_with_location().map_err(|error| {
+        SqlError::at(error.location, error.message, "close every quote and comment, and use SQL's signs only")
+    })?;
+    check_statement_lengths(&tokens)?;
+    let mut statements = Statements { parser: Parser::new(&dialect).with_tokens_with_locations(tokens) };
+    let begin = statements.here();
+    let help = "write one expression, such as a + 1";
+    let parsed = statements.parser.parse_expr();
+    let expr = parsed.map_err(|error| statements.parser_error(error, begin, help))?;
+    match statements.parser.peek_token().token {
+        Token::EOF => Ok(expr),
+        other => Err(SqlError::at(statements.here(), format!("`{other}` is not expected here"), help)),
+    }
+}
+
 fn check_statement_lengths(tokens: &[TokenWithSpan]) -> Result<(), SqlError> {
     let mut length = 0;
     for token in tokens {

@@ -25,11 +25,12 @@ mod table;
 mod time_function;
 mod types;
 
+use sqlparser::ast::Expr;
 use sqlparser::tokenizer::Location;
 
 use super::error::SqlError;
 use super::script::Script;
-use crate::plan::{self, Plan};
+use crate::plan::{self, Expression, Plan};
 
 /// Binds a script to the plan of its one pipeline.
 pub(crate) fn bind(script: &Script) -> Result<Plan, SqlError> {
@@ -48,6 +49,18 @@ pub(crate) fn bind(script: &Script) -> Result<Plan, SqlError> {
     let mut plan = graph.finish();
     plan::simplify(&mut plan);
     Ok(plan)
+}
+
+/// Binds a single expression over the columns of a row.
+pub(crate) fn bind_expression(columns: &[plan::Column], expr: &Expr) -> Result<Expression, SqlError> {
+    let plain = |column: &plan::Column| scope::ScopeColumn {
+        table: None,
+        name: column.name.clone(),
+        data_type: column.data_type,
+        role: scope::Role::Plain,
+    };
+    let scope: Vec<_> = columns.iter().map(plain).collect();
+    expression::Binder::new(&scope, Location { line: 1, column: 1 }).bind(expr)
 }
 
 fn check_names(script: &Script) -> Result<(), SqlError> {
