@@ -179,6 +179,8 @@ fn formats() {
     let change = "'format' = »'json', 'key.format' = 'debezium-json', 'key.fields' = 'a'";
     check(&with("a BIGINT", change), "no key", "'raw', 'json'");
 
+    check(&with("a BIGINT", "'format' = »'debezium-json'"), "not yet be read", "`after.<field>`");
+
     let json = "'format' = 'json'";
     check(&with("a BIGINT »METADATA FROM 'ofset'", json), "no 'ofset'", "`offset`");
     check(&with("a BIGINT »METADATA", json), "no 'a'", "known are");

@@ -127,12 +127,16 @@ impl Slot {
 
     /// A number as it is written, its form checked: digits, a fraction, an exponent.
     pub(crate) fn number<'r>(&self, text: &str) -> Result<Cell<'r>, String> {
-        if let DataType::Decimal { .. } = self.data_type {
+        match self.data_type {
             // The digits as they are written: a float on the way would change them.
-            return self.decimal_text(text);
-        }
-        if let Ok(value) = text.parse::<i64>() {
-            return self.integer(value);
+            DataType::Decimal { .. } => return self.decimal_text(text),
+            // -0 is a float, and another one than 0.
+            DataType::Double => {}
+            _ => {
+                if let Ok(value) = text.parse::<i64>() {
+                    return self.integer(value);
+                }
+            }
         }
         match text.parse::<f64>() {
             // 9223372036854775808 is no BIGINT, and named as it is written.
@@ -275,6 +279,7 @@ mod tests {
             (DataType::BigInt, "-12", Cell::BigInt(-12)),
             (DataType::BigInt, "12.0", Cell::BigInt(12)),
             (DataType::Double, "1e3", Cell::Double(1000.0)),
+            (DataType::Double, "18446744073709551616", Cell::Double(18_446_744_073_709_551_616.0)),
             (DataType::Timestamp, "1000", Cell::Timestamp(1000)),
             (DataType::Timestamp, "1970-01-01 00:00:01", Cell::Timestamp(1000)),
             (DataType::String, "12", Cell::String("12".into())),

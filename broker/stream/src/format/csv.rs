@@ -16,7 +16,7 @@ use crate::plan::{self, CsvFormat};
 use crate::time::{Iso, IsoDate};
 
 /// Decodes records.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct CsvDecoder {
     format: CsvFormat,
     /// For each field the slot it fills.

@@ -12,7 +12,7 @@ use crate::plan::{self, DebeziumFormat};
 use crate::value::DataType;
 
 /// Decodes changes. It fills the cells of the new row, then those of the row taken back, then three of its own.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct DebeziumDecoder {
     json: JsonDecoder,
     /// How many slots a row has.
@@ -97,6 +97,12 @@ impl DebeziumEncoder {
         columns: &[plan::Column],
         which: &[usize],
     ) -> Result<Self, FormatError> {
+        if format.schema_include {
+            return Err(FormatError::new(
+                "changes are written without a schema",
+                "leave 'debezium-json.schema-include' out",
+            ));
+        }
         Ok(Self { row: JsonEncoder::new(format.json, columns, which)? })
     }
 

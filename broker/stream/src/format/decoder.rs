@@ -10,7 +10,7 @@ use super::raw::RawDecoder;
 use crate::plan::Format;
 
 /// Decodes values, or keys.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) enum Decoder {
     Json(JsonDecoder),
     Csv(CsvDecoder),

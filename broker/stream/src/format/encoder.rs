@@ -207,6 +207,9 @@ mod tests {
             assert!(encoder.change(before, after, &mut out));
             String::from_utf8(out).unwrap()
         };
+        let wrapped = plan::DebeziumFormat { schema_include: true, ..plan::DebeziumFormat::default() };
+        let wrapped = RecordFormat::of_value(Format::Debezium(wrapped));
+        assert!(RecordEncoder::new(&wrapped, &columns).unwrap_err().message.contains("without a schema"));
         let (one, two) = (Some((&one[..], 0)), Some((&two[..], 0)));
         assert_eq!(change(None, one), r#"{"before":null,"after":{"id":1},"op":"c"}"#);
         assert_eq!(change(one, two), r#"{"before":{"id":1},"after":{"id":2},"op":"u"}"#);

@@ -6,7 +6,7 @@ use super::error::FormatError;
 use crate::column::Column;
 
 /// Decodes a value that is one column.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct RawDecoder {
     slot: Option<usize>,
 }

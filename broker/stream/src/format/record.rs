@@ -36,6 +36,10 @@ pub(crate) enum Landed {
     Tombstone,
 }
 
+/// A chunk is full when its rows were decoded from so many bytes: a column of texts has room for 2 GiB, and a record
+/// may be a thousandth of that.
+const CHUNK_BYTES: usize = 32 * 1024 * 1024;
+
 /// Decodes records into columns. A record's rows land whole or not at all.
 #[derive(Debug)]
 pub(crate) struct RowDecoder {
@@ -50,11 +54,15 @@ pub(crate) struct RowDecoder {
     key: Option<Decoder>,
     headers: Vec<(String, usize)>,
     places: Vec<(ColumnOrigin, usize)>,
+    /// Rows of a chunk.
+    rows: usize,
+    /// Rows since the last call of [`RowDecoder::finish`], and the bytes they were decoded from.
+    collected: (usize, usize),
     /// Kept for its memory, always empty.
     cells: Vec<Cell<'static>>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 enum ValueDecoder {
     Row(Decoder),
     Change(DebeziumDecoder),
@@ -102,6 +110,8 @@ impl RowDecoder {
             key,
             headers: Vec::new(),
             places: Vec::new(),
+            rows,
+            collected: (0, 0),
             cells: Vec::new(),
         };
         for (index, column) in columns.iter().enumerate() {
@@ -114,6 +124,25 @@ impl RowDecoder {
         Ok(decoder)
     }
 
+    /// A decoder for the same columns, without rows. It costs less than a new one: a schema is read once.
+    pub(crate) fn fresh(&self) -> Self {
+        let columns = self.builders.len();
+        let builder = |slot: &Slot| ColumnBuilder::new(slot.data_type, self.rows);
+        Self {
+            slots: self.slots.clone(),
+            builders: self.slots[..columns].iter().map(builder).collect(),
+            value: self.value.clone(),
+            in_value: self.in_value.clone(),
+            only_in_value: self.only_in_value.clone(),
+            key: self.key.clone(),
+            headers: self.headers.clone(),
+            places: self.places.clone(),
+            rows: self.rows,
+            collected: (0, 0),
+            cells: Vec::new(),
+        }
+    }
+
     /// Adds the row or rows a record holds. On an error none is added; it says which field, and what was found.
     pub(crate) fn decode<'r>(
         &mut self,
@@ -124,11 +153,20 @@ impl RowDecoder {
         cells.resize(self.slots.len(), Cell::Null);
         let landed = self.fill(place, record, &mut cells).and_then(|landed| self.land(landed, &mut cells));
         self.cells = recycle(cells);
-        landed
+        let landed = landed?;
+        self.collected.0 += if landed == Landed::Replaced { 2 } else { 1 };
+        self.collected.1 += record.value.map_or(0, <[u8]>::len) + record.key.map_or(0, <[u8]>::len);
+        Ok(landed)
+    }
+
+    /// Whether there are as many rows, or bytes of them, as a chunk should have.
+    pub(crate) fn is_full(&self) -> bool {
+        self.collected.0 >= self.rows || self.collected.1 >= CHUNK_BYTES
     }
 
     /// The columns of all rows since the last call.
     pub(crate) fn finish(&mut self) -> Vec<Column> {
+        self.collected = (0, 0);
         self.builders.iter_mut().map(ColumnBuilder::finish).collect()
     }
 
@@ -246,7 +284,7 @@ mod tests {
         let mut builder = BatchBuilder::new(BatchOptions::default());
         builder.push(1_000, key.map(str::as_bytes), value.map(str::as_bytes), headers);
         let batch = builder.build().stamped(42, 0);
-        let open = batch.open(1 << 20).unwrap();
+        let open = batch.open(64 << 20).unwrap();
         let view = open.records().next().unwrap().unwrap();
         let place = RecordPlace { topic: "t", partition: 3, timestamp_type: TimestampType::CreateTime };
         decoder.decode(place, &view)
@@ -308,6 +346,21 @@ mod tests {
         assert_eq!(error, "field `s` is null or missing, but the column is NOT NULL");
         read(r#"{"i": 3, "s": "three"}"#).unwrap();
         assert_eq!(rows(&mut decoder), [[Value::BigInt(1), text("one")], [Value::BigInt(3), text("three")]]);
+    }
+
+    #[test]
+    fn a_chunk_is_full_by_rows_or_by_bytes() {
+        let columns = [column("v", DataType::String, ColumnOrigin::Value)];
+        let mut decoder = RowDecoder::new(&RecordFormat::of_value(Format::Raw), &columns, 3).unwrap();
+        let large = "x".repeat(CHUNK_BYTES / 2);
+        for (values, full) in [(["a", "b", "c"], 3), (["a", &large, &large], 3), ([&large, &large, ""], 2)] {
+            for (index, value) in values[..full].iter().enumerate() {
+                assert!(!decoder.is_full());
+                decode(&mut decoder, None, Some(value), &[]).unwrap();
+                assert_eq!(decoder.is_full(), index + 1 == full);
+            }
+            assert_eq!(decoder.finish()[0].len(), full);
+        }
     }
 
     #[test]

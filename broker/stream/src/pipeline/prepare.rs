@@ -17,7 +17,7 @@ use super::progress::Counters;
 use super::spec::PipelineSpec;
 use crate::column::Column;
 use crate::eval::Evaluator;
-use crate::format::{RecordPlace, RowDecoder};
+use crate::format::{FormatError, RecordPlace, RowDecoder};
 use crate::plan::{ErrorPolicy, Operator, Plan, Source};
 use crate::rows::{Mark, NO_TIME, Rows};
 use crate::time;
@@ -70,17 +70,21 @@ impl Prepared {
 }
 
 /// The plan as preparation needs it.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(super) struct Early {
     /// For each source the stateless nodes behind it, inputs first.
     nodes: Vec<Vec<usize>>,
     /// Whether a node's rows are wanted outside.
     wanted: Vec<bool>,
+    /// For each source a decoder without rows.
+    decoders: Vec<RowDecoder>,
     longest_window_ms: i64,
 }
 
 impl Early {
-    pub(super) fn new(plan: &Plan) -> Early {
+    pub(super) fn new(plan: &Plan) -> Result<Early, FormatError> {
+        let decoder = |source: &Source| RowDecoder::new(&source.format, &source.columns, CHUNK_ROWS);
+        let decoders = plan.sources.iter().map(decoder).collect::<Result<_, _>>()?;
         let early = super::graph::early_nodes(plan);
         let mut wanted = vec![false; plan.nodes.len()];
         for (index, node) in plan.nodes.iter().enumerate().filter(|(index, _)| !early[*index]) {
@@ -99,7 +103,7 @@ impl Early {
                 nodes[source].push(index);
             }
         }
-        Early { nodes, wanted, longest_window_ms: plan.longest_window_ms() }
+        Ok(Early { nodes, wanted, decoders, longest_window_ms: plan.longest_window_ms() })
     }
 }
 
@@ -159,7 +163,7 @@ impl<'p> Preparation<'p> {
                     input,
                     slot,
                     partition: partition.partition.clone(),
-                    decoder: self.decoder(source),
+                    decoder: self.early.decoders[source].fresh(),
                     offsets: Vec::new(),
                     timestamps: Vec::new(),
                 };
@@ -167,12 +171,6 @@ impl<'p> Preparation<'p> {
             }
         }
         Ok(())
-    }
-
-    fn decoder(&self, source: usize) -> RowDecoder {
-        let source = &self.plan.sources[source];
-        RowDecoder::new(&source.format, &source.columns, CHUNK_ROWS)
-            .expect("the pipeline was built with the same decoder")
     }
 
     fn add(
@@ -224,7 +222,7 @@ impl<'p> Preparation<'p> {
             Ok(_) => {
                 collecting.offsets.push(view.offset);
                 collecting.timestamps.push(view.timestamp);
-                if collecting.offsets.len() == CHUNK_ROWS {
+                if collecting.decoder.is_full() {
                     self.flush(collecting)?;
                 }
             }

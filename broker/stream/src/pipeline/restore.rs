@@ -11,7 +11,7 @@ use super::machine::Pipeline;
 use super::prepare::{DECOMPRESSED_BATCH_BYTES, Early};
 use super::progress::{OperatorProgress, Progress};
 use super::spec::PipelineSpec;
-use crate::format::{FormatError, RecordEncoder, RowDecoder};
+use crate::format::{FormatError, RecordEncoder};
 use crate::plan::Plan;
 use crate::state::decode_changelog_key;
 
@@ -24,11 +24,8 @@ pub struct Restoring {
     records: u64,
 }
 
-/// That every epoch can make the decoders of its sources and the encoders of its sinks.
-fn check_formats(plan: &Plan) -> Result<(), FormatError> {
-    for source in &plan.sources {
-        RowDecoder::new(&source.format, &source.columns, 0)?;
-    }
+/// That every epoch can make the encoders of its sinks.
+fn check_sinks(plan: &Plan) -> Result<(), FormatError> {
     for sink in &plan.sinks {
         RecordEncoder::new(&sink.format, &sink.columns)?;
     }
@@ -42,10 +39,12 @@ impl Restoring {
         progress: Option<Progress>,
     ) -> Result<Restoring, RestoreError> {
         let spec = spec.checked(&plan)?;
-        check_formats(&plan).map_err(|error| RestoreError::WrongSpec {
+        let wrong_format = |error: FormatError| RestoreError::WrongSpec {
             pipeline: spec.name.clone(),
             reason: error.to_string(),
-        })?;
+        };
+        check_sinks(&plan).map_err(wrong_format)?;
+        let early = Early::new(&plan).map_err(wrong_format)?;
         let clock = |source: &crate::plan::Source| {
             let partitions = spec.inputs.iter().filter(|input| input.partition.topic == source.topic).count();
             EventClock::new(source.event_time.map_or(0, |time| time.delay_ms), partitions)
@@ -54,7 +53,7 @@ impl Restoring {
         let pipeline = Pipeline {
             positions: spec.inputs.iter().map(|input| input.start).collect(),
             clocks,
-            early: Early::new(&plan),
+            early,
             graph: Graph::new(&plan, spec.shards),
             plan: Arc::new(plan),
             spec,

@@ -3,6 +3,8 @@
 //! A length is held against the bytes that are left before anything is done with it; what is not wanted is passed over,
 //! but walked.
 
+use std::sync::Arc;
+
 use super::schema::{Kind, Logical, Schema, TypeId};
 use crate::decimal::Decimal;
 use crate::format::cell::{Cell, Slot};
@@ -13,9 +15,9 @@ use crate::plan::AvroFormat;
 const MAX_DEPTH: u32 = 128;
 
 /// Decodes data of one schema.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct AvroDecoder {
-    schema: Schema,
+    schema: Arc<Schema>,
     confluent: bool,
     schema_id: Option<u32>,
     root: Wanted,
@@ -56,7 +58,7 @@ impl AvroDecoder {
                 ));
             }
         }
-        Ok(Self { schema, confluent: format.confluent, schema_id: format.schema_id, root })
+        Ok(Self { schema: Arc::new(schema), confluent: format.confluent, schema_id: format.schema_id, root })
     }
 
     pub(crate) fn decode<'r>(

@@ -1,6 +1,7 @@
 //! Messages to cells.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use super::schema::{Field, Kind, Rule, Schema};
 use super::wire::{Reader, WireType, unzigzag};
@@ -10,20 +11,20 @@ use crate::plan::ProtobufFormat;
 use crate::value::DataType;
 
 /// Decodes messages of one type.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct ProtobufDecoder {
-    schema: Schema,
+    schema: Arc<Schema>,
     /// The messages with wanted fields, inside one another as paths say; the first is the record's own.
     nodes: Vec<Node>,
 }
 
 /// A message with wanted fields, by number.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 struct Node {
     wanted: Vec<Wanted>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Wanted {
     field: Field,
     target: Target,
@@ -44,7 +45,7 @@ impl ProtobufDecoder {
         fields: impl IntoIterator<Item = (usize, &'a str)>,
         slots: &[Slot],
     ) -> Result<Self, FormatError> {
-        let mut decoder = Self { schema: Schema::new(format)?, nodes: vec![Node::default()] };
+        let mut decoder = Self { schema: Arc::new(Schema::new(format)?), nodes: vec![Node::default()] };
         let mut message_of = vec![decoder.schema.root()];
         for (slot, name) in fields {
             let last = decoder.schema.field(name)?;
