@@ -30,4 +30,4 @@ mod transactional;
 
 pub use commit::CommitError;
 pub use driver::{CoordinatorSettings, Coordinators};
-pub use transactional::{FirstProduceError, OffsetsInTransaction, TransactionalProduce};
+pub use transactional::{FirstBatch, FirstProduceError, OffsetsInTransaction, TransactionalProduce};

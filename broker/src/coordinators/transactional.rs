@@ -1,38 +1,46 @@
 //! Frames in which a client's append and the transaction's state become true together (KIP-890).
 //!
 //! The first append of a transaction to a partition carries the state record that adds the partition, so
-//! there is no moment between checking and appending. Clients of the older protocol have added it before;
+//! there is no moment between checking and appending. A produce request that begins it in many partitions is one
+//! frame with one state record: a record has the whole list, and one for each partition would write it n times. Clients of the older protocol have added it before;
 //! for them the same frame is checked against the machine's state under the same lock.
 
-use logmill_coordinator::Machine;
 use logmill_coordinator::groups::{self, CommitTransactionalOffsets};
 use logmill_coordinator::transactions::{
-    AddMode, AddOffsets, AddPartitions, Command, Marker, Reply, TopicPartition,
+    self, AddMode, AddOffsets, AddPartitions, Command, Marker, Reply, TopicPartition,
 };
+use logmill_coordinator::{Machine, Step};
 use logmill_record::Batch;
 use logmill_storage::{Append, Check, Rejection};
 use logmill_wire::{ErrorCode, Str};
 use tokio::sync::oneshot;
 
 use super::commit::{CommitError, Together};
-use super::driver::Coordinators;
+use super::driver::{Coordinators, State};
 use super::loading::coordinator_error;
 use crate::partitions::{AppendError, Partition, Pending};
 use crate::topics::OFFSETS_TOPIC;
 
-/// A produce that may be the transaction's first in its partition.
+/// The batches of one produce request that may be the transaction's first in their partitions. All are of one producer.
 #[derive(Clone, Debug)]
 pub struct TransactionalProduce {
     /// The transactional id of the request.
     pub transactional_id: Str,
+    /// The batches, in the order of the request.
+    pub batches: Vec<FirstBatch>,
+    /// Whether the client lets the broker add the partitions (Produce version 12 and up).
+    pub implicit: bool,
+}
+
+/// A batch that may be the transaction's first in its partition.
+#[derive(Clone, Debug)]
+pub struct FirstBatch {
     /// The topic's name.
     pub topic: Str,
     /// The partition.
     pub partition: Partition,
     /// The validated batch; its header names the producer.
     pub batch: Batch,
-    /// Whether the client lets the broker add the partition (Produce version 12 and up).
-    pub implicit: bool,
 }
 
 /// Why a transaction's first produce was not appended. Definite.
@@ -59,61 +67,121 @@ pub struct OffsetsInTransaction {
 }
 
 impl Coordinators {
-    /// Appends a transaction's first batch to a partition, in one frame with the state record that adds the
-    /// partition. Sequences at once, like [`Partitions::submit`](crate::partitions::Partitions::submit).
-    /// The transactional id's partition must exist ([`Coordinators::ensure_transaction`]).
+    /// Appends a transaction's first batches to their partitions, in one frame with the one state record that adds the
+    /// partitions. Sequences at once, like [`Partitions::submit`](crate::partitions::Partitions::submit). The
+    /// transactional id's partition must exist ([`Coordinators::ensure_transaction`]).
+    ///
+    /// What a partition has against its batch is that batch's alone: the frame is tried again by halves, until it is
+    /// found, as is one that is too large.
     ///
     /// # Errors
-    /// [`FirstProduceError`]; nothing happened.
-    pub fn produce_first(&self, produce: TransactionalProduce) -> Result<Pending, FirstProduceError> {
-        let header = *produce.batch.header();
-        let home = self.transaction_partition(&produce.transactional_id);
+    /// For each batch, in order, its offsets or a [`FirstProduceError`]; nothing happened to that batch then.
+    pub fn produce_first(&self, produce: TransactionalProduce) -> Vec<Result<Pending, FirstProduceError>> {
+        let TransactionalProduce { transactional_id, batches, implicit } = produce;
+        let home = self.transaction_partition(&transactional_id);
+        let mut outcomes = Vec::with_capacity(batches.len());
+        let mut parts = vec![batches];
         let mut state = self.lock();
-        self.load_transaction(&mut state, home)
-            .map_err(|error| FirstProduceError::Coordinator(coordinator_error(&error)))?;
-        let request = state.request();
-        let slot = self
-            .transaction_slot(&mut state, home)
-            .ok_or(FirstProduceError::Coordinator(ErrorCode::COORDINATOR_NOT_AVAILABLE))?;
-        let command = Command::AddPartitions(AddPartitions {
-            version: 4,
-            transactional_id: produce.transactional_id,
-            producer_id: header.producer_id,
-            producer_epoch: header.producer_epoch,
-            partitions: vec![TopicPartition { topic: produce.topic, partition: produce.partition.index() }],
-            mode: if produce.implicit { AddMode::Implicit } else { AddMode::Verify },
-        });
-        let step = slot.machine.handle(self.now(), request, command);
-        for (_, reply) in &step.replies {
-            if let Reply::PartitionsAdded(results) = reply
-                && let Some((_, error)) = results.iter().find(|(_, error)| *error != ErrorCode::NONE)
-            {
-                return Err(FirstProduceError::Coordinator(*error));
+        while let Some(part) = parts.pop() {
+            match self.sequence_first(&mut state, (home, &transactional_id), implicit, part) {
+                First::Sequenced(results) => outcomes.extend(results),
+                First::ByHalves(mut part) => {
+                    let later = part.split_off(part.len() / 2);
+                    parts.extend([later, part]);
+                }
             }
         }
-        let (done, durable) = oneshot::channel();
-        let append = Append {
-            partition: produce.partition.id(),
-            batch: produce.batch,
-            check: Check::Client { begins: true, transaction_v2: produce.implicit },
-        };
-        let together = Together {
-            transactions: vec![(home, step)],
-            first: vec![append],
-            done: Some(Box::new(move || {
-                // A connection that went away waits no more.
-                let _ = done.send(());
-            })),
-            ..Together::default()
-        };
-        let mut committed = self.commit(&mut state, together).map_err(|error| match error {
-            CommitError::Rejected(rejection) => AppendError::Rejected(rejection).into(),
-            other => FirstProduceError::Coordinator(other.code()),
-        })?;
         let next = self.transaction_deadline(&state, home);
         drop(state);
         self.ring_deadlines(next);
-        Ok(Pending::new(committed.appends.swap_remove(0), durable))
+        outcomes
+    }
+
+    fn sequence_first(
+        &self,
+        state: &mut State,
+        (home, transactional_id): (i32, &Str),
+        implicit: bool,
+        mut batches: Vec<FirstBatch>,
+    ) -> First {
+        let Some(header) = batches.first().map(|first| *first.batch.header()) else {
+            return First::Sequenced(Vec::new());
+        };
+        if let Err(error) = self.load_transaction(state, home) {
+            return First::refused(&batches, coordinator_error(&error));
+        }
+        let request = state.request();
+        let Some(slot) = self.transaction_slot(state, home) else {
+            return First::refused(&batches, ErrorCode::COORDINATOR_NOT_AVAILABLE);
+        };
+        let partition = |first: &FirstBatch| TopicPartition {
+            topic: first.topic.clone(),
+            partition: first.partition.index(),
+        };
+        let command = Command::AddPartitions(AddPartitions {
+            version: 4,
+            transactional_id: transactional_id.clone(),
+            producer_id: header.producer_id,
+            producer_epoch: header.producer_epoch,
+            partitions: batches.iter().map(partition).collect(),
+            mode: if implicit { AddMode::Implicit } else { AddMode::Verify },
+        });
+        let step = slot.machine.handle(self.now(), request, command);
+        let verdicts = verdicts(&step, batches.len());
+        let check = Check::Client { begins: true, transaction_v2: implicit };
+        let append = |first: &FirstBatch| Append {
+            partition: first.partition.id(),
+            // The bytes are kept until it is known that they need not be tried again.
+            batch: first.batch.clone(),
+            check,
+        };
+        let appends: Vec<Append> = batches
+            .iter()
+            .zip(&verdicts)
+            .filter(|(_, verdict)| **verdict == ErrorCode::NONE)
+            .map(|(first, _)| append(first))
+            .collect();
+        if appends.is_empty() {
+            return First::Sequenced(
+                verdicts.into_iter().map(|code| Err(FirstProduceError::Coordinator(code))).collect(),
+            );
+        }
+        // Alone it is not tried again, and nobody but the frame holds its bytes.
+        if let [_] = &*batches {
+            batches.clear();
+        }
+        let (done, durable): (Vec<_>, Vec<_>) = appends.iter().map(|_| oneshot::channel()).unzip();
+        let together = Together {
+            transactions: vec![(home, step)],
+            first: appends,
+            done: Some(Box::new(move || {
+                for done in done {
+                    // A connection that went away waits no more.
+                    let _ = done.send(());
+                }
+            })),
+            ..Together::default()
+        };
+        let sequenced = match self.commit(state, together) {
+            Ok(committed) => committed,
+            Err(CommitError::Rejected(rejection)) if is_about_one(&rejection, &batches) => {
+                return First::ByHalves(batches);
+            }
+            Err(error) => {
+                return First::Sequenced(
+                    verdicts.into_iter().map(|code| Err(rejected(code, &error))).collect(),
+                );
+            }
+        };
+        let mut pending =
+            sequenced.appends.into_iter().zip(durable).map(|(one, durable)| Pending::new(one, durable));
+        let outcome = |code| match code {
+            ErrorCode::NONE => {
+                pending.next().ok_or(FirstProduceError::Coordinator(ErrorCode::UNKNOWN_SERVER_ERROR))
+            }
+            code => Err(FirstProduceError::Coordinator(code)),
+        };
+        First::Sequenced(verdicts.into_iter().map(outcome).collect())
     }
 
     /// The epoch of the coordinators of this broker.
@@ -215,5 +283,47 @@ impl Coordinators {
         drop(state);
         self.ring_deadlines(next);
         Ok(answer)
+    }
+}
+
+/// What became of some first batches.
+enum First {
+    /// For each of them, in order.
+    Sequenced(Vec<Result<Pending, FirstProduceError>>),
+    /// One of them, or their size, stands in the way of the others; nothing happened.
+    ByHalves(Vec<FirstBatch>),
+}
+
+impl First {
+    fn refused(batches: &[FirstBatch], code: ErrorCode) -> First {
+        First::Sequenced(batches.iter().map(|_| Err(FirstProduceError::Coordinator(code))).collect())
+    }
+}
+
+/// What the coordinator says of each of so many partitions.
+fn verdicts(step: &Step<transactions::Record, Reply>, partitions: usize) -> Vec<ErrorCode> {
+    let results = step.replies.iter().find_map(|(_, reply)| match reply {
+        Reply::PartitionsAdded(results) => Some(results.iter().map(|(_, error)| *error).collect()),
+        _ => None,
+    });
+    results.unwrap_or_else(|| vec![ErrorCode::UNKNOWN_SERVER_ERROR; partitions])
+}
+
+/// Whether the frame could be right without some of the batches.
+fn is_about_one(rejection: &Rejection, batches: &[FirstBatch]) -> bool {
+    match rejection.partition() {
+        Some(partition) => batches.iter().any(|first| first.partition.id() == partition),
+        None => matches!(rejection, Rejection::FrameTooLarge { .. }),
+    }
+}
+
+/// Why a batch of which the coordinator said this was not appended with its frame.
+fn rejected(code: ErrorCode, error: &CommitError) -> FirstProduceError {
+    match (code, error) {
+        (ErrorCode::NONE, CommitError::Rejected(rejection)) => {
+            AppendError::Rejected(rejection.clone()).into()
+        }
+        (ErrorCode::NONE, other) => FirstProduceError::Coordinator(other.code()),
+        (code, _) => FirstProduceError::Coordinator(code),
     }
 }

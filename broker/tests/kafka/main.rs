@@ -20,4 +20,5 @@ mod metrics;
 mod negotiation;
 mod producing;
 mod topics;
+mod transaction_frames;
 mod transactions;

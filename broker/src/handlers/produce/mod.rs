@@ -15,7 +15,7 @@ mod refusal;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use logmill_record::Batch;
+use logmill_record::{Batch, NO_SEQUENCE};
 use logmill_storage::{Appended, Check, Rejection};
 use logmill_wire::messages::produce::{PartitionProduceResponse, TopicProduceData, TopicProduceResponse};
 use logmill_wire::messages::{ProduceRequest, ProduceResponse};
@@ -25,7 +25,7 @@ use uuid::Uuid;
 use self::admit::Admitted;
 use self::refusal::Refusal;
 use crate::context::Context;
-use crate::coordinators::TransactionalProduce;
+use crate::coordinators::{FirstBatch, TransactionalProduce};
 use crate::dispatch::Envelope;
 use crate::net::{CloseReason, Reply, Served};
 use crate::partitions::{Acknowledge, AppendError, Partition, Pending};
@@ -65,6 +65,33 @@ struct Target {
     topic: Arc<Topic>,
     partition: Partition,
     admitted: Admitted,
+}
+
+/// What an admitted batch has come to.
+enum Appending {
+    Sequenced(Pending),
+    /// With it the transaction may begin in its partition.
+    First(FirstBatch),
+}
+
+/// What is still to be told of a batch when it is given away.
+struct Receipt {
+    partition: Partition,
+    bytes: u64,
+    records: u64,
+    stamp: i64,
+}
+
+impl Receipt {
+    fn of(target: &Target) -> Self {
+        let header = target.admitted.batch.header();
+        Self {
+            partition: target.partition.clone(),
+            bytes: header.size() as u64,
+            records: u64::try_from(header.count).unwrap_or(0),
+            stamp: target.admitted.log_append_time,
+        }
+    }
 }
 
 pub(crate) async fn handle(context: &Context, envelope: Envelope, request: ProduceRequest) -> Served {
@@ -160,70 +187,101 @@ impl Produce<'_> {
         Ok(Target { topic: Arc::clone(topic), partition: partition.clone(), admitted })
     }
 
-    /// Gives every admitted batch its offsets, in the order of the request.
+    /// Gives every admitted batch its offsets, in the order of the request; those with which the transaction begins in
+    /// their partitions come last, all together.
     async fn sequence(&self, topics: &mut [TopicWork]) {
-        let transactions = match (&self.producer, &self.transactional_id) {
+        let coordinator = match (&self.producer, &self.transactional_id) {
             (Some(_), Some(id)) => {
                 self.context.coordinators.ensure_transaction(id).await.map(|_partition| ())
             }
             _ => Ok(()),
         };
-        for topic in topics {
-            for (_, outcome) in &mut topic.partitions {
-                let before = std::mem::replace(outcome, Outcome::Refused(Refusal::code(ErrorCode::NONE)));
-                *outcome = match before {
-                    Outcome::Admitted(target) => self.append(target, transactions),
-                    other => other,
-                };
-            }
+        let mut first = Vec::new();
+        for outcome in topics.iter_mut().flat_map(|topic| &mut topic.partitions).map(|(_, outcome)| outcome) {
+            let before = std::mem::replace(outcome, Outcome::Refused(Refusal::code(ErrorCode::NONE)));
+            *outcome = match before {
+                Outcome::Admitted(target) => {
+                    let receipt = Receipt::of(&target);
+                    match self.append(target, coordinator) {
+                        Ok(Appending::Sequenced(pending)) => self.sequenced(receipt, Ok(pending)),
+                        Ok(Appending::First(batch)) => {
+                            first.push((outcome, receipt, batch));
+                            continue;
+                        }
+                        Err(refusal) => Outcome::Refused(refusal),
+                    }
+                }
+                other => other,
+            };
         }
-    }
-
-    fn append(&self, target: Target, transactions: Result<(), ErrorCode>) -> Outcome {
-        let stamp = target.admitted.log_append_time;
-        let (partition, header) = (target.partition.clone(), target.admitted.batch.header());
-        let (bytes, records) = (header.size() as u64, u64::try_from(header.count).unwrap_or(0));
-        let appended = match &self.transactional_id {
-            Some(id) if target.admitted.batch.header().is_transactional() => transactions
-                .map_err(|code| Refusal::transaction(code, self.version))
-                .and_then(|()| self.append_transactional(id.clone(), target)),
-            _ => {
-                let check = Check::Client { begins: false, transaction_v2: false };
-                self.submit(&target.partition, target.admitted.batch, check).map_err(Refusal::append)
-            }
+        let Some(transactional_id) = self.transactional_id.clone().filter(|_| !first.is_empty()) else {
+            return;
         };
-        if appended.is_ok() {
-            partition.count_produced(bytes, records);
+        let mut places = Vec::with_capacity(first.len());
+        let mut batches = Vec::with_capacity(first.len());
+        for (outcome, receipt, batch) in first {
+            places.push((outcome, receipt));
+            batches.push(batch);
         }
-        match appended {
-            Ok(pending) if self.acknowledge == Acknowledge::Durable => Outcome::Waiting(pending, stamp),
-            Ok(pending) => Outcome::Appended(*pending.appended(), stamp),
-            Err(refusal) => Outcome::Refused(refusal),
+        let implicit = self.version >= IMPLICIT_FROM;
+        let produce = TransactionalProduce { transactional_id, batches, implicit };
+        let sequenced = self.context.coordinators.produce_first(produce);
+        for ((outcome, receipt), sequenced) in places.into_iter().zip(sequenced) {
+            let sequenced = sequenced.map_err(|error| Refusal::first(error, self.version));
+            *outcome = self.sequenced(receipt, sequenced);
         }
     }
 
-    /// Most batches belong to a transaction that has begun in their partition. The first one does not, and
-    /// goes through the transaction's coordinator.
-    fn append_transactional(&self, transactional_id: Str, target: Target) -> Result<Pending, Refusal> {
+    fn append(&self, target: Target, coordinator: Result<(), ErrorCode>) -> Result<Appending, Refusal> {
+        if self.transactional_id.is_some() && target.admitted.batch.header().is_transactional() {
+            coordinator.map_err(|code| Refusal::transaction(code, self.version))?;
+            return self.append_transactional(target);
+        }
+        let check = Check::Client { begins: false, transaction_v2: false };
+        let submitted = self.submit(&target.partition, target.admitted.batch, check);
+        submitted.map(Appending::Sequenced).map_err(Refusal::append)
+    }
+
+    /// Most batches belong to a transaction that has begun in their partition. The first one does not, and goes through
+    /// the transaction's coordinator.
+    fn append_transactional(&self, target: Target) -> Result<Appending, Refusal> {
         let Target { topic, partition, admitted: Admitted { batch, .. } } = target;
-        let implicit = self.version >= IMPLICIT_FROM;
-        let check = Check::Client { begins: false, transaction_v2: implicit };
+        let check = Check::Client { begins: false, transaction_v2: self.version >= IMPLICIT_FROM };
         let header = batch.header();
-        let has_begun = partition.producer(header.producer_id).is_some_and(|known| {
-            known.producer_epoch == header.producer_epoch && known.transaction_first_offset.is_some()
-        });
+        let (mut has_begun, mut may_be_known) = (false, false);
+        if let Some(known) = partition.producer(header.producer_id) {
+            let current = known.producer_epoch == header.producer_epoch;
+            has_begun = current && known.transaction_first_offset.is_some();
+            // A duplicate of the last transaction where that had the same epoch (version 0 and 1), or one that comes late.
+            may_be_known =
+                known.producer_epoch > header.producer_epoch || current && known.last_sequence != NO_SEQUENCE;
+        }
         if has_begun {
             // Given away: a batch with one owner is stamped in place.
-            return self.submit(&partition, batch, check).map_err(Refusal::append);
+            let submitted = self.submit(&partition, batch, check);
+            return submitted.map(Appending::Sequenced).map_err(Refusal::append);
         }
-        // It may still be a duplicate of the last transaction.
-        match self.submit(&partition, batch.clone(), check) {
-            Err(AppendError::Rejected(Rejection::TransactionNotOpen { .. })) => {}
-            other => return other.map_err(Refusal::append),
+        if may_be_known {
+            match self.submit(&partition, batch.clone(), check) {
+                Err(AppendError::Rejected(Rejection::TransactionNotOpen { .. })) => {}
+                other => return other.map(Appending::Sequenced).map_err(Refusal::append),
+            }
         }
-        let topic = Str::from(&*topic.name);
-        let first = TransactionalProduce { transactional_id, topic, partition, batch, implicit };
-        self.context.coordinators.produce_first(first).map_err(|error| Refusal::first(error, self.version))
+        Ok(Appending::First(FirstBatch { topic: Str::from(&*topic.name), partition, batch }))
+    }
+
+    fn sequenced(&self, receipt: Receipt, sequenced: Result<Pending, Refusal>) -> Outcome {
+        let Receipt { partition, bytes, records, stamp } = receipt;
+        match sequenced {
+            Ok(pending) => {
+                partition.count_produced(bytes, records);
+                match self.acknowledge {
+                    Acknowledge::Durable => Outcome::Waiting(pending, stamp),
+                    Acknowledge::Sequenced => Outcome::Appended(*pending.appended(), stamp),
+                }
+            }
+            Err(refusal) => Outcome::Refused(refusal),
+        }
     }
 
     fn submit(&self, partition: &Partition, batch: Batch, check: Check) -> Result<Pending, AppendError> {

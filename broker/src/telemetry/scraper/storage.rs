@@ -12,7 +12,7 @@ impl Scraper {
         let cleaning = &measured.cleaning;
         let mut families = vec![
             Family::counter("logmill_frames_total", "Frames accepted: sets of appends that become durable together.").of(stats.frames),
-            Family::counter("logmill_frames_rejected_total", "Frames refused; nothing of them happened. A transaction's first batch in a partition is one, and comes again with its state.").of(stats.rejections),
+            Family::counter("logmill_frames_rejected_total", "Frames refused; nothing of them happened. A transaction's first batch in a partition may be one where the last transaction had the same epoch (version 0 and 1), and comes again with its state.").of(stats.rejections),
             Family::counter("logmill_frames_duplicate_total", "Batches that a producer sent again.").of(stats.duplicates),
             Family::counter("logmill_journal_writes_total", "Writes of the journal that carried frames.").of(stats.journal_writes),
             Family::counter("logmill_journal_frames_total", "Frames made durable by the journal.").of(stats.journal_frames),
