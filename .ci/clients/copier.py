@@ -1,5 +1,5 @@
-"""Kafka's TransactionalMessageCopier copies a topic in transactions, of which it aborts a third, while it and the broker are
-killed: what is committed is the input, each record once, and in order."""
+"""A copier copies a topic in transactions, of which it aborts a third, while it and the broker are killed: what is committed is
+the input, each record once, and in order. It is Kafka's TransactionalMessageCopier, or an example of our own client library."""
 
 import driver
 from apache_kafka import java
@@ -28,7 +28,14 @@ def write_input(client, topic, records):
     return wanted
 
 
-def copiers(broker, tools, source, target, in_group):
+def ours(broker, binary, source, target, how):
+    """Members of one group, as many as partitions, of client/examples/copier.rs: with the loop of the library or with its parts."""
+    group = fresh("copiers")
+    for number in range(PARTITIONS):
+        yield Worker(f"copier {number}", [binary, broker.bootstrap, source, target, group, f"{group}-{number}", how])
+
+
+def kafkas(broker, tools, source, target, in_group):
     """One for each partition; or as many members of one group, which may read each other's when one is away."""
     group = fresh("copiers")
     for partition in range(PARTITIONS):
@@ -41,7 +48,8 @@ def copiers(broker, tools, source, target, in_group):
         yield Worker(f"copier {partition}", java(tools, MAIN, *arguments, memory="128m"))
 
 
-def copy(broker, tools, plan, records, in_group, seconds):
+def copy(broker, tools, plan, records, copiers, seconds):
+    """`copiers` starts them, from one topic to another."""
     client = driver.start("confluent-kafka", tools, broker.bootstrap)
     source, target = fresh("copied-from"), fresh("copied-to")
     wanted = write_input(client, source, records)
@@ -49,8 +57,8 @@ def copy(broker, tools, plan, records, in_group, seconds):
     follower, workers = Follower(broker.bootstrap, target, PARTITIONS), []
     faults = Faults(broker, follower, workers)
     try:
-        workers += copiers(broker, tools, source, target, in_group)
-        # A copier ends by itself at the end of the input, but counts as such what it is never shown.
+        workers += copiers(source, target)
+        # One of Kafka's ends by itself at the end of the input, but counts as such what it is never shown.
         faults.run(len(wanted), plan, lambda: len(follower.records) >= len(wanted), seconds)
         for worker in workers:
             worker.stop()

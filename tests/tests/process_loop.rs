@@ -11,7 +11,6 @@ use logmill_client::{
 };
 use logmill_tests::process::{Broker, Chance, PATIENCE, Process, Scratch};
 use tokio::runtime::Runtime;
-use tokio::task::{LocalSet, spawn_local};
 use tokio::time::timeout;
 
 const PARTITIONS: u32 = 4;
@@ -132,10 +131,11 @@ async fn member(client: Client, id: &str, go: Arc<AtomicBool>) {
     let mut stint = Duration::from_millis(200);
     while !go.load(Ordering::Relaxed) {
         // The work looks whether to go, so that no commit is left in doubt.
-        let worked = producer.process(&mut consumer, BATCH, async |records, transaction| {
+        let told = Arc::clone(&go);
+        let worked = producer.process(&mut consumer, BATCH, async move |records, transaction| {
             copy(records, transaction).await?;
             tokio::time::sleep(Duration::from_millis(2)).await;
-            if go.load(Ordering::Relaxed) { Err(Error::Closed) } else { Ok(()) }
+            if told.load(Ordering::Relaxed) { Err(Error::Closed) } else { Ok(()) }
         });
         match timeout(stint, worked).await {
             Ok(Err(Error::Closed)) => {}
@@ -159,18 +159,17 @@ fn a_loop_whose_partitions_change_hands_repeats_nothing() {
     let scratch = Scratch::new();
     let broker = Process::serve_with(&scratch, "broker", "data", &FLAGS, &[]);
     let runtime = Runtime::new().expect("threads");
-    // What the loop is given to do need not be `Send`, so the members stay on this thread.
-    LocalSet::new().block_on(&runtime, async {
+    runtime.block_on(async {
         let client = Client::connect(&broker.address).await.expect("a connection");
         fill(&client, RECORDS).await;
         let (copied, begun) = (watch(&client).await, Instant::now());
         let stay = Arc::new(AtomicBool::new(false));
-        let staying = spawn_local(member(client.clone(), "stays", Arc::clone(&stay)));
+        let staying = tokio::spawn(member(client.clone(), "stays", Arc::clone(&stay)));
         let mut guests = 0;
         while copied.load(Ordering::Relaxed) < RECORDS {
             assert!(begun.elapsed() < 3 * PATIENCE, "{copied:?} of {RECORDS} after {guests} guests");
             let go = Arc::new(AtomicBool::new(false));
-            let guest = spawn_local(member(client.clone(), "comes", Arc::clone(&go)));
+            let guest = tokio::spawn(member(client.clone(), "comes", Arc::clone(&go)));
             // Until something was copied with it there, be the machine slow or fast.
             let (came, before) = (Instant::now(), copied.load(Ordering::Relaxed));
             while copied.load(Ordering::Relaxed) < (before + RECORDS / 10).min(RECORDS)

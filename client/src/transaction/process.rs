@@ -12,6 +12,29 @@ impl TransactionalProducer {
     /// partitions away, a record could not be written, its time was over), the batch is read again, by whoever has its partitions then.
     /// So every record takes effect exactly once in what is written.
     ///
+    /// The future can be spawned when `work` is an `async move` closure of what may move between threads, or an `async fn`.
+    /// (Of an `async` closure that borrows what it uses, the compiler does not see it.)
+    ///
+    /// ```no_run
+    /// # async fn example(client: logmill_client::Client) -> logmill_client::Result<()> {
+    /// use logmill_client::ProducerRecord;
+    ///
+    /// let mut consumer = client.consumer("copiers").topic("source").manual_commit().build()?;
+    /// let mut producer = client.transactional("copier-1").build().await?;
+    /// let copying = tokio::spawn(async move {
+    ///     let copy = producer.process(&mut consumer, 500, async move |records, transaction| {
+    ///         for record in records {
+    ///             let copy = ProducerRecord::to("target").value(record.value.clone().unwrap_or_default());
+    ///             transaction.enqueue(copy).await?;
+    ///         }
+    ///         Ok(())
+    ///     });
+    ///     copy.await
+    /// });
+    /// # drop(copying);
+    /// # Ok(()) }
+    /// ```
+    ///
     /// The consumer should be built with [`manual_commit`](crate::ConsumerBuilder::manual_commit): its offsets are
     /// committed here. Ends only with an error.
     ///
@@ -71,5 +94,43 @@ impl TransactionalProducer {
                 Err(error) => return Err(error),
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ProducerRecord;
+
+    /// A loop is a task of its own in most programs: it must be one that may move between threads.
+    #[test]
+    fn a_loop_can_be_spawned() {
+        fn assert_send<T: Send>(_: &T) {}
+        async fn copy(records: &[ConsumerRecord], transaction: &mut Transaction<'_>) -> Result<()> {
+            for record in records {
+                let value = record.value.clone().unwrap_or_default();
+                drop(transaction.enqueue(ProducerRecord::to("target").value(value)).await?);
+            }
+            Ok(())
+        }
+        // Never called: that it compiles is the point.
+        let _by_name = |mut producer: TransactionalProducer, mut consumer: Consumer| {
+            let task = async move { producer.process(&mut consumer, 10, copy).await };
+            assert_send(&task);
+        };
+        let _by_closure = |mut producer: TransactionalProducer, mut consumer: Consumer, topic: String| {
+            let task = async move {
+                let mut seen = 0;
+                let work = async move |records: &[ConsumerRecord], transaction: &mut Transaction<'_>| {
+                    seen += records.len();
+                    transaction
+                        .send(ProducerRecord::to(topic.clone()).value(seen.to_string()))
+                        .await
+                        .map(drop)
+                };
+                producer.process(&mut consumer, 10, work).await
+            };
+            assert_send(&task);
+        };
     }
 }
