@@ -13,6 +13,7 @@ mod early;
 mod effects;
 mod event;
 mod fates;
+mod file;
 mod missing;
 mod offsets;
 mod places;

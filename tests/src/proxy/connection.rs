@@ -61,7 +61,14 @@ async fn relay(
             }
         }
     };
-    let answers = async { drop(tokio::io::copy(&mut from_broker, &mut to_client).await) };
+    let answers = async {
+        while let Ok(answer) = read_frame(&mut from_broker).await {
+            shared.hold().await;
+            if to_client.write_all(&answer).await.is_err() {
+                return;
+            }
+        }
+    };
     tokio::pin!(requests, answers);
     loop {
         tokio::select! {

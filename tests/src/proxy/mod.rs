@@ -1,5 +1,5 @@
-//! A network that fails, between clients and a broker that advertises the proxy's address: requests wait, copies of them come
-//! late on other connections, connections stay open and carry nothing.
+//! A network that fails, between clients and a broker that advertises the proxy's address: requests and answers wait, copies of
+//! requests come late on other connections, connections stay open and carry nothing.
 //!
 //! By chance ([`Weather`]) from a seed, or where a test wants it: [`Proxy::half_open`], [`Proxy::keep_next`] and
 //! [`Proxy::send_again`].
@@ -41,6 +41,7 @@ struct Shared {
     chance: Mutex<Chance>,
     keeping: Mutex<Keeping>,
     delayed: AtomicU64,
+    held: AtomicU64,
     repeated: AtomicU64,
     hung: AtomicU64,
 }
@@ -57,6 +58,8 @@ struct Keeping {
 pub struct Tally {
     /// Requests that waited.
     pub delayed: u64,
+    /// Answers that waited.
+    pub held: u64,
     /// Copies of requests that were answered.
     pub repeated: u64,
     /// Connections that were left half-open.
@@ -72,6 +75,7 @@ impl Proxy {
             chance: Mutex::new(chance),
             keeping: Mutex::default(),
             delayed: AtomicU64::new(0),
+            held: AtomicU64::new(0),
             repeated: AtomicU64::new(0),
             hung: AtomicU64::new(0),
         });
@@ -131,6 +135,7 @@ impl Proxy {
     pub fn tally(&self) -> Tally {
         Tally {
             delayed: self.shared.delayed.load(Ordering::Relaxed),
+            held: self.shared.held.load(Ordering::Relaxed),
             repeated: self.shared.repeated.load(Ordering::Relaxed),
             hung: self.shared.hung.load(Ordering::Relaxed),
         }
@@ -146,7 +151,17 @@ impl Drop for Proxy {
 }
 
 impl Shared {
-    /// Waits, if the weather is so.
+    /// Lets an answer wait, if the weather is so.
+    async fn hold(&self) {
+        let weather = *lock(&self.weather);
+        let delay = weather.answer(&mut lock(&self.chance));
+        if let Some(delay) = delay {
+            self.held.fetch_add(1, Ordering::Relaxed);
+            tokio::time::sleep(delay).await;
+        }
+    }
+
+    /// Lets a request wait, if the weather is so.
     async fn delay(&self) {
         let weather = *lock(&self.weather);
         let delay = weather.delay(&mut lock(&self.chance));

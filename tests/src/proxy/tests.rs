@@ -83,6 +83,21 @@ fn copies_of_what_can_be_repeated_come_late() {
 }
 
 #[test]
+fn answers_wait_when_what_was_asked_for_has_happened() {
+    let (address, sees) = echo();
+    let proxy = Proxy::start(&address, Chance::of(4));
+    // The chance decides how much of a minute.
+    proxy.weather(Weather { answers: 1, delay: Duration::from_secs(60), ..Weather::CALM });
+    let mut client = connect(&proxy);
+    client.set_read_timeout(Some(Duration::from_millis(200))).expect("a timeout");
+    client.write_all(&request(PRODUCE, 1)).expect("it is taken");
+    assert_eq!(sees.recv().expect("it came at once"), (0, request(PRODUCE, 1)));
+    assert!(receive(&mut client).is_err(), "the answer waits");
+    let tally = proxy.tally();
+    assert_eq!((tally.delayed, tally.held), (0, 1));
+}
+
+#[test]
 fn half_open_connections_swallow_and_are_reset() {
     let (address, sees) = echo();
     let proxy = Proxy::start(&address, Chance::of(3));

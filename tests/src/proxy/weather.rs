@@ -11,7 +11,9 @@ use super::request::Request;
 pub struct Weather {
     /// One in so many requests waits before it goes on, with all behind it on its connection; 0: none.
     pub delays: u64,
-    /// The longest such wait.
+    /// One in so many answers waits in the same way; 0: none. What was asked for has happened then, and nobody knows.
+    pub answers: u64,
+    /// The longest such wait, of a request or of an answer.
     pub delay: Duration,
     /// One in so many requests that can be repeated comes a second time, on a connection of its own; 0: none.
     pub repeats: u64,
@@ -21,10 +23,12 @@ pub struct Weather {
 
 impl Weather {
     /// Everything passes at once, and once.
-    pub const CALM: Weather = Weather { delays: 0, delay: Duration::ZERO, repeats: 0, late: Duration::ZERO };
+    pub const CALM: Weather =
+        Weather { delays: 0, answers: 0, delay: Duration::ZERO, repeats: 0, late: Duration::ZERO };
     /// Some wait for longer than a transaction takes, and copies come when the next ones are on their way.
     pub const ROUGH: Weather = Weather {
         delays: 20,
+        answers: 20,
         delay: Duration::from_millis(60),
         repeats: 4,
         late: Duration::from_millis(400),
@@ -33,6 +37,11 @@ impl Weather {
     /// How long the next request waits, if it does.
     pub(super) fn delay(&self, chance: &mut Chance) -> Option<Duration> {
         hits(self.delays, chance).then(|| self.delay.mul_f64(chance.fraction()))
+    }
+
+    /// How long the next answer waits, if it does.
+    pub(super) fn answer(&self, chance: &mut Chance) -> Option<Duration> {
+        hits(self.answers, chance).then(|| self.delay.mul_f64(chance.fraction()))
     }
 
     /// After how long a copy of a request comes, if one does.

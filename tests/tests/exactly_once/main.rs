@@ -1,27 +1,43 @@
-//! Writers, readers and a loop that copies, all the time, while the broker is killed and paused and the network fails, again
+//! Writers, readers, groups of readers and loops that copy, all the time, while the broker is killed and paused and the network fails, again
 //! and again: what they saw must be explained by a broker that loses, repeats, tears and leaks nothing.
 //!
 //! Phases: faults; then none: everybody is served again, transactions left open are ended, readers go to the end; then the
 //! history is checked.
 
+mod groups;
 mod late;
 mod workload;
 
+use std::collections::BTreeSet;
 use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use logmill_tests::history::{Action, Anomaly, History, Outcome, check};
+use logmill_tests::history::{Action, Anomaly, History, Outcome, Place, Process, check};
 use logmill_tests::process::{self, Broker, Chance, PATIENCE, Scratch, number};
 use logmill_tests::proxy::{Proxy, Tally, Weather};
 use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
 
+use groups::{mover, subscriber};
 use workload::{World, copier, create_topics, everything, plain, settle, transactional};
 
 /// Kills unless `LOGMILL_KILLS` says otherwise.
 const KILLS: u64 = 3;
+
+/// The journal is full soon and the cleaner comes often, so that segments are flushed, journal files used again, and topics
+/// compacted while all this goes on.
+const FLAGS: [&str; 8] = [
+    "--set",
+    "journal.file_size=1MiB",
+    "--set",
+    "journal.max_size=4MiB",
+    "--set",
+    "cleaning.interval=1s",
+    "--set",
+    "groups.initial_rebalance_delay=10ms",
+];
 
 /// An address nobody listens at, outside of those that the system gives to whoever connects.
 fn free_address(chance: &mut Chance) -> String {
@@ -36,7 +52,34 @@ fn free_address(chance: &mut Chance) -> String {
 /// A broker at an address, which sends its clients to another one.
 fn serve_behind(advertised: &str, scratch: &Scratch, name: &str, address: &str) -> Broker {
     let environment = [("LOGMILL_ADVERTISED", advertised)];
-    process::Process::serve_at(scratch, name, "data", address, &[], &environment)
+    process::Process::serve_at(scratch, name, "data", address, &FLAGS, &environment)
+}
+
+/// Keeps what clients saw when a check fails.
+struct Kept<'a>(&'a World);
+
+impl Drop for Kept<'_> {
+    #[expect(clippy::print_stderr, reason = "it is looked for when the test has failed")]
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            match self.0.recorder.history().keep() {
+                Ok(path) => eprintln!("what clients saw is in {}", path.display()),
+                Err(error) => eprintln!("what clients saw could not be written: {error}"),
+            }
+        }
+    }
+}
+
+/// What a reader of everything was not given of a compacted topic, and others were before.
+fn compacted_away(history: &History, topic: &str, reader: Process) -> usize {
+    let (mut given, mut others) = (BTreeSet::new(), BTreeSet::new());
+    for operation in &history.operations {
+        let Outcome::Polled(polled) = operation.outcome() else { continue };
+        let places = polled.records.iter().map(|(place, _)| place);
+        let of_it = places.filter(|place: &&Place| &*place.partition.topic == topic);
+        if operation.process == reader { given.extend(of_it) } else { others.extend(of_it) }
+    }
+    others.difference(&given).count()
 }
 
 /// How often something is in a history.
@@ -58,6 +101,7 @@ fn nothing_is_lost_repeated_torn_or_leaked_by_faults() {
     let mut broker = serve(0);
     let runtime = Runtime::new().expect("threads");
     let world = World::new(proxy.address());
+    let _kept = Kept(&world);
     runtime.block_on(async { create_topics(&world.client().await.expect("a connection")).await });
     let (mut writers, mut readers) = (JoinSet::new(), JoinSet::new());
     let started = Instant::now();
@@ -69,6 +113,10 @@ fn nothing_is_lost_repeated_torn_or_leaked_by_faults() {
         writers.spawn(transactional(Arc::clone(&world), "writer-0".to_owned(), own()));
         writers.spawn(transactional(Arc::clone(&world), "writer-1".to_owned(), own()));
         writers.spawn(copier(Arc::clone(&world), own()));
+        writers.spawn(mover(Arc::clone(&world), "mover-0".to_owned(), own()));
+        writers.spawn(mover(Arc::clone(&world), "mover-1".to_owned(), own()));
+        writers.spawn(subscriber(Arc::clone(&world), own()));
+        writers.spawn(subscriber(Arc::clone(&world), own()));
         readers.spawn(everything(Arc::clone(&world)));
         readers.spawn(everything(Arc::clone(&world)));
     }
@@ -103,18 +151,19 @@ fn nothing_is_lost_repeated_torn_or_leaked_by_faults() {
     }
     proxy.weather(Weather::CALM);
     world.stop.store(true, Ordering::Relaxed);
-    runtime.block_on(async {
+    let last = runtime.block_on(async {
         let ending = async {
             while let Some(ended) = writers.join_next().await {
                 ended.expect("no panic of a writer");
             }
             settle(&world).await;
-            readers.spawn(everything(Arc::clone(&world)));
+            let last = everything(Arc::clone(&world)).await;
             while let Some(ended) = readers.join_next().await {
                 ended.expect("no panic of a reader");
             }
+            last
         };
-        tokio::time::timeout(PATIENCE, ending).await.expect("everything is read in time");
+        tokio::time::timeout(PATIENCE, ending).await.expect("everything is read in time")
     });
     let history = world.recorder.history();
     let commits =
@@ -124,17 +173,25 @@ fn nothing_is_lost_repeated_torn_or_leaked_by_faults() {
             && matches!(outcome, Outcome::Written(_))
     });
     let unknown = count(&history, |_, outcome| *outcome == Outcome::Unknown);
-    let Tally { delayed, repeated, hung } = proxy.tally();
+    let moves = count(
+        &history,
+        |action, _| matches!(action, Action::Send(sending) if &*sending.partition.topic == "moved"),
+    );
+    let compacted = compacted_away(&history, "latest", last);
+    let Tally { delayed, held, repeated, hung } = proxy.tally();
     eprintln!(
-        "{killed} kills, {paused} pauses, {hung} half-open connections, {delayed} delays, {repeated} late copies"
+        "{killed} kills, {paused} pauses, {hung} half-open connections, {delayed} delayed requests and {held} answers, {repeated} \
+         late copies"
     );
     eprintln!(
-        "{:?}: {} operations, {commits} commits, {copies} copies, {unknown} of unknown outcome",
+        "{:?}: {} operations, {commits} commits, {copies} copies, {moves} moves, {compacted} compacted, {unknown} of unknown \
+         outcome",
         started.elapsed(),
         history.operations.len()
     );
-    assert!(commits > 0 && copies > 0, "nothing was done");
-    assert!(delayed > 0 && repeated > 0, "the network did not fail");
+    assert!(commits > 0 && copies > 0 && moves > 0, "nothing was done");
+    assert!(delayed > 0 && held > 0 && repeated > 0, "the network did not fail");
+    assert!(compacted > 0, "nothing was compacted");
     let found = check(&history);
     let told: Vec<String> = found.iter().take(20).map(Anomaly::to_string).collect();
     assert!(found.is_empty(), "{} anomalies:\n{}", found.len(), told.join("\n"));

@@ -13,11 +13,14 @@ use logmill_tests::history::{
 };
 use logmill_tests::process::Chance;
 
+use super::groups::{MOVERS, READERS};
+
 /// How long one call of a client may take while nobody serves it.
 const CALL: Duration = Duration::from_secs(20);
 /// What copies say is this, the input's partition and its offset.
 const COPIES: u64 = 1_000_000_000;
-const GROUP: &str = "copiers";
+/// The group of the loop that copies.
+const COPIERS: &str = "copiers";
 
 /// What all clients share.
 pub(crate) struct World {
@@ -29,6 +32,9 @@ pub(crate) struct World {
     acknowledged: AtomicU64,
     committed: AtomicU64,
     copied: AtomicU64,
+    /// Polls of subscribers, and transactions of the library's loop.
+    pub(crate) subscribed: AtomicU64,
+    pub(crate) moved: AtomicU64,
     pub(crate) stop: AtomicBool,
     /// Where readers may stop.
     ends: OnceLock<BTreeMap<Partition, i64>>,
@@ -36,15 +42,15 @@ pub(crate) struct World {
 
 fn partitions() -> Vec<Partition> {
     let of = |topic, count| (0..count).map(move |number| Partition::new(topic, number));
-    of("orders", 2).chain(of("output", 2)).chain(of("latest", 1)).collect()
+    of("orders", 2).chain(of("output", 2)).chain(of("moved", 2)).chain(of("latest", 1)).collect()
 }
 
 /// Makes the topics of [`partitions`].
 pub(crate) async fn create_topics(client: &Client) {
     let compacted = NewTopic::new("latest").config("cleanup.policy", "compact");
     let compacted = compacted.config("segment.ms", "1000").config("min.cleanable.dirty.ratio", "0.01");
-    let topics = [NewTopic::new("orders").partitions(2), NewTopic::new("output").partitions(2), compacted];
-    for topic in &topics {
+    let others = ["orders", "output", "moved"].map(|name| NewTopic::new(name).partitions(2));
+    for topic in others.iter().chain([&compacted]) {
         client.admin().create_topic(topic).await.expect("a topic");
     }
 }
@@ -60,12 +66,14 @@ impl World {
             acknowledged: AtomicU64::new(0),
             committed: AtomicU64::new(0),
             copied: AtomicU64::new(0),
+            subscribed: AtomicU64::new(0),
+            moved: AtomicU64::new(0),
             stop: AtomicBool::new(false),
             ends: OnceLock::new(),
         })
     }
 
-    fn is_over(&self) -> bool {
+    pub(crate) fn is_over(&self) -> bool {
         self.stop.load(Ordering::Relaxed)
     }
 
@@ -88,8 +96,9 @@ impl World {
     }
 
     /// How much of each kind was done so far.
-    pub(crate) fn progress(&self) -> [u64; 3] {
-        [&self.acknowledged, &self.committed, &self.copied].map(|counter| counter.load(Ordering::Relaxed))
+    pub(crate) fn progress(&self) -> [u64; 5] {
+        let counters = [&self.acknowledged, &self.committed, &self.copied, &self.subscribed, &self.moved];
+        counters.map(|counter| counter.load(Ordering::Relaxed))
     }
 
     pub(crate) fn ask(&self, process: Process, action: Action) -> Asked {
@@ -194,7 +203,7 @@ pub(crate) async fn transactional(world: Arc<World>, id: String, mut chance: Cha
 }
 
 /// Most clients wait until the broker is back. Some give up before, and never learn what came of what they asked for.
-fn patience(chance: &mut Chance) -> Duration {
+pub(crate) fn patience(chance: &mut Chance) -> Duration {
     if chance.below(3) > 0 { CALL } else { Duration::from_millis(50 + chance.below(300)) }
 }
 
@@ -202,15 +211,20 @@ async fn pause(chance: &mut Chance) {
     tokio::time::sleep(Duration::from_millis(1 + chance.below(10))).await;
 }
 
-/// Asks how far the group has come, and writes it down.
-async fn group_offsets(world: &World, process: Process, client: &Client) -> Option<BTreeMap<Partition, i64>> {
-    let asked = world.ask(process, Action::FetchOffsets { group: GROUP.into() });
-    let offsets = client.admin().group_offsets(GROUP).await.ok()?;
+/// Asks how far a group has come that reads some topics, and writes it down.
+async fn group_offsets(
+    world: &World,
+    process: Process,
+    client: &Client,
+    (group, topics): (&str, &[&str]),
+) -> Option<BTreeMap<Partition, i64>> {
+    let asked = world.ask(process, Action::FetchOffsets { group: group.into() });
+    let offsets = client.admin().group_offsets(group).await.ok()?;
     let known: BTreeMap<Partition, i64> = offsets
         .iter()
         .map(|offset| (Partition::new(&offset.topic, offset.partition), offset.offset))
         .collect();
-    let inputs = partitions().into_iter().filter(|partition| &*partition.topic == "orders");
+    let inputs = partitions().into_iter().filter(|partition| topics.contains(&&*partition.topic));
     let fetched = inputs.map(|partition| (partition.clone(), known.get(&partition).copied())).collect();
     world.recorder.answer(&asked, Outcome::Fetched(fetched));
     Some(known)
@@ -234,6 +248,12 @@ pub(crate) async fn reader(
     Some(reader)
 }
 
+/// What a record says.
+pub(crate) fn value(record: &ConsumerRecord) -> Value {
+    let text = std::str::from_utf8(record.value.as_ref().expect("a value")).expect("digits");
+    Value(text.parse().expect("a number"))
+}
+
 /// One poll, written down.
 pub(crate) async fn poll(
     world: &World,
@@ -247,10 +267,6 @@ pub(crate) async fn poll(
         Ok(Ok(records)) => records,
         // An error comes before the first record only, and so does the end of patience.
         Ok(Err(_)) | Err(_) => Vec::new(),
-    };
-    let value = |record: &ConsumerRecord| {
-        let text = std::str::from_utf8(record.value.as_ref().expect("a value")).expect("digits");
-        Value(text.parse().expect("a number"))
     };
     let place = |record: &ConsumerRecord| Partition::new(&record.topic, record.partition).at(record.offset);
     let positions = reader.positions().into_iter();
@@ -273,7 +289,8 @@ pub(crate) async fn copier(world: Arc<World>, mut chance: Chance) {
         let patience = patience(&mut chance);
         let builder = client.transactional("copier").patience(patience).delivery_timeout(patience);
         let Ok(mut producer) = builder.build().await else { continue };
-        let Some(known) = group_offsets(&world, process, &client).await else { continue };
+        let group = (COPIERS, &["orders"][..]);
+        let Some(known) = group_offsets(&world, process, &client, group).await else { continue };
         let inputs = partitions().into_iter().filter(|partition| &*partition.topic == "orders");
         let starts = inputs.map(|partition| (partition.clone(), known.get(&partition).copied().unwrap_or(0)));
         let Some(mut input) = reader(&world, process, &client, starts.collect()).await else { continue };
@@ -305,7 +322,7 @@ pub(crate) async fn copier(world: Arc<World>, mut chance: Chance) {
                 let offsets =
                     ends.iter().map(|(number, offset)| (Partition::new("orders", *number), *offset));
                 let action = Action::CommitOffsets {
-                    group: GROUP.into(),
+                    group: COPIERS.into(),
                     transaction: Some(transaction),
                     offsets: offsets.collect(),
                 };
@@ -313,7 +330,7 @@ pub(crate) async fn copier(world: Arc<World>, mut chance: Chance) {
                 let offsets: Vec<_> =
                     ends.iter().map(|(number, offset)| ("orders", *number, *offset)).collect();
                 let nobody = GroupMembership {
-                    group: GROUP.to_owned(),
+                    group: COPIERS.to_owned(),
                     generation: -1,
                     member_id: String::new(),
                     instance_id: None,
@@ -335,8 +352,8 @@ pub(crate) async fn copier(world: Arc<World>, mut chance: Chance) {
     }
 }
 
-/// Reads everything, to the end when there is one.
-pub(crate) async fn everything(world: Arc<World>) {
+/// Reads everything, to the end when there is one. Who that was.
+pub(crate) async fn everything(world: Arc<World>) -> Process {
     let process = world.recorder.process();
     let starts = || partitions().into_iter().map(|partition| (partition, 0)).collect();
     let mut input = loop {
@@ -350,12 +367,12 @@ pub(crate) async fn everything(world: Arc<World>) {
         let Some(ends) = world.ends.get() else { continue };
         let at = |partition: &Partition| input.position(&partition.topic, partition.number);
         if ends.iter().all(|(partition, end)| at(partition) >= Some(*end)) {
-            return;
+            return process;
         }
     }
 }
 
-/// Ends what was left open, finds the ends of all partitions, and asks a last time how far the group has come.
+/// Ends what was left open, finds the ends of all partitions, and asks a last time how far the groups have come.
 pub(crate) async fn settle(world: &World) {
     let client = world.client().await.expect("the broker serves again");
     let process = world.recorder.process();
@@ -364,10 +381,12 @@ pub(crate) async fn settle(world: &World) {
     let asked = world.ask(process, Action::Send(sending.clone()));
     let ack = producer.enqueue(encode(&sending)).await.expect("there is room");
     assert!(world.acknowledge(vec![(asked, ack)]).await, "writes are served again");
-    for id in ["writer-0", "writer-1", "copier"] {
+    for id in ["writer-0", "writer-1", "copier", "mover-0", "mover-1"] {
         client.transactional(id).build().await.expect("an older one is ended").close().await;
     }
-    group_offsets(world, process, &client).await.expect("the group is served again");
+    for group in [(COPIERS, &["orders"][..]), (READERS, &["orders", "output"]), (MOVERS, &["output"])] {
+        group_offsets(world, process, &client, group).await.expect("the group is served again");
+    }
     let mut ends = BTreeMap::new();
     for partition in partitions() {
         let offsets = client.admin().offsets(&partition.topic, partition.number, Isolation::Committed).await;
