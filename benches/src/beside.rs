@@ -15,7 +15,7 @@ use crate::report::{gib, mib, micros, say};
 use crate::server::{Bench, Stop, Subject};
 use crate::volume::{How, Volume, settled_cpu};
 use crate::workload::Shape;
-use crate::{catch_up, connections, latency, memory, partitions, procfs, produce};
+use crate::{catch_up, connections, latency, memory, partitions, procfs, produce, scraped, transactions};
 
 /// Kafka with its defaults is what ratios refer to.
 const SUBJECTS: [Subject; 5] = [
@@ -29,6 +29,9 @@ const SUBJECTS: [Subject; 5] = [
 pub(crate) const BROKERS: &[Subject] = SUBJECTS.split_at(4).0;
 /// Without Kafka.
 pub(crate) const OURS: &[Subject] = BROKERS.split_at(2).1;
+
+/// Whose transactions are measured: Kafka's with its defaults and with flushes, ours on the device.
+pub(crate) const TRANSACTIONAL: [Subject; 3] = [SUBJECTS[0], SUBJECTS[1], SUBJECTS[2]];
 
 /// Part of a volume that warms up.
 const WARM_UP: u64 = 4;
@@ -212,6 +215,93 @@ pub(crate) fn partitions(bench: &Bench, subjects: &[Subject], runs: u32) -> anyh
         PRODUCERS.in_flight,
         PRODUCERS.time.as_secs()
     ))
+}
+
+/// Partitions of a transaction, and of the topic.
+const SPREADS: [i32; 3] = [1, 10, 100];
+/// Transactional producers at a time.
+const COMMITTERS: [u32; 2] = [1, 8];
+const COMMITTING: Duration = Duration::from_secs(4);
+/// Produces and transactions, in turn, of one producer a second, and how many.
+const TURNS_PER_SECOND: u32 = 100;
+const TURNS: u32 = 600;
+
+/// W8.
+pub(crate) fn transactions(bench: &Bench, subjects: &[Subject], runs: u32) -> anyhow::Result<()> {
+    const COMMITS: [Column; 5] = [
+        with_ratio("commits/s", 0),
+        plain("p50 µs", 0),
+        plain("p99", 0),
+        with_ratio("server CPU µs each", 0),
+        plain("journal writes each", 2),
+    ];
+    const ADDED: [Column; 6] = [
+        plain("produce p50 µs", 0),
+        plain("p99", 0),
+        plain("transaction p50 µs", 0),
+        plain("p99", 0),
+        with_ratio("added p50 µs", 0),
+        with_ratio("added p99 µs", 0),
+    ];
+    let all = SPREADS[SPREADS.len() - 1];
+    let loads: Vec<(u32, i32)> =
+        COMMITTERS.iter().flat_map(|&producers| SPREADS.map(|partitions| (producers, partitions))).collect();
+    let mut commits = vec![Grid::new(subjects, &COMMITS); loads.len()];
+    let mut added = vec![Grid::new(subjects, &ADDED); SPREADS.len()];
+    for_each("W8", subjects, runs, |at, subject| {
+        let metrics = std::net::TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
+        let mut bench = bench.clone();
+        bench.settings.push(format!("telemetry.metrics={metrics}"));
+        let writes = || match subject {
+            Subject::Logmill { .. } => scraped::value(metrics, "logmill_journal_writes_total"),
+            _ => Ok(f64::NAN),
+        };
+        let server = bench.start_with(subject, PAYLOAD, all)?;
+        for (&(producers, partitions), grid) in loads.iter().zip(&mut commits) {
+            transactions::run(server.address, producers, partitions, all, COMMITTING / 2)?;
+            let (cpu, written) = (server.cpu_time()?, writes()?);
+            let got = transactions::run(server.address, producers, partitions, all, COMMITTING)?;
+            let count = got.count as f64;
+            grid.add(
+                at,
+                &[
+                    count / got.elapsed.as_secs_f64(),
+                    micros(got.took.quantile(0.5)),
+                    micros(got.took.quantile(0.99)),
+                    (server.cpu_time()? - cpu).as_secs_f64() * 1e6 / count,
+                    (writes()? - written) / count,
+                ],
+            );
+        }
+        for (&partitions, grid) in SPREADS.iter().zip(&mut added) {
+            let got = transactions::added(server.address, partitions, TURNS_PER_SECOND, TURNS)?;
+            let [p50, p99] = [0.5, 0.99].map(|quantile| micros(got.produces.quantile(quantile)));
+            let [all50, all99] = [0.5, 0.99].map(|quantile| micros(got.transactions.quantile(quantile)));
+            grid.add(at, &[p50, p99, all50, all99, all50 - p50, all99 - p99]);
+        }
+        server.stop(Stop::Kill).map(drop)
+    })?;
+    for ((producers, partitions), grid) in loads.iter().zip(&commits) {
+        grid.print(&format!(
+            "W8: {producers} producer{}, a record of 100 B to each of {partitions} partition{} and a commit, one transaction \
+             after the other for {} s after half as long to warm up; {runs} runs, median [min–max]",
+            plural(*producers),
+            plural(partitions.unsigned_abs()),
+            COMMITTING.as_secs()
+        ))?;
+    }
+    for (partitions, grid) in SPREADS.iter().zip(&added) {
+        grid.print(&format!(
+            "W8: one producer, {TURNS_PER_SECOND} a second: a plain produce to {partitions} partition{} with acks=all, and a \
+             transaction of the same, in turn; the first tenth is left out; {runs} runs, median [min–max]",
+            plural(partitions.unsigned_abs())
+        ))?;
+    }
+    Ok(())
+}
+
+fn plural(count: u32) -> &'static str {
+    if count == 1 { "" } else { "s" }
 }
 
 /// Each server in turn, as often as there are runs.

@@ -20,7 +20,10 @@ const OPTIONS: [&str; 8] = [
 ];
 
 /// Makes a new data directory below `home`, and gives the command that serves it.
-pub(crate) fn command(jars: &Path, home: &Path, address: SocketAddr) -> anyhow::Result<Command> {
+///
+/// `flush`: everything is flushed before it is acknowledged, the logs of its coordinators and transactions' markers too.
+pub(crate) fn command(jars: &Path, home: &Path, address: SocketAddr, flush: bool) -> anyhow::Result<Command> {
+    let flushes = if flush { "log.flush.interval.messages=1\n" } else { "" };
     let controller = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
     let properties = home.join("server.properties");
     let data = home.join("data");
@@ -38,7 +41,8 @@ pub(crate) fn command(jars: &Path, home: &Path, address: SocketAddr) -> anyhow::
              log.dirs={}\n\
              offsets.topic.replication.factor=1\n\
              transaction.state.log.replication.factor=1\n\
-             transaction.state.log.min.isr=1\n",
+             transaction.state.log.min.isr=1\n\
+             {flushes}",
             data.display()
         ),
     )?;

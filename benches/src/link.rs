@@ -183,7 +183,7 @@ impl Link {
         Ok(())
     }
 
-    fn ask<R: Request>(&mut self, request: &R, version: i16) -> anyhow::Result<R::Response> {
+    pub(crate) fn ask<R: Request>(&mut self, request: &R, version: i16) -> anyhow::Result<R::Response> {
         self.send_new(request, version)?;
         let frame = self.receive()?;
         Ok(decode_response::<R::Response>(frame, version)?.1)

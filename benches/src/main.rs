@@ -15,6 +15,7 @@
 //! | W5 | 1,000 idle connections, then 50 producers × 20 messages/s |
 //! | W6 | start to port open, idle memory, CPU and files |
 //! | W7 | small producers on one partition, and on 1,000 |
+//! | W8 | transactions over 1, 10 and 100 partitions: commits per second, and what one adds to a produce |
 //!
 //! Ratios are only taken between rows of one run with the same durability and the same number of requests in flight.
 
@@ -41,6 +42,7 @@ mod schedule;
 mod scraped;
 mod server;
 mod shows;
+mod transactions;
 mod volume;
 mod workload;
 
@@ -108,11 +110,13 @@ enum Command {
     Journal,
     /// W7, without Kafka.
     Partitions,
-    /// W1, W2, W4, W5 and W7 beside Apache Kafka, which needs a Java machine.
+    /// W8, without Kafka.
+    Transactions,
+    /// W1, W2, W4, W5, W7 and W8 beside Apache Kafka, which needs a Java machine.
     Kafka {
         /// Directory with Kafka's jars.
         jars: PathBuf,
-        /// Only this one: w1, w2, w4, w5 or w7.
+        /// Only this one: w1, w2, w4, w5, w7 or w8.
         workload: Option<Beside>,
     },
     /// Start-up on a log in sealed segments, after a stop and after a kill.
@@ -161,6 +165,7 @@ enum Beside {
     W4,
     W5,
     W7,
+    W8,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -222,6 +227,7 @@ fn main() -> anyhow::Result<()> {
         Command::Footprint { partitions } => footprint::run(&bench, partitions, how.runs)?,
         Command::Journal => journal::run(&bench.directory, how.runs)?,
         Command::Partitions => beside::partitions(&bench, beside::OURS, how.runs)?,
+        Command::Transactions => beside::transactions(&bench, &beside::TRANSACTIONAL[2..], how.runs)?,
         Command::Kafka { workload, .. } => {
             let wanted = |one| workload.is_none_or(|only| only == one);
             if wanted(Beside::W1) {
@@ -238,6 +244,9 @@ fn main() -> anyhow::Result<()> {
             }
             if wanted(Beside::W7) {
                 beside::partitions(&bench, beside::BROKERS, how.runs)?;
+            }
+            if wanted(Beside::W8) {
+                beside::transactions(&bench, &beside::TRANSACTIONAL, how.runs)?;
             }
         }
         Command::Sealed { gib } => shows::sealed(&bench, gib << 30)?,

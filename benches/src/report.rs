@@ -18,8 +18,11 @@ pub(crate) fn print(line: &str) -> io::Result<()> {
 pub(crate) struct Runs(Vec<f64>);
 
 impl Runs {
+    /// What is not a number was not to be had.
     pub(crate) fn push(&mut self, value: f64) {
-        self.0.push(value);
+        if !value.is_nan() {
+            self.0.push(value);
+        }
     }
 
     pub(crate) fn median(&self) -> f64 {
@@ -110,6 +113,8 @@ mod tests {
     #[test]
     fn the_middle_and_the_ends() {
         let mut runs = Runs::default();
+        assert_eq!(runs.show(1), "–");
+        runs.push(f64::NAN);
         assert_eq!(runs.show(1), "–");
         runs.push(3.0);
         assert_eq!(runs.show(1), "3.0");

@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use anyhow::ensure;
+use anyhow::{Context as _, ensure};
 
 use crate::report::{Runs, Table, gib, mib, micros, say};
 use crate::server::{Bench, Stop, Subject};
@@ -117,12 +117,25 @@ fn read_until(done: &AtomicBool, metrics: SocketAddr) -> anyhow::Result<Vec<Dura
         }
         next += EVERY;
         let began = Instant::now();
-        let mut stream = TcpStream::connect(metrics)?;
-        stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: bench\r\n\r\n")?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer)?;
+        read(metrics)?;
         took.push(began.elapsed());
-        ensure!(answer.starts_with("HTTP/1.1 200 "), "no metrics: {answer}");
     }
     Ok(took)
+}
+
+/// The metrics, with what comes before them.
+fn read(metrics: SocketAddr) -> anyhow::Result<String> {
+    let mut stream = TcpStream::connect(metrics)?;
+    stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: bench\r\n\r\n")?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    ensure!(answer.starts_with("HTTP/1.1 200 "), "no metrics: {answer}");
+    Ok(answer)
+}
+
+/// One value without labels.
+pub(crate) fn value(metrics: SocketAddr, name: &str) -> anyhow::Result<f64> {
+    let answer = read(metrics)?;
+    let found = answer.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    Ok(found.with_context(|| format!("no {name}"))?.parse()?)
 }

@@ -161,9 +161,9 @@ impl Bench {
                 }
                 command
             }
-            Subject::Kafka { .. } => {
+            Subject::Kafka { flush } => {
                 let jars = self.kafka.as_deref().context("where are Kafka's jars?")?;
-                kafka::command(jars, data.path(), address)?
+                kafka::command(jars, data.path(), address, flush)?
             }
         };
         if !matches!(subject, Subject::Kafka { .. }) {
