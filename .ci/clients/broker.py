@@ -1,10 +1,28 @@
 """A broker of its own for a check: a free loopback port, a temporary data directory, the built binary."""
 
+import random
 import re
+import socket
 import subprocess
 import tempfile
 import threading
 from pathlib import Path
+
+
+# Below those that the system gives to whoever connects: a port of these nobody takes while a broker that was killed is away.
+PORTS = range(20_000, 30_000)
+
+
+def lasting_port():
+    """A port that is free now, and stays so between a crash and the next start unless somebody asks for it by name."""
+    while True:
+        port = random.choice(PORTS)
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
 
 
 class Broker:
@@ -26,8 +44,9 @@ class Broker:
             self.process.wait()
         self.directory.cleanup()
 
-    def start(self, listen="127.0.0.1:0"):
-        command = [self.binary, "serve", "--data-dir", self.data_dir, "--listen", listen]
+    def start(self, address=None):
+        address = address or f"127.0.0.1:{lasting_port()}"
+        command = [self.binary, "serve", "--data-dir", self.data_dir, "--listen", address]
         command += [word for setting in self.settings for word in ("--set", setting)]
         self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
         self.said, serving = [], threading.Event()
