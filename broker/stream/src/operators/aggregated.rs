@@ -1,10 +1,12 @@
 //! The aggregates of a group: one accumulator for each, and the row they make.
 
+use std::collections::BTreeMap;
+
 use super::OperatorFault;
 use super::accumulator::Accumulator;
 use crate::plan::Aggregate;
 use crate::rows::Rows;
-use crate::state::decode_key;
+use crate::state::{ChangelogSink, decode_key};
 use crate::value::{DataType, Value};
 
 /// The aggregates of an operator.
@@ -13,16 +15,33 @@ pub(crate) struct Aggregates {
     list: Vec<Aggregate>,
     /// Whether rows may be taken back.
     changes: bool,
+    /// Whether each of many values has an entry of its own in the changelog.
+    apart: bool,
 }
 
 impl Aggregates {
     pub(crate) fn new(list: &[Aggregate], changes: bool) -> Self {
-        Self { list: list.to_vec(), changes }
+        Self { list: list.to_vec(), changes, apart: false }
+    }
+
+    /// Where an aggregate keeps every value, each has an entry of its own in the changelog.
+    pub(crate) fn with_values_apart(self) -> Self {
+        Self { apart: true, ..self }
     }
 
     /// The state of a group without rows.
     pub(crate) fn empty(&self) -> Vec<Accumulator> {
-        self.list.iter().map(|aggregate| Accumulator::new(aggregate, self.changes)).collect()
+        self.list.iter().map(|aggregate| self.empty_state(aggregate)).collect()
+    }
+
+    fn empty_state(&self, aggregate: &Aggregate) -> Accumulator {
+        let mut state = Accumulator::new(aggregate, self.changes);
+        if let Accumulator::Values(values) = &mut state
+            && self.apart
+        {
+            values.keep_apart();
+        }
+        state
     }
 
     /// Folds one row in.
@@ -34,14 +53,15 @@ impl Aggregates {
                 arrow_array::Array::is_valid(filter, row) && filter.value(row)
             });
             if counts {
-                accumulator.add(aggregate.argument.map(|column| &rows.columns[column]), row, back);
+                accumulator.add(aggregate, aggregate.argument.map(|column| &rows.columns[column]), row, back);
             }
         }
     }
 
     /// Folds a later part of the same group in.
     pub(crate) fn merge(&self, accumulators: &mut [Accumulator], later: &[Accumulator]) {
-        accumulators.iter_mut().zip(later).for_each(|(accumulator, later)| accumulator.merge(later));
+        let states = accumulators.iter_mut().zip(later).zip(&self.list);
+        states.for_each(|((accumulator, later), aggregate)| accumulator.merge(aggregate, later));
     }
 
     /// The results, appended to the values of a row; `row` names the group.
@@ -67,8 +87,79 @@ impl Aggregates {
 
     /// Reads the accumulators back from the front of `bytes`.
     pub(crate) fn decode(&self, bytes: &mut &[u8]) -> Option<Vec<Accumulator>> {
-        self.list.iter().map(|aggregate| Accumulator::new(aggregate, self.changes).decode(bytes)).collect()
+        self.list.iter().map(|aggregate| self.empty_state(aggregate).decode(bytes)).collect()
     }
+
+    /// Puts a value back that has an entry of its own: `rest` is the entry's key behind the group's.
+    pub(crate) fn restore_value(
+        accumulators: &mut [Accumulator],
+        rest: &[u8],
+        count: Option<&[u8]>,
+    ) -> Result<(), String> {
+        let (index, value) = rest.split_first().ok_or("a key without its value")?;
+        let Some(Accumulator::Values(values)) = accumulators.get_mut(usize::from(*index)) else {
+            return Err(format!("aggregate {index} keeps no values"));
+        };
+        let count = count.map(|count| count.try_into().map(i64::from_be_bytes)).transpose();
+        values.restore(value, count.map_err(|_| "a damaged count")?);
+        Ok(())
+    }
+
+    /// Moves values that have entries of their own from one state of a group to another.
+    pub(crate) fn move_values(from: Vec<Accumulator>, to: &mut [Accumulator]) {
+        for (from, to) in from.into_iter().zip(to) {
+            if matches!(&from, Accumulator::Values(values) if values.is_apart()) {
+                *to = from;
+            }
+        }
+    }
+}
+
+/// Entries of single values, of groups, that the changelog must be told of.
+#[derive(Debug, Default)]
+pub(crate) struct ValueChanges {
+    /// By the entry's key: the count, or that it is gone.
+    changes: BTreeMap<Vec<u8>, Option<i64>>,
+}
+
+impl ValueChanges {
+    /// A group is gone, and all of its values. `key` is the group's in the changelog.
+    pub(crate) fn drop_group(&mut self, key: &[u8], accumulators: &[Accumulator]) {
+        for (index, accumulator) in accumulators.iter().enumerate() {
+            if let Accumulator::Values(values) = accumulator {
+                values.logged(|value| {
+                    self.changes.insert(value_key(key, index, value), None);
+                });
+            }
+        }
+    }
+
+    /// Takes what an epoch has changed of a group's values.
+    pub(crate) fn take_group(&mut self, key: &[u8], accumulators: &mut [Accumulator]) {
+        for (index, accumulator) in accumulators.iter_mut().enumerate() {
+            if let Accumulator::Values(values) = accumulator {
+                values.drain_changes(|value, count| {
+                    self.changes.insert(value_key(key, index, value), count);
+                });
+            }
+        }
+    }
+
+    /// Hands them to the changelog.
+    pub(crate) fn drain(&mut self, table: u8, log: &mut dyn ChangelogSink) {
+        for (key, count) in std::mem::take(&mut self.changes) {
+            log.put(table, &key, count.map(i64::to_be_bytes).as_ref().map(<[u8; 8]>::as_slice));
+        }
+    }
+}
+
+/// The entry of a value: behind its group's key the aggregate's place and the value.
+fn value_key(key: &[u8], index: usize, value: &[u8]) -> Vec<u8> {
+    let mut entry = Vec::with_capacity(key.len() + 1 + value.len());
+    entry.extend_from_slice(key);
+    entry.push(index as u8);
+    entry.extend_from_slice(value);
+    entry
 }
 
 /// A group's key as the engine encoded it, its key group first: the values.

@@ -7,15 +7,17 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::accumulator::Accumulator;
-use super::aggregated::{Aggregates, key_text, key_values};
+use super::aggregated::{Aggregates, ValueChanges, key_text, key_values};
 use super::{EpochTime, Keyed, Operator, OperatorFault, Output, StateSize};
 use crate::plan::{self, StateBound};
 use crate::rows::{Mark, RowsBuilder};
-use crate::state::{ChangelogSink, Table, TimeTable};
+use crate::state::{ChangelogSink, Table, TimeTable, key_length};
 use crate::value::{DataType, Value};
 
 /// The table of groups.
 const GROUPS: u8 = 0;
+/// The table of the values that groups keep one by one.
+const VALUES: u8 = 1;
 
 #[derive(Debug)]
 struct Group {
@@ -35,6 +37,7 @@ pub(crate) struct GroupAggregate {
     groups: Table<Group>,
     /// When groups were last touched, if they are to be forgotten; derived from them.
     touched: TimeTable<()>,
+    values: ValueChanges,
 }
 
 /// A group that the epoch has changed.
@@ -55,12 +58,13 @@ impl GroupAggregate {
         input_changes: bool,
     ) -> Self {
         Self {
-            aggregates: Aggregates::new(&grouping.aggregates, input_changes),
+            aggregates: Aggregates::new(&grouping.aggregates, input_changes).with_values_apart(),
             key_types: grouping.keys.iter().map(|key| input[*key]).collect(),
             row_types: row.to_vec(),
             bound: grouping.bound,
             groups: Table::default(),
             touched: TimeTable::default(),
+            values: ValueChanges::default(),
         }
     }
 
@@ -80,8 +84,14 @@ impl GroupAggregate {
         let StateBound::TimeToLive { ms } = self.bound else { return };
         while let Some((_, groups)) = self.touched.take_first(now.saturating_sub(ms)) {
             for (key, ()) in groups {
-                self.groups.remove(&key);
+                self.remove(&key);
             }
+        }
+    }
+
+    fn remove(&mut self, key: &[u8]) {
+        if let Some(group) = self.groups.remove(key) {
+            self.values.drop_group(key, &group.accumulators);
         }
     }
 
@@ -92,6 +102,20 @@ impl GroupAggregate {
             }
             self.touched.entry(now, key, || ());
         }
+    }
+}
+
+impl GroupAggregate {
+    /// Puts a value back that a group keeps. The group's own entry may come later.
+    fn restore_value(&mut self, key: &[u8], count: Option<&[u8]>) -> Result<(), String> {
+        let length = key.get(1..).and_then(|key| key_length(key, &self.key_types)).ok_or("a damaged key")?;
+        let (group, rest) = key.split_at(1 + length);
+        if count.is_none() && self.groups.get(group).is_none() {
+            return Ok(());
+        }
+        let empty = || Group { rows: 0, touched: 0, accumulators: self.aggregates.empty() };
+        let group = self.groups.restored(group, empty);
+        Aggregates::restore_value(&mut group.accumulators, rest, count)
     }
 }
 
@@ -139,7 +163,7 @@ impl Operator for GroupAggregate {
             });
             if group.rows == 0 {
                 let touched = group.touched;
-                self.groups.remove(&key);
+                self.remove(&key);
                 self.touched.remove(touched, &key);
             }
             if before == after {
@@ -152,19 +176,25 @@ impl Operator for GroupAggregate {
     }
 
     fn drain_changes(&mut self, log: &mut dyn ChangelogSink) {
-        self.groups.drain_changes(GROUPS, log, |group, out| {
+        let values = &mut self.values;
+        self.groups.drain_changes_mut(GROUPS, log, |key, group, out| {
             out.extend_from_slice(&group.rows.to_be_bytes());
             out.extend_from_slice(&group.touched.to_be_bytes());
             Aggregates::encode(&group.accumulators, out);
+            values.take_group(key, &mut group.accumulators);
         });
+        values.drain(VALUES, log);
         self.touched.forget_changes();
     }
 
     fn restore(&mut self, table: u8, key: &[u8], value: Option<&[u8]>) -> Result<(), String> {
-        if table != GROUPS {
-            return Err(format!("there is no table {table}"));
+        match table {
+            GROUPS => {}
+            VALUES => return self.restore_value(key, value),
+            other => return Err(format!("there is no table {other}")),
         }
-        if let Some(known) = self.groups.get(key) {
+        let before = self.groups.get_restored(key);
+        if let Some(known) = &before {
             self.touched.remove(known.touched, key);
         }
         let group = match value {
@@ -173,15 +203,15 @@ impl Operator for GroupAggregate {
                 let (rows, rest) = bytes.split_first_chunk().ok_or("a damaged group")?;
                 let (touched, mut rest) = rest.split_first_chunk().ok_or("a damaged group")?;
                 let accumulators = self.aggregates.decode(&mut rest).filter(|_| rest.is_empty());
+                let mut accumulators = accumulators.ok_or("a damaged group")?;
+                if let Some(before) = before {
+                    Aggregates::move_values(before.accumulators, &mut accumulators);
+                }
                 let touched = i64::from_be_bytes(*touched);
                 if let StateBound::TimeToLive { .. } = self.bound {
                     self.touched.entry(touched, key, || ());
                 }
-                Some(Group {
-                    rows: i64::from_be_bytes(*rows),
-                    touched,
-                    accumulators: accumulators.ok_or("a damaged group")?,
-                })
+                Some(Group { rows: i64::from_be_bytes(*rows), touched, accumulators })
             }
         };
         self.groups.restore(key, group);

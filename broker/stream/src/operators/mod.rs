@@ -154,7 +154,11 @@ pub(crate) trait Operator: fmt::Debug + Send {
 /// Where a table's keys hold the key group: behind the time in a table that is ordered by time.
 pub(crate) fn key_group_at(operator: &plan::Operator, table: u8) -> usize {
     match operator {
-        plan::Operator::WindowAggregate(_) if table == window_aggregate::SLICES => crate::state::TIME_BYTES,
+        plan::Operator::WindowAggregate(_)
+            if matches!(table, window_aggregate::SLICES | window_aggregate::VALUES) =>
+        {
+            crate::state::TIME_BYTES
+        }
         _ => 0,
     }
 }

@@ -12,16 +12,18 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use super::accumulator::Accumulator;
-use super::aggregated::{Aggregates, key_text, key_values};
+use super::aggregated::{Aggregates, ValueChanges, key_text, key_values};
 use super::{Due, EpochTime, Keyed, Operator, Output, Place, StateSize, Timed, timed_mark, window_timestamp};
 use crate::plan::{self, WindowOf};
 use crate::rows::{Rows, RowsBuilder};
-use crate::state::{Bucket, ChangelogSink, TimeTable};
+use crate::state::{Bucket, ChangelogSink, TIME_BYTES, TimeTable, key_length};
 use crate::time::Iso;
 use crate::value::{DataType, Value};
 
 /// The table of slices.
 pub(crate) const SLICES: u8 = 0;
+/// The table of the values that slices keep one by one.
+pub(crate) const VALUES: u8 = 1;
 
 /// A group's accumulators by its key.
 type Groups<'s> = Vec<(&'s Arc<[u8]>, Vec<&'s [Accumulator]>)>;
@@ -33,6 +35,7 @@ pub(crate) struct WindowAggregate {
     key_types: Vec<DataType>,
     row_types: Vec<DataType>,
     slices: TimeTable<Vec<Accumulator>>,
+    values: ValueChanges,
 }
 
 /// One window that is due.
@@ -46,10 +49,11 @@ impl WindowAggregate {
     pub(crate) fn new(window: &plan::WindowAggregate, input: &[DataType], row: &[DataType]) -> Self {
         Self {
             window: window.window,
-            aggregates: Aggregates::new(&window.aggregates, false),
+            aggregates: Aggregates::new(&window.aggregates, false).with_values_apart(),
             key_types: window.keys.iter().map(|key| input[*key]).collect(),
             row_types: row.to_vec(),
             slices: TimeTable::default(),
+            values: ValueChanges::default(),
         }
     }
 
@@ -166,15 +170,39 @@ impl WindowAggregate {
 
     /// Lets go of what no window needs any more.
     fn drop_through(&mut self, watermark: i64) {
-        match self.window {
-            WindowOf::Given { .. } => while self.slices.take_first(watermark).is_some() {},
-            WindowOf::Assigned { kind, .. } => {
-                while self.slices.first_time().is_some_and(|slice_end| kind.last_end(slice_end) <= watermark)
-                {
-                    self.slices.take_first(watermark);
+        let is_over = |slice_end: i64| match self.window {
+            WindowOf::Given { .. } => slice_end <= watermark,
+            WindowOf::Assigned { kind, .. } => kind.last_end(slice_end) <= watermark,
+        };
+        while self.slices.first_time().is_some_and(is_over)
+            && let Some((slice_end, groups)) = self.slices.take_first(watermark)
+        {
+            for (key, accumulators) in groups {
+                if accumulators.iter().any(|state| matches!(state, Accumulator::Values(_))) {
+                    let key = TimeTable::<Vec<Accumulator>>::record_key(slice_end, &key);
+                    self.values.drop_group(&key, &accumulators);
                 }
             }
         }
+    }
+}
+
+impl WindowAggregate {
+    /// Puts a value back that a slice keeps. The slice's own entry may come later.
+    fn restore_value(&mut self, key: &[u8], count: Option<&[u8]>) -> Result<(), String> {
+        let start = match self.window {
+            WindowOf::Given { .. } => TIME_BYTES,
+            WindowOf::Assigned { .. } => 0,
+        };
+        let group = key.get(TIME_BYTES + 1..).and_then(|key| key_length(key, &self.key_types));
+        let split = group.and_then(|length| key.split_at_checked(TIME_BYTES + 1 + length + start));
+        let (slice, rest) = split.ok_or("a damaged key")?;
+        if count.is_none() && !self.slices.contains(slice) {
+            return Ok(());
+        }
+        let empty = || self.aggregates.empty();
+        let accumulators = self.slices.restored(slice, empty).ok_or("a key without its time")?;
+        Aggregates::restore_value(accumulators, rest, count)
     }
 }
 
@@ -215,18 +243,29 @@ impl Operator for WindowAggregate {
     }
 
     fn drain_changes(&mut self, log: &mut dyn ChangelogSink) {
-        self.slices.drain_changes(SLICES, log, |accumulators, out| Aggregates::encode(accumulators, out));
+        let values = &mut self.values;
+        self.slices.drain_changes_mut(SLICES, log, |key, accumulators, out| {
+            Aggregates::encode(accumulators, out);
+            values.take_group(key, accumulators);
+        });
+        values.drain(VALUES, log);
     }
 
     fn restore(&mut self, table: u8, key: &[u8], value: Option<&[u8]>) -> Result<(), String> {
-        if table != SLICES {
-            return Err(format!("there is no table {table}"));
+        match table {
+            SLICES => {}
+            VALUES => return self.restore_value(key, value),
+            other => return Err(format!("there is no table {other}")),
         }
         let accumulators = match value {
             None => None,
             Some(mut bytes) => {
                 let accumulators = self.aggregates.decode(&mut bytes).filter(|_| bytes.is_empty());
-                Some(accumulators.ok_or("a damaged group")?)
+                let mut accumulators = accumulators.ok_or("a damaged group")?;
+                let empty = || self.aggregates.empty();
+                let before = self.slices.restored(key, empty).ok_or("a key without its time")?;
+                Aggregates::move_values(std::mem::take(before), &mut accumulators);
+                Some(accumulators)
             }
         };
         self.slices.restore(key, accumulators)

@@ -2,7 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::value::DataType;
+use crate::decimal::MAX_PRECISION;
+use crate::value::{DataType, Value};
+
+/// Digits after the point that the mean of decimals has at least.
+const MEAN_SCALE: u8 = 6;
 
 /// One aggregate of a group.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -13,6 +17,8 @@ pub struct Aggregate {
     pub argument: Option<usize>,
     /// The argument's type; of `COUNT(*)` it says nothing.
     pub argument_type: DataType,
+    /// A constant beside the argument: what stands between joined texts, which quantile. `NULL` where there is none.
+    pub parameter: Value,
     /// `FILTER (WHERE ...)`: the `BOOLEAN` column of the input that says which rows count.
     pub filter: Option<usize>,
     /// `DISTINCT`: of equal values one counts.
@@ -24,10 +30,20 @@ pub struct Aggregate {
 impl Aggregate {
     /// The type of the result.
     pub fn data_type(&self) -> DataType {
-        match self.function {
-            AggregateFunction::Average => DataType::Double,
-            AggregateFunction::Count => DataType::BigInt,
-            AggregateFunction::Sum | AggregateFunction::Min | AggregateFunction::Max => self.argument_type,
+        use AggregateFunction as Is;
+        match (self.function, self.argument_type) {
+            (Is::Sum, DataType::Decimal { scale, .. }) => {
+                DataType::Decimal { precision: MAX_PRECISION, scale }
+            }
+            (Is::Average, DataType::Decimal { scale, .. }) => {
+                DataType::Decimal { precision: MAX_PRECISION, scale: scale.max(MEAN_SCALE) }
+            }
+            (Is::Average | Is::ApproximateQuantile, _) => DataType::Double,
+            (function, _) if function.is_spread() => DataType::Double,
+            (Is::Count | Is::ApproximateCount, _) => DataType::BigInt,
+            (Is::Join, _) => DataType::String,
+            (Is::Every | Is::Some, _) => DataType::Boolean,
+            (_, argument_type) => argument_type,
         }
     }
 
@@ -54,8 +70,32 @@ pub enum AggregateFunction {
     Min,
     /// The greatest.
     Max,
-    /// The mean, always a `DOUBLE`.
+    /// The mean: a `DECIMAL` of decimals, else a `DOUBLE`.
     Average,
+    /// The first in record order; where windows overlap, of their earliest part.
+    First,
+    /// The last in record order; where windows overlap, of their latest part.
+    Last,
+    /// Any of them.
+    Any,
+    /// Texts end to end, with a separator between them, in record order.
+    Join,
+    /// Whether all are true.
+    Every,
+    /// Whether one is true.
+    Some,
+    /// The mean square of the distances from the mean.
+    VariancePopulation,
+    /// The same over one less than how many there are.
+    VarianceSample,
+    /// The root of the variance.
+    DeviationPopulation,
+    /// The root of the sample's variance.
+    DeviationSample,
+    /// About how many different ones there are, with a standard error of 1.6 %.
+    ApproximateCount,
+    /// About which one stands at a part of the way through their order, within 0.4 % of its value.
+    ApproximateQuantile,
 }
 
 impl AggregateFunction {
@@ -67,6 +107,30 @@ impl AggregateFunction {
             AggregateFunction::Min => "MIN",
             AggregateFunction::Max => "MAX",
             AggregateFunction::Average => "AVG",
+            AggregateFunction::First => "FIRST_VALUE",
+            AggregateFunction::Last => "LAST_VALUE",
+            AggregateFunction::Any => "ANY_VALUE",
+            AggregateFunction::Join => "STRING_AGG",
+            AggregateFunction::Every => "BOOL_AND",
+            AggregateFunction::Some => "BOOL_OR",
+            AggregateFunction::VariancePopulation => "VAR_POP",
+            AggregateFunction::VarianceSample => "VAR_SAMP",
+            AggregateFunction::DeviationPopulation => "STDDEV_POP",
+            AggregateFunction::DeviationSample => "STDDEV_SAMP",
+            AggregateFunction::ApproximateCount => "APPROX_COUNT_DISTINCT",
+            AggregateFunction::ApproximateQuantile => "APPROX_PERCENTILE",
         }
+    }
+
+    /// Whether it says how far values are from their mean.
+    pub fn is_spread(self) -> bool {
+        use AggregateFunction::{DeviationPopulation, DeviationSample, VariancePopulation, VarianceSample};
+        matches!(self, VariancePopulation | VarianceSample | DeviationPopulation | DeviationSample)
+    }
+
+    /// Whether a row that was taken can be taken back.
+    pub fn can_take_back(self) -> bool {
+        use AggregateFunction::{ApproximateCount, First, Join, Last};
+        !matches!(self, First | Last | Join | ApproximateCount)
     }
 }

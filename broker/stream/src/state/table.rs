@@ -79,6 +79,16 @@ impl<V> Table<V> {
         log: &mut dyn ChangelogSink,
         encode: impl Fn(&V, &mut Vec<u8>),
     ) {
+        self.drain_changes_mut(table, log, |_, value, out| encode(value, out));
+    }
+
+    /// Hands the changes since the last call to the changelog; `encode` gets the entry's key and may change the value.
+    pub(crate) fn drain_changes_mut(
+        &mut self,
+        table: u8,
+        log: &mut dyn ChangelogSink,
+        mut encode: impl FnMut(&[u8], &mut V, &mut Vec<u8>),
+    ) {
         let mut bytes = Vec::new();
         for (key, logged) in std::mem::take(&mut self.changed) {
             match self.entries.get_mut(&key) {
@@ -86,7 +96,7 @@ impl<V> Table<V> {
                     entry.changed = false;
                     entry.logged = true;
                     bytes.clear();
-                    encode(&entry.value, &mut bytes);
+                    encode(&key, &mut entry.value, &mut bytes);
                     log.put(table, &key, Some(&bytes));
                 }
                 // Listed twice: removed and made again.
@@ -95,6 +105,17 @@ impl<V> Table<V> {
                 None => {}
             }
         }
+    }
+
+    /// Takes an entry away while the changelog is read; no change of this epoch.
+    pub(crate) fn get_restored(&mut self, key: &[u8]) -> Option<V> {
+        self.entries.remove(key).map(|entry| entry.value)
+    }
+
+    /// The entry, made by `empty` if it is new, while the changelog is read; no change of this epoch.
+    pub(crate) fn restored(&mut self, key: &[u8], empty: impl FnOnce() -> V) -> &mut V {
+        let entry = self.entries.entry(key.into());
+        &mut entry.or_insert_with(|| Entry { value: empty(), changed: false, logged: true }).value
     }
 
     /// Puts an entry back as the changelog has it; no change of this epoch.
@@ -234,6 +255,17 @@ impl<V> TimeTable<V> {
         log: &mut dyn ChangelogSink,
         encode: impl Fn(&V, &mut Vec<u8>),
     ) {
+        self.drain_changes_mut(table, log, |_, value, out| encode(value, out));
+    }
+
+    /// Hands the changes since the last call to the changelog; `encode` gets the entry's key there and may change the
+    /// value.
+    pub(crate) fn drain_changes_mut(
+        &mut self,
+        table: u8,
+        log: &mut dyn ChangelogSink,
+        mut encode: impl FnMut(&[u8], &mut V, &mut Vec<u8>),
+    ) {
         let mut bytes = Vec::new();
         let mut record_key = Vec::new();
         for (time, key, logged) in std::mem::take(&mut self.changed) {
@@ -245,7 +277,7 @@ impl<V> TimeTable<V> {
                     slot.changed = false;
                     slot.logged = true;
                     bytes.clear();
-                    encode(&slot.value, &mut bytes);
+                    encode(&record_key, &mut slot.value, &mut bytes);
                     log.put(table, &record_key, Some(&bytes));
                 }
                 Some(_) => {}
@@ -253,6 +285,24 @@ impl<V> TimeTable<V> {
                 None => {}
             }
         }
+    }
+
+    /// Whether there is an entry of a changelog key.
+    pub(crate) fn contains(&self, record_key: &[u8]) -> bool {
+        let Some((time, key)) = record_key.split_first_chunk() else { return false };
+        self.buckets.get(&time_of(*time)).is_some_and(|bucket| bucket.contains_key(key))
+    }
+
+    /// The key of an entry in the changelog.
+    pub(crate) fn record_key(time: i64, key: &[u8]) -> Vec<u8> {
+        [&time_bytes(time), key].concat()
+    }
+
+    /// The entry of a changelog key, made by `empty` if it is new, while the changelog is read.
+    pub(crate) fn restored(&mut self, record_key: &[u8], empty: impl FnOnce() -> V) -> Option<&mut V> {
+        let (time, key) = record_key.split_first_chunk()?;
+        let slot = self.buckets.entry(time_of(*time)).or_default().entry(key.into());
+        Some(&mut slot.or_insert_with(|| Slot { value: empty(), changed: false, logged: true }).value)
     }
 
     /// Forgets which entries were changed: the table is derived from another one, and not in the changelog.

@@ -202,7 +202,7 @@ fn take(aggregate: &Aggregate, state: &mut Accumulator, rows: &Rows, range: Rang
             arrow_array::Array::is_valid(filter, row) && filter.value(row)
         });
         if counts {
-            state.add(aggregate.argument.map(|column| &rows.columns[column]), row, back);
+            state.add(aggregate, aggregate.argument.map(|column| &rows.columns[column]), row, back);
         }
     }
 }

@@ -8,7 +8,7 @@ use super::super::error::SqlError;
 use super::scope::{Binder, BoundAggregate};
 use super::types;
 use crate::plan::{AggregateFunction, Expression};
-use crate::value::DataType;
+use crate::value::{DataType, Value};
 
 fn by_name(name: &str) -> Option<AggregateFunction> {
     match name.to_ascii_uppercase().as_str() {
@@ -17,6 +17,18 @@ fn by_name(name: &str) -> Option<AggregateFunction> {
         "MIN" => Some(AggregateFunction::Min),
         "MAX" => Some(AggregateFunction::Max),
         "AVG" => Some(AggregateFunction::Average),
+        "FIRST_VALUE" => Some(AggregateFunction::First),
+        "LAST_VALUE" => Some(AggregateFunction::Last),
+        "ANY_VALUE" => Some(AggregateFunction::Any),
+        "STRING_AGG" | "LISTAGG" => Some(AggregateFunction::Join),
+        "BOOL_AND" | "EVERY" => Some(AggregateFunction::Every),
+        "BOOL_OR" => Some(AggregateFunction::Some),
+        "VAR_POP" => Some(AggregateFunction::VariancePopulation),
+        "VAR_SAMP" | "VARIANCE" => Some(AggregateFunction::VarianceSample),
+        "STDDEV_POP" => Some(AggregateFunction::DeviationPopulation),
+        "STDDEV_SAMP" | "STDDEV" => Some(AggregateFunction::DeviationSample),
+        "APPROX_COUNT_DISTINCT" => Some(AggregateFunction::ApproximateCount),
+        "APPROX_PERCENTILE" | "APPROX_QUANTILE" => Some(AggregateFunction::ApproximateQuantile),
         _ => None,
     }
 }
@@ -37,6 +49,7 @@ impl Binder<'_> {
                 "aggregate in SELECT or HAVING, not in WHERE and not inside another aggregate",
             ));
         };
+        groups.called = true;
         let bound = self.bind_over_rows(expr, call, function);
         let result = bound.map(|aggregate| {
             let index = groups.aggregates.iter().position(|known| *known == aggregate).unwrap_or_else(|| {
@@ -69,7 +82,16 @@ impl Binder<'_> {
         function: AggregateFunction,
     ) -> Result<BoundAggregate, SqlError> {
         let wrong = |binder: &Self| {
-            let help = "write COUNT(*), COUNT(x), SUM(x), MIN(x), MAX(x) or AVG(x), with FILTER (WHERE ...) if need be";
+            let name = function.name();
+            let help = match function {
+                AggregateFunction::Count => {
+                    "write COUNT(*), COUNT(x) or COUNT(DISTINCT x), with FILTER (WHERE ...) if need be"
+                        .to_owned()
+                }
+                AggregateFunction::Join => format!("write {name}(text, ', '); texts come in record order"),
+                AggregateFunction::ApproximateQuantile => format!("write {name}(x, 0.95)"),
+                _ => format!("write {name}(x), with FILTER (WHERE ...) if need be"),
+            };
             binder.error(expr, format!("this form of {} is not supported", call.name), help)
         };
         let FunctionArguments::List(list) = &call.args else { return Err(wrong(self)) };
@@ -81,12 +103,25 @@ impl Binder<'_> {
         if extras {
             return Err(wrong(self));
         }
+        let mut parameter = None;
         let argument = match list.args.as_slice() {
             [FunctionArg::Unnamed(FunctionArgExpr::Wildcard)] if function == AggregateFunction::Count => None,
             [FunctionArg::Unnamed(FunctionArgExpr::Expr(argument))] => {
                 Some(self.bind_argument(argument, function)?)
             }
+            [
+                FunctionArg::Unnamed(FunctionArgExpr::Expr(argument)),
+                FunctionArg::Unnamed(FunctionArgExpr::Expr(beside)),
+            ] if matches!(function, AggregateFunction::Join | AggregateFunction::ApproximateQuantile) => {
+                parameter = Some(self.bind_parameter(beside, function)?);
+                Some(self.bind_argument(argument, function)?)
+            }
             _ => return Err(wrong(self)),
+        };
+        let parameter = match (function, parameter) {
+            (AggregateFunction::Join, None) => Value::String(",".to_owned()),
+            (AggregateFunction::ApproximateQuantile, None) => return Err(wrong(self)),
+            (_, parameter) => parameter.unwrap_or(Value::Null),
         };
         let filter = match &call.filter {
             Some(condition) => Some(self.bind_condition(condition, "FILTER")?),
@@ -99,14 +134,16 @@ impl Binder<'_> {
                 "write the column whose values are to be counted: COUNT(DISTINCT x)",
             ));
         }
-        // The least and the greatest of the distinct values are those of all.
-        let extreme = matches!(function, AggregateFunction::Min | AggregateFunction::Max);
-        Ok(BoundAggregate::new(function, argument, filter, distinct && !extreme))
+        // The least and the greatest of the distinct values are those of all, and so it is with some others.
+        use AggregateFunction::{Any, ApproximateCount, Every, First, Last, Max, Min, Some as One};
+        let plain = matches!(function, Min | Max | Any | Every | One | First | Last | ApproximateCount);
+        Ok(BoundAggregate::new(function, argument, parameter, filter, distinct && !plain))
     }
 
     fn bind_argument(&mut self, expr: &Expr, function: AggregateFunction) -> Result<Expression, SqlError> {
         match function {
-            AggregateFunction::Sum | AggregateFunction::Average => {
+            AggregateFunction::Sum | AggregateFunction::Average => self.bind_number(expr),
+            function if function.is_spread() || function == AggregateFunction::ApproximateQuantile => {
                 let number = self.bind_number(expr)?;
                 Ok(match number.data_type() {
                     DataType::Decimal { .. } => {
@@ -115,7 +152,8 @@ impl Binder<'_> {
                     _ => number,
                 })
             }
-            AggregateFunction::Count => self.bind(expr),
+            AggregateFunction::Join => self.bind_as(expr, DataType::String),
+            AggregateFunction::Every | AggregateFunction::Some => self.bind_condition(expr, function.name()),
             AggregateFunction::Min | AggregateFunction::Max => {
                 let bound = self.bind(expr)?;
                 match bound.data_type() {
@@ -127,6 +165,32 @@ impl Binder<'_> {
                     _ => Ok(bound),
                 }
             }
+            _ => self.bind(expr),
+        }
+    }
+
+    /// The constant beside the argument.
+    fn bind_parameter(&mut self, expr: &Expr, function: AggregateFunction) -> Result<Value, SqlError> {
+        let wanted = match function {
+            AggregateFunction::Join => DataType::String,
+            _ => DataType::Double,
+        };
+        let bound = self.bind(expr)?;
+        match types::coerce(bound, wanted) {
+            Ok(Expression::Literal { value: Value::String(text), .. }) => Ok(Value::String(text)),
+            Ok(Expression::Literal { value: Value::Double(part), .. }) if (0.0..=1.0).contains(&part) => {
+                Ok(Value::Double(part))
+            }
+            _ => Err(match function {
+                AggregateFunction::Join => {
+                    self.error(expr, "the separator is not a constant text", "write STRING_AGG(text, ', ')")
+                }
+                _ => self.error(
+                    expr,
+                    "the part of the way is not a constant from 0 to 1",
+                    "write APPROX_PERCENTILE(x, 0.95)",
+                ),
+            }),
         }
     }
 }

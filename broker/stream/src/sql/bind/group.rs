@@ -29,7 +29,7 @@ fn has_aggregate(item: &SelectItem, from: &Relation, at: Location) -> bool {
     binder.enter_groups(Groups::default());
     // Whether it can be bound shows later: here only whether it got as far as an aggregate.
     let _ = binder.bind(expr);
-    !binder.leave_groups().aggregates.is_empty()
+    binder.leave_groups().called
 }
 
 /// Which windows a group belongs to.
@@ -86,7 +86,7 @@ impl QueryBinder<'_> {
             None => None,
         };
         let items = bind_items(&mut binder, select, &from.columns)?;
-        let Groups { keys, aggregates } = binder.leave_groups();
+        let Groups { keys, aggregates, .. } = binder.leave_groups();
         let group_at = first_key(select, &binder).unwrap_or(at);
         let grouped = self.aggregate(&from, filter, &keys, &aggregates, window, group_at)?;
         let relation = self.project(&grouped, having, items, target, at)?;
@@ -151,6 +151,15 @@ impl QueryBinder<'_> {
             })
             .collect();
         let changes = self.graph.changes(from.node);
+        let kept = placed.iter().find(|aggregate| changes && !aggregate.function.can_take_back());
+        if let Some(kept) = kept {
+            return Err(SqlError::at(
+                at,
+                format!("{} of rows that may be taken back is not supported", kept.function.name()),
+                "aggregate rows that are only added, or use COUNT, SUM, MIN, MAX, AVG, ANY_VALUE or another exact \
+                 aggregate",
+            ));
+        }
         let input = self.inputs(from.node, filter, inputs, changes);
         let mut row: Vec<Column> =
             keys.iter().map(|key| column(&*key.name, key.expression.data_type())).collect();

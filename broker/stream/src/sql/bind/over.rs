@@ -730,7 +730,7 @@ impl OverFunction {
     fn given(self, on_time: bool) -> OverFunction {
         match self.kind {
             OverKind::Number(RankFunction::RowNumber) if on_time => {
-                let count = BoundAggregate::new(AggregateFunction::Count, None, None, false);
+                let count = BoundAggregate::new(AggregateFunction::Count, None, Value::Null, None, false);
                 let frame = Frame { unit: FrameUnit::Rows, preceding: None, following: Some(0) };
                 let aggregate = count.placed(None, None);
                 OverFunction { kind: OverKind::Aggregate { aggregate, frame }, ..self }

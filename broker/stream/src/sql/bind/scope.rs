@@ -51,6 +51,7 @@ pub(super) struct NamedExpression {
 pub(super) struct BoundAggregate {
     pub(super) function: AggregateFunction,
     pub(super) argument: Option<Expression>,
+    pub(super) parameter: Value,
     pub(super) filter: Option<Expression>,
     pub(super) distinct: bool,
     pub(super) text: String,
@@ -60,6 +61,7 @@ impl BoundAggregate {
     pub(super) fn new(
         function: AggregateFunction,
         argument: Option<Expression>,
+        parameter: Value,
         filter: Option<Expression>,
         distinct: bool,
     ) -> Self {
@@ -67,8 +69,9 @@ impl BoundAggregate {
         let only = if distinct { "DISTINCT " } else { "" };
         let where_true =
             filter.as_ref().map_or_else(String::new, |filter| format!(" FILTER (WHERE {filter})"));
-        let text = format!("{}({only}{of}){where_true}", function.name());
-        Self { function, argument, filter, distinct, text }
+        let beside = if parameter == Value::Null { String::new() } else { format!(", {parameter}") };
+        let text = format!("{}({only}{of}{beside}){where_true}", function.name());
+        Self { function, argument, parameter, filter, distinct, text }
     }
 
     /// The expressions over the rows that it reads.
@@ -93,6 +96,7 @@ impl BoundAggregate {
             function: self.function,
             argument,
             argument_type: self.argument.as_ref().map_or(DataType::BigInt, Expression::data_type),
+            parameter: self.parameter.clone(),
             filter,
             distinct: self.distinct,
             text: self.text.clone(),
@@ -105,6 +109,8 @@ impl BoundAggregate {
 pub(super) struct Groups {
     pub(super) keys: Vec<NamedExpression>,
     pub(super) aggregates: Vec<BoundAggregate>,
+    /// Whether there was a call of an aggregate, even one that cannot be bound.
+    pub(super) called: bool,
 }
 
 /// Binds expressions against the columns of a scope, and after [`Binder::enter_groups`] against its groups.
