@@ -231,7 +231,8 @@ impl Generator {
         match kind {
             Kind::Integer => {
                 let value = match self.below(4) {
-                    0 => self.integer_value(),
+                    // DuckDB takes the least one's opposite for a wider integer.
+                    0 => self.integer_value().max(-i64::MAX),
                     _ => self.between(-6, 12),
                 };
                 let ours = if value < 0 { format!("({value})") } else { value.to_string() };

@@ -107,6 +107,42 @@ fn floats(
     }
 }
 
+/// An operation of decimals that loses no digit, over all rows, and whether one of them fails; what must be rounded
+/// fails as a whole. The scales are those of both sides and of the result.
+fn exact(
+    operator: BinaryOperator,
+    left: (&[i128], bool),
+    right: (&[i128], bool),
+    rows: usize,
+    [left_scale, right_scale, scale]: [u8; 3],
+    precision: u8,
+) -> (Vec<i128>, bool) {
+    let bound = decimal::power_of_ten(precision);
+    let checked = |value: i128, failed: bool| (value, failed | (value.unsigned_abs() >= bound));
+    if operator == BinaryOperator::Multiply && left_scale + right_scale == scale {
+        return zip_values(left, right, rows, |left: i128, right| {
+            let (product, failed) = left.overflowing_mul(right);
+            checked(product, failed)
+        });
+    }
+    let sums = matches!(operator, BinaryOperator::Add | BinaryOperator::Subtract);
+    if !sums || left_scale.max(right_scale) > scale {
+        return (Vec::new(), true);
+    }
+    let unit = |side: u8| decimal::power_of_ten(scale - side) as i128;
+    let (left_unit, right_unit) = (unit(left_scale), unit(right_scale));
+    let combine = match operator {
+        BinaryOperator::Add => i128::overflowing_add,
+        _ => i128::overflowing_sub,
+    };
+    zip_values(left, right, rows, |left: i128, right: i128| {
+        let (left, left_failed) = left.overflowing_mul(left_unit);
+        let (right, right_failed) = right.overflowing_mul(right_unit);
+        let (value, failed) = combine(left, right);
+        checked(value, failed | left_failed | right_failed)
+    })
+}
+
 impl Evaluator<'_> {
     pub(super) fn arithmetic(
         &mut self,
@@ -164,6 +200,13 @@ impl Evaluator<'_> {
                     unreachable!("decimals make a decimal: {expression}")
                 };
                 let (a_scale, b_scale) = (a.scale() as u8, b.scale() as u8);
+                let shapes = [a_scale, b_scale, scale];
+                let (values, failed) =
+                    exact(operator, slice(left, a), slice(right, b), self.rows, shapes, precision);
+                if !failed {
+                    let nulls = both_valid(left, right);
+                    return Column::Decimal(decimals(values.into(), nulls, precision, scale));
+                }
                 let combined: DecimalArray = self.zip(expression, (left, a), (right, b), active, |a, b| {
                     let a = Decimal { unscaled: a, scale: a_scale };
                     let b = Decimal { unscaled: b, scale: b_scale };

@@ -6,7 +6,7 @@ use arrow_buffer::BooleanBuffer;
 
 use super::Evaluator;
 use crate::column::{Column, ColumnBuilder, decimal_at, decimals};
-use crate::decimal::Decimal;
+use crate::decimal::{Decimal, power_of_ten};
 use crate::plan::{Expression, IntegerType};
 use crate::time::{self, DAY_MS};
 use crate::value::{DataType, Value};
@@ -178,6 +178,14 @@ impl Evaluator<'_> {
         scale: u8,
         active: &BooleanBuffer,
     ) -> Column {
+        if let Column::BigInt(array) = operand
+            && precision >= scale + 19
+        {
+            // Every BIGINT fits.
+            let unit = power_of_ten(scale) as i128;
+            let values = array.values().iter().map(|value| i128::from(*value) * unit).collect();
+            return Column::Decimal(decimals(values, array.nulls().cloned(), precision, scale));
+        }
         let converted: PrimitiveArray<Decimal128Type> = (0..operand.len())
             .map(|row| {
                 if operand.is_null(row) {

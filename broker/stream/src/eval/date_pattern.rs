@@ -84,36 +84,36 @@ impl DatePattern {
         let civil = Civil::from_millis(ms);
         let day = ms.div_euclid(DAY_MS);
         let seconds = civil.ms_of_day / 1_000;
-        let hour = seconds / 3_600;
-        let mut out = String::new();
+        let (hour, minute, second) = (seconds / 3_600, seconds / 60 % 60, seconds % 60);
+        // The longest usual pattern fits; more is no error.
+        let mut out = String::with_capacity(24);
         for piece in &self.0 {
-            out += &match piece {
-                Piece::Plain(text) => text.clone(),
-                Piece::Year(width) => last_digits(civil.year, *width),
-                Piece::Month(width) => format!("{:0width$}", civil.month),
+            match piece {
+                Piece::Plain(text) => out.push_str(text),
+                Piece::Year(width) => push_year(&mut out, civil.year as u32, *width),
+                Piece::Month(width) => push_number(&mut out, civil.month, *width),
                 Piece::MonthName(letters, length) => {
-                    name(MONTHS[civil.month as usize - 1], *letters, *length)
+                    push_name(&mut out, MONTHS[civil.month as usize - 1], *letters, *length);
                 }
-                Piece::Day(width) => format!("{:0width$}", civil.day),
-                Piece::DayOfYear(width) => format!("{:0width$}", day_of_year(ms)),
+                Piece::Day(width) => push_number(&mut out, civil.day, *width),
+                Piece::DayOfYear(width) => push_number(&mut out, day_of_year(ms) as u32, *width),
                 Piece::DayName(letters, length) => {
-                    name(DAYS[(day + 3).rem_euclid(7) as usize], *letters, *length)
+                    push_name(&mut out, DAYS[(day + 3).rem_euclid(7) as usize], *letters, *length);
                 }
-                Piece::DayOfWeek => ((day + 4).rem_euclid(7) + 1).to_string(),
-                Piece::IsoDayOfWeek => ((day + 3).rem_euclid(7) + 1).to_string(),
-                Piece::IsoWeek(width) => format!("{:0width$}", iso_week(day).1),
-                Piece::IsoYear => format!("{:04}", iso_week(day).0),
-                Piece::Quarter => civil.month.div_ceil(3).to_string(),
-                Piece::Hour(width) => format!("{hour:0width$}"),
-                Piece::HourOfHalf(width) => format!("{:0width$}", (hour + 11) % 12 + 1),
-                Piece::Minute(width) => format!("{:0width$}", seconds / 60 % 60),
-                Piece::Second(width) => format!("{:0width$}", seconds % 60),
-                Piece::Fraction(digits) => {
-                    let fraction = format!("{:03}000000", civil.ms_of_day % 1_000);
-                    fraction[..(*digits).min(9)].to_owned()
+                Piece::DayOfWeek => push_number(&mut out, (day + 4).rem_euclid(7) as u32 + 1, 1),
+                Piece::IsoDayOfWeek => push_number(&mut out, (day + 3).rem_euclid(7) as u32 + 1, 1),
+                Piece::IsoWeek(width) => push_number(&mut out, iso_week(day).1 as u32, *width),
+                Piece::IsoYear => push_number(&mut out, iso_week(day).0.unsigned_abs() as u32, 4),
+                Piece::Quarter => push_number(&mut out, civil.month.div_ceil(3), 1),
+                Piece::Hour(width) => push_number(&mut out, hour, *width),
+                Piece::HourOfHalf(width) => push_number(&mut out, (hour + 11) % 12 + 1, *width),
+                Piece::Minute(width) => push_number(&mut out, minute, *width),
+                Piece::Second(width) => push_number(&mut out, second, *width),
+                Piece::Fraction(digits) => push_fraction(&mut out, civil.ms_of_day % 1_000, *digits),
+                Piece::Half(letters) => {
+                    push_name(&mut out, if hour < 12 { "Am" } else { "Pm" }, *letters, None)
                 }
-                Piece::Half(letters) => name(if hour < 12 { "Am" } else { "Pm" }, *letters, None),
-            };
+            }
         }
         out
     }
@@ -204,17 +204,36 @@ impl DatePattern {
     }
 }
 
-fn last_digits(year: i64, width: usize) -> String {
-    let text = format!("{year:0width$}");
-    if width < 4 { text[text.len() - width..].to_owned() } else { text }
+/// A number of at most four digits with at least `width` of them.
+fn push_number(out: &mut String, number: u32, width: usize) {
+    let digits = [number / 1_000 % 10, number / 100 % 10, number / 10 % 10, number % 10];
+    let needed = digits.iter().position(|digit| *digit > 0).map_or(1, |first| 4 - first);
+    let shown = &digits[4 - needed.max(width.min(4))..];
+    out.extend(shown.iter().map(|digit| char::from(b'0' + *digit as u8)));
 }
 
-fn name(name: &str, letters: Letters, length: Option<usize>) -> String {
+/// Two or three digits are the year's last ones.
+fn push_year(out: &mut String, year: u32, width: usize) {
+    match width {
+        2 => push_number(out, year % 100, 2),
+        3 => push_number(out, year % 1_000, 3),
+        _ => push_number(out, year, width),
+    }
+}
+
+/// The first digits of a second's fraction.
+fn push_fraction(out: &mut String, millis: u32, digits: usize) {
+    let known = [millis / 100 % 10, millis / 10 % 10, millis % 10];
+    let shown = known.into_iter().chain(std::iter::repeat(0)).take(digits);
+    out.extend(shown.map(|digit| char::from(b'0' + digit as u8)));
+}
+
+fn push_name(out: &mut String, name: &str, letters: Letters, length: Option<usize>) {
     let name = &name[..length.unwrap_or(name.len())];
     match letters {
-        Letters::Upper => name.to_uppercase(),
-        Letters::Capital => name.to_owned(),
-        Letters::Lower => name.to_lowercase(),
+        Letters::Upper => out.push_str(&name.to_uppercase()),
+        Letters::Capital => out.push_str(name),
+        Letters::Lower => out.push_str(&name.to_lowercase()),
     }
 }
 

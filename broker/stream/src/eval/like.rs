@@ -55,8 +55,53 @@ fn matches(text: &[char], parts: &[Part]) -> bool {
     parts[part..].iter().all(|part| *part == Part::AnyText)
 }
 
+/// A pattern with a text and at most a `%` at either end, which is most of them.
+#[derive(Debug, PartialEq, Eq)]
+enum Simple {
+    Whole(String),
+    Beginning(String),
+    End(String),
+    Anywhere(String),
+}
+
+impl Simple {
+    fn of(parts: &[Part]) -> Option<Simple> {
+        let (from_start, parts) = match parts {
+            [Part::AnyText, rest @ ..] => (false, rest),
+            parts => (true, parts),
+        };
+        let (to_end, parts) = match parts {
+            [rest @ .., Part::AnyText] => (false, rest),
+            parts => (true, parts),
+        };
+        let plain = |part: &Part| match part {
+            Part::Exactly(character) => Some(*character),
+            Part::AnyText | Part::AnyOne => None,
+        };
+        let text = parts.iter().map(plain).collect::<Option<String>>()?;
+        Some(match (from_start, to_end) {
+            (true, true) => Simple::Whole(text),
+            (true, false) => Simple::Beginning(text),
+            (false, true) => Simple::End(text),
+            (false, false) => Simple::Anywhere(text),
+        })
+    }
+
+    fn matches(&self, text: &str) -> bool {
+        match self {
+            Simple::Whole(whole) => text == whole,
+            Simple::Beginning(beginning) => text.starts_with(beginning.as_str()),
+            Simple::End(end) => text.ends_with(end.as_str()),
+            Simple::Anywhere(part) => text.contains(part.as_str()),
+        }
+    }
+}
+
 pub(super) fn like(texts: &StringArray, pattern: &str, escape: Option<char>) -> BooleanArray {
     let parts = parts(pattern, escape);
+    if let Some(simple) = Simple::of(&parts) {
+        return texts.iter().map(|text| text.map(|text| simple.matches(text))).collect();
+    }
     let mut characters = Vec::new();
     texts
         .iter()
@@ -100,10 +145,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn agrees_with_the_definition(text in "[ab]{0,8}", pattern in "[ab%_]{0,6}") {
-            let text: Vec<char> = text.chars().collect();
+        fn agrees_with_the_definition(text in "[ab]{0,8}", pattern in "[ab%_]{0,6}|%?[ab]{0,3}%?") {
+            let characters: Vec<char> = text.chars().collect();
             let parts = parts(&pattern, None);
-            prop_assert_eq!(matches(&text, &parts), by_definition(&text, &parts));
+            let expected = by_definition(&characters, &parts);
+            prop_assert_eq!(matches(&characters, &parts), expected);
+            prop_assert_eq!(like(&StringArray::from(vec![text]), &pattern, None).value(0), expected);
         }
     }
 }
