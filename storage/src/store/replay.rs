@@ -415,7 +415,16 @@ impl Opening<'_> {
         }
         // Only now does nobody need the old frames, or the directories of deleted partitions, any more.
         journal.recycle(identity.file_number)?;
-        for name in found.dying.iter().chain(&found.imports) {
+        let mut dying = Vec::new();
+        for directory in found.dying.iter().map(|name| self.data_dir.join(name)) {
+            if let Err(error) = self.disk.remove_dir_all(&directory) {
+                self.recovery.unremoved_directories.push((directory.clone(), error.to_string()));
+                dying.push(directory);
+            } else {
+                self.recovery.removed_directories.push(directory);
+            }
+        }
+        for name in &found.imports {
             let directory = self.data_dir.join(name);
             self.remove(&directory)?;
         }
@@ -448,7 +457,7 @@ impl Opening<'_> {
             journal: Mutex::new(JournalStage::new(journal)),
             appliers,
             tail: TailBudget::new(options.tail_bytes),
-            checkpointing: Mutex::new(CheckpointStage { identity, dying: Vec::new() }),
+            checkpointing: Mutex::new(CheckpointStage { identity, dying }),
             cleaned: Mutex::new(CleanedOffsets::read(&*self.environment.disk, &options.data_dir)?),
             directories: Mutex::new(directories),
             checkpoint_requested: AtomicBool::new(false),

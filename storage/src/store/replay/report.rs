@@ -41,6 +41,9 @@ pub struct Recovery {
     pub unusable_checkpoint: Option<PathBuf>,
     /// Directories of deleted partitions, and of ones that were never finished, that were removed.
     pub removed_directories: Vec<PathBuf>,
+    /// Directories of deleted partitions that could not be removed, and why. Nothing depends on them; each checkpoint tries
+    /// again.
+    pub unremoved_directories: Vec<(PathBuf, String)>,
 }
 
 /// A partition that was found.
@@ -119,6 +122,9 @@ impl fmt::Display for Recovery {
         if !self.unknown_partitions.is_empty() {
             let appends: u64 = self.unknown_partitions.values().sum();
             write!(f, "; {appends} appends to deleted partitions passed over")?;
+        }
+        for (directory, why) in &self.unremoved_directories {
+            write!(f, "; {} of a deleted partition cannot be removed: {why}", directory.display())?;
         }
         Ok(())
     }

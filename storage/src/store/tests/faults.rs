@@ -17,6 +17,36 @@ fn a_second_process_is_refused() {
 }
 
 #[test]
+fn a_deleted_directory_that_cannot_be_removed_keeps_nobody_from_starting() {
+    let disk = SimDisk::new(1);
+    let (store, _) = open(&disk);
+    let dying = || {
+        let entries = disk.read_dir(Path::new(DATA)).unwrap();
+        entries.into_iter().filter(|entry| entry.name.contains("delete")).count()
+    };
+    for topic in [1, 2] {
+        create(&store, topic, 0, Durability::Disk);
+        commit_one(&store, id(topic, 0), batch("x", 1), PLAIN).unwrap();
+    }
+    settle(&store);
+    store.delete_partition(id(1, 0)).unwrap();
+    drop(store);
+    disk.restart();
+    disk.set_faults(Faults { failing_removals: Some("topic1-0".to_owned()), ..Faults::default() });
+    let (store, recovery) = open(&disk);
+    let [(directory, why)] = &recovery.unremoved_directories[..] else { panic!("{recovery:?}") };
+    assert!(directory.to_string_lossy().contains("topic1-0.") && why.contains("simulated"), "{why}");
+    assert!(recovery.to_string().contains(&directory.display().to_string()), "{recovery}");
+    assert_eq!(values(&store.partition(id(2, 0)).unwrap(), 0).len(), 1);
+    store.checkpoint().unwrap();
+    assert_eq!(dying(), 1);
+    // Whoever was in the way is gone, and the next checkpoint removes it.
+    disk.set_faults(Faults::default());
+    store.checkpoint().unwrap();
+    assert_eq!(dying(), 0);
+}
+
+#[test]
 fn a_failed_flush_poisons() {
     for (place, durability) in [("journal", Durability::Disk), ("topic1", Durability::PageCache)] {
         let disk = SimDisk::new(1);
