@@ -240,12 +240,12 @@ impl Appliers {
                 ready.partitions.pop_front()
             };
             let Some(partition) = partition else { break };
+            partition.view.lock().queued = false;
+            self.apply(&partition, around, &mut applied)?;
             {
                 let mut view = partition.view.lock();
-                view.queued = false;
-                shard.ready.lock().bytes -= view.forget_gathered();
+                shard.ready.lock().bytes -= view.forget_written();
             }
-            self.apply(&partition, around, &mut applied)?;
             self.flush_if_wanted(&partition, around, &mut applied)?;
             self.ready(&partition);
             written.push(partition);

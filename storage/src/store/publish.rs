@@ -389,9 +389,18 @@ impl View {
         more
     }
 
-    /// The bytes that the shard has been told of, which it may forget now.
-    pub(crate) fn forget_gathered(&mut self) -> usize {
-        std::mem::take(&mut self.gathered_bytes)
+    /// The bytes that the shard has been told of and that are written by now: it forgets them. Not before: what is being
+    /// written would count again with what is published meanwhile.
+    pub(crate) fn forget_written(&mut self) -> usize {
+        let written = self.gathered_bytes.saturating_sub(self.published_bytes);
+        self.gathered_bytes -= written;
+        written
+    }
+
+    /// No byte that the shard counts is written.
+    #[cfg(test)]
+    pub(crate) fn gathers_no_written_bytes(&self) -> bool {
+        self.gathered_bytes <= self.published_bytes
     }
 
     /// Appends before `end` are in the segments: frames that skipped the journal are done with that.

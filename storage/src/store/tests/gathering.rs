@@ -1,5 +1,10 @@
 //! When a shard of appliers is due: what is durable may gather, what somebody waits for may not.
 
+use std::sync::atomic::AtomicBool;
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
 use super::*;
 use crate::disk::sim::Failing;
 
@@ -119,4 +124,94 @@ fn bytes_go_to_the_device_as_they_come_and_a_failure_then_is_the_end() {
     appended(&store).unwrap();
     assert!(matches!(appended(&store), Err(Fatal::Log { .. })), "what the kernel holds may be lost");
     assert!(commit_one(&store, partition.id(), batch("z", 1), PLAIN).is_err());
+}
+
+/// The threads of a broker: one for the journal, one for each shard.
+fn with_threads(store: &Store, work: impl FnOnce()) {
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            while store.journal_wait() == Work::Ready {
+                store.journal_round().unwrap();
+            }
+        });
+        for shard in 0..store.applier_shards() {
+            scope.spawn(move || {
+                while store.apply_wait(shard) == Work::Ready {
+                    store.apply_round(shard).unwrap();
+                }
+            });
+        }
+        work();
+        store.close().unwrap();
+    });
+}
+
+#[test]
+fn what_is_written_while_more_is_published_counts_once() {
+    let disk = SimDisk::new(1);
+    let store = open_roomy(&disk, 64 << 20);
+    let partition = create(&store, 1, 0, Durability::Disk);
+    let state = store.sequencer.partition(partition.id()).unwrap();
+    let done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            for _ in 0..3000 {
+                commit_one(&store, partition.id(), batch("z", 4), PLAIN).unwrap();
+                if store.journal_round().unwrap().checkpoint_due {
+                    store.checkpoint().unwrap();
+                }
+            }
+            done.store(true, Ordering::Release);
+        });
+        while !done.load(Ordering::Acquire) {
+            store.apply_round(0).unwrap();
+            let turn = || state.view.lock().gathers_no_written_bytes();
+            assert!(store.appliers.pause(&state, turn), "the next round is due too soon");
+        }
+    });
+    settle(&store);
+    assert_eq!(partition.published().high_watermark, 12_000);
+}
+
+#[test]
+fn a_waiting_shard_sleeps_until_there_is_something_and_misses_nothing() {
+    let disk = SimDisk::new(1);
+    let store = open_roomy(&disk, 64 << 20);
+    let (tell, told) = channel();
+    let waiter = {
+        let store = Arc::clone(&store);
+        thread::spawn(move || tell.send(store.apply_wait(0)).unwrap())
+    };
+    let early = told.recv_timeout(Duration::from_millis(300));
+    assert_eq!(early, Err(RecvTimeoutError::Timeout), "nothing is there, and no time passes for nobody");
+    let partition = create(&store, 1, 0, Durability::Disk);
+    commit_one(&store, partition.id(), batch("j", 1), PLAIN).unwrap();
+    store.journal_round().unwrap();
+    assert_eq!(
+        told.recv_timeout(Duration::from_secs(60)),
+        Ok(Work::Ready),
+        "alone, it is written in the end"
+    );
+    waiter.join().unwrap();
+    settle(&store);
+
+    // Each append of one who waits for it wakes a shard that sleeps, or that lets others gather.
+    let plain = create(&store, 2, 0, Durability::PageCache);
+    let began = Instant::now();
+    with_threads(&store, || {
+        for number in 0..300 {
+            commit_one(&store, partition.id(), batch("j", 1), PLAIN).unwrap();
+            let (tell, told) = channel();
+            let done: Box<dyn FnOnce() + Send> = Box::new(move || tell.send(()).unwrap());
+            let frame = Frame::from(vec![append(plain.id(), batch("p", 1), PLAIN)]);
+            store.commit(frame, Some(done)).unwrap();
+            let written = told.recv_timeout(Duration::from_secs(60));
+            assert_eq!(written, Ok(()), "append {number} is not written");
+        }
+    });
+    // A shard that was not woken would have slept for a fifth of a second, 300 times.
+    assert!(began.elapsed() < Duration::from_secs(30), "{:?}", began.elapsed());
+    assert_eq!(plain.published().high_watermark, 300);
+    assert_eq!(partition.published().high_watermark, 301);
+    assert_eq!(store.apply_wait(0), Work::Ended);
 }
