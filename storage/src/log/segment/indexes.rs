@@ -282,17 +282,40 @@ impl Segment {
         let found = nearest.resolve(self.disk(), |other| other.relative_offset <= entry.relative_offset);
         let nearest = found.map_err(ReadError::io("read", &self.path(FileKind::OffsetIndex)))?;
         let position = nearest.map_or(0, |nearest| u64::from(nearest.position));
+        let indexed = nearest.map(|nearest| self.base_offset + i64::from(nearest.relative_offset));
         let last_offset = self.base_offset + i64::from(entry.relative_offset);
+        let failed = |error| ReadError::io("read", &self.path(FileKind::Log))(error);
         let mut walk = Walk::headers(self.reading_file()?, position, self.size());
+        let mut least_offset = self.base_offset;
+        // Damage on the way is passed over, as it was when the entry was made: it does not make the entry wrong.
         loop {
-            match walk.next() {
-                Ok(Some(step)) if step.header.last_offset() < last_offset => {}
+            let stepped = match walk.next() {
                 Ok(Some(step)) => {
+                    if step.position == position && indexed == Some(step.header.last_offset()) {
+                        // The index agrees with its offsets.
+                        least_offset = step.header.base_offset;
+                    }
+                    walk.contradicts(&step, least_offset).map(|wrong| Some((step, wrong)))
+                }
+                Ok(None) => Ok(None),
+                Err(stop) => Err(stop),
+            };
+            match stepped {
+                Ok(Some((_, true))) => {}
+                Ok(Some((step, false))) if step.header.last_offset() < last_offset => {
+                    least_offset = step.header.next_offset();
+                }
+                Ok(Some((step, false))) => {
                     return Ok(step.header.last_offset() == last_offset
                         && step.header.max_timestamp == entry.timestamp);
                 }
-                Ok(None) | Err(Stop::Bad { .. }) => return Ok(false),
-                Err(Stop::Io(error)) => return Err(ReadError::io("read", &self.path(FileKind::Log))(error)),
+                Ok(None) => return Ok(false),
+                Err(Stop::Io(error)) => return Err(failed(error)),
+                Err(Stop::Bad { .. }) => match walk.skip_damage(least_offset..self.end_offset()) {
+                    Ok(Some(_)) => {}
+                    Ok(None) | Err(Stop::Bad { .. }) => return Ok(false),
+                    Err(Stop::Io(error)) => return Err(failed(error)),
+                },
             }
         }
     }

@@ -149,13 +149,25 @@ impl Segment {
         let (mut position, entry) = self.position_before(offset)?;
         for from_index in [entry.is_some(), false] {
             let mut walk = Walk::headers(self.reading_file()?, position, self.size());
-            let mut first = true;
+            // What comes next is the batch of the index's entry.
+            let mut at_entry = from_index;
             let mut least_offset = self.base_offset;
             // What is wrong before the place where the walk goes on.
             let mut damage = None;
+            // The last batch that was passed over unread.
+            let mut passed = None;
             loop {
-                match walk.next() {
-                    Ok(Some(step)) if from_index && first && step.header.last_offset() > offset => break,
+                let by_entry = std::mem::take(&mut at_entry);
+                let stepped = walk.next();
+                if let Ok(Some(step)) = &stepped
+                    && by_entry
+                    && entry == Some(step.header.last_offset())
+                {
+                    // The index agrees with its offsets.
+                    least_offset = step.header.base_offset;
+                }
+                match stepped {
+                    Ok(Some(step)) if by_entry && step.header.last_offset() > offset => break,
                     Ok(Some(step)) if step.header.last_offset() >= offset => {
                         // Its header may be what has rotted.
                         let whole =
@@ -190,19 +202,23 @@ impl Segment {
                                 }
                             }
                         }
-                        if let Some((position, reason)) = damage
-                            && step.header.base_offset > offset
-                        {
-                            return Err(self.corruption(FileKind::Log, position, offset, reason).into());
+                        if step.header.base_offset > offset {
+                            if let Some((position, reason)) = damage {
+                                return Err(self.corruption(FileKind::Log, position, offset, reason).into());
+                            }
+                            self.check_passed(passed, offset)?;
                         }
                         return Ok(Some(Located { position: step.position, header: step.header }));
                     }
                     Ok(Some(step)) => {
-                        first = false;
+                        // What lies before a good batch does not hold what is wanted behind it.
+                        damage = (step.header.base_offset < least_offset)
+                            .then(|| (step.position, "a batch whose offset is not the next".to_owned()));
+                        passed = Some(step.position);
                         least_offset = least_offset.max(step.header.next_offset());
                     }
                     Ok(None) => return Ok(None),
-                    Err(Stop::Bad { .. }) if from_index && first => break,
+                    Err(Stop::Bad { .. }) if by_entry => break,
                     Err(Stop::Bad { position, reason }) => {
                         let behind = walk.skip_damage(least_offset..self.end_offset());
                         match behind.map_err(|stop| self.stopped(stop, offset))? {
@@ -223,16 +239,17 @@ impl Segment {
         Ok(None)
     }
 
-    /// The batches from the one that holds `offset`, or the first behind it, to the end of the segment. Headers only.
+    /// The headers of the batches from the one that holds `offset`, or the first behind it, to the end of the segment. Each
+    /// is checked as a whole: who passes over a batch by what its header says believes it.
     pub(crate) fn headers_from(&self, offset: i64) -> Result<Headers<'_>, ReadError> {
-        let position = match self.locate(offset)? {
-            Some(located) => located.position,
-            None => self.size(),
+        let (position, least_offset) = match self.locate(offset)? {
+            Some(located) => (located.position, located.header.base_offset),
+            None => (self.size(), offset),
         };
         Ok(Headers {
             segment: self,
-            walk: Walk::headers(self.reading_file()?, position, self.size()),
-            offset,
+            walk: Walk::checked(self.reading_file()?, position, self.size()),
+            least_offset,
         })
     }
 
@@ -276,26 +293,37 @@ impl Segment {
 pub(crate) struct Headers<'a> {
     segment: &'a Segment,
     walk: Walk,
-    offset: i64,
+    /// No batch that comes has a smaller one.
+    least_offset: i64,
+}
+
+impl Headers<'_> {
+    /// No checksum covers a batch's offset: the batches around it tell, and the segment's end.
+    fn step(&mut self) -> Result<Option<Step>, Stop> {
+        let Some(step) = self.walk.next()? else { return Ok(None) };
+        let header = &step.header;
+        let fits =
+            header.base_offset >= self.least_offset && header.next_offset() <= self.segment.end_offset();
+        if !fits || self.walk.contradicts(&step, self.least_offset)? {
+            let reason = "a batch whose offset is not the next".to_owned();
+            return Err(Stop::Bad { position: step.position, reason });
+        }
+        self.least_offset = header.next_offset();
+        Ok(Some(step))
+    }
 }
 
 impl Iterator for Headers<'_> {
     type Item = Result<Step, ReadError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let error = match self.walk.next() {
-            Ok(step) => {
-                let step = step?;
-                self.offset = step.header.next_offset();
-                return Some(Ok(step));
-            }
-            Err(Stop::Bad { position, reason }) => {
-                self.segment.corruption(FileKind::Log, position, self.offset, reason).into()
-            }
-            Err(Stop::Io(error)) => ReadError::io("read", &self.segment.path(FileKind::Log))(error),
-        };
-        self.walk.stop();
-        Some(Err(error))
+        self.step().map_err(|stop| self.segment.stopped(stop, self.least_offset)).transpose().inspect(
+            |step| {
+                if step.is_err() {
+                    self.walk.stop();
+                }
+            },
+        )
     }
 }
 

@@ -288,13 +288,79 @@ fn read_around_damage(log: &PartitionLog, all: &[Batch], max_bytes: usize) -> Re
     Ok(damaged)
 }
 
+/// The files of a log, to be put back.
+struct Saved(BTreeMap<PathBuf, Vec<u8>>);
+
+impl Saved {
+    fn of(bench: &Bench) -> Saved {
+        let paths = bench.names().into_iter().map(|name| directory().join(name));
+        Saved(paths.map(|path| (path.clone(), read_file(&*bench.disk, &path).unwrap())).collect())
+    }
+
+    fn restore(&self, bench: &Bench) {
+        let names = bench.names().into_iter().map(|name| directory().join(name));
+        names
+            .filter(|path| !self.0.contains_key(path))
+            .for_each(|path| bench.disk.remove_file(&path).unwrap());
+        self.0.iter().for_each(|(path, bytes)| bench.disk.plant(path, bytes).unwrap());
+    }
+}
+
+#[test]
+fn a_search_by_time_beside_damage_makes_indexes_again_once_at_most() {
+    let (bench, all, end) = flushed(1);
+    assert_eq!(read_all(&bench.reopen(end), 0), all);
+    let good = Saved::of(&bench);
+    let (mut base, mut position) = (0, 0);
+    for batch in &all {
+        let offset = batch.header().base_offset;
+        if bench.disk.exists(&bench.path(FileKind::Log, offset)).unwrap() {
+            (base, position) = (offset, 0);
+        }
+        let next = batch.header().next_offset();
+        let ends_segment = next == end || bench.disk.exists(&bench.path(FileKind::Log, next)).unwrap();
+        // A low and a high bit of its offset, its length, version, last offset, and largest timestamp.
+        for (byte, bit) in [(7, 2), (7, 6), (5, 0), (11, 3), (16, 0), (26, 4), (42, 5), (37, 0)] {
+            bench.disk.rot(&bench.path(FileKind::Log, base), position + byte, 1 << bit).unwrap();
+            let log = bench.reopen(end);
+            let what = format!("bit {bit} of byte {byte} of the batch at {offset}");
+            let search = || {
+                let mut found = Vec::new();
+                for wanted in (0..end).step_by(2) {
+                    found.push(log.offset_for_timestamp(1000 + wanted * 10, end).map_err(|e| e.to_string()));
+                }
+                found
+            };
+            let first = search();
+            let calls = bench.disk.calls();
+            assert_eq!(search(), first, "{what}");
+            assert_eq!(bench.disk.calls(), calls, "{what}: files were written again");
+            for (found, batch) in first.into_iter().zip(&all) {
+                let wanted = batch.header().base_offset;
+                // That a segment had a later record at its end, nobody knows any more: what lies behind is found.
+                let after = Some(offset + 2).filter(|next| *next < end).map(at);
+                let right = found.is_err()
+                    || found == Ok(Some(at(wanted)))
+                    || ends_segment && wanted == offset && found == Ok(after);
+                assert!(right, "{what}: {wanted} is {found:?}");
+            }
+            good.restore(&bench);
+        }
+        position += batch.size() as u64;
+    }
+}
+
+/// The record at an offset of [`Maker`]'s batches, as a search by time finds it.
+fn at(offset: i64) -> TimestampOffset {
+    TimestampOffset { offset, timestamp: 1000 + offset * 10 }
+}
+
 #[test]
 fn no_bit_of_a_header_makes_batches_vanish() {
     /// Nothing covers the leader epoch, which readers of batches have no use for.
     const UNCOVERED: std::ops::Range<u64> = 12..16;
     let (bench, all, end) = flushed_transactions();
-    let content = |name: &String| (name.clone(), read_file(&*bench.disk, &directory().join(name)).unwrap());
-    let good: BTreeMap<String, Vec<u8>> = bench.names().iter().map(content).collect();
+    let good = Saved::of(&bench);
     let (mut base, mut position) = (0, 0);
     for batch in &all {
         let offset = batch.header().base_offset;
@@ -325,10 +391,7 @@ fn no_bit_of_a_header_makes_batches_vanish() {
                     }
                     log.flush().unwrap();
                 }
-                let others = bench.names().into_iter().filter(|name| !good.contains_key(name));
-                others.for_each(|name| bench.disk.remove_file(&directory().join(name)).unwrap());
-                good.iter()
-                    .for_each(|(name, bytes)| bench.disk.plant(&directory().join(name), bytes).unwrap());
+                good.restore(&bench);
             }
         }
         position += batch.size() as u64;
