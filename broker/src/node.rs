@@ -145,6 +145,16 @@ impl Node {
         for truncation in &recovery.truncations {
             tracing::warn!(?truncation, "the end of a partition that no frame vouches for was cut");
         }
+        for damage in &recovery.damaged {
+            tracing::error!(%damage, "stored records are damaged: reads of them fail, all others go on");
+        }
+        if let Some(file) = &recovery.unusable_checkpoint {
+            tracing::error!(file = %file.display(), "a checkpoint was damaged or lost; the other one of the two was used");
+        }
+        for (directory, why) in &recovery.unremoved_directories {
+            let directory = directory.display();
+            tracing::warn!(%directory, why, "a deleted partition's directory cannot be removed; it is tried again");
+        }
         let telemetry = Arc::new(Telemetry::default());
         let threads = LogThreads::start(
             Arc::clone(&store),

@@ -279,6 +279,7 @@ fn no_field_of_a_batch_hides_records() {
     // What a start finds and a kill leaves behind is found by the next one.
     for start in ["first", "second"] {
         let broker = Process::serve(&scratch, start, "data");
+        let log = broker.process.log();
         for (partition, (batch, name, _)) in flips.iter().enumerate() {
             let what = format!("{start} start, {name} of batch {batch}, orders-{partition}");
             let read = |offset: usize| {
@@ -288,6 +289,9 @@ fn no_field_of_a_batch_hides_records() {
             };
             let before = read(0);
             assert!(!before.status.success(), "{what}: nobody says so\n{}", before.out);
+            // What a start meets, it says.
+            let met = *name == "magic";
+            assert!(!met || log.contains(&format!("orders-{partition}/")), "{what}: {log}");
             assert!(before.log.contains("CORRUPT_MESSAGE"), "{what}: {}", before.log);
             assert_eq!(before.out, printed(0..*batch), "{what}");
             let behind = read(batch + 1);
