@@ -226,6 +226,12 @@ fn values(sql_type: &str, cases: &[(&str, &str)]) {
 }
 
 #[test]
+fn a_long_chain_is_bound_once() {
+    let chain = format!("a{}", " + a".repeat(90));
+    values("BIGINT", &[(chain.as_str(), "637")]);
+}
+
+#[test]
 fn functions_of_numbers() {
     values(
         "DOUBLE",
@@ -402,6 +408,9 @@ fn functions_of_instants() {
             ("ts - INTERVAL '1 month 4 minutes'", r#""2013-02-05T15:00:09.078Z""#),
             ("ts + INTERVAL '1.5' SECOND", r#""2013-03-05T15:04:10.578Z""#),
             ("ts + INTERVAL '9000' YEAR", "fault"),
+            ("ts - a * INTERVAL '2' HOUR", r#""2013-03-05T01:04:09.078Z""#),
+            ("ts + INTERVAL '1' MONTH * (a - 8)", r#""2013-02-05T15:04:09.078Z""#),
+            ("ts + 9223372036854775807 * INTERVAL '1' SECOND", "fault"),
             ("DATE_BIN(INTERVAL '15' MINUTE, ts)", r#""2013-03-05T15:00:00Z""#),
             (
                 "DATE_BIN(INTERVAL '15' MINUTE, ts, TIMESTAMP '2001-01-01 00:02:00')",

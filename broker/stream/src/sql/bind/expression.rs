@@ -59,6 +59,20 @@ impl Binder<'_> {
             }
             Expr::UnaryOp { op, expr: operand } => self.bind_unary(expr, *op, operand),
             Expr::BinaryOp { left, op, right } => self.bind_binary(expr, left, op, right),
+            Expr::Case { operand, conditions, else_result, .. } => {
+                self.bind_case(expr, operand.as_deref(), conditions, else_result.as_deref())
+            }
+            Expr::Cast { kind, expr: operand, data_type, format: None } => {
+                self.bind_cast(expr, kind, operand, data_type)
+            }
+            _ => self.bind_predicate(expr),
+        }
+    }
+
+    /// What asks something of its operands. It stands apart so that [`Binder::bind_node`], which recurs, takes little
+    /// of the stack.
+    fn bind_predicate(&mut self, expr: &Expr) -> Result<Expression, SqlError> {
+        match expr {
             Expr::IsNull(operand) => Ok(Expression::IsNull(Box::new(self.bind(operand)?))),
             Expr::IsNotNull(operand) => Ok(not(Expression::IsNull(Box::new(self.bind(operand)?)))),
             Expr::IsTrue(operand) => Ok(is_true(self.bind_condition(operand, "IS TRUE")?)),
@@ -95,12 +109,6 @@ impl Binder<'_> {
                 let similar = self.bind_similar(text, pattern, escape_char.as_deref())?;
                 Ok(negate_if(*negated, similar))
             }
-            Expr::Case { operand, conditions, else_result, .. } => {
-                self.bind_case(expr, operand.as_deref(), conditions, else_result.as_deref())
-            }
-            Expr::Cast { kind, expr: operand, data_type, format: None } => {
-                self.bind_cast(expr, kind, operand, data_type)
-            }
             Expr::Interval(_) => Err(self.error(
                 expr,
                 "an INTERVAL stands only after the + or - of a TIMESTAMP",
@@ -133,6 +141,11 @@ impl Binder<'_> {
     /// An expression that must be a number.
     pub(super) fn bind_number(&mut self, expr: &Expr) -> Result<Expression, SqlError> {
         let bound = self.bind(expr)?;
+        self.as_number(expr, bound)
+    }
+
+    /// What an expression was bound to, which must be a number.
+    pub(super) fn as_number(&self, expr: &Expr, bound: Expression) -> Result<Expression, SqlError> {
         match bound.data_type() {
             DataType::BigInt | DataType::Double | DataType::Decimal { .. } => Ok(bound),
             _ => types::coerce(bound, DataType::BigInt).map_err(|found| {

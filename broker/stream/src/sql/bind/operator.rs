@@ -132,35 +132,65 @@ impl Binder<'_> {
         operator: BinaryOperator,
         right: &Expr,
     ) -> Result<Expression, SqlError> {
+        if let Some(shifted) = self.bind_shifted(left, operator, right)? {
+            return Ok(shifted);
+        }
+        let bound = self.bind(left)?;
+        match bound.data_type() {
+            DataType::Date => self.bind_day_arithmetic(left, bound, operator, right),
+            DataType::Timestamp | DataType::String if bound != null() => {
+                Err(self.no_number(left, &bound, operator))
+            }
+            _ => {
+                let left = self.as_number(left, bound)?;
+                let right = self.bind_number(right)?;
+                Ok(numbers(operator, left, right))
+            }
+        }
+    }
+
+    fn no_number(&self, expr: &Expr, bound: &Expression, operator: BinaryOperator) -> SqlError {
+        match bound.data_type() {
+            DataType::Timestamp => self.error(
+                expr,
+                format!("`{bound}` is a TIMESTAMP(3); only an INTERVAL can be added to one or taken away"),
+                "write <timestamp> - INTERVAL '1' HOUR, compare the two instants, or count: \
+                 TIMESTAMPDIFF(SECOND, from, to)",
+            ),
+            _ if operator == BinaryOperator::Add => {
+                self.error(expr, "`+` adds numbers", "join texts with ||: a || b")
+            }
+            found => self.error(
+                expr,
+                format!("`{bound}` is a {found}, not a number"),
+                "write CAST(... AS BIGINT) or CAST(... AS DOUBLE)",
+            ),
+        }
+    }
+
+    /// An instant moved by an `INTERVAL`, if there is one on either side.
+    fn bind_shifted(
+        &mut self,
+        left: &Expr,
+        operator: BinaryOperator,
+        right: &Expr,
+    ) -> Result<Option<Expression>, SqlError> {
         if let Some(interval) = self.interval(right)? {
-            return self.bind_time_shift(left, operator, interval);
+            return self.bind_time_shift(left, operator, interval).map(Some);
+        }
+        if matches!(operator, BinaryOperator::Add | BinaryOperator::Subtract)
+            && let Some((count, length)) = self.counted_interval(right)?
+        {
+            let instant = self.bind_as(left, DataType::Timestamp)?;
+            let count = self.bind_as(count, DataType::BigInt)?;
+            return Ok(Some(self.shift_times(instant, operator, count, length)));
         }
         if operator == BinaryOperator::Add
             && let Some(interval) = self.interval(left)?
         {
-            return self.bind_time_shift(right, operator, interval);
+            return self.bind_time_shift(right, operator, interval).map(Some);
         }
-        let bound = self.bind(left)?;
-        match bound.data_type() {
-            DataType::Timestamp => {
-                return Err(self.error(
-                    left,
-                    format!(
-                        "`{bound}` is a TIMESTAMP(3); only an INTERVAL can be added to one or taken away"
-                    ),
-                    "write <timestamp> - INTERVAL '1' HOUR, compare the two instants, or count: \
-                     TIMESTAMPDIFF(SECOND, from, to)",
-                ));
-            }
-            DataType::Date => return self.bind_day_arithmetic(left, bound, operator, right),
-            DataType::String if operator == BinaryOperator::Add && bound != null() => {
-                return Err(self.error(left, "`+` adds numbers", "join texts with ||: a || b"));
-            }
-            _ => {}
-        }
-        let left = self.bind_number(left)?;
-        let right = self.bind_number(right)?;
-        Ok(numbers(operator, left, right))
+        Ok(None)
     }
 
     /// `DATE + BIGINT`, `DATE - BIGINT` of days, and `DATE - DATE`.
@@ -182,6 +212,21 @@ impl Binder<'_> {
                 format!("`{day}` is a DATE; only days and an INTERVAL can be added to one or taken away"),
                 "write <date> + 7, <date> - <date>, or <date> + INTERVAL '1' HOUR",
             )),
+        }
+    }
+
+    /// `count * INTERVAL '1' DAY`, either way round.
+    fn counted_interval<'e>(&self, expr: &'e Expr) -> Result<Option<(&'e Expr, literal::Length)>, SqlError> {
+        match expr {
+            Expr::Nested(inner) => self.counted_interval(inner),
+            Expr::BinaryOp { left, op: SqlOperator::Multiply, right } => {
+                match (self.interval(left)?, self.interval(right)?) {
+                    (None, Some(length)) => Ok(Some((left, length))),
+                    (Some(length), None) => Ok(Some((right, length))),
+                    _ => Ok(None),
+                }
+            }
+            _ => Ok(None),
         }
     }
 

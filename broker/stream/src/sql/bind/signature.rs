@@ -273,6 +273,15 @@ mod tests {
     use super::*;
 
     #[test]
+    fn every_name_is_on_the_page_of_functions() {
+        let page = include_str!("../../../FUNCTIONS.md");
+        let words: BTreeSet<&str> = page.split(|sign: char| !sign.is_alphanumeric() && sign != '_').collect();
+        let names = SIGNATURES.iter().flat_map(|signature| signature.names).chain(OTHER_NAMES);
+        let missing: Vec<_> = names.filter(|name| !words.contains(*name)).collect();
+        assert!(missing.is_empty(), "{missing:?}");
+    }
+
+    #[test]
     fn a_name_has_one_function_and_a_form_that_begins_with_it() {
         let mut seen: BTreeSet<&str> = OTHER_NAMES.iter().copied().collect();
         assert_eq!(seen.len(), OTHER_NAMES.len());

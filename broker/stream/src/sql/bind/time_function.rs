@@ -211,6 +211,26 @@ impl Binder<'_> {
         Ok(Expression::Cast { operand: Box::new(value), data_type: DataType::Timestamp })
     }
 
+    /// An instant moved by so many times an `INTERVAL`.
+    pub(super) fn shift_times(
+        &mut self,
+        instant: Expression,
+        operator: BinaryOperator,
+        count: Expression,
+        length: literal::Length,
+    ) -> Expression {
+        let negative = operator == BinaryOperator::Subtract;
+        let mut moved = instant;
+        if length.months != 0 {
+            let months = if negative { -length.months } else { length.months };
+            moved = call(Function::AddTime(TimeUnit::Month), vec![times(count.clone(), months), moved]);
+        }
+        if length.ms != 0 || length.months == 0 {
+            moved = super::expression::binary(operator, moved, times(count, length.ms));
+        }
+        moved
+    }
+
     /// An instant moved by an `INTERVAL`: by the calendar where it has months.
     pub(super) fn shift_by(
         &mut self,
@@ -229,6 +249,10 @@ impl Binder<'_> {
         }
         moved
     }
+}
+
+fn times(count: Expression, length: i64) -> Expression {
+    super::expression::binary(BinaryOperator::Multiply, count, whole(length))
 }
 
 fn day(instant: Expression) -> Expression {
