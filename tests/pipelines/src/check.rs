@@ -45,7 +45,7 @@ pub enum RunKind {
     Three,
     /// The same random cuts, from one shard to three and on to two in the middle: the bytes of `random`
     Rescale,
-    /// The same random cuts, with 20 crashes: the bytes of `random`
+    /// The same random cuts, with 20 crashes, after each in another number of shards: the bytes of `random`
     Crashes,
     /// An epoch for every record
     Each,
@@ -200,7 +200,7 @@ fn ways(kind: RunKind, input: &Input, random: &mut Random) -> Run {
             run.crashes.insert(epochs * 2 / 3, Crash::After);
             run.in_shards(&[1, 3, 2])
         }
-        RunKind::Crashes => run.with_crashes(CRASHES, epochs, random),
+        RunKind::Crashes => run.with_crashes(CRASHES, epochs, random).in_shards(&[1, 3, 2]),
         _ => run,
     }
 }

@@ -16,7 +16,8 @@ pub enum Mode {
     Upsert,
     /// The last record of each key is a row; nothing is ever deleted.
     Changes,
-    /// Each record takes the row `before` away and adds the row `after`.
+    /// Each record takes the row `before` away and adds the row `after`. Without a key a row may be taken back in another
+    /// partition than it was added to: only at the end everything has to add up.
     Retract,
 }
 
@@ -27,7 +28,7 @@ pub fn final_rows(mode: Mode, records: &[(i32, Record)]) -> Result<Vec<Bytes>> {
         rows.apply(*partition, record)
             .with_context(|| format!("partition {partition}, offset {}", record.offset))?;
     }
-    Ok(rows.finish())
+    rows.finish()
 }
 
 #[derive(Debug)]
@@ -38,7 +39,7 @@ enum Rows {
         rows: HashMap<(i32, Bytes), Bytes>,
         deletes: bool,
     },
-    Counted(HashMap<Bytes, u64>),
+    Counted(HashMap<Bytes, i64>),
 }
 
 impl Rows {
@@ -73,31 +74,33 @@ impl Rows {
                 if row("before").is_none() && row("after").is_none() {
                     bail!("changes nothing: {}", String::from_utf8_lossy(value));
                 }
-                if let Some(before) = row("before") {
-                    let before = Bytes::from(before.to_string());
-                    match counts.get_mut(&before) {
-                        Some(count) if *count > 1 => *count -= 1,
-                        Some(_) => {
-                            counts.remove(&before);
-                        }
-                        None => bail!("takes back what is not there: {}", String::from_utf8_lossy(&before)),
-                    }
-                }
-                if let Some(after) = row("after") {
-                    *counts.entry(Bytes::from(after.to_string())).or_default() += 1;
-                }
+                let mut count = |row: &Value, by: i64| {
+                    *counts.entry(Bytes::from(row.to_string())).or_default() += by;
+                };
+                row("before").into_iter().for_each(|before| count(before, -1));
+                row("after").into_iter().for_each(|after| count(after, 1));
             }
         }
         Ok(())
     }
 
-    fn finish(self) -> Vec<Bytes> {
+    fn finish(self) -> Result<Vec<Bytes>> {
         match self {
-            Rows::Append(rows) => rows,
-            Rows::Keyed { rows, .. } => rows.into_values().collect(),
+            Rows::Append(rows) => Ok(rows),
+            Rows::Keyed { rows, .. } => Ok(rows.into_values().collect()),
             Rows::Counted(counts) => {
-                let rows = counts.into_iter();
-                rows.flat_map(|(row, count)| std::iter::repeat_n(row, count as usize)).collect()
+                let mut rows = Vec::new();
+                for (row, count) in counts {
+                    let count = usize::try_from(count).ok().with_context(|| {
+                        format!(
+                            "{} times more taken back than added: {}",
+                            -count,
+                            String::from_utf8_lossy(&row)
+                        )
+                    })?;
+                    rows.extend(std::iter::repeat_n(row, count));
+                }
+                Ok(rows)
             }
         }
     }
@@ -155,7 +158,7 @@ mod tests {
             (
                 Mode::Retract,
                 &[(None, Some(r#"{"before":{"a":1},"after":null}"#))],
-                "takes back what is not there: {\"a\":1}",
+                "1 times more taken back than added: {\"a\":1}",
             ),
         ] {
             let found = table(mode, written).unwrap_err();

@@ -82,7 +82,9 @@ impl Events {
     /// last event of each batch.
     pub fn batches(&self, topics: &[&str], records: usize) -> Input {
         let mut input = Input::default();
+        let mut batches = Vec::new();
         let mut builders: BTreeMap<(&str, i32), BatchBuilder> = BTreeMap::new();
+        let mut newest: BTreeMap<(&str, i32), usize> = BTreeMap::new();
         for topic in topics {
             for partition in 0..self.partitions.get(topic).copied().unwrap_or(0) {
                 builders.insert((topic, partition), BatchBuilder::new(BatchOptions::default()));
@@ -94,15 +96,20 @@ impl Events {
             let timestamp = FIRST_TIMESTAMP + number as i64;
             let (key, value) = (event.key.as_deref(), event.value.as_deref());
             builder.push(timestamp, key.map(str::as_bytes), value.map(str::as_bytes), &[]);
+            newest.insert((event.topic, event.partition), number);
             if builder.count() >= records {
-                input.push(event.topic, event.partition, builder.build());
+                batches.push((number, input.stamped(event.topic, event.partition, builder.build())));
             }
         }
         for ((topic, partition), mut builder) in builders {
             if !builder.is_empty() {
-                input.push(topic, partition, builder.build());
+                let number = newest[&(topic, partition)];
+                batches.push((number, input.stamped(topic, partition, builder.build())));
             }
         }
+        // The last batch of each partition, which is not full, has its place too.
+        batches.sort_by_key(|(number, _)| *number);
+        input.batches = batches.into_iter().map(|(_, batch)| batch).collect();
         input
     }
 }
@@ -117,16 +124,45 @@ pub struct Input {
 }
 
 impl Input {
-    fn push(&mut self, topic: &str, partition: i32, batch: Batch) {
+    /// The batch at the end of its partition.
+    fn stamped(&mut self, topic: &str, partition: i32, batch: Batch) -> (TopicPartition, Batch) {
         let partition = TopicPartition::new(topic, partition);
         let end = self.ends.get_mut(&partition).expect("every partition has an end");
         let batch = batch.stamped(*end, 0);
         *end = batch.header().next_offset();
-        self.batches.push((partition, batch));
+        (partition, batch)
     }
 
     /// How many records there are.
     pub fn records(&self) -> u64 {
         self.ends.values().map(|end| end.unsigned_abs()).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Seven events of one topic, then many of another: the first one's last batch, which is not full, is not the last.
+    #[test]
+    fn batches_are_in_the_order_of_their_last_events() {
+        let event = |topic, number: usize| Event {
+            topic,
+            partition: 0,
+            key: None,
+            value: Some(format!("{{\"n\":{number}}}")),
+        };
+        let events = (0..7).map(|number| event("a", number)).chain((7..27).map(|number| event("b", number)));
+        let events =
+            Events { events: events.collect(), partitions: [("a", 1), ("b", 1)].into_iter().collect() };
+        let input = events.batches(&["a", "b"], 5);
+        let found: Vec<(&str, i64)> = input
+            .batches
+            .iter()
+            .map(|(partition, batch)| (partition.topic.as_str(), batch.header().next_offset()))
+            .collect();
+        assert_eq!(found, [("a", 5), ("a", 7), ("b", 5), ("b", 10), ("b", 15), ("b", 20)]);
+        assert_eq!(input.records(), 27);
+        assert_eq!(events.batches(&["b"], 100).batches.len(), 1);
     }
 }

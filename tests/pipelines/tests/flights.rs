@@ -21,7 +21,7 @@ fn every_question_gets_duckdbs_answer() {
             Some(1) => &events[0],
             _ => &events[1],
         };
-        let runs = [RunKind::Whole, RunKind::Random, RunKind::Rescale, RunKind::Crashes];
+        let runs = [RunKind::Random, RunKind::Crashes];
         match check_kept(&folder, case, events, &runs, 1, &mut io::sink()) {
             Ok(Checked::Passed | Checked::Awaited) => {}
             Err(error) => failed.push(format!("{}: {error:#}", case.name)),
