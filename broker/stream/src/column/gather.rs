@@ -25,7 +25,6 @@ macro_rules! whole {
     };
 }
 
-#[allow(dead_code)] // The operators that use them follow.
 impl Column {
     /// The rows named, in the order they are named; a row may be named twice.
     pub(crate) fn take(&self, rows: &[u32]) -> Column {

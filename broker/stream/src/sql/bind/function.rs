@@ -227,7 +227,7 @@ impl Binder<'_> {
             Kind::Whole => self.bind_as(argument, DataType::BigInt),
             Kind::Float => self.bind_as(argument, DataType::Double),
             Kind::Number => self.bind_number(argument),
-            Kind::Instant => self.bind_as(argument, DataType::Timestamp),
+            Kind::Moment => self.bind_as(argument, DataType::Timestamp),
         });
         let bound = bound.collect::<Result<Vec<_>, _>>()?;
         // Rounding at no digit leaves a whole number as it is.

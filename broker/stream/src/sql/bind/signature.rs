@@ -16,7 +16,7 @@ pub(super) enum Kind {
     /// Any number, as it is.
     Number,
     /// A `TIMESTAMP`, which a `DATE` becomes.
-    Instant,
+    Moment,
 }
 
 /// A function under its names.
@@ -51,7 +51,7 @@ const fn digest(names: &'static [&'static str], which: Digest, form: &'static st
 }
 
 const fn field(names: &'static [&'static str], which: TimeField, form: &'static str) -> Signature {
-    function(names, Function::Extract(which), &[Kind::Instant], 0, form)
+    function(names, Function::Extract(which), &[Kind::Moment], 0, form)
 }
 
 const fn unit(names: &'static [&'static str], which: TimeUnit, form: &'static str) -> Signature {
