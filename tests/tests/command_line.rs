@@ -257,7 +257,7 @@ fn pipelines_run_and_are_shown_stopped_and_finished() {
     assert_eq!(finished["records_in"], 3);
     let described = json(&broker, &["pipeline", "describe", "pages"]);
     assert_eq!(described["sources"][0]["lag"], 0, "{described}");
-    assert!(described["plan"].as_str().expect("a plan").contains("TumbleAggregate"), "{described}");
+    assert!(described["plan"].as_str().expect("a plan").contains("WindowAggregate TUMBLE"), "{described}");
     let table = broker.run(&["pipeline", "list"]);
     assert!(table.contains("PIPELINE") && table.contains("finished"), "{table}");
     let mut rows: Vec<String> =
@@ -278,6 +278,59 @@ fn pipelines_run_and_are_shown_stopped_and_finished() {
     assert_eq!(unknown.status.code(), Some(1));
     assert!(unknown.log.contains("nothing"), "{}", unknown.log);
     assert!(broker.stop().status.success());
+}
+
+#[test]
+fn a_script_is_checked_explained_and_tried_without_a_broker() {
+    const SCRIPT: &str =
+        "CREATE TABLE orders (id BIGINT, shop STRING, ts TIMESTAMP(3), WATERMARK FOR ts AS ts)
+        WITH ('topic' = 'orders', 'format' = 'json');
+        CREATE TABLE totals (shop STRING, n BIGINT, PRIMARY KEY (shop) NOT ENFORCED)
+        WITH ('topic' = 'totals', 'format' = 'json', 'output' = 'upsert');
+        INSERT INTO totals SELECT shop, COUNT(*) FROM orders GROUP BY shop STATE TTL INTERVAL '1' DAY;";
+    let scratch = Scratch::new();
+    let case = scratch.path("case");
+    for folder in ["input", "expected"] {
+        std::fs::create_dir_all(case.join(folder)).expect("a folder");
+    }
+    let put = |name: &str, text: &str| std::fs::write(case.join(name), text).expect("a file");
+    put("pipeline.sql", SCRIPT);
+    put(
+        "input/orders.jsonl",
+        "{\"id\": 1, \"shop\": \"a\", \"ts\": 1000}\n{\"id\": 2, \"shop\": \"b\", \"ts\": 2000}\n",
+    );
+    put("expected/totals.jsonl", "{\"shop\": \"a\", \"n\": 1}\n{\"shop\": \"b\", \"n\": 1}\n");
+    let script = case.join("pipeline.sql").display().to_string();
+    let directory = case.display().to_string();
+
+    let checked = run(&["pipeline", "validate", &script], &[], "");
+    assert!(
+        checked.status.success() && checked.out.contains("reads orders, writes totals"),
+        "{}",
+        checked.out
+    );
+    let explained = run(&["pipeline", "explain", &script], &[], "");
+    assert!(explained.out.contains("GroupAggregate keys=[shop]"), "{}", explained.out);
+    assert!(explained.out.contains("not touched for 86400000 ms"), "{}", explained.out);
+    let passed = run(&["pipeline", "test", &directory], &[], "");
+    assert!(passed.status.success() && passed.out.starts_with("ok "), "{} {}", passed.out, passed.log);
+
+    put("expected/totals.jsonl", "{\"shop\": \"a\", \"n\": 1}\n{\"shop\": \"b\", \"n\": 7}\n");
+    let failed = run(&["pipeline", "test", &directory], &[], "");
+    assert_eq!(failed.status.code(), Some(1));
+    assert!(failed.out.contains("first that differs is number 2"), "{}", failed.out);
+    let updated = run(&["pipeline", "test", "--update", &directory], &[], "");
+    assert!(updated.status.success(), "{}", updated.log);
+    let expected = std::fs::read_to_string(case.join("expected/totals.jsonl")).expect("a file");
+    assert_eq!(expected, "{\"shop\":\"a\",\"n\":1}\n{\"shop\":\"b\",\"n\":1}\n");
+
+    put("pipeline.sql", &SCRIPT.replace("COUNT(*)", "COUNTS(*)"));
+    let wrong = run(&["pipeline", "validate", &script], &[], "");
+    assert_eq!(wrong.status.code(), Some(2));
+    assert!(wrong.log.contains("COUNTS") && wrong.log.contains('^'), "{}", wrong.log);
+    put("pipeline.sql", &SCRIPT.replace(" STATE TTL INTERVAL '1' DAY", ""));
+    let endless = run(&["pipeline", "validate", &script], &[], "");
+    assert!(endless.log.contains("never complete") && endless.log.contains("UNBOUNDED"), "{}", endless.log);
 }
 
 #[test]

@@ -27,6 +27,7 @@ mod rows;
 mod scalar;
 mod state;
 pub mod time;
+mod trial;
 mod value;
 
 pub use decimal::{Decimal, MAX_PRECISION};
@@ -37,4 +38,5 @@ pub use pipeline::*;
 pub use plan::Plan;
 pub use scalar::Scalar;
 pub use sql::{SqlError, compile};
+pub use trial::{Trial, TrialError, TrialOptions, TrialRecord, run_trial};
 pub use value::{DataType, Value};

@@ -1,10 +1,11 @@
 //! `logmill pipeline`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Subcommand;
+use logmill_broker::offline;
 use logmill_client::{Client, InputEnd, PipelineState, Pipelines};
 use serde_json::{Value, json};
 
@@ -14,6 +15,13 @@ use crate::output::{self, note, or_dash};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Pipeline {
+    /// Check a script: what is wrong with it, where, and what to write instead. Needs no broker.
+    Validate(Script),
+    /// Show what a script does: its operators, what each keeps, and what bounds it. Needs no broker.
+    Explain(Script),
+    /// Run cases of a script: directories with pipeline.sql, input/<topic>.jsonl and expected/<topic>.jsonl.
+    /// Needs no broker.
+    Test(Test),
     /// Start a pipeline, or go on with the one of that name and script.
     Run(Run),
     /// List pipelines.
@@ -21,9 +29,28 @@ pub(crate) enum Pipeline {
     /// Show plan, positions and counters of a pipeline.
     Describe(Named),
     /// Stop a pipeline after its running epoch. Running the same script under the same name goes on.
+    #[command(visible_alias = "pause")]
     Stop(Named),
+    /// Let a stopped or failed pipeline go on where it stopped.
+    Resume(Named),
     /// Declare that what is in the sources now is all: the pipeline reads it, closes every window and is finished.
     Finish(Named),
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Script {
+    /// The SQL script.
+    file: PathBuf,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Test {
+    /// Directories of one case each, or of several.
+    #[arg(required = true)]
+    directories: Vec<PathBuf>,
+    /// Write what the cases give as what is expected.
+    #[arg(long)]
+    update: bool,
 }
 
 #[derive(Debug, clap::Args)]
@@ -48,6 +75,12 @@ pub(crate) struct Named {
 }
 
 pub(crate) async fn run(command: Pipeline, connection: &Connection) -> anyhow::Result<()> {
+    let command = match command {
+        Pipeline::Validate(Script { file }) => return validate(&file, connection.output),
+        Pipeline::Explain(Script { file }) => return explain(&file, connection.output),
+        Pipeline::Test(command) => return test(&command, connection.output),
+        other => other,
+    };
     // No Kafka connection is needed.
     let pipelines = Client::builder(&connection.bootstrap).pipelines();
     let form = connection.output;
@@ -62,11 +95,134 @@ pub(crate) async fn run(command: Pipeline, connection: &Connection) -> anyhow::R
             let pipeline = pipelines.stop(&name).await?;
             show_row(&pipeline, "pipeline stop", form)
         }
+        Pipeline::Resume(Named { name }) => {
+            let script = pipelines.describe(&name).await?.script;
+            let (pipeline, _) = pipelines.run(&name, &script, None).await?;
+            show_row(&pipeline, "pipeline resume", form)
+        }
+        Pipeline::Validate(_) | Pipeline::Explain(_) | Pipeline::Test(_) => {
+            unreachable!("done above: they need no broker")
+        }
         Pipeline::Finish(Named { name }) => {
             pipelines.finish_input(&name, InputEnd::Now).await?;
             let pipeline = pipelines.describe(&name).await?;
             show_row(&pipeline, "pipeline finish", form)
         }
+    }
+}
+
+fn validate(file: &Path, form: Output) -> anyhow::Result<()> {
+    let plan = offline::plan_script(file).map_err(|error| Usage(error.to_string()))?;
+    let (reads, writes) = (plan.source_topics(), plan.sink_topics());
+    match form {
+        Output::Json => output::json(
+            "pipeline validate",
+            json!({ "reads": reads, "writes": writes, "also_writes": plan.side_topics() }),
+        )?,
+        Output::Table => output::lines([format!(
+            "{}: reads {}, writes {}",
+            file.display(),
+            reads.join(", "),
+            writes.join(", ")
+        )])?,
+    }
+    Ok(())
+}
+
+fn explain(file: &Path, form: Output) -> anyhow::Result<()> {
+    let plan = offline::plan_script(file).map_err(|error| Usage(error.to_string()))?;
+    let states = plan.states();
+    if form == Output::Json {
+        let states: Vec<Value> = states
+            .iter()
+            .map(|state| {
+                json!({
+                    "operator": state.operator, "identity": format!("{:08x}", state.identity),
+                    "keeps": state.keeps, "until": state.until,
+                })
+            })
+            .collect();
+        output::json("pipeline explain", json!({ "plan": plan.explain(), "state": states }))?;
+        return Ok(());
+    }
+    output::lines([plan.explain().trim_end()])?;
+    output::lines([""])?;
+    let rows: Vec<Vec<String>> = states
+        .iter()
+        .map(|state| {
+            let identity = format!("{:08x}", state.identity);
+            vec![state.operator.to_owned(), identity, state.keeps.clone(), state.until.clone()]
+        })
+        .collect();
+    match rows.is_empty() {
+        true => output::lines(["no operator keeps state"])?,
+        false => output::table(&["operator", "identity", "keeps", "until"], &rows)?,
+    }
+    Ok(())
+}
+
+/// The cases of a directory: itself, or those in it.
+fn cases(directory: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    let is_case = |path: &Path| path.join("pipeline.sql").is_file();
+    if is_case(directory) {
+        return Ok(vec![directory.to_owned()]);
+    }
+    let unreadable = || format!("cannot read {}", directory.display());
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(directory).with_context(unreadable)? {
+        let path = entry.with_context(unreadable)?.path();
+        if is_case(&path) {
+            found.push(path);
+        }
+    }
+    found.sort();
+    match found.is_empty() {
+        true => Err(Usage(format!(
+            "{} is no case and holds none: a case is a directory with pipeline.sql, input/ and expected/",
+            directory.display()
+        ))
+        .into()),
+        false => Ok(found),
+    }
+}
+
+fn test(command: &Test, form: Output) -> anyhow::Result<()> {
+    let mut outcomes = Vec::new();
+    for directory in &command.directories {
+        for case in cases(directory)? {
+            let outcome = match offline::run_case(&case, command.update) {
+                Ok(report) => (report.records_in, report.records_out, report.differences),
+                Err(error) => (0, 0, vec![error.to_string()]),
+            };
+            if form == Output::Table {
+                let (records_in, records_out, differences) = &outcome;
+                let verdict = if differences.is_empty() { "ok    " } else { "FAILED" };
+                output::lines([format!(
+                    "{verdict} {} ({records_in} in, {records_out} out)",
+                    case.display()
+                )])?;
+                let indented = differences.iter().flat_map(|text| text.lines());
+                output::lines(indented.map(|line| format!("  {line}")))?;
+            }
+            outcomes.push((case, outcome));
+        }
+    }
+    let failed = outcomes.iter().filter(|(_, (_, _, differences))| !differences.is_empty()).count();
+    if form == Output::Json {
+        let cases: Vec<Value> = outcomes
+            .iter()
+            .map(|(case, (records_in, records_out, differences))| {
+                json!({
+                    "case": case.display().to_string(), "ok": differences.is_empty(),
+                    "records_in": records_in, "records_out": records_out, "differences": differences,
+                })
+            })
+            .collect();
+        output::json("pipeline test", json!({ "cases": cases }))?;
+    }
+    match failed {
+        0 => Ok(()),
+        failed => Err(anyhow::anyhow!("{failed} of {} cases failed", outcomes.len())),
     }
 }
 

@@ -18,6 +18,7 @@ mod prune;
 mod simplify;
 mod sink;
 mod source;
+mod state;
 
 pub use aggregate::{Aggregate, AggregateFunction};
 pub use expression::{BinaryOperator, Branch, Expression, RegexOperation};
@@ -37,6 +38,7 @@ use serde::{Deserialize, Serialize};
 pub(crate) use simplify::simplify;
 pub use sink::{Compression, OutputMode, Sink, SinkErrorPolicy, SinkKey};
 pub use source::{Computed, ErrorPolicy, EventTime, Source};
+pub use state::OperatorState;
 
 use crate::value::DataType;
 

@@ -1,0 +1,303 @@
+//! Cases of a pipeline: a directory with a script, its input and the output expected, run without a broker.
+//!
+//! ```text
+//! case/
+//!   pipeline.sql                     the script
+//!   input/<topic>.jsonl              a record's value a line; partition 0
+//!   input/<topic>.records.jsonl      or whole records: {"partition": 0, "timestamp": 0, "key": "a", "value": {…}, "headers": {…}}
+//!   expected/<topic>.jsonl           the values the topic must hold, in their order
+//!   expected/<topic>.records.jsonl   or keys and values: {"key": "a", "value": null}
+//! ```
+//!
+//! Each case is run whole, with one record an epoch, restored after every epoch, and in several shards: the answer must be
+//! the same each time.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+use logmill_record::Record;
+use logmill_stream::{EpochLimits, Plan, SqlError, Trial, TrialError, TrialOptions, TrialRecord, run_trial};
+use serde_json::Value;
+
+/// The script's name in a case.
+const SCRIPT: &str = "pipeline.sql";
+/// How a file of whole records ends.
+const RECORDS: &str = ".records.jsonl";
+/// How a file of values ends.
+const VALUES: &str = ".jsonl";
+
+/// A case that could not be run.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CaseError {
+    /// A file or a directory.
+    #[error("{path}: {error}", path = path.display())]
+    Io {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        error: std::io::Error,
+    },
+    /// A line of a file.
+    #[error("{path}, line {line}: {reason}", path = path.display())]
+    Line {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: usize,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The script does not plan.
+    #[error("{path}: {error}\n{excerpt}", path = path.display())]
+    Script {
+        /// The script.
+        path: PathBuf,
+        /// Why.
+        error: SqlError,
+        /// The line with a mark under the place.
+        excerpt: String,
+    },
+    /// The pipeline did not run to its end.
+    #[error("{how}: {error}")]
+    Trial {
+        /// How it was run.
+        how: &'static str,
+        /// Why.
+        error: TrialError,
+    },
+}
+
+/// What became of a case.
+#[derive(Debug)]
+pub struct CaseReport {
+    /// Records read, as it ran whole.
+    pub records_in: u64,
+    /// Records written, as it ran whole.
+    pub records_out: u64,
+    /// What is not as expected, each difference a text of one or more lines; none is a pass.
+    pub differences: Vec<String>,
+}
+
+/// Reads a script and plans it.
+///
+/// # Errors
+/// [`CaseError::Io`] and [`CaseError::Script`].
+pub fn plan_script(path: &Path) -> Result<Plan, CaseError> {
+    let script = read(path)?;
+    logmill_stream::compile(&script).map_err(|error| CaseError::Script {
+        path: path.to_owned(),
+        excerpt: error.excerpt(&script),
+        error,
+    })
+}
+
+/// Runs a case. With `update`, what it gives is written as what is expected.
+///
+/// # Errors
+/// [`CaseError`]; an answer that is not as expected is none: it is in the report.
+pub fn run_case(directory: &Path, update: bool) -> Result<CaseReport, CaseError> {
+    let plan = plan_script(&directory.join(SCRIPT))?;
+    let mut inputs: BTreeMap<String, Vec<TrialRecord>> = BTreeMap::new();
+    for (topic, path, whole) in files(&directory.join("input"))? {
+        inputs.entry(topic).or_default().extend(records_of(&path, whole)?);
+    }
+    let small = EpochLimits { input_records: 1, input_bytes: 1, ..EpochLimits::default() };
+    let ways = [
+        ("whole", TrialOptions::default()),
+        ("one record an epoch", TrialOptions { limits: small, ..TrialOptions::default() }),
+        (
+            "restored after every epoch",
+            TrialOptions { limits: small, restore_every: 1, ..TrialOptions::default() },
+        ),
+        ("in three shards", TrialOptions { shards: 3, ..TrialOptions::default() }),
+    ];
+    let mut report = CaseReport { records_in: 0, records_out: 0, differences: Vec::new() };
+    for (index, (how, options)) in ways.into_iter().enumerate() {
+        let trial = run_trial(&plan, &inputs, options).map_err(|error| CaseError::Trial { how, error })?;
+        if index == 0 {
+            report.records_in = trial.totals.read;
+            report.records_out = trial.totals.written;
+            if update {
+                write_expected(directory, &trial)?;
+            }
+        }
+        compare(directory, how, &plan, &trial, &mut report.differences)?;
+        if !report.differences.is_empty() {
+            break;
+        }
+    }
+    Ok(report)
+}
+
+fn io(path: &Path) -> impl FnOnce(std::io::Error) -> CaseError {
+    let path = path.to_owned();
+    move |error| CaseError::Io { path, error }
+}
+
+fn read(path: &Path) -> Result<String, CaseError> {
+    std::fs::read_to_string(path).map_err(io(path))
+}
+
+/// The files of a directory by topic, and whether they hold whole records; sorted.
+fn files(directory: &Path) -> Result<Vec<(String, PathBuf, bool)>, CaseError> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(directory).map_err(io(directory))? {
+        let path = entry.map_err(io(directory))?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        if let Some(topic) = name.strip_suffix(RECORDS) {
+            found.push((topic.to_owned(), path, true));
+        } else if let Some(topic) = name.strip_suffix(VALUES) {
+            found.push((topic.to_owned(), path, false));
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// The lines of a file that say something, with their numbers.
+fn lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    (1..).zip(text.lines()).map(|(line, text)| (line, text.trim())).filter(|(_, text)| !text.is_empty())
+}
+
+fn records_of(path: &Path, whole: bool) -> Result<Vec<TrialRecord>, CaseError> {
+    let text = read(path)?;
+    lines(&text)
+        .map(|(line, text)| match whole {
+            false => Ok(TrialRecord { value: Some(text.as_bytes().to_vec()), ..TrialRecord::default() }),
+            true => record_of(text).map_err(|reason| CaseError::Line { path: path.to_owned(), line, reason }),
+        })
+        .collect()
+}
+
+fn record_of(text: &str) -> Result<TrialRecord, String> {
+    let Value::Object(fields) = serde_json::from_str(text).map_err(|error| error.to_string())? else {
+        return Err("a record is a JSON object".to_owned());
+    };
+    let mut record = TrialRecord::default();
+    for (name, value) in fields {
+        match name.as_str() {
+            "partition" => {
+                let partition = value.as_i64().and_then(|partition| i32::try_from(partition).ok());
+                record.partition = partition
+                    .filter(|partition| (0..1_000).contains(partition))
+                    .ok_or("`partition` is a number from 0 to 999")?;
+            }
+            "timestamp" => {
+                record.timestamp = value.as_i64().ok_or("`timestamp` is a number of milliseconds")?;
+            }
+            "key" => record.key = bytes_of(value),
+            "value" => record.value = bytes_of(value),
+            "headers" => {
+                let Value::Object(headers) = value else {
+                    return Err("`headers` is an object of names and texts".to_owned());
+                };
+                record.headers = headers.into_iter().map(|(name, value)| (name, bytes_of(value))).collect();
+            }
+            other => {
+                return Err(format!(
+                    "there is no field `{other}`; known are partition, timestamp, key, value, headers"
+                ));
+            }
+        }
+    }
+    Ok(record)
+}
+
+/// A text as it is, anything else as JSON.
+fn bytes_of(value: Value) -> Option<Vec<u8>> {
+    match value {
+        Value::Null => None,
+        Value::String(text) => Some(text.into_bytes()),
+        other => Some(other.to_string().into_bytes()),
+    }
+}
+
+/// The record as a line of a file of values, or of whole records.
+fn line_of(record: &Record, whole: bool) -> String {
+    let text = |bytes: &Option<bytes::Bytes>| {
+        bytes.as_ref().map(|bytes| String::from_utf8_lossy(bytes).into_owned())
+    };
+    if !whole {
+        return text(&record.value).unwrap_or_else(|| "null".to_owned());
+    }
+    let json = |text: Option<String>| match text {
+        None => Value::Null,
+        Some(text) => serde_json::from_str(&text).unwrap_or(Value::String(text)),
+    };
+    let key = text(&record.key).map_or(Value::Null, Value::String);
+    serde_json::json!({ "key": key, "value": json(text(&record.value)) }).to_string()
+}
+
+fn same(given: &str, expected: &str) -> bool {
+    let json = |text: &str| serde_json::from_str::<Value>(text);
+    given == expected
+        || matches!((json(given), json(expected)), (Ok(given), Ok(expected)) if given == expected)
+}
+
+fn compare(
+    directory: &Path,
+    how: &str,
+    plan: &Plan,
+    trial: &Trial,
+    differences: &mut Vec<String>,
+) -> Result<(), CaseError> {
+    let expected = files(&directory.join("expected"))?;
+    for topic in trial.outputs.keys().filter(|topic| !trial.outputs[*topic].is_empty()) {
+        if !expected.iter().any(|(known, _, _)| known == topic) {
+            differences.push(format!(
+                "{how}: topic {topic} has {} records, and there is no expected/{topic}{VALUES}",
+                trial.outputs[topic].len()
+            ));
+        }
+    }
+    for (topic, path, whole) in expected {
+        let Some(records) = trial.outputs.get(&topic) else {
+            let writes: Vec<&str> = plan.sink_topics().into_iter().chain(plan.side_topics()).collect();
+            differences.push(format!("the script writes no topic {topic}; it writes: {}", writes.join(", ")));
+            continue;
+        };
+        let text = read(&path)?;
+        let wanted: Vec<(usize, &str)> = lines(&text).collect();
+        let given: Vec<String> = records.iter().map(|record| line_of(record, whole)).collect();
+        let first = given
+            .iter()
+            .zip(&wanted)
+            .position(|(given, (_, wanted))| !same(given, wanted))
+            .or_else(|| (given.len() != wanted.len()).then(|| given.len().min(wanted.len())));
+        let Some(first) = first else { continue };
+        let mut difference = format!(
+            "{how}: topic {topic} has {} records, {} are expected; the first that differs is number {}",
+            given.len(),
+            wanted.len(),
+            first + 1
+        );
+        let shown = |text: Option<&str>| text.unwrap_or("nothing").to_owned();
+        let line = wanted.get(first).map_or_else(String::new, |(line, _)| format!(" (line {line})"));
+        let _ = write!(
+            difference,
+            "\n  expected{line}: {}\n  given: {}",
+            shown(wanted.get(first).map(|(_, text)| *text)),
+            shown(given.get(first).map(String::as_str))
+        );
+        differences.push(difference);
+    }
+    Ok(())
+}
+
+/// Writes what a run gave as what is expected: in the form that is there already, else values.
+fn write_expected(directory: &Path, trial: &Trial) -> Result<(), CaseError> {
+    let folder = directory.join("expected");
+    std::fs::create_dir_all(&folder).map_err(io(&folder))?;
+    for (topic, records) in &trial.outputs {
+        let whole = folder.join(format!("{topic}{RECORDS}"));
+        let (path, is_whole) = match whole.exists() || records.iter().any(|record| record.value.is_none()) {
+            true => (whole, true),
+            false => (folder.join(format!("{topic}{VALUES}")), false),
+        };
+        let text: String = records.iter().map(|record| line_of(record, is_whole) + "\n").collect();
+        std::fs::write(&path, text).map_err(io(&path))?;
+    }
+    Ok(())
+}

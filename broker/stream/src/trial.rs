@@ -1,0 +1,239 @@
+//! A pipeline run on records in memory, in one go: for tests of scripts, without a broker and without a clock.
+//!
+//! ```text
+//! plan, records of each topic ─► logs in memory ─► epochs until the input is read, or its declared end is given ─► records
+//! ```
+
+use std::collections::BTreeMap;
+
+use logmill_record::{Batch, BatchBuilder, BatchOptions, Record};
+use thiserror::Error;
+
+use crate::epoch_loop::{DeclareEndError, EpochLimits, EpochLoop, Turn, TurnError};
+use crate::logs::{CommitError, Logs, LogsError, ReadBatches};
+use crate::pipeline::{
+    Counters, EpochOutput, InputPartition, Pipeline, PipelineSpec, Progress, RestoreError, TopicPartition,
+};
+use crate::plan::Plan;
+
+/// A batch decompresses to at most this much.
+const DECOMPRESSED_BATCH_BYTES: usize = 256 * 1024 * 1024;
+
+/// How a trial runs.
+#[derive(Debug, Clone, Copy)]
+pub struct TrialOptions {
+    /// How large its epochs are.
+    pub limits: EpochLimits,
+    /// Throws the pipeline away after so many epochs, and builds it again from its changelog; 0 is never.
+    pub restore_every: u64,
+    /// Into how many shards the work is split.
+    pub shards: usize,
+    /// Processing time of the first epoch, in milliseconds; each epoch is a second later than the one before.
+    pub now: i64,
+    /// The input is declared finished: every window closes.
+    pub finish: bool,
+}
+
+impl Default for TrialOptions {
+    /// Epochs of the usual size, one shard, no restores, time begins in 1970, and the input is finished.
+    fn default() -> Self {
+        Self { limits: EpochLimits::default(), restore_every: 0, shards: 1, now: 0, finish: true }
+    }
+}
+
+/// A record of an input.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TrialRecord {
+    /// The partition, from 0.
+    pub partition: i32,
+    /// Its timestamp, in milliseconds.
+    pub timestamp: i64,
+    /// Its key.
+    pub key: Option<Vec<u8>>,
+    /// Its value.
+    pub value: Option<Vec<u8>>,
+    /// Its headers.
+    pub headers: Vec<(String, Option<Vec<u8>>)>,
+}
+
+/// What a trial gave.
+#[derive(Debug)]
+pub struct Trial {
+    /// The records of each topic that the pipeline writes, which has one partition, in their order.
+    pub outputs: BTreeMap<String, Vec<Record>>,
+    /// What became of the records.
+    pub totals: Counters,
+    /// How many epochs there were.
+    pub epochs: u64,
+}
+
+/// Why a trial could not be run to its end.
+#[derive(Debug, Error)]
+pub enum TrialError {
+    /// Records are given for a topic that the script does not read.
+    #[error("the script reads no topic `{topic}`; it reads: {reads}")]
+    NoSuchTopic {
+        /// The topic.
+        topic: String,
+        /// Those it reads.
+        reads: String,
+    },
+    /// The pipeline could not be built.
+    #[error(transparent)]
+    Restore(#[from] RestoreError),
+    /// The pipeline stopped.
+    #[error(transparent)]
+    Turn(#[from] TurnError),
+    /// The end of the input could not be declared.
+    #[error(transparent)]
+    End(#[from] DeclareEndError),
+}
+
+/// Runs a plan over records.
+///
+/// # Errors
+/// [`TrialError`].
+pub fn run_trial(
+    plan: &Plan,
+    inputs: &BTreeMap<String, Vec<TrialRecord>>,
+    options: TrialOptions,
+) -> Result<Trial, TrialError> {
+    let reads = plan.source_topics();
+    if let Some(topic) = inputs.keys().find(|topic| !reads.contains(&topic.as_str())) {
+        return Err(TrialError::NoSuchTopic { topic: topic.clone(), reads: reads.join(", ") });
+    }
+    let mut logs = TrialLogs::new(plan, inputs);
+    let mut generation = 1;
+    let mut epoch: u64 = 0;
+    loop {
+        let mut epochs = EpochLoop::new(logs.pipeline(plan, generation, options.shards)?, options.limits);
+        if options.finish {
+            epochs.declare_ends(logs.ends())?;
+        }
+        let mut left = options.restore_every;
+        loop {
+            let now = options.now.saturating_add_unsigned(epoch * 1_000);
+            match epochs.turn(&mut logs, now, epoch)? {
+                Turn::Committed { .. } => epoch += 1,
+                Turn::Idle | Turn::Finished => return logs.finish(epochs.pipeline()),
+            }
+            left = left.wrapping_sub(1);
+            if left == 0 {
+                break;
+            }
+        }
+        generation += 1;
+    }
+}
+
+/// Logs in memory.
+#[derive(Debug)]
+struct TrialLogs {
+    sources: BTreeMap<TopicPartition, Vec<Batch>>,
+    outputs: BTreeMap<String, Vec<Batch>>,
+    changelog: Vec<Batch>,
+    progress: Option<Progress>,
+}
+
+impl TrialLogs {
+    fn new(plan: &Plan, inputs: &BTreeMap<String, Vec<TrialRecord>>) -> Self {
+        let mut sources: BTreeMap<TopicPartition, Vec<Batch>> = BTreeMap::new();
+        for topic in plan.source_topics() {
+            let records = inputs.get(topic).map_or(&[][..], Vec::as_slice);
+            let partitions = records.iter().map(|record| record.partition).max().map_or(1, |last| last + 1);
+            for partition in 0..partitions {
+                let own = records.iter().filter(|record| record.partition == partition);
+                let batches = (0..).zip(own).map(|(offset, record)| batch_of(record, offset)).collect();
+                sources.insert(TopicPartition::new(topic, partition), batches);
+            }
+        }
+        Self { sources, outputs: BTreeMap::new(), changelog: Vec::new(), progress: None }
+    }
+
+    fn ends(&self) -> BTreeMap<TopicPartition, i64> {
+        self.sources.iter().map(|(partition, batches)| (partition.clone(), batches.len() as i64)).collect()
+    }
+
+    fn pipeline(&self, plan: &Plan, generation: u32, shards: usize) -> Result<Pipeline, RestoreError> {
+        let input = |partition: &TopicPartition| InputPartition { partition: partition.clone(), start: 0 };
+        let topics = plan.sink_topics().into_iter().chain(plan.side_topics());
+        let spec = PipelineSpec {
+            name: "trial".to_owned(),
+            generation,
+            inputs: self.sources.keys().map(input).collect(),
+            outputs: topics.map(|topic| (topic.to_owned(), 1)).collect(),
+            shards,
+        };
+        let mut restoring = Pipeline::restore(plan.clone(), spec, self.progress.clone())?;
+        for batch in &self.changelog {
+            restoring.apply(batch)?;
+        }
+        Ok(restoring.finish())
+    }
+
+    fn finish(self, pipeline: &Pipeline) -> Result<Trial, TrialError> {
+        let topics = pipeline.plan().sink_topics().into_iter().chain(pipeline.plan().side_topics());
+        let mut outputs: BTreeMap<String, Vec<Record>> =
+            topics.map(|topic| (topic.to_owned(), Vec::new())).collect();
+        for (topic, batches) in self.outputs {
+            let records = batches.iter().flat_map(|batch| {
+                batch.records(DECOMPRESSED_BATCH_BYTES).expect("the engine has just made the batch")
+            });
+            outputs.entry(topic).or_default().extend(records);
+        }
+        Ok(Trial { outputs, totals: *pipeline.totals(), epochs: pipeline.epoch() })
+    }
+}
+
+fn batch_of(record: &TrialRecord, offset: i64) -> Batch {
+    let mut builder = BatchBuilder::new(BatchOptions::default());
+    let headers: Vec<(&[u8], Option<&[u8]>)> =
+        record.headers.iter().map(|(name, value)| (name.as_bytes(), value.as_deref())).collect();
+    builder.push(record.timestamp.max(0), record.key.as_deref(), record.value.as_deref(), &headers);
+    builder.build().stamped(offset, 0)
+}
+
+impl Logs for TrialLogs {
+    type Ticket = ();
+
+    fn readable_end(&mut self, partition: &TopicPartition) -> Result<i64, LogsError> {
+        match self.sources.get(partition) {
+            Some(batches) => Ok(batches.len() as i64),
+            None => Err(LogsError::UnknownPartition { partition: partition.clone() }),
+        }
+    }
+
+    fn read(
+        &mut self,
+        partition: &TopicPartition,
+        from: i64,
+        max_bytes: usize,
+    ) -> Result<ReadBatches, LogsError> {
+        let Some(batches) = self.sources.get(partition) else {
+            return Err(LogsError::UnknownPartition { partition: partition.clone() });
+        };
+        let mut bytes = 0;
+        let mut read = Vec::new();
+        for batch in batches.iter().skip(usize::try_from(from).unwrap_or(0)) {
+            bytes += batch.size();
+            if bytes > max_bytes && !read.is_empty() {
+                break;
+            }
+            read.push(batch.clone());
+        }
+        Ok(ReadBatches { batches: read, aborted: Vec::new() })
+    }
+
+    fn commit(&mut self, epoch: EpochOutput) -> Result<(), CommitError> {
+        for output in epoch.outputs {
+            self.outputs.entry(output.topic).or_default().push(output.batch);
+        }
+        self.changelog.extend(epoch.changelog);
+        self.progress = Some(epoch.progress);
+        Ok(())
+    }
+
+    fn wait(&mut self, (): ()) -> Result<(), LogsError> {
+        Ok(())
+    }
+}
