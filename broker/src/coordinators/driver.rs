@@ -17,7 +17,7 @@ use super::deadlines::Pauses;
 use super::loading::{MachineName, Rest, coordinator_error};
 use super::searching::SEARCHES_AT_A_TIME;
 use super::slot::Slot;
-use super::starting::Starting;
+use super::starting::{Patience, Starting};
 use crate::clock::Clock;
 use crate::features::Features;
 use crate::partitions::Partitions;
@@ -111,8 +111,13 @@ impl Coordinators {
     /// # Errors
     /// A retriable coordinator error: the command had no effect, or its effect is unknown
     /// (NOT_COORDINATOR) and asking again is safe.
-    pub async fn group(&self, group: &str, command: groups::Command) -> Result<groups::Reply, ErrorCode> {
-        let partition = self.ensure_group(group).await?;
+    pub async fn group(
+        &self,
+        group: &str,
+        patience: &Patience,
+        command: groups::Command,
+    ) -> Result<groups::Reply, ErrorCode> {
+        let partition = self.ensure_group(group, patience).await?;
         let answer = self.ask_group(partition, command)?;
         answer.await.map_err(|_| ErrorCode::NOT_COORDINATOR)
     }
@@ -140,9 +145,10 @@ impl Coordinators {
     pub async fn transaction(
         &self,
         transactional_id: &str,
+        patience: &Patience,
         command: transactions::Command,
     ) -> Result<transactions::Reply, ErrorCode> {
-        let partition = self.ensure_transaction(transactional_id).await?;
+        let partition = self.ensure_transaction(transactional_id, patience).await?;
         let answer = self.ask_transaction(partition, command)?;
         answer.await.map_err(|_| ErrorCode::NOT_COORDINATOR)
     }

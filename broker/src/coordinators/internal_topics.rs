@@ -7,6 +7,7 @@ use logmill_coordinator::partition_for;
 use logmill_wire::ErrorCode;
 
 use super::driver::Coordinators;
+use super::starting::Patience;
 use crate::topics::{CreateTopicError, NewTopic, OFFSETS_TOPIC, TRANSACTIONS_TOPIC, Topic};
 
 /// Segments of the internal topics, as in Kafka: compaction gets at a record only when its segment is closed.
@@ -26,10 +27,10 @@ impl Coordinators {
     ///
     /// # Errors
     /// COORDINATOR_NOT_AVAILABLE when it cannot be created now.
-    pub async fn ensure_group(&self, group: &str) -> Result<i32, ErrorCode> {
+    pub async fn ensure_group(&self, group: &str, patience: &Patience) -> Result<i32, ErrorCode> {
         self.ensure(OFFSETS_TOPIC).await?;
         let partition = self.group_partition(group);
-        self.ensure_partition(OFFSETS_TOPIC, partition).await?;
+        self.ensure_partition(OFFSETS_TOPIC, partition, patience).await?;
         Ok(partition)
     }
 
@@ -38,15 +39,24 @@ impl Coordinators {
     ///
     /// # Errors
     /// COORDINATOR_NOT_AVAILABLE when it cannot be created now.
-    pub async fn ensure_transaction(&self, transactional_id: &str) -> Result<i32, ErrorCode> {
+    pub async fn ensure_transaction(
+        &self,
+        transactional_id: &str,
+        patience: &Patience,
+    ) -> Result<i32, ErrorCode> {
         self.ensure(TRANSACTIONS_TOPIC).await?;
         let partition = self.transaction_partition(transactional_id);
-        self.ensure_partition(TRANSACTIONS_TOPIC, partition).await?;
+        self.ensure_partition(TRANSACTIONS_TOPIC, partition, patience).await?;
         Ok(partition)
     }
 
-    async fn ensure_partition(&self, topic: &'static str, partition: i32) -> Result<(), ErrorCode> {
-        self.await_machine((topic, partition)).await;
+    async fn ensure_partition(
+        &self,
+        topic: &'static str,
+        partition: i32,
+        patience: &Patience,
+    ) -> Result<(), ErrorCode> {
+        self.await_machine((topic, partition), patience).await;
         self.0.topics.open_partition(topic, partition).await.map_err(|error| {
             tracing::error!(topic, partition, %error, "a partition of an internal topic could not be created");
             ErrorCode::COORDINATOR_NOT_AVAILABLE

@@ -30,4 +30,5 @@ mod transactional;
 
 pub use commit::CommitError;
 pub use driver::{CoordinatorSettings, Coordinators};
+pub use starting::Patience;
 pub use transactional::{FirstBatch, FirstProduceError, OffsetsInTransaction, TransactionalProduce};

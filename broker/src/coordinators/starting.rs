@@ -2,12 +2,14 @@
 //! already. Who asks for one that is not there yet waits for it, and after a while is told to ask again.
 
 use std::collections::BTreeSet;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use logmill_coordinator::groups::GroupMachine;
 use logmill_coordinator::transactions::TransactionMachine;
 use tokio::sync::Notify;
+use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::driver::{Coordinators, Shared};
@@ -16,8 +18,19 @@ use super::slot::{LoadError, Loadable, Slot};
 use crate::partitions::Partition;
 use crate::topics::{OFFSETS_TOPIC, TRANSACTIONS_TOPIC};
 
-/// How long a request waits for a machine that is being loaded before it is answered with COORDINATOR_LOAD_IN_PROGRESS.
+/// How long a request waits for machines that are being loaded before it is answered with COORDINATOR_LOAD_IN_PROGRESS.
 const LOAD_PATIENCE: Duration = Duration::from_millis(500);
+
+/// One request's patience with machines that are being loaded: begun with the first it has to wait for, and the same for all
+/// others, however many keys it names.
+#[derive(Debug, Default)]
+pub struct Patience(OnceLock<Instant>);
+
+impl Patience {
+    fn ends(&self) -> Instant {
+        *self.0.get_or_init(|| Instant::now() + LOAD_PATIENCE)
+    }
+}
 
 /// A marker that is written while the log is read makes it be read again: how often, and after which pause.
 const READ_AGAIN: (u32, Duration) = (10, Duration::from_millis(10));
@@ -70,21 +83,24 @@ impl Coordinators {
     }
 
     /// Waits for a machine that is being loaded, if it does not take too long.
-    pub(super) async fn await_machine(&self, machine: MachineName) {
-        self.patiently(|| !self.lock().loading.contains(&machine)).await;
+    pub(super) async fn await_machine(&self, machine: MachineName, patience: &Patience) {
+        self.patiently(patience, || !self.lock().loading.contains(&machine)).await;
     }
 
     /// Waits for all machines of a topic in the same way.
     pub(super) async fn await_machines(&self, topic: &'static str) {
-        self.patiently(|| self.lock().loading.range((topic, i32::MIN)..=(topic, i32::MAX)).next().is_none())
-            .await;
+        let patience = Patience::default();
+        self.patiently(&patience, || {
+            self.lock().loading.range((topic, i32::MIN)..=(topic, i32::MAX)).next().is_none()
+        })
+        .await;
     }
 
-    async fn patiently(&self, is_done: impl Fn() -> bool) {
+    async fn patiently(&self, patience: &Patience, is_done: impl Fn() -> bool) {
         // All the time but for the first moments.
         if self.loading() > 0 {
             // Whoever asks the machine sees that it is not there.
-            let _ = tokio::time::timeout(LOAD_PATIENCE, self.wait_until(is_done)).await;
+            let _ = timeout_at(patience.ends(), self.wait_until(is_done)).await;
         }
     }
 

@@ -14,7 +14,7 @@ use logmill_wire::{ErrorCode, Str};
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
-use super::{CoordinatorSettings, Coordinators};
+use super::{CoordinatorSettings, Coordinators, Patience};
 use crate::clock::Clock;
 use crate::features::Features;
 use crate::node;
@@ -68,11 +68,19 @@ impl Parts {
             retention_ms: -1,
             offsets,
         };
-        let reply = self.coordinators.group(group, Command::CommitOffsets(commit)).await.unwrap();
+        let reply = self
+            .coordinators
+            .group(group, &Patience::default(), Command::CommitOffsets(commit))
+            .await
+            .unwrap();
         assert!(matches!(reply, Reply::Committed(_)), "{reply:?}");
     }
 
     async fn offset(&self, group: &str) -> Result<i64, ErrorCode> {
+        self.offset_within(group, &Patience::default()).await
+    }
+
+    async fn offset_within(&self, group: &str, patience: &Patience) -> Result<i64, ErrorCode> {
         let fetch = FetchOffsets {
             group: group.into(),
             member_id: None,
@@ -80,7 +88,7 @@ impl Parts {
             topics: Some(vec![("t".into(), vec![0])]),
             require_stable: false,
         };
-        match self.coordinators.group(group, Command::FetchOffsets(fetch)).await? {
+        match self.coordinators.group(group, patience, Command::FetchOffsets(fetch)).await? {
             Reply::Fetched(fetched) => {
                 Ok(fetched.topics[0].1[0].stored.as_ref().map_or(-1, |stored| stored.offset))
             }
@@ -135,6 +143,25 @@ async fn who_asks_while_a_machine_is_loaded_waits_for_it_or_is_told_to_ask_again
     });
     assert_eq!(told, Ok(2));
     assert_eq!(parts.offset("a").await, Ok(1));
+    parts.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_that_asks_many_machines_has_one_patience_with_all_of_them() {
+    let groups = ["a", "b", "c", "d", "e"];
+    let directory = left_by_a_broker(&groups).await;
+    let parts = Parts::open(&directory).await;
+    let loading = parts.coordinators.begin_loading();
+    let (patience, began) = (Patience::default(), Instant::now());
+    for group in groups {
+        let told = parts.offset_within(group, &patience).await;
+        assert_eq!(told, Err(ErrorCode::COORDINATOR_LOAD_IN_PROGRESS), "{group}");
+    }
+    let waited = began.elapsed();
+    assert!((Duration::from_millis(500)..Duration::from_secs(2)).contains(&waited), "{waited:?}");
+    // With nothing left of it, what is there is answered all the same.
+    node::blocking(move || loading.run(&CancellationToken::new())).await;
+    assert_eq!(parts.offset_within("e", &patience).await, Ok(5));
     parts.close().await;
 }
 

@@ -18,6 +18,7 @@ use tokio::sync::oneshot;
 use super::commit::{CommitError, Together};
 use super::driver::{Coordinators, State};
 use super::loading::coordinator_error;
+use super::starting::Patience;
 use crate::partitions::{AppendError, Partition, Pending};
 use crate::topics::OFFSETS_TOPIC;
 
@@ -232,9 +233,10 @@ impl Coordinators {
     pub async fn commit_offsets_in_transaction(
         &self,
         offsets: OffsetsInTransaction,
+        patience: &Patience,
     ) -> Result<groups::Committed, ErrorCode> {
-        self.ensure_transaction(&offsets.transactional_id).await?;
-        self.ensure_group(&offsets.commit.group).await?;
+        self.ensure_transaction(&offsets.transactional_id, patience).await?;
+        self.ensure_group(&offsets.commit.group, patience).await?;
         let answer = self.sequence_offsets_in_transaction(offsets)?;
         match answer.await.map_err(|_| ErrorCode::NOT_COORDINATOR)? {
             groups::Reply::Committed(committed) => Ok(committed),

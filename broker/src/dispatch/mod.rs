@@ -22,6 +22,7 @@ use logmill_wire::{ApiKey, Decoder, Request, Response};
 
 use self::advertised::{Verdict, negotiate};
 use crate::context::Context;
+use crate::coordinators::Patience;
 use crate::handlers::{self, Call};
 use crate::net::{Answer, CloseReason, HeldMemory, MemoryBudget, Peer, Reply, Served, Service, Turn};
 use crate::security::Access;
@@ -158,6 +159,7 @@ impl Dispatch {
             access: &self.access,
             session,
             version,
+            patience: Patience::default(),
             client_id: header.client_id.unwrap_or_default(),
         };
         self.answer(api, call, envelope, decoder).await.map(Served::Now)

@@ -14,7 +14,7 @@ pub(crate) async fn handle(call: Call<'_>, request: AddOffsetsToTxnRequest) -> A
 
 async fn add(call: &Call<'_>, request: AddOffsetsToTxnRequest) -> Result<ErrorCode, ErrorCode> {
     let coordinators = &call.context.coordinators;
-    let partition = coordinators.ensure_group(&request.group_id).await?;
+    let partition = coordinators.ensure_group(&request.group_id, &call.patience).await?;
     let id = request.transactional_id.detached();
     let command = Command::AddOffsets(AddOffsets {
         version: call.version,
@@ -24,7 +24,7 @@ async fn add(call: &Call<'_>, request: AddOffsetsToTxnRequest) -> Result<ErrorCo
         offsets: TopicPartition { topic: Str::from_static(OFFSETS_TOPIC), partition },
         mode: AddMode::Explicit,
     });
-    match coordinators.transaction(&id, command).await? {
+    match coordinators.transaction(&id, &call.patience, command).await? {
         Reply::OffsetsAdded(error) => Ok(error),
         _ => Err(ErrorCode::UNKNOWN_SERVER_ERROR),
     }

@@ -30,7 +30,7 @@ pub(crate) async fn handle(call: Call<'_>, request: AddPartitionsToTxnRequest) -
             partitions: partitions().collect(),
             mode: AddMode::Explicit,
         });
-        match call.context.coordinators.transaction(&id, command).await {
+        match call.context.coordinators.transaction(&id, &call.patience, command).await {
             Ok(Reply::PartitionsAdded(added)) => added.into_iter().collect(),
             Ok(_) => all(partitions(), ErrorCode::UNKNOWN_SERVER_ERROR),
             Err(code) => all(partitions(), code),

@@ -1,12 +1,12 @@
 //! AlterPartitionReassignments: every replica is on this node, and that is the only place it can go.
 
+use logmill_wire::ErrorCode;
 use logmill_wire::messages::alter_partition_reassignments::{
     ReassignablePartition, ReassignablePartitionResponse, ReassignableTopicResponse,
 };
 use logmill_wire::messages::{AlterPartitionReassignmentsRequest, AlterPartitionReassignmentsResponse};
-use logmill_wire::{ErrorCode, Str};
 
-use super::Call;
+use super::{Call, told};
 use crate::topics::Topic;
 
 pub(crate) async fn handle(
@@ -24,7 +24,7 @@ pub(crate) async fn handle(
                 let (error_code, error_message) = match judge(topic.as_deref(), &wish.name, &partition, node)
                 {
                     Ok(()) => (ErrorCode::NONE, None),
-                    Err((code, message)) => (code, Some(Str::from(message))),
+                    Err((code, message)) => (code, Some(told(&message))),
                 };
                 ReassignablePartitionResponse { partition_index, error_code, error_message }
             };

@@ -3,14 +3,14 @@
 
 use std::collections::BTreeSet;
 
+use logmill_wire::ErrorCode;
 use logmill_wire::messages::alter_client_quotas::{AlterQuotasEntry, AlterQuotasResult};
 use logmill_wire::messages::{
     AlterClientQuotasRequest, AlterClientQuotasResponse, DescribeClientQuotasRequest,
     DescribeClientQuotasResponse,
 };
-use logmill_wire::{ErrorCode, Str};
 
-use super::Call;
+use super::{Call, told};
 
 const ENTITIES: [&str; 3] = ["user", "client-id", "ip"];
 const KEYS: [&str; 5] = [
@@ -34,7 +34,7 @@ pub(crate) async fn describe(
         }
         Err((error_code, why)) => DescribeClientQuotasResponse {
             error_code,
-            error_message: Some(Str::from(why)),
+            error_message: Some(told(&why)),
             entries: None,
             ..DescribeClientQuotasResponse::default()
         },
@@ -45,7 +45,7 @@ pub(crate) async fn alter(_call: Call<'_>, request: AlterClientQuotasRequest) ->
     let answer = |entry: AlterQuotasEntry| {
         let (error_code, error_message) = match judge(&entry) {
             Ok(()) => (ErrorCode::NONE, None),
-            Err((code, why)) => (code, Some(Str::from(why))),
+            Err((code, why)) => (code, Some(told(&why))),
         };
         AlterQuotasResult { error_code, error_message, entity: entry.entity }
     };
@@ -92,6 +92,7 @@ fn check_entity<'a>(types: impl Iterator<Item = &'a str>) -> Result<(), Refused>
 
 #[cfg(test)]
 mod tests {
+    use logmill_wire::Str;
     use logmill_wire::messages::alter_client_quotas::{EntityData, OpData};
 
     use super::*;

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use logmill_wire::{ErrorCode, Str};
 
+use super::told;
 use crate::context::Context;
 use crate::topics::{AlterConfigsError, ConfigScope, ConfigUpdate, check_name};
 
@@ -87,7 +88,7 @@ pub(super) async fn alter_all(context: &Context, asked: Vec<Asked>, validate_onl
         };
         let (error_code, error_message) = match altered {
             Ok(()) => (ErrorCode::NONE, None),
-            Err((code, message)) => (code, Some(Str::from(message))),
+            Err((code, message)) => (code, Some(told(&message))),
         };
         answers.push(Answered { kind, name, error_code, error_message });
     }

@@ -7,9 +7,9 @@ use logmill_wire::messages::consumer_group_describe::{Assignment, DescribedGroup
 use logmill_wire::messages::{ConsumerGroupDescribeRequest, ConsumerGroupDescribeResponse};
 use logmill_wire::{ErrorCode, Str};
 
-use super::Call;
 use super::consumer_group_heartbeat::is_enabled;
 use super::groups::ask;
+use super::{Call, told};
 use crate::security::Resource;
 use crate::topics::Topics;
 
@@ -58,7 +58,7 @@ fn respond(topics: &Topics, description: ConsumerDescription) -> DescribedGroup 
     let found = description.error == ErrorCode::NONE;
     DescribedGroup {
         error_code: description.error,
-        error_message: description.message,
+        error_message: description.message.map(|message| told(&message)),
         group_id: description.group,
         group_state: if found { Str::from_static(description.state.name()) } else { Str::default() },
         group_epoch: description.epoch,

@@ -6,8 +6,8 @@ use logmill_wire::messages::{ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbe
 use logmill_wire::{ErrorCode, Str};
 use uuid::Uuid;
 
-use super::Call;
 use super::groups::ask;
+use super::{Call, told};
 use crate::context::Context;
 use crate::features::GROUP_VERSION;
 
@@ -72,7 +72,10 @@ fn respond(answer: ConsumerBeat) -> ConsumerGroupHeartbeatResponse {
     ConsumerGroupHeartbeatResponse {
         throttle_time_ms: 0,
         error_code: answer.error,
-        error_message: answer.message.filter(|_| answer.error != ErrorCode::NONE),
+        error_message: answer
+            .message
+            .filter(|_| answer.error != ErrorCode::NONE)
+            .map(|message| told(&message)),
         member_id: answer.member_id,
         member_epoch: answer.member_epoch,
         heartbeat_interval_ms: answer.heartbeat_interval_ms,

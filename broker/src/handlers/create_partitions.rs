@@ -6,8 +6,8 @@ use logmill_wire::messages::create_partitions::{CreatePartitionsTopic, CreatePar
 use logmill_wire::messages::{CreatePartitionsRequest, CreatePartitionsResponse};
 use logmill_wire::{ErrorCode, Str};
 
-use super::Call;
 use super::topic_errors::create_error;
+use super::{Call, told};
 use crate::context::Context;
 use crate::topics::CreateTopicError;
 
@@ -28,7 +28,7 @@ pub(crate) async fn handle(call: Call<'_>, request: CreatePartitionsRequest) -> 
         };
         let (error_code, error_message) = match grown {
             Ok(()) => (ErrorCode::NONE, None),
-            Err((code, message)) => (code, Some(Str::from(message))),
+            Err((code, message)) => (code, Some(told(&message))),
         };
         results.push(CreatePartitionsTopicResult { name, error_code, error_message });
     }

@@ -7,8 +7,8 @@ use logmill_wire::messages::{CreateTopicsRequest, CreateTopicsResponse};
 use logmill_wire::{ErrorCode, Str};
 use uuid::Uuid;
 
-use super::Call;
 use super::topic_errors::create_error;
+use super::{Call, told};
 use crate::configs::{ConfigEntry, ConfigSet};
 use crate::context::Context;
 use crate::topics::NewTopic;
@@ -53,7 +53,7 @@ fn refused(name: Str, refusal: Refusal) -> CreatableTopicResult {
     CreatableTopicResult {
         name,
         error_code: refusal.code,
-        error_message: Some(Str::from(refusal.message)),
+        error_message: Some(told(&refusal.message)),
         configs: Some(Vec::new()),
         ..CreatableTopicResult::default()
     }

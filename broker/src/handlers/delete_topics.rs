@@ -8,8 +8,8 @@ use logmill_wire::messages::{DeleteTopicsRequest, DeleteTopicsResponse};
 use logmill_wire::{ErrorCode, Str};
 use uuid::Uuid;
 
-use super::Call;
 use super::topic_errors::delete_error;
+use super::{Call, told};
 use crate::context::Context;
 use crate::topics::Topic;
 
@@ -93,6 +93,6 @@ fn refused(
         name: wish.name,
         topic_id: wish.topic_id,
         error_code,
-        error_message: Some(Str::from(message.into())),
+        error_message: Some(told(&message.into())),
     }
 }

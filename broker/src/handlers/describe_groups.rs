@@ -5,8 +5,8 @@ use logmill_wire::messages::describe_groups::{DescribedGroup, DescribedGroupMemb
 use logmill_wire::messages::{DescribeGroupsRequest, DescribeGroupsResponse};
 use logmill_wire::{ErrorCode, Str};
 
-use super::Call;
 use super::groups::ask;
+use super::{Call, told};
 use crate::security::Resource;
 
 /// From this version on a group that is not there is an error; before, it is a dead group.
@@ -45,7 +45,7 @@ fn respond(group_id: Str, described: Result<Description, ErrorCode>, version: i1
                     description.error
                 },
                 error_message: (not_found && version >= ERROR_FROM)
-                    .then(|| Str::from(format!("Group {} is not a classic group.", &*group_id))),
+                    .then(|| told(&format!("Group {} is not a classic group.", &*group_id))),
                 group_id,
                 group_state: Str::from_static(description.state.name()),
                 protocol_type: description.protocol_type,

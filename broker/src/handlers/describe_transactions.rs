@@ -16,7 +16,7 @@ pub(crate) async fn handle(
     let mut transaction_states = Vec::with_capacity(request.transactional_ids.len());
     for id in request.transactional_ids {
         let command = Command::Describe(Describe { transactional_ids: vec![id.clone()] });
-        let described = match call.context.coordinators.transaction(&id, command).await {
+        let described = match call.context.coordinators.transaction(&id, &call.patience, command).await {
             Ok(Reply::Described(mut descriptions)) => {
                 descriptions.pop().ok_or(ErrorCode::UNKNOWN_SERVER_ERROR)
             }

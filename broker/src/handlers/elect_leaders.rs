@@ -1,10 +1,10 @@
 //! ElectLeaders: every partition has the leader it always had.
 
+use logmill_wire::ErrorCode;
 use logmill_wire::messages::elect_leaders::{PartitionResult, ReplicaElectionResult};
 use logmill_wire::messages::{ElectLeadersRequest, ElectLeadersResponse};
-use logmill_wire::{ErrorCode, Str};
 
-use super::Call;
+use super::{Call, told};
 
 /// The preferred replica, or any that is alive.
 const ELECTIONS: std::ops::RangeInclusive<i8> = 0..=1;
@@ -35,7 +35,7 @@ pub(crate) async fn handle(call: Call<'_>, request: ElectLeadersRequest) -> Elec
         };
         let result = |partition_id| {
             let (error_code, message) = why(partition_id);
-            PartitionResult { partition_id, error_code, error_message: Some(Str::from(message)) }
+            PartitionResult { partition_id, error_code, error_message: Some(told(&message)) }
         };
         let partition_result = wish.partitions.iter().copied().map(result).collect();
         replica_election_results.push(ReplicaElectionResult { topic: wish.topic, partition_result });

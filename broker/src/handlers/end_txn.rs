@@ -32,7 +32,7 @@ async fn end(call: &Call<'_>, request: EndTxnRequest) -> Result<ProducerGrant, E
         commit: request.committed,
         fresh_producer_id,
     });
-    match call.context.coordinators.transaction(&id, command).await? {
+    match call.context.coordinators.transaction(&id, &call.patience, command).await? {
         Reply::Ended(grant) => {
             if grant.producer_id != fresh_producer_id {
                 call.context.producer_ids.give_back(fresh_producer_id);

@@ -15,6 +15,6 @@ pub(super) async fn ask<T>(
     command: Command,
     answer: impl FnOnce(Reply) -> Option<T>,
 ) -> Result<T, ErrorCode> {
-    let reply = call.context.coordinators.group(group, command).await?;
+    let reply = call.context.coordinators.group(group, &call.patience, command).await?;
     answer(reply).ok_or(WRONG_ANSWER)
 }

@@ -48,7 +48,7 @@ async fn init(call: &Call<'_>, request: InitProducerIdRequest) -> Result<Produce
         current,
         fresh_producer_id,
     });
-    match call.context.coordinators.transaction(&transactional_id, command).await? {
+    match call.context.coordinators.transaction(&transactional_id, &call.patience, command).await? {
         Reply::Initialised(grant) => {
             if grant.producer_id != fresh_producer_id {
                 call.context.producer_ids.give_back(fresh_producer_id);

@@ -62,8 +62,25 @@ pub(crate) mod write_txn_markers;
 use logmill_wire::Str;
 
 use crate::context::Context;
+use crate::coordinators::Patience;
 use crate::dispatch::Session;
 use crate::security::Access;
+
+/// The most characters of a message's beginning, and of its end, that a client is told.
+const TOLD: usize = 200;
+
+/// What a client is told in words. Whatever of its own it quotes is cut in the middle: in versions that are not flexible a
+/// string has 32,767 bytes at most, and an answer that cannot be written costs the connection.
+pub(crate) fn told(message: &str) -> Str {
+    let start = message.char_indices().nth(TOLD).map(|(at, _)| at);
+    let end = message.char_indices().nth_back(TOLD - 1).map(|(at, _)| at);
+    match (start, end) {
+        (Some(start), Some(end)) if end > start + TOLD => {
+            Str::from(format!("{} … {}", &message[..start], &message[end..]))
+        }
+        _ => Str::from(message),
+    }
+}
 
 /// One request's circumstances.
 pub(crate) struct Call<'a> {
@@ -71,6 +88,25 @@ pub(crate) struct Call<'a> {
     pub(crate) access: &'a Access,
     pub(crate) session: &'a mut Session,
     pub(crate) version: i16,
+    /// With coordinators that are being loaded.
+    pub(crate) patience: Patience,
     /// As the client calls itself; a slice of the request's frame.
     pub(crate) client_id: Str,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_messages_keep_their_beginning_and_their_end() {
+        assert_eq!(&*told("topic \"t\" is not there"), "topic \"t\" is not there");
+        for letter in ["x", "é", "汉", "🦀"] {
+            let name = letter.repeat(40_000);
+            let said = told(&format!("topic {name:?} is not there"));
+            assert!(said.starts_with("topic \"") && said.ends_with("\" is not there"), "{said}");
+            assert!(said.contains(&format!("{letter} … {letter}")), "{said}");
+            assert!(said.chars().count() == 2 * TOLD + 3, "{said}");
+        }
+    }
 }

@@ -35,11 +35,14 @@ pub(crate) async fn handle(call: Call<'_>, request: TxnOffsetCommitRequest) -> T
     let committed = call
         .context
         .coordinators
-        .commit_offsets_in_transaction(OffsetsInTransaction {
-            transactional_id: request.transactional_id.detached(),
-            commit,
-            implicit: call.version >= IMPLICIT_FROM,
-        })
+        .commit_offsets_in_transaction(
+            OffsetsInTransaction {
+                transactional_id: request.transactional_id.detached(),
+                commit,
+                implicit: call.version >= IMPLICIT_FROM,
+            },
+            &call.patience,
+        )
         .await;
     let Committed { topics } = committed.unwrap_or_else(|code| {
         let code = seen(code, call.version);

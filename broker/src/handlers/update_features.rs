@@ -6,7 +6,7 @@ use logmill_wire::messages::update_features::{FeatureUpdateKey, UpdatableFeature
 use logmill_wire::messages::{UpdateFeaturesRequest, UpdateFeaturesResponse};
 use logmill_wire::{ErrorCode, Str};
 
-use super::Call;
+use super::{Call, told};
 use crate::features::{Direction, FeatureUpdate, UpdateFeaturesError};
 
 /// The first version with three kinds of change in place of one permission.
@@ -66,7 +66,7 @@ fn updates(wanted: Vec<FeatureUpdateKey>, version: i16) -> Result<Vec<FeatureUpd
 fn refused(error_code: ErrorCode, message: String) -> UpdateFeaturesResponse {
     UpdateFeaturesResponse {
         error_code,
-        error_message: Some(Str::from(message)),
+        error_message: Some(told(&message)),
         ..UpdateFeaturesResponse::default()
     }
 }

@@ -11,7 +11,7 @@ use logmill_wire::messages::{
 };
 use logmill_wire::{ErrorCode, Str};
 
-use super::Call;
+use super::{Call, told};
 
 pub(crate) async fn describe(
     _call: Call<'_>,
@@ -22,7 +22,7 @@ pub(crate) async fn describe(
         DescribeUserScramCredentialsResult {
             user,
             error_code: ErrorCode::RESOURCE_NOT_FOUND,
-            error_message: Some(Str::from(why)),
+            error_message: Some(told(&why)),
             ..DescribeUserScramCredentialsResult::default()
         }
     };

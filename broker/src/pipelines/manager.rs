@@ -15,7 +15,7 @@ use super::logs::BrokerLogs;
 use super::runner::{Runner, Shown};
 use super::status::{PipelineState, PipelineView, SourceView};
 use crate::clock::Clock;
-use crate::coordinators::Coordinators;
+use crate::coordinators::{Coordinators, Patience};
 use crate::topics::{
     CHANGELOG_PREFIX, CreateTopicError, DeleteTopicError, MetadataError, MetadataRecord, NewTopic,
     PROGRESS_PREFIX, PipelineRecord, Topic, Topics, check_name,
@@ -445,7 +445,7 @@ impl Pipelines {
                 })
                 .collect(),
         });
-        match self.0.coordinators.group(&group, own).await {
+        match self.0.coordinators.group(&group, &Patience::default(), own).await {
             Ok(Reply::Owned(ErrorCode::NONE)) => {}
             Ok(Reply::Owned(error)) | Err(error) => return Err(PipelineError::Group(error)),
             Ok(_) => return Err(PipelineError::Group(ErrorCode::UNKNOWN_SERVER_ERROR)),

@@ -92,6 +92,28 @@ async fn a_long_poll_is_ended_by_data_or_by_time() {
     assert_eq!(response.responses.iter().map(|topic| topic.partitions.len()).sum::<usize>(), 2);
 }
 
+/// Whether the client or the responses' memory limits it: what does not fit any more is not waited for.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_response_that_has_no_room_for_the_next_batch_does_not_wait_for_more_bytes() {
+    let of_memory = |bytes| move |config: &mut logmill_config::Config| config.limits.response_memory = bytes;
+    // A response may take a quarter of what is free.
+    for (memory, max_bytes) in [(256 << 20, 100_000), (400_000, 1 << 20)] {
+        let broker = Broker::start_with(of_memory(logmill_config::ByteSize::bytes(memory))).await;
+        let mut client = broker.connect().await;
+        client.create("t", 1, &[]).await;
+        let large = "x".repeat(40_000);
+        for _ in 0..4 {
+            client.produce("t", &batch(&[&large])).await;
+        }
+        let began = Instant::now();
+        let request =
+            FetchRequest { max_bytes, min_bytes: 95_000, max_wait_ms: 15_000, ..fetch("t", &[(0, 0)]) };
+        let response = client.ask(&request, 12).await;
+        assert_eq!(values(&response.responses[0].partitions[0]).len(), 2, "two of 40,000 bytes in 100,000");
+        assert!(began.elapsed() < Duration::from_secs(5), "a third does not fit, however long it waits");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_session_is_told_only_what_is_new() {
     let broker = Broker::start().await;

@@ -24,6 +24,28 @@ fn named(name: &str) -> MetadataRequestTopic {
     MetadataRequestTopic { name: Some(name.into()), ..MetadataRequestTopic::default() }
 }
 
+/// Before the flexible versions a string has 32,767 bytes at most, also one that quotes what was asked for.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_refusal_that_quotes_a_very_long_name_can_be_written() {
+    let broker = Broker::start().await;
+    let mut client = broker.connect().await;
+    let name = "x".repeat(32_767);
+    let config = CreatableTopicConfig { name: name.as_str().into(), value: Some("1".into()) };
+    let topic = CreatableTopic {
+        name: "t".into(),
+        num_partitions: 1,
+        replication_factor: 1,
+        configs: vec![config],
+        ..CreatableTopic::default()
+    };
+    let request = CreateTopicsRequest { topics: vec![topic], ..CreateTopicsRequest::default() };
+    let response = client.ask(&request, 4).await;
+    let refused = &response.topics[0];
+    assert_eq!((refused.error_code, &*refused.name), (ErrorCode::INVALID_CONFIG, "t"));
+    let message = refused.error_message.as_deref().expect("the reason");
+    assert!(message.len() < 1000 && message.contains("xxx … xxx"), "{message}");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_topic_is_found_by_name_and_by_id_until_it_is_deleted() {
     let broker = Broker::start().await;

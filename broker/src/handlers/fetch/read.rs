@@ -1,6 +1,7 @@
 //! One pass over the partitions of a fetch, within its limits.
 
 use bytes::Bytes;
+use logmill_record::BatchHeader;
 use logmill_storage::{Isolation, Published, ReadError, ReadRequest, ReadResult};
 use logmill_wire::messages::FetchRequest;
 use logmill_wire::messages::fetch::{AbortedTransaction, EpochEndOffset, PartitionData};
@@ -53,6 +54,14 @@ pub(super) struct Round {
     pub(super) enough: bool,
 }
 
+/// What a pass has taken so far.
+#[derive(Default)]
+struct Taken {
+    held: Option<HeldMemory>,
+    /// A batch is there for which the response has no room left.
+    full: bool,
+}
+
 impl Reader<'_> {
     pub(super) fn round(&self) -> Round {
         let mut left = self.limits.max_bytes.min(self.response_memory.share());
@@ -61,12 +70,12 @@ impl Reader<'_> {
         // a pause.
         let mut tell = self.partitions.iter().all(Result::is_err);
         let mut data = Vec::with_capacity(self.wanted.len());
-        let mut held = None;
+        let mut taken = Taken::default();
         for (wanted, partition) in self.wanted.iter().zip(self.partitions) {
             // At least one batch in a response, however large, or a client could never go on (KIP-74).
             let answer = match partition {
                 Ok(partition) => {
-                    let read = self.read(partition, wanted, left, total == 0, &mut held);
+                    let read = self.read(partition, wanted, left, total == 0, &mut taken);
                     tell |= read.as_ref().map_or(true, |answer| answer.diverging_epoch.epoch >= 0);
                     read.unwrap_or_else(failed)
                 }
@@ -78,7 +87,8 @@ impl Reader<'_> {
             data.push(PartitionData { partition_index: wanted.partition, ..answer });
         }
         // What a response may not hold is not waited for.
-        let full = left == 0 && total > 0;
+        let Taken { held, full } = taken;
+        let full = total > 0 && (full || left == 0);
         Round { data, held, enough: tell || full || total >= self.limits.min_bytes }
     }
 
@@ -88,7 +98,7 @@ impl Reader<'_> {
         wanted: &Wanted,
         left: usize,
         first: bool,
-        held: &mut Option<HeldMemory>,
+        taken: &mut Taken,
     ) -> Result<PartitionData, ErrorCode> {
         let isolation = self.limits.isolation;
         check_epoch(wanted.leader_epoch, partition.leader_epoch())?;
@@ -104,15 +114,19 @@ impl Reader<'_> {
             Isolation::Uncommitted => published.high_watermark,
             Isolation::Committed => published.last_stable_offset,
         };
-        let max_bytes = usize::try_from(wanted.max_bytes).unwrap_or(0).min(left);
+        let wanted_bytes = usize::try_from(wanted.max_bytes).unwrap_or(0);
+        let max_bytes = wanted_bytes.min(left);
         if wanted.offset >= end || (max_bytes == 0 && !first) {
             return Ok(answer(published, isolation));
         }
         let request = ReadRequest { offset: wanted.offset, max_bytes, isolation, min_one_batch: first };
-        let read = self.read_within_budget(partition, request, held);
-        let Some(result) = read.map_err(|error| read_error(partition, wanted.offset, &error))? else {
+        let read = self.read_within_budget(partition, request, &mut taken.held);
+        let Some((result, room)) = read.map_err(|error| read_error(partition, wanted.offset, &error))? else {
+            taken.full = true;
             return Ok(answer(published, isolation));
         };
+        // Where the partition's own limit ends it, nothing more of it is to be had.
+        taken.full |= room < wanted_bytes && next_offset(&result.chunks).is_some_and(|next| next < end);
         let kafkas = |aborted: &logmill_storage::AbortedTransaction| AbortedTransaction {
             producer_id: aborted.producer_id,
             first_offset: aborted.first_offset,
@@ -127,13 +141,13 @@ impl Reader<'_> {
 
     /// Reads no more than the memory of responses has room for by now, and takes that room until the response is written.
     /// When there is none, the first partition gets its one batch all the same, and the others wait for the next
-    /// fetch.
+    /// fetch. Says how many bytes there was room for.
     fn read_within_budget(
         &self,
         partition: &Partition,
         request: ReadRequest,
         held: &mut Option<HeldMemory>,
-    ) -> Result<Option<ReadResult>, ReadError> {
+    ) -> Result<Option<(ReadResult, usize)>, ReadError> {
         let taken = self.response_memory.take_up_to(request.max_bytes);
         let max_bytes = taken.as_ref().map_or(0, HeldMemory::bytes);
         if max_bytes == 0 && !request.min_one_batch {
@@ -152,8 +166,19 @@ impl Reader<'_> {
                 None => *held = Some(taken),
             }
         }
-        Ok(Some(result))
+        Ok(Some((result, max_bytes)))
     }
+}
+
+/// The offset behind the batches that were read, if there are any.
+fn next_offset(chunks: &[Bytes]) -> Option<i64> {
+    let mut rest = &chunks.last()?[..];
+    let mut next = None;
+    while let Ok(header) = BatchHeader::parse(rest) {
+        next = Some(header.next_offset());
+        rest = rest.get(header.size()..)?;
+    }
+    next
 }
 
 fn failed(error_code: ErrorCode) -> PartitionData {

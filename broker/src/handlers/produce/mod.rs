@@ -25,7 +25,7 @@ use uuid::Uuid;
 use self::admit::Admitted;
 use self::refusal::Refusal;
 use crate::context::Context;
-use crate::coordinators::{FirstBatch, TransactionalProduce};
+use crate::coordinators::{FirstBatch, Patience, TransactionalProduce};
 use crate::dispatch::Envelope;
 use crate::net::{CloseReason, Reply, Served};
 use crate::partitions::{Acknowledge, AppendError, Partition, Pending};
@@ -192,7 +192,8 @@ impl Produce<'_> {
     async fn sequence(&self, topics: &mut [TopicWork]) {
         let coordinator = match (&self.producer, &self.transactional_id) {
             (Some(_), Some(id)) => {
-                self.context.coordinators.ensure_transaction(id).await.map(|_partition| ())
+                let patience = Patience::default();
+                self.context.coordinators.ensure_transaction(id, &patience).await.map(|_partition| ())
             }
             _ => Ok(()),
         };

@@ -5,10 +5,11 @@ use std::fmt;
 
 use logmill_record::BatchError;
 use logmill_storage::Rejection;
+use logmill_wire::ErrorCode;
 use logmill_wire::messages::produce::{BatchIndexAndErrorMessage, PartitionProduceResponse};
-use logmill_wire::{ErrorCode, Str};
 
 use crate::coordinators::FirstProduceError;
+use crate::handlers::told;
 use crate::partitions::AppendError;
 
 /// The first version that knows TRANSACTION_ABORTABLE.
@@ -107,10 +108,10 @@ impl Refusal {
                 .into_iter()
                 .map(|(batch_index, why)| BatchIndexAndErrorMessage {
                     batch_index,
-                    batch_index_error_message: Some(Str::from(&*why)),
+                    batch_index_error_message: Some(told(&why)),
                 })
                 .collect(),
-            error_message: self.message.map(Str::from),
+            error_message: self.message.as_deref().map(told),
             ..PartitionProduceResponse::default()
         }
     }
