@@ -6,7 +6,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use crate::clock::Clock;
-use crate::topics::{MetadataError, MetadataLog, MetadataRecord};
+use crate::topics::{MetadataError, MetadataLog, MetadataRecord, ReservedIds};
 
 /// Ids reserved by one metadata record. A restart loses what is left of the block, never repeats it.
 const BLOCK: i64 = 1000;
@@ -20,7 +20,8 @@ struct Shared {
     /// Handed out and given back: nobody has had them.
     spare: Mutex<Vec<i64>>,
     metadata: Arc<tokio::sync::Mutex<MetadataLog>>,
-    next_block: Mutex<i64>,
+    /// As last written.
+    written: Mutex<ReservedIds>,
     clock: Clock,
 }
 
@@ -32,19 +33,12 @@ impl ProducerIds {
         records: &[MetadataRecord],
         clock: Clock,
     ) -> Self {
-        let next = records
-            .iter()
-            .filter_map(|record| match record {
-                MetadataRecord::ProducerIds { next } => Some(*next),
-                _ => None,
-            })
-            .max()
-            .unwrap_or(0);
+        let written = ReservedIds::of(records);
         Self(Arc::new(Shared {
-            reserved: Mutex::new(next..next),
+            reserved: Mutex::new(written.next..written.next),
             spare: Mutex::default(),
             metadata,
-            next_block: Mutex::new(next),
+            written: Mutex::new(written),
             clock,
         }))
     }
@@ -65,11 +59,12 @@ impl ProducerIds {
             if !self.0.reserved.lock().is_empty() {
                 continue;
             }
-            let start = *self.0.next_block.lock();
-            let end = start + BLOCK;
-            metadata.append(self.0.clock.now_ms(), &[MetadataRecord::ProducerIds { next: end }]).await?;
-            *self.0.next_block.lock() = end;
-            *self.0.reserved.lock() = start..end;
+            let mut ids = self.0.written.lock().clone();
+            let start = ids.next;
+            ids.next += BLOCK;
+            metadata.append(self.0.clock.now_ms(), &[MetadataRecord::ProducerIds(ids.clone())]).await?;
+            *self.0.reserved.lock() = start..ids.next;
+            *self.0.written.lock() = ids;
         }
     }
 

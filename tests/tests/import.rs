@@ -101,6 +101,30 @@ fn what_was_written_elsewhere_is_read_here() {
     assert!(broker.stop().status.success());
 }
 
+/// Producers of two brokers can have the same id, and a partition that believed them to be one would take new records for
+/// repeated ones.
+#[test]
+fn a_producer_of_another_broker_is_not_mixed_up_with_one_here() {
+    let scratch = Scratch::new();
+    let runtime = Runtime::new().expect("threads");
+    written(&scratch, &runtime);
+    let broker = Process::serve(&scratch, "to", "to");
+    runtime.block_on(async {
+        let client = Client::connect(&broker.address).await.expect("a connection");
+        client.admin().create_topic(&NewTopic::new("own")).await.expect("a topic");
+        let producer = client.producer().build().await.expect("a producer");
+        producer.enqueue(ProducerRecord::to("own").value("x")).await.expect("room").await.expect("written");
+    });
+    assert!(broker.stop().status.success());
+    let refused = import(&scratch, &["copy/orders-0"], &[]);
+    assert_eq!(refused.status.code(), Some(1), "{}", refused.out);
+    assert!(refused.log.contains("partition orders-0 has records of producer 0"), "{}", refused.log);
+    let broker = Process::serve(&scratch, "again", "to");
+    assert!(!broker.run(&["topic", "list"]).contains("orders"), "nothing was taken in");
+    assert_eq!(broker.run(&["consume", "own", "--exit"]), "x\n");
+    assert!(broker.stop().status.success());
+}
+
 #[test]
 fn partitions_come_one_by_one_in_any_order_and_into_empty_ones() {
     let scratch = Scratch::new();

@@ -14,7 +14,7 @@ use logmill_storage::{Disk, Fatal, LogError, Store, StoreError};
 use crate::clock::Clock;
 use crate::node::{self, StartError};
 use crate::partitions::{CleaningSettings, LogThreads, Partitions};
-use crate::topics::{ImportTopicError, ImportedTopic, MetadataRecord, Source, TopicImport, Topics};
+use crate::topics::{ImportTopicError, ImportedTopic, ReservedIds, Source, TopicImport, Topics};
 
 /// Longer than any import takes: nothing is cleaned up meanwhile.
 const NEVER: Duration = Duration::from_secs(1 << 30);
@@ -141,10 +141,9 @@ pub async fn import(
         let there =
             Topics::load(Arc::clone(&store), metadata, &records, node::topic_defaults(config), clock.clone())
                 .map_err(StartError::Topics)?;
-        let mut next_producer_id = next_producer_id(&records);
+        let mut reserved = ReservedIds::of(&records);
         for topic in topics {
-            let imported = there.import(&partitions, topic, next_producer_id).await?;
-            next_producer_id = next_producer_id.max(imported.largest_producer_id.map_or(0, |id| id + 1));
+            let imported = there.import(&partitions, topic, &mut reserved).await?;
             taken(imported);
         }
         Ok(())
@@ -152,14 +151,6 @@ pub async fn import(
     let imported = imported.await;
     node::blocking(move || threads.close()).await?;
     imported
-}
-
-fn next_producer_id(records: &[MetadataRecord]) -> i64 {
-    let reserved = records.iter().filter_map(|record| match record {
-        MetadataRecord::ProducerIds { next } => Some(*next),
-        _ => None,
-    });
-    reserved.max().unwrap_or(0)
 }
 
 type Locks = Vec<Box<dyn DiskLock>>;

@@ -20,7 +20,7 @@ use uuid::Uuid;
 use super::metadata_log::{MetadataError, MetadataLog};
 use super::names::is_internal;
 use super::registry::{CreateTopicError, MAX_PARTITIONS, NewTopic, Topics, record_of};
-use super::schema::{MetadataRecord, TopicRecord};
+use super::schema::{MetadataRecord, ReservedIds, TopicRecord};
 use super::{METADATA_TOPIC, Topic};
 use crate::blocking::blocking;
 use crate::configs;
@@ -142,14 +142,28 @@ pub enum ImportTopicError {
     /// The metadata log.
     #[error(transparent)]
     Metadata(#[from] MetadataError),
+    /// A producer elsewhere and one here would be taken for the same.
+    #[error(
+        "partition {name}-{index} has records of producer {producer_id}, and this broker has given that id to a producer of its \
+         own, or may have: its records would be taken for the other's; import into a data directory that has served no \
+         producers yet"
+    )]
+    ProducerIds {
+        /// The topic.
+        name: String,
+        /// The partition.
+        index: i32,
+        /// The smallest such id.
+        producer_id: i64,
+    },
     /// A transaction could not be ended.
     #[error("an open transaction could not be aborted: {0}")]
     Abort(#[from] Rejection),
 }
 
 impl Topics {
-    /// Takes in partitions. Only for a broker that does not serve. `next_producer_id` is the first id that this broker
-    /// has not reserved.
+    /// Takes in partitions. Only for a broker that does not serve. `reserved` are the producer ids that this broker gives to
+    /// nobody any more, and will be those with the imported ones.
     ///
     /// # Errors
     /// [`ImportTopicError`]; nothing was taken in.
@@ -157,7 +171,7 @@ impl Topics {
         &self,
         partitions: &Partitions,
         import: TopicImport,
-        next_producer_id: i64,
+        reserved: &mut ReservedIds,
     ) -> Result<ImportedTopic, ImportTopicError> {
         let shared = self.metadata();
         let mut metadata = shared.lock().await;
@@ -168,7 +182,7 @@ impl Topics {
             if let Some(old) = old.as_ref().filter(|_| !replaced.is_empty()) {
                 self.make_way(&mut metadata, old, &replaced).await?;
             }
-            self.take_in(&mut metadata, partitions, &record, import, old.as_deref(), next_producer_id).await
+            self.take_in(&mut metadata, partitions, &record, import, old.as_deref(), reserved).await
         };
         match taken.await {
             Ok(imported) => Ok(imported),
@@ -243,7 +257,7 @@ impl Topics {
         record: &TopicRecord,
         import: TopicImport,
         old: Option<&Topic>,
-        next_producer_id: i64,
+        reserved: &mut ReservedIds,
     ) -> Result<ImportedTopic, ImportTopicError> {
         let options = configs::log_options(&record.configs, &self.broker_configs());
         let mut imported = Vec::new();
@@ -256,8 +270,16 @@ impl Topics {
                 let adopted = blocking(|| self.0.store.adopt_partition(&directory, spec, start))?;
                 let log = Partition::new(adopted.partition);
                 logs.push(log.clone());
-                let ids = log.producers().into_iter().map(|producer| producer.producer_id);
-                largest_producer_id = largest_producer_id.max(ids.max());
+                let ids: BTreeSet<i64> =
+                    log.producers().into_iter().map(|producer| producer.producer_id).collect();
+                if let Some(&producer_id) = ids.iter().find(|id| reserved.may_be_ours(**id)) {
+                    return Err(ImportTopicError::ProducerIds {
+                        name: record.name.clone(),
+                        index,
+                        producer_id,
+                    });
+                }
+                largest_producer_id = largest_producer_id.max(ids.last().copied());
                 let aborted = if import.abort_open { self.abort_open(partitions, &log).await? } else { 0 };
                 let published = log.published();
                 imported.push(ImportedPartition {
@@ -279,10 +301,12 @@ impl Topics {
             logs.extend(self.make_partitions(record, missing).await?);
             let mut records = vec![MetadataRecord::Topic(record.clone())];
             // An id of somebody elsewhere must not be given to a new producer, whose first sequence would be refused.
-            if let Some(next) = largest_producer_id.map(|id| id + 1).filter(|next| *next > next_producer_id) {
-                records.push(MetadataRecord::ProducerIds { next });
+            let mut passed = reserved.clone();
+            if largest_producer_id.is_some_and(|largest| passed.pass_over(largest)) {
+                records.push(MetadataRecord::ProducerIds(passed.clone()));
             }
             metadata.append(self.0.clock.now_ms(), &records).await?;
+            *reserved = passed;
             Ok(())
         }
         .await;

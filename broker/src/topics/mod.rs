@@ -22,7 +22,7 @@ pub use importing::{ImportTopicError, ImportedPartition, ImportedTopic, Source, 
 pub use metadata_log::{MetadataError, MetadataLog, MetadataState};
 pub use names::{MAX_TOPIC_NAME, NameError, check_name, is_internal};
 pub use registry::{CreateTopicError, DeleteTopicError, NewTopic, TopicDefaults, Topics};
-pub use schema::{ConfigScope, MetadataRecord, PipelineRecord, SchemaError, TopicRecord};
+pub use schema::{ConfigScope, MetadataRecord, PipelineRecord, ReservedIds, SchemaError, TopicRecord};
 
 /// The topic that holds everything the broker knows about itself.
 pub const METADATA_TOPIC: &str = "__logmill_metadata";

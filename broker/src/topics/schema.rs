@@ -24,11 +24,8 @@ pub enum MetadataRecord {
     Pipeline(PipelineRecord),
     /// The pipeline was removed.
     PipelineDeleted(String),
-    /// Producer ids below this one may have been handed out.
-    ProducerIds {
-        /// The first id that was never reserved.
-        next: i64,
-    },
+    /// Producer ids that may have been handed out.
+    ProducerIds(ReservedIds),
     /// Everything that is set for the broker while it runs, in one scope.
     BrokerConfigs {
         /// For whom.
@@ -72,6 +69,45 @@ impl ConfigScope {
             Self::Cluster => "cluster",
             Self::Node => "node",
         }
+    }
+}
+
+/// Producer ids that nobody may be given any more.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReservedIds {
+    /// The first id that was never reserved.
+    pub next: i64,
+    /// Ids below it that were passed over because imported logs may have them, each range from its first to the one behind its
+    /// last. All others may be those of this broker's own producers.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub imported: Vec<(i64, i64)>,
+}
+
+impl ReservedIds {
+    /// What the newest record says.
+    pub(crate) fn of(records: &[MetadataRecord]) -> ReservedIds {
+        let ids = records.iter().filter_map(|record| match record {
+            MetadataRecord::ProducerIds(ids) => Some(ids),
+            _ => None,
+        });
+        ids.max_by_key(|ids| ids.next).cloned().unwrap_or_default()
+    }
+
+    /// Whether a producer of this broker may have the id.
+    pub(crate) fn may_be_ours(&self, id: i64) -> bool {
+        let imported = self.imported.iter().any(|(first, behind)| (*first..*behind).contains(&id));
+        (0..self.next).contains(&id) && !imported
+    }
+
+    /// Passes over the ids up to one that an imported log has; whether anything changed.
+    pub(crate) fn pass_over(&mut self, largest: i64) -> bool {
+        if largest < self.next {
+            return false;
+        }
+        let behind = largest.saturating_add(1);
+        self.imported.push((self.next, behind));
+        self.next = behind;
+        true
     }
 }
 
@@ -161,11 +197,6 @@ struct Versioned<T> {
 }
 
 #[derive(Serialize, Deserialize)]
-struct ProducerIds {
-    next: i64,
-}
-
-#[derive(Serialize, Deserialize)]
 struct BrokerConfigs {
     configs: BTreeMap<String, String>,
 }
@@ -190,9 +221,7 @@ impl MetadataRecord {
             Self::TopicDeleted(id) => (format!("topic/{id}"), None),
             Self::Pipeline(pipeline) => (format!("pipeline/{}", pipeline.name), Some(json(pipeline))),
             Self::PipelineDeleted(name) => (format!("pipeline/{name}"), None),
-            Self::ProducerIds { next } => {
-                ("producer-ids".to_owned(), Some(json(&ProducerIds { next: *next })))
-            }
+            Self::ProducerIds(ids) => ("producer-ids".to_owned(), Some(json(ids))),
             Self::BrokerConfigs { scope, configs } => {
                 let value = BrokerConfigs { configs: configs.clone() };
                 (format!("broker-configs/{}", scope.name()), Some(json(&value)))
@@ -245,10 +274,7 @@ impl MetadataRecord {
                 let BrokerConfigs { configs } = parse(&key, value)?;
                 Ok(Self::BrokerConfigs { scope, configs })
             }
-            (None, Some(value)) if key == "producer-ids" => {
-                let ids: ProducerIds = parse(&key, value)?;
-                Ok(Self::ProducerIds { next: ids.next })
-            }
+            (None, Some(value)) if key == "producer-ids" => Ok(Self::ProducerIds(parse(&key, value)?)),
             (None, Some(value)) if key == "features" => {
                 let Features { epoch, levels } = parse(&key, value)?;
                 Ok(Self::Features { epoch, levels })
@@ -287,6 +313,20 @@ fn uuid(key: &str, text: &str) -> Result<Uuid, SchemaError> {
 
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn imported_producer_ids_are_nobodys_here() {
+        let mut ids = ReservedIds { next: 1000, imported: Vec::new() };
+        assert!(!ids.pass_over(999));
+        assert!(ids.pass_over(1500) && ids.pass_over(1501));
+        ids.next += 1000;
+        assert_eq!(ids.next, 2502);
+        for (id, ours) in
+            [(-1, false), (0, true), (999, true), (1000, false), (1501, false), (1502, true), (2502, false)]
+        {
+            assert_eq!(ids.may_be_ours(id), ours, "{id}");
+        }
+    }
+
     use super::*;
 
     fn round_trip(record: MetadataRecord) {
@@ -315,7 +355,8 @@ mod tests {
             created_ms: 5,
         }));
         round_trip(MetadataRecord::PipelineDeleted("x".into()));
-        round_trip(MetadataRecord::ProducerIds { next: 2000 });
+        round_trip(MetadataRecord::ProducerIds(ReservedIds { next: 2000, imported: Vec::new() }));
+        round_trip(MetadataRecord::ProducerIds(ReservedIds { next: 9000, imported: vec![(1000, 8000)] }));
         round_trip(MetadataRecord::Cluster { id: "abc".into() });
         let configs = BTreeMap::from([("consumer.session.timeout.ms".into(), "50000".into())]);
         round_trip(MetadataRecord::GroupConfigs { group: "a/b".into(), configs });

@@ -21,6 +21,7 @@ are copied. They are only read. Every batch is checked before anything is change
 (`logmill storage verify` says what is wrong with it). Offsets, first offset, producers, aborted transactions and
 leader epochs stay as they are. A topic that is not there is created, with partitions in between that are empty; an
 empty partition is replaced, one that has records is refused. All directories of a topic are taken, or none.
+Records of a producer whose id this broker has given to one of its own are refused: import before it serves producers.
 
 Records may be old: a new topic keeps them for ever, unless --topic-config sets retention or cleanup.policy.
 
