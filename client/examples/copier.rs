@@ -101,8 +101,9 @@ async fn by_hand(producer: &mut TransactionalProducer, consumer: &mut Consumer, 
     }
 }
 
-/// Each record to where it was in the source.
+/// Each record to where it was in the source, acknowledged: what is given up then has been written.
 async fn write(target: &str, records: &[ConsumerRecord], transaction: &mut Transaction<'_>) -> Result<()> {
+    let mut written = Vec::with_capacity(records.len());
     for record in records {
         let mut copy = ProducerRecord::to(target).partition(record.partition);
         if let Some(key) = record.key.clone() {
@@ -111,8 +112,10 @@ async fn write(target: &str, records: &[ConsumerRecord], transaction: &mut Trans
         if let Some(value) = record.value.clone() {
             copy = copy.value(value);
         }
-        // The commit waits for all of them.
-        drop(transaction.enqueue(copy).await?);
+        written.push(transaction.enqueue(copy).await?);
+    }
+    for ack in written {
+        ack.await?;
     }
     Ok(())
 }
