@@ -52,7 +52,7 @@ fn statements() {
     check(&format!("»{TABLES}"), "writes nothing", "INSERT INTO");
     query("CREATE TABLE »t (a BIGINT)", "a second table named `t`", "another name");
     query("INSERT INTO »outt SELECT a FROM t", "no table `outt`", "did you mean `out`?");
-    query("INSERT INTO out SELECT a FROM t »EMIT CHANGES", "EMIT", "leave it out");
+    query("INSERT INTO out SELECT a FROM t »EMIT CHANGES", "no groups that change", "leave it out");
     check("CREATE TABLE t (a BIGINT) WITH ('topic' = »'in", "Unterminated string", "close every quote");
 }
 

@@ -189,9 +189,12 @@ pub(crate) fn build(plan: &Plan, node: usize) -> Option<Box<dyn Operator>> {
             Box::new(assign_windows::AssignWindows::new(*kind, *time))
         }
         plan::Operator::Union => Box::new(union::Union),
-        plan::Operator::WindowAggregate(window) => {
-            Box::new(window_aggregate::WindowAggregate::new(window, &input(0).types(), &node.types()))
-        }
+        plan::Operator::WindowAggregate(window) => Box::new(window_aggregate::WindowAggregate::new(
+            window,
+            &input(0).types(),
+            &node.types(),
+            input(0).changes,
+        )),
         plan::Operator::GroupAggregate(grouping) => Box::new(group_aggregate::GroupAggregate::new(
             grouping,
             &input(0).types(),

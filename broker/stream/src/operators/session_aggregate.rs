@@ -1,4 +1,5 @@
-//! Aggregates over sessions: one row for each session of a group, when the session is over.
+//! Aggregates over sessions: one row for each session of a group, when the session is over, or with `EMIT CHANGES`
+//! whenever an epoch has changed it.
 //!
 //! ```text
 //! row at t ─► the group's open sessions that touch [t, t + gap] ─► merged into one, in the order of time
@@ -9,14 +10,18 @@
 //! over when the watermark is behind its end: a row at the watermark itself may still come, and join it. Merging is
 //! associative: whatever order rows come in while their sessions are open, the same sessions are left.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::accumulator::Accumulator;
 use super::aggregated::{Aggregates, key_text, key_values};
 use super::schedule::Schedule;
-use super::{Due, EpochTime, Keyed, Operator, Output, Place, StateSize, Timed, timed_mark, window_timestamp};
-use crate::plan;
-use crate::rows::{Rows, RowsBuilder};
+use super::{
+    Due, EpochTime, Keyed, Operator, OperatorFault, Output, Place, StateSize, Timed, timed_mark,
+    window_timestamp,
+};
+use crate::plan::{self, Emit};
+use crate::rows::{Mark, Rows, RowsBuilder};
 use crate::state::{ChangelogSink, Table};
 use crate::time::Iso;
 use crate::value::{DataType, Value};
@@ -36,6 +41,7 @@ struct Session {
 pub(crate) struct SessionAggregate {
     time: usize,
     gap_ms: i64,
+    emit: Emit,
     aggregates: Aggregates,
     key_types: Vec<DataType>,
     row_types: Vec<DataType>,
@@ -50,6 +56,7 @@ impl SessionAggregate {
         Self {
             time: session.time,
             gap_ms: session.gap_ms,
+            emit: session.emit,
             aggregates: Aggregates::new(&session.aggregates, false),
             key_types: session.keys.iter().map(|key| input[*key]).collect(),
             row_types: row.to_vec(),
@@ -105,6 +112,54 @@ impl SessionAggregate {
     }
 }
 
+impl SessionAggregate {
+    fn row(&self, key: &[u8], session: &Session) -> Result<Vec<Value>, OperatorFault> {
+        let group = key_values(key, &self.key_types);
+        let name = || format!("the session that ends {}, key {}", Iso(session.end), key_text(&group));
+        let mut values = vec![Value::Timestamp(session.start), Value::Timestamp(session.end)];
+        values.extend(group.iter().cloned());
+        self.aggregates.finish(&session.accumulators, &mut values, name)?;
+        Ok(values)
+    }
+
+    /// The rows of a group's sessions.
+    fn rows_of(&self, key: &[u8], out: &mut Output) -> Vec<Vec<Value>> {
+        let mut rows = Vec::new();
+        for session in self.groups.get(key).into_iter().flatten() {
+            match self.row(key, session) {
+                Ok(row) => rows.push(row),
+                Err(fault) => out.faults.push(fault),
+            }
+        }
+        rows
+    }
+
+    /// Gives what an epoch has changed of the sessions of groups.
+    fn give_changes(&self, mut changed: Vec<Changed>, out: &mut Output) {
+        let mut given = RowsBuilder::new(&self.row_types);
+        // However many shards there are, groups come in the order of what changed them last.
+        changed.sort_by_key(|changed| changed.mark.order);
+        for Changed { key, mark, before } in changed {
+            let after = self.rows_of(&key, out);
+            for (rows, others, back) in [(&before, &after, true), (&after, &before, false)] {
+                for row in rows.iter().filter(|row| !others.contains(row)) {
+                    given.push(Mark { back, ..mark }, row);
+                }
+            }
+        }
+        out.push(given.finish());
+    }
+}
+
+/// A group whose sessions an epoch has changed.
+struct Changed {
+    key: Arc<[u8]>,
+    /// The row that caused the last change.
+    mark: Mark,
+    /// The rows of its sessions before the epoch.
+    before: Vec<Vec<Value>>,
+}
+
 /// From which watermark on a session with this end is over.
 fn over_at(end: i64) -> i64 {
     end.saturating_add(1)
@@ -112,11 +167,27 @@ fn over_at(end: i64) -> i64 {
 
 impl Operator for SessionAggregate {
     fn process(&mut self, _time: EpochTime, inputs: Vec<Vec<Keyed>>, out: &mut Output) {
+        let mut changed: Vec<Changed> = Vec::new();
+        let mut places: HashMap<Arc<[u8]>, usize> = HashMap::new();
         for Keyed { rows, keys } in inputs.into_iter().flatten() {
             for row in 0..rows.len() {
-                self.add(&rows, row, keys.get(row), out);
+                let (key, mark) = (keys.get(row), rows.marks[row]);
+                if self.emit == Emit::Changes {
+                    match places.get(key) {
+                        Some(place) => changed[*place].mark = mark,
+                        None => {
+                            let key: Arc<[u8]> = key.into();
+                            places.insert(Arc::clone(&key), changed.len());
+                            // What could not be made then was told then.
+                            let before = self.rows_of(&key, &mut Output::new());
+                            changed.push(Changed { key, mark, before });
+                        }
+                    }
+                }
+                self.add(&rows, row, key, out);
             }
         }
+        self.give_changes(changed, out);
     }
 
     fn due(&self, from: &Place, watermark: i64) -> Due {
@@ -140,12 +211,11 @@ impl Operator for SessionAggregate {
                     self.groups.remove(&key);
                 }
                 out.windows_closed += 1;
-                let group = key_values(&key, &self.key_types);
-                let name = || format!("the session that ends {}, key {}", Iso(end), key_text(&group));
-                let mut values = vec![Value::Timestamp(session.start), Value::Timestamp(end)];
-                values.extend(group.iter().cloned());
-                match self.aggregates.finish(&session.accumulators, &mut values, name) {
-                    Ok(()) => {
+                if self.emit == Emit::Changes {
+                    continue;
+                }
+                match self.row(&key, &session) {
+                    Ok(values) => {
                         rows.push(timed_mark(window_timestamp(end), time), &values);
                         sort.push((over, Arc::from(&key[1..])));
                     }

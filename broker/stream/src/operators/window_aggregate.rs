@@ -1,4 +1,4 @@
-//! Aggregates over windows of fixed length: one row for each group of a window, when it closes.
+//! Aggregates over windows of fixed length: one row for each group of a window.
 //!
 //! ```text
 //! row ─► slice ─► group ─► accumulators            TimeTable<(slice end, key), accumulators>
@@ -7,15 +7,21 @@
 //!
 //! A row is folded into one slice, however many windows overlap there (stream slicing: Traub et al., EDBT 2019); a
 //! window merges its slices in the order of time when it closes. A slice goes when its last window has.
+//!
+//! With `EMIT CHANGES` a group's row of a window is given whenever an epoch has changed it, until the window closes; with
+//! a lateness it is given when the window closes, and then whenever it changes, until the time allowed is over.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use super::accumulator::Accumulator;
 use super::aggregated::{Aggregates, ValueChanges, key_text, key_values};
-use super::{Due, EpochTime, Keyed, Operator, Output, Place, StateSize, Timed, timed_mark, window_timestamp};
-use crate::plan::{self, WindowOf};
-use crate::rows::{Rows, RowsBuilder};
+use super::{
+    Due, EpochTime, Keyed, Operator, OperatorFault, Output, Place, StateSize, Timed, timed_mark,
+    window_timestamp,
+};
+use crate::plan::{self, Emit, WindowOf};
+use crate::rows::{Mark, Rows, RowsBuilder};
 use crate::state::{Bucket, ChangelogSink, TIME_BYTES, TimeTable, key_length};
 use crate::time::Iso;
 use crate::value::{DataType, Value};
@@ -25,31 +31,62 @@ pub(crate) const SLICES: u8 = 0;
 /// The table of the values that slices keep one by one.
 pub(crate) const VALUES: u8 = 1;
 
-/// A group's accumulators by its key.
-type Groups<'s> = Vec<(&'s Arc<[u8]>, Vec<&'s [Accumulator]>)>;
+/// A group's parts by its key.
+type Groups<'s> = Vec<(&'s Arc<[u8]>, Vec<&'s Part>)>;
+
+/// What a slice holds of a group.
+#[derive(Debug)]
+struct Part {
+    /// How many rows; without one there is no part.
+    rows: i64,
+    accumulators: Vec<Accumulator>,
+}
 
 #[derive(Debug)]
 pub(crate) struct WindowAggregate {
     window: WindowOf,
+    emit: Emit,
     aggregates: Aggregates,
     key_types: Vec<DataType>,
     row_types: Vec<DataType>,
-    slices: TimeTable<Vec<Accumulator>>,
+    slices: TimeTable<Part>,
     values: ValueChanges,
 }
 
-/// One window that is due.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+/// One window.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 struct Window {
     end: i64,
     start: i64,
 }
 
+/// Rows of windows that an epoch has changed.
+#[derive(Default)]
+struct Changes {
+    list: Vec<Changed>,
+    places: HashMap<(Window, Arc<[u8]>), usize>,
+}
+
+struct Changed {
+    window: Window,
+    key: Arc<[u8]>,
+    /// The row that caused the last change.
+    mark: Mark,
+    /// The row the group had before the epoch.
+    before: Option<Vec<Value>>,
+}
+
 impl WindowAggregate {
-    pub(crate) fn new(window: &plan::WindowAggregate, input: &[DataType], row: &[DataType]) -> Self {
+    pub(crate) fn new(
+        window: &plan::WindowAggregate,
+        input: &[DataType],
+        row: &[DataType],
+        input_changes: bool,
+    ) -> Self {
         Self {
             window: window.window,
-            aggregates: Aggregates::new(&window.aggregates, false).with_values_apart(),
+            emit: window.emit,
+            aggregates: Aggregates::new(&window.aggregates, input_changes).with_values_apart(),
             key_types: window.keys.iter().map(|key| input[*key]).collect(),
             row_types: row.to_vec(),
             slices: TimeTable::default(),
@@ -57,33 +94,122 @@ impl WindowAggregate {
         }
     }
 
-    fn add(&mut self, rows: &Rows, row: usize, key: &[u8], out: &mut Output) {
+    /// For how long a window is kept behind its end.
+    fn lateness(&self) -> i64 {
+        match self.emit {
+            Emit::OnCloseAndLate { ms } => ms,
+            Emit::OnClose | Emit::Changes => 0,
+        }
+    }
+
+    fn add(
+        &mut self,
+        time: EpochTime,
+        (rows, row): (&Rows, usize),
+        key: &[u8],
+        changes: &mut Changes,
+        out: &mut Output,
+    ) {
         let mark = rows.marks[row];
         let instant = |column: usize| {
             let times = rows.columns[column].timestamp();
             arrow_array::Array::is_valid(times, row).then(|| times.value(row))
         };
-        let aggregates = &self.aggregates;
-        let accumulators = match self.window {
+        let (slice_end, last_end, start) = match self.window {
             WindowOf::Assigned { kind, time } => {
                 let Some(instant) = instant(time) else { return };
                 let slice_end = kind.slice_end(instant);
-                if kind.last_end(slice_end) <= mark.watermark {
-                    return out.late.push(mark.order);
-                }
-                self.slices.entry(slice_end, key, || aggregates.empty())
+                (slice_end, kind.last_end(slice_end), None)
             }
             WindowOf::Given { start, end } => {
                 let (Some(start), Some(end)) = (instant(start), instant(end)) else { return };
-                if end <= mark.watermark {
-                    return out.late.push(mark.order);
-                }
-                let mut with_start = key.to_vec();
-                with_start.extend_from_slice(&start.to_be_bytes());
-                self.slices.entry(end, &with_start, || aggregates.empty())
+                (end, end, Some(start))
             }
         };
-        aggregates.add(accumulators, rows, row);
+        if last_end.saturating_add(self.lateness()) <= mark.watermark {
+            return out.late.push(mark.order);
+        }
+        let with_start = start.map(|start| [key, &start.to_be_bytes()].concat());
+        let key = with_start.as_deref().unwrap_or(key);
+        if self.emit != Emit::OnClose {
+            self.note(time, slice_end, key, mark, changes);
+        }
+        let aggregates = &self.aggregates;
+        let empty = || Part { rows: 0, accumulators: aggregates.empty() };
+        let part = self.slices.entry(slice_end, key, empty);
+        part.rows += if mark.back { -1 } else { 1 };
+        aggregates.add(&mut part.accumulators, rows, row);
+        if part.rows == 0
+            && let Some(part) = self.slices.remove(slice_end, key)
+        {
+            self.values.drop_group(&TimeTable::<Part>::record_key(slice_end, key), &part.accumulators);
+        }
+    }
+
+    /// Remembers the rows that a row is about to change: those of its windows that are given already.
+    fn note(&self, time: EpochTime, slice_end: i64, key: &[u8], mark: Mark, changes: &mut Changes) {
+        let windows: Vec<Window> = match self.window {
+            WindowOf::Assigned { kind, .. } => {
+                kind.windows_of(slice_end).map(|(start, end)| Window { end, start }).collect()
+            }
+            WindowOf::Given { .. } => vec![Window { end: slice_end, start: 0 }],
+        };
+        let changes_now = |window: &Window| match self.emit {
+            Emit::OnClose => false,
+            Emit::OnCloseAndLate { ms } => {
+                window.end <= time.before && window.end.saturating_add(ms) > mark.watermark
+            }
+            Emit::Changes => window.end > mark.watermark,
+        };
+        for window in windows.into_iter().filter(changes_now) {
+            let key: Arc<[u8]> = key.into();
+            match changes.places.get(&(window, Arc::clone(&key))) {
+                Some(place) => changes.list[*place].mark = mark,
+                None => {
+                    changes.places.insert((window, Arc::clone(&key)), changes.list.len());
+                    // A row that could not be made then was not given either.
+                    let before = self.row(window, &key).ok().flatten();
+                    changes.list.push(Changed { window, key, mark, before });
+                }
+            }
+        }
+    }
+
+    /// A group's row of a window; `None` when it has no rows.
+    fn row(&self, window: Window, key: &Arc<[u8]>) -> Result<Option<Vec<Value>>, OperatorFault> {
+        let parts = self.slices_of(window).filter_map(|bucket| bucket.get(key)).map(|slot| &slot.value);
+        self.finish(window, key, &parts.collect::<Vec<_>>())
+    }
+
+    fn finish(
+        &self,
+        window: Window,
+        key: &[u8],
+        parts: &[&Part],
+    ) -> Result<Option<Vec<Value>>, OperatorFault> {
+        if parts.iter().map(|part| part.rows).sum::<i64>() <= 0 {
+            return Ok(None);
+        }
+        let (key, start) = match self.window {
+            WindowOf::Assigned { .. } => (key, window.start),
+            WindowOf::Given { .. } => {
+                let (key, start) = key.split_last_chunk().expect("the start is behind the key");
+                (key, i64::from_be_bytes(*start))
+            }
+        };
+        let keys = key_values(key, &self.key_types);
+        let name = || format!("the window that ends {}, key {}", Iso(window.end), key_text(&keys));
+        let mut values = vec![Value::Timestamp(start), Value::Timestamp(window.end)];
+        values.extend(keys.iter().cloned());
+        match parts {
+            [only] => self.aggregates.finish(&only.accumulators, &mut values, name)?,
+            parts => {
+                let mut merged = self.aggregates.empty();
+                parts.iter().for_each(|part| self.aggregates.merge(&mut merged, &part.accumulators));
+                self.aggregates.finish(&merged, &mut values, name)?;
+            }
+        }
+        Ok(Some(values))
     }
 
     /// The windows with rows of which something lies between two places.
@@ -108,7 +234,7 @@ impl WindowAggregate {
     }
 
     /// The slices of a window, in the order of time.
-    fn slices_of(&self, window: Window) -> impl Iterator<Item = &Bucket<Vec<Accumulator>>> {
+    fn slices_of(&self, window: Window) -> impl Iterator<Item = &Bucket<Part>> {
         let slices = match self.window {
             WindowOf::Given { .. } => self.slices.range(window.end..=window.end),
             WindowOf::Assigned { .. } => self.slices.range(window.start.saturating_add(1)..=window.end),
@@ -119,7 +245,7 @@ impl WindowAggregate {
     /// The groups of a window between two places, in the order of their keys, each with its slices in the order of
     /// time.
     fn groups(&self, window: Window, from: &Place, to: &Place) -> Groups<'_> {
-        let mut merged: HashMap<&Arc<[u8]>, Vec<&[Accumulator]>> = HashMap::new();
+        let mut merged: HashMap<&Arc<[u8]>, Vec<&Part>> = HashMap::new();
         for bucket in self.slices_of(window) {
             for (key, slot) in bucket {
                 if !from.is_given(window.end, key) && to.is_given(window.end, key) {
@@ -136,36 +262,38 @@ impl WindowAggregate {
         let mut rows = RowsBuilder::new(&self.row_types);
         let mut sort = Vec::new();
         for (key, parts) in self.groups(window, from, to) {
-            let (key_bytes, start) = match self.window {
-                WindowOf::Assigned { .. } => (&key[..], window.start),
-                WindowOf::Given { .. } => {
-                    let (key, start) = key.split_last_chunk().expect("the start is behind the key");
-                    (key, i64::from_be_bytes(*start))
-                }
-            };
-            let keys = key_values(key_bytes, &self.key_types);
-            let name = || format!("the window that ends {}, key {}", Iso(window.end), key_text(&keys));
-            let mut values = vec![Value::Timestamp(start), Value::Timestamp(window.end)];
-            values.extend(keys.iter().cloned());
-            let finished = match parts.as_slice() {
-                [only] => self.aggregates.finish(only, &mut values, name),
-                parts => {
-                    let mut merged = self.aggregates.empty();
-                    parts.iter().for_each(|part| self.aggregates.merge(&mut merged, part));
-                    self.aggregates.finish(&merged, &mut values, name)
-                }
-            };
-            match finished {
-                Ok(()) => {
+            match self.finish(window, key, &parts) {
+                Ok(Some(values)) => {
                     rows.push(timed_mark(window_timestamp(window.end), time), &values);
                     sort.push((window.end, key[1..].into()));
                 }
+                Ok(None) => {}
                 Err(fault) => out.faults.push(fault),
             }
         }
         if !rows.is_empty() {
             out.timed.push(Timed { rows: rows.finish(), sort });
         }
+    }
+
+    /// Gives what an epoch has changed of rows that were given.
+    fn give_changes(&self, mut changes: Vec<Changed>, out: &mut Output) {
+        let mut given = RowsBuilder::new(&self.row_types);
+        // However many shards there are, rows come in the order of what changed them last.
+        changes.sort_by_key(|changed| changed.mark.order);
+        for Changed { window, key, mark, before } in changes {
+            let after = self.row(window, &key).unwrap_or_else(|fault| {
+                out.faults.push(fault);
+                None
+            });
+            if before == after {
+                continue;
+            }
+            let mark = Mark { timestamp: window_timestamp(window.end), ..mark };
+            before.iter().for_each(|row| given.push(Mark { back: true, ..mark }, row));
+            after.iter().for_each(|row| given.push(Mark { back: false, ..mark }, row));
+        }
+        out.push(given.finish());
     }
 
     /// Lets go of what no window needs any more.
@@ -177,9 +305,9 @@ impl WindowAggregate {
         while self.slices.first_time().is_some_and(is_over)
             && let Some((slice_end, groups)) = self.slices.take_first(watermark)
         {
-            for (key, accumulators) in groups {
+            for (key, Part { accumulators, .. }) in groups {
                 if accumulators.iter().any(|state| matches!(state, Accumulator::Values(_))) {
-                    let key = TimeTable::<Vec<Accumulator>>::record_key(slice_end, &key);
+                    let key = TimeTable::<Part>::record_key(slice_end, &key);
                     self.values.drop_group(&key, &accumulators);
                 }
             }
@@ -200,23 +328,29 @@ impl WindowAggregate {
         if count.is_none() && !self.slices.contains(slice) {
             return Ok(());
         }
-        let empty = || self.aggregates.empty();
-        let accumulators = self.slices.restored(slice, empty).ok_or("a key without its time")?;
-        Aggregates::restore_value(accumulators, rest, count)
+        let empty = || Part { rows: 0, accumulators: self.aggregates.empty() };
+        let part = self.slices.restored(slice, empty).ok_or("a key without its time")?;
+        Aggregates::restore_value(&mut part.accumulators, rest, count)
     }
 }
 
 impl Operator for WindowAggregate {
-    fn process(&mut self, _time: EpochTime, inputs: Vec<Vec<Keyed>>, out: &mut Output) {
+    fn process(&mut self, time: EpochTime, inputs: Vec<Vec<Keyed>>, out: &mut Output) {
+        let mut changes = Changes::default();
         for Keyed { rows, keys } in inputs.into_iter().flatten() {
             for row in 0..rows.len() {
-                self.add(&rows, row, keys.get(row), out);
+                self.add(time, (&rows, row), keys.get(row), &mut changes, out);
             }
         }
+        self.give_changes(changes.list, out);
     }
 
     fn due(&self, from: &Place, watermark: i64) -> Due {
         let mut due = Due::new();
+        if self.emit == Emit::Changes {
+            // All rows are given before their window closes.
+            return due;
+        }
         for window in self.windows(from, &Place::behind(watermark)) {
             *due.entry(window.end).or_default() += self.slices_of(window).map(HashMap::len).sum::<usize>();
         }
@@ -234,19 +368,22 @@ impl Operator for WindowAggregate {
 
     fn advance(&mut self, time: EpochTime, from: &Place, to: &Place, out: &mut Output) {
         for window in self.windows(from, to) {
-            self.give(window, from, to, time, out);
+            if self.emit != Emit::Changes {
+                self.give(window, from, to, time, out);
+            }
             if window.end <= to.watermark {
                 out.windows_closed += 1;
             }
         }
-        self.drop_through(to.watermark);
+        self.drop_through(to.watermark.saturating_sub(self.lateness()));
     }
 
     fn drain_changes(&mut self, log: &mut dyn ChangelogSink) {
         let values = &mut self.values;
-        self.slices.drain_changes_mut(SLICES, log, |key, accumulators, out| {
-            Aggregates::encode(accumulators, out);
-            values.take_group(key, accumulators);
+        self.slices.drain_changes_mut(SLICES, log, |key, part, out| {
+            out.extend_from_slice(&part.rows.to_be_bytes());
+            Aggregates::encode(&part.accumulators, out);
+            values.take_group(key, &mut part.accumulators);
         });
         values.drain(VALUES, log);
     }
@@ -257,18 +394,19 @@ impl Operator for WindowAggregate {
             VALUES => return self.restore_value(key, value),
             other => return Err(format!("there is no table {other}")),
         }
-        let accumulators = match value {
+        let part = match value {
             None => None,
-            Some(mut bytes) => {
-                let accumulators = self.aggregates.decode(&mut bytes).filter(|_| bytes.is_empty());
+            Some(bytes) => {
+                let (rows, mut rest) = bytes.split_first_chunk().ok_or("a damaged group")?;
+                let accumulators = self.aggregates.decode(&mut rest).filter(|_| rest.is_empty());
                 let mut accumulators = accumulators.ok_or("a damaged group")?;
-                let empty = || self.aggregates.empty();
+                let empty = || Part { rows: 0, accumulators: self.aggregates.empty() };
                 let before = self.slices.restored(key, empty).ok_or("a key without its time")?;
-                Aggregates::move_values(std::mem::take(before), &mut accumulators);
-                Some(accumulators)
+                Aggregates::move_values(std::mem::take(&mut before.accumulators), &mut accumulators);
+                Some(Part { rows: i64::from_be_bytes(*rows), accumulators })
             }
         };
-        self.slices.restore(key, accumulators)
+        self.slices.restore(key, part)
     }
 
     fn size(&self) -> StateSize {

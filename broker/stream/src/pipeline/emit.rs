@@ -153,8 +153,7 @@ impl<'p> SinkWriter<'p> {
                 folded[place].add(rows, row, self.sink.columns.len(), (chunk, row));
             }
         }
-        for key in folded {
-            let (before, after) = key.ends();
+        for (before, after) in folded.iter().flat_map(|key| key.steps(self.sink.mode)) {
             let Some((chunk, row)) = after.or(before) else { continue };
             let rows = &chunks[chunk];
             if after.is_some() && !self.check(rows, row, counters, origin)? {
@@ -231,6 +230,24 @@ impl Folded {
             }
             None => self.rows.push((bytes, by, place)),
         }
+    }
+
+    /// What becomes of the key: rows that are gone with the rows in their place. Under a key that several rows share
+    /// each of them counts where every change is written.
+    fn steps(&self, mode: OutputMode) -> Vec<(Option<Place>, Option<Place>)> {
+        if mode != OutputMode::Retract {
+            return vec![self.ends()];
+        }
+        let times = |wanted: i64| {
+            let of_sign = self.rows.iter().filter(move |(_, count, _)| count.signum() == wanted);
+            of_sign.flat_map(|(_, count, place)| std::iter::repeat_n(*place, count.unsigned_abs() as usize))
+        };
+        let (mut gone, mut there) = (times(-1), times(1));
+        let step = || match (gone.next(), there.next()) {
+            (None, None) => None,
+            step => Some(step),
+        };
+        std::iter::from_fn(step).collect()
     }
 
     /// The row that is gone, and the row that is there now.

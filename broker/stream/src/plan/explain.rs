@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt::{self, Write};
 
 use super::{
-    Column, ColumnOrigin, Compression, ErrorPolicy, Expression, Frame, FrameUnit, Operator, OverKind,
+    Column, ColumnOrigin, Compression, Emit, ErrorPolicy, Expression, Frame, FrameUnit, Operator, OverKind,
     OverMode, Plan, RankMode, Sink, SinkErrorPolicy, SortKey, Source, StateBound, WindowKind, WindowOf,
 };
 
@@ -133,17 +133,19 @@ fn operator_text(operator: &Operator, columns: &[Column]) -> String {
                 WindowOf::Given { start, end } => format!("given {}..{}", name(start), name(end)),
             };
             format!(
-                "WindowAggregate {of} keys=[{}] aggregates=[{}] emit=on-close",
+                "WindowAggregate {of} keys=[{}] aggregates=[{}] emit={}",
                 names(&window.keys),
-                texts(&window.aggregates)
+                texts(&window.aggregates),
+                window.emit
             )
         }
         Operator::SessionAggregate(session) => format!(
-            "SessionAggregate gap={}ms of {} keys=[{}] aggregates=[{}] emit=on-close",
+            "SessionAggregate gap={}ms of {} keys=[{}] aggregates=[{}] emit={}",
             session.gap_ms,
             name(session.time),
             names(&session.keys),
-            texts(&session.aggregates)
+            texts(&session.aggregates),
+            session.emit
         ),
         Operator::GroupAggregate(grouping) => format!(
             "GroupAggregate keys=[{}] aggregates=[{}] {}",
@@ -331,6 +333,16 @@ impl fmt::Display for WindowKind {
         match offset {
             0 => f.write_str(")"),
             offset => write!(f, ", offset {offset}ms)"),
+        }
+    }
+}
+
+impl fmt::Display for Emit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Emit::OnClose => f.write_str("on-close"),
+            Emit::OnCloseAndLate { ms } => write!(f, "on-close late={ms}ms"),
+            Emit::Changes => f.write_str("changes"),
         }
     }
 }

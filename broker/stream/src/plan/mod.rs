@@ -29,7 +29,9 @@ pub use format::{
 pub use function::{
     Digest, Function, IntegerType, JsonKind, JsonResult, Math, PatternStyle, Side, TimeField, TimeUnit,
 };
-pub use operator::{Grouping, Operator, SessionAggregate, StateBound, WindowAggregate, WindowKind, WindowOf};
+pub use operator::{
+    Emit, Grouping, Operator, SessionAggregate, StateBound, WindowAggregate, WindowKind, WindowOf,
+};
 pub use over::{
     Frame, FrameUnit, Over, OverFunction, OverKind, OverMode, Rank, RankFunction, RankMode, SortKey,
 };

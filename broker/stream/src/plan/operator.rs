@@ -28,9 +28,9 @@ pub enum Operator {
     },
     /// The rows of all inputs. No state.
     Union,
-    /// One row for each group of each window, when the window closes.
+    /// One row for each group of each window.
     WindowAggregate(WindowAggregate),
-    /// One row for each session of each group, when the session is over.
+    /// One row for each session of each group.
     SessionAggregate(SessionAggregate),
     /// One row for each group, changed whenever the group's rows change.
     GroupAggregate(Grouping),
@@ -49,6 +49,22 @@ pub struct WindowAggregate {
     pub keys: Vec<usize>,
     /// The aggregates, each computed once however often it is written.
     pub aggregates: Vec<Aggregate>,
+    /// When rows are given.
+    pub emit: Emit,
+}
+
+/// When the rows of windows are given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Emit {
+    /// Once, when the window closes.
+    OnClose,
+    /// When the window closes, and changed by rows that come within a time behind it, in milliseconds.
+    OnCloseAndLate {
+        /// For how long.
+        ms: i64,
+    },
+    /// Whenever the rows of the window change, until it closes.
+    Changes,
 }
 
 /// How a row's window is known.
@@ -112,6 +128,8 @@ pub struct SessionAggregate {
     pub keys: Vec<usize>,
     /// The aggregates.
     pub aggregates: Vec<Aggregate>,
+    /// When rows are given; nothing changes a session that is over.
+    pub emit: Emit,
 }
 
 /// A `GROUP BY` without a window. Its row: the keys, the aggregates.

@@ -8,7 +8,7 @@ use sqlparser::tokenizer::{Location, Token, TokenWithSpan, Tokenizer};
 use super::bind::literal;
 use super::dialect::StreamingDialect;
 use super::error::SqlError;
-use crate::plan::StateBound;
+use crate::plan::{Emit, StateBound};
 
 /// A longer script is refused before it is read.
 const MAX_SCRIPT_BYTES: usize = 256 * 1024;
@@ -94,13 +94,15 @@ pub(crate) struct TableOption {
     pub(crate) value_at: Location,
 }
 
-/// `INSERT INTO table [(columns)] query [UNBOUNDED | STATE TTL interval]`.
+/// `INSERT INTO table [(columns)] query [EMIT ...] [UNBOUNDED | STATE TTL interval]`.
 #[derive(Debug)]
 pub(crate) struct Insert {
     pub(crate) at: Location,
     pub(crate) table: Ident,
     pub(crate) columns: Vec<Ident>,
     pub(crate) query: Box<Query>,
+    /// When windows give their rows, and where the script says so.
+    pub(crate) emit: Option<(Emit, Location)>,
     /// What keeps state from growing for ever, where the query alone does not.
     pub(crate) bound: Option<StateBound>,
 }
@@ -202,7 +204,7 @@ impl<'a> Statements<'a> {
             Token::SemiColon | Token::EOF => Ok(()),
             Token::Word(word) if word.value.eq_ignore_ascii_case("EMIT") => Err(SqlError::at(
                 token.span.start,
-                "EMIT is not supported yet",
+                "EMIT does not stand here",
                 "leave it out: a window's rows are written once, when the window closes",
             )),
             other => Err(SqlError::at(
@@ -428,8 +430,58 @@ impl<'a> Statements<'a> {
             columns = self.names("a column of the table")?;
         }
         let query = self.with_parser(Parser::parse_query, help)?;
+        // The clauses behind the query come in any order.
+        let mut emit = self.emit()?;
         let bound = self.state_bound()?;
-        Ok(Insert { at, table, columns, query, bound })
+        if emit.is_none() {
+            emit = self.emit()?;
+        }
+        Ok(Insert { at, table, columns, query, emit, bound })
+    }
+
+    /// `EMIT CHANGES`, or `EMIT ON CLOSE [ALLOWING LATENESS INTERVAL '1' HOUR]`, if either is there.
+    fn emit(&mut self) -> Result<Option<(Emit, Location)>, SqlError> {
+        let at = self.here();
+        if !self.word("EMIT") {
+            return Ok(None);
+        }
+        let help = "write EMIT CHANGES, EMIT ON CLOSE or EMIT ON CLOSE ALLOWING LATENESS INTERVAL '1' HOUR";
+        if self.word("CHANGES") {
+            return Ok(Some((Emit::Changes, at)));
+        }
+        let what = self.here();
+        if !(self.word("ON") && self.word("CLOSE")) {
+            return Err(SqlError::at(what, "this is not what EMIT can do", help));
+        }
+        let allowing = self.here();
+        if !self.word("ALLOWING") {
+            return Ok(Some((Emit::OnClose, at)));
+        }
+        if !self.word("LATENESS") {
+            return Err(SqlError::at(allowing, "LATENESS is missing", help));
+        }
+        let interval_at = self.here();
+        let ms = match self.with_parser(Parser::parse_expr, help)? {
+            Expr::Interval(interval) => literal::interval_ms(&interval, interval_at)?,
+            _ => return Err(SqlError::at(interval_at, "this is not an INTERVAL", help)),
+        };
+        match ms > 0 {
+            true => Ok(Some((Emit::OnCloseAndLate { ms }, at))),
+            false => Err(SqlError::at(interval_at, "a lateness of no length", help)),
+        }
+    }
+
+    /// Takes a word that the parser does not know, if it is there.
+    fn word(&mut self, text: &str) -> bool {
+        let token = self.parser.peek_token();
+        let is_it = matches!(
+            &token.token,
+            Token::Word(word) if word.value.eq_ignore_ascii_case(text) && word.quote_style.is_none()
+        );
+        if is_it {
+            self.parser.next_token();
+        }
+        is_it
     }
 
     /// `UNBOUNDED` or `STATE TTL INTERVAL '1' DAY`, if either is there.

@@ -2,6 +2,8 @@
 
 #![allow(dead_code)] // Each test program uses its own part.
 
+pub(crate) mod cases;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use logmill_record::{Batch, BatchBuilder, BatchOptions, ProducerStamp, Record};

@@ -10,7 +10,7 @@ use super::relation::{Relation, WINDOW_COLUMNS, Windows, of_node};
 use super::scope::{Binder, BoundAggregate, Groups, NamedExpression, Role, ScopeColumn};
 use super::sink::Target;
 use crate::plan::{
-    Aggregate, Column, Expression, Grouping, Operator, SessionAggregate, WindowAggregate, WindowOf,
+    Aggregate, Column, Emit, Expression, Grouping, Operator, SessionAggregate, WindowAggregate, WindowOf,
 };
 use crate::value::DataType;
 
@@ -72,7 +72,7 @@ impl QueryBinder<'_> {
             Some(condition) => Some(binder.bind_condition(condition, "WHERE")?),
             None => None,
         };
-        let filter = super::over::without_implied(filter, &from);
+        let filter = super::rank_limit::without_implied(filter, &from);
         let (keys, by_window) = bind_keys(&mut binder, select)?;
         let window = group_window(&from, by_window);
         let mut groups = Groups::default();
@@ -173,20 +173,27 @@ impl QueryBinder<'_> {
                         "build the sessions of rows that are only added, or group without a window",
                     ));
                 }
+                if let Emit::OnCloseAndLate { .. } = self.emit {
+                    return Err(SqlError::at(
+                        at,
+                        "sessions that are over do not change",
+                        "leave ALLOWING LATENESS out, and let the WATERMARK of the table wait longer",
+                    ));
+                }
+                self.emits = true;
+                let emit = self.emit;
                 // The time is the first of the inputs.
-                let operator = Operator::SessionAggregate(SessionAggregate {
-                    time: 0,
-                    gap_ms,
-                    keys: plain,
-                    aggregates: placed,
-                });
-                (operator, false)
+                let operator = SessionAggregate { time: 0, gap_ms, keys: plain, aggregates: placed, emit };
+                (Operator::SessionAggregate(operator), emit != Emit::OnClose)
             }
-            (_, Some(window)) => (
-                Operator::WindowAggregate(WindowAggregate { window, keys: plain, aggregates: placed }),
-                false,
-            ),
+            (_, Some(window)) => {
+                self.emits = true;
+                let emit = self.emit;
+                let operator = WindowAggregate { window, keys: plain, aggregates: placed, emit };
+                (Operator::WindowAggregate(operator), emit != Emit::OnClose)
+            }
             (_, None) => {
+                self.emits |= self.emit == Emit::Changes;
                 let bound = self.bound.ok_or_else(|| unbounded(at))?;
                 (Operator::GroupAggregate(Grouping { keys: plain, aggregates: placed, bound }), true)
             }
@@ -199,6 +206,11 @@ impl QueryBinder<'_> {
         relation.key = Some((0..keys.len()).collect());
         relation.record_key =
             keys.iter().enumerate().skip(bounds).map(|(index, key)| (key.name.clone(), index)).collect();
+        if changes && bounds > 0 {
+            // A record replaces that of the same window only.
+            let named = keys.iter().enumerate().map(|(index, key)| (key.name.clone(), index));
+            relation.record_key = named.collect();
+        }
         Ok(relation)
     }
 

@@ -6,14 +6,14 @@ use sqlparser::ast::{
 use sqlparser::tokenizer::Location;
 
 use super::super::error::SqlError;
-use super::super::script::{CreateView, Script};
+use super::super::script::{CreateView, Insert, Script};
 use super::graph::{GraphBuilder, column};
-use super::over::{self, Limits};
+use super::rank_limit::{self, Limits};
 use super::relation::{Relation, of_node};
 use super::scope::{Binder, Role, ScopeColumn};
 use super::sink::Target;
 use super::types;
-use crate::plan::{Column, Expression, Operator, StateBound};
+use crate::plan::{Column, Emit, Expression, Operator, StateBound};
 
 /// Queries inside one another are no deeper than this.
 const MAX_DEPTH: usize = 32;
@@ -24,6 +24,10 @@ pub(super) struct QueryBinder<'s> {
     pub(super) graph: &'s mut GraphBuilder,
     /// What the statement says about state that would grow for ever.
     pub(super) bound: Option<StateBound>,
+    /// When windows give their rows.
+    pub(super) emit: Emit,
+    /// Whether there is something that gives rows when the statement says.
+    pub(super) emits: bool,
     /// Common tables in sight, the innermost last.
     common: Vec<(String, Relation)>,
     /// What the `WHERE` of the query around a table says of ranks.
@@ -43,8 +47,20 @@ pub(super) struct Item {
 }
 
 impl<'s> QueryBinder<'s> {
-    pub(super) fn new(script: &'s Script, graph: &'s mut GraphBuilder, bound: Option<StateBound>) -> Self {
-        Self { script, graph, bound, common: Vec::new(), limits: Limits::new(), views: Vec::new(), depth: 0 }
+    pub(super) fn new(script: &'s Script, graph: &'s mut GraphBuilder, insert: &Insert) -> Self {
+        let bound = insert.bound;
+        let emit = insert.emit.map_or(Emit::OnClose, |(emit, _)| emit);
+        Self {
+            script,
+            graph,
+            bound,
+            emit,
+            emits: false,
+            common: Vec::new(),
+            limits: Limits::new(),
+            views: Vec::new(),
+            depth: 0,
+        }
     }
 
     /// A common table that is in sight.
@@ -246,7 +262,7 @@ impl<'s> QueryBinder<'s> {
     fn bind_select(&mut self, select: &Select, target: Option<&Target<'_>>) -> Result<Relation, SqlError> {
         let at = select.select_token.0.span.start;
         refuse_extras(select)?;
-        let around = std::mem::replace(&mut self.limits, over::limits(select));
+        let around = std::mem::replace(&mut self.limits, rank_limit::limits(select));
         let from = self.bind_from(&select.from, at);
         self.limits = around;
         let mut from = from?;
@@ -259,7 +275,7 @@ impl<'s> QueryBinder<'s> {
             Some(condition) => Some(binder.bind_condition(condition, "WHERE")?),
             None => None,
         };
-        let filter = over::without_implied(filter, &from);
+        let filter = rank_limit::without_implied(filter, &from);
         binder.over = Some(Vec::new());
         let items = bind_items(&mut binder, select, &from.columns)?;
         let calls = binder.over.take().unwrap_or_default();

@@ -1,7 +1,7 @@
 //! A table as a query sees it: a node of the plan, and what its columns are called.
 
 use super::graph::{GraphBuilder, column};
-use super::over::PendingRank;
+use super::over_node::PendingRank;
 use super::scope::{Role, ScopeColumn, last_instant};
 use crate::plan::{Expression, Operator, WindowKind};
 use crate::value::DataType;

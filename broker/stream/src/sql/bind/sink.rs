@@ -9,7 +9,7 @@ use super::query::{Item, QueryBinder};
 use super::relation::{Relation, of_node};
 use super::scope::Role;
 use super::{literal, table, types};
-use crate::plan::{Column, DebeziumFormat, Format, OutputMode, Sink, SinkKey};
+use crate::plan::{Column, DebeziumFormat, Emit, Format, OutputMode, Sink, SinkKey};
 use crate::value::{DataType, Value};
 
 /// The table an `INSERT` writes.
@@ -24,9 +24,9 @@ pub(super) fn bind(script: &Script, insert: &Insert, graph: &mut GraphBuilder) -
     let declared = find_table(script, insert)?;
     let declaration = table::sink(declared)?;
     let target = Target { insert, table: declaration.table.clone(), columns: declaration.columns.clone() };
-    let mut binder = QueryBinder::new(script, graph, insert.bound);
+    let mut binder = QueryBinder::new(script, graph, insert);
     let relation = binder.bind_query_into(&insert.query, insert.at, Some(&target))?;
-    let relation = binder.ranked(relation, &super::over::Limits::new())?;
+    let relation = binder.ranked(relation, &super::rank_limit::Limits::new())?;
     let relation = match target.is_arranged(&relation) {
         true => relation,
         false => {
@@ -41,6 +41,21 @@ pub(super) fn bind(script: &Script, insert: &Insert, graph: &mut GraphBuilder) -
             binder.project(&relation, None, items, Some(&target), insert.at)?
         }
     };
+    if let (Some((emit, at)), false) = (insert.emit, binder.emits) {
+        let (what, help) = match emit {
+            Emit::Changes => ("groups that change", "leave it out: each row is written when it comes"),
+            _ => (
+                "windows that close",
+                "leave it out, or group by a window: FROM TABLE(TUMBLE(...)) GROUP BY window_start, \
+                 window_end",
+            ),
+        };
+        return Err(SqlError::at(
+            at,
+            format!("EMIT says when rows are written, and there are no {what}"),
+            help,
+        ));
+    }
     let changes = graph.changes(relation.node);
     let key = key(declared, &declaration, &relation, changes)?;
     let mode = mode(declared, &declaration, changes, !key.is_empty())?;
