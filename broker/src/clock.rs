@@ -15,6 +15,7 @@ pub struct Clock(Source);
 enum Source {
     System,
     Manual(Arc<AtomicI64>),
+    Runtime { began: tokio::time::Instant, at_ms: i64 },
 }
 
 /// The beginning of the time that only goes forward.
@@ -38,14 +39,19 @@ impl Clock {
         Self(Source::Manual(Arc::new(AtomicI64::new(start_ms))))
     }
 
+    /// A clock that goes with the time of tokio's runtime, which a simulation pauses; now it is `start_ms`.
+    #[must_use]
+    pub fn of_runtime(start_ms: i64) -> Self {
+        Self(Source::Runtime { began: tokio::time::Instant::now(), at_ms: start_ms })
+    }
+
     /// Milliseconds since the Unix epoch.
     #[must_use]
     pub fn now_ms(&self) -> i64 {
         match &self.0 {
-            Source::System => SystemTime::now()
-                .duration_since(UNIX_EPOCH)
-                .map_or(0, |elapsed| i64::try_from(elapsed.as_millis()).unwrap_or(i64::MAX)),
+            Source::System => SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, as_ms),
             Source::Manual(now) => now.load(Ordering::Relaxed),
+            Source::Runtime { began, at_ms } => at_ms + as_ms(began.elapsed()),
         }
     }
 
@@ -53,8 +59,9 @@ impl Clock {
     #[must_use]
     pub fn steady_ms(&self) -> i64 {
         match &self.0 {
-            Source::System => i64::try_from(STARTED.elapsed().as_millis()).unwrap_or(i64::MAX),
+            Source::System => as_ms(STARTED.elapsed()),
             Source::Manual(now) => now.load(Ordering::Relaxed),
+            Source::Runtime { began, .. } => as_ms(began.elapsed()),
         }
     }
 
@@ -66,13 +73,18 @@ impl Clock {
             Source::Manual(now) => {
                 Duration::from_millis(u64::try_from(now.load(Ordering::Relaxed)).unwrap_or(0))
             }
+            Source::Runtime { began, .. } => began.elapsed(),
         }
     }
 
-    /// Moves a manual clock on; the system's clock does not obey.
+    /// Moves a manual clock on; the others do not obey.
     pub fn advance(&self, by_ms: i64) {
         if let Source::Manual(now) = &self.0 {
             now.fetch_add(by_ms, Ordering::Relaxed);
         }
     }
+}
+
+fn as_ms(elapsed: Duration) -> i64 {
+    i64::try_from(elapsed.as_millis()).unwrap_or(i64::MAX)
 }

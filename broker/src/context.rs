@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::clock::Clock;
 use crate::coordinators::Coordinators;
+use crate::entropy::Entropy;
 use crate::features::Features;
 use crate::loggers::Loggers;
 use crate::partitions::Partitions;
@@ -43,6 +44,8 @@ pub struct Context {
     pub node: Arc<NodeInfo>,
     /// The time.
     pub clock: Clock,
+    /// Fresh ids.
+    pub entropy: Entropy,
     /// The broker's limits that handlers apply.
     pub limits: HandlerLimits,
 }

@@ -12,6 +12,7 @@
 
 #![forbid(unsafe_code)]
 
+mod assembly;
 mod blocking;
 pub mod clock;
 pub mod configs;
@@ -19,6 +20,8 @@ pub mod context;
 pub mod coordinators;
 mod descriptors;
 pub mod dispatch;
+pub mod driven;
+pub mod entropy;
 pub mod features;
 mod handlers;
 pub mod loggers;

@@ -27,30 +27,31 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use uuid::Uuid;
 
+use crate::assembly::{Assembly, FETCH_BYTES, PAGE_PARTITIONS};
+use crate::blocking::beside;
 use crate::clock::{Clock, steady_ns};
 use crate::configs::BrokerConfigs;
-use crate::context::{Context, HandlerLimits, NodeInfo};
-use crate::coordinators::{CoordinatorSettings, Coordinators};
+use crate::context::NodeInfo;
+use crate::coordinators::CoordinatorSettings;
 use crate::descriptors;
 use crate::dispatch::Dispatch;
-use crate::features::Features;
+use crate::entropy::Entropy;
 use crate::loggers::Loggers;
 use crate::net::{Listener, MetricsPage, NetSettings};
 use crate::partitions::{CleaningSettings, LogThreads, Partition, Partitions};
 use crate::pipelines::Pipelines;
-use crate::producer_ids::ProducerIds;
 use crate::security::Access;
 use crate::services::{self, NodeService, PipelineService};
 use crate::telemetry::{Health, Limits, Scraper, Telemetry, UnreadTimes};
 use crate::topics::{
-    CreateTopicError, METADATA_TOPIC, MetadataError, MetadataLog, MetadataRecord, TopicDefaults, Topics,
+    CreateTopicError, METADATA_TOPIC, MetadataError, MetadataLog, MetadataRecord, TopicDefaults,
 };
 
 /// The metadata topic has the same id everywhere, so that it can be found before metadata is read.
 const METADATA_TOPIC_ID: Uuid = Uuid::from_u128(1);
 
 /// A single node is number 1, as in Kafka's own examples.
-const NODE_ID: i32 = 1;
+pub(crate) const NODE_ID: i32 = 1;
 
 /// Appliers: segment writes are copies into the page cache, and two threads keep up with one journal.
 pub(crate) const APPLIER_SHARDS: usize = 2;
@@ -165,23 +166,9 @@ impl Node {
             Arc::new(end_process),
         )
         .map_err(StartError::Thread)?;
-        let partitions = Partitions::new(Arc::clone(&store), threads.progress());
-        let (metadata, records, cluster_id) = open_metadata(&store, &partitions, &clock).await?;
-        let topics = Topics::load(
-            Arc::clone(&store),
-            Arc::clone(&metadata),
-            &records,
-            topic_defaults(&config),
-            clock.clone(),
-        )?;
-        let features = Features::load(Arc::clone(&metadata), &records, clock.clone());
-        let coordinators = Coordinators::new(
-            partitions.clone(),
-            topics.clone(),
-            features.clone(),
-            coordinator_settings(&config),
-            clock.clone(),
-        );
+        let entropy = Entropy::system();
+        let assembly = Assembly::open(&store, threads.progress(), &config, &clock, &entropy).await?;
+        let (topics, coordinators) = (assembly.topics.clone(), assembly.coordinators.clone());
         let loading = coordinators.begin_loading();
         let listener = Listener::bind(net_settings(&config, listen)).map_err(StartError::Listen)?;
         let address = listener.local_addr().map_err(StartError::Listen)?;
@@ -190,11 +177,12 @@ impl Node {
             None => (config.listen.host.clone(), address.port()),
         };
         let data_dir = std::path::absolute(&config.data_dir).unwrap_or_else(|_| config.data_dir.clone());
+        let cluster_id = assembly.cluster_id.clone();
         let info = Arc::new(NodeInfo { node_id: NODE_ID, cluster_id, advertised, data_dir });
         let pipelines = Pipelines::load(
             topics.clone(),
             coordinators.clone(),
-            &records,
+            &assembly.records,
             EpochLimits {
                 input_bytes: config.pipelines.epoch_bytes.in_memory(),
                 input_records: u64::from(config.pipelines.epoch_records),
@@ -204,27 +192,13 @@ impl Node {
             Handle::current(),
         );
         let (handed_over, http2) = mpsc::channel(HANDOVER_QUEUE);
-        let context = Context {
-            producer_ids: ProducerIds::load(metadata, &records, clock.clone()),
-            topics: topics.clone(),
-            partitions: partitions.clone(),
-            coordinators: coordinators.clone(),
-            features,
-            loggers,
-            node: Arc::clone(&info),
-            clock: clock.clone(),
-            limits: HandlerLimits {
-                fetch_bytes: FETCH_BYTES,
-                fetch_wait_ms: FETCH_WAIT_MS,
-                page_partitions: PAGE_PARTITIONS,
-            },
-        };
+        let context = assembly.context(Arc::clone(&info), loggers);
         let dispatch =
             Dispatch::new(context, Arc::clone(&telemetry), config.limits.response_memory.in_memory());
         let scraper = Scraper {
             telemetry,
             store: Arc::clone(&store),
-            partitions,
+            partitions: assembly.partitions,
             topics: topics.clone(),
             coordinators: coordinators.clone(),
             pipelines: pipelines.clone(),
@@ -261,7 +235,8 @@ impl Node {
         ];
         health.is_listening();
         let stopping = stop.clone();
-        tasks.push(tokio::spawn(blocking(move || loading.run(&stopping))));
+        let workers = std::thread::available_parallelism().map_or(1, usize::from);
+        tasks.push(tokio::spawn(blocking(move || loading.run(&stopping, workers))));
         let (resuming, stopping) = (pipelines.clone(), stop.clone());
         tasks.push(tokio::spawn(async move {
             // A pipeline that a stop keeps from starting starts the next time.
@@ -343,16 +318,9 @@ impl Page {
     }
 }
 
-/// The most bytes one fetch response carries.
-const FETCH_BYTES: usize = 64 << 20;
-/// The most partitions of one page of DescribeTopicPartitions, as with Kafka.
-const PAGE_PARTITIONS: usize = 2000;
-/// The longest a fetch waits for data.
-const FETCH_WAIT_MS: i32 = 30_000;
-
 /// Runs what blocks beside the runtime's workers; a panic in it goes on here.
 pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-    match tokio::task::spawn_blocking(work).await {
+    match beside(work).await {
         Ok(done) => done,
         Err(ended) => std::panic::resume_unwind(ended.into_panic()),
     }
@@ -363,6 +331,7 @@ pub(crate) async fn open_metadata(
     store: &Arc<Store>,
     partitions: &Partitions,
     clock: &Clock,
+    entropy: &Entropy,
 ) -> Result<(Arc<Mutex<MetadataLog>>, Vec<MetadataRecord>, String), StartError> {
     let id = PartitionId { topic: METADATA_TOPIC_ID, partition: 0 };
     // Nothing of it ever goes.
@@ -388,7 +357,7 @@ pub(crate) async fn open_metadata(
     let cluster_id = match known {
         Some(id) => id,
         None => {
-            let id = logmill_record::topic_id::to_base64(Uuid::new_v4());
+            let id = logmill_record::topic_id::to_base64(entropy.uuid());
             let record = MetadataRecord::Cluster { id: id.clone() };
             metadata.append(clock.now_ms(), std::slice::from_ref(&record)).await?;
             records.push(record);
@@ -446,7 +415,7 @@ pub(crate) fn store_options(config: &Config) -> StoreOptions {
             ..LogOptions::default()
         },
         measure: steady_ns,
-        ..StoreOptions::new(config.data_dir.clone(), Uuid::new_v4())
+        ..StoreOptions::new(config.data_dir.clone(), Entropy::system().uuid())
     }
 }
 
@@ -460,7 +429,7 @@ pub(crate) fn cleaning_settings(config: &Config) -> CleaningSettings {
     }
 }
 
-fn coordinator_settings(config: &Config) -> CoordinatorSettings {
+pub(crate) fn coordinator_settings(config: &Config) -> CoordinatorSettings {
     let ms = |time: std::time::Duration| i32::try_from(time.as_millis()).unwrap_or(i32::MAX);
     let size = |count: u32| usize::try_from(count).unwrap_or(usize::MAX);
     let consumers = &config.consumer_groups;
@@ -499,7 +468,7 @@ fn assignor_of(configured: ConfiguredAssignor) -> Assignor {
     }
 }
 
-fn net_settings(config: &Config, listen: SocketAddr) -> NetSettings {
+pub(crate) fn net_settings(config: &Config, listen: SocketAddr) -> NetSettings {
     NetSettings {
         listen,
         max_connections: config.limits.max_connections as usize,

@@ -12,6 +12,7 @@ use crate::producer::ProducerBuilder;
 use crate::transaction::TransactionalBuilder;
 use crate::transport::backoff::Deadline;
 use crate::transport::connection::Identity;
+use crate::transport::environment::{Environment, System};
 
 /// A cluster that can be reached. Cheap to clone; clones share connections and what is known of the cluster.
 #[derive(Debug, Clone)]
@@ -28,6 +29,7 @@ pub struct ClientBuilder {
     client_id: String,
     connect_timeout: Duration,
     request_timeout: Duration,
+    environment: Arc<dyn Environment>,
 }
 
 impl ClientBuilder {
@@ -50,6 +52,12 @@ impl ClientBuilder {
         self
     }
 
+    /// The machine to be on, for simulations. Default: this one. Pipelines, over gRPC, do not heed it.
+    pub fn environment(mut self, environment: Arc<dyn Environment>) -> Self {
+        self.environment = environment;
+        self
+    }
+
     /// Stream pipelines of a Logmill broker, over gRPC. Connects when it is used.
     #[must_use]
     pub fn pipelines(self) -> Pipelines {
@@ -69,9 +77,24 @@ impl ClientBuilder {
             connect_timeout: self.connect_timeout,
             request_timeout: self.request_timeout,
         };
-        let cluster = Arc::new(Cluster::new(self.bootstrap.clone(), identity));
+        let cluster = Arc::new(Cluster::new(self.bootstrap.clone(), identity, self.environment));
         cluster.refresh(Some(&[]), false).await?;
         Ok(Client { cluster, bootstrap: self.bootstrap })
+    }
+
+    /// As [`connect`](Self::connect), but waits up to `patience` for a cluster that is still starting.
+    ///
+    /// # Errors
+    /// When none of the addresses can be reached in that time.
+    pub async fn connect_within(self, patience: Duration) -> Result<Client> {
+        let mut deadline = Deadline::new(format!("connecting to {}", self.bootstrap.join(",")), patience);
+        loop {
+            match tokio::time::timeout_at(deadline.end(), self.clone().connect()).await {
+                Ok(Ok(client)) => return Ok(client),
+                Ok(Err(error)) => deadline.retry(error, self.environment.chance()).await?,
+                Err(_) => return Err(deadline.timed_out()),
+            }
+        }
     }
 }
 
@@ -89,14 +112,7 @@ impl Client {
     /// # Errors
     /// When none of the addresses can be reached in that time.
     pub async fn connect_within(bootstrap: &str, patience: Duration) -> Result<Self> {
-        let mut deadline = Deadline::new(format!("connecting to {bootstrap}"), patience);
-        loop {
-            match tokio::time::timeout_at(deadline.end(), Self::connect(bootstrap)).await {
-                Ok(Ok(client)) => return Ok(client),
-                Ok(Err(error)) => deadline.retry(error).await?,
-                Err(_) => return Err(deadline.timed_out()),
-            }
-        }
+        Self::builder(bootstrap).connect_within(patience).await
     }
 
     /// A client with other than the usual settings.
@@ -107,6 +123,7 @@ impl Client {
             client_id: concat!("logmill/", env!("CARGO_PKG_VERSION")).to_owned(),
             connect_timeout: Duration::from_secs(10),
             request_timeout: Duration::from_secs(30),
+            environment: Arc::new(System),
         }
     }
 

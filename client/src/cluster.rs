@@ -1,6 +1,6 @@
 //! The brokers of one cluster: who leads what, who coordinates what, and the connections to them.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -16,6 +16,7 @@ use uuid::Uuid;
 use crate::error::{Error, Result};
 use crate::transport::backoff::Deadline;
 use crate::transport::connection::{Connection, Identity};
+use crate::transport::environment::Environment;
 
 /// Version 13 only adds an error for clients that reach the wrong cluster (KIP-1102).
 const METADATA_HIGHEST: i16 = 12;
@@ -54,7 +55,7 @@ pub(crate) struct Partition {
 }
 
 /// Connections are separate for what must not wait for one another: answers come in order, and some are late.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Lane(u64);
 
 impl Lane {
@@ -63,7 +64,7 @@ impl Lane {
 }
 
 /// What a coordinator coordinates.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Coordinated {
     Group(String),
     Transaction(String),
@@ -135,9 +136,10 @@ type Slot = Arc<tokio::sync::Mutex<Option<Connection>>>;
 pub(crate) struct Cluster {
     bootstrap: Vec<String>,
     identity: Identity,
+    environment: Arc<dyn Environment>,
     next_bootstrap: AtomicUsize,
     next_lane: AtomicU64,
-    slots: Mutex<HashMap<(i32, Lane), Slot>>,
+    slots: Mutex<BTreeMap<(i32, Lane), Slot>>,
     known: RwLock<Known>,
 }
 
@@ -147,22 +149,37 @@ struct Known {
     controller: i32,
     brokers: BTreeMap<i32, String>,
     topics: BTreeMap<String, Arc<Topic>>,
-    coordinators: HashMap<Coordinated, i32>,
+    coordinators: BTreeMap<Coordinated, i32>,
 }
 
 /// The slot of a connection to whichever broker could be reached.
 const ANY: i32 = i32::MIN;
 
 impl Cluster {
-    pub(crate) fn new(bootstrap: Vec<String>, identity: Identity) -> Self {
+    pub(crate) fn new(bootstrap: Vec<String>, identity: Identity, environment: Arc<dyn Environment>) -> Self {
         Self {
             bootstrap,
             identity,
+            environment,
             next_bootstrap: AtomicUsize::new(0),
             next_lane: AtomicU64::new(1),
             slots: Mutex::default(),
             known: RwLock::new(Known { controller: -1, ..Known::default() }),
         }
+    }
+
+    /// The machine this is on.
+    pub(crate) fn environment(&self) -> &dyn Environment {
+        &*self.environment
+    }
+
+    /// A number for [`pause`](crate::transport::backoff::pause).
+    pub(crate) fn chance(&self) -> u32 {
+        self.environment.chance()
+    }
+
+    async fn open(&self, address: &str) -> Result<Connection> {
+        Connection::open(self.environment(), address, &self.identity).await
     }
 
     /// Connections that nobody else uses.
@@ -197,7 +214,7 @@ impl Cluster {
                 Ok(Ok(answer)) => return Ok(answer),
                 Ok(Err(error)) => {
                     self.learn_from(&error, &ask.to);
-                    deadline.retry(error).await?;
+                    deadline.retry(error, self.chance()).await?;
                 }
                 Err(_) => return Err(deadline.timed_out()),
             }
@@ -257,7 +274,7 @@ impl Cluster {
             let address = format!("broker {node}");
             return Err(Error::Connect { address, reason: "its address is not known".to_owned() });
         };
-        let connection = Connection::open(&address, &self.identity).await?;
+        let connection = self.open(&address).await?;
         *slot = Some(connection.clone());
         Ok(connection)
     }
@@ -275,7 +292,7 @@ impl Cluster {
         let given = (0..count).map(|i| self.bootstrap[(first + i) % count].clone());
         let mut last = Error::InvalidArgument("no bootstrap address was given".to_owned());
         for address in known.into_iter().chain(given) {
-            match Connection::open(&address, &self.identity).await {
+            match self.open(&address).await {
                 Ok(connection) => {
                     *slot = Some(connection.clone());
                     return Ok(connection);
@@ -301,7 +318,7 @@ impl Cluster {
         loop {
             match tokio::time::timeout_at(deadline.end(), self.topic_now(name, create)).await {
                 Ok(Ok(topic)) => return Ok(topic),
-                Ok(Err(error)) => deadline.retry(error).await?,
+                Ok(Err(error)) => deadline.retry(error, self.chance()).await?,
                 Err(_) => return Err(deadline.timed_out()),
             }
         }
@@ -323,7 +340,7 @@ impl Cluster {
                 Ok(Err(error)) => error,
                 Err(_) => return Err(deadline.timed_out()),
             };
-            deadline.retry(error).await?;
+            deadline.retry(error, self.chance()).await?;
         }
     }
 

@@ -70,3 +70,4 @@ pub use pipelines::{InputEnd, Pipelines};
 pub use producer::partitioner::{murmur2, partition_of_key};
 pub use producer::{Ack, Acks, Producer, ProducerBuilder, ProducerRecord, RecordPlace};
 pub use transaction::{Transaction, TransactionalBuilder, TransactionalProducer};
+pub use transport::environment::{Environment, Incoming, Outgoing};

@@ -8,3 +8,4 @@ pub mod licence;
 pub mod process;
 pub mod proxy;
 pub mod source;
+pub mod workload;

@@ -30,5 +30,6 @@ mod transactional;
 
 pub use commit::CommitError;
 pub use driver::{CoordinatorSettings, Coordinators};
+pub(crate) use starting::Loading;
 pub use starting::Patience;
 pub use transactional::{FirstBatch, FirstProduceError, OffsetsInTransaction, TransactionalProduce};

@@ -5,6 +5,7 @@ use logmill_coordinator::groups::{RegexSearch, RegexesFound};
 
 use super::commit::Together;
 use super::driver::Coordinators;
+use crate::blocking::beside;
 
 /// How many searches run at a time: a topic that comes makes every group with patterns search.
 pub(super) const SEARCHES_AT_A_TIME: usize = 2;
@@ -18,7 +19,7 @@ impl Coordinators {
             tokio::spawn(async move {
                 let Ok(_turn) = coordinators.0.searches.acquire().await else { return };
                 // It ends without a result when the broker stops.
-                if let Ok(found) = tokio::task::spawn_blocking(move || search.run()).await {
+                if let Ok(found) = beside(move || search.run()).await {
                     coordinators.take_found(partition, &found);
                 }
             });

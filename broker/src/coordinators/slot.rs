@@ -1,6 +1,6 @@
 //! One machine with its log: loading it, asking it, and taking in what was sequenced.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use logmill_coordinator::SchemaError;
@@ -29,7 +29,7 @@ pub(super) struct Slot<M: Machine> {
     /// The gate of the last frame that touched the machine.
     pub(super) gate: Gate,
     /// Who waits for which answer; dropped with the slot, which tells them to ask again.
-    waiting: HashMap<RequestId, oneshot::Sender<M::Reply>>,
+    waiting: BTreeMap<RequestId, oneshot::Sender<M::Reply>>,
 }
 
 /// Why a machine cannot be used now.
@@ -130,7 +130,7 @@ impl<M: Loadable> Slot<M> {
                 return Err(LoadError::Batch { offset, detail: "the log has a gap".into() });
             }
         }
-        Ok(Self { machine, log, end, gate: Gate::open(), waiting: HashMap::new() })
+        Ok(Self { machine, log, end, gate: Gate::open(), waiting: BTreeMap::new() })
     }
 
     /// Whether nothing was written to the log that the machine has not applied.

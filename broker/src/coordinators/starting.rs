@@ -116,24 +116,25 @@ impl Coordinators {
 }
 
 impl Loading {
-    /// Loads them, as many at a time as there are processors. Blocking; `stop` ends it between two machines.
+    /// Loads them, `workers` at a time, of which this thread is one. Blocking; `stop` ends it between two machines.
     ///
     /// A coordinator whose log cannot be read does not answer; it is said in the log, and tried again. The others do.
-    pub(crate) fn run(self, stop: &CancellationToken) {
+    pub(crate) fn run(self, stop: &CancellationToken, workers: usize) {
         let Self { coordinators, logs } = &self;
         let began = coordinators.0.clock.steady();
         let next = AtomicUsize::new(0);
-        let workers = std::thread::available_parallelism().map_or(1, usize::from).min(logs.len());
-        std::thread::scope(|scope| {
-            for _ in 0..workers {
-                scope.spawn(|| {
-                    while !stop.is_cancelled()
-                        && let Some((topic, log)) = logs.get(next.fetch_add(1, Ordering::Relaxed))
-                    {
-                        coordinators.load_ahead(topic, log);
-                    }
-                });
+        let work = || {
+            while !stop.is_cancelled()
+                && let Some((topic, log)) = logs.get(next.fetch_add(1, Ordering::Relaxed))
+            {
+                coordinators.load_ahead(topic, log);
             }
+        };
+        std::thread::scope(|scope| {
+            for _ in 1..workers.min(logs.len()) {
+                scope.spawn(work);
+            }
+            work();
         });
         coordinators.0.deadlines.notify_one();
         if logs.is_empty() || coordinators.loading() > 0 {

@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{CoordinatorSettings, Coordinators, Patience};
 use crate::clock::Clock;
+use crate::entropy::Entropy;
 use crate::features::Features;
 use crate::node;
 use crate::partitions::{LogThreads, Partitions};
@@ -43,9 +44,12 @@ impl Parts {
         )
         .unwrap();
         let partitions = Partitions::new(Arc::clone(&store), threads.progress());
-        let (metadata, records, _) = node::open_metadata(&store, &partitions, &clock).await.unwrap();
+        let entropy = Entropy::system();
+        let (metadata, records, _) =
+            node::open_metadata(&store, &partitions, &clock, &entropy).await.unwrap();
         let defaults = node::topic_defaults(&config);
-        let topics = Topics::load(store, Arc::clone(&metadata), &records, defaults, clock.clone()).unwrap();
+        let loaded = Topics::load(store, Arc::clone(&metadata), &records, defaults, clock.clone(), entropy);
+        let topics = loaded.unwrap();
         let features = Features::load(metadata, &records, clock.clone());
         let settings = CoordinatorSettings::default();
         Self { coordinators: Coordinators::new(partitions, topics, features, settings, clock), threads }
@@ -118,7 +122,7 @@ async fn machines_of_the_start_are_loaded_without_being_asked_for() {
         groups.iter().map(|group| partition_for(group, 50)).collect();
     assert_eq!((parts.coordinators.loading(), machines.len()), (machines.len(), groups.len()));
     assert!(parts.coordinators.census().groups.is_empty());
-    node::blocking(move || loading.run(&CancellationToken::new())).await;
+    node::blocking(move || loading.run(&CancellationToken::new(), 2)).await;
     parts.coordinators.loaded().await;
     assert_eq!(parts.coordinators.loading(), 0);
     assert_eq!(parts.coordinators.census().groups.len(), groups.len(), "nobody asked for one");
@@ -139,7 +143,7 @@ async fn who_asks_while_a_machine_is_loaded_waits_for_it_or_is_told_to_ask_again
     assert_eq!(parts.offset("new").await, Ok(7));
     // One that waits is answered when the machine is there, and other machines are not waited for.
     let (told, ()) = tokio::join!(parts.offset("b"), async {
-        node::blocking(move || loading.run(&CancellationToken::new())).await;
+        node::blocking(move || loading.run(&CancellationToken::new(), 2)).await;
     });
     assert_eq!(told, Ok(2));
     assert_eq!(parts.offset("a").await, Ok(1));
@@ -160,7 +164,7 @@ async fn a_request_that_asks_many_machines_has_one_patience_with_all_of_them() {
     let waited = began.elapsed();
     assert!((Duration::from_millis(500)..Duration::from_secs(2)).contains(&waited), "{waited:?}");
     // With nothing left of it, what is there is answered all the same.
-    node::blocking(move || loading.run(&CancellationToken::new())).await;
+    node::blocking(move || loading.run(&CancellationToken::new(), 2)).await;
     assert_eq!(parts.offset_within("e", &patience).await, Ok(5));
     parts.close().await;
 }
@@ -172,7 +176,7 @@ async fn a_stop_does_not_wait_for_machines_that_are_not_begun() {
     let loading = parts.coordinators.begin_loading();
     let stop = CancellationToken::new();
     stop.cancel();
-    node::blocking(move || loading.run(&stop)).await;
+    node::blocking(move || loading.run(&stop, 2)).await;
     assert!(parts.coordinators.census().groups.is_empty(), "none was begun");
     // Whoever waits for all of them, as a pipeline does that is being started, is not left waiting.
     parts.coordinators.loaded().await;
@@ -189,7 +193,7 @@ async fn markers_that_are_written_while_machines_are_loaded_are_not_missed() {
         let parts = Parts::open(&directory).await;
         let loading = parts.coordinators.begin_loading();
         let stop = CancellationToken::new();
-        let run = tokio::spawn(node::blocking(move || loading.run(&stop)));
+        let run = tokio::spawn(node::blocking(move || loading.run(&stop, 2)));
         for group in &names {
             let marker = Marker {
                 partition: TopicPartition {

@@ -4,7 +4,6 @@ use logmill_coordinator::groups::{Command, ConsumerBeat, ConsumerHeartbeat, Part
 use logmill_wire::messages::consumer_group_heartbeat::{Assignment, TopicPartitions};
 use logmill_wire::messages::{ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatResponse};
 use logmill_wire::{ErrorCode, Str};
-use uuid::Uuid;
 
 use super::groups::ask;
 use super::{Call, told};
@@ -34,7 +33,7 @@ pub(crate) async fn handle(
         topic_regex: request.subscribed_topic_regex,
         assignor: request.server_assignor,
         owned: request.topic_partitions.map(owned),
-        fresh: Uuid::new_v4(),
+        fresh: call.context.entropy.uuid(),
     };
     let answered = ask(&call, &group, Command::ConsumerHeartbeat(beat), |reply| match reply {
         Reply::ConsumerHeartbeat(answer) => Some(answer),

@@ -4,7 +4,6 @@ use logmill_coordinator::groups::{Command, Join, Joined, Reply};
 use logmill_wire::messages::join_group::JoinGroupResponseMember;
 use logmill_wire::messages::{JoinGroupRequest, JoinGroupResponse};
 use logmill_wire::{ErrorCode, Str};
-use uuid::Uuid;
 
 use super::Call;
 use super::groups::ask;
@@ -31,7 +30,7 @@ pub(crate) async fn handle(call: Call<'_>, request: JoinGroupRequest) -> JoinGro
             .into_iter()
             .map(|protocol| (protocol.name.detached(), bytes::Bytes::copy_from_slice(&protocol.metadata)))
             .collect(),
-        fresh: Uuid::new_v4(),
+        fresh: call.context.entropy.uuid(),
     };
     let joined = ask(&call, &group, Command::Join(join), |reply| match reply {
         Reply::Joined(joined) => Some(joined),

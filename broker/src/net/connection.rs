@@ -74,6 +74,23 @@ pub(super) enum Outcome<I> {
     },
 }
 
+/// Serves Kafka's protocol over a stream that its owner has opened, until the connection ends.
+pub async fn serve_stream<S: Service, I: AsyncRead + AsyncWrite + Unpin + Send>(
+    service: Arc<S>,
+    peer: Peer,
+    io: I,
+    settings: Arc<NetSettings>,
+    memory: &RequestMemory,
+    stop: &CancellationToken,
+) {
+    match Connection::new(service, peer, io, settings, memory, stop).run().await {
+        Outcome::Ended(ending) => tracing::debug!(address = %peer.address, "connection closed: {ending}"),
+        Outcome::Http2 { .. } => {
+            tracing::debug!(address = %peer.address, "connection closed: gRPC is not served")
+        }
+    }
+}
+
 /// A connection and everything it holds.
 pub(super) struct Connection<S: Service, I> {
     service: Arc<S>,

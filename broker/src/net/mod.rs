@@ -20,6 +20,7 @@ mod outgoing;
 mod service;
 mod settings;
 
+pub use connection::serve_stream;
 pub use handover::HandedOver;
 pub use listener::{Listener, OpenConnections};
 pub use memory::{HeldMemory, MemoryBudget, RequestMemory};

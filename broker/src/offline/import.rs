@@ -12,6 +12,7 @@ use logmill_storage::inspect::{Depth, Finding, PARTITION_METADATA, PartitionDire
 use logmill_storage::{Disk, Fatal, LogError, Store, StoreError};
 
 use crate::clock::Clock;
+use crate::entropy::Entropy;
 use crate::node::{self, StartError};
 use crate::partitions::{CleaningSettings, LogThreads, Partitions};
 use crate::topics::{ImportTopicError, ImportedTopic, ReservedIds, Source, TopicImport, Topics};
@@ -117,7 +118,7 @@ pub async fn import(
 ) -> Result<(), ImportError> {
     let disk = super::disk();
     let (topics, _locks) = prepare(&disk, &config.data_dir, &import)?;
-    let clock = Clock::system();
+    let (clock, entropy) = (Clock::system(), Entropy::system());
     let options = node::store_options(config);
     let store = {
         let disk = Arc::clone(&disk);
@@ -137,9 +138,10 @@ pub async fn import(
     .map_err(StartError::Thread)?;
     let imported = async {
         let partitions = Partitions::new(Arc::clone(&store), threads.progress());
-        let (metadata, records, _) = node::open_metadata(&store, &partitions, &clock).await?;
+        let (metadata, records, _) = node::open_metadata(&store, &partitions, &clock, &entropy).await?;
+        let defaults = node::topic_defaults(config);
         let there =
-            Topics::load(Arc::clone(&store), metadata, &records, node::topic_defaults(config), clock.clone())
+            Topics::load(Arc::clone(&store), metadata, &records, defaults, clock.clone(), entropy.clone())
                 .map_err(StartError::Topics)?;
         let mut reserved = ReservedIds::of(&records);
         for topic in topics {

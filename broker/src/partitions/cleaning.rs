@@ -52,10 +52,8 @@ impl CleanerThread {
     ) -> std::io::Result<Self> {
         let rest = Arc::new(Rest::default());
         let resting = Arc::clone(&rest);
-        let trusted = TrustedClock::new(settings.max_clock_jump, clock.now_ms(), clock.steady_ms());
-        let map = KeyMap::new(settings.compaction_memory_bytes);
         let mut cleaner =
-            Cleaner { store, settings, clock, trusted, map, rest: Arc::clone(&rest), telemetry };
+            Cleaner { rest: Arc::clone(&rest), ..Cleaner::new(store, settings, clock, telemetry) };
         let thread = Builder::new().name("cleaner".into()).spawn(move || {
             let interval = settings.interval();
             while resting.for_a_while(interval) {
@@ -99,7 +97,8 @@ impl Rest {
     }
 }
 
-struct Cleaner {
+/// What the thread does.
+pub(crate) struct Cleaner {
     store: Arc<Store>,
     settings: CleaningSettings,
     clock: Clock,
@@ -110,7 +109,19 @@ struct Cleaner {
 }
 
 impl Cleaner {
-    fn round(&mut self) -> Result<(), Fatal> {
+    pub(crate) fn new(
+        store: Arc<Store>,
+        settings: CleaningSettings,
+        clock: Clock,
+        telemetry: Arc<Telemetry>,
+    ) -> Self {
+        let trusted = TrustedClock::new(settings.max_clock_jump, clock.now_ms(), clock.steady_ms());
+        let map = KeyMap::new(settings.compaction_memory_bytes);
+        Self { store, settings, clock, trusted, map, rest: Arc::default(), telemetry }
+    }
+
+    /// Removes what need not be kept.
+    pub(crate) fn round(&mut self) -> Result<(), Fatal> {
         let now = self.now();
         self.telemetry.cleaning.rounds.add(1);
         if let Some(now) = now {

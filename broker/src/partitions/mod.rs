@@ -18,6 +18,7 @@ mod trusted_clock;
 mod waits;
 
 pub use append::{Acknowledge, AppendError, Partitions, Pending};
+pub(crate) use cleaning::Cleaner;
 pub use cleaning::CleaningSettings;
 pub use partition::Partition;
 pub use threads::LogThreads;

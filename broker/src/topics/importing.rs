@@ -222,7 +222,7 @@ impl Topics {
             self.check(&new)?;
             // Another topic may have been made from a copy of the same directories.
             let usable = |id: &Uuid| id.as_u128() > 1 && self.by_id(*id).is_none();
-            let id = import.id.filter(usable).unwrap_or_else(Uuid::new_v4);
+            let id = import.id.filter(usable).unwrap_or_else(|| self.0.entropy.uuid());
             return Ok(TopicRecord { name, id, partitions, configs, owner: None, made: None });
         };
         if let Some(owner) = old.owner.as_ref().map(ToString::to_string) {

@@ -13,8 +13,10 @@ use super::image::{Image, Topic};
 use super::metadata_log::{MetadataError, MetadataLog, MetadataState};
 use super::names::{NameError, check_name, is_internal, is_one_metric};
 use super::schema::{ConfigScope, MetadataRecord, TopicRecord};
+use crate::blocking::beside;
 use crate::clock::Clock;
 use crate::configs::{self, BrokerConfigs, ConfigEntry, ConfigError, ConfigSet, TopicRules};
+use crate::entropy::Entropy;
 use crate::partitions::Partition;
 
 /// The most partitions one topic may have.
@@ -132,6 +134,7 @@ pub(super) struct Shared {
     partitions: i32,
     auto_create: bool,
     pub(super) clock: Clock,
+    pub(super) entropy: Entropy,
 }
 
 impl Topics {
@@ -149,6 +152,7 @@ impl Topics {
         records: &[MetadataRecord],
         defaults: TopicDefaults,
         clock: Clock,
+        entropy: Entropy,
     ) -> Result<Self, CreateTopicError> {
         let mut live: BTreeMap<Uuid, TopicRecord> = BTreeMap::new();
         let mut broker = defaults.configs;
@@ -215,6 +219,7 @@ impl Topics {
             partitions: defaults.partitions,
             auto_create: defaults.auto_create,
             clock,
+            entropy,
         })))
     }
 
@@ -328,7 +333,7 @@ impl Topics {
         let partitions = self.check(&new)?;
         let record = TopicRecord {
             name: new.name,
-            id: Uuid::new_v4(),
+            id: self.0.entropy.uuid(),
             partitions,
             configs: new.configs,
             owner: new.owner,
@@ -407,7 +412,7 @@ impl Topics {
         let options = configs::log_options(&record.configs, &self.0.broker.load());
         let store = Arc::clone(&self.0.store);
         let (name, id) = (record.name.clone(), record.id);
-        let made = tokio::task::spawn_blocking(move || {
+        let made = beside(move || {
             let spec = |partition| PartitionSpec {
                 id: PartitionId { topic: id, partition },
                 topic_name: name.clone(),

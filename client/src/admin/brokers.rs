@@ -176,7 +176,7 @@ impl Admin {
         loop {
             match tokio::time::timeout_at(deadline.end(), self.cluster.refresh(Some(&[]), false)).await {
                 Ok(Ok(_)) => return Ok(()),
-                Ok(Err(error)) => deadline.retry(error).await?,
+                Ok(Err(error)) => deadline.retry(error, self.cluster.chance()).await?,
                 Err(_) => return Err(deadline.timed_out()),
             }
         }

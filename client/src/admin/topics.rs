@@ -199,7 +199,7 @@ impl Admin {
         let response = loop {
             match tokio::time::timeout_at(deadline.end(), self.cluster.refresh(None, false)).await {
                 Ok(Ok(response)) => break response,
-                Ok(Err(error)) => deadline.retry(error).await?,
+                Ok(Err(error)) => deadline.retry(error, self.cluster.chance()).await?,
                 Err(_) => return Err(deadline.timed_out()),
             }
         };

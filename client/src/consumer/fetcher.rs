@@ -17,7 +17,7 @@ use super::decode::{Aborted, decode};
 use crate::admin::{Isolation, offsets::find_offset};
 use crate::cluster::Lane;
 use crate::error::{Error, Result};
-use crate::transport::backoff::{Deadline, chance, pause};
+use crate::transport::backoff::{Deadline, pause};
 
 /// Fetch addresses topics by name up to this version.
 const FETCH_HIGHEST: i16 = 12;
@@ -68,6 +68,7 @@ impl Fetcher {
                 }
             };
             tokio::select! {
+                biased;
                 Some(event) = self.under_way.next(), if !self.under_way.is_empty() => self.handle(event),
                 () = self.shared.work.notified() => {}
                 () = timer => {}
@@ -187,7 +188,8 @@ impl Fetcher {
                 let leader = self.leaders.entry(node).or_default();
                 leader.busy = false;
                 leader.failures = if failed { leader.failures + 1 } else { 0 };
-                leader.not_before = failed.then(|| Instant::now() + pause(leader.failures, chance()));
+                leader.not_before =
+                    failed.then(|| Instant::now() + pause(leader.failures, self.shared.cluster.chance()));
             }
         }
     }

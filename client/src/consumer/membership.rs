@@ -28,7 +28,7 @@ use super::{Shared, protocol};
 use crate::admin::groups::committed_offsets;
 use crate::cluster::{Ask, Coordinated, Lane, To};
 use crate::error::{Error, Result};
-use crate::transport::backoff::{Deadline, chance, pause};
+use crate::transport::backoff::{Deadline, pause};
 
 /// How a member behaves in its group.
 #[derive(Debug, Clone)]
@@ -101,6 +101,7 @@ impl Membership {
         while !*self.closing.borrow() {
             let mut closing = self.closing.clone();
             let generation = tokio::select! {
+                biased;
                 ended = self.generation() => ended,
                 _ = closing.wait_for(|closing| *closing) => Ok(Ended::Closing),
             };
@@ -114,7 +115,7 @@ impl Membership {
                 Err(error) if error.is_retriable() => {
                     failures += 1;
                     tracing::warn!(group = %self.settings.group, %error, "out of the group, joining again");
-                    tokio::time::sleep(pause(failures, chance())).await;
+                    tokio::time::sleep(pause(failures, self.shared.cluster.chance())).await;
                 }
                 Err(error) => {
                     self.revoke();
@@ -215,7 +216,9 @@ impl Membership {
                 // KIP-394: ask again with the id.
                 ErrorCode::MEMBER_ID_REQUIRED => self.member_id = response.member_id.to_string(),
                 ErrorCode::UNKNOWN_MEMBER_ID | ErrorCode::ILLEGAL_GENERATION => return Ok(None),
-                ErrorCode::REBALANCE_IN_PROGRESS => tokio::time::sleep(pause(1, chance())).await,
+                ErrorCode::REBALANCE_IN_PROGRESS => {
+                    tokio::time::sleep(pause(1, self.shared.cluster.chance())).await
+                }
                 code => Error::check(code, None, operation)?,
             }
         }

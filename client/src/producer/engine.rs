@@ -21,8 +21,7 @@ use super::queue::{Answer, BatchSettings, Freed, Lost, MAX_IN_FLIGHT, PartitionQ
 use super::{Ack, Acks, ProducerRecord, ProducerSettings};
 use crate::cluster::{Cluster, Lane, Topic};
 use crate::error::{Error, Result};
-use crate::transport::backoff::{Deadline, chance, pause};
-use crate::transport::clock::now_ms;
+use crate::transport::backoff::{Deadline, pause};
 use crate::transport::connection::Connection;
 
 /// Produce addresses topics by name up to this version; it is also the one with implicit transaction
@@ -141,7 +140,13 @@ impl Engine {
             (None, Some(key)) => partition_of_key(key, topic.count().max(1)),
             (None, None) => {
                 let (count, batch) = (topic.count().max(1), shared.settings.batch_bytes);
-                shared.queues.lock().sticky.next(&record.topic, count, record.size(), batch, chance())
+                shared.queues.lock().sticky.next(
+                    &record.topic,
+                    count,
+                    record.size(),
+                    batch,
+                    shared.cluster.chance(),
+                )
             }
         };
         Ok((topic, partition))
@@ -178,7 +183,7 @@ impl Engine {
         }
         // Given back when the batch is done with.
         permit.forget();
-        let timestamp = record.timestamp.unwrap_or_else(now_ms);
+        let timestamp = record.timestamp.unwrap_or_else(|| shared.cluster.environment().now_ms());
         let mut queues = shared.queues.lock();
         let (batches, identity) = (queues.batches, queues.identity);
         let topic = match queues.topics.get_key_value(record.topic.as_str()) {
@@ -320,6 +325,7 @@ impl Sender {
                 }
             };
             tokio::select! {
+                biased;
                 Some(event) = self.under_way.next(), if !self.under_way.is_empty() => self.handle(event),
                 () = self.shared.wake.notified() => {}
                 () = timer => {}
@@ -481,7 +487,8 @@ impl Sender {
                     Ok(connection) => *leader = Leader { connection: Some(connection), ..Leader::default() },
                     Err(error) => {
                         leader.failures += 1;
-                        leader.not_before = Some(Instant::now() + pause(leader.failures, chance()));
+                        leader.not_before =
+                            Some(Instant::now() + pause(leader.failures, self.shared.cluster.chance()));
                         tracing::debug!(node, %error, "a leader cannot be reached");
                         self.forget_led_by(node);
                     }
@@ -529,8 +536,9 @@ impl Sender {
                 continue;
             };
             let timeout = shared.settings.delivery_timeout;
-            let (room, failed) =
-                queue.answered(piece.number, answer, now, timeout, |attempt| pause(attempt, chance()));
+            let (room, failed) = queue.answered(piece.number, answer, now, timeout, |attempt| {
+                pause(attempt, shared.cluster.chance())
+            });
             freed.0 += room.0;
             if let Some(error) = failed {
                 queues.untold.get_or_insert_with(|| Arc::clone(&error));

@@ -109,7 +109,7 @@ impl Coordinator {
                         )
                         && speaks(connection.version::<EndTxnRequest>(END_WITH_EPOCH), END_WITH_EPOCH));
                 }
-                Err(error) => deadline.retry(error).await?,
+                Err(error) => deadline.retry(error, self.cluster.chance()).await?,
             }
         }
     }

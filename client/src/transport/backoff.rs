@@ -43,26 +43,21 @@ impl Deadline {
     }
 
     /// Waits before the next attempt. Gives the error back if it is not worth another attempt, or says that the
-    /// time is over.
-    pub(crate) async fn retry(&mut self, error: Error) -> Result<()> {
+    /// time is over. `chance` is as for [`pause`].
+    pub(crate) async fn retry(&mut self, error: Error, chance: u32) -> Result<()> {
         if !error.is_retriable() {
             return Err(error);
         }
         self.attempt += 1;
         tracing::debug!(operation = %self.operation, attempt = self.attempt, %error, "trying again");
         self.last = Some(Box::new(error));
-        let pause = pause(self.attempt, chance());
+        let pause = pause(self.attempt, chance);
         if Instant::now() + pause >= self.end {
             return Err(self.timed_out());
         }
         tokio::time::sleep(pause).await;
         Ok(())
     }
-}
-
-/// A number nobody can foresee; not for secrets.
-pub(crate) fn chance() -> u32 {
-    uuid::Uuid::new_v4().as_fields().0
 }
 
 #[cfg(test)]

@@ -20,10 +20,9 @@ use logmill_wire::messages::api_versions::{ApiVersionsRequest, ApiVersionsRespon
 use logmill_wire::{ErrorCode, Message as _, Request, Segments, Str, frame};
 use parking_lot::Mutex;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
-use tokio::net::TcpStream;
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::{mpsc, oneshot};
 
+use super::environment::{Environment, Incoming, Outgoing};
 use super::versions::Versions;
 use crate::error::{Error, Result};
 
@@ -86,21 +85,23 @@ impl Waiting {
 
 impl Connection {
     /// Connects and learns what the broker speaks.
-    pub(crate) async fn open(address: &str, identity: &Identity) -> Result<Self> {
+    pub(crate) async fn open(
+        environment: &dyn Environment,
+        address: &str,
+        identity: &Identity,
+    ) -> Result<Self> {
         let connect_error = |reason: String| Error::Connect { address: address.to_owned(), reason };
-        let stream = tokio::time::timeout(identity.connect_timeout, TcpStream::connect(address))
+        let (read, write) = tokio::time::timeout(identity.connect_timeout, environment.connect(address))
             .await
             .map_err(|_| connect_error(format!("no answer within {:?}", identity.connect_timeout)))?
             .map_err(|error| connect_error(error.to_string()))?;
-        stream.set_nodelay(true).map_err(|error| connect_error(error.to_string()))?;
-        let connection = Self::over(stream, address, identity);
+        let connection = Self::over(read, write, address, identity);
         let versions = connection.negotiate().await?;
         connection.inner.versions.get_or_init(|| versions);
         Ok(connection)
     }
 
-    fn over(stream: TcpStream, address: &str, identity: &Identity) -> Self {
-        let (read, write) = stream.into_split();
+    fn over(read: Incoming, write: Outgoing, address: &str, identity: &Identity) -> Self {
         let (queue, outgoing) = mpsc::unbounded_channel();
         let waiting = Arc::new(Waiting::default());
         let writer = tokio::spawn(write_all(write, outgoing, Arc::clone(&waiting), address.to_owned()));
@@ -261,7 +262,7 @@ impl Connection {
 }
 
 async fn write_all(
-    mut socket: OwnedWriteHalf,
+    mut socket: Outgoing,
     mut outgoing: mpsc::UnboundedReceiver<Segments>,
     waiting: Arc<Waiting>,
     address: String,
@@ -280,7 +281,7 @@ async fn write_all(
     }
 }
 
-async fn write_pieces(socket: &mut OwnedWriteHalf, pieces: &mut VecDeque<Bytes>) -> std::io::Result<()> {
+async fn write_pieces(socket: &mut Outgoing, pieces: &mut VecDeque<Bytes>) -> std::io::Result<()> {
     while !pieces.is_empty() {
         let mut written = {
             let mut slices = [IoSlice::new(&[]); 64];
@@ -306,7 +307,7 @@ async fn write_pieces(socket: &mut OwnedWriteHalf, pieces: &mut VecDeque<Bytes>)
     Ok(())
 }
 
-async fn read_all(socket: OwnedReadHalf, waiting: Arc<Waiting>, address: String) {
+async fn read_all(socket: Incoming, waiting: Arc<Waiting>, address: String) {
     let mut socket = BufReader::with_capacity(READ_AHEAD, socket);
     let reason = loop {
         match read_frame(&mut socket).await {
@@ -331,7 +332,7 @@ async fn read_all(socket: OwnedReadHalf, waiting: Arc<Waiting>, address: String)
     waiting.fail(&address, &reason);
 }
 
-async fn read_frame(socket: &mut BufReader<OwnedReadHalf>) -> std::io::Result<Bytes> {
+async fn read_frame(socket: &mut BufReader<Incoming>) -> std::io::Result<Bytes> {
     let length = match socket.read_i32().await {
         Ok(length) => length,
         Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => {

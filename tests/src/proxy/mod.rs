@@ -21,7 +21,7 @@ use tokio::sync::watch;
 
 use crate::process::Chance;
 
-pub use request::{END_TXN, Request};
+pub use request::{END_TXN, Request, read_frame};
 pub use weather::Weather;
 
 /// A proxy that runs, on threads of its own, until it is dropped.

@@ -23,7 +23,10 @@ pub struct Request(Vec<u8>);
 
 impl Request {
     /// The next one of a connection.
-    pub(super) async fn read(from: &mut (impl AsyncRead + Unpin)) -> io::Result<Request> {
+    ///
+    /// # Errors
+    /// When the connection ends before, or what comes is no request.
+    pub async fn read(from: &mut (impl AsyncRead + Unpin)) -> io::Result<Request> {
         read_frame(from).await.map(Request)
     }
 
@@ -37,13 +40,17 @@ impl Request {
         REPEATABLE.contains(&self.api())
     }
 
-    pub(super) fn bytes(&self) -> &[u8] {
+    /// Its bytes.
+    pub fn bytes(&self) -> &[u8] {
         &self.0
     }
 }
 
 /// A length and as many bytes.
-pub(super) async fn read_frame(from: &mut (impl AsyncRead + Unpin)) -> io::Result<Vec<u8>> {
+///
+/// # Errors
+/// As [`Request::read`].
+pub async fn read_frame(from: &mut (impl AsyncRead + Unpin)) -> io::Result<Vec<u8>> {
     let mut length = [0; 4];
     from.read_exact(&mut length).await?;
     let behind = u32::from_be_bytes(length) as usize;

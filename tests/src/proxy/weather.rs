@@ -35,17 +35,17 @@ impl Weather {
     };
 
     /// How long the next request waits, if it does.
-    pub(super) fn delay(&self, chance: &mut Chance) -> Option<Duration> {
+    pub fn delay(&self, chance: &mut Chance) -> Option<Duration> {
         hits(self.delays, chance).then(|| self.delay.mul_f64(chance.fraction()))
     }
 
     /// How long the next answer waits, if it does.
-    pub(super) fn answer(&self, chance: &mut Chance) -> Option<Duration> {
+    pub fn answer(&self, chance: &mut Chance) -> Option<Duration> {
         hits(self.answers, chance).then(|| self.delay.mul_f64(chance.fraction()))
     }
 
     /// After how long a copy of a request comes, if one does.
-    pub(super) fn repeat(&self, request: &Request, chance: &mut Chance) -> Option<Duration> {
+    pub fn repeat(&self, request: &Request, chance: &mut Chance) -> Option<Duration> {
         let repeats = request.is_repeatable() && hits(self.repeats, chance);
         repeats.then(|| self.late.mul_f64(chance.fraction()))
     }

@@ -11,8 +11,8 @@ use logmill_tests::process::{Chance, PATIENCE, Scratch};
 use logmill_tests::proxy::{END_TXN, Proxy};
 use tokio::runtime::Runtime;
 
-use super::workload::{World, create_topics, encode, poll, reader};
 use super::{free_address, serve_behind};
+use logmill_tests::workload::{Settings, World, encode, poll, reader};
 
 /// How the second transaction is ended by its producer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,11 +64,11 @@ fn commit_late(version: i16, end: End) -> Found {
     let proxy = Proxy::start(&address, Chance::of(1));
     let broker = serve_behind(&proxy.address(), &scratch, "broker", &address);
     let runtime = Runtime::new().expect("threads");
-    let world: Arc<World> = World::new(proxy.address());
+    let world: Arc<World> = World::new(Client::builder(&proxy.address()), Settings::default());
     let taken = runtime.block_on(async {
         let client = world.client().await.expect("a connection");
         client.admin().update_feature("transaction.version", version, true).await.expect("it may fall");
-        create_topics(&client).await;
+        world.create_topics(&client).await;
         let (writing, reading) = (world.recorder.process(), world.recorder.process());
         let starts = vec![(order(0), 0), (order(1), 0)];
         let mut input = reader(&world, reading, &client, starts).await.expect("a reader");

@@ -4,9 +4,7 @@
 //! Phases: faults; then none: everybody is served again, transactions left open are ended, readers go to the end; then the
 //! history is checked.
 
-mod groups;
 mod late;
-mod workload;
 
 use std::collections::BTreeSet;
 use std::net::TcpListener;
@@ -14,14 +12,14 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use logmill_client::Client;
 use logmill_tests::history::{Action, Anomaly, History, Outcome, Place, Process, check};
 use logmill_tests::process::{self, Broker, Chance, PATIENCE, Scratch, number};
 use logmill_tests::proxy::{Proxy, Tally, Weather};
+use logmill_tests::workload::groups::{mover, subscriber};
+use logmill_tests::workload::{Settings, World, copier, everything, plain, settle, transactional};
 use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
-
-use groups::{mover, subscriber};
-use workload::{World, copier, create_topics, everything, plain, settle, transactional};
 
 /// Kills unless `LOGMILL_KILLS` says otherwise.
 const KILLS: u64 = 3;
@@ -100,9 +98,9 @@ fn nothing_is_lost_repeated_torn_or_leaked_by_faults() {
     let serve = |number: u64| serve_behind(&advertised, &scratch, &format!("broker-{number}"), &address);
     let mut broker = serve(0);
     let runtime = Runtime::new().expect("threads");
-    let world = World::new(proxy.address());
+    let world = World::new(Client::builder(&proxy.address()), Settings::default());
     let _kept = Kept(&world);
-    runtime.block_on(async { create_topics(&world.client().await.expect("a connection")).await });
+    runtime.block_on(async { world.create_topics(&world.client().await.expect("a connection")).await });
     let (mut writers, mut readers) = (JoinSet::new(), JoinSet::new());
     let started = Instant::now();
     {

@@ -63,7 +63,7 @@ pub(crate) async fn handle(
         u64::try_from(request.max_wait_ms.min(call.context.limits.fetch_wait_ms)).unwrap_or(0),
     );
     let by_id = call.version >= IDS_FROM;
-    let plan = match session::begin(&mut call.session.fetch, request, by_id) {
+    let plan = match session::begin(&mut call.session.fetch, request, by_id, &call.context.entropy) {
         Ok(plan) => plan,
         Err(error_code) => return (FetchResponse { error_code, ..FetchResponse::default() }, None),
     };

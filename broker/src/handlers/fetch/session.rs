@@ -13,6 +13,7 @@ use logmill_wire::{Chunks, ErrorCode};
 use uuid::Uuid;
 
 use super::{TopicKey, Wanted};
+use crate::entropy::Entropy;
 
 /// The epoch of a request that wants a new session.
 const INITIAL: i32 = 0;
@@ -66,6 +67,7 @@ pub(super) fn begin(
     session: &mut Option<FetchSession>,
     request: FetchRequest,
     by_id: bool,
+    entropy: &Entropy,
 ) -> Result<Plan, ErrorCode> {
     let (id, epoch) = (request.session_id, request.session_epoch);
     if matches!(epoch, INITIAL | FINAL) {
@@ -75,7 +77,7 @@ pub(super) fn begin(
         if epoch == FINAL || wanted.is_empty() || wanted.len() > MAX_PARTITIONS {
             return Ok(Plan { wanted, kind: Kind::Sessionless });
         }
-        *session = Some(FetchSession::new(&wanted, by_id));
+        *session = Some(FetchSession::new(fresh_id(entropy), &wanted, by_id));
         return Ok(Plan { wanted, kind: Kind::New });
     }
     let known =
@@ -137,13 +139,13 @@ fn topic_key(name: &logmill_wire::Str, id: Uuid, by_id: bool) -> TopicKey {
 }
 
 impl FetchSession {
-    fn new(wanted: &[Wanted], by_id: bool) -> Self {
+    fn new(id: i32, wanted: &[Wanted], by_id: bool) -> Self {
         let kept = |wanted: &Wanted| {
             let key = (wanted.topic.clone(), wanted.partition);
             (key, Kept { wanted: wanted.clone(), told: None })
         };
         Self {
-            id: fresh_id(),
+            id,
             epoch: next_epoch(INITIAL),
             by_id,
             partitions: wanted.iter().map(kept).collect(),
@@ -196,8 +198,8 @@ impl FetchSession {
     }
 }
 
-fn fresh_id() -> i32 {
-    let (high, _) = Uuid::new_v4().as_u64_pair();
+fn fresh_id(entropy: &Entropy) -> i32 {
+    let (high, _) = entropy.uuid().as_u64_pair();
     i32::try_from(high >> 33).unwrap_or(1).max(1)
 }
 
@@ -207,6 +209,14 @@ mod tests {
     use logmill_wire::messages::fetch::{FetchPartition, FetchTopic, ForgottenTopic};
 
     use super::*;
+
+    fn begin(
+        session: &mut Option<FetchSession>,
+        request: FetchRequest,
+        by_id: bool,
+    ) -> Result<Plan, ErrorCode> {
+        super::begin(session, request, by_id, &Entropy::system())
+    }
 
     fn request(id: i32, epoch: i32, partitions: &[(i32, i64)]) -> FetchRequest {
         let partitions: Vec<_> = partitions

@@ -6,13 +6,13 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use crate::history::{Action, Outcome, Partition, Polled, Process, Sending, Transaction, Value};
+use crate::process::Chance;
 use logmill_client::{
     Client, Consumer, ConsumerRecord, Error, Isolation, ProducerRecord, Reset, Result, Transaction as Open,
 };
-use logmill_tests::history::{Action, Outcome, Partition, Polled, Process, Sending, Transaction, Value};
-use logmill_tests::process::Chance;
 
-use super::workload::{World, encode, patience, value};
+use super::{World, encode, patience, value};
 
 /// Whose offsets are committed outside of transactions.
 pub(crate) const READERS: &str = "readers";
@@ -55,7 +55,7 @@ async fn a_stay(world: &World, chance: &mut Chance) {
 }
 
 /// Reads as one of a group, and commits how far it has come.
-pub(crate) async fn subscriber(world: Arc<World>, mut chance: Chance) {
+pub async fn subscriber(world: Arc<World>, mut chance: Chance) {
     while !world.is_over() {
         let process = world.recorder.process();
         let Some(client) = world.client().await else { continue };
@@ -63,6 +63,7 @@ pub(crate) async fn subscriber(world: Arc<World>, mut chance: Chance) {
         let asked = world.ask(process, Action::Subscribe);
         world.recorder.answer(&asked, Outcome::Done);
         tokio::select! {
+            biased;
             () = read(&world, process, &mut consumer) => {}
             () = a_stay(&world, &mut chance) => {}
         }
@@ -90,12 +91,13 @@ async fn read(world: &World, process: Process, consumer: &mut Consumer) {
 
 /// Moves `output` on to `moved` with the library's loop, which commits by itself: what came of a commit is known only by
 /// what is read, here and by everybody else.
-pub(crate) async fn mover(world: Arc<World>, id: String, mut chance: Chance) {
+pub async fn mover(world: Arc<World>, id: String, mut chance: Chance) {
     while !world.is_over() {
         let process = world.recorder.process();
         let Some(client) = world.client().await else { continue };
         let patience = patience(&mut chance);
         let builder = client.transactional(&*id).patience(patience).delivery_timeout(patience);
+        let builder = builder.transaction_timeout(world.settings.transaction_timeout);
         let Ok(mut producer) = builder.build().await else { continue };
         let Some(mut consumer) = member(&client, MOVERS, &["output"]) else { continue };
         let asked = world.ask(process, Action::Subscribe);
@@ -127,6 +129,7 @@ pub(crate) async fn mover(world: Arc<World>, id: String, mut chance: Chance) {
         };
         // Dropped anywhere, also while it commits.
         tokio::select! {
+            biased;
             _ended = producer.process(&mut consumer, BATCH, work) => {}
             () = a_stay(&world, &mut chance) => {}
         }

@@ -1,19 +1,22 @@
-//! Clients that do something of everything, all the time, and write down what they see.
+//! Clients that do something of everything, all the time, and write down what they see. The same ones run against the real
+//! binary and in simulation.
+
+pub mod groups;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use logmill_client::{
-    Client, Consumer, ConsumerRecord, GroupMembership, Isolation, NewTopic, ProducerRecord, StartAt,
-};
-use logmill_tests::history::{
+use crate::history::{
     Action, Asked, Outcome, Partition, Polled, Process, Recorder, Sending, Start, Transaction, Value,
 };
-use logmill_tests::process::Chance;
-
-use super::groups::{MOVERS, READERS};
+use crate::process::Chance;
+use groups::{MOVERS, READERS};
+use logmill_client::{
+    Client, ClientBuilder, Consumer, ConsumerRecord, GroupMembership, Isolation, NewTopic, ProducerRecord,
+    StartAt,
+};
 
 /// How long one call of a client may take while nobody serves it.
 const CALL: Duration = Duration::from_secs(20);
@@ -22,10 +25,35 @@ const COPIES: u64 = 1_000_000_000;
 /// The group of the loop that copies.
 const COPIERS: &str = "copiers";
 
+/// How the clients behave. By default as is good for a broker in real time.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// After so long the broker aborts an open transaction.
+    pub transaction_timeout: Duration,
+    /// The most bytes that a record carries besides what it says.
+    pub padding_bytes: u64,
+    /// Whether the topic with keys is compacted.
+    pub compacts: bool,
+    /// The longest that a writer pauses between two steps, ms.
+    pub pause_ms: u64,
+    /// Configs of all topics.
+    pub configs: Vec<(&'static str, String)>,
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        let transaction_timeout = Duration::from_secs(60);
+        Settings { transaction_timeout, padding_bytes: 0, compacts: true, pause_ms: 10, configs: Vec::new() }
+    }
+}
+
 /// What all clients share.
-pub(crate) struct World {
-    pub(crate) address: String,
-    pub(crate) recorder: Recorder,
+#[derive(Debug)]
+pub struct World {
+    client: ClientBuilder,
+    settings: Settings,
+    /// What they see.
+    pub recorder: Recorder,
     values: AtomicU64,
     transactions: AtomicU64,
     /// Records acknowledged, transactions committed, and those of the loop that copies.
@@ -33,9 +61,10 @@ pub(crate) struct World {
     committed: AtomicU64,
     copied: AtomicU64,
     /// Polls of subscribers, and transactions of the library's loop.
-    pub(crate) subscribed: AtomicU64,
-    pub(crate) moved: AtomicU64,
-    pub(crate) stop: AtomicBool,
+    subscribed: AtomicU64,
+    moved: AtomicU64,
+    /// No new work is begun.
+    pub stop: AtomicBool,
     /// Where readers may stop.
     ends: OnceLock<BTreeMap<Partition, i64>>,
 }
@@ -45,22 +74,14 @@ fn partitions() -> Vec<Partition> {
     of("orders", 2).chain(of("output", 2)).chain(of("moved", 2)).chain(of("latest", 1)).collect()
 }
 
-/// Makes the topics of [`partitions`].
-pub(crate) async fn create_topics(client: &Client) {
-    let compacted = NewTopic::new("latest").config("cleanup.policy", "compact");
-    let compacted = compacted.config("segment.ms", "1000").config("min.cleanable.dirty.ratio", "0.01");
-    let others = ["orders", "output", "moved"].map(|name| NewTopic::new(name).partitions(2));
-    for topic in others.iter().chain([&compacted]) {
-        client.admin().create_topic(topic).await.expect("a topic");
-    }
-}
-
 impl World {
-    /// Nothing was done yet.
-    pub(crate) fn new(address: String) -> Arc<World> {
+    /// Nothing was done yet. Each client is made by `client`.
+    pub fn new(client: ClientBuilder, settings: Settings) -> Arc<World> {
+        let compacted: &[&str] = if settings.compacts { &["latest"] } else { &[] };
         Arc::new(World {
-            address,
-            recorder: Recorder::new(&["latest"]),
+            client,
+            recorder: Recorder::new(compacted),
+            settings,
             values: AtomicU64::new(0),
             transactions: AtomicU64::new(0),
             acknowledged: AtomicU64::new(0),
@@ -73,16 +94,46 @@ impl World {
         })
     }
 
-    pub(crate) fn is_over(&self) -> bool {
+    /// Makes the topics.
+    pub async fn create_topics(&self, client: &Client) {
+        let mut latest = NewTopic::new("latest").config("segment.ms", "1000");
+        if self.settings.compacts {
+            latest = latest.config("cleanup.policy", "compact").config("min.cleanable.dirty.ratio", "0.01");
+        }
+        let others = ["orders", "output", "moved"].map(|name| NewTopic::new(name).partitions(2));
+        for mut topic in others.into_iter().chain([latest]) {
+            for (name, value) in &self.settings.configs {
+                topic = topic.config(*name, value.clone());
+            }
+            client.admin().create_topic(&topic).await.expect("a topic");
+        }
+    }
+
+    /// A record as a client sends it, with something that is only there to be large.
+    fn padded(&self, sending: &Sending, chance: &mut Chance) -> ProducerRecord {
+        let record = encode(sending);
+        match chance.below(self.settings.padding_bytes + 1) {
+            0 => record,
+            bytes => record.header("padding", vec![b'.'; bytes as usize]),
+        }
+    }
+
+    async fn pause(&self, chance: &mut Chance) {
+        tokio::time::sleep(Duration::from_millis(1 + chance.below(self.settings.pause_ms))).await;
+    }
+
+    fn is_over(&self) -> bool {
         self.stop.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn begin(&self) -> Transaction {
+    /// A transaction that is about to begin.
+    pub fn begin(&self) -> Transaction {
         Transaction(self.transactions.fetch_add(1, Ordering::Relaxed))
     }
 
-    pub(crate) async fn client(&self) -> Option<Client> {
-        Client::connect_within(&self.address, CALL).await.ok()
+    /// A client, if it can connect in time.
+    pub async fn client(&self) -> Option<Client> {
+        self.client.clone().connect_within(CALL).await.ok()
     }
 
     /// A record of a writer: to a partition of the input, or with a key to the compacted topic.
@@ -96,23 +147,24 @@ impl World {
     }
 
     /// How much of each kind was done so far.
-    pub(crate) fn progress(&self) -> [u64; 5] {
+    pub fn progress(&self) -> [u64; 5] {
         let counters = [&self.acknowledged, &self.committed, &self.copied, &self.subscribed, &self.moved];
         counters.map(|counter| counter.load(Ordering::Relaxed))
     }
 
-    pub(crate) fn ask(&self, process: Process, action: Action) -> Asked {
+    /// Writes down what is asked for.
+    pub fn ask(&self, process: Process, action: Action) -> Asked {
         self.recorder.ask(process, action)
     }
 
     /// Writes down how something ended; whether it went well. What fails may still have happened.
-    pub(crate) fn done<T, E>(&self, asked: &Asked, result: &Result<T, E>) -> bool {
+    pub fn done<T, E>(&self, asked: &Asked, result: &Result<T, E>) -> bool {
         self.recorder.answer(asked, if result.is_ok() { Outcome::Done } else { Outcome::Unknown });
         result.is_ok()
     }
 
     /// Waits for acknowledgements; whether all came.
-    pub(crate) async fn acknowledge(&self, waiting: Vec<(Asked, logmill_client::Ack)>) -> bool {
+    pub async fn acknowledge(&self, waiting: Vec<(Asked, logmill_client::Ack)>) -> bool {
         let mut all = true;
         for (asked, ack) in waiting {
             match ack.await {
@@ -130,7 +182,8 @@ impl World {
     }
 }
 
-pub(crate) fn encode(sending: &Sending) -> ProducerRecord {
+/// A record as a client sends it.
+pub fn encode(sending: &Sending) -> ProducerRecord {
     let record = ProducerRecord::to(&*sending.partition.topic).partition(sending.partition.number);
     let record = record.value(sending.value.0.to_string());
     match sending.key {
@@ -140,7 +193,7 @@ pub(crate) fn encode(sending: &Sending) -> ProducerRecord {
 }
 
 /// Writes records of no transaction.
-pub(crate) async fn plain(world: Arc<World>, mut chance: Chance) {
+pub async fn plain(world: Arc<World>, mut chance: Chance) {
     while !world.is_over() {
         let process = world.recorder.process();
         let Some(client) = world.client().await else { continue };
@@ -153,24 +206,25 @@ pub(crate) async fn plain(world: Arc<World>, mut chance: Chance) {
             for _ in 0..4 {
                 let sending = world.record(None, &mut chance);
                 let asked = world.ask(process, Action::Send(sending.clone()));
-                match producer.enqueue(encode(&sending)).await {
+                match producer.enqueue(world.padded(&sending, &mut chance)).await {
                     Ok(ack) => waiting.push((asked, ack)),
                     Err(_) => goes_on = false,
                 }
             }
             goes_on &= world.acknowledge(waiting).await;
-            pause(&mut chance).await;
+            world.pause(&mut chance).await;
         }
     }
 }
 
 /// Writes transactions over one to four records, some of which it aborts.
-pub(crate) async fn transactional(world: Arc<World>, id: String, mut chance: Chance) {
+pub async fn transactional(world: Arc<World>, id: String, mut chance: Chance) {
     while !world.is_over() {
         let process = world.recorder.process();
         let Some(client) = world.client().await else { continue };
         let patience = patience(&mut chance);
         let builder = client.transactional(&*id).patience(patience).delivery_timeout(patience);
+        let builder = builder.transaction_timeout(world.settings.transaction_timeout);
         let Ok(mut producer) = builder.build().await else { continue };
         while !world.is_over() {
             let Ok(mut open) = producer.begin().await else { break };
@@ -179,7 +233,7 @@ pub(crate) async fn transactional(world: Arc<World>, id: String, mut chance: Cha
             for _ in 0..=chance.below(4) {
                 let sending = world.record(Some(transaction), &mut chance);
                 let asked = world.ask(process, Action::Send(sending.clone()));
-                match open.enqueue(encode(&sending)).await {
+                match open.enqueue(world.padded(&sending, &mut chance)).await {
                     Ok(ack) => waiting.push((asked, ack)),
                     Err(_) => whole = false,
                 }
@@ -197,18 +251,14 @@ pub(crate) async fn transactional(world: Arc<World>, id: String, mut chance: Cha
             if !ended {
                 break;
             }
-            pause(&mut chance).await;
+            world.pause(&mut chance).await;
         }
     }
 }
 
 /// Most clients wait until the broker is back. Some give up before, and never learn what came of what they asked for.
-pub(crate) fn patience(chance: &mut Chance) -> Duration {
+pub fn patience(chance: &mut Chance) -> Duration {
     if chance.below(3) > 0 { CALL } else { Duration::from_millis(50 + chance.below(300)) }
-}
-
-async fn pause(chance: &mut Chance) {
-    tokio::time::sleep(Duration::from_millis(1 + chance.below(10))).await;
 }
 
 /// Asks how far a group has come that reads some topics, and writes it down.
@@ -231,7 +281,7 @@ async fn group_offsets(
 }
 
 /// A reader of partitions from where each is to begin, written down.
-pub(crate) async fn reader(
+pub async fn reader(
     world: &World,
     process: Process,
     client: &Client,
@@ -249,13 +299,13 @@ pub(crate) async fn reader(
 }
 
 /// What a record says.
-pub(crate) fn value(record: &ConsumerRecord) -> Value {
+pub fn value(record: &ConsumerRecord) -> Value {
     let text = std::str::from_utf8(record.value.as_ref().expect("a value")).expect("digits");
     Value(text.parse().expect("a number"))
 }
 
 /// One poll, written down.
-pub(crate) async fn poll(
+pub async fn poll(
     world: &World,
     process: Process,
     transaction: Option<Transaction>,
@@ -281,13 +331,14 @@ pub(crate) async fn poll(
 }
 
 /// Copies `orders` to `output`: reads, writes, and says how far it has come, all in one transaction.
-pub(crate) async fn copier(world: Arc<World>, mut chance: Chance) {
+pub async fn copier(world: Arc<World>, mut chance: Chance) {
     while !world.is_over() {
         let process = world.recorder.process();
         let Some(client) = world.client().await else { continue };
         // What an earlier one left is decided when this returns, so the offsets are the last ones.
         let patience = patience(&mut chance);
         let builder = client.transactional("copier").patience(patience).delivery_timeout(patience);
+        let builder = builder.transaction_timeout(world.settings.transaction_timeout);
         let Ok(mut producer) = builder.build().await else { continue };
         let group = (COPIERS, &["orders"][..]);
         let Some(known) = group_offsets(&world, process, &client, group).await else { continue };
@@ -311,7 +362,7 @@ pub(crate) async fn copier(world: Arc<World>, mut chance: Chance) {
                 let (key, value, copy_of) = (None, Value(value), Some(copy_of));
                 let sending = Sending { transaction: Some(transaction), partition, key, value, copy_of };
                 let asked = world.ask(process, Action::Send(sending.clone()));
-                match open.enqueue(encode(&sending)).await {
+                match open.enqueue(world.padded(&sending, &mut chance)).await {
                     Ok(ack) => waiting.push((asked, ack)),
                     Err(_) => whole = false,
                 }
@@ -353,7 +404,7 @@ pub(crate) async fn copier(world: Arc<World>, mut chance: Chance) {
 }
 
 /// Reads everything, to the end when there is one. Who that was.
-pub(crate) async fn everything(world: Arc<World>) -> Process {
+pub async fn everything(world: Arc<World>) -> Process {
     let process = world.recorder.process();
     let starts = || partitions().into_iter().map(|partition| (partition, 0)).collect();
     let mut input = loop {
@@ -373,7 +424,7 @@ pub(crate) async fn everything(world: Arc<World>) -> Process {
 }
 
 /// Ends what was left open, finds the ends of all partitions, and asks a last time how far the groups have come.
-pub(crate) async fn settle(world: &World) {
+pub async fn settle(world: &World) {
     let client = world.client().await.expect("the broker serves again");
     let process = world.recorder.process();
     let producer = client.producer().build().await.expect("a producer");
