@@ -65,7 +65,7 @@ pub enum CaseError {
         /// How it was run.
         how: &'static str,
         /// Why.
-        error: TrialError,
+        error: Box<TrialError>,
     },
 }
 
@@ -115,7 +115,8 @@ pub fn run_case(directory: &Path, update: bool) -> Result<CaseReport, CaseError>
     ];
     let mut report = CaseReport { records_in: 0, records_out: 0, differences: Vec::new() };
     for (index, (how, options)) in ways.into_iter().enumerate() {
-        let trial = run_trial(&plan, &inputs, options).map_err(|error| CaseError::Trial { how, error })?;
+        let trial = run_trial(&plan, &inputs, options)
+            .map_err(|error| CaseError::Trial { how, error: Box::new(error) })?;
         if index == 0 {
             report.records_in = trial.totals.read;
             report.records_out = trial.totals.written;
