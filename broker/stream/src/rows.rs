@@ -62,8 +62,20 @@ impl Rows {
     }
 
     /// One row's values.
+    #[cfg(test)]
     pub(crate) fn values(&self, row: usize) -> Vec<Value> {
         self.columns.iter().map(|column| column.value(row)).collect()
+    }
+}
+
+/// A row for a message, cut where it is long.
+pub(crate) fn row_text(columns: &[Column], row: usize) -> String {
+    const LONGEST: usize = 200;
+    let values: Vec<String> = columns.iter().map(|column| column.value(row).to_string()).collect();
+    let text = format!("({})", values.join(", "));
+    match text.char_indices().nth(LONGEST) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text,
     }
 }
 
@@ -95,7 +107,6 @@ impl RowsBuilder {
         self.marks.push(mark);
     }
 
-    #[allow(dead_code)] // Joins use it.
     /// Appends a row whose columns `fill` appends, one value to each builder.
     pub(crate) fn push_with(&mut self, mark: Mark, fill: impl FnOnce(&mut [ColumnBuilder])) {
         fill(&mut self.builders);

@@ -30,4 +30,4 @@ pub(crate) use encoder::RecordEncoder;
 pub use error::FormatError;
 pub use infer::{InferError, RecordSample, TableDraft, infer};
 pub(crate) use json::{encode_key, write_cell};
-pub(crate) use record::{RecordPlace, RowDecoder};
+pub(crate) use record::{Landed, RecordPlace, RowDecoder};

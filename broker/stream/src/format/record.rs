@@ -9,7 +9,8 @@ use super::cell::{Cell, Slot};
 use super::debezium::DebeziumDecoder;
 use super::decoder::Decoder;
 use super::error::FormatError;
-use super::raw;
+use super::json::JsonDecoder;
+use super::raw::{self, RawDecoder};
 use crate::column::{Column, ColumnBuilder};
 use crate::plan::{self, ColumnOrigin, Format, RecordFormat};
 
@@ -52,6 +53,8 @@ pub(crate) struct RowDecoder {
     /// Of each column, whether it is nowhere but in the value.
     only_in_value: Vec<bool>,
     key: Option<Decoder>,
+    /// Reads the primary key of a record without a value, where the key's columns are the value's.
+    deleted: Option<Decoder>,
     headers: Vec<(String, usize)>,
     places: Vec<(ColumnOrigin, usize)>,
     /// Rows of a chunk.
@@ -108,6 +111,7 @@ impl RowDecoder {
             in_value,
             only_in_value: columns.iter().map(|column| column.origin == ColumnOrigin::Value).collect(),
             key,
+            deleted: None,
             headers: Vec::new(),
             places: Vec::new(),
             rows,
@@ -135,12 +139,27 @@ impl RowDecoder {
             in_value: self.in_value.clone(),
             only_in_value: self.only_in_value.clone(),
             key: self.key.clone(),
+            deleted: self.deleted.clone(),
             headers: self.headers.clone(),
             places: self.places.clone(),
             rows: self.rows,
             collected: (0, 0),
             cells: Vec::new(),
         }
+    }
+
+    /// A record without a value deletes the row of its key: these columns are then read from the key, as a table with
+    /// this primary key writes it. It is the plain text of one column, or a JSON object of several.
+    pub(crate) fn with_primary_key(mut self, columns: &[usize]) -> Self {
+        let mut fields = columns.iter().map(|column| (*column, self.slots[*column].name.as_str()));
+        self.deleted = match columns {
+            [] => None,
+            // The script says what is in the key, and how.
+            _ if self.key.is_some() => None,
+            [_] => fields.next().and_then(|field| RawDecoder::new([field]).ok()).map(Decoder::Raw),
+            _ => Some(Decoder::Json(JsonDecoder::new(fields, false))),
+        };
+        self
     }
 
     /// Adds the row or rows a record holds. On an error none is added; it says which field, and what was found.
@@ -188,6 +207,10 @@ impl RowDecoder {
             }
             (Some(value), ValueDecoder::Change(decoder)) => decoder.decode(value, &self.slots, cells)?,
         };
+        if let (Landed::Tombstone, Some(decoder)) = (landed, &mut self.deleted) {
+            let key = record.key.ok_or("it has neither a value nor a key that says which row it deletes")?;
+            decoder.decode(key, &self.slots, cells).map_err(|error| format!("in the key: {error}"))?;
+        }
         if !self.headers.is_empty() {
             self.fill_headers(record, cells)?;
         }

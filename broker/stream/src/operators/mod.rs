@@ -13,6 +13,7 @@ mod accumulator;
 mod aggregated;
 mod assign_windows;
 mod group_aggregate;
+mod join;
 mod ordered;
 mod over;
 mod rank;
@@ -20,6 +21,7 @@ mod schedule;
 mod session_aggregate;
 mod time_to_live;
 mod union;
+mod upsert;
 mod window_aggregate;
 
 use std::collections::BTreeMap;
@@ -27,7 +29,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::plan::{self, Plan};
-use crate::rows::{Mark, Rows};
+use crate::rows::{END_OF_TIME, Mark, NO_TIME, Rows};
 use crate::state::{ChangelogSink, Keys};
 
 /// What an epoch is for an operator.
@@ -35,9 +37,6 @@ use crate::state::{ChangelogSink, Keys};
 pub(crate) struct EpochTime {
     /// Frozen processing time, in milliseconds.
     pub(crate) now: i64,
-    /// The least watermark of the inputs, behind the epoch's rows; [`NO_TIME`] before there is one.
-    #[allow(dead_code)] // Joins use it.
-    pub(crate) watermark: i64,
     /// The operator's own watermark after the epoch before.
     pub(crate) before: i64,
 }
@@ -159,7 +158,34 @@ pub(crate) fn key_group_at(operator: &plan::Operator, table: u8) -> usize {
         {
             crate::state::TIME_BYTES
         }
+        plan::Operator::TemporalJoin(plan::TemporalJoin {
+            versions: plan::Versions::AsOf { .. }, ..
+        }) if table == join::WAITING => crate::state::TIME_BYTES,
         _ => 0,
+    }
+}
+
+/// Whether an input's time is the operator's. A table that is looked up holds nothing back.
+pub(crate) fn tells_time(operator: &plan::Operator, input: usize) -> bool {
+    match operator {
+        plan::Operator::TemporalJoin(join) => input == 0 || join.versions != plan::Versions::Latest,
+        _ => true,
+    }
+}
+
+/// By how much the time of what an operator gives may be behind its inputs' watermark, in milliseconds.
+pub(crate) fn delay_ms(operator: &plan::Operator) -> i64 {
+    match operator {
+        plan::Operator::Join(join) => join.delay_ms(),
+        _ => 0,
+    }
+}
+
+/// A watermark that is held back; neither before time began nor when it has ended.
+pub(crate) fn held_back(watermark: i64, delay_ms: i64) -> i64 {
+    match watermark {
+        NO_TIME | END_OF_TIME => watermark,
+        watermark => watermark.saturating_sub(delay_ms),
     }
 }
 
@@ -172,6 +198,11 @@ pub(crate) fn key_columns(operator: &plan::Operator) -> Option<Vec<Vec<usize>>> 
         plan::Operator::GroupAggregate(grouping) => Some(vec![grouping.keys.clone()]),
         plan::Operator::Rank(rank) => Some(vec![rank.partition.clone()]),
         plan::Operator::Over(over) => Some(vec![over.partition.clone()]),
+        plan::Operator::Join(plan::Join { left, right, .. })
+        | plan::Operator::TemporalJoin(plan::TemporalJoin { left, right, .. }) => {
+            Some(vec![left.keys.clone(), right.keys.clone()])
+        }
+        plan::Operator::Upsert(upsert) => Some(vec![upsert.keys.clone()]),
         plan::Operator::Source { .. }
         | plan::Operator::Map { .. }
         | plan::Operator::AssignWindows { .. }
@@ -206,6 +237,30 @@ pub(crate) fn build(plan: &Plan, node: usize) -> Option<Box<dyn Operator>> {
         }
         plan::Operator::Rank(rank) => Box::new(rank::Rank::new(rank, &input(0).types(), input(0).changes)),
         plan::Operator::Over(over) => Box::new(over::Over::new(over, &input(0).types(), &node.types())),
+        plan::Operator::Join(join) => {
+            let (left, right) = (input(0).types(), input(1).types());
+            let inputs = [&*left, &*right];
+            match join.bound {
+                plan::JoinBound::Window { left, right } => {
+                    Box::new(join::TimedJoin::in_windows(join, [left, right], inputs))
+                }
+                plan::JoinBound::Interval { left, right, least_ms, most_ms } => {
+                    Box::new(join::TimedJoin::in_interval(join, [left, right], least_ms..=most_ms, inputs))
+                }
+                plan::JoinBound::State(bound) => Box::new(join::RegularJoin::new(join, bound, inputs)),
+            }
+        }
+        plan::Operator::TemporalJoin(join) => {
+            let (left, right) = (input(0).types(), input(1).types());
+            let inputs = [&*left, &*right];
+            match join.versions {
+                plan::Versions::AsOf { left, right } => {
+                    Box::new(join::TemporalJoin::new(join, [left, right], inputs))
+                }
+                plan::Versions::Latest => Box::new(join::LookupJoin::new(join, inputs)),
+            }
+        }
+        plan::Operator::Upsert(upsert) => Box::new(upsert::Upsert::new(upsert, &node.types())),
     })
 }
 

@@ -5,14 +5,13 @@ use std::collections::HashMap;
 use logmill_record::Batch;
 
 use super::errors::EpochError;
-use super::graph::row_text;
 use super::output::OutputBatch;
 use super::progress::Counters;
 use super::sinks::{TopicWriter, codec};
 use crate::format::{RecordEncoder, encode_key};
 use crate::murmur2::partition_for_key;
 use crate::plan::{OutputMode, Sink, SinkErrorPolicy};
-use crate::rows::Rows;
+use crate::rows::{Rows, row_text};
 use crate::state::{Keys, encode_row};
 
 /// Writes one sink's records of one epoch.
@@ -210,7 +209,7 @@ impl<'p> SinkWriter<'p> {
                 Ok(())
             }
             SinkErrorPolicy::Fail => Err(EpochError::OutputRow {
-                row: origin(rows.marks[row].order).unwrap_or_else(|| row_text(rows, row)),
+                row: origin(rows.marks[row].order).unwrap_or_else(|| row_text(&rows.columns, row)),
                 expression,
                 reason,
             }),

@@ -18,7 +18,7 @@ use crate::operators::{
     self, Due, EpochTime, Keyed, Operator, OperatorFault, Output, Place, Timed, key_columns,
 };
 use crate::plan::{self, Expression, Plan, SinkErrorPolicy};
-use crate::rows::{END_OF_TIME, Mark, NO_TIME, Rows};
+use crate::rows::{END_OF_TIME, Mark, NO_TIME, Rows, row_text};
 use crate::state::{ChangelogKey, ChangelogSink, Keys};
 
 /// The operators with their state.
@@ -101,7 +101,7 @@ impl Graph {
             watermarks[index] = match state.operators.is_empty() {
                 true => input,
                 false if state.place.watermark < input => return true,
-                false => state.place.watermark,
+                false => state.output_watermark(node),
             };
             debug_assert_eq!(node.inputs.iter().filter(|input| **input >= index).count(), 0);
         }
@@ -156,7 +156,7 @@ impl Graph {
                 }
             };
             if !self.nodes[index].operators.is_empty() {
-                watermarks[index] = self.nodes[index].place.watermark;
+                watermarks[index] = self.nodes[index].output_watermark(node);
             }
             if !given.is_empty() {
                 rows.insert(index, given);
@@ -191,7 +191,7 @@ impl Graph {
                 let sound = |row: usize| kept.value(row) && !faults.contains_key(&row);
                 let sound = arrow_buffer::BooleanBuffer::collect_bool(rows.len(), sound);
                 for (row, fault) in faults {
-                    let row = row_text(&rows, row);
+                    let row = row_text(&rows.columns, row);
                     let fault = OperatorFault { row, expression: fault.expression, reason: fault.reason };
                     self.refuse(index, fault, counters)?;
                 }
@@ -231,7 +231,7 @@ impl Graph {
     ) -> Result<Vec<Rows>, EpochError> {
         let node = &mut self.nodes[index];
         let shards = node.operators.len();
-        let time = EpochTime { now: epoch.now, watermark, before: node.place.watermark };
+        let time = EpochTime { now: epoch.now, before: node.place.watermark };
         let mut outputs: Vec<Output> = Vec::with_capacity(shards);
         for (operator, inputs) in node.operators.iter_mut().zip(split(keys, inputs, shards)) {
             let mut given = Output::new();
@@ -349,7 +349,18 @@ fn fails(plan: &Plan) -> Vec<bool> {
 fn input_watermark(plan: &Plan, index: usize, watermarks: &[i64], sources: &[i64]) -> i64 {
     match &plan.nodes[index].operator {
         plan::Operator::Source { source } => sources[*source],
-        _ => plan.nodes[index].inputs.iter().map(|input| watermarks[*input]).min().unwrap_or(END_OF_TIME),
+        operator => {
+            let inputs = plan.nodes[index].inputs.iter().enumerate();
+            let timed = inputs.filter(|(at, _)| operators::tells_time(operator, *at));
+            timed.map(|(_, input)| watermarks[*input]).min().unwrap_or(END_OF_TIME)
+        }
+    }
+}
+
+impl NodeState {
+    /// The watermark of what it has given.
+    fn output_watermark(&self, node: &plan::Node) -> i64 {
+        operators::held_back(self.place.watermark, operators::delay_ms(&node.operator))
     }
 }
 
@@ -462,15 +473,4 @@ fn concat(chunks: Vec<Rows>) -> Option<Rows> {
         .collect();
     let marks: Vec<Mark> = chunks.into_iter().flat_map(|rows| rows.marks).collect();
     Some(Rows { columns, marks })
-}
-
-/// A row for a message, cut where it is long.
-pub(super) fn row_text(rows: &Rows, row: usize) -> String {
-    const LONGEST: usize = 200;
-    let values: Vec<String> = rows.values(row).iter().map(ToString::to_string).collect();
-    let text = format!("({})", values.join(", "));
-    match text.char_indices().nth(LONGEST) {
-        Some((end, _)) => format!("{}…", &text[..end]),
-        None => text,
-    }
 }

@@ -17,7 +17,7 @@ use super::progress::Counters;
 use super::spec::PipelineSpec;
 use crate::column::Column;
 use crate::eval::Evaluator;
-use crate::format::{FormatError, RecordPlace, RowDecoder};
+use crate::format::{FormatError, Landed, RecordPlace, RowDecoder};
 use crate::plan::{ErrorPolicy, Operator, Plan, Source};
 use crate::rows::{Mark, NO_TIME, Rows};
 use crate::time;
@@ -83,7 +83,10 @@ pub(super) struct Early {
 
 impl Early {
     pub(super) fn new(plan: &Plan) -> Result<Early, FormatError> {
-        let decoder = |source: &Source| RowDecoder::new(&source.format, &source.columns, CHUNK_ROWS);
+        let decoder = |source: &Source| {
+            let decoder = RowDecoder::new(&source.format, &source.columns, CHUNK_ROWS)?;
+            Ok(decoder.with_primary_key(&source.upsert_key))
+        };
         let decoders = plan.sources.iter().map(decoder).collect::<Result<_, _>>()?;
         let early = super::graph::early_nodes(plan);
         let mut wanted = vec![false; plan.nodes.len()];
@@ -128,6 +131,36 @@ struct Collecting {
     decoder: RowDecoder,
     offsets: Vec<i64>,
     timestamps: Vec<i64>,
+    landings: Vec<Landing>,
+}
+
+/// What a row of a source is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Landing {
+    Given,
+    /// A row that was given before is taken back.
+    Back,
+    /// The row of this key is deleted; there is nothing but the key.
+    Deleted,
+    /// The row behind it, of the same record, is in its place.
+    Replaced,
+}
+
+impl Landing {
+    /// The rows of a record, of a source with a primary key or without.
+    fn of(landed: Landed, keyed: bool) -> &'static [Landing] {
+        match (landed, keyed) {
+            (Landed::Row, _) => &[Landing::Given],
+            (Landed::TakenBack, false) => &[Landing::Back],
+            (Landed::Replaced, false) => &[Landing::Back, Landing::Given],
+            (Landed::TakenBack, true) | (Landed::Tombstone, _) => &[Landing::Deleted],
+            (Landed::Replaced, true) => &[Landing::Replaced, Landing::Given],
+        }
+    }
+
+    fn is_back(self) -> bool {
+        matches!(self, Landing::Back | Landing::Deleted)
+    }
 }
 
 impl<'p> Preparation<'p> {
@@ -166,6 +199,7 @@ impl<'p> Preparation<'p> {
                     decoder: self.early.decoders[source].fresh(),
                     offsets: Vec::new(),
                     timestamps: Vec::new(),
+                    landings: Vec::new(),
                 };
                 self.add(&mut collecting, batches, ranges[input])?;
             }
@@ -213,15 +247,19 @@ impl<'p> Preparation<'p> {
         view: &RecordView<'r>,
     ) -> Result<(), EpochError> {
         self.prepared.counters.read += 1;
-        if view.value.is_none() {
+        let keyed = !self.plan.sources[collecting.source].upsert_key.is_empty();
+        if view.value.is_none() && !keyed {
             self.prepared.counters.skipped += 1;
             self.prepared.counters.without_value += 1;
             return Ok(());
         }
         match collecting.decoder.decode(place, view) {
-            Ok(_) => {
-                collecting.offsets.push(view.offset);
-                collecting.timestamps.push(view.timestamp);
+            Ok(landed) => {
+                for landing in Landing::of(landed, keyed) {
+                    collecting.offsets.push(view.offset);
+                    collecting.timestamps.push(view.timestamp);
+                    collecting.landings.push(*landing);
+                }
                 if collecting.decoder.is_full() {
                     self.flush(collecting)?;
                 }
@@ -264,11 +302,21 @@ impl<'p> Preparation<'p> {
         let source = &self.plan.sources[collecting.source];
         let offsets = std::mem::take(&mut collecting.offsets);
         let timestamps = std::mem::take(&mut collecting.timestamps);
+        let landings = std::mem::take(&mut collecting.landings);
         let rows = offsets.len();
-        let Evaluated { times, refused, outputs } =
-            self.evaluate(collecting.source, source, collecting.decoder.finish(), rows);
-        let sound = BooleanBuffer::collect_bool(rows, |row| !refused.contains_key(&row));
-        let marks = self.marks(collecting, &sound, times.as_ref(), &timestamps);
+        let has_value = |row: usize| matches!(landings[row], Landing::Given | Landing::Back);
+        let there = BooleanBuffer::collect_bool(rows, has_value);
+        let decoded = collecting.decoder.finish();
+        let Evaluated { times, mut refused, outputs } =
+            self.evaluate(collecting.source, source, decoded, &there);
+        // The rows of one record are taken together or not at all.
+        for row in (1..rows).filter(|row| offsets[row - 1] == offsets[*row]) {
+            let error = refused.get(&(row - 1)).or(refused.get(&row)).cloned();
+            refused.extend(error.into_iter().flat_map(|error| [(row - 1, error.clone()), (row, error)]));
+        }
+        let is_sound = |row: usize| !refused.contains_key(&row) && landings[row] != Landing::Replaced;
+        let sound = BooleanBuffer::collect_bool(rows, is_sound);
+        let marks = self.marks(collecting, &(&sound & &there), times.as_ref(), &timestamps, &landings);
         let mut passed = BooleanBuffer::new_unset(rows);
         for (node, columns, kept) in outputs {
             let kept = &kept & &sound;
@@ -280,7 +328,9 @@ impl<'p> Preparation<'p> {
         }
         self.prepared.counters.filtered += (sound.count_set_bits() - passed.count_set_bits()) as u64;
         for (row, error) in refused {
-            self.refuse(collecting, offsets[row], error)?;
+            if row == 0 || offsets[row - 1] != offsets[row] {
+                self.refuse(collecting, offsets[row], error)?;
+            }
         }
         self.prepared.origins.push(ChunkOrigin {
             first_order: self.next_order,
@@ -301,15 +351,16 @@ impl<'p> Preparation<'p> {
     fn marks(
         &mut self,
         collecting: &Collecting,
-        sound: &BooleanBuffer,
+        has_time: &BooleanBuffer,
         times: Option<&TimestampMillisecondArray>,
         timestamps: &[i64],
+        landings: &[Landing],
     ) -> Vec<Mark> {
         let clock = &mut self.prepared.clocks[collecting.source];
         let others = clock.others(collecting.slot);
         let first = self.next_order;
         let mut mark = |row: usize, timestamp: i64| {
-            let time = times.filter(|_| sound.value(row)).map(|times| times.value(row));
+            let time = times.filter(|_| has_time.value(row)).map(|times| times.value(row));
             let watermark = match time {
                 Some(time) => clock.advance(collecting.slot, time, others),
                 None => NO_TIME,
@@ -319,17 +370,25 @@ impl<'p> Preparation<'p> {
                 timestamp: time.unwrap_or(timestamp),
                 watermark,
                 partition: collecting.partition.partition,
-                back: false,
+                back: landings[row].is_back(),
             }
         };
         timestamps.iter().enumerate().map(|(row, timestamp)| mark(row, *timestamp)).collect()
     }
 
-    /// Evaluates a chunk of a source: its computed columns, and every stateless node behind it.
-    fn evaluate(&self, index: usize, source: &Source, decoded: Vec<Column>, rows: usize) -> Evaluated {
+    /// Evaluates a chunk of a source: its computed columns, and every stateless node behind it. Rows that are not
+    /// there have nothing to compute and no time.
+    fn evaluate(
+        &self,
+        index: usize,
+        source: &Source,
+        decoded: Vec<Column>,
+        there: &BooleanBuffer,
+    ) -> Evaluated {
+        let rows = there.len();
         let mut refused: BTreeMap<usize, RecordError> = BTreeMap::new();
         let mut columns = decoded;
-        let mut active = BooleanBuffer::new_set(rows);
+        let mut active = there.clone();
         let keep_faults = |refused: &mut BTreeMap<usize, RecordError>, evaluator: Evaluator<'_>| {
             for (row, fault) in evaluator.into_faults() {
                 refused
@@ -347,9 +406,9 @@ impl<'p> Preparation<'p> {
         if let Some(event_time) = source.event_time {
             let array = columns[event_time.column].timestamp().clone();
             if let Some(nulls) = array.nulls().filter(|nulls| nulls.null_count() > 0) {
-                active = nulls.inner().clone();
+                active = nulls.inner() & there;
                 let column = &source.row()[event_time.column].name;
-                for row in (0..array.len()).filter(|row| array.is_null(*row)) {
+                for row in (0..array.len()).filter(|row| array.is_null(*row) && there.value(*row)) {
                     refused.entry(row).or_insert(RecordError::NoEventTime { column: column.clone() });
                 }
             }
@@ -372,7 +431,7 @@ impl<'p> Preparation<'p> {
                     keep_faults(&mut refused, evaluator);
                     (outputs, kept)
                 }
-                _ => (columns.clone(), active.clone()),
+                _ => (columns.clone(), &active | &!there),
             };
             nodes.insert(*node, evaluated);
         }

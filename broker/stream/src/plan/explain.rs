@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 use std::fmt::{self, Write};
 
 use super::{
-    Column, ColumnOrigin, Compression, Emit, ErrorPolicy, Expression, Frame, FrameUnit, Operator, OverKind,
-    OverMode, Plan, RankMode, Sink, SinkErrorPolicy, SortKey, Source, StateBound, WindowKind, WindowOf,
+    Column, ColumnOrigin, Compression, Emit, ErrorPolicy, Expression, Frame, FrameUnit, JoinBound, JoinSide,
+    Node, Operator, OverKind, OverMode, Plan, RankMode, Sink, SinkErrorPolicy, SortKey, Source, StateBound,
+    Versions, WindowKind, WindowOf,
 };
 
 impl Plan {
@@ -82,7 +83,8 @@ impl Text<'_> {
             false => String::new(),
         };
         self.written.insert(index);
-        let input = node.inputs.first().map(|input| &self.plan.nodes[*input]);
+        let inputs: Vec<&Node> = node.inputs.iter().map(|input| &self.plan.nodes[*input]).collect();
+        let input = inputs.first();
         let changes = if node.changes { " changes" } else { "" };
         match (&node.operator, input) {
             (Operator::Map { filter, outputs }, Some(input)) => {
@@ -106,18 +108,18 @@ impl Text<'_> {
                 let text = self.plan.sources[*source].text();
                 self.line(depth, &format!("{name}{text}"))?;
             }
-            (operator, input) => {
-                let columns = input.map_or(&[][..], |input| &input.columns);
-                self.line(depth, &format!("{name}{}{changes}", operator_text(operator, columns)))?;
+            (operator, _) => {
+                let columns: Vec<&[Column]> = inputs.iter().map(|input| &*input.columns).collect();
+                self.line(depth, &format!("{name}{}{changes}", operator_text(operator, &columns)))?;
             }
         }
         node.inputs.iter().try_for_each(|input| self.node(*input, depth + 1))
     }
 }
 
-/// An operator with the names of its input's columns.
-fn operator_text(operator: &Operator, columns: &[Column]) -> String {
-    let name = |index: usize| columns[index].name.as_str();
+/// An operator with the names of its inputs' columns.
+fn operator_text(operator: &Operator, inputs: &[&[Column]]) -> String {
+    let name = |index: usize| inputs[0][index].name.as_str();
     let names = |indices: &[usize]| indices.iter().map(|index| name(*index)).collect::<Vec<_>>().join(", ");
     let texts = |aggregates: &[super::Aggregate]| {
         aggregates.iter().map(|aggregate| aggregate.text.as_str()).collect::<Vec<_>>().join(", ")
@@ -164,7 +166,7 @@ fn operator_text(operator: &Operator, columns: &[Column]) -> String {
                 rank.function.name(),
                 rank.limit,
                 names(&rank.partition),
-                order_text(&rank.order, columns),
+                order_text(&rank.order, inputs[0]),
                 rank.numbered
             )
         }
@@ -186,10 +188,33 @@ fn operator_text(operator: &Operator, columns: &[Column]) -> String {
             format!(
                 "Over partition=[{}] order=[{}] functions=[{}] {mode}",
                 names(&over.partition),
-                order_text(&over.order, columns),
+                order_text(&over.order, inputs[0]),
                 functions.join(", ")
             )
         }
+        Operator::Join(join) => {
+            let (kind, bound) = match join.bound {
+                JoinBound::Window { .. } => ("WindowJoin", String::new()),
+                JoinBound::Interval { left, right, least_ms, most_ms } => {
+                    let times = format!("{} - {}", name(left), inputs[1][right].name);
+                    ("IntervalJoin", format!(" {times}={least_ms}..{most_ms}ms"))
+                }
+                JoinBound::State(bound) => ("Join", format!(" {bound}")),
+            };
+            let sides = sides_text([&join.left, &join.right], inputs, join.condition.as_ref());
+            format!("{kind} {} {sides}{bound}", join.kind.name())
+        }
+        Operator::TemporalJoin(join) => {
+            let (kind, times) = match join.versions {
+                Versions::AsOf { left, right } => {
+                    ("TemporalJoin", format!(" {} as of {}", inputs[1][right].name, name(left)))
+                }
+                Versions::Latest => ("LookupJoin", String::new()),
+            };
+            let sides = sides_text([&join.left, &join.right], inputs, join.condition.as_ref());
+            format!("{kind} {} {sides}{times}", if join.keeps_left { "LEFT" } else { "INNER" })
+        }
+        Operator::Upsert(upsert) => format!("Upsert keys=[{}]", names(&upsert.keys)),
     }
 }
 
@@ -227,6 +252,19 @@ impl fmt::Display for Frame {
             Some(count) => write!(f, "..+{count}{unit}"),
         }
     }
+}
+
+/// What makes two rows a pair, and what is left of both.
+fn sides_text(sides: [&JoinSide; 2], inputs: &[&[Column]], condition: Option<&Expression>) -> String {
+    let name = |side: usize, index: usize| inputs[side][index].name.as_str();
+    let keys = sides[0].keys.iter().zip(&sides[1].keys);
+    let keys: Vec<String> =
+        keys.map(|(left, right)| format!("{} = {}", name(0, *left), name(1, *right))).collect();
+    let columns = |side: usize| {
+        sides[side].columns.iter().map(|column| name(side, *column)).collect::<Vec<_>>().join(", ")
+    };
+    let condition = condition.map_or_else(String::new, |condition| format!(" if={condition}"));
+    format!("on=[{}]{condition} left=[{}] right=[{}]", keys.join(", "), columns(0), columns(1))
 }
 
 fn columns_text(columns: &[Column]) -> String {

@@ -11,6 +11,7 @@ mod expression;
 mod expression_text;
 mod format;
 mod function;
+mod join;
 mod operator;
 mod over;
 mod pattern;
@@ -29,6 +30,7 @@ pub use format::{
 pub use function::{
     Digest, Function, IntegerType, JsonKind, JsonResult, Math, PatternStyle, Side, TimeField, TimeUnit,
 };
+pub use join::{Join, JoinBound, JoinKind, JoinSide, TemporalJoin, Upsert, Versions};
 pub use operator::{
     Emit, Grouping, Operator, SessionAggregate, StateBound, WindowAggregate, WindowKind, WindowOf,
 };

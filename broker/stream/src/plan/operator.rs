@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Aggregate, Expression, Over, Rank};
+use super::{Aggregate, Expression, Join, Over, Rank, TemporalJoin, Upsert};
 
 /// What a node does with its rows.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -38,6 +38,12 @@ pub enum Operator {
     Rank(Rank),
     /// Functions over the rows around each row.
     Over(Over),
+    /// The pairs of rows of two inputs that belong together.
+    Join(Join),
+    /// Each row of the first input with the row a table, the second, has for it.
+    TemporalJoin(TemporalJoin),
+    /// The rows of a source that replace one another, as changes.
+    Upsert(Upsert),
 }
 
 /// A `GROUP BY` over windows. Its row: `window_start`, `window_end`, the keys, the aggregates.

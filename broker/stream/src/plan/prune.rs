@@ -2,7 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use super::{Node, Operator, OverMode, Plan, RankMode, Source, WindowOf};
+use super::{
+    Expression, Join, JoinBound, JoinSide, Node, Operator, OverMode, Plan, RankMode, Source, TemporalJoin,
+    Versions, WindowOf,
+};
 
 /// Where a node's columns went: the new index of each that is left.
 type Moved = Vec<Option<usize>>;
@@ -105,8 +108,76 @@ fn read_by(node: &Node, asked: &BTreeSet<usize>, widths: &[usize]) -> Vec<BTreeS
                 OverMode::Changes { .. } => {}
             }
         }
+        Operator::Join(join) => {
+            let times = match join.bound {
+                JoinBound::Window { left, right } | JoinBound::Interval { left, right, .. } => {
+                    Some([left, right])
+                }
+                JoinBound::State(_) => None,
+            };
+            let carried = carried(asked, join.condition.as_ref());
+            return read_by_sides([&join.left, &join.right], times, &carried);
+        }
+        Operator::TemporalJoin(join) => {
+            let times = match join.versions {
+                Versions::AsOf { left, right } => Some([left, right]),
+                Versions::Latest => None,
+            };
+            let carried = carried(asked, join.condition.as_ref());
+            return read_by_sides([&join.left, &join.right], times, &carried);
+        }
+        Operator::Upsert(upsert) => {
+            read.extend(&upsert.keys);
+            read.extend(asked.iter().map(|index| upsert.columns[*index]));
+        }
     }
     vec![read]
+}
+
+/// The columns of a joined row that somebody reads, the condition too.
+fn carried(asked: &BTreeSet<usize>, condition: Option<&Expression>) -> BTreeSet<usize> {
+    let mut carried = asked.clone();
+    if let Some(condition) = condition {
+        condition.for_each_column(&mut |index| {
+            carried.insert(index);
+        });
+    }
+    carried
+}
+
+/// The columns of both inputs that a join reads to give those of the joined row.
+fn read_by_sides(
+    sides: [&JoinSide; 2],
+    times: Option<[usize; 2]>,
+    carried: &BTreeSet<usize>,
+) -> Vec<BTreeSet<usize>> {
+    let row =
+        sides.iter().enumerate().flat_map(|(side, of)| of.columns.iter().map(move |column| (side, *column)));
+    let row: Vec<(usize, usize)> = row.collect();
+    let read = |side: usize| {
+        let mut read: BTreeSet<usize> = sides[side].keys.iter().copied().collect();
+        read.extend(times.map(|times| times[side]));
+        read.extend(
+            carried.iter().map(|index| row[*index]).filter(|(of, _)| *of == side).map(|(_, column)| column),
+        );
+        read
+    };
+    vec![read(0), read(1)]
+}
+
+/// Makes the sides of a join give only some columns of the joined row. Tells where these are.
+fn rewrite_sides(sides: [&mut JoinSide; 2], inputs: &[&Moved], carried: &BTreeSet<usize>) -> Moved {
+    let mut index = 0;
+    for (side, moved) in sides.into_iter().zip(inputs) {
+        let at = |index: usize| moved[index].expect("a column that is read is kept");
+        side.keys.iter_mut().for_each(|key| *key = at(*key));
+        side.columns.retain(|_| {
+            index += 1;
+            carried.contains(&(index - 1))
+        });
+        side.columns.iter_mut().for_each(|column| *column = at(*column));
+    }
+    only(index, carried)
 }
 
 /// Makes a node read its inputs' columns where they are now, and give only what is asked for. Tells where its own
@@ -162,6 +233,36 @@ fn rewrite(node: &mut Node, inputs: &[&Moved], asked: &BTreeSet<usize>) -> Moved
             let next = passed.iter().flatten().count();
             let functions = (next..next + over.functions.len()).map(Some);
             passed.into_iter().chain(functions).collect()
+        }
+        Operator::Join(Join { left, right, condition, bound, .. }) => {
+            if let JoinBound::Window { left, right } | JoinBound::Interval { left, right, .. } = bound {
+                *left = at(*left);
+                *right = inputs[1][*right].expect("a column that is read is kept");
+            }
+            let moved = rewrite_sides([left, right], inputs, &carried(asked, condition.as_ref()));
+            let at = |index: usize| moved[index].expect("a column that is read is kept");
+            condition.iter_mut().for_each(|condition| condition.remap_columns(&at));
+            moved
+        }
+        Operator::TemporalJoin(TemporalJoin { left, right, condition, versions, .. }) => {
+            if let Versions::AsOf { left, right } = versions {
+                *left = at(*left);
+                *right = inputs[1][*right].expect("a column that is read is kept");
+            }
+            let moved = rewrite_sides([left, right], inputs, &carried(asked, condition.as_ref()));
+            let at = |index: usize| moved[index].expect("a column that is read is kept");
+            condition.iter_mut().for_each(|condition| condition.remap_columns(&at));
+            moved
+        }
+        Operator::Upsert(upsert) => {
+            upsert.keys.iter_mut().for_each(|key| *key = at(*key));
+            let mut index = 0;
+            upsert.columns.retain(|_| {
+                index += 1;
+                asked.contains(&(index - 1))
+            });
+            upsert.columns.iter_mut().for_each(|column| *column = at(*column));
+            only(width, asked)
         }
     }
 }

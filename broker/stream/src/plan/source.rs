@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Column, Expression, RecordFormat};
+use super::{Column, Expression, Format, RecordFormat};
 
 /// A topic read as a table.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -29,6 +29,11 @@ pub struct Source {
 }
 
 impl Source {
+    /// Whether its records also take rows back that others have given. Where it has a key, they replace rows instead.
+    pub fn changes(&self) -> bool {
+        matches!(self.format.value, Format::Debezium(_)) && self.upsert_key.is_empty()
+    }
+
     /// The names and types of a row: what is read, then what is computed.
     pub fn row(&self) -> Vec<Column> {
         let computed = self

@@ -1,6 +1,6 @@
 //! What a plan keeps: each operator's state, how large an entry is, and what bounds it.
 
-use super::{Column, Node, Operator, OverMode, Plan, RankMode, StateBound, WindowOf};
+use super::{Column, JoinBound, Node, Operator, OverMode, Plan, RankMode, StateBound, Versions, WindowOf};
 use crate::value::DataType;
 
 /// A text is taken to be this long, in bytes.
@@ -83,6 +83,33 @@ fn describe(node: &Node, input: &[Column]) -> Option<(&'static str, String, Stri
             };
             ("Over", entry("rows for each value", &over.partition, input), until)
         }
+        Operator::Join(join) => {
+            let until = match join.bound {
+                JoinBound::Window { .. } => "the watermark passes the window's end".to_owned(),
+                JoinBound::Interval { least_ms, most_ms, .. } => format!(
+                    "the watermark is past its time by {} ms (left), {} ms (right)",
+                    least_ms.saturating_neg().max(0),
+                    most_ms.max(0)
+                ),
+                JoinBound::State(limit) => bound(limit),
+            };
+            ("Join", entry("the rows of both sides for each value", &join.left.keys, &node.columns), until)
+        }
+        Operator::TemporalJoin(join) => {
+            let (keeps, until) = match join.versions {
+                Versions::AsOf { .. } => (
+                    "rows that wait, and versions for each value",
+                    "the watermark passes it; of versions the newest that it has passed stays",
+                ),
+                Versions::Latest => ("the newest row for each value", "a record without a value deletes it"),
+            };
+            ("TemporalJoin", entry(keeps, &join.left.keys, &node.columns), until.to_owned())
+        }
+        Operator::Upsert(upsert) => (
+            "Upsert",
+            entry("the row for each value", &upsert.keys, &node.columns),
+            "a record without a value deletes it".to_owned(),
+        ),
         Operator::Source { .. } | Operator::Map { .. } | Operator::AssignWindows { .. } | Operator::Union => {
             return None;
         }

@@ -26,6 +26,11 @@ impl Dialect for StreamingDialect {
         true
     }
 
+    /// `FOR SYSTEM_TIME AS OF`.
+    fn supports_table_versioning(&self) -> bool {
+        true
+    }
+
     fn supports_named_fn_args_with_rarrow_operator(&self) -> bool {
         true
     }

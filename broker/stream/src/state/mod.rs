@@ -12,13 +12,12 @@
 
 mod changelog;
 mod key;
-#[allow(dead_code)] // Joins use the rest of it.
 mod row;
-#[allow(dead_code)] // Joins use the rest of it.
+mod row_table;
 mod table;
 
 pub(crate) use changelog::{ChangelogKey, ChangelogSink, decode_changelog_key};
 pub(crate) use key::{Keys, decode_key, encode_key_part, encode_sort_part, key_length};
-#[allow(unused_imports)] // Joins use the rest of them.
 pub(crate) use row::{decode_row, decode_row_into, encode_row, encode_values};
-pub(crate) use table::{Bucket, TIME_BYTES, Table, TimeTable};
+pub(crate) use row_table::{RowId, RowTable};
+pub(crate) use table::{Bucket, TIME_BYTES, Table, TimeTable, time_bytes, time_of};

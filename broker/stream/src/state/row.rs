@@ -60,10 +60,36 @@ pub(crate) fn decode_row(mut bytes: &[u8], types: &[DataType]) -> Option<Vec<Val
 
 /// Appends the values of a row to builders of its types. The row is one the engine encoded or has checked.
 pub(crate) fn decode_row_into(mut bytes: &[u8], types: &[DataType], builders: &mut [ColumnBuilder]) {
-    for (builder, data_type) in builders.iter_mut().zip(types) {
-        let value = decode_cell(&mut bytes, *data_type);
-        builder.append(&value.expect("the row was encoded by the engine, or checked when it was restored"));
+    for (builder, _) in builders.iter_mut().zip(types) {
+        append_cell(&mut bytes, builder)
+            .expect("the row was encoded by the engine, or checked when it was restored");
     }
+}
+
+/// Appends the cell at the front to a builder of its type; `None` if it is damaged.
+fn append_cell(bytes: &mut &[u8], builder: &mut ColumnBuilder) -> Option<()> {
+    let [presence] = take(bytes)?;
+    match presence {
+        NULL => {
+            builder.append_null();
+            return Some(());
+        }
+        PRESENT => {}
+        _ => return None,
+    }
+    match builder {
+        ColumnBuilder::Boolean(builder) => builder.append_value(take(bytes)? == [1]),
+        ColumnBuilder::BigInt(builder) => builder.append_value(i64::from_le_bytes(take(bytes)?)),
+        ColumnBuilder::Timestamp(builder) => builder.append_value(i64::from_le_bytes(take(bytes)?)),
+        ColumnBuilder::Double(builder) => {
+            builder.append_value(f64::from_bits(u64::from_le_bytes(take(bytes)?)))
+        }
+        ColumnBuilder::Decimal(builder, _) => builder.append_value(i128::from_le_bytes(take(bytes)?)),
+        ColumnBuilder::Date(builder) => builder.append_value(i32::from_le_bytes(take(bytes)?)),
+        ColumnBuilder::String(builder) => builder.append_value(std::str::from_utf8(take_bytes(bytes)?).ok()?),
+        ColumnBuilder::Bytes(builder) => builder.append_value(take_bytes(bytes)?),
+    }
+    Some(())
 }
 
 fn decode_cell(bytes: &mut &[u8], data_type: DataType) -> Option<Value> {

@@ -129,11 +129,6 @@ impl<V> Table<V> {
             }
         }
     }
-
-    /// All keys and values, in no order: sort what you do with them.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (&[u8], &V)> {
-        self.entries.iter().map(|(key, entry)| (&**key, &entry.value))
-    }
 }
 
 /// Entries by time and key, in this order. An entry's key in the changelog is the time in eight bytes that order as
@@ -167,12 +162,15 @@ impl<V> Default for TimeTable<V> {
 /// Where the key group stands in a key of a [`TimeTable`] in the changelog.
 pub(crate) const TIME_BYTES: usize = 8;
 
-fn time_bytes(time: i64) -> [u8; TIME_BYTES] {
+/// A time as bytes that order as it does.
+pub(crate) fn time_bytes(time: i64) -> [u8; TIME_BYTES] {
     ((time as u64) ^ (1 << 63)).to_be_bytes()
 }
 
-fn time_of(bytes: [u8; TIME_BYTES]) -> i64 {
-    (u64::from_be_bytes(bytes) ^ (1 << 63)) as i64
+/// The time that bytes begin with.
+pub(crate) fn time_of(bytes: &[u8]) -> i64 {
+    let time = bytes.first_chunk().expect("callers have checked that the time is there");
+    (u64::from_be_bytes(*time) ^ (1 << 63)) as i64
 }
 
 impl<V> TimeTable<V> {
@@ -189,10 +187,6 @@ impl<V> TimeTable<V> {
     /// The first time that has entries.
     pub(crate) fn first_time(&self) -> Option<i64> {
         self.buckets.first_key_value().map(|(time, _)| *time)
-    }
-
-    pub(crate) fn get(&self, time: i64, key: &[u8]) -> Option<&V> {
-        self.buckets.get(&time)?.get(key).map(|slot| &slot.value)
     }
 
     /// The entry, made by `empty` if it is new; marks it changed.
@@ -248,6 +242,14 @@ impl<V> TimeTable<V> {
         Some((time, taken.collect()))
     }
 
+    /// Takes some entries of a time, in the order of the keys.
+    pub(crate) fn take_some(&mut self, time: i64, is_taken: impl Fn(&[u8]) -> bool) -> Vec<(Arc<[u8]>, V)> {
+        let Some(bucket) = self.buckets.get(&time) else { return Vec::new() };
+        let mut keys: Vec<Arc<[u8]>> = bucket.keys().filter(|key| is_taken(key)).cloned().collect();
+        keys.sort_unstable();
+        keys.into_iter().filter_map(|key| self.remove(time, &key).map(|value| (key, value))).collect()
+    }
+
     /// Hands the changes since the last call to the changelog.
     pub(crate) fn drain_changes(
         &mut self,
@@ -289,8 +291,8 @@ impl<V> TimeTable<V> {
 
     /// Whether there is an entry of a changelog key.
     pub(crate) fn contains(&self, record_key: &[u8]) -> bool {
-        let Some((time, key)) = record_key.split_first_chunk() else { return false };
-        self.buckets.get(&time_of(*time)).is_some_and(|bucket| bucket.contains_key(key))
+        let Some((time, key)) = record_key.split_at_checked(TIME_BYTES) else { return false };
+        self.buckets.get(&time_of(time)).is_some_and(|bucket| bucket.contains_key(key))
     }
 
     /// The key of an entry in the changelog.
@@ -300,8 +302,8 @@ impl<V> TimeTable<V> {
 
     /// The entry of a changelog key, made by `empty` if it is new, while the changelog is read.
     pub(crate) fn restored(&mut self, record_key: &[u8], empty: impl FnOnce() -> V) -> Option<&mut V> {
-        let (time, key) = record_key.split_first_chunk()?;
-        let slot = self.buckets.entry(time_of(*time)).or_default().entry(key.into());
+        let (time, key) = record_key.split_at_checked(TIME_BYTES)?;
+        let slot = self.buckets.entry(time_of(time)).or_default().entry(key.into());
         Some(&mut slot.or_insert_with(|| Slot { value: empty(), changed: false, logged: true }).value)
     }
 
@@ -316,10 +318,10 @@ impl<V> TimeTable<V> {
 
     /// Puts an entry back as the changelog has it.
     pub(crate) fn restore(&mut self, record_key: &[u8], value: Option<V>) -> Result<(), String> {
-        let Some((time, key)) = record_key.split_first_chunk() else {
+        let Some((time, key)) = record_key.split_at_checked(TIME_BYTES) else {
             return Err("a key without its time".to_owned());
         };
-        let time = time_of(*time);
+        let time = time_of(time);
         match value {
             Some(value) => {
                 self.buckets

@@ -166,21 +166,13 @@ pub(super) fn record_format(
     Ok(format)
 }
 
-/// That a table's records can be read. A change may be two rows, of which one is taken back: no plan has such a source
-/// yet.
+/// That a table's records can be read.
 pub(super) fn check_source(
     format: &RecordFormat,
     columns: &[Column],
     options: &[TableOption],
     table_at: Location,
 ) -> Result<(), SqlError> {
-    if let Format::Debezium(_) = format.value {
-        let error = FormatError::new(
-            "changes of rows can be written, and not yet be read",
-            "read a topic of whole rows, or the changes as 'json', with columns `op`, `before.<field>` and `after.<field>`",
-        );
-        return Err(at_format(error, options, table_at));
-    }
     RowDecoder::new(format, columns, 0).map(|_| ()).map_err(|error| at_format(error, options, table_at))
 }
 

@@ -7,11 +7,12 @@ use sqlparser::ast::{
 use sqlparser::tokenizer::Location;
 
 use super::super::error::{SqlError, suggest};
+use super::super::script::CreateTable;
 use super::query::{QueryBinder, start_or};
 use super::relation::{Relation, Windows};
 use super::scope::Role;
 use super::{literal, table};
-use crate::plan::WindowKind;
+use crate::plan::{Operator, Source, Upsert, WindowKind};
 
 const WINDOW_HELP: &str = "write TABLE(TUMBLE(TABLE <table>, DESCRIPTOR(<event time>), INTERVAL '1' HOUR))";
 
@@ -29,16 +30,11 @@ struct Call<'a> {
 impl QueryBinder<'_> {
     /// The rows of a `FROM`, before `WHERE`.
     pub(super) fn bind_from(&mut self, from: &[TableWithJoins], at: Location) -> Result<Relation, SqlError> {
-        let [only] = from else {
-            return Err(match from.get(1) {
-                Some(second) => joins(start_or(second.span(), at)),
-                None => SqlError::at(at, "FROM is missing", "write SELECT ... FROM <table>"),
-            });
-        };
-        if let Some(join) = only.joins.first() {
-            return Err(joins(start_or(join.span(), at)));
+        match from {
+            [] => Err(SqlError::at(at, "FROM is missing", "write SELECT ... FROM <table>")),
+            [only] if only.joins.is_empty() => self.bind_factor(&only.relation, at),
+            several => self.bind_joined(several, None, at),
         }
-        self.bind_factor(&only.relation, at)
     }
 
     /// One table, view, query or window function.
@@ -101,28 +97,43 @@ impl QueryBinder<'_> {
             return self.bind_view(view, at);
         }
         let Some(found) = self.script.tables.iter().find(|table| table.name.value == name.value) else {
-            let tables = self.script.tables.iter().map(|table| table.name.value.as_str());
-            let names: Vec<&str> =
-                tables.chain(self.script.views.iter().map(|view| view.name.value.as_str())).collect();
-            return Err(SqlError::at(
-                at,
-                format!("there is no table `{}`", name.value),
-                format!(
-                    "{}; tables are declared above with CREATE TABLE",
-                    suggest(&name.value, names.iter().copied())
-                ),
-            ));
+            return Err(self.unknown_table(name));
         };
-        let source = table::source(found)?;
-        let time = source.event_time.map(|time| time.column);
-        let key = source.upsert_key.clone();
-        let node = self.graph.source(source);
-        let mut relation = Relation::new(node, Some(&name.value), self.graph);
-        if let Some(time) = time {
-            relation.columns[time].role = Role::Time;
+        let (node, source) = self.bind_source(found)?;
+        if source.upsert_key.is_empty() {
+            let mut relation = Relation::new(node, Some(&name.value), self.graph);
+            // What is taken back is of a time long past.
+            if let Some(time) = source.event_time.filter(|_| !source.changes()) {
+                relation.columns[time.column].role = Role::Time;
+            }
+            return Ok(relation);
         }
-        relation.key = Some(key).filter(|key| !key.is_empty());
+        // Rows that replace one another are read as changes.
+        let columns = self.graph.columns(node).to_vec();
+        let upsert = Upsert { keys: source.upsert_key.clone(), columns: (0..columns.len()).collect() };
+        let node = self.graph.node(Operator::Upsert(upsert), vec![node], columns, true);
+        let mut relation = Relation::new(node, Some(&name.value), self.graph);
+        relation.key = Some(source.upsert_key);
         Ok(relation)
+    }
+
+    pub(super) fn unknown_table(&self, name: &Ident) -> SqlError {
+        let tables = self.script.tables.iter().map(|table| table.name.value.as_str());
+        let views = self.script.views.iter().map(|view| view.name.value.as_str());
+        SqlError::at(
+            name.span.start,
+            format!("there is no table `{}`", name.value),
+            format!(
+                "{}; tables are declared above with CREATE TABLE",
+                suggest(&name.value, tables.chain(views))
+            ),
+        )
+    }
+
+    /// The node of a table that is read.
+    pub(super) fn bind_source(&mut self, table: &CreateTable) -> Result<(usize, Source), SqlError> {
+        let source = table::source(table)?;
+        Ok((self.graph.source(source.clone()), source))
     }
 
     fn bind_windows(
@@ -150,6 +161,16 @@ impl QueryBinder<'_> {
         let (table_name, partition_by) = window_input(data, call_at)?;
         let input = self.bind_table(table_name)?;
         let input = self.ranked_from(input)?;
+        if self.graph.changes(input.node) {
+            return Err(SqlError::at(
+                table_name.span.start,
+                format!(
+                    "the rows of `{}` are taken back at times, when their windows may be closed",
+                    table_name.value
+                ),
+                "group without a window: GROUP BY FLOOR(<time> TO HOUR), <columns>",
+            ));
+        }
         let time = time_column(&input, time, table_name, call_at)?;
         let partition_by = partition_by
             .iter()
@@ -238,10 +259,6 @@ fn windows(
         ));
     }
     Ok(Windows::Fixed { kind, time })
-}
-
-fn joins(at: Location) -> SqlError {
-    SqlError::at(at, "joins are not supported yet", "read from one table")
 }
 
 fn function_call(function: &Function, at: Location) -> Result<Call<'_>, SqlError> {

@@ -19,8 +19,9 @@ impl GraphBuilder {
             self.plan.sources.push(source);
             self.plan.sources.len() - 1
         });
-        let columns = self.plan.sources[index].row();
-        self.node(Operator::Source { source: index }, Vec::new(), columns, false)
+        let source = &self.plan.sources[index];
+        let (columns, changes) = (source.row(), source.changes());
+        self.node(Operator::Source { source: index }, Vec::new(), columns, changes)
     }
 
     /// A node; the one there is if it is there already.

@@ -201,7 +201,9 @@ impl QueryBinder<'_> {
         let node = self.graph.node(operator, vec![input], row, changes);
         let mut relation = Relation::new(node, None, self.graph);
         for (column, key) in relation.columns.iter_mut().zip(keys) {
-            column.role = Binder::new(&from.columns, at).role(&key.expression).unwrap_or(Role::Plain);
+            // An instant among the keys of a window is past when the window closes.
+            let role = Binder::new(&from.columns, at).role(&key.expression);
+            column.role = role.filter(|role| role.is_window() && !changes).unwrap_or(Role::Plain);
         }
         relation.key = Some((0..keys.len()).collect());
         relation.record_key =

@@ -12,10 +12,12 @@ mod from;
 mod function;
 mod graph;
 mod group;
+mod join;
 pub(super) mod literal;
 mod operator;
 mod over;
 mod over_node;
+mod pair_condition;
 mod pattern;
 mod query;
 mod rank_limit;
@@ -60,6 +62,7 @@ pub(crate) fn bind_expression(columns: &[plan::Column], expr: &Expr) -> Result<E
         name: column.name.clone(),
         data_type: column.data_type,
         role: scope::Role::Plain,
+        merged: false,
     };
     let scope: Vec<_> = columns.iter().map(plain).collect();
     expression::Binder::new(&scope, Location { line: 1, column: 1 }).bind(expr)

@@ -126,6 +126,7 @@ impl QueryBinder<'_> {
                     data_type: item.expression.data_type(),
                     name: item.name,
                     role: Role::Plain,
+                    merged: false,
                 });
                 return Ok(Relation {
                     columns: columns.collect(),

@@ -263,9 +263,26 @@ impl<'s> QueryBinder<'s> {
         let at = select.select_token.0.span.start;
         refuse_extras(select)?;
         let around = std::mem::replace(&mut self.limits, rank_limit::limits(select));
-        let from = self.bind_from(&select.from, at);
+        let from = match super::join::is_join(&select.from) {
+            true => self.bind_joined(&select.from, select.selection.as_ref(), at),
+            false => self.bind_from(&select.from, at),
+        };
         self.limits = around;
-        let mut from = from?;
+        match super::join::is_join(&select.from) {
+            // What WHERE says is in the joins.
+            true => self.bind_select_from(&Select { selection: None, ..select.clone() }, from?, target),
+            false => self.bind_select_from(select, from?, target),
+        }
+    }
+
+    /// One `SELECT` over the rows of its `FROM`.
+    fn bind_select_from(
+        &mut self,
+        select: &Select,
+        mut from: Relation,
+        target: Option<&Target<'_>>,
+    ) -> Result<Relation, SqlError> {
+        let at = select.select_token.0.span.start;
         if super::group::is_grouped(select, &from, at) {
             return self.bind_grouped(select, from, target, at);
         }
@@ -346,6 +363,7 @@ impl<'s> QueryBinder<'s> {
             data_type: item.expression.data_type(),
             name: item.name,
             role: item.role,
+            merged: false,
         });
         let columns = columns.collect();
         Ok(Relation { node, columns, windows: None, key, record_key, pending: None, ranked: None })
@@ -417,7 +435,11 @@ fn all_columns(
     }
     let before = items.len();
     for (index, known) in columns.iter().enumerate() {
-        if table.is_none_or(|table| known.table.as_deref() == Some(table)) {
+        let is_meant = match table {
+            Some(table) => known.table.as_deref() == Some(table),
+            None => !known.merged,
+        };
+        if is_meant {
             items.push(new_item(binder, known.name.clone(), binder.column(index), at));
         }
     }

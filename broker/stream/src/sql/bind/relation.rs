@@ -56,10 +56,24 @@ impl Relation {
             name: column.name.clone(),
             data_type: column.data_type,
             role: Role::Plain,
+            merged: false,
         };
         Relation {
             node,
             columns: graph.columns(node).iter().map(scope).collect(),
+            windows: None,
+            key: None,
+            record_key: Vec::new(),
+            pending: None,
+            ranked: None,
+        }
+    }
+
+    /// Joined rows, of which nothing more is known.
+    pub(super) fn joined(node: usize, columns: Vec<ScopeColumn>) -> Relation {
+        Relation {
+            node,
+            columns,
             windows: None,
             key: None,
             record_key: Vec::new(),
@@ -86,6 +100,7 @@ impl Relation {
             name: name.to_owned(),
             data_type: DataType::Timestamp,
             role,
+            merged: false,
         }));
         // A row may lie in several windows.
         self.key = None;

@@ -19,6 +19,8 @@ pub(super) struct ScopeColumn {
     pub(super) name: String,
     pub(super) data_type: DataType,
     pub(super) role: Role,
+    /// `USING` has made it one with another column: it is found only by its table's name too.
+    pub(super) merged: bool,
 }
 
 /// What a column says about time.
@@ -215,8 +217,9 @@ impl<'a> Binder<'a> {
         table: Option<&Ident>,
         name: &Ident,
     ) -> Result<Expression, SqlError> {
-        let in_table = |column: &&ScopeColumn| {
-            table.is_none_or(|table| column.table.as_deref() == Some(table.value.as_str()))
+        let in_table = |column: &&ScopeColumn| match table {
+            Some(table) => column.table.as_deref() == Some(table.value.as_str()),
+            None => !column.merged,
         };
         let found: Vec<usize> = (0..self.columns.len())
             .filter(|index| self.columns[*index].name == name.value && in_table(&&self.columns[*index]))

@@ -130,6 +130,7 @@ fn computed(table: &CreateTable, columns: &[Column]) -> Result<Vec<Computed>, Sq
         name: name.to_owned(),
         data_type,
         role: Role::Plain,
+        merged: false,
     };
     let mut scope: Vec<ScopeColumn> =
         columns.iter().map(|column| plain(&column.name, column.data_type)).collect();

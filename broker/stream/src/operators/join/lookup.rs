@@ -1,0 +1,96 @@
+//! Rows with the newest row a table has for their key. The table's rows of an epoch are taken before the rows that ask.
+
+use super::super::{EpochTime, Keyed, Operator, Output, StateSize};
+use super::joined::{Given, JoinedRow, LEFT, RIGHT};
+use crate::plan;
+use crate::rows::Rows;
+use crate::state::{ChangelogSink, Keys, Table};
+use crate::value::DataType;
+
+const LATEST: u8 = 0;
+
+#[derive(Debug)]
+pub(crate) struct LookupJoin {
+    row: JoinedRow,
+    keeps_left: bool,
+    latest: Table<Box<[u8]>>,
+}
+
+impl LookupJoin {
+    pub(crate) fn new(join: &plan::TemporalJoin, inputs: [&[DataType]; 2]) -> Self {
+        Self {
+            row: JoinedRow::new(&join.left, &join.right, join.condition.as_ref(), inputs),
+            keeps_left: join.keeps_left,
+            latest: Table::default(),
+        }
+    }
+
+    fn put(&mut self, rows: &Rows, keys: &Keys) {
+        let mut bytes = Vec::new();
+        for row in 0..rows.len() {
+            let key = keys.get(row);
+            if rows.marks[row].back {
+                self.latest.remove(key);
+                continue;
+            }
+            bytes.clear();
+            self.row.encode(RIGHT, rows, row, &mut bytes);
+            if self.latest.get(key).is_none_or(|known| **known != *bytes) {
+                *self.latest.entry(key, Box::default) = Box::from(&*bytes);
+            }
+        }
+    }
+
+    fn look_up(&self, rows: &Rows, keys: &Keys, now: i64, out: &mut Output) {
+        let chunk = self.row.columns(LEFT, rows);
+        let mut candidates = self.row.candidates(RIGHT);
+        for row in 0..rows.len() {
+            if self.row.has_key(LEFT, rows, row)
+                && let Some(latest) = self.latest.get(keys.get(row))
+            {
+                candidates.push(row, latest);
+            }
+            candidates.end_row();
+        }
+        let found = self.row.find(LEFT, &chunk, candidates, now, out);
+        let mut given = Given::default();
+        for row in 0..rows.len() {
+            match found.of_row(row).next() {
+                Some(pair) => given.pair(row, pair, rows.marks[row]),
+                None if self.keeps_left => given.alone(row, rows.marks[row]),
+                None => {}
+            }
+        }
+        self.row.give(LEFT, &chunk, &found.stored, given, out);
+    }
+}
+
+impl Operator for LookupJoin {
+    fn process(&mut self, time: EpochTime, mut inputs: Vec<Vec<Keyed>>, out: &mut Output) {
+        for Keyed { rows, keys } in inputs.remove(RIGHT) {
+            self.put(&rows, &keys);
+        }
+        for Keyed { rows, keys } in inputs.remove(LEFT) {
+            self.look_up(&rows, &keys, time.now, out);
+        }
+    }
+
+    fn drain_changes(&mut self, log: &mut dyn ChangelogSink) {
+        self.latest.drain_changes(LATEST, log, |row, out| out.extend_from_slice(row));
+    }
+
+    fn restore(&mut self, table: u8, key: &[u8], value: Option<&[u8]>) -> Result<(), String> {
+        if table != LATEST {
+            return Err(format!("there is no table {table}"));
+        }
+        if let Some(row) = value {
+            self.row.check(RIGHT, row)?;
+        }
+        self.latest.restore(key, value.map(Box::from));
+        Ok(())
+    }
+
+    fn size(&self) -> StateSize {
+        StateSize { entries: self.latest.len() as u64, windows: 0 }
+    }
+}

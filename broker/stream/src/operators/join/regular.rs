@@ -1,0 +1,257 @@
+//! Joins whose state only the script bounds: rows are kept, and what was joined of a row is taken back with it.
+//!
+//! A row without a partner that is given with `NULL` is taken back when its first partner comes, and given again when
+//! its last one goes; so each kept row knows how many partners it has.
+//!
+//! Under a time to live a row that is forgotten is as if it had never come, for what comes later; what was given of it
+//! stays. So when it is taken back, nothing happens.
+
+use std::sync::Arc;
+
+use super::super::{EpochTime, Keyed, Operator, Output, StateSize};
+use super::joined::{Found, Given, JoinedRow, LEFT, RIGHT, caused};
+use crate::plan::{self, StateBound};
+use crate::rows::{Mark, Rows};
+use crate::state::{ChangelogSink, Keys, RowId, RowTable, TimeTable};
+use crate::value::DataType;
+
+#[derive(Debug)]
+pub(crate) struct RegularJoin {
+    row: JoinedRow,
+    /// For each side whether its rows without a partner are given.
+    keeps: [bool; 2],
+    bound: StateBound,
+    sides: [Side; 2],
+}
+
+#[derive(Debug, Default)]
+struct Side {
+    rows: RowTable<Kept>,
+    /// When rows were last given, if they are to be forgotten; derived from them.
+    touched: TimeTable<()>,
+}
+
+/// A row that is kept; equal ones together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Kept {
+    /// How often it was given more than taken back.
+    count: u32,
+    /// How many rows of the other side it makes pairs with; counted only where rows without one are given.
+    partners: u32,
+    /// Frozen processing time when it was last given.
+    touched: i64,
+}
+
+/// The row of a chunk that is being taken.
+struct Taken<'r> {
+    side: usize,
+    row: usize,
+    key: &'r [u8],
+    mark: Mark,
+}
+
+impl RegularJoin {
+    pub(crate) fn new(join: &plan::Join, bound: StateBound, inputs: [&[DataType]; 2]) -> Self {
+        Self {
+            row: JoinedRow::new(&join.left, &join.right, join.condition.as_ref(), inputs),
+            keeps: [join.kind.keeps_left(), join.kind.keeps_right()],
+            bound,
+            sides: [Side::default(), Side::default()],
+        }
+    }
+
+    fn take(&mut self, side: usize, rows: &Rows, keys: &Keys, time: EpochTime, out: &mut Output) {
+        let stored = RIGHT - side;
+        let chunk = self.row.columns(side, rows);
+        let mut bytes = Vec::new();
+        let mut first = 0;
+        while first < rows.len() {
+            let mut candidates = self.row.candidates(stored);
+            let mut partners = Vec::new();
+            let mut end = first;
+            while end < rows.len() && !candidates.is_full() {
+                if self.row.has_key(side, rows, end) {
+                    for (row, kept) in self.sides[stored].rows.rows(keys.get(end)) {
+                        candidates.push(end, row);
+                        partners.push((Arc::clone(row), kept.count));
+                    }
+                }
+                candidates.end_row();
+                end += 1;
+            }
+            let found = self.row.find(side, &chunk, candidates, time.now, out);
+            let mut given = Given::default();
+            for row in first..end {
+                let pairs: Vec<usize> = found.of_row(row - first).collect();
+                let count = pairs.iter().map(|pair| partners[*pair].1).sum();
+                let back = rows.marks[row].back;
+                if self.row.has_key(side, rows, row) {
+                    bytes.clear();
+                    self.row.encode(side, rows, row, &mut bytes);
+                    if !self.keep(side, keys.get(row), &bytes, back, count, time.now) {
+                        continue;
+                    }
+                }
+                let mark = caused(side, rows.marks[row], time.before);
+                if pairs.is_empty() && self.keeps[side] {
+                    given.alone(row, mark);
+                }
+                let taken = Taken { side, row, key: keys.get(row), mark };
+                for pair in pairs {
+                    let (stored_row, count) = &partners[pair];
+                    self.pair(&taken, pair, stored_row, *count, &mut given);
+                }
+            }
+            let Found { stored: columns, .. } = found;
+            self.row.give(side, &chunk, &columns, given, out);
+            first = end;
+        }
+    }
+
+    /// Keeps a row, or lets go of it; false if it is taken back and was forgotten.
+    fn keep(&mut self, side: usize, key: &[u8], row: &[u8], back: bool, partners: u32, now: i64) -> bool {
+        let partners = if self.keeps[side] { partners } else { 0 };
+        let lives = matches!(self.bound, StateBound::TimeToLive { .. });
+        let Side { rows, touched } = &mut self.sides[side];
+        let known = rows.get(key, row).copied();
+        let record_key = |lives: bool| {
+            let mut record_key = Vec::new();
+            if lives {
+                RowId { key: key.into(), row: row.into() }.encode(&mut record_key);
+            }
+            record_key
+        };
+        match (known, back) {
+            (None, true) => return false,
+            (Some(Kept { count: 1, touched: before, .. }), true) => {
+                rows.remove(key, row);
+                if lives {
+                    touched.remove(before, &record_key(lives));
+                }
+            }
+            (Some(kept), _) => {
+                let count = if back { kept.count - 1 } else { kept.count + 1 };
+                let changed = rows.get_mut(key, row).expect("it is there");
+                *changed = Kept { count, touched: now, ..kept };
+                if lives && kept.touched != now {
+                    let record_key = record_key(lives);
+                    touched.remove(kept.touched, &record_key);
+                    touched.entry(now, &record_key, || ());
+                }
+            }
+            (None, false) => {
+                rows.insert(key, row, Kept { count: 1, partners, touched: now });
+                if lives {
+                    touched.entry(now, &record_key(lives), || ());
+                }
+            }
+        }
+        true
+    }
+
+    /// Gives a pair, as often as the stored row is there; and what that means for the stored row alone.
+    fn pair(&mut self, taken: &Taken<'_>, pair: usize, stored_row: &[u8], count: u32, given: &mut Given) {
+        let stored = RIGHT - taken.side;
+        let Taken { row, key, mark, .. } = *taken;
+        let mut was_alone = false;
+        let mut is_alone = false;
+        if self.keeps[stored] {
+            let kept = self.sides[stored].rows.get_mut(key, stored_row).expect("it was found");
+            was_alone = kept.partners == 0;
+            kept.partners = if mark.back { kept.partners.saturating_sub(1) } else { kept.partners + 1 };
+            is_alone = kept.partners == 0;
+        }
+        for _ in 0..count {
+            if was_alone && !is_alone {
+                given.stored_alone(pair, Mark { back: true, ..mark });
+            }
+            given.pair(row, pair, mark);
+            if is_alone && !was_alone {
+                given.stored_alone(pair, Mark { back: false, ..mark });
+            }
+        }
+    }
+
+    /// Forgets rows that were not given for the time the plan gives them.
+    fn forget(&mut self, now: i64) {
+        let StateBound::TimeToLive { ms } = self.bound else { return };
+        for Side { rows, touched } in &mut self.sides {
+            while let Some((_, record_keys)) = touched.take_first(now.saturating_sub(ms)) {
+                for (record_key, ()) in record_keys {
+                    let id = RowId::decode(&record_key).expect("the engine encoded it itself");
+                    rows.remove(&id.key, &id.row);
+                }
+            }
+        }
+    }
+
+    fn decode(&self, side: usize, mut bytes: &[u8]) -> Option<Kept> {
+        let mut u32 = || {
+            let (value, rest) = bytes.split_first_chunk()?;
+            bytes = rest;
+            Some(u32::from_be_bytes(*value))
+        };
+        let count = u32()?;
+        let partners = if self.keeps[side] { u32()? } else { 0 };
+        let touched = match self.bound {
+            StateBound::TimeToLive { .. } => i64::from_be_bytes(bytes.try_into().ok()?),
+            StateBound::Unbounded if bytes.is_empty() => 0,
+            StateBound::Unbounded => return None,
+        };
+        (count > 0).then_some(Kept { count, partners, touched })
+    }
+}
+
+impl Operator for RegularJoin {
+    fn process(&mut self, time: EpochTime, inputs: Vec<Vec<Keyed>>, out: &mut Output) {
+        self.forget(time.now);
+        for (side, chunks) in inputs.into_iter().enumerate() {
+            for Keyed { rows, keys } in chunks {
+                self.take(side, &rows, &keys, time, out);
+            }
+        }
+    }
+
+    fn drain_changes(&mut self, log: &mut dyn ChangelogSink) {
+        let (keeps, bound) = (self.keeps, self.bound);
+        for side in [LEFT, RIGHT] {
+            self.sides[side].rows.drain_changes(side as u8, log, |kept, out| {
+                out.extend_from_slice(&kept.count.to_be_bytes());
+                if keeps[side] {
+                    out.extend_from_slice(&kept.partners.to_be_bytes());
+                }
+                if let StateBound::TimeToLive { .. } = bound {
+                    out.extend_from_slice(&kept.touched.to_be_bytes());
+                }
+            });
+            self.sides[side].touched.forget_changes();
+        }
+    }
+
+    fn restore(&mut self, table: u8, key: &[u8], value: Option<&[u8]>) -> Result<(), String> {
+        let side = usize::from(table);
+        if side > RIGHT {
+            return Err(format!("there is no table {table}"));
+        }
+        let kept = match value {
+            Some(bytes) => Some(self.decode(side, bytes).ok_or("a damaged row")?),
+            None => None,
+        };
+        let id = RowId::decode(key)?;
+        self.row.check(side, &id.row)?;
+        let Side { rows, touched } = &mut self.sides[side];
+        if let Some(known) = rows.get(&id.key, &id.row) {
+            touched.remove(known.touched, key);
+        }
+        rows.restore(key, kept)?;
+        if let (Some(kept), StateBound::TimeToLive { .. }) = (kept, self.bound) {
+            touched.entry(kept.touched, key, || ());
+        }
+        touched.forget_changes();
+        Ok(())
+    }
+
+    fn size(&self) -> StateSize {
+        StateSize { entries: self.sides.iter().map(|side| side.rows.len() as u64).sum(), windows: 0 }
+    }
+}

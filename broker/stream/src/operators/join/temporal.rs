@@ -1,0 +1,286 @@
+//! Rows with the version a table had at their time.
+//!
+//! A row waits until the watermark has passed its time: no version of that time can come any more, so that what it
+//! finds does not depend on how the two inputs interleave. Rows are given in the order of time, key and bytes. Of each
+//! key the versions are kept that a row may still ask for: the newest that the watermark has passed, and all behind it.
+//! A version that comes late is taken, for the rows that still wait, unless a newer one has been passed.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::super::{Due, EpochTime, Keyed, Operator, Output, Place, StateSize, Timed, timed_mark};
+use super::joined::{Given, JoinedRow, LEFT, RIGHT, caused};
+use crate::column::ColumnBuilder;
+use crate::plan;
+use crate::rows::{Mark, Rows};
+use crate::state::{ChangelogSink, Keys, RowId, RowTable, TimeTable, decode_row_into, time_bytes, time_of};
+use crate::value::DataType;
+
+/// The table of rows that wait: ordered by time.
+pub(crate) const WAITING: u8 = 0;
+const VERSIONS: u8 = 1;
+
+/// Behind the columns of a row that waits: the partition it came from.
+const PARTITION_BYTES: usize = 4;
+
+#[derive(Debug)]
+pub(crate) struct TemporalJoin {
+    row: JoinedRow,
+    keeps_left: bool,
+    /// The inputs' columns of time.
+    times: [usize; 2],
+    /// How often each row waits, by the first watermark that has passed it.
+    waiting: TimeTable<u32>,
+    /// By key, the time of each version: its columns, or that the row is gone.
+    versions: RowTable<Option<Box<[u8]>>>,
+    /// The keys of versions the watermark has not passed; derived from them.
+    by_time: BTreeMap<i64, Vec<Arc<[u8]>>>,
+}
+
+/// A row that is due.
+struct DueRow {
+    end: i64,
+    /// What it is sorted by within an end.
+    sort: Arc<[u8]>,
+    id: RowId,
+    count: u32,
+}
+
+impl TemporalJoin {
+    pub(crate) fn new(join: &plan::TemporalJoin, times: [usize; 2], inputs: [&[DataType]; 2]) -> Self {
+        Self {
+            row: JoinedRow::new(&join.left, &join.right, join.condition.as_ref(), inputs),
+            keeps_left: join.keeps_left,
+            times,
+            waiting: TimeTable::default(),
+            versions: RowTable::default(),
+            by_time: BTreeMap::new(),
+        }
+    }
+
+    fn time(&self, side: usize, rows: &Rows, row: usize) -> Option<i64> {
+        let times = rows.columns[self.times[side]].timestamp();
+        arrow_array::Array::is_valid(times, row).then(|| times.value(row))
+    }
+
+    fn add_versions(&mut self, rows: &Rows, keys: &Keys, time: EpochTime) {
+        let mut bytes = Vec::new();
+        for row in 0..rows.len() {
+            let Mark { back, timestamp, .. } = rows.marks[row];
+            // What is deleted has no columns to say when.
+            let at = if back { Some(timestamp) } else { self.time(RIGHT, rows, row) };
+            let Some(at) = at.filter(|_| self.row.has_key(RIGHT, rows, row)) else { continue };
+            let key = keys.get(row);
+            let passed = time.before.checked_add(1).map(time_bytes);
+            let newest_passed =
+                self.versions.range(key, &[], passed.as_ref().map(|passed| &passed[..])).next_back();
+            if newest_passed.is_some_and(|(newest, _)| at < time_of(newest)) {
+                continue;
+            }
+            let version = (!back).then(|| {
+                bytes.clear();
+                self.row.encode(RIGHT, rows, row, &mut bytes);
+                Box::from(&*bytes)
+            });
+            match self.versions.get_mut(key, &time_bytes(at)) {
+                Some(known) => *known = version,
+                None => {
+                    let id = self.versions.insert(key, &time_bytes(at), version);
+                    self.by_time.entry(at).or_default().push(id.key);
+                }
+            }
+        }
+    }
+
+    fn add_waiting(&mut self, rows: &Rows, keys: &Keys, time: EpochTime, out: &mut Output) {
+        let mut given = Given::default();
+        let mut record_key = Vec::new();
+        for row in 0..rows.len() {
+            let mark = rows.marks[row];
+            let at = self.time(LEFT, rows, row).filter(|_| self.row.has_key(LEFT, rows, row));
+            let Some(at) = at else {
+                // It has no version, now or later.
+                if self.keeps_left {
+                    given.alone(row, caused(LEFT, mark, time.before));
+                }
+                continue;
+            };
+            if at < mark.watermark {
+                out.late.push(mark.order);
+                continue;
+            }
+            let key = keys.get(row);
+            record_key.clear();
+            record_key.extend_from_slice(key);
+            self.row.encode(LEFT, rows, row, &mut record_key);
+            record_key.extend_from_slice(&mark.partition.to_be_bytes());
+            record_key.extend_from_slice(&(key.len() as u32).to_be_bytes());
+            *self.waiting.entry(at.saturating_add(1), &record_key, || 0) += 1;
+        }
+        let chunk = self.row.columns(LEFT, rows);
+        let stored: Vec<_> = self
+            .row
+            .types(RIGHT)
+            .iter()
+            .map(|data_type| ColumnBuilder::new(*data_type, 0).finish())
+            .collect();
+        self.row.give(LEFT, &chunk, &stored, given, out);
+    }
+
+    /// Takes the rows that are due before a place, in the order they are given in.
+    fn take_due(&mut self, to: &Place) -> Vec<DueRow> {
+        let mut taken = Vec::new();
+        let mut add = |end: i64, mut due: Vec<(Arc<[u8]>, u32)>| {
+            due.sort_unstable_by(|(left, _), (right, _)| left[1..].cmp(&right[1..]));
+            taken.extend(due.into_iter().map(|(record_key, count)| DueRow {
+                end,
+                sort: record_key[1..].into(),
+                id: RowId::decode(&record_key).expect("the engine encoded it itself, or checked it"),
+                count,
+            }));
+        };
+        while let Some((end, due)) = self.waiting.take_first(to.watermark) {
+            add(end, due);
+        }
+        if let Some((end, _)) = to.partial {
+            add(end, self.waiting.take_some(end, |record_key| to.is_given(end, record_key)));
+        }
+        taken
+    }
+
+    /// Lets go of versions that no row can ask for any more.
+    fn drop_versions(&mut self, through: i64) {
+        while let Some(passed) = self.by_time.first_entry().filter(|passed| *passed.key() <= through) {
+            let (time, keys) = passed.remove_entry();
+            for key in keys {
+                let older: Vec<Arc<[u8]>> = self
+                    .versions
+                    .range(&key, &[], Some(&time_bytes(time)))
+                    .map(|(row, _)| Arc::clone(row))
+                    .collect();
+                for version in older {
+                    self.versions.remove(&key, &version);
+                }
+                if let Some(None) = self.versions.get(&key, &time_bytes(time)) {
+                    self.versions.remove(&key, &time_bytes(time));
+                }
+            }
+        }
+    }
+}
+
+impl Operator for TemporalJoin {
+    fn process(&mut self, time: EpochTime, mut inputs: Vec<Vec<Keyed>>, out: &mut Output) {
+        for Keyed { rows, keys } in inputs.remove(RIGHT) {
+            self.add_versions(&rows, &keys, time);
+        }
+        for Keyed { rows, keys } in inputs.remove(LEFT) {
+            self.add_waiting(&rows, &keys, time, out);
+        }
+    }
+
+    fn due(&self, _from: &Place, watermark: i64) -> Due {
+        self.waiting.range(..=watermark).map(|(end, bucket)| (end, bucket.len())).collect()
+    }
+
+    fn due_keys(&self, _from: &Place, end: i64) -> Vec<Arc<[u8]>> {
+        let due = self.waiting.range(end..=end).flat_map(|(_, bucket)| bucket.keys());
+        due.map(|record_key| record_key[1..].into()).collect()
+    }
+
+    fn advance(&mut self, time: EpochTime, _from: &Place, to: &Place, out: &mut Output) {
+        let due = self.take_due(to);
+        if !due.is_empty() {
+            let types = self.row.types(LEFT);
+            let mut builders: Vec<ColumnBuilder> =
+                types.iter().map(|data_type| ColumnBuilder::new(*data_type, due.len())).collect();
+            let mut candidates = self.row.candidates(RIGHT);
+            for (row, DueRow { end, id, .. }) in due.iter().enumerate() {
+                decode_row_into(&id.row[..id.row.len() - PARTITION_BYTES], types, &mut builders);
+                let newest = self.versions.range(&id.key, &[], Some(&time_bytes(*end))).next_back();
+                if let Some((_, Some(version))) = newest {
+                    candidates.push(row, version);
+                }
+                candidates.end_row();
+            }
+            let chunk: Vec<_> = builders.iter_mut().map(ColumnBuilder::finish).collect();
+            let found = self.row.find(LEFT, &chunk, candidates, time.now, out);
+            let mut given = Given::default();
+            let mut sort = Vec::new();
+            for (row, DueRow { end, sort: key, id, count }) in due.into_iter().enumerate() {
+                let partition = id.row.last_chunk().map_or(0, |bytes| i32::from_be_bytes(*bytes));
+                let mark = Mark { partition, ..timed_mark(end.saturating_sub(1), time) };
+                let version = found.of_row(row).next();
+                for _ in 0..count {
+                    match version {
+                        Some(pair) => given.pair(row, pair, mark),
+                        None if self.keeps_left => given.alone(row, mark),
+                        None => continue,
+                    }
+                    sort.push((end, Arc::clone(&key)));
+                }
+            }
+            if let Some(rows) = self.row.rows(LEFT, &chunk, &found.stored, given) {
+                out.timed.push(Timed { rows, sort });
+            }
+        }
+        self.drop_versions(to.watermark);
+    }
+
+    fn drain_changes(&mut self, log: &mut dyn ChangelogSink) {
+        self.waiting.drain_changes(WAITING, log, |count, out| out.extend_from_slice(&count.to_be_bytes()));
+        self.versions.drain_changes(VERSIONS, log, |version, out| match version {
+            Some(row) => {
+                out.push(1);
+                out.extend_from_slice(row);
+            }
+            None => out.push(0),
+        });
+    }
+
+    fn restore(&mut self, table: u8, key: &[u8], value: Option<&[u8]>) -> Result<(), String> {
+        match table {
+            WAITING => {
+                let count = match value {
+                    Some(bytes) => {
+                        Some(u32::from_be_bytes(bytes.try_into().map_err(|_| "a damaged count".to_owned())?))
+                    }
+                    None => None,
+                };
+                let record_key = key.get(crate::state::TIME_BYTES..).ok_or("a row without its time")?;
+                let id = RowId::decode(record_key)?;
+                let columns =
+                    id.row.split_last_chunk::<PARTITION_BYTES>().ok_or("a row without its partition")?;
+                self.row.check(LEFT, columns.0)?;
+                self.waiting.restore(key, count)
+            }
+            VERSIONS => {
+                let version = match value {
+                    None => None,
+                    Some([0]) => Some(None),
+                    Some([1, row @ ..]) => {
+                        self.row.check(RIGHT, row)?;
+                        Some(Some(row.into()))
+                    }
+                    Some(_) => return Err("a damaged version".to_owned()),
+                };
+                let there = version.is_some();
+                let id = RowId::decode(key)?;
+                if id.row.len() != crate::state::TIME_BYTES {
+                    return Err("a version without its time".to_owned());
+                }
+                let known = self.versions.get(&id.key, &id.row).is_some();
+                let id = self.versions.restore(key, version)?;
+                if there && !known {
+                    self.by_time.entry(time_of(&id.row)).or_default().push(id.key);
+                }
+                Ok(())
+            }
+            _ => Err(format!("there is no table {table}")),
+        }
+    }
+
+    fn size(&self) -> StateSize {
+        StateSize { entries: (self.waiting.len() + self.versions.len()) as u64, windows: 0 }
+    }
+}
