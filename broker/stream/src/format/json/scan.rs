@@ -214,7 +214,7 @@ impl<'r> Scanner<'r> {
         }
     }
 
-    /// The character of `\uXXXX`, or of two of them that make a pair; the letter `u` is read.
+    /// The character of `\u0041`, or of two of them that make a pair; the letter `u` is read.
     fn unicode(&mut self) -> Result<char, Fault> {
         let at = self.at;
         let wrong = Fault::Syntax { at, expected: "a character in hexadecimal" };
