@@ -195,13 +195,13 @@ async fn simulate(seed: u64, kind: Kind, in_words: bool) -> Report {
     network.weather(profile.weather, profile.losses);
     let mut counts = Counts::default();
     for _ in 0..profile.faults {
-        await_progress(&world, &mut chance).await;
+        await_progress(&world, &machine.disk, &mut chance).await;
         if profile.switches && chance.below(2) == 0 {
             switch(&world, &mut chance).await;
         }
         fail(&machine, profile.page_cache, &mut chance, &mut counts).await;
     }
-    await_progress(&world, &mut chance).await;
+    await_progress(&world, &machine.disk, &mut chance).await;
     network.weather(Weather::CALM, 0);
     world.stop.store(true, Ordering::Relaxed);
     let ending = async {
@@ -239,7 +239,7 @@ async fn join<T: 'static>(tasks: &mut JoinSet<T>) {
 }
 
 /// Lets the clients work: until something of everything is done, or for a time that is short.
-async fn await_progress(world: &World, chance: &mut Chance) {
+async fn await_progress(world: &World, disk: &SimDisk, chance: &mut Chance) {
     if chance.below(3) == 0 {
         return sleep(Duration::from_millis(chance.below(1_500))).await;
     }
@@ -247,7 +247,8 @@ async fn await_progress(world: &World, chance: &mut Chance) {
     let since = Instant::now();
     let few = |now: [u64; 5]| now.iter().zip(before).take(3).any(|(now, before)| *now < before + 2);
     while few(world.progress()) {
-        assert!(since.elapsed() < PROGRESS, "{before:?}, and no more than {:?}", world.progress());
+        let (now, down) = (world.progress(), disk.crashed());
+        assert!(since.elapsed() < PROGRESS, "{before:?}, and no more than {now:?}; down: {down}");
         sleep(Duration::from_millis(20)).await;
     }
 }
@@ -323,11 +324,15 @@ async fn fail(machine: &Arc<Machine>, page_cache: bool, chance: &mut Chance, cou
         }
     }
     sleep(Duration::from_millis(chance.below(500))).await;
-    if !page_cache && chance.below(3) == 0 {
+    let armed = !page_cache && chance.below(3) == 0;
+    if armed {
         disk.crash_at(disk.calls() + 1 + chance.below(40));
     }
-    while !machine.start().await {
+    // A crash that was meant for the start may come when that is over.
+    let soon = Duration::from_millis(500);
+    while !machine.start().await || (armed && machine.goes_down(soon).await) || disk.crashed() {
         counts.inside_calls += 1;
         machine.power_cut().await;
     }
+    disk.crash_at(u64::MAX);
 }
