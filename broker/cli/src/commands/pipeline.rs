@@ -19,7 +19,7 @@ pub(crate) enum Pipeline {
     Validate(Script),
     /// Show what a script does: its operators, what each keeps, and what bounds it. Needs no broker.
     Explain(Script),
-    /// Run cases of a script: directories with pipeline.sql, input/<topic>.jsonl and expected/<topic>.jsonl.
+    /// Run cases of a script: directories with pipeline.sql, input/TOPIC.jsonl and expected/TOPIC.jsonl.
     /// Needs no broker.
     Test(Test),
     /// Start a pipeline, or go on with the one of that name and script.
