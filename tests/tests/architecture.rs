@@ -244,8 +244,7 @@ const RULES: &[Rule] = &[
         why: "the broker's bytes on disk are storage's",
         rooms: &["broker/src/"],
         words: &["std::fs", "tokio::fs"],
-        // What it reads and writes are a user's own files.
-        except: &["broker/src/offline/cases.rs"],
+        except: &[],
     },
     Rule {
         why: "only config reads settings",

@@ -1,17 +1,14 @@
-//! What needs no broker: data directories looked at while none runs, for `logmill storage`, and pipelines planned and tried on
-//! files, for `logmill pipeline`.
+//! Data directories looked at while no broker runs: for `logmill storage`.
 //!
 //! ```text
 //!   partitions(path)       the partition directories a path stands for
 //!   dump(path, …)          batches, records and entries of files, one line after another
 //!   verify, repair         of `logmill_storage::inspect`
 //!   import(…)              copies partition directories into a data directory, as partitions of topics there
-//!   plan_script, run_case  a pipeline's plan, and its cases
 //! ```
 //!
 //! Apache Kafka's directories are read as well as ours: the format is the same.
 
-mod cases;
 mod dump;
 mod import;
 mod meaning;
@@ -21,7 +18,6 @@ use std::sync::Arc;
 
 use logmill_storage::{Disk, LogError, RealDisk};
 
-pub use cases::{CaseError, CaseReport, plan_script, run_case};
 pub use dump::{DumpError, DumpOptions, Line, dump};
 pub use import::{Import, ImportError, import};
 pub use logmill_storage::inspect::{

@@ -18,6 +18,14 @@ mod manager;
 mod runner;
 mod status;
 
+/// Scripts planned and tried without a broker.
+pub mod trial {
+    pub use logmill_record::Record;
+    pub use logmill_stream::{
+        EpochLimits, Plan, SqlError, Trial, TrialError, TrialOptions, TrialRecord, compile, run_trial,
+    };
+}
+
 pub use control::InputEnds;
 pub use manager::{InputEnd, PipelineError, Pipelines};
 pub use status::{PipelineState, PipelineView, SourceView};

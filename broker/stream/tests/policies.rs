@@ -377,6 +377,28 @@ fn a_topic_may_get_more_partitions() {
 }
 
 #[test]
+fn a_record_is_late_once_whoever_says_so() {
+    let plan = support::plan(
+        "CREATE TABLE src (a BIGINT, ts TIMESTAMP(3), WATERMARK FOR ts AS ts)
+         WITH ('topic' = 'in', 'format' = 'json', 'late-topic' = 'late');
+         CREATE TABLE seconds (a BIGINT, n BIGINT) WITH ('topic' = 'out', 'format' = 'json');
+         CREATE TABLE minutes (n BIGINT) WITH ('topic' = 'out2', 'format' = 'json');
+         INSERT INTO seconds SELECT a, COUNT(*) FROM TABLE(TUMBLE(TABLE src, DESCRIPTOR(ts), INTERVAL '1' SECOND))
+         GROUP BY window_start, a;
+         INSERT INTO minutes SELECT COUNT(*) FROM TABLE(TUMBLE(TABLE src, DESCRIPTOR(ts), INTERVAL '1' MINUTE))
+         GROUP BY window_start",
+    );
+    let late = r#"{"a": 2, "ts": 20}"#;
+    let mut logs = logs_with(&[&[r#"{"a": 1, "ts": 90000}"#, late, r#"{"a": 3, "ts": 90001}"#]]);
+    logs.create("out2", 1);
+    logs.create("late", 2);
+    EpochLoop::new(restored(&plan, &logs, 1), EpochLimits::default()).turn(&mut logs, 0, 0).unwrap();
+    assert_eq!(logs.values("late"), [late]);
+    let totals = logs.last_progress().unwrap().totals;
+    assert_eq!((totals.read, totals.processed, totals.late), (3, 2, 1));
+}
+
+#[test]
 fn a_progress_record_of_a_newer_release_is_refused() {
     let newer = br#"{"version": 3, "something": "else"}"#;
     assert!(matches!(Progress::decode(newer), Err(ProgressError::NewerVersion { found: 3 })));

@@ -1,6 +1,7 @@
 //! One file per command.
 
 pub(crate) mod broker;
+pub(crate) mod cases;
 pub(crate) mod changes;
 pub(crate) mod config;
 pub(crate) mod consume;

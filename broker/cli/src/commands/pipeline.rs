@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Subcommand;
-use logmill_broker::offline;
 use logmill_client::{Client, InputEnd, PipelineState, Pipelines};
 use serde_json::{Value, json};
 
+use super::cases;
 use crate::arguments::{Connection, Output};
 use crate::failure::Usage;
 use crate::output::{self, note, or_dash};
@@ -112,7 +112,7 @@ pub(crate) async fn run(command: Pipeline, connection: &Connection) -> anyhow::R
 }
 
 fn validate(file: &Path, form: Output) -> anyhow::Result<()> {
-    let plan = offline::plan_script(file).map_err(|error| Usage(error.to_string()))?;
+    let plan = cases::plan_script(file).map_err(|error| Usage(error.to_string()))?;
     let (reads, writes) = (plan.source_topics(), plan.sink_topics());
     match form {
         Output::Json => output::json(
@@ -130,7 +130,7 @@ fn validate(file: &Path, form: Output) -> anyhow::Result<()> {
 }
 
 fn explain(file: &Path, form: Output) -> anyhow::Result<()> {
-    let plan = offline::plan_script(file).map_err(|error| Usage(error.to_string()))?;
+    let plan = cases::plan_script(file).map_err(|error| Usage(error.to_string()))?;
     let states = plan.states();
     if form == Output::Json {
         let states: Vec<Value> = states
@@ -162,7 +162,7 @@ fn explain(file: &Path, form: Output) -> anyhow::Result<()> {
 }
 
 /// The cases of a directory: itself, or those in it.
-fn cases(directory: &Path) -> anyhow::Result<Vec<PathBuf>> {
+fn cases_in(directory: &Path) -> anyhow::Result<Vec<PathBuf>> {
     let is_case = |path: &Path| path.join("pipeline.sql").is_file();
     if is_case(directory) {
         return Ok(vec![directory.to_owned()]);
@@ -189,8 +189,8 @@ fn cases(directory: &Path) -> anyhow::Result<Vec<PathBuf>> {
 fn test(command: &Test, form: Output) -> anyhow::Result<()> {
     let mut outcomes = Vec::new();
     for directory in &command.directories {
-        for case in cases(directory)? {
-            let outcome = match offline::run_case(&case, command.update) {
+        for case in cases_in(directory)? {
+            let outcome = match cases::run_case(&case, command.update) {
                 Ok(report) => (report.records_in, report.records_out, report.differences),
                 Err(error) => (0, 0, vec![error.to_string()]),
             };

@@ -272,12 +272,10 @@ impl Pipeline {
             let writer = SinkWriter::new(sink, self.spec.partitions(&sink.topic));
             outputs.extend(writer.write(rows, &mut counters, origin)?);
         }
-        let mut late = graph.late;
-        late.sort_unstable();
-        late.dedup();
+        let late = prepared.records(graph.late);
         outputs.extend(side::write(&plan, &self.spec, given, &prepared, &late)?);
         counters.late = late.len() as u64;
-        counters.processed = counters.read - counters.late - counters.skipped - counters.dead_lettered;
+        counters.processed -= counters.late;
         let mut changelog = ChangelogWriter::new(cut.now);
         self.graph.drain_changes(|key, value| changelog.push(key, value));
         let changelog = changelog.finish();

@@ -60,6 +60,15 @@ pub(super) struct Prepared {
 }
 
 impl Prepared {
+    /// The records whose rows have these orders, each once, in serial order: the source, the input and the offset.
+    pub(super) fn records(&self, mut orders: Vec<u64>) -> Vec<(usize, usize, i64)> {
+        orders.sort_unstable();
+        let mut records: Vec<_> = orders.into_iter().filter_map(|order| self.origin(order)).collect();
+        // A record may be several rows, and a row may be late for several operators.
+        records.dedup();
+        records
+    }
+
     /// The source, the input and the offset of a row.
     pub(super) fn origin(&self, order: u64) -> Option<(usize, usize, i64)> {
         let chunk = self.origins.partition_point(|chunk| chunk.first_order <= order).checked_sub(1)?;
@@ -90,8 +99,7 @@ impl Early {
         let decoders = plan.sources.iter().map(decoder).collect::<Result<_, _>>()?;
         let early = super::graph::early_nodes(plan);
         let mut wanted = vec![false; plan.nodes.len()];
-        for (index, node) in plan.nodes.iter().enumerate().filter(|(index, _)| !early[*index]) {
-            debug_assert!(!early[index]);
+        for (node, _) in plan.nodes.iter().zip(&early).filter(|(_, early)| !**early) {
             node.inputs.iter().for_each(|input| wanted[*input] |= early[*input]);
         }
         plan.sinks.iter().for_each(|sink| wanted[sink.input] |= early[sink.input]);
@@ -326,9 +334,12 @@ impl<'p> Preparation<'p> {
                 self.prepared.rows.entry(node).or_default().push(rows);
             }
         }
+        let is_first = |row: usize| row == 0 || offsets[row - 1] != offsets[row];
+        let taken = (0..rows).filter(|row| is_first(*row) && !refused.contains_key(row));
+        self.prepared.counters.processed += taken.count() as u64;
         self.prepared.counters.filtered += (sound.count_set_bits() - passed.count_set_bits()) as u64;
         for (row, error) in refused {
-            if row == 0 || offsets[row - 1] != offsets[row] {
+            if is_first(row) {
                 self.refuse(collecting, offsets[row], error)?;
             }
         }

@@ -13,13 +13,13 @@ use super::sinks::TopicWriter;
 use super::spec::PipelineSpec;
 use crate::plan::{ErrorPolicy, Plan};
 
-/// The batches of dead letters and late records.
+/// The batches of dead letters, and of late records: source, input and offset of each.
 pub(super) fn write(
     plan: &Plan,
     spec: &PipelineSpec,
     given: &[Option<&Input>],
     prepared: &Prepared,
-    late: &[u64],
+    late: &[(usize, usize, i64)],
 ) -> Result<Vec<OutputBatch>, EpochError> {
     let mut outputs = Vec::new();
     for (index, source) in plan.sources.iter().enumerate() {
@@ -34,10 +34,9 @@ pub(super) fn write(
         }
         if let Some(topic) = &source.late_topic {
             let mut writer = TopicWriter::new(topic, Codec::None);
-            let origins = late.iter().filter_map(|order| prepared.origin(*order));
-            for (_, input, offset) in origins.filter(|(source, _, _)| *source == index) {
-                let record = find(given, input, offset)?;
-                let partition = &spec.inputs[input].partition;
+            for (_, input, offset) in late.iter().filter(|(source, _, _)| *source == index) {
+                let record = find(given, *input, *offset)?;
+                let partition = &spec.inputs[*input].partition;
                 write_record(partition, &record, &[], spec.partitions(topic), &mut writer);
             }
             outputs.extend(writer.finish());

@@ -124,19 +124,13 @@ impl Plan {
 
     /// The topics that take records which did not become rows: dead letters and late records, each once.
     pub fn side_topics(&self) -> Vec<&str> {
-        let mut found: Vec<&str> = Vec::new();
-        for source in &self.sources {
+        once(self.sources.iter().flat_map(|source| {
             let dead = match &source.on_error {
                 ErrorPolicy::DeadLetter { topic } => Some(topic.as_str()),
                 ErrorPolicy::Fail | ErrorPolicy::Skip => None,
             };
-            for topic in [dead, source.late_topic.as_deref()].into_iter().flatten() {
-                if !found.contains(&topic) {
-                    found.push(topic);
-                }
-            }
-        }
-        found
+            dead.into_iter().chain(source.late_topic.as_deref())
+        }))
     }
 }
 

@@ -16,8 +16,9 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-use logmill_record::Record;
-use logmill_stream::{EpochLimits, Plan, SqlError, Trial, TrialError, TrialOptions, TrialRecord, run_trial};
+use logmill_broker::pipelines::trial::{
+    EpochLimits, Plan, Record, SqlError, Trial, TrialError, TrialOptions, TrialRecord, compile, run_trial,
+};
 use serde_json::Value;
 
 /// The script's name in a case.
@@ -29,8 +30,7 @@ const VALUES: &str = ".jsonl";
 
 /// A case that could not be run.
 #[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum CaseError {
+pub(crate) enum CaseError {
     /// A file or a directory.
     #[error("{path}: {error}", path = path.display())]
     Io {
@@ -71,22 +71,22 @@ pub enum CaseError {
 
 /// What became of a case.
 #[derive(Debug)]
-pub struct CaseReport {
+pub(crate) struct CaseReport {
     /// Records read, as it ran whole.
-    pub records_in: u64,
+    pub(crate) records_in: u64,
     /// Records written, as it ran whole.
-    pub records_out: u64,
+    pub(crate) records_out: u64,
     /// What is not as expected, each difference a text of one or more lines; none is a pass.
-    pub differences: Vec<String>,
+    pub(crate) differences: Vec<String>,
 }
 
 /// Reads a script and plans it.
 ///
 /// # Errors
 /// [`CaseError::Io`] and [`CaseError::Script`].
-pub fn plan_script(path: &Path) -> Result<Plan, CaseError> {
+pub(crate) fn plan_script(path: &Path) -> Result<Plan, CaseError> {
     let script = read(path)?;
-    logmill_stream::compile(&script).map_err(|error| CaseError::Script {
+    compile(&script).map_err(|error| CaseError::Script {
         path: path.to_owned(),
         excerpt: error.excerpt(&script),
         error,
@@ -97,7 +97,7 @@ pub fn plan_script(path: &Path) -> Result<Plan, CaseError> {
 ///
 /// # Errors
 /// [`CaseError`]; an answer that is not as expected is none: it is in the report.
-pub fn run_case(directory: &Path, update: bool) -> Result<CaseReport, CaseError> {
+pub(crate) fn run_case(directory: &Path, update: bool) -> Result<CaseReport, CaseError> {
     let plan = plan_script(&directory.join(SCRIPT))?;
     let mut inputs: BTreeMap<String, Vec<TrialRecord>> = BTreeMap::new();
     for (topic, path, whole) in files(&directory.join("input"))? {
@@ -217,18 +217,16 @@ fn bytes_of(value: Value) -> Option<Vec<u8>> {
 
 /// The record as a line of a file of values, or of whole records.
 fn line_of(record: &Record, whole: bool) -> String {
-    let text = |bytes: &Option<bytes::Bytes>| {
-        bytes.as_ref().map(|bytes| String::from_utf8_lossy(bytes).into_owned())
-    };
+    let text = |bytes: Option<&[u8]>| bytes.map(|bytes| String::from_utf8_lossy(bytes).into_owned());
     if !whole {
-        return text(&record.value).unwrap_or_else(|| "null".to_owned());
+        return text(record.value.as_deref()).unwrap_or_else(|| "null".to_owned());
     }
     let json = |text: Option<String>| match text {
         None => Value::Null,
         Some(text) => serde_json::from_str(&text).unwrap_or(Value::String(text)),
     };
-    let key = text(&record.key).map_or(Value::Null, Value::String);
-    serde_json::json!({ "key": key, "value": json(text(&record.value)) }).to_string()
+    let key = text(record.key.as_deref()).map_or(Value::Null, Value::String);
+    serde_json::json!({ "key": key, "value": json(text(record.value.as_deref())) }).to_string()
 }
 
 fn same(given: &str, expected: &str) -> bool {
