@@ -187,6 +187,7 @@ impl Node {
                 input_bytes: config.pipelines.epoch_bytes.in_memory(),
                 input_records: u64::from(config.pipelines.epoch_records),
                 emit_rows: config.pipelines.emit_rows,
+                ..EpochLimits::default()
             },
             clock.clone(),
             Handle::current(),

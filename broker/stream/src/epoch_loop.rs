@@ -10,10 +10,15 @@
 //! }
 //! ```
 
-use std::collections::BTreeMap;
+mod pace;
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use logmill_record::Batch;
 use thiserror::Error;
+
+use self::pace::Load;
+pub use self::pace::Pace;
 
 use crate::logs::{CommitError, Logs, LogsError};
 use crate::pipeline::{
@@ -28,14 +33,26 @@ pub struct EpochLimits {
     pub input_bytes: usize,
     /// About this many records are taken into one epoch, shared in the same way.
     pub input_records: u64,
+    /// The keys, values and headers of an epoch's records are at most this many bytes when they are unpacked, or it is
+    /// one record. It bounds what a batch that is packed well can make the engine hold.
+    pub unpacked_bytes: usize,
+    /// An epoch's outputs and changes of state should be at most this many bytes. One that is larger is committed, and
+    /// the epochs behind it are made smaller; see [`Pace`].
+    pub output_bytes: usize,
     /// At most this many rows of closed windows are written in one epoch.
     pub emit_rows: u32,
 }
 
 impl Default for EpochLimits {
-    /// 8 MiB or 65,536 records in, 50,000 rows of closed windows out.
+    /// 8 MiB or 65,536 records in, which unpack to 32 MiB; 16 MiB or 50,000 rows of closed windows out.
     fn default() -> Self {
-        Self { input_bytes: 8 * 1024 * 1024, input_records: 65_536, emit_rows: 50_000 }
+        Self {
+            input_bytes: 8 * 1024 * 1024,
+            input_records: 65_536,
+            unpacked_bytes: 32 * 1024 * 1024,
+            output_bytes: 16 * 1024 * 1024,
+            emit_rows: 50_000,
+        }
     }
 }
 
@@ -130,13 +147,44 @@ pub enum DeclareEndError {
 pub struct EpochLoop {
     pipeline: Pipeline,
     limits: EpochLimits,
+    pace: Pace,
+    /// What the last epoch was.
+    load: Load,
     ends: Option<BTreeMap<TopicPartition, i64>>,
+    /// Partitions the last epoch had no room for: their turn is next.
+    left_out: BTreeSet<TopicPartition>,
 }
 
 impl EpochLoop {
     /// A loop over a pipeline that is at its beginning or restored.
     pub fn new(pipeline: Pipeline, limits: EpochLimits) -> EpochLoop {
-        EpochLoop { ends: pipeline.declared_ends(), pipeline, limits }
+        EpochLoop {
+            ends: pipeline.declared_ends(),
+            pipeline,
+            limits,
+            pace: Pace::default(),
+            load: Load::default(),
+            left_out: BTreeSet::new(),
+        }
+    }
+
+    /// Epochs begin at this pace: that of the loop before, whose last epoch could not be committed.
+    pub fn with_pace(self, pace: Pace) -> EpochLoop {
+        EpochLoop { pace, ..self }
+    }
+
+    /// How large epochs are at the moment.
+    pub fn pace(&self) -> Pace {
+        self.pace
+    }
+
+    /// Makes the epochs that come half as large as the last one, until they are small for long enough. False when it
+    /// was one record or one row already.
+    ///
+    /// It is for a frame that was too large to be committed, so that the same input is parted among more of them. The
+    /// pipeline has gone on meanwhile; so restore it and go on with a new loop at this one's [`EpochLoop::pace`].
+    pub fn shrink(&mut self) -> bool {
+        self.pace.shrink(&self.load, 2)
     }
 
     /// The pipeline.
@@ -174,34 +222,46 @@ impl EpochLoop {
         if self.pipeline.is_finished() {
             return Ok(Turn::Finished);
         }
+        let limits = self.pace.of(&self.limits);
         let input = match self.pipeline.emission_pending() {
             true => Vec::new(),
-            false => self.read(logs).map_err(|error| TurnError::Logs { pipeline: self.name(), error })?,
+            false => {
+                self.read(logs, &limits).map_err(|error| TurnError::Logs { pipeline: self.name(), error })?
+            }
         };
         let mut cut = Cut {
-            ranges: self.ranges(&input),
+            ranges: self.ranges(&input, &limits),
             now,
             seed,
-            emit_rows: self.limits.emit_rows,
+            emit_rows: limits.emit_rows,
             ends: self.ends.clone(),
         };
         let news = self.pipeline.emission_pending() || self.ends != self.pipeline.declared_ends();
         if !news && cut.ranges.values().all(OffsetRange::is_empty) {
             return Ok(Turn::Idle);
         }
-        let output = self.step_before_poison(&mut cut, &input)?;
+        let output = self.step_over_less(&mut cut, &input)?;
+        self.load = self.load(&cut, &input, &output);
+        self.pace.note(&self.limits, &self.load);
         let progress = Box::new(output.progress.clone());
         let ticket = logs.commit(output)?;
         Ok(Turn::Committed { progress, ticket })
     }
 
-    /// Steps over the cut, or over what comes before the records in it that fail. Once nothing does in the partition
-    /// of the first of them, this is the end: no other partition runs on without it.
-    fn step_before_poison(&mut self, cut: &mut Cut, input: &[Input]) -> Result<EpochOutput, TurnError> {
+    /// Steps over the cut, or over what comes before the records in it that fail or have no room. Once nothing does in
+    /// the partition of the first record that fails, this is the end: no other partition runs on without it.
+    fn step_over_less(&mut self, cut: &mut Cut, input: &[Input]) -> Result<EpochOutput, TurnError> {
+        let mut budget = self.limits.unpacked_bytes;
+        let mut had_no_room = false;
         let mut something_before = false;
         loop {
-            match self.pipeline.step(cut, input) {
-                Ok(output) => return Ok(output),
+            match self.pipeline.step_within(cut, input, budget) {
+                Ok(output) => {
+                    if had_no_room {
+                        self.pace.hold(&self.load(cut, input, &output));
+                    }
+                    return Ok(output);
+                }
                 Err(EpochError::Poison { partition, offset, error }) => {
                     let range = cut.ranges.get_mut(&partition).expect("the record lies in the cut");
                     range.to = offset;
@@ -210,8 +270,46 @@ impl EpochLoop {
                         return Err(TurnError::Poison { pipeline: self.name(), partition, offset, error });
                     }
                 }
+                Err(EpochError::OverBudget { partition, offset, rest }) => {
+                    had_no_room = true;
+                    for partition in rest {
+                        if let Some(range) = cut.ranges.get_mut(&partition).filter(|range| !range.is_empty())
+                        {
+                            range.to = range.from;
+                            self.left_out.insert(partition);
+                        }
+                    }
+                    let range = cut.ranges.get_mut(&partition).expect("the record lies in the cut");
+                    range.to = offset;
+                    if cut.ranges.values().all(OffsetRange::is_empty) {
+                        let range = cut.ranges.get_mut(&partition).expect("it did before");
+                        // Its second reader has no room for the only record there is.
+                        range.to = offset + 1;
+                        budget = usize::MAX;
+                    }
+                }
                 Err(error) => return Err(TurnError::Epoch { pipeline: self.name(), error }),
             }
+        }
+    }
+
+    /// What the pipeline's last epoch was.
+    fn load(&self, cut: &Cut, input: &[Input], output: &EpochOutput) -> Load {
+        let mut bytes = 0;
+        let mut full = self.pipeline.emission_pending() || !self.left_out.is_empty();
+        for Input { partition, batches, .. } in input {
+            let to = cut.ranges.get(partition).map_or(i64::MAX, |range| range.to);
+            let covered = batches.iter().filter(|batch| batch.header().base_offset < to);
+            bytes += covered.map(Batch::size).sum::<usize>();
+            full |= batches.last().is_some_and(|batch| batch.header().next_offset() > to);
+        }
+        Load {
+            bytes,
+            records: output.progress.counters.read,
+            unpacked: self.pipeline.unpacked_bytes(),
+            rows: self.pipeline.timed_rows(),
+            output: output.size_bytes(),
+            full,
         }
     }
 
@@ -219,8 +317,9 @@ impl EpochLoop {
         self.pipeline.spec().name.clone()
     }
 
-    /// Batches from where the pipeline is, of every partition that has some.
-    fn read<L: Logs>(&self, logs: &mut L) -> Result<Vec<Input>, LogsError> {
+    /// Batches from where the pipeline is, of every partition that has some; of those alone that the last epoch left
+    /// out, if there are any.
+    fn read<L: Logs>(&mut self, logs: &mut L, limits: &EpochLimits) -> Result<Vec<Input>, LogsError> {
         let mut readable = Vec::new();
         for (partition, position) in self.pipeline.positions() {
             let mut end = logs.readable_end(partition)?;
@@ -228,41 +327,68 @@ impl EpochLoop {
                 end = end.min(*declared);
             }
             if position < end {
-                readable.push((partition, position));
+                readable.push((partition.clone(), position));
             }
         }
-        let share = self.limits.input_bytes / readable.len().max(1);
-        readable
-            .into_iter()
-            .map(|(partition, position)| {
-                let read = logs.read(partition, position, share)?;
-                Ok(Input { partition: partition.clone(), batches: read.batches, aborted: read.aborted })
-            })
-            .collect()
+        let left_out = std::mem::take(&mut self.left_out);
+        if readable.iter().any(|(partition, _)| left_out.contains(partition)) {
+            readable.retain(|(partition, _)| left_out.contains(partition));
+        }
+        let share = limits.input_bytes / readable.len().max(1);
+        let mut bytes = 0;
+        let mut inputs = Vec::with_capacity(readable.len());
+        for (partition, position) in readable {
+            // A batch of each of very many partitions may be more than an epoch should hold.
+            if bytes > limits.unpacked_bytes {
+                self.left_out.insert(partition);
+                continue;
+            }
+            let read = logs.read(&partition, position, share)?;
+            bytes += read.batches.iter().map(Batch::size).sum::<usize>();
+            inputs.push(Input { partition, batches: read.batches, aborted: read.aborted });
+        }
+        Ok(inputs)
     }
 
     /// The ranges that the batches read cover, as far as the limit of records and the declared ends allow.
-    fn ranges(&self, input: &[Input]) -> BTreeMap<TopicPartition, OffsetRange> {
+    fn ranges(&mut self, input: &[Input], limits: &EpochLimits) -> BTreeMap<TopicPartition, OffsetRange> {
         let positions: BTreeMap<&TopicPartition, i64> = self.pipeline.positions().collect();
-        let share = self.limits.input_records / input.len().max(1) as u64;
-        input
-            .iter()
-            .map(|Input { partition, batches, .. }| {
-                let from = positions[partition];
-                let mut to = from;
-                let mut records = 0;
-                for header in batches.iter().map(Batch::header) {
-                    records += u64::try_from(header.count).unwrap_or(0);
-                    if records > share && to > from {
-                        break;
-                    }
-                    to = to.max(header.next_offset());
+        let share = limits.input_records / input.len().max(1) as u64;
+        // The first batch of each is taken whole, unless epochs were too large: then no more than the limit.
+        let mut left = match limits.input_records == self.limits.input_records {
+            true => u64::MAX,
+            false => limits.input_records,
+        };
+        let mut ranges = BTreeMap::new();
+        for Input { partition, batches, .. } in input {
+            let from = positions[partition];
+            let mut to = from;
+            let mut records = 0;
+            for header in batches.iter().map(Batch::header) {
+                let first = header.base_offset.max(to);
+                let offsets = u64::try_from(header.next_offset() - first).unwrap_or(0);
+                let count = offsets.min(u64::try_from(header.count).unwrap_or(0));
+                if records + count > share && to > from {
+                    break;
                 }
-                if let Some(end) = self.ends.as_ref().and_then(|ends| ends.get(partition)) {
-                    to = to.min(*end);
+                if count > left {
+                    // There may be fewer records than offsets.
+                    to = if left > 0 { first.saturating_add_unsigned(left) } else { to };
+                    left = 0;
+                    break;
                 }
-                (partition.clone(), OffsetRange { from, to })
-            })
-            .collect()
+                records += count;
+                left -= count;
+                to = to.max(header.next_offset());
+            }
+            if let Some(end) = self.ends.as_ref().and_then(|ends| ends.get(partition)) {
+                to = to.min(*end);
+            }
+            if to == from && !batches.is_empty() {
+                self.left_out.insert(partition.clone());
+            }
+            ranges.insert(partition.clone(), OffsetRange { from, to });
+        }
+        ranges
     }
 }

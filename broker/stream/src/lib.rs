@@ -31,7 +31,7 @@ mod trial;
 mod value;
 
 pub use decimal::{Decimal, MAX_PRECISION};
-pub use epoch_loop::{DeclareEndError, EpochLimits, EpochLoop, Turn, TurnError};
+pub use epoch_loop::{DeclareEndError, EpochLimits, EpochLoop, Pace, Turn, TurnError};
 pub use format::{FormatError, InferError, RecordSample, TableDraft, infer};
 pub use logs::{CommitError, Logs, LogsError, ReadBatches};
 pub use pipeline::*;

@@ -141,6 +141,12 @@ impl<'a> RecordView<'a> {
         self.header_count
     }
 
+    /// How many bytes key, value and headers have together, the headers' lengths included.
+    pub fn data_len(&self) -> usize {
+        let length = |part: Option<&[u8]>| part.map_or(0, <[u8]>::len);
+        length(self.key) + length(self.value) + self.header_bytes.len()
+    }
+
     /// Walks the headers: key and value. Checks, behind the last one, that the record ends there.
     pub fn headers(&self) -> HeaderViews<'a> {
         HeaderViews { rest: self.header_bytes, left: self.header_count, index: self.index, done: false }

@@ -136,6 +136,8 @@ impl<'r> Driver<'r> {
                 let whole = EpochLimits {
                     input_bytes: usize::MAX,
                     input_records: u64::MAX,
+                    unpacked_bytes: usize::MAX,
+                    output_bytes: usize::MAX,
                     ..EpochLimits::default()
                 };
                 (whole, sizes.clone())

@@ -174,7 +174,7 @@ impl RowDecoder {
         self.cells = recycle(cells);
         let landed = landed?;
         self.collected.0 += if landed == Landed::Replaced { 2 } else { 1 };
-        self.collected.1 += record.value.map_or(0, <[u8]>::len) + record.key.map_or(0, <[u8]>::len);
+        self.collected.1 += record.data_len();
         Ok(landed)
     }
 

@@ -56,6 +56,17 @@ pub enum EpochError {
         /// What is wrong with it.
         error: RecordError,
     },
+    /// The records of the cut unpack to more than the epoch may hold; only where a caller gave a bound. The pipeline
+    /// is unchanged: it can still run the epoch that stops before this record and leaves the rest out.
+    #[error("{partition}, offset {offset}: the records of the epoch unpack to more than it may hold")]
+    OverBudget {
+        /// Where the first record is that has no room.
+        partition: TopicPartition,
+        /// Its offset.
+        offset: i64,
+        /// The partitions behind it, of which not everything was looked at.
+        rest: Vec<TopicPartition>,
+    },
     /// A batch cannot be opened. The pipeline is unchanged.
     #[error("{partition}, batch at offset {base_offset}: {error}")]
     DamagedBatch {

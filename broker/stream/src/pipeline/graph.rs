@@ -60,6 +60,8 @@ pub(super) struct GraphOutput {
     pub(super) rows: BTreeMap<usize, Vec<Rows>>,
     /// The orders of source rows that came too late to count.
     pub(super) late: Vec<u64>,
+    /// How many rows time made due, counted at each operator that gave them.
+    pub(super) timed_rows: u64,
 }
 
 impl Graph {
@@ -247,6 +249,7 @@ impl Graph {
         let direct = node.direct;
         let mut windows_closed = 0;
         for given in &mut outputs {
+            output.timed_rows += given.timed.iter().map(|timed| timed.rows.len() as u64).sum::<u64>();
             windows_closed = windows_closed.max(given.windows_closed);
             match direct {
                 true => output.late.append(&mut given.late),

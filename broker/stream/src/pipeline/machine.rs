@@ -46,6 +46,10 @@ pub struct Pipeline {
     pub(super) totals: Counters,
     pub(super) finished: bool,
     pub(super) spoilt: bool,
+    /// About how many bytes the records of the last epoch unpacked to.
+    pub(super) unpacked: usize,
+    /// How many rows time made due in the last epoch, counted at each operator that gave them.
+    pub(super) timed_rows: u64,
 }
 
 impl Pipeline {
@@ -129,18 +133,38 @@ impl Pipeline {
     /// `input` holds, for every range of the cut that is not empty, the batches that cover it. After an error for
     /// which [`EpochError::needs_restore`] is false the pipeline is as before.
     pub fn step(&mut self, cut: &Cut, input: &[Input]) -> Result<EpochOutput, EpochError> {
+        self.step_within(cut, input, usize::MAX)
+    }
+
+    /// Computes one epoch whose records unpack to at most `budget` bytes, or which is one record.
+    pub(crate) fn step_within(
+        &mut self,
+        cut: &Cut,
+        input: &[Input],
+        budget: usize,
+    ) -> Result<EpochOutput, EpochError> {
         if self.spoilt {
             return Err(EpochError::NeedsRestore);
         }
         let ranges = self.check_cut(cut)?;
         let ends = self.check_ends(cut, &ranges)?;
         let given = self.given(&ranges, input)?;
-        let prepared = self.prepare(cut, &ranges, &given)?;
+        let prepared = self.prepare(cut, &ranges, &given, budget)?;
         // From here on the state changes: an error leaves it half-way.
         self.spoilt = true;
         let output = self.run(cut, &ranges, ends, &given, prepared)?;
         self.spoilt = false;
         Ok(output)
+    }
+
+    /// About how many bytes the records of the last epoch unpacked to.
+    pub(crate) fn unpacked_bytes(&self) -> usize {
+        self.unpacked
+    }
+
+    /// How many rows time made due in the last epoch.
+    pub(crate) fn timed_rows(&self) -> u64 {
+        self.timed_rows
     }
 
     fn wrong_cut(&self, reason: String) -> EpochError {
@@ -235,8 +259,9 @@ impl Pipeline {
         cut: &Cut,
         ranges: &[OffsetRange],
         given: &[Option<&Input>],
+        budget: usize,
     ) -> Result<Prepared, EpochError> {
-        let mut preparation = Preparation::new(&self.plan, &self.early, self.clocks.clone(), cut.now);
+        let mut preparation = Preparation::new(&self.plan, &self.early, self.clocks.clone(), cut.now, budget);
         for source in 0..self.plan.sources.len() {
             preparation.add_source(source, &self.spec, ranges, given)?;
         }
@@ -254,6 +279,7 @@ impl Pipeline {
         let plan = Arc::clone(&self.plan);
         self.positions = ranges.iter().map(|range| range.to).collect();
         self.ends = ends;
+        self.unpacked = prepared.unpacked;
         self.clocks = std::mem::take(&mut prepared.clocks);
         self.end_clocks();
         let sources = self.source_watermarks();
@@ -261,6 +287,7 @@ impl Pipeline {
         let epoch = GraphEpoch { plan: &plan, now: cut.now, emit_rows: cut.emit_rows, sources: &sources };
         let rows = std::mem::take(&mut prepared.rows);
         let graph = self.graph.run(&epoch, rows, &mut counters)?;
+        self.timed_rows = graph.timed_rows;
         let mut outputs = Vec::new();
         for sink in &plan.sinks {
             let rows = graph.rows.get(&sink.input).map_or(&[][..], Vec::as_slice);

@@ -27,6 +27,9 @@ const CHUNK_ROWS: usize = 4096;
 /// A batch that decompresses to more is refused.
 pub(super) const DECOMPRESSED_BATCH_BYTES: usize = 256 * 1024 * 1024;
 
+/// What a record costs beside its own bytes: its mark, its offset, its place in each column.
+const ROW_BYTES: usize = 64;
+
 /// A record that did not become a row, and why.
 #[derive(Debug)]
 pub(super) struct Refused {
@@ -56,6 +59,8 @@ pub(super) struct Prepared {
     pub(super) counters: Counters,
     /// The sources' clocks behind the epoch's records.
     pub(super) clocks: Vec<EventClock>,
+    /// About how many bytes the records unpacked to.
+    pub(super) unpacked: usize,
     origins: Vec<ChunkOrigin>,
 }
 
@@ -124,6 +129,8 @@ pub(super) struct Preparation<'p> {
     plan: &'p Plan,
     early: &'p Early,
     now: i64,
+    /// The records may unpack to so many bytes.
+    budget: usize,
     next_order: u64,
     prepared: Prepared,
 }
@@ -172,15 +179,22 @@ impl Landing {
 }
 
 impl<'p> Preparation<'p> {
-    pub(super) fn new(plan: &'p Plan, early: &'p Early, clocks: Vec<EventClock>, now: i64) -> Self {
+    pub(super) fn new(
+        plan: &'p Plan,
+        early: &'p Early,
+        clocks: Vec<EventClock>,
+        now: i64,
+        budget: usize,
+    ) -> Self {
         let prepared = Prepared {
             rows: BTreeMap::new(),
             refused: Vec::new(),
             counters: Counters::default(),
             clocks,
+            unpacked: 0,
             origins: Vec::new(),
         };
-        Self { plan, early, now, next_order: 0, prepared }
+        Self { plan, early, now, budget, next_order: 0, prepared }
     }
 
     pub(super) fn finish(self) -> Prepared {
@@ -209,10 +223,26 @@ impl<'p> Preparation<'p> {
                     timestamps: Vec::new(),
                     landings: Vec::new(),
                 };
-                self.add(&mut collecting, batches, ranges[input])?;
+                self.add(&mut collecting, batches, ranges[input]).map_err(|mut error| {
+                    if let EpochError::OverBudget { rest, .. } = &mut error {
+                        *rest = self.behind(source, input, spec);
+                    }
+                    error
+                })?;
             }
         }
         Ok(())
+    }
+
+    /// The partitions whose turn comes after that of a source's input.
+    fn behind(&self, source: usize, input: usize, spec: &PipelineSpec) -> Vec<TopicPartition> {
+        let topics: Vec<&str> = self.plan.sources[source..].iter().map(|source| &*source.topic).collect();
+        let is_behind = |index: usize, topic: &str| {
+            index != input && (topics[1..].contains(&topic) || topics[0] == topic && index > input)
+        };
+        let inputs = spec.inputs.iter().enumerate();
+        let behind = inputs.filter(|(index, other)| is_behind(*index, &other.partition.topic));
+        behind.map(|(_, other)| other.partition.clone()).collect()
     }
 
     fn add(
@@ -254,6 +284,16 @@ impl<'p> Preparation<'p> {
         place: RecordPlace<'r>,
         view: &RecordView<'r>,
     ) -> Result<(), EpochError> {
+        let bytes = view.data_len() + ROW_BYTES;
+        // One record is always taken.
+        if self.prepared.counters.read > 0 && bytes > self.budget.saturating_sub(self.prepared.unpacked) {
+            return Err(EpochError::OverBudget {
+                partition: collecting.partition.clone(),
+                offset: view.offset,
+                rest: Vec::new(),
+            });
+        }
+        self.prepared.unpacked += bytes;
         self.prepared.counters.read += 1;
         let keyed = !self.plan.sources[collecting.source].upsert_key.is_empty();
         if view.value.is_none() && !keyed {

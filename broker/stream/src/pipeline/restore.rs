@@ -63,6 +63,8 @@ impl Restoring {
             totals: Default::default(),
             finished: false,
             spoilt: false,
+            unpacked: 0,
+            timed_rows: 0,
         };
         let mut restoring = Restoring { pipeline, records: 0 };
         if let Some(progress) = progress {

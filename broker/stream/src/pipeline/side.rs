@@ -1,7 +1,7 @@
 //! Records that did not become rows, sent to topics of their own: dead letters and late records.
 //!
-//! They are looked up in the epoch's batches again: they are few, and keeping every record for their sake would be
-//! dear.
+//! They are looked up in the epoch's batches again, each batch once: they are few, and keeping every record for their
+//! sake would be dear.
 
 use logmill_record::{Codec, Record};
 
@@ -25,19 +25,31 @@ pub(super) fn write(
     for (index, source) in plan.sources.iter().enumerate() {
         if let ErrorPolicy::DeadLetter { topic } = &source.on_error {
             let mut writer = TopicWriter::new(topic, Codec::None);
-            for refused in prepared.refused.iter().filter(|refused| refused.source == index) {
-                let record = find(given, refused.input, refused.offset)?;
-                let partition = &spec.inputs[refused.input].partition;
-                write_dead(partition, &record, &refused.error, spec.partitions(topic), &mut writer);
+            let refused = prepared.refused.iter().filter(|refused| refused.source == index);
+            let mut refused: Vec<_> =
+                refused.map(|refused| (refused.input, refused.offset, &refused.error)).collect();
+            refused.sort_by_key(|(input, offset, _)| (*input, *offset));
+            for same in refused.chunk_by(|(one, _, _), (other, _, _)| one == other) {
+                let partition = &spec.inputs[same[0].0].partition;
+                let offsets: Vec<i64> = same.iter().map(|(_, offset, _)| *offset).collect();
+                let mut errors = same.iter().map(|(_, _, error)| *error);
+                for_each(given[same[0].0], &offsets, |record| {
+                    let error = errors.next().expect("there is one for each record");
+                    write_dead(partition, record, error, spec.partitions(topic), &mut writer);
+                })?;
             }
             outputs.extend(writer.finish());
         }
         if let Some(topic) = &source.late_topic {
             let mut writer = TopicWriter::new(topic, Codec::None);
-            for (_, input, offset) in late.iter().filter(|(source, _, _)| *source == index) {
-                let record = find(given, *input, *offset)?;
-                let partition = &spec.inputs[*input].partition;
-                write_record(partition, &record, &[], spec.partitions(topic), &mut writer);
+            let mut late: Vec<_> = late.iter().filter(|(source, _, _)| *source == index).collect();
+            late.sort_unstable();
+            for same in late.chunk_by(|(_, one, _), (_, other, _)| one == other) {
+                let partition = &spec.inputs[same[0].1].partition;
+                let offsets: Vec<i64> = same.iter().map(|(_, _, offset)| *offset).collect();
+                for_each(given[same[0].1], &offsets, |record| {
+                    write_record(partition, record, &[], spec.partitions(topic), &mut writer);
+                })?;
             }
             outputs.extend(writer.finish());
         }
@@ -45,27 +57,36 @@ pub(super) fn write(
     Ok(outputs)
 }
 
-/// The record at an offset of the epoch.
-fn find(given: &[Option<&Input>], input: usize, offset: i64) -> Result<Record, EpochError> {
-    let input = given[input].expect("the record was read from it");
-    let covers = |header: &logmill_record::BatchHeader| {
-        (header.base_offset..header.next_offset()).contains(&offset) && !header.is_control()
-    };
-    for batch in input.batches.iter().filter(|batch| covers(batch.header())) {
+/// Hands over the records at offsets of the epoch, which ascend. Says how many batches it has opened.
+fn for_each(
+    input: Option<&Input>,
+    offsets: &[i64],
+    mut take: impl FnMut(&Record),
+) -> Result<usize, EpochError> {
+    let input = input.expect("the records were read from it");
+    let mut wanted = offsets.iter().copied().peekable();
+    let mut opened = 0;
+    for batch in input.batches.iter().filter(|batch| !batch.header().is_control()) {
+        let header = batch.header();
+        if wanted.peek().is_none_or(|offset| !(header.base_offset..header.next_offset()).contains(offset)) {
+            continue;
+        }
         let damaged = |error| EpochError::DamagedBatch {
             partition: input.partition.clone(),
-            base_offset: batch.header().base_offset,
+            base_offset: header.base_offset,
             error,
         };
         let open = batch.open(DECOMPRESSED_BATCH_BYTES).map_err(damaged)?;
+        opened += 1;
         for view in open.records() {
             let view = view.map_err(damaged)?;
-            if view.offset == offset {
-                return open.own(&view).map_err(damaged);
+            if wanted.next_if_eq(&view.offset).is_some() {
+                take(&open.own(&view).map_err(damaged)?);
             }
         }
     }
-    unreachable!("{}: the record at offset {offset} was read from these batches", input.partition)
+    assert_eq!(wanted.next(), None, "{}: the record was read from these batches", input.partition);
+    Ok(opened)
 }
 
 /// Writes the record as it came, with headers that say why and from where.
@@ -106,4 +127,27 @@ fn write_record(
         record.value.as_deref(),
         &headers,
     );
+}
+
+#[cfg(test)]
+mod tests {
+    use logmill_record::{Batch, BatchBuilder, BatchOptions};
+
+    use super::*;
+
+    fn batch(base_offset: i64, records: i64) -> Batch {
+        let mut builder = BatchBuilder::new(BatchOptions { codec: Codec::Lz4, ..BatchOptions::default() });
+        (0..records).for_each(|record| builder.push(record, None, Some(b"x"), &[]));
+        builder.build().stamped(base_offset, 0)
+    }
+
+    #[test]
+    fn each_batch_is_opened_once_however_many_of_its_records_are_wanted() {
+        let batches = vec![batch(0, 100), batch(100, 100), batch(200, 100)];
+        let input = Input { partition: TopicPartition::new("t", 0), batches, aborted: Vec::new() };
+        let offsets: Vec<i64> = (0..100).step_by(3).chain([250, 251, 299]).collect();
+        let mut found = Vec::new();
+        let opened = for_each(Some(&input), &offsets, |record| found.push(record.offset)).unwrap();
+        assert_eq!((found, opened), (offsets, 2));
+    }
 }

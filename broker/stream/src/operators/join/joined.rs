@@ -16,7 +16,8 @@ use crate::value::{DataType, Value};
 pub(super) const LEFT: usize = 0;
 pub(super) const RIGHT: usize = 1;
 
-/// Rows are taken until they have so many candidates for a pair, so that a common key does not fill the memory.
+/// Rows are taken until they have so many candidates for a pair: so many are looked at at once. What an epoch gives is not
+/// bounded by it: an epoch that gave too much makes those behind it smaller.
 pub(super) const CANDIDATES: usize = 16 * 1024;
 
 /// No row: `NULL` in every column.

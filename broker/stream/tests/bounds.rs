@@ -1,0 +1,149 @@
+//! How large an epoch may be: what its input unpacks to, what it gives, and what comes of one that was too large.
+
+mod support;
+
+use std::collections::BTreeSet;
+
+use logmill_record::{BatchBuilder, BatchOptions, Codec};
+use logmill_stream::{EpochLimits, EpochLoop, Plan, Progress, TopicPartition, Turn};
+use support::{MemoryLogs, plan, restored};
+
+const COPY: &str = "CREATE TABLE src (k STRING, n BIGINT) WITH ('topic' = 'in', 'format' = 'json');
+    CREATE TABLE o (n BIGINT) WITH ('topic' = 'out', 'format' = 'json');
+    INSERT INTO o SELECT n FROM src";
+
+/// Batches of records that are long and pack to almost nothing.
+fn zeros(logs: &mut MemoryLogs, partition: i32, batches: i64, records: i64, bytes: usize) {
+    let mut number = 0;
+    for _ in 0..batches {
+        let mut builder = BatchBuilder::new(BatchOptions { codec: Codec::Zstd, ..BatchOptions::default() });
+        for _ in 0..records {
+            let value = format!(r#"{{"n":{number},"k":"{}"}}"#, "0".repeat(bytes));
+            builder.push(1_000, None, Some(value.as_bytes()), &[]);
+            number += 1;
+        }
+        logs.append("in", partition, builder.build());
+    }
+}
+
+fn logs(partitions: i32) -> MemoryLogs {
+    let mut logs = MemoryLogs::default();
+    logs.create("in", partitions);
+    logs.create("out", 1);
+    logs
+}
+
+/// Turns a loop until it is idle, and gives the epochs' progress.
+fn run(plan: &Plan, logs: &mut MemoryLogs, limits: EpochLimits) -> Vec<Progress> {
+    let mut epochs = EpochLoop::new(restored(plan, logs, 1), limits);
+    let mut progress = Vec::new();
+    while let Turn::Committed { progress: epoch, .. } = epochs.turn(logs, 0, 0).unwrap() {
+        progress.push(*epoch);
+    }
+    progress
+}
+
+#[test]
+fn what_an_epoch_reads_is_bounded_by_what_it_unpacks_to() {
+    let mut logs = logs(1);
+    zeros(&mut logs, 0, 20, 5, 100_000);
+    let packed: usize = logs.partitions[&TopicPartition::new("in", 0)].iter().map(|batch| batch.size()).sum();
+    assert!(packed < 20_000, "one epoch by what is read: {packed}");
+    let limits = EpochLimits { unpacked_bytes: 300_000, ..EpochLimits::default() };
+    let epochs = run(&plan(COPY), &mut logs, limits);
+    assert!(epochs.iter().all(|epoch| epoch.counters.read <= 2), "two records of 100,000 bytes have room");
+    let expected: Vec<String> = (0..100).map(|number| format!(r#"{{"n":{number}}}"#)).collect();
+    assert_eq!(logs.values("out"), expected, "each record once, in order");
+}
+
+#[test]
+fn a_record_beyond_every_bound_is_an_epoch_of_its_own() {
+    for script in [
+        COPY.to_owned(),
+        // Two readers of one record.
+        "CREATE TABLE a (k STRING, n BIGINT) WITH ('topic' = 'in', 'format' = 'json');
+         CREATE TABLE b (k STRING, n BIGINT) WITH ('topic' = 'in', 'format' = 'json');
+         CREATE TABLE o (n BIGINT) WITH ('topic' = 'out', 'format' = 'json');
+         INSERT INTO o SELECT n FROM a UNION ALL SELECT n FROM b"
+            .to_owned(),
+    ] {
+        let mut logs = logs(2);
+        zeros(&mut logs, 0, 1, 3, 50_000);
+        zeros(&mut logs, 1, 3, 1, 50_000);
+        let limits = EpochLimits { unpacked_bytes: 10, output_bytes: 1, ..EpochLimits::default() };
+        let plan = plan(&script);
+        let readers = plan.sources.len();
+        let epochs = run(&plan, &mut logs, limits);
+        let reads: Vec<u64> = epochs.iter().map(|epoch| epoch.counters.read).collect();
+        assert_eq!(reads, [readers as u64; 6], "{script}");
+        assert_eq!(logs.values("out").len(), 6 * readers);
+    }
+}
+
+#[test]
+fn a_partition_full_of_long_records_keeps_no_other_waiting() {
+    let mut logs = logs(3);
+    zeros(&mut logs, 0, 40, 5, 100_000);
+    zeros(&mut logs, 2, 2, 5, 100_000);
+    let limits = EpochLimits { unpacked_bytes: 600_000, ..EpochLimits::default() };
+    let epochs = run(&plan(COPY), &mut logs, limits);
+    let done = epochs.iter().position(|epoch| epoch.inputs[2].to == 10).expect("it is read");
+    let others = epochs[done].inputs[0].to;
+    assert!(others <= 30, "10 records wait for {others} of another partition");
+}
+
+/// One record in, a hundred rows out.
+fn fan_out() -> Plan {
+    plan(
+        "CREATE TABLE src (k STRING, n BIGINT, ts TIMESTAMP(3), WATERMARK FOR ts AS ts)
+         WITH ('topic' = 'in', 'format' = 'json');
+         CREATE TABLE o (n BIGINT, k STRING, w TIMESTAMP(3)) WITH ('topic' = 'out', 'format' = 'json');
+         INSERT INTO o SELECT n, k, window_start
+         FROM TABLE(HOP(TABLE src, DESCRIPTOR(ts), INTERVAL '1' SECOND, INTERVAL '100' SECOND))",
+    )
+}
+
+#[test]
+fn an_epoch_that_gives_too_much_makes_those_behind_it_smaller() {
+    let mut logs = logs(1);
+    let record = |n: usize| format!(r#"{{"k":"{}","n":{n},"ts":{}}}"#, "x".repeat(100), 1_000 * n);
+    // One batch: a smaller epoch must end within it.
+    logs.produce("in", 0, &(0..1_000).map(record).collect::<Vec<_>>());
+    logs.produce("in", 0, &(1_000..2_000).map(record).collect::<Vec<_>>());
+    let limits = EpochLimits { input_bytes: 1, output_bytes: 1 << 20, ..EpochLimits::default() };
+    let epochs = run(&fan_out(), &mut logs, limits);
+    let reads: Vec<u64> = epochs.iter().map(|epoch| epoch.counters.read).collect();
+    assert_eq!(reads[0], 1_000, "nothing is known of what a record gives");
+    // A record gives about 100 rows of 170 bytes.
+    assert!(reads[1..].iter().all(|read| *read <= 70), "{reads:?}");
+    let rows: BTreeSet<String> = logs.values("out").into_iter().collect();
+    assert_eq!((rows.len(), reads.iter().sum::<u64>()), (200_000, 2_000));
+}
+
+#[test]
+fn a_frame_that_was_too_large_is_tried_again_in_parts() {
+    let plan = plan(COPY);
+    let mut logs = logs(1);
+    logs.produce("in", 0, &(0..100).map(|n| format!(r#"{{"n":{n}}}"#)).collect::<Vec<_>>());
+    logs.refuse = BTreeSet::from([1]);
+    let limits = EpochLimits { input_records: 64, emit_rows: 1, ..EpochLimits::default() };
+    let mut epochs = EpochLoop::new(restored(&plan, &logs, 1), limits);
+    assert!(epochs.turn(&mut logs, 0, 0).is_err());
+    assert!(epochs.shrink());
+    let mut again = EpochLoop::new(restored(&plan, &logs, 1), limits).with_pace(epochs.pace());
+    assert!(!again.pace().is_full());
+    let Turn::Committed { progress, .. } = again.turn(&mut logs, 0, 0).unwrap() else {
+        panic!("there is input")
+    };
+    assert_eq!(progress.counters.read, 50, "half of the batch that was an epoch");
+    assert!(again.shrink());
+    let mut sizes = Vec::new();
+    while let Turn::Committed { progress, .. } = again.turn(&mut logs, 0, 0).unwrap() {
+        sizes.push(progress.counters.read);
+        if sizes.len() < 6 {
+            assert_eq!(again.shrink(), progress.counters.read > 1);
+        }
+    }
+    assert_eq!(sizes[..7], [25, 12, 6, 3, 1, 1, 1], "until it is one record");
+    assert_eq!(logs.values("out").len(), 100);
+}
