@@ -311,11 +311,11 @@ fn verdicts(step: &Step<transactions::Record, Reply>, partitions: usize) -> Vec<
     results.unwrap_or_else(|| vec![ErrorCode::UNKNOWN_SERVER_ERROR; partitions])
 }
 
-/// Whether the frame could be right without some of the batches.
+/// Whether the frame could be right without some of the batches. Without bytes to try again (see above), it could not.
 fn is_about_one(rejection: &Rejection, batches: &[FirstBatch]) -> bool {
     match rejection.partition() {
         Some(partition) => batches.iter().any(|first| first.partition.id() == partition),
-        None => matches!(rejection, Rejection::FrameTooLarge { .. }),
+        None => batches.len() > 1 && matches!(rejection, Rejection::FrameTooLarge { .. }),
     }
 }
 

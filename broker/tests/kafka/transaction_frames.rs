@@ -201,3 +201,40 @@ async fn what_is_too_large_for_one_frame_becomes_several() {
         assert_eq!((values(&data).len(), data.last_stable_offset), (1, 2));
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_batch_that_no_frame_can_hold_is_refused_alone_or_beside_others() {
+    let broker = Broker::start_with(|config| {
+        config.journal.file_size = ByteSize::kib(256);
+        config.journal.max_size = ByteSize::kib(512);
+    })
+    .await;
+    let mut client = broker.connect().await;
+    client.create("t", 2, &[]).await;
+    let mut producer = Producer::init(&mut client, "x", 12).await;
+    let large = "x".repeat(900_000);
+    let expected = [(ErrorCode::MESSAGE_TOO_LARGE, -1)];
+    let answers = send(&mut client, &producer, &[0], &large, |_| 0).await;
+    assert_eq!(answers.iter().map(|one| (one.error_code, one.base_offset)).collect::<Vec<_>>(), expected);
+
+    let batch = |index: i32, value: &str| PartitionProduceData {
+        index,
+        records: Some(stamped(&[value], producer.id, producer.epoch, 0, true).bytes().clone()),
+    };
+    let request = ProduceRequest {
+        transactional_id: Some(Str::from_static(producer.transactional_id)),
+        acks: -1,
+        timeout_ms: 10_000,
+        topic_data: vec![TopicProduceData {
+            name: "t".into(),
+            partition_data: vec![batch(0, &large), batch(1, "small")],
+            ..TopicProduceData::default()
+        }],
+    };
+    let answers = client.ask(&request, producer.version).await.responses.remove(0).partition_responses;
+    let codes: Vec<_> = answers.iter().map(|one| (one.error_code, one.base_offset)).collect();
+    assert_eq!(codes, [(ErrorCode::MESSAGE_TOO_LARGE, -1), (ErrorCode::NONE, 0)]);
+    assert_eq!(producer.end(&mut client, true).await.error_code, ErrorCode::NONE);
+    let data = [read(&mut client, "t", 0, 1).await, read(&mut client, "t", 1, 1).await];
+    assert_eq!(data.map(|data| values(&data).len()), [0, 1]);
+}

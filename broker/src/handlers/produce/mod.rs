@@ -60,6 +60,13 @@ enum Outcome {
     Refused(Refusal),
 }
 
+impl Outcome {
+    /// What stands there while it is decided: if that were forgotten, no client would take it for a success.
+    fn undecided() -> Self {
+        Self::Refused(Refusal::code(ErrorCode::UNKNOWN_SERVER_ERROR))
+    }
+}
+
 /// A checked batch and where it goes.
 struct Target {
     topic: Arc<Topic>,
@@ -199,7 +206,7 @@ impl Produce<'_> {
         };
         let mut first = Vec::new();
         for outcome in topics.iter_mut().flat_map(|topic| &mut topic.partitions).map(|(_, outcome)| outcome) {
-            let before = std::mem::replace(outcome, Outcome::Refused(Refusal::code(ErrorCode::NONE)));
+            let before = std::mem::replace(outcome, Outcome::undecided());
             *outcome = match before {
                 Outcome::Admitted(target) => {
                     let receipt = Receipt::of(&target);
@@ -227,6 +234,7 @@ impl Produce<'_> {
         let implicit = self.version >= IMPLICIT_FROM;
         let produce = TransactionalProduce { transactional_id, batches, implicit };
         let sequenced = self.context.coordinators.produce_first(produce);
+        debug_assert_eq!(places.len(), sequenced.len(), "one outcome for each batch");
         for ((outcome, receipt), sequenced) in places.into_iter().zip(sequenced) {
             let sequenced = sequenced.map_err(|error| Refusal::first(error, self.version));
             *outcome = self.sequenced(receipt, sequenced);
@@ -291,7 +299,7 @@ impl Produce<'_> {
 }
 
 async fn wait(outcome: &mut Outcome) {
-    let before = std::mem::replace(outcome, Outcome::Refused(Refusal::code(ErrorCode::NONE)));
+    let before = std::mem::replace(outcome, Outcome::undecided());
     *outcome = match before {
         Outcome::Waiting(pending, stamp) => match pending.wait().await {
             Ok(appended) => Outcome::Appended(appended, stamp),
