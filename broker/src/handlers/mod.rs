@@ -13,6 +13,7 @@ pub(crate) mod alter_partition_reassignments;
 pub(crate) mod alter_replica_log_dirs;
 pub(crate) mod api_versions;
 pub(crate) mod client_quotas;
+mod committed_topics;
 mod config_resources;
 pub(crate) mod consumer_group_describe;
 pub(crate) mod consumer_group_heartbeat;

@@ -1,29 +1,32 @@
 //! TxnOffsetCommit: offsets that become true when the transaction commits.
 
-use logmill_coordinator::groups::{CommitTransactionalOffsets, Committed, PartitionOffset, TopicOffsets};
+use logmill_coordinator::groups::{CommitTransactionalOffsets, PartitionOffset};
+use logmill_wire::ErrorCode;
 use logmill_wire::messages::txn_offset_commit::{
-    TxnOffsetCommitRequestTopic, TxnOffsetCommitResponsePartition, TxnOffsetCommitResponseTopic,
+    TxnOffsetCommitRequestPartition, TxnOffsetCommitResponsePartition, TxnOffsetCommitResponseTopic,
 };
 use logmill_wire::messages::{TxnOffsetCommitRequest, TxnOffsetCommitResponse};
-use logmill_wire::{ErrorCode, Str};
 
 use super::Call;
+use super::committed_topics::{AskedTopic, CommittedTopics, TopicAnswer};
 use crate::coordinators::OffsetsInTransaction;
-use crate::topics::Topics;
 
+/// From this version on topics are named by id (KIP-1319).
+const IDS_FROM: i16 = 6;
 /// From this version on the broker adds the group's partition to the transaction (KIP-890).
 const IMPLICIT_FROM: i16 = 5;
 /// The first version that knows TRANSACTION_ABORTABLE.
 const ABORTABLE_FROM: i16 = 4;
 
 pub(crate) async fn handle(call: Call<'_>, request: TxnOffsetCommitRequest) -> TxnOffsetCommitResponse {
-    let offsets: Vec<TopicOffsets> =
-        request.topics.into_iter().map(|topic| topic_offsets(&call.context.topics, topic)).collect();
-    let asked: Vec<(Str, Vec<i32>)> = offsets
-        .iter()
-        .map(|topic| (topic.topic.clone(), topic.partitions.iter().map(|offset| offset.partition).collect()))
-        .collect();
+    let asked = request.topics.into_iter().map(|topic| AskedTopic {
+        name: topic.name.detached(),
+        id: topic.topic_id,
+        partitions: topic.partitions.into_iter().map(partition_offset).collect(),
+    });
+    let (topics, offsets) = CommittedTopics::look_up(&call.context.topics, call.version >= IDS_FROM, asked);
     let commit = CommitTransactionalOffsets {
+        version: call.version,
         group: request.group_id.detached(),
         producer_id: request.producer_id,
         producer_epoch: request.producer_epoch,
@@ -43,16 +46,10 @@ pub(crate) async fn handle(call: Call<'_>, request: TxnOffsetCommitRequest) -> T
             },
             &call.patience,
         )
-        .await;
-    let Committed { topics } = committed.unwrap_or_else(|code| {
-        let code = seen(code, call.version);
-        let failed = |(topic, partitions): (Str, Vec<i32>)| {
-            (topic, partitions.into_iter().map(|partition| (partition, code)).collect())
-        };
-        Committed { topics: asked.into_iter().map(failed).collect() }
-    });
+        .await
+        .map_err(|code| seen(code, call.version));
     TxnOffsetCommitResponse {
-        topics: topics.into_iter().map(respond).collect(),
+        topics: topics.answered(committed).into_iter().map(respond).collect(),
         ..TxnOffsetCommitResponse::default()
     }
 }
@@ -67,39 +64,23 @@ fn seen(code: ErrorCode, version: i16) -> ErrorCode {
     }
 }
 
-fn topic_offsets(topics: &Topics, asked: TxnOffsetCommitRequestTopic) -> TopicOffsets {
-    let topic = topics.get(&asked.name);
-    TopicOffsets {
-        topic: asked.name.detached(),
-        topic_id: topic.as_ref().map(|topic| topic.id),
-        partitions: asked
-            .partitions
-            .into_iter()
-            .map(|offset| {
-                let exists =
-                    topic.as_ref().is_some_and(|topic| topic.partition(offset.partition_index).is_some());
-                PartitionOffset {
-                    partition: offset.partition_index,
-                    offset: offset.committed_offset,
-                    leader_epoch: offset.committed_leader_epoch,
-                    metadata: offset.committed_metadata.map(|metadata| metadata.detached()),
-                    refused: (!exists).then_some(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION),
-                }
-            })
-            .collect(),
+fn partition_offset(partition: TxnOffsetCommitRequestPartition) -> PartitionOffset {
+    PartitionOffset {
+        partition: partition.partition_index,
+        offset: partition.committed_offset,
+        leader_epoch: partition.committed_leader_epoch,
+        metadata: partition.committed_metadata.map(|metadata| metadata.detached()),
+        refused: None,
     }
 }
 
-fn respond((name, partitions): (Str, Vec<(i32, ErrorCode)>)) -> TxnOffsetCommitResponseTopic {
+fn respond(answer: TopicAnswer) -> TxnOffsetCommitResponseTopic {
+    let partition =
+        |(partition_index, error_code)| TxnOffsetCommitResponsePartition { partition_index, error_code };
     TxnOffsetCommitResponseTopic {
-        name,
-        partitions: partitions
-            .into_iter()
-            .map(|(partition_index, error_code)| TxnOffsetCommitResponsePartition {
-                partition_index,
-                error_code,
-            })
-            .collect(),
+        name: answer.name,
+        topic_id: answer.id,
+        partitions: answer.partitions.into_iter().map(partition).collect(),
     }
 }
 

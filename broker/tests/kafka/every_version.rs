@@ -311,7 +311,11 @@ async fn three(client: &mut Client, api: ApiKey, version: i16, id: uuid::Uuid) {
         }
         ApiKey::TxnOffsetCommit => {
             let partitions = vec![txn_offset_commit::TxnOffsetCommitRequestPartition::default()];
-            let topics = vec![txn_offset_commit::TxnOffsetCommitRequestTopic { name: topic(), partitions }];
+            let topics = vec![txn_offset_commit::TxnOffsetCommitRequestTopic {
+                name: topic(),
+                topic_id: id,
+                partitions,
+            }];
             let request = TxnOffsetCommitRequest {
                 transactional_id: "nobody".into(),
                 group_id: "g".into(),

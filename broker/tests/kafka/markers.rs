@@ -86,7 +86,11 @@ async fn offsets_that_hang_with_a_transaction_are_dropped() {
         group_id: "g".into(),
         producer_id: producer.id,
         producer_epoch: producer.epoch,
-        topics: vec![TxnOffsetCommitRequestTopic { name: "t".into(), partitions: vec![partition] }],
+        topics: vec![TxnOffsetCommitRequestTopic {
+            name: "t".into(),
+            partitions: vec![partition],
+            ..Default::default()
+        }],
         ..TxnOffsetCommitRequest::default()
     };
     let committed = client.ask(&commit, 5).await;

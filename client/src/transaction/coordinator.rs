@@ -189,6 +189,7 @@ impl Coordinator {
                     .map(|(topic, partitions)| TxnOffsetCommitRequestTopic {
                         name: Str::from(*topic),
                         partitions: partitions.clone(),
+                        ..TxnOffsetCommitRequestTopic::default()
                     })
                     .collect(),
                 ..TxnOffsetCommitRequest::default()

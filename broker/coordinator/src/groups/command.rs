@@ -145,6 +145,9 @@ pub struct CommitOffsets {
 /// transaction coordinator's and the sequencer's to check.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CommitTransactionalOffsets {
+    /// Version of the request: 6+ says GROUP_ID_NOT_FOUND and STALE_MEMBER_EPOCH where older ones say
+    /// ILLEGAL_GENERATION (KIP-1319).
+    pub version: i16,
     /// The group.
     pub group: Str,
     /// The transaction's producer id.

@@ -1,7 +1,7 @@
 //! OffsetCommit.
 
 use super::command::{CommitOffsets, TopicOffsets};
-use super::consumer::Permission;
+use super::consumer::{CommitBy, Permission};
 use super::live::Live;
 use super::record::{Record, StoredOffset};
 use super::reply::{Committed, Reply};
@@ -16,9 +16,9 @@ const GROUP_ID_NOT_FOUND_FROM: i16 = 9;
 impl Turn<'_> {
     pub(super) fn commit_offsets(&mut self, request: RequestId, commit: &CommitOffsets) {
         if let Some(consumer) = self.consumer_group(&commit.group) {
-            let version = Some(commit.version);
+            let by = CommitBy::Request { version: commit.version };
             let instance_id = commit.instance_id.as_ref();
-            let allowed = consumer.check_commit(&commit.member_id, instance_id, commit.generation, version);
+            let allowed = consumer.check_commit(&commit.member_id, instance_id, commit.generation, by);
             let topics = self.store_allowed_offsets(&commit.group, &commit.offsets, allowed, None);
             return self.reply(request, Reply::Committed(Committed { topics }));
         }

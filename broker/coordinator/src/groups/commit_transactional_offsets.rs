@@ -1,11 +1,15 @@
 //! TxnOffsetCommit: offsets that become true with a transaction.
 
 use super::command::CommitTransactionalOffsets;
+use super::consumer::CommitBy;
 use super::live::Live;
 use super::reply::{Committed, Reply};
 use super::state::GroupState;
 use super::turn::{Turn, is_group_id};
 use crate::{ErrorCode, RequestId};
+
+/// From this version on the request tells a group that is not there, and an epoch that is over, from others.
+const OWN_CODES_FROM: i16 = 6;
 
 impl Turn<'_> {
     pub(super) fn commit_transactional_offsets(
@@ -17,7 +21,8 @@ impl Turn<'_> {
         let topics = match self.consumer_group(&commit.group) {
             Some(consumer) => {
                 let instance_id = commit.instance_id.as_ref();
-                let allowed = consumer.check_commit(&commit.member_id, instance_id, commit.generation, None);
+                let by = CommitBy::Transaction { knows_epochs: commit.version >= OWN_CODES_FROM };
+                let allowed = consumer.check_commit(&commit.member_id, instance_id, commit.generation, by);
                 self.store_allowed_offsets(&commit.group, &commit.offsets, allowed, producer)
             }
             None => {
@@ -44,7 +49,10 @@ impl Turn<'_> {
             return Err(ErrorCode::UNKNOWN_MEMBER_ID);
         }
         if !self.exists(&commit.group) && group.is_idle() && commit.generation >= 0 {
-            return Err(ErrorCode::ILLEGAL_GENERATION);
+            return Err(match commit.version {
+                OWN_CODES_FROM.. => ErrorCode::GROUP_ID_NOT_FOUND,
+                _ => ErrorCode::ILLEGAL_GENERATION,
+            });
         }
         if commit.generation < 0 && group.state == GroupState::Empty {
             return Ok(());

@@ -1,11 +1,13 @@
 //! TxnOffsetCommit: commit offsets of a group as part of a transaction (KIP-447).
 
-use crate::schema::{schema, since};
+use uuid::Uuid;
+
+use crate::schema::{schema, since, until};
 use crate::{ErrorCode, Str};
 
 schema! {
-    /// Offsets that count once the transaction is committed.
-    request TxnOffsetCommitRequest(TxnOffsetCommit, 0..=5, flexible 3) -> TxnOffsetCommitResponse {
+    /// Offsets that count once the transaction is committed: by topic name, from version 6 by topic id (KIP-1319).
+    request TxnOffsetCommitRequest(TxnOffsetCommit, 0..=6, flexible 3) -> TxnOffsetCommitResponse {
         transactional_id: Str;
         group_id: Str;
         producer_id: i64;
@@ -18,7 +20,8 @@ schema! {
 
     /// Partitions of one topic.
     struct TxnOffsetCommitRequestTopic {
-        name: Str;
+        name: Str,      until(5).ignorable();
+        topic_id: Uuid, since(6).ignorable();
         partitions: Vec<TxnOffsetCommitRequestPartition>;
     }
 
@@ -31,14 +34,15 @@ schema! {
     }
 
     /// What became of each.
-    response TxnOffsetCommitResponse(TxnOffsetCommit, 0..=5, flexible 3) {
+    response TxnOffsetCommitResponse(TxnOffsetCommit, 0..=6, flexible 3) {
         throttle_time_ms: i32;
         topics: Vec<TxnOffsetCommitResponseTopic>;
     }
 
     /// Partitions of one topic.
     struct TxnOffsetCommitResponseTopic {
-        name: Str;
+        name: Str,      until(5).ignorable();
+        topic_id: Uuid, since(6).ignorable();
         partitions: Vec<TxnOffsetCommitResponsePartition>;
     }
 

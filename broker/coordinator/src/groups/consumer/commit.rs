@@ -11,6 +11,15 @@ use crate::{ErrorCode, Str};
 /// From this version on OffsetCommit speaks of member epochs.
 const MEMBER_EPOCH_FROM: i16 = 9;
 
+/// What commits offsets.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::groups) enum CommitBy {
+    /// OffsetCommit of this version.
+    Request { version: i16 },
+    /// A transaction. Unless it knows epochs it is told ILLEGAL_GENERATION.
+    Transaction { knows_epochs: bool },
+}
+
 /// What may be committed.
 #[derive(Debug, Clone)]
 pub(in crate::groups) enum Permission {
@@ -39,8 +48,7 @@ impl Permission {
 }
 
 impl ConsumerGroup {
-    /// Whether a member may commit offsets in this epoch. `version` is OffsetCommit's; `None` for a
-    /// transaction's commit, which may come in any and is told ILLEGAL_GENERATION.
+    /// Whether a member may commit offsets in this epoch; a transaction may in any version of its request.
     ///
     /// In an epoch that is over it may for the partitions that it had by then (KIP-1251): its next epoch may be on
     /// its way to it.
@@ -49,25 +57,26 @@ impl ConsumerGroup {
         member_id: &str,
         instance_id: Option<&Str>,
         epoch: i32,
-        version: Option<i16>,
+        by: CommitBy,
     ) -> Result<Permission, ErrorCode> {
         if epoch < 0 && self.members.is_empty() {
             // An admin client, or a consumer that manages its partitions itself.
             return Ok(Permission::Everything);
         }
-        if version.is_none() && epoch == -1 && member_id.is_empty() && instance_id.is_none() {
+        let is_transaction = matches!(by, CommitBy::Transaction { .. });
+        if is_transaction && epoch == -1 && member_id.is_empty() && instance_id.is_none() {
             // Transactions may keep to themselves whose offsets they commit.
             return Ok(Permission::Everything);
         }
         let member = self.members.get(member_id).ok_or(ErrorCode::UNKNOWN_MEMBER_ID)?;
-        let is_old = version.is_some_and(|version| version < MEMBER_EPOCH_FROM);
+        let is_old = matches!(by, CommitBy::Request { version } if version < MEMBER_EPOCH_FROM);
         if member.classic.is_none() && is_old {
             return Err(ErrorCode::UNSUPPORTED_VERSION);
         }
         let Err(error) = self.check_epoch(member_id, epoch) else { return Ok(Permission::Everything) };
-        let error = match version {
-            None => ErrorCode::ILLEGAL_GENERATION,
-            Some(_) => error,
+        let error = match by {
+            CommitBy::Transaction { knows_epochs: false } => ErrorCode::ILLEGAL_GENERATION,
+            _ => error,
         };
         let current = self.current(member_id);
         match epoch < current.epoch {

@@ -36,7 +36,7 @@ mod times;
 
 pub use assignor::Assignor;
 pub use command::{ConsumerDescribe, ConsumerHeartbeat};
-pub(super) use commit::Permission;
+pub(super) use commit::{CommitBy, Permission};
 pub(super) use group::ConsumerGroup;
 pub use partitions::Partitions;
 pub use record::{

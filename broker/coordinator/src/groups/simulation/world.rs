@@ -406,6 +406,7 @@ impl Run {
                     (member.group.clone(), member.member_id.clone(), member.generation);
                 let instance_id = member.instance.clone().filter(|_| generation >= 0);
                 Command::CommitTransactionalOffsets(CommitTransactionalOffsets {
+                    version: 5,
                     group,
                     producer_id: producer,
                     producer_epoch: 0,

@@ -191,6 +191,7 @@ impl Broker {
         offsets: &[(i32, i64)],
     ) -> ErrorCode {
         let reply = self.ask(Command::CommitTransactionalOffsets(CommitTransactionalOffsets {
+            version: 5,
             group: "g".into(),
             producer_id,
             producer_epoch: 0,

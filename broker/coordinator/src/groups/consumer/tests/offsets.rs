@@ -51,8 +51,9 @@ impl Broker {
         committed.topics[0].1.iter().map(|(_, error)| *error).collect()
     }
 
-    fn commit_in_transaction(&mut self, member_id: &str, epoch: i32) -> ErrorCode {
+    fn commit_in_transaction(&mut self, version: i16, member_id: &str, epoch: i32) -> ErrorCode {
         let commit = CommitTransactionalOffsets {
+            version,
             group: "g".into(),
             producer_id: 1,
             producer_epoch: 0,
@@ -96,10 +97,14 @@ fn a_member_commits_in_its_epoch() {
 #[test]
 fn a_transaction_commits_in_its_members_epoch() {
     let mut broker = broker();
+    assert_eq!(broker.commit_in_transaction(5, "a", 1), ErrorCode::ILLEGAL_GENERATION);
+    assert_eq!(broker.commit_in_transaction(6, "a", 1), ErrorCode::GROUP_ID_NOT_FOUND);
     broker.beat(joins("a"));
-    assert_eq!(broker.commit_in_transaction("a", 1), ErrorCode::NONE);
-    assert_eq!(broker.commit_in_transaction("a", 2), ErrorCode::ILLEGAL_GENERATION);
-    assert_eq!(broker.commit_in_transaction("b", 1), ErrorCode::UNKNOWN_MEMBER_ID);
+    for (version, stale) in [(5, ErrorCode::ILLEGAL_GENERATION), (6, ErrorCode::STALE_MEMBER_EPOCH)] {
+        assert_eq!(broker.commit_in_transaction(version, "a", 1), ErrorCode::NONE);
+        assert_eq!(broker.commit_in_transaction(version, "a", 2), stale);
+        assert_eq!(broker.commit_in_transaction(version, "b", 1), ErrorCode::UNKNOWN_MEMBER_ID);
+    }
 }
 
 #[test]
@@ -109,7 +114,7 @@ fn an_admin_commits_to_an_empty_group_only() {
     assert_eq!(broker.commit(9, "", -1), ErrorCode::UNKNOWN_MEMBER_ID);
     broker.beat(beats("a", -1, &t(&[])));
     assert_eq!(broker.commit(9, "", -1), ErrorCode::NONE);
-    assert_eq!(broker.commit_in_transaction("", -1), ErrorCode::NONE);
+    assert_eq!(broker.commit_in_transaction(5, "", -1), ErrorCode::NONE);
     assert_eq!(broker.commit(9, "a", 1), ErrorCode::UNKNOWN_MEMBER_ID);
 }
 
@@ -189,9 +194,9 @@ fn a_transaction_of_an_epoch_that_is_over_commits_what_its_member_had_by_then() 
         true => ErrorCode::NONE,
         false => ErrorCode::ILLEGAL_GENERATION,
     };
-    assert_eq!(broker.commit_in_transaction("a", 1), expected);
-    assert_eq!(broker.commit_in_transaction("b", 1), ErrorCode::ILLEGAL_GENERATION);
-    assert_eq!(broker.commit_in_transaction("", -1), ErrorCode::NONE, "it does not say whose");
+    assert_eq!(broker.commit_in_transaction(5, "a", 1), expected);
+    assert_eq!(broker.commit_in_transaction(5, "b", 1), ErrorCode::ILLEGAL_GENERATION);
+    assert_eq!(broker.commit_in_transaction(5, "", -1), ErrorCode::NONE, "it does not say whose");
 }
 
 #[test]
