@@ -5,7 +5,7 @@ use bytes::Bytes;
 use logmill_wire::frame::{self, RequestHeader};
 use logmill_wire::messages::{
     api_versions::*, delete_groups::*, describe_log_dirs::*, list_offsets::*, offset_commit::*,
-    offset_fetch::*, write_txn_markers::*,
+    offset_fetch::*, txn_offset_commit::*, write_txn_markers::*,
 };
 use logmill_wire::records::{self, consumer_offsets::*, transaction_state::*};
 use logmill_wire::{ApiKey, Decoder, Encoder, ErrorCode, Message, Str};
@@ -256,6 +256,49 @@ fn offset_commit_10() {
                 }],
                 ..Default::default()
             }],
+        },
+    );
+}
+
+#[test]
+fn txn_offset_commit_6() {
+    check(
+        6,
+        "027802670000000000000007000300000002026d00020102030405060708090a0b0c0d0e0f100200000001000000000000\
+         00050000000001000000",
+        TxnOffsetCommitRequest {
+            transactional_id: "x".into(),
+            group_id: "g".into(),
+            producer_id: 7,
+            producer_epoch: 3,
+            generation_id: 2,
+            member_id: "m".into(),
+            topics: vec![TxnOffsetCommitRequestTopic {
+                topic_id: TOPIC_ID,
+                partitions: vec![TxnOffsetCommitRequestPartition {
+                    partition_index: 1,
+                    committed_offset: 5,
+                    committed_leader_epoch: 0,
+                    committed_metadata: Some("".into()),
+                }],
+                ..Default::default()
+            }],
+            ..Default::default()
+        },
+    );
+    check(
+        6,
+        "00000000020102030405060708090a0b0c0d0e0f1002000000010064000000",
+        TxnOffsetCommitResponse {
+            topics: vec![TxnOffsetCommitResponseTopic {
+                topic_id: TOPIC_ID,
+                partitions: vec![TxnOffsetCommitResponsePartition {
+                    partition_index: 1,
+                    error_code: ErrorCode::UNKNOWN_TOPIC_ID,
+                }],
+                ..Default::default()
+            }],
+            ..Default::default()
         },
     );
 }

@@ -18,7 +18,7 @@ const SAMPLES: u64 = 200;
 /// Fields only one side has, by message (any where none is named): theirs keeps what it did not understand
 /// and the fields of Kafka's unstable InitProducerId v6; ours has ApiVersions v5, DeleteGroups v3 and
 /// DescribeLogDirs v5, and cannot call a field `match`.
-const ONE_SIDED: [(&str, &str); 12] = [
+const ONE_SIDED: [(&str, &str); 14] = [
     ("", "unknown_tagged_fields"),
     ("InitProducerIdRequest", "enable_2_pc"),
     ("InitProducerIdRequest", "keep_prepared_txn"),
@@ -29,6 +29,8 @@ const ONE_SIDED: [(&str, &str); 12] = [
     ("DeleteGroupsResponse", "error_message"),
     ("DescribeLogDirsResponse", "is_cordoned"),
     ("WriteTxnMarkersRequest", "transaction_version"),
+    ("TxnOffsetCommitRequest", "topic_id"),
+    ("TxnOffsetCommitResponse", "topic_id"),
     ("DescribeClientQuotasRequest", "match_"),
     ("DescribeClientQuotasRequest", "_match"),
 ];
