@@ -151,6 +151,8 @@ pub struct EpochLoop {
     /// What the last epoch was.
     load: Load,
     ends: Option<BTreeMap<TopicPartition, i64>>,
+    /// Offsets that are not read beyond, for now.
+    stops: BTreeMap<TopicPartition, i64>,
     /// Partitions the last epoch had no room for: their turn is next.
     left_out: BTreeSet<TopicPartition>,
 }
@@ -164,8 +166,22 @@ impl EpochLoop {
             limits,
             pace: Pace::default(),
             load: Load::default(),
+            stops: BTreeMap::new(),
             left_out: BTreeSet::new(),
         }
+    }
+
+    /// Reads no further than to these offsets, until others are given: then it is idle. Unlike an end that is declared,
+    /// this is no end of time.
+    pub(crate) fn stop_at(&mut self, stops: BTreeMap<TopicPartition, i64>) {
+        self.stops = stops;
+    }
+
+    /// Where a partition is not read beyond, if anywhere.
+    fn bound(&self, partition: &TopicPartition) -> Option<i64> {
+        let end = self.ends.as_ref().and_then(|ends| ends.get(partition)).copied();
+        let stop = self.stops.get(partition).copied();
+        end.into_iter().chain(stop).min()
     }
 
     /// Epochs begin at this pace: that of the loop before, whose last epoch could not be committed.
@@ -323,8 +339,8 @@ impl EpochLoop {
         let mut readable = Vec::new();
         for (partition, position) in self.pipeline.positions() {
             let mut end = logs.readable_end(partition)?;
-            if let Some(declared) = self.ends.as_ref().and_then(|ends| ends.get(partition)) {
-                end = end.min(*declared);
+            if let Some(bound) = self.bound(partition) {
+                end = end.min(bound);
             }
             if position < end {
                 readable.push((partition.clone(), position));
@@ -381,8 +397,8 @@ impl EpochLoop {
                 left -= count;
                 to = to.max(header.next_offset());
             }
-            if let Some(end) = self.ends.as_ref().and_then(|ends| ends.get(partition)) {
-                to = to.min(*end);
+            if let Some(bound) = self.bound(partition) {
+                to = to.min(bound);
             }
             if to == from && !batches.is_empty() {
                 self.left_out.insert(partition.clone());

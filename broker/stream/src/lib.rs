@@ -25,9 +25,11 @@ mod operators;
 mod pipeline;
 mod rows;
 mod scalar;
+mod snapshot;
 mod state;
 pub mod time;
 mod trial;
+mod upgrade;
 mod value;
 
 pub use decimal::{Decimal, MAX_PRECISION};
@@ -37,6 +39,11 @@ pub use logs::{CommitError, Logs, LogsError, ReadBatches};
 pub use pipeline::*;
 pub use plan::Plan;
 pub use scalar::Scalar;
+pub use snapshot::{
+    SNAPSHOT_VERSION, SnapshotError, SnapshotHeader, SnapshotOperator, SnapshotReader, SnapshotSize,
+    SnapshotWriter, StateChanges, merge_snapshot,
+};
 pub use sql::{SqlError, compile};
 pub use trial::{Trial, TrialError, TrialOptions, TrialRecord, run_trial};
+pub use upgrade::{Fate, OperatorChange, Shadow, ShadowError, Upgrade, UpgradeError};
 pub use value::{DataType, Value};

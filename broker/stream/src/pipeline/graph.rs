@@ -96,17 +96,7 @@ impl Graph {
 
     /// Whether rows that time made due are left, given each source's watermark.
     pub(super) fn is_pending(&self, plan: &Plan, sources: &[i64]) -> bool {
-        let mut watermarks = vec![NO_TIME; self.nodes.len()];
-        for (index, node) in plan.nodes.iter().enumerate() {
-            let input = input_watermark(plan, index, &watermarks, sources);
-            let state = &self.nodes[index];
-            watermarks[index] = match state.operators.is_empty() {
-                true => input,
-                false if state.place.watermark < input => return true,
-                false => state.output_watermark(node),
-            };
-        }
-        false
+        is_pending(plan, &|index| &self.nodes[index].place, sources)
     }
 
     /// How many windows hold state, and how many entries there are.
@@ -319,6 +309,26 @@ impl Graph {
     pub(super) fn is_early(&self, node: usize) -> bool {
         self.nodes[node].early
     }
+}
+
+/// Whether an operator is behind its inputs: rows that time made due are left.
+pub(super) fn is_pending<'p>(plan: &Plan, place: &dyn Fn(usize) -> &'p Place, sources: &[i64]) -> bool {
+    let mut watermarks = vec![NO_TIME; plan.nodes.len()];
+    for (index, node) in plan.nodes.iter().enumerate() {
+        let input = input_watermark(plan, index, &watermarks, sources);
+        watermarks[index] = match &node.operator {
+            // They are evaluated in place.
+            plan::Operator::Source { .. } | plan::Operator::Map { .. } => input,
+            operator => {
+                let reached = place(index).watermark;
+                if reached < input {
+                    return true;
+                }
+                operators::held_back(reached, operators::delay_ms(operator))
+            }
+        };
+    }
+    false
 }
 
 /// The nodes that need nothing but one source's rows: they are evaluated before any state is touched.

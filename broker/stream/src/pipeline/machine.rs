@@ -45,6 +45,8 @@ pub struct Pipeline {
     pub(super) pending: bool,
     pub(super) totals: Counters,
     pub(super) finished: bool,
+    /// See [`Progress::state_from`].
+    pub(super) state_from: Option<i64>,
     pub(super) spoilt: bool,
     /// About how many bytes the records of the last epoch unpacked to.
     pub(super) unpacked: usize,
@@ -314,7 +316,7 @@ impl Pipeline {
         self.finished = at_end && !self.pending;
         let digest = digest(outputs.iter().map(|output| &output.batch).chain(&changelog));
         let progress = self.progress(cut, ranges, counters, digest);
-        let progress_batch = single_record(cut.now, &progress.key(), &progress.encode());
+        let progress_batch = progress.batch();
         Ok(EpochOutput { outputs, changelog, progress, progress_batch })
     }
 
@@ -366,6 +368,7 @@ impl Pipeline {
             totals: self.totals,
             digest,
             finished: self.finished,
+            state_from: self.state_from,
         }
     }
 }
@@ -409,10 +412,4 @@ impl ChangelogWriter {
         }
         self.batches
     }
-}
-
-fn single_record(timestamp: i64, key: &[u8], value: &[u8]) -> Batch {
-    let mut builder = BatchBuilder::new(BatchOptions::default());
-    builder.push(timestamp, Some(key), Some(value), &[]);
-    builder.build()
 }

@@ -25,6 +25,7 @@ pub use cut::{AbortedRange, Cut, Input, OffsetRange, TopicPartition};
 pub use errors::{EpochError, RecordError, RestoreError};
 pub use machine::Pipeline;
 pub use output::{EpochOutput, OutputBatch};
+pub(crate) use prepare::DECOMPRESSED_BATCH_BYTES;
 pub use progress::{
     Counters, InputProgress, OperatorProgress, PROGRESS_VERSION, PartialWindow, Progress, ProgressError,
 };

@@ -23,6 +23,12 @@ pub struct EpochOutput {
 }
 
 impl EpochOutput {
+    /// An epoch that does nothing but say where the pipeline stands; see [`Progress::taken_up`].
+    pub fn standing(progress: Progress) -> EpochOutput {
+        let progress_batch = progress.batch();
+        EpochOutput { outputs: Vec::new(), changelog: Vec::new(), progress, progress_batch }
+    }
+
     /// The pipeline's name.
     pub fn pipeline(&self) -> &str {
         &self.progress.pipeline

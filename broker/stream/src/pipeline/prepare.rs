@@ -25,7 +25,7 @@ use crate::time;
 /// Rows evaluated at once.
 const CHUNK_ROWS: usize = 4096;
 /// A batch that decompresses to more is refused.
-pub(super) const DECOMPRESSED_BATCH_BYTES: usize = 256 * 1024 * 1024;
+pub(crate) const DECOMPRESSED_BATCH_BYTES: usize = 256 * 1024 * 1024;
 
 /// What a record costs beside its own bytes: its mark, its offset, its place in each column.
 const ROW_BYTES: usize = 64;

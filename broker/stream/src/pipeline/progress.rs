@@ -3,11 +3,14 @@
 //! It is committed in the same frame as the epoch's outputs and state changes, and it is the truth about how far the
 //! pipeline is. Its value is JSON, so that any Kafka client can read it.
 
+use logmill_record::{Batch, BatchBuilder, BatchOptions};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::cut::{Cut, OffsetRange, TopicPartition};
+use super::graph::is_pending;
 use crate::operators::Place;
+use crate::plan::Plan;
 use crate::rows::NO_TIME;
 
 /// The version of the progress record this release writes, and the newest it reads.
@@ -49,6 +52,10 @@ pub struct Progress {
     pub digest: u32,
     /// The input is declared finished, all of it is processed, and every window is closed. Nothing comes after.
     pub finished: bool,
+    /// Where in the changelog the changes begin that count: what was before is in a snapshot only, after a savepoint was
+    /// restored or the plan was replaced. `None`: the changelog from its beginning is the state.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state_from: Option<i64>,
 }
 
 /// One input partition after an epoch.
@@ -206,6 +213,42 @@ impl Progress {
             emit_rows: self.emit_rows,
             ends: self.inputs.iter().map(end).collect(),
         }
+    }
+
+    /// Whether rows that time made due are left for the next epoch. `plan` is the one whose record this is.
+    pub fn emission_pending(&self, plan: &Plan) -> Result<bool, ProgressError> {
+        let places: Vec<Place> =
+            self.operators.iter().map(OperatorProgress::place).collect::<Result<_, _>>()?;
+        if places.len() != plan.nodes.len() || self.sources.len() != plan.sources.len() {
+            return Err(ProgressError::Damaged { reason: "it is of another plan".to_owned() });
+        }
+        let sources: Vec<i64> = self.sources.iter().map(|watermark| watermark.unwrap_or(NO_TIME)).collect();
+        Ok(is_pending(plan, &|index| &places[index], &sources))
+    }
+
+    /// The record of an epoch that reads and writes nothing, and leaves the pipeline `name` where this record's epoch left
+    /// it, with this state: how a pipeline goes back to a savepoint. Its state comes from a snapshot, and the changes
+    /// behind `state_from` in its changelog.
+    pub fn taken_up(&self, name: &str, generation: u32, epoch: u64, state_from: i64) -> Progress {
+        let standing = |input: &InputProgress| InputProgress { from: input.to, ..input.clone() };
+        Progress {
+            version: PROGRESS_VERSION,
+            pipeline: name.to_owned(),
+            generation,
+            epoch,
+            inputs: self.inputs.iter().map(standing).collect(),
+            counters: Counters::default(),
+            digest: 0,
+            state_from: Some(state_from),
+            ..self.clone()
+        }
+    }
+
+    /// The record as a batch of one.
+    pub fn batch(&self) -> Batch {
+        let mut builder = BatchBuilder::new(BatchOptions::default());
+        builder.push(self.now, Some(&self.key()), Some(&self.encode()), &[]);
+        builder.build()
     }
 
     /// The record's key: `<pipeline>@<epoch>`.

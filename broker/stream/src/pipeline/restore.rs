@@ -1,5 +1,6 @@
 //! From the changelog back to a running pipeline.
 
+use std::io::Read;
 use std::sync::Arc;
 
 use logmill_record::Batch;
@@ -13,11 +14,13 @@ use super::progress::{OperatorProgress, Progress};
 use super::spec::PipelineSpec;
 use crate::format::{FormatError, RecordEncoder};
 use crate::plan::Plan;
+use crate::snapshot::{SnapshotError, SnapshotReader};
 use crate::state::decode_changelog_key;
 
 /// A pipeline on its way back: its progress is known, its changelog is being read.
 ///
-/// Give it every batch of the changelog in order, then [`Restoring::finish`] it.
+/// Give it a snapshot, if there is one, and every batch of the changelog behind it in order, then [`Restoring::finish`]
+/// it.
 #[derive(Debug)]
 pub struct Restoring {
     pipeline: Pipeline,
@@ -62,6 +65,7 @@ impl Restoring {
             pending: false,
             totals: Default::default(),
             finished: false,
+            state_from: None,
             spoilt: false,
             unpacked: 0,
             timed_rows: 0,
@@ -130,9 +134,35 @@ impl Restoring {
         pipeline.epoch = progress.epoch;
         pipeline.totals = progress.totals;
         pipeline.finished = progress.finished;
+        pipeline.state_from = progress.state_from;
         let places: Result<Vec<_>, _> = progress.operators.iter().map(OperatorProgress::place).collect();
         pipeline.graph.restore_places(places?);
         Ok(())
+    }
+
+    /// Takes the state of a snapshot, before any of the changelog: go on with the batches of the changelog from
+    /// [`SnapshotHeader::changelog_end`](crate::SnapshotHeader::changelog_end) on. After an error this is of no use any
+    /// more; begin again.
+    pub fn apply_snapshot<R: Read>(
+        mut self,
+        snapshot: &mut SnapshotReader<R>,
+    ) -> Result<Restoring, SnapshotError> {
+        let Pipeline { plan, spec, epoch, .. } = &self.pipeline;
+        let of = &snapshot.header().progress;
+        let misfit = |reason: String| Err(SnapshotError::Misfit { reason });
+        if of.pipeline != spec.name {
+            return misfit(format!("it is of pipeline {}", of.pipeline));
+        }
+        if of.plan != plan.fingerprint() {
+            return misfit(format!("it is of plan {:08x}, this is {:08x}", of.plan, plan.fingerprint()));
+        }
+        if of.epoch > *epoch {
+            return misfit(format!("it is of epoch {}, the last committed one is {epoch}", of.epoch));
+        }
+        while let Some((key, value)) = snapshot.next_entry()? {
+            self.apply_change(key, Some(value)).map_err(|reason| SnapshotError::Misfit { reason })?;
+        }
+        Ok(self)
     }
 
     /// Applies one batch of the changelog.

@@ -1,0 +1,110 @@
+//! A plan run over what another one has read, unseen: for the state it leaves.
+
+use std::collections::BTreeMap;
+
+use thiserror::Error;
+
+use crate::epoch_loop::{EpochLimits, EpochLoop, Turn, TurnError};
+use crate::logs::{CommitError, Logs, LogsError, ReadBatches};
+use crate::pipeline::{EpochOutput, Pipeline, PipelineSpec, Progress, RestoreError, TopicPartition};
+use crate::plan::Plan;
+use crate::snapshot::StateChanges;
+
+/// Why a plan cannot be run over the input so far.
+#[derive(Debug, Error)]
+pub enum ShadowError {
+    /// The plan does not fit the topics, or its state cannot be collected.
+    #[error(transparent)]
+    Restore(#[from] RestoreError),
+    /// The input cannot be read, or not all of it can be computed.
+    #[error("the input so far cannot be run through the new script: {0}")]
+    Turn(#[from] TurnError),
+}
+
+/// A pipeline whose outputs go nowhere. It reads each partition up to an offset, and never beyond it.
+#[derive(Debug)]
+pub struct Shadow {
+    epochs: EpochLoop,
+    came_to: CameTo,
+}
+
+/// What is left of what it did.
+#[derive(Debug, Default)]
+struct CameTo {
+    changes: StateChanges,
+    progress: Option<Progress>,
+    failed: Option<RestoreError>,
+}
+
+impl Shadow {
+    /// A plan at the beginning of its input. `targets` says where each partition's part ends.
+    pub fn new(
+        plan: Plan,
+        spec: PipelineSpec,
+        limits: EpochLimits,
+        targets: BTreeMap<TopicPartition, i64>,
+    ) -> Result<Shadow, ShadowError> {
+        let mut epochs = EpochLoop::new(Pipeline::new(plan, spec)?, limits);
+        epochs.stop_at(targets);
+        Ok(Shadow { epochs, came_to: CameTo::default() })
+    }
+
+    /// Where it is to read to from here on. No offset may be before one that was read.
+    pub fn set_targets(&mut self, targets: BTreeMap<TopicPartition, i64>) {
+        self.epochs.stop_at(targets);
+    }
+
+    /// Where it is in each partition.
+    pub fn positions(&self) -> impl Iterator<Item = (&TopicPartition, i64)> + '_ {
+        self.epochs.pipeline().positions()
+    }
+
+    /// Runs one epoch; false once everything is read, and given what time made due.
+    pub fn turn<L: Logs>(&mut self, logs: &mut L, now: i64, seed: u64) -> Result<bool, ShadowError> {
+        let mut unseen = Unseen { logs, came_to: &mut self.came_to };
+        let turn = self.epochs.turn(&mut unseen, now, seed)?;
+        if let Some(error) = self.came_to.failed.take() {
+            return Err(error.into());
+        }
+        Ok(matches!(turn, Turn::Committed { .. }))
+    }
+
+    /// The state it has come to, and the record of its last epoch; `None` when there was nothing to read.
+    pub fn finish(self) -> (StateChanges, Option<Progress>) {
+        (self.came_to.changes, self.came_to.progress)
+    }
+}
+
+/// Logs of which nothing is written.
+struct Unseen<'l, L> {
+    logs: &'l mut L,
+    came_to: &'l mut CameTo,
+}
+
+impl<L: Logs> Logs for Unseen<'_, L> {
+    type Ticket = ();
+
+    fn readable_end(&mut self, partition: &TopicPartition) -> Result<i64, LogsError> {
+        self.logs.readable_end(partition)
+    }
+
+    fn read(
+        &mut self,
+        partition: &TopicPartition,
+        from: i64,
+        max_bytes: usize,
+    ) -> Result<ReadBatches, LogsError> {
+        self.logs.read(partition, from, max_bytes)
+    }
+
+    fn commit(&mut self, epoch: EpochOutput) -> Result<(), CommitError> {
+        let applied = epoch.changelog.iter().try_for_each(|batch| self.came_to.changes.apply(batch));
+        self.came_to.failed = applied.err();
+        self.came_to.progress = Some(epoch.progress);
+        Ok(())
+    }
+
+    fn wait(&mut self, (): ()) -> Result<(), LogsError> {
+        Ok(())
+    }
+}

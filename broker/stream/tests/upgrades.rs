@@ -1,0 +1,316 @@
+//! Another plan for a running pipeline (I11): what comes behind the cut is what a pipeline gives that has run the new plan
+//! from the start, and between what came before and what comes behind there is no gap and no repeat.
+
+mod support;
+
+use std::collections::BTreeMap;
+
+use logmill_stream::{
+    EpochLimits, EpochLoop, Fate, Pipeline, Plan, Progress, SNAPSHOT_VERSION, Shadow, SnapshotHeader,
+    SnapshotOperator, SnapshotReader, StateChanges, TopicPartition, Turn, Upgrade, merge_snapshot,
+};
+use proptest::prelude::*;
+use support::{MemoryLogs, plan, restored, spec};
+
+const TABLES: &str = "
+    CREATE TABLE l (k STRING, x BIGINT, ts TIMESTAMP(3), WATERMARK FOR ts AS ts - INTERVAL '5' SECOND)
+    WITH ('topic' = 'left', 'format' = 'json');
+    CREATE TABLE r (k STRING, y BIGINT, ts TIMESTAMP(3), WATERMARK FOR ts AS ts - INTERVAL '5' SECOND)
+    WITH ('topic' = 'right', 'format' = 'json');";
+
+fn windows(columns: &str, select: &str, filter: &str) -> String {
+    format!(
+        "{TABLES} CREATE TABLE o (s TIMESTAMP(3), k STRING, {columns}) WITH ('topic' = 'out', 'format' = 'json');
+         INSERT INTO o SELECT window_start, k, {select}
+         FROM TABLE(TUMBLE(TABLE l, DESCRIPTOR(ts), INTERVAL '4' SECOND))
+         WHERE x <> {filter} GROUP BY window_start, window_end, k"
+    )
+}
+
+fn groups(columns: &str, select: &str, behind: &str) -> String {
+    format!(
+        "{TABLES} CREATE TABLE o (k STRING, {columns})
+         WITH ('topic' = 'out', 'format' = 'json', 'output' = 'upsert');
+         INSERT INTO o SELECT k, {select} FROM l GROUP BY k {behind} UNBOUNDED"
+    )
+}
+
+fn joined(right: &str) -> String {
+    format!(
+        "{TABLES} CREATE TABLE o (k STRING, n BIGINT) WITH ('topic' = 'out', 'format' = 'json', 'output' = 'upsert');
+         CREATE TABLE j (k STRING, x BIGINT, y BIGINT) WITH ('topic' = 'joined', 'format' = 'json');
+         INSERT INTO o SELECT k, COUNT(*) FROM l GROUP BY k UNBOUNDED;
+         INSERT INTO j SELECT l.k, x, y FROM l {right} ON l.k = r.k
+         AND r.ts BETWEEN l.ts - INTERVAL '3' SECOND AND l.ts"
+    )
+}
+
+/// Old and new script, and what becomes of the operators.
+fn pairs() -> Vec<(String, String, Vec<Fate>)> {
+    let only_groups = format!(
+        "{TABLES} CREATE TABLE o (k STRING, n BIGINT) WITH ('topic' = 'out', 'format' = 'json', 'output' = 'upsert');
+         CREATE TABLE p (k STRING, x BIGINT) WITH ('topic' = 'joined', 'format' = 'json');
+         INSERT INTO o SELECT k, COUNT(*) FROM l GROUP BY k UNBOUNDED;
+         INSERT INTO p SELECT k, x FROM l WHERE ts IS NOT NULL"
+    );
+    vec![
+        // Nothing but what is done with the rows.
+        (
+            groups("n BIGINT", "COUNT(*)", ""),
+            groups("n BIGINT, m BIGINT", "COUNT(*), COUNT(*) + 1", "HAVING COUNT(*) <> 2"),
+            vec![Fate::Kept],
+        ),
+        // Another aggregate.
+        (
+            windows("n BIGINT", "COUNT(*)", "9"),
+            windows("n BIGINT, m BIGINT", "COUNT(*), MAX(x)", "9"),
+            vec![Fate::Rebuilt],
+        ),
+        (
+            groups("n BIGINT", "COUNT(*)", ""),
+            groups("n BIGINT, u BIGINT, m BIGINT", "COUNT(*), COUNT(DISTINCT x), MIN(x)", ""),
+            vec![Fate::Rebuilt],
+        ),
+        // Another filter in front of the state.
+        (windows("n BIGINT", "COUNT(*)", "9"), windows("n BIGINT", "COUNT(*)", "3"), vec![Fate::Rebuilt]),
+        // A join beside what was there, of the table and of another topic.
+        (only_groups, joined("JOIN r"), vec![Fate::Kept, Fate::New]),
+        // Another kind of join: one goes, one comes.
+        (joined("JOIN r"), joined("LEFT JOIN r"), vec![Fate::Kept, Fate::Rebuilt]),
+        // State that is not needed any more.
+        (
+            windows("n BIGINT", "COUNT(*)", "9"),
+            format!(
+                "{TABLES} CREATE TABLE o (k STRING, x BIGINT, ts TIMESTAMP(3))
+                 WITH ('topic' = 'out', 'format' = 'json'); INSERT INTO o SELECT k, x, ts FROM l"
+            ),
+            vec![Fate::Dropped],
+        ),
+    ]
+}
+
+#[derive(Debug, Clone)]
+struct Event {
+    left: bool,
+    json: String,
+}
+
+fn events() -> impl Strategy<Value = Vec<Event>> {
+    let event = (any::<bool>(), "[a-c]", 0_i64..10, 0_i64..1_500, 0_i64..4_000);
+    prop::collection::vec(event, 2..60).prop_map(|steps| {
+        let mut newest = 10_000;
+        let event = |(left, key, value, step, behind): (bool, String, i64, i64, i64)| {
+            newest += step;
+            let json = serde_json::json!({ "k": key, "x": value, "y": value, "ts": newest - behind });
+            Event { left, json: json.to_string() }
+        };
+        steps.into_iter().map(event).collect()
+    })
+}
+
+fn empty_logs() -> MemoryLogs {
+    let mut logs = MemoryLogs::default();
+    for topic in ["left", "right", "out", "joined"] {
+        logs.create(topic, 1);
+    }
+    logs
+}
+
+fn produce(logs: &mut MemoryLogs, events: &[Event]) {
+    for event in events {
+        logs.produce(if event.left { "left" } else { "right" }, 0, std::slice::from_ref(&event.json));
+    }
+}
+
+/// Turns until there is nothing more to do.
+fn run(epochs: &mut EpochLoop, logs: &mut MemoryLogs) {
+    loop {
+        match epochs.turn(logs, 1_000_000, 0).unwrap() {
+            Turn::Committed { .. } => {}
+            Turn::Idle | Turn::Finished => return,
+        }
+    }
+}
+
+fn ends(plan: &Plan, logs: &MemoryLogs) -> BTreeMap<TopicPartition, i64> {
+    plan.source_topics().into_iter().flat_map(|topic| logs.ends(topic)).collect()
+}
+
+/// How the upgrade is done; anything but `Right` is a bug that the test must see.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    Right,
+    /// The state that is kept is not taken over.
+    LosesKept,
+    /// The state that is made is not taken.
+    LosesMade,
+    /// The new plan begins a record too early.
+    Repeats,
+    /// The new plan begins a record too late.
+    Skips,
+}
+
+/// Puts `new` in the place of `old`, whose pipeline stands in `logs`.
+fn upgrade(old: &Plan, new: &Plan, logs: &mut MemoryLogs, limits: EpochLimits, way: Way) -> Pipeline {
+    let upgrade = Upgrade::between(old, new);
+    let standing = logs.last_progress().unwrap();
+    let mut made = None;
+    let mut changes = StateChanges::default();
+    if upgrade.replays() {
+        let mut targets = ends(new, logs);
+        for input in &standing.inputs {
+            targets.insert(TopicPartition::new(&*input.topic, input.partition), input.to);
+        }
+        let mut shadow = Shadow::new(new.clone(), spec(new, logs, 1), limits, targets.clone()).unwrap();
+        while shadow.turn(logs, 1_000_000, 0).unwrap() {}
+        assert!(shadow.positions().all(|(partition, at)| at == targets[partition]));
+        (changes, made) = shadow.finish();
+        upgrade.take_made(&mut changes);
+    }
+    let mut progress = upgrade.progress((old, new), &standing, made.as_ref(), 2, 0).unwrap();
+    let by = match way {
+        Way::Repeats => -1,
+        Way::Skips => 1,
+        _ => 0,
+    };
+    if let Some(input) = progress.inputs.iter_mut().find(|input| input.topic == "left") {
+        input.to += by;
+        input.from = input.to;
+    }
+    let header = |progress: &Progress| SnapshotHeader {
+        version: SNAPSHOT_VERSION,
+        progress: progress.clone(),
+        progress_offset: 0,
+        changelog: String::new(),
+        changelog_end: 0,
+        script: String::new(),
+        operators: SnapshotOperator::of(new),
+        created_ms: 0,
+    };
+    let mut all = StateChanges::default();
+    logs.changelog.iter().for_each(|batch| all.apply(batch).unwrap());
+    let (before, _) =
+        merge_snapshot::<&[u8], _>(&header(&standing), None, &all, |_| true, Vec::new()).unwrap();
+    let mut before = SnapshotReader::open(&*before).unwrap();
+    let keeps = |identity: u32| {
+        upgrade.keeps(identity) && way != Way::LosesKept || upgrade.makes(identity) && way != Way::LosesMade
+    };
+    let (bytes, _) =
+        merge_snapshot(&header(&progress), Some(&mut before), &changes, keeps, Vec::new()).unwrap();
+    logs.progress.push(progress.clone());
+    logs.changelog.clear();
+    let restoring = Pipeline::restore(new.clone(), spec(new, logs, 2), Some(progress)).unwrap();
+    restoring.apply_snapshot(&mut SnapshotReader::open(&*bytes).unwrap()).unwrap().finish()
+}
+
+/// What is written behind the cut, topic by topic, by a pipeline that was upgraded there, and by one that has always run
+/// the new plan.
+fn behind_the_cut(
+    (old, new): (&Plan, &Plan),
+    (before, after): (&[Event], &[Event]),
+    limits: EpochLimits,
+    way: Way,
+) -> [Vec<Vec<String>>; 2] {
+    let mut logs = empty_logs();
+    produce(&mut logs, before);
+    let mut fresh_logs = logs.clone();
+    let mut epochs = EpochLoop::new(restored(old, &logs, 1), limits);
+    run(&mut epochs, &mut logs);
+    let topics = ["out", "joined"];
+    let written = |logs: &MemoryLogs| topics.map(|topic| logs.records(topic).len());
+    let counts = written(&logs);
+    let pipeline = match logs.progress.is_empty() {
+        true => restored(new, &logs, 2),
+        false => upgrade(old, new, &mut logs, limits, way),
+    };
+    let mut epochs = EpochLoop::new(pipeline, limits);
+    // Whatever is left of before the cut is nothing new.
+    run(&mut epochs, &mut logs);
+    let mut fresh = EpochLoop::new(restored(new, &fresh_logs, 1), limits);
+    run(&mut fresh, &mut fresh_logs);
+    let fresh_counts = written(&fresh_logs);
+    for (logs, epochs) in [(&mut logs, &mut epochs), (&mut fresh_logs, &mut fresh)] {
+        produce(logs, after);
+        epochs.declare_ends(ends(new, logs)).unwrap();
+        run(epochs, logs);
+        assert!(logs.last_progress().unwrap().finished);
+    }
+    let rows = |logs: &MemoryLogs, counts: [usize; 2]| {
+        let text =
+            |bytes: &Option<bytes::Bytes>| format!("{:?}", bytes.as_deref().map(String::from_utf8_lossy));
+        let of = |(topic, from): (&str, usize)| {
+            let records = logs.records(topic).split_off(from);
+            records.iter().map(|(_, record)| text(&record.key) + &text(&record.value)).collect()
+        };
+        topics.into_iter().zip(counts).map(of).collect()
+    };
+    [rows(&logs, counts), rows(&fresh_logs, fresh_counts)]
+}
+
+#[test]
+fn what_becomes_of_each_operator_is_announced() {
+    for (old, new, fates) in pairs() {
+        let upgrade = Upgrade::between(&plan(&old), &plan(&new));
+        let found: Vec<Fate> = upgrade.operators.iter().map(|change| change.fate).collect();
+        assert_eq!(found, fates, "{new}");
+        assert_eq!(upgrade.replays(), fates.iter().any(|fate| matches!(fate, Fate::Rebuilt | Fate::New)));
+    }
+    let (old, new) = (plan(&groups("n BIGINT", "COUNT(*)", "")), plan(&joined("JOIN r")));
+    let upgrade = Upgrade::between(&old, &new);
+    assert_eq!(
+        (upgrade.new_sources, upgrade.new_sinks),
+        (vec!["right".to_owned()], vec!["joined".to_owned()])
+    );
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(150))]
+
+    /// I11.
+    #[test]
+    fn behind_the_cut_comes_what_a_fresh_run_gives(
+        index in 0..7_usize,
+        events in events(),
+        at in any::<prop::sample::Index>(),
+        records in prop_oneof![Just(1_u64), Just(4), Just(1_000)],
+    ) {
+        let (old, new, _) = &pairs()[index];
+        let limits = EpochLimits { input_records: records, ..EpochLimits::default() };
+        let parts = events.split_at(at.index(events.len()));
+        let [upgraded, fresh] = behind_the_cut((&plan(old), &plan(new)), parts, limits, Way::Right);
+        prop_assert_eq!(upgraded, fresh, "I11");
+    }
+}
+
+/// Each of these would be a bug, and the comparison with a fresh run sees it.
+#[test]
+fn wrong_upgrades_are_seen() {
+    let event = |left: bool, key: &str, x: i64, ts: i64| Event {
+        left,
+        json: serde_json::json!({ "k": key, "x": x, "y": x, "ts": ts }).to_string(),
+    };
+    let before = [event(true, "a", 1, 10_000), event(false, "a", 5, 10_000), event(true, "a", 2, 11_000)];
+    let after = [event(true, "a", 4, 11_500), event(false, "a", 6, 11_000), event(true, "a", 7, 12_000)];
+    let pairs = pairs();
+    for (index, way) in [
+        (0, Way::LosesKept),
+        (0, Way::Repeats),
+        (0, Way::Skips),
+        (1, Way::LosesMade),
+        (2, Way::LosesMade),
+        (3, Way::Repeats),
+        (3, Way::Skips),
+        (4, Way::LosesKept),
+        (4, Way::LosesMade),
+        (5, Way::LosesMade),
+    ] {
+        let (old, new, _) = &pairs[index];
+        let compare = |way: Way| {
+            behind_the_cut((&plan(old), &plan(new)), (&before, &after), EpochLimits::default(), way)
+        };
+        let [right, fresh] = compare(Way::Right);
+        assert_eq!(right, fresh, "{new}");
+        let [wrong, fresh] = compare(way);
+        assert_ne!(wrong, fresh, "{way:?} is not seen in {new}");
+    }
+}
