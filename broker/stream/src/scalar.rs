@@ -1,7 +1,7 @@
 //! One expression by itself, without a pipeline around it: to try one, and to compare with what others compute.
 
 use crate::column::{Column, ColumnBuilder};
-use crate::eval::Evaluator;
+use crate::eval::{Evaluator, too_much_text};
 use crate::plan::{self, Expression};
 use crate::sql::{SqlError, compile_expression};
 use crate::value::{DataType, Value};
@@ -53,6 +53,15 @@ impl Scalar {
         let mut evaluator = Evaluator::new(&columns, rows.len()).with_now(now);
         let active = evaluator.all_rows();
         let values = evaluator.evaluate(&self.expression, &active);
+        if evaluator.is_too_much() {
+            return match rows.len() {
+                1 => vec![Err(too_much_text())],
+                _ => {
+                    let (first, second) = rows.split_at(rows.len() / 2);
+                    [self.evaluate(first, now), self.evaluate(second, now)].concat()
+                }
+            };
+        }
         let mut faults = evaluator.into_faults();
         (0..rows.len())
             .map(|row| match faults.remove(&row) {

@@ -69,6 +69,10 @@ fn tables() {
     check(&table("a »TIMESTAMP(6)", good), "TIMESTAMP(6)", "write TIMESTAMP(3)");
     check(&table("a »UUID", good), "UUID", "the types are");
     check(&table("a BIGINT, »a STRING", good), "a second column `a`", "another name");
+    let deep = format!("»`{}` BIGINT", ["a"; 33].join("."));
+    check(&table(&deep, good), "leads through 33 objects, 32 are the most", "JSON_VALUE");
+    let long = format!("»`{}` BIGINT", "a.".repeat(100_000));
+    check(&table(&long, good), "has 200000 bytes, 1000 are the most", "shorter");
     check(&table("a BIGINT »DEFAULT 1", good), "`DEFAULT` is not supported", "[NOT NULL]");
     check(&table("a BIGINT, »a AS a + 1", good), "a second column `a`", "another name");
     check(&table("a BIGINT, b AS »c + 1", good), "no column `c`", "did you mean `a`?");
@@ -342,6 +346,10 @@ fn expressions() {
     query(&where_("»REGEXP_LIKE(s) = s"), "REGEXP_LIKE with 1 arguments", "REGEXP_LIKE(text, 'pattern'");
     query(&where_("JSON_VALUE(s, »'a.b') = s"), "'a.b' is not a path: a path begins with `$`", "'$.a.b[0]'");
     query(&where_("s #>> »'a' = s"), "not a path", "'{a,0,b}'");
+    query(&where_("s #>> »'{a,}' = s"), "`` is not a name", "'{a,0,b}'");
+    query(&where_("s #>> »'{\"a}' = s"), "quote is not closed", "'{a,0,b}'");
+    query(&where_("s #>> »'{\"a\"b}' = s"), "behind a double quote", "'{a,0,b}'");
+    query(&where_("»JSON_BUILD_ARRAY(a NULL ON NULL) = s"), "this form of", "JSON_ARRAY(value, ...");
     query(
         &where_("DATE_FORMAT(ts, »'yyyy-nn') = s"),
         "the pattern has no field `nn`",

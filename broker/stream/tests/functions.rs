@@ -278,7 +278,9 @@ fn functions_of_json() {
                 r#""{\"k\":7,\"Zürich\":\"2013-03-05T15:04:09.078Z\",\"n\":null}""#,
             ),
             ("JSON_OBJECT(KEY 'n' VALUE n)", r#""{\"n\":-12.35}""#),
-            ("JSON_ARRAY(a, s, NULL, ok)", r#""[7,\"Zürich\",null,null]""#),
+            ("JSON_ARRAY(NULL, a, s, NULL, ok)", r#""[7,\"Zürich\"]""#),
+            ("JSON_ARRAY(a, ok NULL ON NULL) || JSON_ARRAY(a, ok ABSENT ON NULL)", r#""[7,null][7]""#),
+            ("JSON_BUILD_ARRAY(a, s, NULL, ok) || JSON_ARRAY()", r#""[7,\"Zürich\",null,null][]""#),
         ],
     );
     values(
@@ -300,4 +302,63 @@ fn functions_of_json() {
             ),
         ],
     );
+}
+
+#[test]
+fn patterns_of_dates_are_postgresqls() {
+    values(
+        "STRING",
+        &[
+            ("TO_CHAR(ts, 'Y,YYY YYY YY Y')", r#""2,013 013 13 3""#),
+            ("TO_CHAR(ts, 'SSSS|SSSSS')", r#""54249|54249""#),
+            ("TO_CHAR(ts, 'HH12 A.M.|HH12 p.m.')", r#""03 P.M.|03 p.m.""#),
+            ("TO_CHAR(ts, 'Month|Day|FMMONTH|FMday')", r#""March    |Tuesday  |MARCH|tuesday""#),
+            ("TO_CHAR(ts, 'YYYY-MM-DDtHH24z')", r#""2013-03-05t15z""#),
+            ("DATE_FORMAT(ts, 'y yy yyy yyyy')", r#""2013 13 2013 2013""#),
+        ],
+    );
+    values(
+        "TIMESTAMP(3)",
+        &[
+            ("TO_TIMESTAMP('Tuesday 05 Mar 2013', 'Day DD Mon YYYY')", r#""2013-03-05T00:00:00Z""#),
+            ("TO_TIMESTAMP('tue 05 3 2013', 'FMDy DD MM YYYY')", r#""2013-03-05T00:00:00Z""#),
+            ("TO_TIMESTAMP('Tuesday   05 March     2013', 'Day DD Month YYYY')", r#""2013-03-05T00:00:00Z""#),
+            ("TO_TIMESTAMP('2,013-03-05 54249', 'Y,YYY-MM-DD SSSS')", r#""2013-03-05T15:04:09Z""#),
+            ("TO_TIMESTAMP('14:00 AM', 'HH24:MI AM')", "fault"),
+            ("TO_TIMESTAMP('00:30 PM', 'HH24:MI AM')", "fault"),
+            ("TO_TIMESTAMP('14:00 PM', 'HH24:MI AM')", r#""1970-01-01T14:00:00Z""#),
+            ("TO_TIMESTAMP('02:00 P.M.', 'HH12:MI A.M.')", r#""1970-01-01T14:00:00Z""#),
+            ("TO_TIMESTAMP('1.3.05', 'd.M.yy')", r#""2005-03-01T00:00:00Z""#),
+        ],
+    );
+}
+
+#[test]
+fn what_escapes_is_no_letter() {
+    values(
+        "BOOLEAN",
+        &[
+            ("'50% OFF' ILIKE '50E% off' ESCAPE 'E'", "true"),
+            ("'50 E OFF' ILIKE '50E% off' ESCAPE 'E'", "false"),
+            ("'Ease' ILIKE 'EASE' ESCAPE 'e'", "true"),
+            ("'EaSe' ILIKE 'EE%' ESCAPE 'E'", "true"),
+            (r"'A_B' ILIKE 'a\_b'", "true"),
+            (r"'AXB' ILIKE 'a\_b'", "false"),
+        ],
+    );
+}
+
+#[test]
+fn elements_of_a_path_may_be_quoted() {
+    let json = r#"'{"a,b": {"c\"}": 1, " d ": 2, "\\": 3}, "0": [4]}'"#;
+    let at = |path: &str| format!("{json} #>> '{path}'");
+    let cases = [
+        (at(r#"{"a,b","c\"}"}"#), r#""1""#),
+        (at(r#"{ "a,b" , " d " }"#), r#""2""#),
+        (at(r#"{"a,b","\\"}"#), r#""3""#),
+        (at(r#"{0, 0}"#), r#""4""#),
+        (at(r#"{"a,b",x}"#), "null"),
+    ];
+    let cases: Vec<(&str, &str)> = cases.iter().map(|(select, value)| (select.as_str(), *value)).collect();
+    values("STRING", &cases);
 }

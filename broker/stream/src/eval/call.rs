@@ -5,9 +5,11 @@ use std::borrow::Cow;
 use arrow_buffer::BooleanBuffer;
 
 use super::operand::Operand;
+use super::room::Room;
 use super::{Evaluator, compare, date, logic, numeric};
 use crate::column::Column;
 use crate::plan::{BinaryOperator, Expression, Function};
+use crate::value::Value;
 
 /// A call with its arguments evaluated.
 #[derive(Debug)]
@@ -36,10 +38,19 @@ impl Evaluator<'_> {
             Coalesce => unreachable!("evaluated with its arguments' masks: {}", call.expression),
             NullIf => {
                 let [left, right] = [&call.arguments[0], &call.arguments[1]];
-                compare::null_if(left, right, call.expression.data_type())
+                let choice = compare::null_if(left, right);
+                let null = Column::repeat(&Value::Null, call.expression.data_type(), 1);
+                let null = Operand { column: null, constant: true, rows: self.rows };
+                self.choose(&[left.clone(), null], &choice)
             }
-            Greatest => compare::extreme(call.arguments, BinaryOperator::Greater),
-            Least => compare::extreme(call.arguments, BinaryOperator::Less),
+            Greatest => {
+                let choice = compare::extreme(call.arguments, BinaryOperator::Greater);
+                self.choose(call.arguments, &choice)
+            }
+            Least => {
+                let choice = compare::extreme(call.arguments, BinaryOperator::Less);
+                self.choose(call.arguments, &choice)
+            }
             CheckRange(integer) => self.check_range(call.expression, &first(), integer, call.active),
             Abs => self.absolute(call.expression, &first(), call.active),
             Floor => numeric::floor(&first(), call.expression.data_type()),
@@ -56,12 +67,12 @@ impl Evaluator<'_> {
             CeilTime(_) | AddTime(_) | DiffTime(_) | DateBin | MakeDate | MakeTimestamp | FormatTime(_)
             | ParseTime(_) | FromSeconds | ToSeconds | Now => self.call_date(call),
             JsonValue | JsonQuery | JsonExists | JsonGet(_) | JsonGetPath(_) | JsonArrayLength
-            | JsonObject | JsonArray | IsJson(_) => self.call_json(call),
+            | JsonObject | JsonArray | JsonBuildArray | IsJson(_) => self.call_json(call),
         }
     }
 
     /// The results of all rows without a `NULL` among the arguments.
-    pub(super) fn each<T, C: FromIterator<Option<T>>>(
+    pub(super) fn each<T: Room, C: FromIterator<Option<T>>>(
         &mut self,
         call: &Call<'_>,
         mut of_row: impl FnMut(usize) -> RowResult<T>,
@@ -69,9 +80,24 @@ impl Evaluator<'_> {
         (0..self.rows)
             .map(|row| match call.has_null(row) {
                 true => None,
-                false => self.keep(of_row(row), call.expression, row, call.active).flatten(),
+                false => self.one(call, row, || of_row(row)),
             })
             .collect()
+    }
+
+    /// The result of one row, with room for it.
+    pub(super) fn one<T: Room>(
+        &mut self,
+        call: &Call<'_>,
+        row: usize,
+        of_row: impl FnOnce() -> RowResult<T>,
+    ) -> Option<T> {
+        // What nobody asks for takes no room.
+        if self.is_too_much() || !call.active.value(row) {
+            return None;
+        }
+        let value = self.keep(of_row(), call.expression, row, call.active).flatten()?;
+        self.take_room(value.room()).then_some(value)
     }
 
     pub(super) fn texts<'t>(

@@ -48,6 +48,19 @@ pub(super) fn choose(operands: &[Operand], choice: &[u32]) -> Column {
     }
 }
 
+/// The bytes of the texts that are copied for it.
+pub(super) fn bytes(operands: &[Operand], choice: &[u32]) -> usize {
+    let of_row = |(row, chosen): (usize, &u32)| {
+        let operand = &operands[*chosen as usize];
+        if operand.is_null(row) { 0 } else { operand.octets(row).len() }
+    };
+    let first = choice.first().copied().unwrap_or(0);
+    match choice.iter().all(|chosen| *chosen == first) && !operands[first as usize].constant {
+        true => 0,
+        false => choice.iter().enumerate().map(of_row).sum(),
+    }
+}
+
 fn nulls(operands: &[Operand], choice: &[u32]) -> Option<NullBuffer> {
     if operands.iter().all(|operand| operand.column.nulls().is_none()) {
         return None;

@@ -5,12 +5,10 @@ use std::cmp::Ordering;
 use arrow_array::BooleanArray;
 use arrow_buffer::{BooleanBuffer, NullBuffer};
 
-use super::choose::choose;
 use super::logic;
 use super::operand::{Operand, both_valid, slice, zip_bits};
 use crate::column::Column;
 use crate::plan::BinaryOperator;
-use crate::value::DataType;
 
 /// The order of two values that are not `NULL`.
 fn order_at(left: &Column, left_row: usize, right: &Column, right_row: usize) -> Ordering {
@@ -115,16 +113,14 @@ fn same(equal: &BooleanBuffer, left: &Operand, right: &Operand) -> BooleanBuffer
     }
 }
 
-pub(super) fn null_if(left: &Operand, right: &Operand, data_type: DataType) -> Column {
+/// For each row whether the operands are equal: 0 for the first, 1 for `NULL`.
+pub(super) fn null_if(left: &Operand, right: &Operand) -> Vec<u32> {
     let equal = logic::is_true(&compare(BinaryOperator::Equal, left, right));
-    let choice: Vec<u32> = (0..left.rows).map(|row| u32::from(equal.value(row))).collect();
-    let null = Column::repeat(&crate::value::Value::Null, data_type, 1);
-    let null = Operand { column: null, constant: true, rows: left.rows };
-    choose(&[left.clone(), null], &choice)
+    (0..left.rows).map(|row| u32::from(equal.value(row))).collect()
 }
 
-/// The greatest or least of the operands in each row, `NULL`s apart.
-pub(super) fn extreme(operands: &[Operand], better: BinaryOperator) -> Column {
+/// For each row which operand is the greatest or least, `NULL`s apart.
+pub(super) fn extreme(operands: &[Operand], better: BinaryOperator) -> Vec<u32> {
     let wanted = if better == BinaryOperator::Greater { Ordering::Greater } else { Ordering::Less };
     let best = |row: usize| {
         let takes_over = |candidate: &Operand, best: &Operand| match order(candidate, best, row) {
@@ -135,6 +131,5 @@ pub(super) fn extreme(operands: &[Operand], better: BinaryOperator) -> Column {
             if takes_over(&operands[candidate], &operands[best]) { candidate } else { best }
         }) as u32
     };
-    let choice: Vec<u32> = (0..operands[0].rows).map(best).collect();
-    choose(operands, &choice)
+    (0..operands[0].rows).map(best).collect()
 }

@@ -1,5 +1,7 @@
 //! Patterns of dates, in PostgreSQL's letters and in Java's: read once, then written and parsed by.
 
+mod letters;
+
 use super::date::{day_of_year, iso_week};
 use crate::plan::PatternStyle;
 use crate::time::{self, Civil, DAY_MS};
@@ -35,14 +37,17 @@ enum Letters {
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Piece {
     Plain(String),
-    /// With this many digits; two are those of the century.
+    /// With at least this many digits.
     Year(usize),
+    /// The last so many digits, written with at least so many.
+    YearEnd(usize, usize),
+    /// The thousands, a comma, and three digits.
+    YearWithComma,
     Month(usize),
-    /// The name, or its first letters.
-    MonthName(Letters, Option<usize>),
+    MonthName(Letters, Length),
     Day(usize),
     DayOfYear(usize),
-    DayName(Letters, Option<usize>),
+    DayName(Letters, Length),
     /// Sunday is 1.
     DayOfWeek,
     IsoDayOfWeek,
@@ -56,7 +61,38 @@ enum Piece {
     Second(usize),
     /// The first digits of the second's fraction.
     Fraction(usize),
-    Half(Letters),
+    /// Seconds since midnight.
+    SecondOfDay,
+    /// Of the day, `AM` or `PM`; with points `A.M.` or `P.M.`
+    Half(Letters, bool),
+}
+
+/// How much of a name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Length {
+    Whole,
+    /// All of it, with blanks up to the length of the longest.
+    Padded,
+    /// The first letters.
+    First(usize),
+}
+
+/// The letters of the longest name of a month or a day.
+const LONGEST_NAME: usize = 9;
+
+impl Length {
+    fn of(self, name: &str) -> &str {
+        match self {
+            Length::First(letters) => &name[..letters],
+            Length::Whole | Length::Padded => name,
+        }
+    }
+}
+
+impl Piece {
+    fn is_padded(&self) -> bool {
+        matches!(self, Piece::MonthName(_, Length::Padded) | Piece::DayName(_, Length::Padded))
+    }
 }
 
 /// A pattern ready for use.
@@ -70,8 +106,8 @@ impl DatePattern {
     /// The letters it does not know, in words.
     pub(crate) fn read(text: &str, style: PatternStyle) -> Result<DatePattern, String> {
         let pieces = match style {
-            PatternStyle::Postgres => postgres(text),
-            PatternStyle::Java => java(text),
+            PatternStyle::Postgres => letters::postgres(text),
+            PatternStyle::Java => letters::java(text),
         }?;
         match pieces.len() <= MAX_PIECES {
             true => Ok(DatePattern(pieces)),
@@ -90,7 +126,15 @@ impl DatePattern {
         for piece in &self.0 {
             match piece {
                 Piece::Plain(text) => out.push_str(text),
-                Piece::Year(width) => push_year(&mut out, civil.year as u32, *width),
+                Piece::Year(width) => push_number(&mut out, civil.year as u32, *width),
+                Piece::YearEnd(digits, width) => {
+                    push_number(&mut out, civil.year as u32 % 10_u32.pow(*digits as u32), *width);
+                }
+                Piece::YearWithComma => {
+                    push_number(&mut out, civil.year as u32 / 1_000, 1);
+                    out.push(',');
+                    push_number(&mut out, civil.year as u32 % 1_000, 3);
+                }
                 Piece::Month(width) => push_number(&mut out, civil.month, *width),
                 Piece::MonthName(letters, length) => {
                     push_name(&mut out, MONTHS[civil.month as usize - 1], *letters, *length);
@@ -110,8 +154,10 @@ impl DatePattern {
                 Piece::Minute(width) => push_number(&mut out, minute, *width),
                 Piece::Second(width) => push_number(&mut out, second, *width),
                 Piece::Fraction(digits) => push_fraction(&mut out, civil.ms_of_day % 1_000, *digits),
-                Piece::Half(letters) => {
-                    push_name(&mut out, if hour < 12 { "Am" } else { "Pm" }, *letters, None)
+                Piece::SecondOfDay => push_number(&mut out, seconds, 1),
+                Piece::Half(letters, points) => {
+                    let name = halves(*points)[usize::from(hour >= 12)];
+                    push_name(&mut out, name, *letters, Length::Whole);
                 }
             }
         }
@@ -130,7 +176,8 @@ impl DatePattern {
     fn parse_parts(&self, text: &str) -> Option<i64> {
         let mut rest = text;
         let (mut year, mut month, mut day, mut day_of_year) = (1970, 1, 1, None);
-        let (mut hour, mut minute, mut second, mut fraction, mut afternoon) = (0, 0, 0, 0, None);
+        let (mut hour, mut minute, mut second, mut fraction) = (0, 0, 0, 0);
+        let (mut half_hour, mut afternoon, mut second_of_day) = (None, None, None);
         for (index, piece) in self.0.iter().enumerate() {
             // Digits that touch the next field are as many as the pattern says; else as many as there are.
             let touches = self.0.get(index + 1).is_some_and(|next| !matches!(next, Piece::Plain(_)));
@@ -142,21 +189,30 @@ impl DatePattern {
                 Some((value, length))
             };
             match piece {
-                Piece::Plain(plain) => rest = rest.strip_prefix(plain.as_str())?,
-                Piece::Year(2) => {
-                    year = number(2, 2).map(|(value, _)| if value < 70 { 2000 } else { 1900 } + value)?
+                // Blanks behind a name were read with it, however many there are.
+                Piece::Plain(plain) if index > 0 && self.0[index - 1].is_padded() => {
+                    rest = rest.strip_prefix(plain.trim_start_matches(' '))?;
                 }
+                Piece::Plain(plain) => rest = rest.strip_prefix(plain.as_str())?,
                 Piece::Year(width) => year = number(*width, 4)?.0,
+                Piece::YearEnd(digits, _) => year = near_2020(number(*digits, *digits)?.0),
+                Piece::YearWithComma => {
+                    let (thousands, after) = rest.split_once(',')?;
+                    let (hundreds, after) = after.split_at_checked(3)?;
+                    let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+                    if thousands.len() != 1 || !digits(thousands) || !digits(hundreds) {
+                        return None;
+                    }
+                    year = thousands.parse::<i64>().ok()? * 1_000 + hundreds.parse::<i64>().ok()?;
+                    rest = after;
+                }
                 Piece::Month(width) => month = number(*width, 2)?.0,
                 Piece::Day(width) => day = number(*width, 2)?.0,
                 Piece::DayOfYear(width) => day_of_year = Some(number(*width, 3)?.0),
                 Piece::Hour(width) => hour = number(*width, 2)?.0,
                 Piece::HourOfHalf(width) => {
-                    hour = number(*width, 2)?.0;
-                    if !(1..=12).contains(&hour) {
-                        return None;
-                    }
-                    afternoon = Some(afternoon.unwrap_or(false));
+                    half_hour = Some(number(*width, 2)?.0).filter(|hour| (1..=12).contains(hour));
+                    half_hour?;
                 }
                 Piece::Minute(width) => minute = number(*width, 2)?.0,
                 Piece::Second(width) => second = number(*width, 2)?.0,
@@ -168,11 +224,14 @@ impl DatePattern {
                         value / 10_i64.pow(length as u32 - 3)
                     };
                 }
+                Piece::SecondOfDay => second_of_day = Some(number(5, 5)?.0),
                 Piece::MonthName(_, length) => month = find_name(&mut rest, &MONTHS, *length)? as i64 + 1,
                 Piece::DayName(_, length) => {
                     find_name(&mut rest, &DAYS, *length)?;
                 }
-                Piece::Half(_) => afternoon = Some(find_name(&mut rest, &["AM", "PM"], None)? == 1),
+                Piece::Half(_, points) => {
+                    afternoon = Some(find_name(&mut rest, &halves(*points), Length::Whole)? == 1);
+                }
                 Piece::DayOfWeek
                 | Piece::IsoDayOfWeek
                 | Piece::IsoWeek(_)
@@ -182,8 +241,9 @@ impl DatePattern {
                 }
             }
         }
-        if let Some(afternoon) = afternoon {
-            hour = hour % 12 + if afternoon { 12 } else { 0 };
+        hour = hour_of_day(hour, half_hour, afternoon)?;
+        if let Some(seconds) = second_of_day {
+            (hour, minute, second) = (seconds / 3_600, seconds / 60 % 60, seconds % 60);
         }
         let exists = rest.is_empty()
             && (0..24).contains(&hour)
@@ -204,21 +264,41 @@ impl DatePattern {
     }
 }
 
-/// A number of at most four digits with at least `width` of them.
+/// The hour of 24, from one of 24 or one of 12 and the half of the day; `None` where they contradict each other. As in
+/// PostgreSQL the half also tells which of two hours one of 24 is.
+fn hour_of_day(hour: i64, half_hour: Option<i64>, afternoon: Option<bool>) -> Option<i64> {
+    let half = |hour: i64, afternoon: bool| hour % 12 + if afternoon { 12 } else { 0 };
+    match (half_hour, afternoon) {
+        (Some(hour), afternoon) => Some(half(hour, afternoon.unwrap_or(false))),
+        (None, None) => Some(hour),
+        (None, Some(afternoon)) => match hour {
+            1..=12 => Some(half(hour, afternoon)),
+            0 => (!afternoon).then_some(0),
+            _ => afternoon.then_some(hour),
+        },
+    }
+}
+
+/// The year nearest to 2020 that ends with these digits, as PostgreSQL reads it.
+fn near_2020(end: i64) -> i64 {
+    match end {
+        0..70 => 2_000 + end,
+        70..100 => 1_900 + end,
+        100..520 => 2_000 + end,
+        _ => 1_000 + end,
+    }
+}
+
+/// A number of at most five digits with at least `width` of them.
 fn push_number(out: &mut String, number: u32, width: usize) {
-    let digits = [number / 1_000 % 10, number / 100 % 10, number / 10 % 10, number % 10];
-    let needed = digits.iter().position(|digit| *digit > 0).map_or(1, |first| 4 - first);
-    let shown = &digits[4 - needed.max(width.min(4))..];
+    let digits = [10_000, 1_000, 100, 10, 1].map(|unit| number / unit % 10);
+    let needed = digits.iter().position(|digit| *digit > 0).map_or(1, |first| 5 - first);
+    let shown = &digits[5 - needed.max(width.min(5))..];
     out.extend(shown.iter().map(|digit| char::from(b'0' + *digit as u8)));
 }
 
-/// Two or three digits are the year's last ones.
-fn push_year(out: &mut String, year: u32, width: usize) {
-    match width {
-        2 => push_number(out, year % 100, 2),
-        3 => push_number(out, year % 1_000, 3),
-        _ => push_number(out, year, width),
-    }
+fn halves(points: bool) -> [&'static str; 2] {
+    if points { ["A.m.", "P.m."] } else { ["Am", "Pm"] }
 }
 
 /// The first digits of a second's fraction.
@@ -228,199 +308,29 @@ fn push_fraction(out: &mut String, millis: u32, digits: usize) {
     out.extend(shown.map(|digit| char::from(b'0' + digit as u8)));
 }
 
-fn push_name(out: &mut String, name: &str, letters: Letters, length: Option<usize>) {
-    let name = &name[..length.unwrap_or(name.len())];
+fn push_name(out: &mut String, name: &str, letters: Letters, length: Length) {
+    let shown = length.of(name);
     match letters {
-        Letters::Upper => out.push_str(&name.to_uppercase()),
-        Letters::Capital => out.push_str(name),
-        Letters::Lower => out.push_str(&name.to_lowercase()),
+        Letters::Upper => out.push_str(&shown.to_uppercase()),
+        Letters::Capital => out.push_str(shown),
+        Letters::Lower => out.push_str(&shown.to_lowercase()),
+    }
+    if length == Length::Padded {
+        out.extend(std::iter::repeat_n(' ', LONGEST_NAME - name.len()));
     }
 }
 
 /// Which name the text begins with, capitals or not; the text goes on behind it.
-fn find_name(text: &mut &str, names: &[&str], length: Option<usize>) -> Option<usize> {
+fn find_name(text: &mut &str, names: &[&str], length: Length) -> Option<usize> {
     let found = names.iter().position(|name| {
-        let wanted = &name[..length.unwrap_or(name.len())];
+        let wanted = length.of(name);
         text.get(..wanted.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(wanted))
     })?;
-    *text = &text[length.unwrap_or(names[found].len())..];
+    *text = &text[length.of(names[found]).len()..];
+    if length == Length::Padded {
+        *text = text.trim_start_matches(' ');
+    }
     Some(found)
-}
-
-fn push_plain(pieces: &mut Vec<Piece>, character: char) {
-    match pieces.last_mut() {
-        Some(Piece::Plain(plain)) => plain.push(character),
-        _ => pieces.push(Piece::Plain(character.to_string())),
-    }
-}
-
-/// PostgreSQL's `to_char`: the longest known letters at each place; text between double quotes is plain, and so is
-/// every sign that is not a letter.
-fn postgres(text: &str) -> Result<Vec<Piece>, String> {
-    use Letters::{Capital, Lower, Upper};
-    // Longer ones first; `FM`, which leaves out zeros and blanks, is read apart.
-    let fields: [(&str, Piece); 44] = [
-        ("HH24", Piece::Hour(2)),
-        ("HH12", Piece::HourOfHalf(2)),
-        ("MONTH", Piece::MonthName(Upper, None)),
-        ("Month", Piece::MonthName(Capital, None)),
-        ("month", Piece::MonthName(Lower, None)),
-        ("IYYY", Piece::IsoYear),
-        ("YYYY", Piece::Year(4)),
-        ("A.M.", Piece::Half(Upper)),
-        ("DDD", Piece::DayOfYear(3)),
-        ("DAY", Piece::DayName(Upper, None)),
-        ("Day", Piece::DayName(Capital, None)),
-        ("day", Piece::DayName(Lower, None)),
-        ("MON", Piece::MonthName(Upper, Some(3))),
-        ("Mon", Piece::MonthName(Capital, Some(3))),
-        ("mon", Piece::MonthName(Lower, Some(3))),
-        ("YYY", Piece::Year(3)),
-        ("FF1", Piece::Fraction(1)),
-        ("FF2", Piece::Fraction(2)),
-        ("FF3", Piece::Fraction(3)),
-        ("FF4", Piece::Fraction(4)),
-        ("FF5", Piece::Fraction(5)),
-        ("FF6", Piece::Fraction(6)),
-        ("DY", Piece::DayName(Upper, Some(3))),
-        ("Dy", Piece::DayName(Capital, Some(3))),
-        ("dy", Piece::DayName(Lower, Some(3))),
-        ("YY", Piece::Year(2)),
-        ("MM", Piece::Month(2)),
-        ("DD", Piece::Day(2)),
-        ("ID", Piece::IsoDayOfWeek),
-        ("IW", Piece::IsoWeek(2)),
-        ("HH", Piece::HourOfHalf(2)),
-        ("MI", Piece::Minute(2)),
-        ("SS", Piece::Second(2)),
-        ("MS", Piece::Fraction(3)),
-        ("US", Piece::Fraction(6)),
-        ("AM", Piece::Half(Upper)),
-        ("PM", Piece::Half(Upper)),
-        ("am", Piece::Half(Lower)),
-        ("pm", Piece::Half(Lower)),
-        ("D", Piece::DayOfWeek),
-        ("Q", Piece::Quarter),
-        ("Y", Piece::Year(1)),
-        ("T", Piece::Plain("T".to_owned())),
-        ("Z", Piece::Plain("Z".to_owned())),
-    ];
-    let mut pieces = Vec::new();
-    let mut rest = text;
-    let mut short = false;
-    'text: while let Some(character) = rest.chars().next() {
-        if let Some(after) = rest.strip_prefix("FM").or_else(|| rest.strip_prefix("fm")) {
-            short = true;
-            rest = after;
-            continue;
-        }
-        if let Some(after) = rest.strip_prefix('"') {
-            let (quoted, after) = after.split_once('"').ok_or("a double quote is not closed")?;
-            quoted.chars().for_each(|character| push_plain(&mut pieces, character));
-            rest = after;
-            continue;
-        }
-        let is_name =
-            |piece: &Piece| matches!(piece, Piece::MonthName(..) | Piece::DayName(..) | Piece::Half(_));
-        for exact in [true, false] {
-            for (letters, piece) in &fields {
-                let begin = rest.get(..letters.len());
-                let found = begin.is_some_and(|begin| match exact || is_name(piece) {
-                    true => begin == *letters,
-                    false => begin.eq_ignore_ascii_case(letters),
-                });
-                if found {
-                    pieces.push(if short { without_zeros(piece.clone()) } else { piece.clone() });
-                    short = false;
-                    rest = &rest[letters.len()..];
-                    continue 'text;
-                }
-            }
-        }
-        if character.is_alphabetic() {
-            return Err(format!(
-                "the pattern has no field `{character}`; plain letters stand in \"double quotes\""
-            ));
-        }
-        push_plain(&mut pieces, character);
-        rest = &rest[character.len_utf8()..];
-    }
-    Ok(pieces)
-}
-
-fn without_zeros(piece: Piece) -> Piece {
-    match piece {
-        Piece::Month(_) => Piece::Month(1),
-        Piece::Day(_) => Piece::Day(1),
-        Piece::DayOfYear(_) => Piece::DayOfYear(1),
-        Piece::IsoWeek(_) => Piece::IsoWeek(1),
-        Piece::Hour(_) => Piece::Hour(1),
-        Piece::HourOfHalf(_) => Piece::HourOfHalf(1),
-        Piece::Minute(_) => Piece::Minute(1),
-        Piece::Second(_) => Piece::Second(1),
-        other => other,
-    }
-}
-
-/// Java's `DateTimeFormatter`: a run of one letter is a field; text between single quotes is plain.
-fn java(text: &str) -> Result<Vec<Piece>, String> {
-    let mut pieces = Vec::new();
-    let mut characters = text.chars().peekable();
-    while let Some(character) = characters.next() {
-        if character == '\'' {
-            if characters.next_if_eq(&'\'').is_some() {
-                push_plain(&mut pieces, '\'');
-                continue;
-            }
-            loop {
-                match characters.next() {
-                    Some('\'') if characters.next_if_eq(&'\'').is_some() => push_plain(&mut pieces, '\''),
-                    Some('\'') => break,
-                    Some(plain) => push_plain(&mut pieces, plain),
-                    None => return Err("a single quote is not closed".to_owned()),
-                }
-            }
-            continue;
-        }
-        if !character.is_ascii_alphabetic() {
-            push_plain(&mut pieces, character);
-            continue;
-        }
-        let mut count = 1;
-        while characters.next_if_eq(&character).is_some() {
-            count += 1;
-        }
-        pieces.push(java_field(character, count)?);
-    }
-    Ok(pieces)
-}
-
-fn java_field(letter: char, count: usize) -> Result<Piece, String> {
-    let unknown =
-        || Err(format!("the pattern has no field `{}`", String::from(letter).repeat(count.min(20))));
-    if count > 9 {
-        return unknown();
-    }
-    Ok(match (letter, count) {
-        ('y' | 'u', 2) => Piece::Year(2),
-        ('y' | 'u', 1 | 3 | 4) => Piece::Year(count),
-        ('M' | 'L', 1 | 2) => Piece::Month(count),
-        ('M' | 'L', 3) => Piece::MonthName(Letters::Capital, Some(3)),
-        ('M' | 'L', 4) => Piece::MonthName(Letters::Capital, None),
-        ('d', 1 | 2) => Piece::Day(count),
-        ('D', 1..=3) => Piece::DayOfYear(count),
-        ('E', 1..=3) => Piece::DayName(Letters::Capital, Some(3)),
-        ('E', 4) => Piece::DayName(Letters::Capital, None),
-        ('e' | 'c', 1) => Piece::DayOfWeek,
-        ('Q', 1) => Piece::Quarter,
-        ('H', 1 | 2) => Piece::Hour(count),
-        ('h', 1 | 2) => Piece::HourOfHalf(count),
-        ('m', 1 | 2) => Piece::Minute(count),
-        ('s', 1 | 2) => Piece::Second(count),
-        ('S', _) => Piece::Fraction(count),
-        ('a', 1) => Piece::Half(Letters::Upper),
-        _ => return unknown(),
-    })
 }
 
 #[cfg(test)]

@@ -9,7 +9,9 @@ use serde::de::{DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::Evaluator;
-use super::call::Call;
+use super::call::{Call, RowResult};
+use super::operand::Operand;
+use super::room::check_length;
 use crate::column::Column;
 use crate::format::write_cell;
 use crate::plan::{Function, JsonKind, JsonResult, TimestampText};
@@ -56,21 +58,49 @@ impl JsonPath {
         Ok(JsonPath(steps))
     }
 
-    /// Reads PostgreSQL's `{a,0,b}`.
+    /// Reads PostgreSQL's `{a,0,"b c"}`: what stands between double quotes may have commas and braces in it, and a
+    /// backslash before a quote or a backslash.
     ///
     /// # Errors
     /// What is not understood, in words.
     pub(crate) fn read_array(text: &str) -> Result<JsonPath, String> {
         let inside = text.trim().strip_prefix('{').and_then(|text| text.strip_suffix('}'));
-        let inside = inside.ok_or("a path stands between { and }")?;
-        if inside.trim().is_empty() {
-            return Ok(JsonPath(Vec::new()));
+        let mut rest = inside.ok_or("a path stands between { and }")?.trim();
+        let mut steps = Vec::new();
+        while !rest.is_empty() || !steps.is_empty() {
+            let (key, after) = element(rest)?;
+            if steps.len() == MAX_STEPS {
+                return Err(format!("a path of more than {MAX_STEPS} steps"));
+            }
+            steps.push(Step::Either(key));
+            match after.strip_prefix(',') {
+                Some(after) => rest = after,
+                None if after.is_empty() => break,
+                None => return Err(format!("`{}` stands behind a double quote", shown(after))),
+            }
         }
-        let steps: Vec<Step> =
-            inside.split(',').map(|part| Step::Either(part.trim().trim_matches('"').to_owned())).collect();
-        match steps.len() <= MAX_STEPS {
-            true => Ok(JsonPath(steps)),
-            false => Err(format!("a path of more than {MAX_STEPS} steps")),
+        Ok(JsonPath(steps))
+    }
+}
+
+/// The element at the beginning of a list, and what follows it.
+fn element(text: &str) -> Result<(String, &str), String> {
+    let text = text.trim_start();
+    let Some(quoted) = text.strip_prefix('"') else {
+        let (element, _) = text.split_once(',').unwrap_or((text, ""));
+        let key = element.trim_end();
+        return match key.is_empty() || key.contains(['"', '{', '}']) {
+            true => Err(format!("`{}` is not a name; unusual ones stand in double quotes", shown(key))),
+            false => Ok((key.to_owned(), &text[element.len()..])),
+        };
+    };
+    let mut key = String::new();
+    let mut characters = quoted.chars();
+    loop {
+        match characters.next().ok_or("a double quote is not closed")? {
+            '"' => return Ok((key, characters.as_str().trim_start())),
+            '\\' => key.extend(characters.next()),
+            character => key.push(character),
         }
     }
 }
@@ -326,26 +356,13 @@ impl Evaluator<'_> {
                 Ok(found) => wanted == JsonKind::Value || kind(found) == wanted,
                 Err(_) => false,
             }),
-            Function::JsonArray => {
-                let rows = (0..self.rows).map(|row| {
-                    let mut out = Vec::new();
-                    out.push(b'[');
-                    for (index, argument) in arguments.iter().enumerate() {
-                        if index > 0 {
-                            out.push(b',');
-                        }
-                        write_cell(&mut out, &argument.column, argument.at(row), TimestampText::Iso8601);
-                    }
-                    out.push(b']');
-                    Some(String::from_utf8_lossy(&out).into_owned())
-                });
+            Function::JsonArray | Function::JsonBuildArray => {
+                let with_nulls = call.function == Function::JsonBuildArray;
+                let rows = (0..self.rows).map(|row| self.one(call, row, || array(call, row, with_nulls)));
                 Column::String(rows.collect())
             }
             Function::JsonObject => {
-                let rows = (0..self.rows).map(|row| {
-                    let object = object(call, row);
-                    self.keep(object, call.expression, row, call.active)
-                });
+                let rows = (0..self.rows).map(|row| self.one(call, row, || object(call, row)));
                 Column::String(rows.collect())
             }
             other => unreachable!("{} is not a function of JSON", other.name()),
@@ -361,8 +378,21 @@ fn part(found: Option<&str>, result: JsonResult) -> Result<Option<Cow<'_, str>>,
     }
 }
 
+/// An array of the arguments.
+fn array(call: &Call<'_>, row: usize, with_nulls: bool) -> RowResult<Cow<'static, str>> {
+    let mut out = vec![b'['];
+    for argument in call.arguments.iter().filter(|argument| with_nulls || !argument.is_null(row)) {
+        if out.len() > 1 {
+            out.push(b',');
+        }
+        write(&mut out, argument, row)?;
+    }
+    out.push(b']');
+    Ok(Some(Cow::Owned(String::from_utf8_lossy(&out).into_owned())))
+}
+
 /// An object of key after value after key; a key is not `NULL`, a value may be.
-fn object(call: &Call<'_>, row: usize) -> Result<String, String> {
+fn object(call: &Call<'_>, row: usize) -> RowResult<Cow<'static, str>> {
     let mut out = vec![b'{'];
     for (index, pair) in call.arguments.chunks(2).enumerate() {
         let [key, value] = pair else {
@@ -374,12 +404,22 @@ fn object(call: &Call<'_>, row: usize) -> Result<String, String> {
         if index > 0 {
             out.push(b',');
         }
-        write_cell(&mut out, &key.column, key.at(row), TimestampText::Iso8601);
+        write(&mut out, key, row)?;
         out.push(b':');
-        write_cell(&mut out, &value.column, value.at(row), TimestampText::Iso8601);
+        write(&mut out, value, row)?;
     }
     out.push(b'}');
-    Ok(String::from_utf8_lossy(&out).into_owned())
+    Ok(Some(Cow::Owned(String::from_utf8_lossy(&out).into_owned())))
+}
+
+/// Appends a value, if there is room for it.
+fn write(out: &mut Vec<u8>, value: &Operand, row: usize) -> Result<(), String> {
+    if let (Column::String(_) | Column::Bytes(_), false) = (&value.column, value.is_null(row)) {
+        check_length(out.len() + value.octets(row).len())?;
+    }
+    write_cell(out, &value.column, value.at(row), TimestampText::Iso8601);
+    // Signs may have been escaped.
+    check_length(out.len())
 }
 
 #[cfg(test)]

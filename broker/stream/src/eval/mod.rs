@@ -18,9 +18,11 @@ mod logic;
 mod numeric;
 mod operand;
 mod regex;
+mod room;
 mod text;
 
 use std::collections::BTreeMap;
+use std::fmt::{self, Write as _};
 
 use arrow_buffer::BooleanBuffer;
 
@@ -28,7 +30,9 @@ use self::call::Call;
 pub(crate) use self::date_pattern::DatePattern;
 pub(crate) use self::json::JsonPath;
 use self::operand::Operand;
+use self::regex::RegexCall;
 pub(crate) use self::regex::of_similar;
+pub(crate) use self::room::{mask, too_much_text};
 use crate::column::Column;
 use crate::plan::{BinaryOperator, Expression, Function};
 
@@ -48,11 +52,13 @@ pub(crate) struct Evaluator<'a> {
     now: i64,
     /// The first fault of each row that has one.
     faults: BTreeMap<usize, Fault>,
+    /// Bytes of the texts that were made.
+    made: usize,
 }
 
 impl<'a> Evaluator<'a> {
     pub(crate) fn new(columns: &'a [Column], rows: usize) -> Self {
-        Self { columns, rows, now: 0, faults: BTreeMap::new() }
+        Self { columns, rows, now: 0, faults: BTreeMap::new(), made: 0 }
     }
 
     /// With the processing time of the epoch, in milliseconds since 1970; what `NOW()` and its kin read.
@@ -80,7 +86,7 @@ impl<'a> Evaluator<'a> {
     pub(crate) fn evaluate(&mut self, expression: &Expression, active: &BooleanBuffer) -> Column {
         match expression {
             Expression::Column { index, .. } => self.columns[*index].clone(),
-            Expression::Literal { value, data_type } => Column::repeat(value, *data_type, self.rows),
+            Expression::Literal { value, data_type } => self.repeat(value, *data_type),
             Expression::Negate(operand) => {
                 let operand = self.evaluate(operand, active);
                 self.negate(expression, &operand, active)
@@ -111,7 +117,7 @@ impl<'a> Evaluator<'a> {
                     remaining = &remaining & &!&taken;
                 }
                 values.push(self.operand(otherwise, &remaining));
-                choose::choose(&values, &choice)
+                self.choose(&values, &choice)
             }
             Expression::Cast { operand, data_type } => {
                 let operand = self.evaluate(operand, active);
@@ -129,7 +135,8 @@ impl<'a> Evaluator<'a> {
                 self.call(&Call { expression, function: *function, arguments: &arguments, active })
             }
             Expression::Regex { operation, pattern, arguments } => {
-                self.regex(*operation, pattern, arguments, active)
+                let operation = *operation;
+                self.regex(&RegexCall { expression, operation, pattern, arguments, active })
             }
         }
     }
@@ -172,8 +179,8 @@ impl<'a> Evaluator<'a> {
                 Column::Boolean(logic::or(left.boolean(), right.boolean()))
             }
             BinaryOperator::Concat => {
-                let (left, right) = (self.evaluate(left, active), self.evaluate(right, active));
-                Column::String(text::concat(left.string(), right.string()))
+                let (left, right) = (self.operand(left, active), self.operand(right, active));
+                self.concat(expression, &left, &right, active)
             }
             operator if operator.is_arithmetic() => {
                 let (left, right) = (self.operand(left, active), self.operand(right, active));
@@ -201,7 +208,7 @@ impl<'a> Evaluator<'a> {
             remaining = &remaining & &missing;
             values.push(value);
         }
-        choose::choose(&values, &choice)
+        self.choose(&values, &choice)
     }
 
     /// Keeps a result, or remembers why there is none.
@@ -216,10 +223,33 @@ impl<'a> Evaluator<'a> {
             Ok(value) => Some(value),
             Err(reason) => {
                 if active.value(row) {
-                    self.add_fault(row, Fault { expression: expression.to_string(), reason });
+                    self.add_fault(row, Fault { expression: brief(expression), reason });
                 }
                 None
             }
         }
     }
+}
+
+/// How an expression that failed is called: by its text, cut where it is long. Of a long one no more is written than is
+/// shown, for it may fail for every row.
+fn brief(expression: &Expression) -> String {
+    const LONGEST: usize = 200;
+    struct Cut(String);
+    impl fmt::Write for Cut {
+        fn write_str(&mut self, text: &str) -> fmt::Result {
+            let left = LONGEST - self.0.len();
+            if text.len() <= left {
+                self.0.push_str(text);
+                return Ok(());
+            }
+            self.0.push_str(&text[..text.floor_char_boundary(left)]);
+            Err(fmt::Error)
+        }
+    }
+    let mut cut = Cut(String::new());
+    if write!(cut, "{expression}").is_err() {
+        cut.0.push('…');
+    }
+    cut.0
 }

@@ -1,26 +1,20 @@
 //! Functions of texts, which are counted in characters.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
 
-use arrow_array::{Int64Array, StringArray};
+use arrow_array::builder::StringBuilder;
+use arrow_buffer::BooleanBuffer;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
 use super::Evaluator;
 use super::call::Call;
+use super::operand::Operand;
+use super::room::check_length;
 use crate::column::Column;
-use crate::plan::{Function, Side};
-
-/// A function that makes a text longer than its arguments stops here.
-const MAX_TEXT_BYTES: usize = 16 << 20;
-
-pub(super) fn concat(left: &StringArray, right: &StringArray) -> StringArray {
-    left.iter().zip(right).map(|(left, right)| Some([left?, right?].concat())).collect()
-}
-
-fn char_length(texts: &StringArray) -> Int64Array {
-    texts.iter().map(|text| text.map(|text| text.chars().count() as i64)).collect()
-}
+use crate::plan::{Expression, Function, Side};
 
 /// The place of a character counted from 0, or the end.
 fn place(text: &str, character: usize) -> usize {
@@ -60,10 +54,6 @@ fn trim(text: &str, side: Side, is_trimmed: impl Fn(char) -> bool) -> &str {
     if side == Side::Left { text } else { text.trim_end_matches(&is_trimmed) }
 }
 
-fn too_long() -> String {
-    format!("the text would have more than {} MiB", MAX_TEXT_BYTES >> 20)
-}
-
 /// A text of exactly `length` characters: cut at the end, or filled at one.
 fn pad(text: &str, length: i64, fill: &str, at_the_left: bool) -> Result<String, String> {
     let length = usize::try_from(length.max(0)).unwrap_or(usize::MAX);
@@ -71,27 +61,28 @@ fn pad(text: &str, length: i64, fill: &str, at_the_left: bool) -> Result<String,
     if missing == 0 || fill.is_empty() {
         return Ok(text[..place(text, length)].to_owned());
     }
-    if missing > MAX_TEXT_BYTES / 4 {
-        return Err(too_long());
-    }
+    let longest = fill.chars().map(char::len_utf8).max().unwrap_or(1);
+    check_length(missing.saturating_mul(longest).saturating_add(text.len()))?;
     let filling: String = fill.chars().cycle().take(missing).collect();
     Ok(if at_the_left { filling + text } else { text.to_owned() + &filling })
 }
 
 fn repeat(text: &str, times: i64) -> Result<String, String> {
     let times = usize::try_from(times.max(0)).unwrap_or(usize::MAX);
-    match text.len().checked_mul(times) {
-        Some(bytes) if bytes <= MAX_TEXT_BYTES => Ok(text.repeat(times)),
-        _ => Err(too_long()),
-    }
+    check_length(text.len().saturating_mul(times))?;
+    Ok(text.repeat(times))
 }
 
-fn replace<'t>(text: &'t str, from: &str, to: &str) -> Cow<'t, str> {
+fn replace<'t>(text: &'t str, from: &str, to: &str) -> Result<Cow<'t, str>, String> {
     // Nothing stands between the characters of a text.
     if from.is_empty() || !text.contains(from) {
-        return Cow::Borrowed(text);
+        return Ok(Cow::Borrowed(text));
     }
-    Cow::Owned(text.replace(from, to))
+    if to.len() > from.len() {
+        let longer = text.matches(from).count().saturating_mul(to.len() - from.len());
+        check_length(text.len().saturating_add(longer))?;
+    }
+    Ok(Cow::Owned(text.replace(from, to)))
 }
 
 fn overlay(text: &str, part: &str, start: i64, length: i64) -> Result<String, String> {
@@ -100,16 +91,19 @@ fn overlay(text: &str, part: &str, start: i64, length: i64) -> Result<String, St
     }
     let end = start.checked_add(length).ok_or_else(|| format!("a length of {length} characters"))?;
     let (before, after) = (substring(text, 1, Some(start - 1))?, substring(text, end, None)?);
+    check_length(before.len() + part.len() + after.len())?;
     Ok([before, part, after].concat())
 }
 
 fn translate(text: &str, from: &str, to: &str) -> String {
-    let translated =
-        text.chars().filter_map(|character| match from.chars().position(|known| known == character) {
-            Some(at) => to.chars().nth(at),
-            None => Some(character),
-        });
-    translated.collect()
+    // Of a character that stands there twice the first counts.
+    let mut new = BTreeMap::new();
+    let mut to = to.chars();
+    for character in from.chars() {
+        let becomes = to.next();
+        new.entry(character).or_insert(becomes);
+    }
+    text.chars().filter_map(|character| new.get(&character).copied().unwrap_or(Some(character))).collect()
 }
 
 fn init_cap(text: &str) -> String {
@@ -198,23 +192,46 @@ fn join(
 ) -> Result<Option<Cow<'static, str>>, String> {
     let mut joined = String::new();
     let mut first = true;
-    for argument in &call.arguments[from..] {
-        if argument.is_null(row) {
-            continue;
-        }
-        if !first {
-            joined.push_str(separator);
-        }
+    for argument in call.arguments[from..].iter().filter(|argument| !argument.is_null(row)) {
+        let separator = if first { "" } else { separator };
+        let part = argument.text(row);
+        check_length(joined.len() + separator.len() + part.len())?;
+        joined.push_str(separator);
+        joined.push_str(part);
         first = false;
-        joined.push_str(argument.text(row));
     }
-    match joined.len() <= MAX_TEXT_BYTES {
-        true => Ok(Some(Cow::Owned(joined))),
-        false => Err(too_long()),
-    }
+    Ok(Some(Cow::Owned(joined)))
 }
 
 impl Evaluator<'_> {
+    /// `left || right`.
+    pub(super) fn concat(
+        &mut self,
+        expression: &Expression,
+        left: &Operand,
+        right: &Operand,
+        active: &BooleanBuffer,
+    ) -> Column {
+        let mut builder = StringBuilder::with_capacity(self.rows, self.rows * 16);
+        for row in 0..self.rows {
+            let is_wanted = active.value(row) && !self.is_too_much();
+            if !is_wanted || left.is_null(row) || right.is_null(row) {
+                builder.append_null();
+                continue;
+            }
+            let (left, right) = (left.text(row), right.text(row));
+            let bytes = left.len() + right.len();
+            match self.keep(check_length(bytes), expression, row, active) {
+                Some(()) if self.take_room(bytes) => {
+                    builder.write_str(left).expect("memory takes every byte");
+                    builder.append_value(right);
+                }
+                _ => builder.append_null(),
+            }
+        }
+        Column::String(builder.finish())
+    }
+
     pub(super) fn call_text(&mut self, call: &Call<'_>) -> Column {
         let arguments = call.arguments;
         let text = |row: usize| arguments[0].text(row);
@@ -224,10 +241,7 @@ impl Evaluator<'_> {
         let part = |text| Ok(Some(Cow::Borrowed(text)));
         match call.function {
             Function::Concat => {
-                let joined = (0..self.rows).map(|row| {
-                    let joined = join(call, row, "", 0);
-                    self.keep(joined, call.expression, row, call.active).flatten()
-                });
+                let joined = (0..self.rows).map(|row| self.one(call, row, || join(call, row, "", 0)));
                 Column::String(joined.collect())
             }
             Function::ConcatWs => {
@@ -235,8 +249,7 @@ impl Evaluator<'_> {
                     if arguments[0].is_null(row) {
                         return None;
                     }
-                    let joined = join(call, row, text(row), 1);
-                    self.keep(joined, call.expression, row, call.active).flatten()
+                    self.one(call, row, || join(call, row, text(row), 1))
                 });
                 Column::String(joined.collect())
             }
@@ -255,7 +268,7 @@ impl Evaluator<'_> {
             }),
             Function::Left => self.texts(call, |row| part(left(text(row), number(1, row)))),
             Function::Right => self.texts(call, |row| part(right(text(row), number(1, row)))),
-            Function::CharLength => Column::BigInt(char_length(arguments[0].spread().string())),
+            Function::CharLength => self.integers(call, |row| Ok(Some(count(text(row))))),
             Function::OctetLength => {
                 self.integers(call, |row| Ok(Some(arguments[0].octets(row).len() as i64)))
             }
@@ -265,7 +278,7 @@ impl Evaluator<'_> {
             }),
             Function::Position => self.integers(call, |row| Ok(Some(position(text(row), second(row))))),
             Function::Replace => {
-                self.texts(call, |row| Ok(Some(replace(text(row), second(row), arguments[2].text(row)))))
+                self.texts(call, |row| replace(text(row), second(row), arguments[2].text(row)).map(Some))
             }
             Function::Overlay => self.texts(call, |row| {
                 let length =

@@ -35,6 +35,20 @@ pub(crate) enum Landed {
     /// The record has no value. One row was added, with `NULL` in every column of the value, also where it is
     /// `NOT NULL`.
     Tombstone,
+    /// No row was added: the record has no value, and changes are values. Debezium writes such a record behind each
+    /// deletion, for the topic's compaction.
+    Nothing,
+}
+
+impl Landed {
+    /// How many rows were added.
+    fn rows(self) -> usize {
+        match self {
+            Landed::Nothing => 0,
+            Landed::Row | Landed::TakenBack | Landed::Tombstone => 1,
+            Landed::Replaced => 2,
+        }
+    }
 }
 
 /// A chunk is full when its rows were decoded from so many bytes: a column of texts has room for 2 GiB, and a record
@@ -168,12 +182,15 @@ impl RowDecoder {
         place: RecordPlace<'r>,
         record: &RecordView<'r>,
     ) -> Result<Landed, String> {
+        if let (None, ValueDecoder::Change(_)) = (record.value, &self.value) {
+            return Ok(Landed::Nothing);
+        }
         let mut cells = recycle(std::mem::take(&mut self.cells));
         cells.resize(self.slots.len(), Cell::Null);
         let landed = self.fill(place, record, &mut cells).and_then(|landed| self.land(landed, &mut cells));
         self.cells = recycle(cells);
         let landed = landed?;
-        self.collected.0 += if landed == Landed::Replaced { 2 } else { 1 };
+        self.collected.0 += landed.rows();
         self.collected.1 += record.data_len();
         Ok(landed)
     }
@@ -261,6 +278,7 @@ impl RowDecoder {
             Landed::Row | Landed::Tombstone => &[0],
             Landed::TakenBack => &[width],
             Landed::Replaced => &[width, 0],
+            Landed::Nothing => &[],
         };
         for first in rows {
             for (index, slot) in self.slots[..width].iter().enumerate() {

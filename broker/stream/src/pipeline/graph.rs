@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use super::errors::EpochError;
 use super::progress::Counters;
 use crate::column::Column;
-use crate::eval::Evaluator;
+use crate::eval::{Evaluator, too_much_text};
 use crate::operators::{
     self, Due, EpochTime, Keyed, Operator, OperatorFault, Output, Place, Timed, key_columns,
 };
@@ -168,7 +168,8 @@ impl Graph {
         counters: &mut Counters,
     ) -> Result<Vec<Rows>, EpochError> {
         let mut given = Vec::new();
-        for rows in inputs.into_iter().flatten() {
+        let mut left: Vec<Rows> = inputs.into_iter().flatten().rev().collect();
+        while let Some(rows) = left.pop() {
             let mut evaluator = Evaluator::new(&rows.columns, rows.len()).with_now(now);
             let all = evaluator.all_rows();
             let mut kept = match filter {
@@ -177,6 +178,20 @@ impl Graph {
             };
             let columns: Vec<Column> =
                 outputs.iter().map(|output| evaluator.evaluate(output, &kept)).collect();
+            if evaluator.is_too_much() {
+                if rows.len() == 1 {
+                    let row = row_text(&rows.columns, 0);
+                    let expression = "the row".to_owned();
+                    self.refuse(index, OperatorFault { row, expression, reason: too_much_text() }, counters)?;
+                    continue;
+                }
+                // Once more, one half after the other.
+                let middle = rows.len() as u32 / 2;
+                let [first, second] =
+                    [0..middle, middle..rows.len() as u32].map(|half| rows.take(&half.collect::<Vec<u32>>()));
+                left.extend([second, first]);
+                continue;
+            }
             let faults = evaluator.into_faults();
             if !faults.is_empty() {
                 let sound = |row: usize| kept.value(row) && !faults.contains_key(&row);

@@ -16,7 +16,7 @@ use super::errors::{EpochError, RecordError};
 use super::progress::Counters;
 use super::spec::PipelineSpec;
 use crate::column::Column;
-use crate::eval::Evaluator;
+use crate::eval::{Evaluator, too_much_text};
 use crate::format::{FormatError, Landed, RecordPlace, RowDecoder};
 use crate::plan::{ErrorPolicy, Operator, Plan, Source};
 use crate::rows::{Mark, NO_TIME, Rows};
@@ -59,7 +59,7 @@ pub(super) struct Prepared {
     pub(super) counters: Counters,
     /// The sources' clocks behind the epoch's records.
     pub(super) clocks: Vec<EventClock>,
-    /// About how many bytes the records unpacked to.
+    /// About how many bytes the records unpacked to, with the texts that were made of them.
     pub(super) unpacked: usize,
     origins: Vec<ChunkOrigin>,
 }
@@ -170,6 +170,7 @@ impl Landing {
             (Landed::Replaced, false) => &[Landing::Back, Landing::Given],
             (Landed::TakenBack, true) | (Landed::Tombstone, _) => &[Landing::Deleted],
             (Landed::Replaced, true) => &[Landing::Replaced, Landing::Given],
+            (Landed::Nothing, _) => &[],
         }
     }
 
@@ -287,11 +288,7 @@ impl<'p> Preparation<'p> {
         let bytes = view.data_len() + ROW_BYTES;
         // One record is always taken.
         if self.prepared.counters.read > 0 && bytes > self.budget.saturating_sub(self.prepared.unpacked) {
-            return Err(EpochError::OverBudget {
-                partition: collecting.partition.clone(),
-                offset: view.offset,
-                rest: Vec::new(),
-            });
+            return Err(over_budget(collecting, view.offset));
         }
         self.prepared.unpacked += bytes;
         self.prepared.counters.read += 1;
@@ -302,6 +299,10 @@ impl<'p> Preparation<'p> {
             return Ok(());
         }
         match collecting.decoder.decode(place, view) {
+            Ok(Landed::Nothing) => {
+                self.prepared.counters.skipped += 1;
+                self.prepared.counters.without_value += 1;
+            }
             Ok(landed) => {
                 for landing in Landing::of(landed, keyed) {
                     collecting.offsets.push(view.offset);
@@ -347,16 +348,37 @@ impl<'p> Preparation<'p> {
         if collecting.offsets.is_empty() {
             return Ok(());
         }
+        let chunk = Chunk {
+            columns: collecting.decoder.finish(),
+            offsets: std::mem::take(&mut collecting.offsets),
+            timestamps: std::mem::take(&mut collecting.timestamps),
+            landings: std::mem::take(&mut collecting.landings),
+        };
+        self.take_chunk(collecting, chunk)
+    }
+
+    /// Evaluates a chunk, in parts where it is too much at once.
+    fn take_chunk(&mut self, collecting: &Collecting, chunk: Chunk) -> Result<(), EpochError> {
         let source = &self.plan.sources[collecting.source];
-        let offsets = std::mem::take(&mut collecting.offsets);
-        let timestamps = std::mem::take(&mut collecting.timestamps);
-        let landings = std::mem::take(&mut collecting.landings);
-        let rows = offsets.len();
-        let has_value = |row: usize| matches!(landings[row], Landing::Given | Landing::Back);
+        let rows = chunk.offsets.len();
+        let has_value = |row: usize| matches!(chunk.landings[row], Landing::Given | Landing::Back);
         let there = BooleanBuffer::collect_bool(rows, has_value);
-        let decoded = collecting.decoder.finish();
-        let Evaluated { times, mut refused, outputs } =
-            self.evaluate(collecting.source, source, decoded, &there);
+        let evaluated = match self.evaluate(collecting.source, source, chunk.columns.clone(), &there) {
+            Some(evaluated) => evaluated,
+            None => match chunk.halves() {
+                Some([first, second]) => {
+                    self.take_chunk(collecting, first)?;
+                    if self.prepared.unpacked > self.budget {
+                        return Err(over_budget(collecting, second.offsets[0]));
+                    }
+                    return self.take_chunk(collecting, second);
+                }
+                None => Evaluated::of_too_much(rows),
+            },
+        };
+        let Chunk { offsets, timestamps, landings, .. } = chunk;
+        let Evaluated { times, mut refused, outputs, made } = evaluated;
+        self.prepared.unpacked += made;
         // The rows of one record are taken together or not at all.
         for row in (1..rows).filter(|row| offsets[row - 1] == offsets[*row]) {
             let error = refused.get(&(row - 1)).or(refused.get(&row)).cloned();
@@ -428,15 +450,16 @@ impl<'p> Preparation<'p> {
     }
 
     /// Evaluates a chunk of a source: its computed columns, and every stateless node behind it. Rows that are not
-    /// there have nothing to compute and no time.
+    /// there have nothing to compute and no time. Gives nothing when the texts made of it would be too much.
     fn evaluate(
         &self,
         index: usize,
         source: &Source,
         decoded: Vec<Column>,
         there: &BooleanBuffer,
-    ) -> Evaluated {
+    ) -> Option<Evaluated> {
         let rows = there.len();
+        let mut made = 0;
         let mut refused: BTreeMap<usize, RecordError> = BTreeMap::new();
         let mut columns = decoded;
         let mut active = there.clone();
@@ -448,8 +471,9 @@ impl<'p> Preparation<'p> {
             }
         };
         for computed in &source.computed {
-            let mut evaluator = Evaluator::new(&columns, rows).with_now(self.now);
+            let mut evaluator = Evaluator::new(&columns, rows).with_now(self.now).with_made(made);
             let column = evaluator.evaluate(&computed.expression, &active);
+            made = evaluator.made_within_bounds()?;
             keep_faults(&mut refused, evaluator);
             columns.push(column);
         }
@@ -473,12 +497,13 @@ impl<'p> Preparation<'p> {
             let evaluated = match &self.plan.nodes[*node].operator {
                 Operator::Map { filter, outputs } => {
                     let (columns, active) = &nodes[&self.plan.nodes[*node].inputs[0]];
-                    let mut evaluator = Evaluator::new(columns, rows).with_now(self.now);
+                    let mut evaluator = Evaluator::new(columns, rows).with_now(self.now).with_made(made);
                     let kept = match filter {
                         Some(filter) => evaluator.evaluate_mask(filter, active),
                         None => active.clone(),
                     };
                     let outputs = outputs.iter().map(|output| evaluator.evaluate(output, &kept)).collect();
+                    made = evaluator.made_within_bounds()?;
                     keep_faults(&mut refused, evaluator);
                     (outputs, kept)
                 }
@@ -488,7 +513,36 @@ impl<'p> Preparation<'p> {
         }
         let wanted = nodes.into_iter().filter(|(node, _)| self.early.wanted[*node]);
         let outputs = wanted.map(|(node, (columns, kept))| (node, columns, kept)).collect();
-        Evaluated { times, refused, outputs }
+        Some(Evaluated { times, refused, outputs, made })
+    }
+}
+
+/// Rows of one source that are evaluated together.
+struct Chunk {
+    columns: Vec<Column>,
+    offsets: Vec<i64>,
+    timestamps: Vec<i64>,
+    landings: Vec<Landing>,
+}
+
+impl Chunk {
+    /// The chunk in two parts; `None` where it is one record, whose rows stay together.
+    fn halves(&self) -> Option<[Chunk; 2]> {
+        let middle = self.offsets.len() / 2;
+        let of_record = |row: usize| self.offsets[row] == self.offsets[middle];
+        let start = (0..middle).rev().take_while(|row| of_record(*row)).last().unwrap_or(middle);
+        let end = (middle..self.offsets.len()).find(|row| !of_record(*row)).unwrap_or(self.offsets.len());
+        let cut = if start > 0 { start } else { end };
+        let part = |rows: std::ops::Range<usize>| {
+            let places: Vec<u32> = rows.clone().map(|row| row as u32).collect();
+            Chunk {
+                columns: self.columns.iter().map(|column| column.take(&places)).collect(),
+                offsets: self.offsets[rows.clone()].to_vec(),
+                timestamps: self.timestamps[rows.clone()].to_vec(),
+                landings: self.landings[rows].to_vec(),
+            }
+        };
+        (cut < self.offsets.len()).then(|| [part(0..cut), part(cut..self.offsets.len())])
     }
 }
 
@@ -498,6 +552,22 @@ struct Evaluated {
     refused: BTreeMap<usize, RecordError>,
     /// The nodes whose rows are wanted, with their columns and the rows that pass.
     outputs: Vec<(usize, Vec<Column>, BooleanBuffer)>,
+    /// Bytes of the texts that were made of it.
+    made: usize,
+}
+
+impl Evaluated {
+    /// Of the rows of one record that alone is too much.
+    fn of_too_much(rows: usize) -> Self {
+        let error =
+            || RecordError::Evaluate { expression: "the record's row".to_owned(), reason: too_much_text() };
+        let refused = (0..rows).map(|row| (row, error())).collect();
+        Evaluated { times: None, refused, outputs: Vec::new(), made: 0 }
+    }
+}
+
+fn over_budget(collecting: &Collecting, offset: i64) -> EpochError {
+    EpochError::OverBudget { partition: collecting.partition.clone(), offset, rest: Vec::new() }
 }
 
 fn is_aborted(batch: &Batch, aborted: &[AbortedRange]) -> bool {

@@ -1,6 +1,6 @@
 //! The plan as text: what `EXPLAIN` shows, and what golden files hold.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Write};
 
 use super::{
@@ -14,7 +14,8 @@ impl Plan {
     /// written where it is read first, and named where it is read again.
     pub fn explain(&self) -> String {
         let mut out = String::new();
-        let mut text = Text { plan: self, written: BTreeSet::new(), shared: shared(self), out: &mut out };
+        let numbers = shared(self).into_iter().map(|index| (index, Some(index))).collect();
+        let mut text = Text { plan: self, written: BTreeSet::new(), numbers, out: &mut out };
         text.plan().expect("writing to a string cannot fail");
         out
     }
@@ -31,8 +32,8 @@ impl Plan {
         let mut identities: Vec<u32> = Vec::with_capacity(self.nodes.len());
         for index in 0..self.nodes.len() {
             let mut out = String::new();
-            let mut text =
-                Text { plan: self, written: BTreeSet::new(), shared: BTreeSet::new(), out: &mut out };
+            let numbers = shared_below(self, index).into_iter().map(|shared| (shared, None)).collect();
+            let mut text = Text { plan: self, written: BTreeSet::new(), numbers, out: &mut out };
             text.node(index, 0).expect("writing to a string cannot fail");
             let mut identity = crc32fast::hash(out.as_bytes());
             while identities.contains(&identity) {
@@ -45,10 +46,28 @@ impl Plan {
 }
 
 /// The nodes that more than one node or sink reads, sources apart.
-fn shared(plan: &Plan) -> BTreeSet<usize> {
+fn shared(plan: &Plan) -> Vec<usize> {
+    let inputs = plan.nodes.iter().flat_map(|node| node.inputs.iter().copied());
+    read_twice(plan, inputs.chain(plan.sinks.iter().map(|sink| sink.input)))
+}
+
+/// The nodes that more than one node reads of those a node is made of, sources apart.
+fn shared_below(plan: &Plan, node: usize) -> Vec<usize> {
+    let mut part_of = vec![false; node + 1];
+    part_of[node] = true;
+    for index in (0..=node).rev() {
+        if part_of[index] {
+            plan.nodes[index].inputs.iter().for_each(|input| part_of[*input] = true);
+        }
+    }
+    let readers = plan.nodes[..=node].iter().zip(&part_of).filter(|(_, part_of)| **part_of);
+    read_twice(plan, readers.flat_map(|(node, _)| node.inputs.iter().copied()))
+}
+
+/// The nodes that are among those read more than once, sources apart.
+fn read_twice(plan: &Plan, read: impl Iterator<Item = usize>) -> Vec<usize> {
     let mut readers = vec![0; plan.nodes.len()];
-    plan.nodes.iter().flat_map(|node| &node.inputs).for_each(|input| readers[*input] += 1);
-    plan.sinks.iter().for_each(|sink| readers[sink.input] += 1);
+    read.for_each(|input| readers[input] += 1);
     let is_source = |index: usize| matches!(plan.nodes[index].operator, Operator::Source { .. });
     (0..plan.nodes.len()).filter(|index| readers[*index] > 1 && !is_source(*index)).collect()
 }
@@ -56,7 +75,9 @@ fn shared(plan: &Plan) -> BTreeSet<usize> {
 struct Text<'p> {
     plan: &'p Plan,
     written: BTreeSet<usize>,
-    shared: BTreeSet<usize>,
+    /// The nodes that are read more than once, with the number that each is called by. A node without a number gets
+    /// one when it is written: the next, so that the text says nothing of nodes elsewhere.
+    numbers: BTreeMap<usize, Option<usize>>,
     out: &'p mut String,
 }
 
@@ -75,12 +96,16 @@ impl Text<'_> {
 
     fn node(&mut self, index: usize, depth: usize) -> fmt::Result {
         let node = &self.plan.nodes[index];
-        let name = match self.shared.contains(&index) {
-            true if self.written.contains(&index) => {
-                return self.line(depth, &format!("#{index}, see above"));
+        let next = self.numbers.keys().filter(|index| self.written.contains(*index)).count();
+        let name = match self.numbers.get_mut(&index) {
+            Some(number) => {
+                let number = *number.get_or_insert(next);
+                if self.written.contains(&index) {
+                    return self.line(depth, &format!("#{number}, see above"));
+                }
+                format!("#{number} ")
             }
-            true => format!("#{index} "),
-            false => String::new(),
+            None => String::new(),
         };
         self.written.insert(index);
         let inputs: Vec<&Node> = node.inputs.iter().map(|input| &self.plan.nodes[*input]).collect();

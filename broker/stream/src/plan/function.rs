@@ -162,8 +162,10 @@ pub enum Function {
     JsonArrayLength,
     /// `JSON_OBJECT(key, value, ..)`.
     JsonObject,
-    /// `JSON_ARRAY(value, ..)`.
+    /// `JSON_ARRAY(value, ..)`: those that are not `NULL`.
     JsonArray,
+    /// `JSON_BUILD_ARRAY(value, ..)`, `JSON_ARRAY(value, .. NULL ON NULL)`: `NULL`s are null.
+    JsonBuildArray,
     /// `text IS JSON [VALUE | OBJECT | ARRAY | SCALAR]`.
     IsJson(JsonKind),
 }
@@ -193,7 +195,7 @@ impl Function {
             Concat | ConcatWs | Upper | Lower | InitCap | Trim(_) | PadLeft | PadRight | Left | Right
             | Substring | Replace | Overlay | Translate | Reverse | Repeat | SplitPart | SplitIndex | Chr
             | ToHex | Encode | Digest(_) | FormatTime(_) | JsonValue | JsonQuery | JsonGet(_)
-            | JsonGetPath(_) | JsonObject | JsonArray => DataType::String,
+            | JsonGetPath(_) | JsonObject | JsonArray | JsonBuildArray => DataType::String,
             StartsWith | EndsWith | JsonExists | IsJson(_) => DataType::Boolean,
             Decode => DataType::Bytes,
             FloorTime(_) | CeilTime(_) | AddTime(_) | DateBin | MakeTimestamp | ParseTime(_)
@@ -282,6 +284,7 @@ impl Function {
             JsonArrayLength => "JSON_ARRAY_LENGTH",
             JsonObject => "JSON_OBJECT",
             JsonArray => "JSON_ARRAY",
+            JsonBuildArray => "JSON_BUILD_ARRAY",
             IsJson(_) => "IS JSON",
         }
     }

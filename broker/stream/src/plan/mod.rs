@@ -84,7 +84,29 @@ pub struct Column {
     pub origin: ColumnOrigin,
 }
 
+/// Objects inside one another that a column's name leads through, and itself.
+const MAX_PATH_PARTS: usize = 32;
+/// A column's name is no longer than this.
+const MAX_NAME_BYTES: usize = 1_000;
+
 impl Column {
+    /// Whether a column may have this name. What reads and writes a record goes as deep as the dots in it lead.
+    ///
+    /// # Errors
+    /// What is wrong with it, without its name.
+    pub(crate) fn check_name(name: &str) -> Result<(), String> {
+        let parts = name.split('.').count();
+        match name.len() {
+            bytes if bytes > MAX_NAME_BYTES => {
+                Err(format!("has {bytes} bytes, {MAX_NAME_BYTES} are the most"))
+            }
+            _ if parts > MAX_PATH_PARTS => {
+                Err(format!("leads through {parts} objects, {MAX_PATH_PARTS} are the most"))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// A column of the value that may be `NULL`.
     pub fn of_value(name: &str, data_type: DataType) -> Self {
         Self { name: name.to_owned(), data_type, required: false, origin: ColumnOrigin::Value }

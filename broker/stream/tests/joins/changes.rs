@@ -334,3 +334,26 @@ fn changes_that_another_system_writes() {
         check_table(&script(key), &inputs, r#"anna => {"name":"anna","n":2,"ms":10}"#);
     }
 }
+
+/// Behind each deletion Debezium writes a record without a value, its key an object of its own.
+#[test]
+fn a_deletions_tombstone_is_passed_over() {
+    let script = |key: &str| {
+        format!(
+            "CREATE TABLE p (id BIGINT, name STRING {key}) WITH ('topic' = 'p', 'format' = 'debezium-json');
+             CREATE TABLE o (id BIGINT, name STRING, PRIMARY KEY (id) NOT ENFORCED)
+             WITH ('topic' = 'out', 'format' = 'json');
+             INSERT INTO o SELECT id, name FROM p"
+        )
+    };
+    let inputs = [(
+        "p",
+        r#"{"id":7} => {"before": null, "after": {"id": 7, "name": "ann"}, "op": "c"}
+           {"id":8} => {"before": null, "after": {"id": 8, "name": "bob"}, "op": "c"}
+           {"id":8} => {"before": {"id": 8, "name": "bob"}, "after": null, "op": "d"}
+           {"id":8} =>"#,
+    )];
+    for key in ["", ", PRIMARY KEY (id) NOT ENFORCED"] {
+        check_table(&script(key), &inputs, r#"7 => {"id":7,"name":"ann"}"#);
+    }
+}

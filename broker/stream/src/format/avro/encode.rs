@@ -99,11 +99,22 @@ impl AvroEncoder {
                 let null = branches
                     .iter()
                     .position(|branch| matches!(self.schema.get(*branch).kind, Kind::Null) && wanted(branch));
-                let branch = null.or_else(|| branches.iter().position(wanted));
-                let branch =
-                    branch.ok_or_else(|| format!("{} fits no type of its union", name_of(source)))?;
-                write_long(out, branch as i64);
-                self.write(branches[branch], source, columns, row, out)
+                if let Some(null) = null {
+                    write_long(out, null as i64);
+                    return Ok(());
+                }
+                // A column's type may fit several, and a value only one of them: 5,000,000,000 is a long, and no int.
+                let start = out.len();
+                let mut misfit = None;
+                for (index, branch) in branches.iter().enumerate().filter(|(_, branch)| wanted(branch)) {
+                    write_long(out, index as i64);
+                    match self.write(*branch, source, columns, row, out) {
+                        Ok(()) => return Ok(()),
+                        Err(error) => misfit.get_or_insert(error),
+                    };
+                    out.truncate(start);
+                }
+                Err(misfit.unwrap_or_else(|| format!("{} fits no type of its union", name_of(source))))
             }
             (Kind::Null, _) => Ok(()),
             (Kind::Record(fields), Source::Fields(inner)) => fields
@@ -145,7 +156,11 @@ impl AvroEncoder {
                 write_long(out, array.value(row).checked_mul(factor).ok_or_else(misfit)?);
             }
             (Kind::Float, Column::Double(array)) => {
-                out.extend_from_slice(&(array.value(row) as f32).to_le_bytes());
+                let value = array.value(row) as f32;
+                if !value.is_finite() {
+                    return Err(misfit());
+                }
+                out.extend_from_slice(&value.to_le_bytes());
             }
             (Kind::Double, Column::Double(array)) => out.extend_from_slice(&array.value(row).to_le_bytes()),
             (Kind::Bytes, Column::Decimal(_)) | (Kind::Fixed(_), Column::Decimal(_)) => {

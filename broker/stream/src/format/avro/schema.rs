@@ -15,6 +15,8 @@ pub(super) type TypeId = usize;
 #[derive(Debug)]
 pub(crate) struct Schema {
     types: Vec<Type>,
+    /// Of each type, whether its values have no bytes at all.
+    empty: Vec<bool>,
     root: TypeId,
 }
 
@@ -79,7 +81,7 @@ impl Schema {
             serde_json::from_str(text).map_err(|error| wrong(format!("is no JSON: {error}")))?;
         let mut reader = Reader { types: Vec::new(), names: BTreeMap::new() };
         let root = reader.read(&json, "").map_err(wrong)?;
-        Ok(Self { types: reader.types, root })
+        Ok(Self { empty: empty(&reader.types), types: reader.types, root })
     }
 
     /// The schema that Flink gives a table's columns. Every name must be one of Avro's.
@@ -230,18 +232,7 @@ impl Schema {
 
     /// Whether a value has no bytes at all, so that any number of them fits into nothing.
     pub(super) fn is_empty(&self, id: TypeId) -> bool {
-        self.is_empty_at(id, 0)
-    }
-
-    fn is_empty_at(&self, id: TypeId, depth: usize) -> bool {
-        match &self.types[id].kind {
-            Kind::Null | Kind::Fixed(0) => true,
-            // A record that holds itself has no end, and so no value.
-            Kind::Record(fields) => {
-                depth < self.types.len() && fields.iter().all(|field| self.is_empty_at(field.data, depth + 1))
-            }
-            _ => false,
-        }
+        self.empty[id]
     }
 
     /// How a type is called in a message.
@@ -270,6 +261,28 @@ impl Schema {
             }
         }
     }
+}
+
+/// Which types have values without bytes. A record that holds itself has no end, and so no value.
+///
+/// Each type is looked at once a pass: types may refer to others in front of them and behind them, so that passes go
+/// both ways until one finds nothing.
+fn empty(types: &[Type]) -> Vec<bool> {
+    let mut empty = vec![false; types.len()];
+    let mut found = true;
+    while found {
+        found = false;
+        for id in (0..types.len()).chain((0..types.len()).rev()) {
+            let is_empty = match &types[id].kind {
+                Kind::Null | Kind::Fixed(0) => true,
+                Kind::Record(fields) => fields.iter().all(|field| empty[field.data]),
+                _ => false,
+            };
+            found |= is_empty && !empty[id];
+            empty[id] |= is_empty;
+        }
+    }
+    empty
 }
 
 fn wrong(reason: impl std::fmt::Display) -> FormatError {

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use crate::format::cell::Cell;
 use crate::format::testing::{any_row, cell, decode, encode, every_type, hex, to_hex};
 use crate::plan::{AvroFormat, Column, Format};
-use crate::value::DataType;
+use crate::value::{DataType, Value};
 
 use super::Schema;
 
@@ -92,7 +92,7 @@ fn the_header_of_confluent_is_checked_and_written() {
     let format =
         |schema_id| Format::Avro(AvroFormat { schema: "\"long\"".to_owned(), confluent: true, schema_id });
     let columns = [Column::of_value("v", DataType::BigInt)];
-    let datum = encode(&format(Some(258)), &columns, &[crate::value::Value::BigInt(-1)]).unwrap();
+    let datum = encode(&format(Some(258)), &columns, &[Value::BigInt(-1)]).unwrap();
     assert_eq!(to_hex(&datum), "000000010201");
     for (schema_id, input, part) in [
         (None, "000000010201", None),
@@ -232,4 +232,50 @@ proptest! {
         damaged.splice(at..at, bytes);
         let _ = decode(&flights(), &flight_columns(), &damaged);
     }
+}
+
+#[test]
+fn a_value_is_written_as_the_first_of_its_unions_types_that_it_fits() {
+    let format = bare(r#"["null", "int", "long"]"#);
+    let columns = [Column::of_value("v", DataType::BigInt)];
+    for (value, written) in
+        [(-1, "0201"), (i64::from(i32::MAX), "02feffffff0f"), (5_000_000_000, "0480c8afa025")]
+    {
+        let datum = encode(&format, &columns, &[Value::BigInt(value)]).unwrap();
+        assert_eq!(to_hex(&datum), written, "{value}");
+        assert_eq!(decode(&format, &columns, &datum).unwrap(), [Cell::BigInt(value)]);
+    }
+    let error = encode(&bare(r#"["null", "int"]"#), &columns, &[Value::BigInt(5_000_000_000)]).unwrap_err();
+    assert_eq!(error, "column `v` is 5000000000, the schema has int");
+}
+
+#[test]
+fn what_a_float_cannot_hold_is_refused() {
+    let columns = [Column::of_value("v", DataType::Double)];
+    let error = encode(&bare("\"float\""), &columns, &[Value::Double(1e300)]).unwrap_err();
+    assert_eq!(error, "column `v` is 1e300, the schema has float");
+    let datum = encode(&bare(r#"["float", "double"]"#), &columns, &[Value::Double(1e300)]).unwrap();
+    assert_eq!(datum[0], 2, "the second type");
+    assert!(encode(&bare("\"float\""), &columns, &[Value::Double(3.4e38)]).is_ok());
+}
+
+/// A record of two records of two records…, which has no bytes, and would take ages to be walked.
+#[test]
+fn what_has_no_bytes_is_not_walked() {
+    let null = r#"{"name": "f0", "type": {"type": "record", "name": "R0", "fields": [{"name": "x", "type": "null"}]}}"#;
+    let level = |level: usize| {
+        let below = level - 1;
+        format!(
+            r#"{{"name": "f{level}", "type": {{"type": "record", "name": "R{level}", "fields": [
+                {{"name": "a", "type": "R{below}"}}, {{"name": "b", "type": "R{below}"}}]}}}}"#
+        )
+    };
+    let tower: Vec<String> = (1..60).map(level).collect();
+    let schema = format!(
+        r#"{{"type": "record", "name": "R", "fields": [{null}, {},
+            {{"name": "many", "type": {{"type": "array", "items": "R59"}}}}, {{"name": "v", "type": "long"}}]}}"#,
+        tower.join(", ")
+    );
+    let columns = [Column::of_value("v", DataType::BigInt)];
+    assert_eq!(decode(&bare(&schema), &columns, &hex("feffffff0f0006")).unwrap(), [Cell::BigInt(3)]);
 }

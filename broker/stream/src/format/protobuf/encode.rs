@@ -126,7 +126,11 @@ impl ProtobufEncoder {
         match (kind, column) {
             (Kind::Double, Column::Double(array)) => out.extend_from_slice(&array.value(row).to_le_bytes()),
             (Kind::Float, Column::Double(array)) => {
-                out.extend_from_slice(&(array.value(row) as f32).to_le_bytes());
+                let value = array.value(row) as f32;
+                if !value.is_finite() {
+                    return Err(misfit());
+                }
+                out.extend_from_slice(&value.to_le_bytes());
             }
             (Kind::Bool, Column::Boolean(array)) => out.push(u8::from(array.value(row))),
             (Kind::String | Kind::Bytes, Column::String(array)) => {

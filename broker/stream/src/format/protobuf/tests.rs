@@ -356,3 +356,12 @@ proptest! {
         let _ = Schema::new(&format);
     }
 }
+
+#[test]
+fn what_a_float_cannot_hold_is_refused() {
+    let format = proto("message M { optional float v = 1; }", "M");
+    let columns = [Column::of_value("v", DataType::Double)];
+    let error = encode(&format, &columns, &[Value::Double(-1e300)]).unwrap_err();
+    assert_eq!(error, "field `v` cannot be -1e300");
+    assert!(encode(&format, &columns, &[Value::Double(3.4e38)]).is_ok());
+}

@@ -7,7 +7,7 @@ use arrow_buffer::BooleanBuffer;
 
 use super::super::{OperatorFault, Output};
 use crate::column::{Column, ColumnBuilder};
-use crate::eval::Evaluator;
+use crate::eval;
 use crate::plan::{Expression, JoinSide};
 use crate::rows::{Mark, Rows, row_text};
 use crate::state::{decode_row, decode_row_into, encode_row};
@@ -148,9 +148,8 @@ impl JoinedRow {
         let pairs = match &self.condition {
             Some(condition) if !rows.is_empty() => {
                 let columns = self.condition_columns(probing, chunk, &rows, &stored);
-                let mut evaluator = Evaluator::new(&columns, rows.len()).with_now(now);
-                let pairs = evaluator.evaluate_mask(condition, &all);
-                for (pair, fault) in evaluator.into_faults() {
+                let (pairs, faults) = eval::mask(condition, &columns, rows.len(), now);
+                for (pair, fault) in faults {
                     out.faults.push(OperatorFault {
                         row: row_text(chunk, rows[pair] as usize),
                         expression: fault.expression,

@@ -2,7 +2,7 @@
 
 use sqlparser::ast::{
     CeilFloorKind, DateTimeField, Expr, Function as SqlFunction, FunctionArg, FunctionArgExpr,
-    FunctionArgumentClause, FunctionArguments, JsonPredicateType, TrimWhereField,
+    FunctionArgumentClause, FunctionArguments, JsonNullClause, JsonPredicateType, TrimWhereField,
 };
 
 use super::super::error::SqlError;
@@ -124,6 +124,7 @@ impl Binder<'_> {
         match name.as_str() {
             "JSON_VALUE" | "JSON_QUERY" | "JSON_EXISTS" => return self.bind_json_path(expr, &name, sql),
             "JSON_OBJECT" | "JSON_BUILD_OBJECT" => return self.bind_json_object(expr, sql),
+            "JSON_ARRAY" | "JSON_BUILD_ARRAY" => return self.bind_json_array(expr, &name, sql),
             "REGEXP_LIKE" | "REGEXP" | "REGEXP_COUNT" | "REGEXP_MATCH" | "REGEXP_SUBSTR"
             | "REGEXP_EXTRACT" | "REGEXP_REPLACE" => {
                 let arguments = self.plain_arguments(expr, sql)?;
@@ -179,10 +180,6 @@ impl Binder<'_> {
                 let encoded = self.bind_as(encoded, DataType::String)?;
                 let bytes = call(Function::Decode, vec![encoded, text("base64")]);
                 Ok(Expression::Cast { operand: Box::new(bytes), data_type: DataType::String })
-            }
-            ("JSON_ARRAY" | "JSON_BUILD_ARRAY", _) => {
-                let values = arguments.iter().map(|value| self.bind(value)).collect::<Result<_, _>>()?;
-                Ok(call(Function::JsonArray, values))
             }
             _ => {
                 let form = match name.as_str() {
@@ -403,6 +400,38 @@ impl Binder<'_> {
             });
         }
         Ok(call(Function::JsonObject, arguments))
+    }
+
+    /// `JSON_ARRAY(value, ... [ABSENT | NULL ON NULL])`, and `JSON_BUILD_ARRAY`, which keeps `NULL`s.
+    fn bind_json_array(
+        &mut self,
+        expr: &Expr,
+        name: &str,
+        sql: &SqlFunction,
+    ) -> Result<Expression, SqlError> {
+        let clauses = match &sql.args {
+            FunctionArguments::List(list) => list.clauses.as_slice(),
+            _ => &[],
+        };
+        let function = match (name, clauses) {
+            ("JSON_ARRAY", [] | [FunctionArgumentClause::JsonNullClause(JsonNullClause::AbsentOnNull)]) => {
+                Function::JsonArray
+            }
+            ("JSON_BUILD_ARRAY", [])
+            | ("JSON_ARRAY", [FunctionArgumentClause::JsonNullClause(JsonNullClause::NullOnNull)]) => {
+                Function::JsonBuildArray
+            }
+            _ => {
+                return Err(self.error(
+                    expr,
+                    format!("this form of {name} is not supported"),
+                    "write JSON_ARRAY(value, ... [NULL ON NULL])",
+                ));
+            }
+        };
+        let values = self.arguments_beside_clauses(sql).unwrap_or_default();
+        let values = values.into_iter().map(|value| self.bind(value)).collect::<Result<_, _>>()?;
+        Ok(call(function, values))
     }
 
     pub(super) fn time_field(&self, expr: &Expr, name: &str) -> Result<TimeField, SqlError> {

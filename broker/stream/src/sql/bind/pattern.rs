@@ -33,7 +33,7 @@ impl Binder<'_> {
             }
         }
         let (text, pattern) = match ignore_case {
-            true => (call(Function::Lower, vec![text]), constant.to_lowercase()),
+            true => (call(Function::Lower, vec![text]), in_small_letters(constant, escape)),
             false => (text, constant.to_owned()),
         };
         Ok(Expression::Like { text: Box::new(text), pattern, escape })
@@ -186,4 +186,21 @@ impl Binder<'_> {
 
 fn regex_call(operation: RegexOperation, pattern: Pattern, arguments: Vec<Expression>) -> Expression {
     Expression::Regex { operation, pattern, arguments }
+}
+
+/// The pattern in small letters, but for the characters that escape others. A capital may become what escapes, and is then
+/// escaped itself.
+fn in_small_letters(pattern: &str, escape: Option<char>) -> String {
+    let Some(escape) = escape else { return pattern.to_lowercase() };
+    let small = |plain: &str| plain.to_lowercase().replace(escape, &format!("{escape}{escape}"));
+    let mut out = String::new();
+    let mut rest = pattern;
+    while let Some((plain, after)) = rest.split_once(escape) {
+        out.push_str(&small(plain));
+        out.push(escape);
+        let mut characters = after.chars();
+        out.extend(characters.next().into_iter().flat_map(char::to_lowercase));
+        rest = characters.as_str();
+    }
+    out + &small(rest)
 }

@@ -1,5 +1,7 @@
 //! Queries: `WITH`, `UNION`, `SELECT ... WHERE ... GROUP BY ... HAVING`, each a relation over nodes of the plan.
 
+use std::collections::BTreeMap;
+
 use sqlparser::ast::{
     Distinct, Expr, Query, Select, SelectFlavor, SelectItem, SetExpr, SetOperator, SetQuantifier, Spanned,
 };
@@ -34,6 +36,9 @@ pub(super) struct QueryBinder<'s> {
     limits: Limits,
     /// The names of the views that are being bound.
     views: Vec<String>,
+    /// The rows of the views that were bound before, so that a view read twice by a view read twice is still bound
+    /// once.
+    bound_views: BTreeMap<String, Relation>,
     depth: usize,
 }
 
@@ -59,6 +64,7 @@ impl<'s> QueryBinder<'s> {
             common: Vec::new(),
             limits: Limits::new(),
             views: Vec::new(),
+            bound_views: BTreeMap::new(),
             depth: 0,
         }
     }
@@ -71,6 +77,11 @@ impl<'s> QueryBinder<'s> {
     /// The rows of a view.
     pub(super) fn bind_view(&mut self, view: &'s CreateView, at: Location) -> Result<Relation, SqlError> {
         let name = &view.name.value;
+        // What the statement says of state and of emitting is the same for all of it, and what stands around a view
+        // does not change its rows.
+        if let Some(relation) = self.bound_views.get(name) {
+            return Ok(relation.clone());
+        }
         if self.views.contains(name) {
             return Err(SqlError::at(
                 at,
@@ -96,6 +107,7 @@ impl<'s> QueryBinder<'s> {
         for (column, given) in relation.columns.iter_mut().zip(&view.columns) {
             column.name.clone_from(&given.value);
         }
+        self.bound_views.insert(name.clone(), relation.clone());
         Ok(relation)
     }
 

@@ -104,6 +104,13 @@ fn columns(table: &CreateTable) -> Result<Vec<Column>, SqlError> {
                 "give it another name",
             ));
         }
+        Column::check_name(name).map_err(|reason| {
+            let at = definition.name.span.start;
+            let begin: String = name.chars().take(40).collect();
+            let help =
+                "give it a shorter one; what is deeper is reached in a query: JSON_VALUE(<column>, '$.a.b')";
+            SqlError::at(at, format!("the name of column `{begin}...` {reason}"), help)
+        })?;
         let data_type = types::from_sql(&definition.data_type, definition.data_type_at)?;
         let origin = match &definition.metadata {
             Some(metadata) => {

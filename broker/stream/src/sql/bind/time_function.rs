@@ -177,7 +177,7 @@ impl Binder<'_> {
     /// By Java's letters if the year is written in small ones, as in Flink, else by PostgreSQL's.
     fn bind_parse(&mut self, value: &Expr, pattern: &Expr) -> Result<Expression, SqlError> {
         let style = match literal::text(pattern) {
-            Some(text) if !text.contains('y') => PatternStyle::Postgres,
+            Some(text) if !has_small_year(text) => PatternStyle::Postgres,
             _ => PatternStyle::Java,
         };
         let value = self.bind_as(value, DataType::String)?;
@@ -249,6 +249,14 @@ impl Binder<'_> {
         }
         moved
     }
+}
+
+/// Whether a pattern has a `y` beside those of PostgreSQL's days, which are `Day`, `day`, `Dy` and `dy`.
+fn has_small_year(pattern: &str) -> bool {
+    let is_day = |word: &str| word.eq_ignore_ascii_case("day") || word.eq_ignore_ascii_case("dy");
+    let without_days = pattern.replace("Day", " ");
+    let mut words = without_days.split(|sign: char| !sign.is_alphabetic());
+    words.any(|word| word.contains('y') && !is_day(word.trim_start_matches("FM")))
 }
 
 fn times(count: Expression, length: i64) -> Expression {
