@@ -142,11 +142,16 @@ pub enum DeclareEndError {
     },
 }
 
+/// Records of which windows make more copies than this are taken in smaller epochs.
+const COPIES: u64 = 16;
+
 /// Turns a pipeline from cut to cut.
 #[derive(Debug)]
 pub struct EpochLoop {
     pipeline: Pipeline,
     limits: EpochLimits,
+    /// Whether the limit of records holds within a batch, too.
+    cuts_batches: bool,
     pace: Pace,
     /// What the last epoch was.
     load: Load,
@@ -160,10 +165,14 @@ pub struct EpochLoop {
 impl EpochLoop {
     /// A loop over a pipeline that is at its beginning or restored.
     pub fn new(pipeline: Pipeline, limits: EpochLimits) -> EpochLoop {
+        // Some copies of each record are allowed for, more are known of beforehand.
+        let copies = (pipeline.plan().rows_of_record() / COPIES).max(1);
+        let limits = EpochLimits { input_records: (limits.input_records / copies).max(1), ..limits };
         EpochLoop {
             ends: pipeline.declared_ends(),
             pipeline,
             limits,
+            cuts_batches: copies > 1,
             pace: Pace::default(),
             load: Load::default(),
             stops: BTreeMap::new(),
@@ -371,9 +380,9 @@ impl EpochLoop {
         let positions: BTreeMap<&TopicPartition, i64> = self.pipeline.positions().collect();
         let share = limits.input_records / input.len().max(1) as u64;
         // The first batch of each is taken whole, unless epochs were too large: then no more than the limit.
-        let mut left = match limits.input_records == self.limits.input_records {
-            true => u64::MAX,
-            false => limits.input_records,
+        let mut left = match self.cuts_batches || limits.input_records < self.limits.input_records {
+            true => limits.input_records,
+            false => u64::MAX,
         };
         let mut ranges = BTreeMap::new();
         for Input { partition, batches, .. } in input {

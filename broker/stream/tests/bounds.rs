@@ -121,6 +121,47 @@ fn an_epoch_that_gives_too_much_makes_those_behind_it_smaller() {
 }
 
 #[test]
+fn the_rows_of_a_partition_count_where_epochs_are_bounded_by_rows() {
+    let ranked = |mode: &str| {
+        plan(&format!(
+            "CREATE TABLE src (k STRING, n BIGINT, ts TIMESTAMP(3), WATERMARK FOR ts AS ts)
+             WITH ('topic' = 'in', 'format' = 'json');
+             CREATE TABLE o (n BIGINT, k STRING) WITH ('topic' = 'out', 'format' = 'json');
+             INSERT INTO o SELECT n, k FROM (SELECT n, k, {mode}
+             FROM TABLE(TUMBLE(TABLE src, DESCRIPTOR(ts), INTERVAL '10' SECOND))) {}",
+            if mode.contains("ROW_NUMBER") { "WHERE r <= 3" } else { "WHERE r > 0" }
+        ))
+    };
+    for mode in [
+        "ROW_NUMBER() OVER (PARTITION BY window_start, window_end, k ORDER BY n) AS r",
+        "COUNT(*) OVER (PARTITION BY window_start, window_end, k ORDER BY n) AS r",
+    ] {
+        let mut logs = logs(1);
+        let record = |n: u64| format!(r#"{{"k":"{}","n":{n},"ts":1000}}"#, n % 10);
+        logs.produce("in", 0, &(0..30).map(record).collect::<Vec<_>>());
+        logs.produce("in", 0, &[r#"{"k":"z","n":1,"ts":20000}"#.to_owned()]);
+        let epochs = run(&ranked(mode), &mut logs, EpochLimits { emit_rows: 7, ..EpochLimits::default() });
+        let written: Vec<u64> = epochs.iter().map(|epoch| epoch.counters.written).collect();
+        assert_eq!(written, [6, 6, 6, 6, 6], "keys of three rows, two of which have room: {mode}");
+    }
+}
+
+#[test]
+fn epochs_of_records_that_windows_copy_often_are_small_from_the_start() {
+    let plan = plan(
+        "CREATE TABLE src (n BIGINT, ts TIMESTAMP(3), WATERMARK FOR ts AS ts)
+         WITH ('topic' = 'in', 'format' = 'json');
+         CREATE TABLE o (n BIGINT) WITH ('topic' = 'out', 'format' = 'json');
+         INSERT INTO o SELECT n FROM TABLE(HOP(TABLE src, DESCRIPTOR(ts), INTERVAL '1' SECOND, INTERVAL '800' SECOND))",
+    );
+    let mut logs = logs(1);
+    logs.produce("in", 0, &(0..100).map(|n| format!(r#"{{"n":{n},"ts":0}}"#)).collect::<Vec<_>>());
+    let epochs = run(&plan, &mut logs, EpochLimits { input_records: 1_000, ..EpochLimits::default() });
+    assert_eq!(epochs.iter().map(|epoch| epoch.counters.read).collect::<Vec<_>>(), [20; 5]);
+    assert_eq!(logs.values("out").len(), 80_000);
+}
+
+#[test]
 fn a_frame_that_was_too_large_is_tried_again_in_parts() {
     let plan = plan(COPY);
     let mut logs = logs(1);

@@ -262,6 +262,13 @@ fn windows() {
         "GROUP BY",
     );
     query(&select("TABLE(»TUMBLE(TABLE t, DESCRIPTOR(ts)))"), "three arguments", "INTERVAL '1' HOUR");
+    let many = "TABLE(HOP(TABLE t, DESCRIPTOR(ts), INTERVAL '1' SECOND, INTERVAL '1' DAY))";
+    query(&format!("INSERT INTO out »SELECT a FROM {many}"), "86400 windows", "EMIT ON CLOSE");
+    let grouped = format!("INSERT INTO out SELECT COUNT(*) FROM {many} GROUP BY window_start, window_end");
+    compile(&format!("{TABLES}{grouped}")).expect("one copy of a row is kept");
+    let out = "CREATE TABLE r (x BIGINT) WITH ('topic' = 'out', 'format' = 'json', 'output' = 'retract');\n";
+    let changing = grouped.replace("INTO out", "INTO r").replace("BY window", "BY »window");
+    query(&format!("{out}{changing} EMIT CHANGES"), "each of them changes", "longer slide");
     query(
         &select("TABLE(TUMBLE(TABLE »u, DESCRIPTOR(ts), INTERVAL '1' HOUR))"),
         "no table `u`",

@@ -137,6 +137,11 @@ pub(crate) trait Operator: fmt::Debug + Send {
         Vec::new()
     }
 
+    /// The same keys, each with how many rows it gives.
+    fn due_rows(&self, from: &Place, end: i64) -> Vec<(Arc<[u8]>, usize)> {
+        self.due_keys(from, end).into_iter().map(|key| (key, 1)).collect()
+    }
+
     /// Gives what is due between two places, after the epoch's rows, and lets go of what is not needed any more.
     fn advance(&mut self, _time: EpochTime, _from: &Place, _to: &Place, _out: &mut Output) {}
 

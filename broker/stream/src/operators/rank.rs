@@ -321,7 +321,22 @@ impl Operator for Rank {
     }
 
     fn due(&self, from: &Place, watermark: i64) -> Due {
-        self.due.due(from, watermark)
+        let mut due = self.due.due(from, watermark);
+        for (end, rows) in &mut due {
+            // How often a key is noted says nothing: it gives all of its rows within the limit.
+            *rows = self.due_rows(from, *end).iter().map(|(_, rows)| rows).sum();
+        }
+        due
+    }
+
+    fn due_rows(&self, from: &Place, end: i64) -> Vec<(Arc<[u8]>, usize)> {
+        let limit = match self.rank.function {
+            RankFunction::RowNumber => usize::try_from(self.rank.limit).unwrap_or(usize::MAX),
+            // Equal rows may be more.
+            RankFunction::Rank | RankFunction::DenseRank => usize::MAX,
+        };
+        let rows = |key: &Arc<[u8]>| self.rows.get(key).map_or(0, |rows| rows.len().min(limit).max(1));
+        self.due.keys_at(end, from).map(|key| (Arc::from(&key[1..]), rows(key))).collect()
     }
 
     fn due_keys(&self, from: &Place, end: i64) -> Vec<Arc<[u8]>> {

@@ -61,6 +61,20 @@ impl Schedule {
         ends.map(|(end, keys)| (*end, keys.values().map(|count| *count as usize).sum())).collect()
     }
 
+    /// The keys that are due at an end and not given, in the order of their key groups.
+    pub(crate) fn keys_at<'s>(&'s self, end: i64, from: &'s Place) -> impl Iterator<Item = &'s Arc<[u8]>> {
+        let keys = self.ends.get(&end).into_iter().flat_map(BTreeMap::keys);
+        keys.filter(move |key| !from.is_given(end, key))
+    }
+
+    /// The same keys, each with how many rows of it are due.
+    pub(crate) fn due_rows(&self, from: &Place, end: i64) -> Vec<(Arc<[u8]>, usize)> {
+        let keys = self.ends.get(&end).into_iter().flatten().filter(|(key, _)| !from.is_given(end, key));
+        let mut keys: Vec<_> = keys.map(|(key, count)| (Arc::from(&key[1..]), *count as usize)).collect();
+        keys.sort_unstable();
+        keys
+    }
+
     /// The keys that are due at an end and not given, in their order and without their key group.
     pub(crate) fn due_keys(&self, from: &Place, end: i64) -> Vec<Arc<[u8]>> {
         let keys = self.ends.get(&end).into_iter().flat_map(BTreeMap::keys);
@@ -110,6 +124,7 @@ mod tests {
         let from = Place::behind(4);
         assert_eq!(schedule.due(&from, 8), Due::from([(5, 3), (6, 1)]));
         assert_eq!(schedule.due_keys(&from, 5), [Arc::<[u8]>::from(&b"a"[..]), Arc::from(&b"b"[..])]);
+        assert_eq!(schedule.due_rows(&from, 5), [(Arc::from(&b"a"[..]), 2), (Arc::from(&b"b"[..]), 1)]);
         let part = Place { watermark: 4, partial: Some((5, Arc::from(&b"a"[..]))) };
         assert_eq!(schedule.take(&from, &part), [(5, vec![Arc::clone(&a)])]);
         assert_eq!(schedule.take(&part, &Place::behind(8)), [(5, vec![b]), (6, vec![c])]);

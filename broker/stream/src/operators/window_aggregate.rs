@@ -8,20 +8,27 @@
 //! A row is folded into one slice, however many windows overlap there (stream slicing: Traub et al., EDBT 2019); a
 //! window merges its slices in the order of time when it closes. A slice goes when its last window has.
 //!
+//! A row may be late for some of its windows and not for all. It counts for those that end behind its watermark, whether
+//! the others are closed already or close at the end of the same epoch: there it is held until they are given.
+//!
 //! With `EMIT CHANGES` a group's row of a window is given whenever an epoch has changed it, until the window closes; with
 //! a lateness it is given when the window closes, and then whenever it changes, until the time allowed is over.
 
+mod held;
+
 use std::collections::{BTreeSet, HashMap};
+use std::ops::Bound;
 use std::sync::Arc;
 
+use self::held::{Held, HeldRows};
 use super::accumulator::Accumulator;
 use super::aggregated::{Aggregates, ValueChanges, key_text, key_values};
 use super::{
     Due, EpochTime, Keyed, Operator, OperatorFault, Output, Place, StateSize, Timed, timed_mark,
     window_timestamp,
 };
-use crate::plan::{self, Emit, WindowOf};
-use crate::rows::{Mark, Rows, RowsBuilder};
+use crate::plan::{self, Emit, WindowKind, WindowOf};
+use crate::rows::{END_OF_TIME, Mark, NO_TIME, Rows, RowsBuilder};
 use crate::state::{Bucket, ChangelogSink, TIME_BYTES, TimeTable, key_length};
 use crate::time::Iso;
 use crate::value::{DataType, Value};
@@ -30,6 +37,8 @@ use crate::value::{DataType, Value};
 pub(crate) const SLICES: u8 = 0;
 /// The table of the values that slices keep one by one.
 pub(crate) const VALUES: u8 = 1;
+/// The table of rows that are held.
+const HELD: u8 = 2;
 
 /// A group's parts by its key.
 type Groups<'s> = Vec<(&'s Arc<[u8]>, Vec<&'s Part>)>;
@@ -51,6 +60,7 @@ pub(crate) struct WindowAggregate {
     row_types: Vec<DataType>,
     slices: TimeTable<Part>,
     values: ValueChanges,
+    held: HeldRows,
 }
 
 /// One window.
@@ -91,6 +101,7 @@ impl WindowAggregate {
             row_types: row.to_vec(),
             slices: TimeTable::default(),
             values: ValueChanges::default(),
+            held: HeldRows::new(input),
         }
     }
 
@@ -134,10 +145,25 @@ impl WindowAggregate {
         if self.emit != Emit::OnClose {
             self.note(time, slice_end, key, mark, changes);
         }
+        if self.is_late_for_some(slice_end, time.before, mark.watermark) {
+            return self.held.push(key, slice_end, rows, row);
+        }
+        self.fold(slice_end, key, rows, row);
+    }
+
+    /// Whether a row came too late for a window that may still be given, or changed, in this epoch.
+    fn is_late_for_some(&self, slice_end: i64, before: i64, watermark: i64) -> bool {
+        let WindowOf::Assigned { kind, .. } = self.window else { return false };
+        let lateness = self.lateness();
+        let after = before.saturating_sub(lateness);
+        kind.windows_between(slice_end, after, watermark.saturating_sub(lateness)).next().is_some()
+    }
+
+    fn fold(&mut self, slice_end: i64, key: &[u8], rows: &Rows, row: usize) {
         let aggregates = &self.aggregates;
         let empty = || Part { rows: 0, accumulators: aggregates.empty() };
         let part = self.slices.entry(slice_end, key, empty);
-        part.rows += if mark.back { -1 } else { 1 };
+        part.rows += if rows.marks[row].back { -1 } else { 1 };
         aggregates.add(&mut part.accumulators, rows, row);
         if part.rows == 0
             && let Some(part) = self.slices.remove(slice_end, key)
@@ -146,22 +172,31 @@ impl WindowAggregate {
         }
     }
 
+    /// Folds in what is held and counts for a window that is over at a time, its lateness included.
+    fn fold_held(&mut self, over: i64) {
+        for (key, Held { slice_end, row, .. }) in self.held.take_before(over) {
+            self.fold(slice_end, &key, &row, 0);
+        }
+    }
+
     /// Remembers the rows that a row is about to change: those of its windows that are given already.
     fn note(&self, time: EpochTime, slice_end: i64, key: &[u8], mark: Mark, changes: &mut Changes) {
+        let (after, through) = match self.emit {
+            Emit::OnClose => return,
+            Emit::OnCloseAndLate { ms } => (mark.watermark.saturating_sub(ms), time.before),
+            Emit::Changes => (mark.watermark, END_OF_TIME),
+        };
         let windows: Vec<Window> = match self.window {
             WindowOf::Assigned { kind, .. } => {
-                kind.windows_of(slice_end).map(|(start, end)| Window { end, start }).collect()
+                let windows = kind.windows_between(slice_end, after, through);
+                windows.map(|(start, end)| Window { end, start }).collect()
             }
-            WindowOf::Given { .. } => vec![Window { end: slice_end, start: 0 }],
-        };
-        let changes_now = |window: &Window| match self.emit {
-            Emit::OnClose => false,
-            Emit::OnCloseAndLate { ms } => {
-                window.end <= time.before && window.end.saturating_add(ms) > mark.watermark
+            WindowOf::Given { .. } if after < slice_end && slice_end <= through => {
+                vec![Window { end: slice_end, start: 0 }]
             }
-            Emit::Changes => window.end > mark.watermark,
+            WindowOf::Given { .. } => return,
         };
-        for window in windows.into_iter().filter(changes_now) {
+        for window in windows {
             let key: Arc<[u8]> = key.into();
             match changes.places.get(&(window, Arc::clone(&key))) {
                 Some(place) => changes.list[*place].mark = mark,
@@ -212,34 +247,54 @@ impl WindowAggregate {
         Ok(Some(values))
     }
 
-    /// The windows with rows of which something lies between two places.
-    fn windows(&self, from: &Place, to: &Place) -> BTreeSet<Window> {
-        let mut due = BTreeSet::new();
+    /// The windows with rows of which something lies between two places, in the order of their ends.
+    fn windows(&self, from: &Place, to: &Place) -> Vec<Window> {
         let last = to.last_end();
-        let is_due = |end: i64| from.watermark < end && end <= last;
+        let behind = (Bound::Excluded(from.watermark), Bound::Included(last.max(from.watermark)));
         match self.window {
             WindowOf::Given { .. } => {
-                let ends = self.slices.range(..=last).map(|(end, _)| end);
-                due.extend(ends.filter(|end| is_due(*end)).map(|end| Window { end, start: 0 }));
+                self.slices.range(behind).map(|(end, _)| Window { end, start: 0 }).collect()
             }
             WindowOf::Assigned { kind, .. } => {
-                // No slice of a window that is due ends behind the window.
-                for (slice_end, _) in self.slices.range(..=last) {
-                    let windows = kind.windows_of(slice_end).filter(|(_, end)| is_due(*end));
-                    due.extend(windows.map(|(start, end)| Window { end, start }));
+                let held: BTreeSet<i64> = self.held.rows().map(|(_, held)| held.slice_end).collect();
+                let first_in = |from: Bound<i64>, to: i64| {
+                    if matches!(from, Bound::Excluded(from) if from >= to) {
+                        return None;
+                    }
+                    let slices = (from, Bound::Included(to));
+                    let kept = self.slices.range(slices).next().map(|(slice, _)| slice);
+                    kept.into_iter().chain(held.range(slices).next().copied()).min()
+                };
+                let mut windows = Vec::new();
+                let mut after = from.watermark;
+                while let Some(window) = next_window(kind, after, last, first_in) {
+                    windows.push(window);
+                    after = window.end;
                 }
+                windows
             }
         }
-        due
     }
 
     /// The slices of a window, in the order of time.
     fn slices_of(&self, window: Window) -> impl Iterator<Item = &Bucket<Part>> {
-        let slices = match self.window {
-            WindowOf::Given { .. } => self.slices.range(window.end..=window.end),
-            WindowOf::Assigned { .. } => self.slices.range(window.start.saturating_add(1)..=window.end),
-        };
-        slices.map(|(_, bucket)| bucket)
+        self.slices.range(self.first_slice(window)..=window.end).map(|(_, bucket)| bucket)
+    }
+
+    /// No slice of a window ends before.
+    fn first_slice(&self, window: Window) -> i64 {
+        match self.window {
+            WindowOf::Given { .. } => window.end,
+            WindowOf::Assigned { .. } => window.start.saturating_add(1),
+        }
+    }
+
+    /// How far the first slice of a window may be from its end.
+    fn longest_ms(&self) -> i64 {
+        match self.window {
+            WindowOf::Given { .. } => 0,
+            WindowOf::Assigned { kind, .. } => kind.size_ms(),
+        }
     }
 
     /// The groups of a window between two places, in the order of their keys, each with its slices in the order of
@@ -277,12 +332,18 @@ impl WindowAggregate {
     }
 
     /// Gives what an epoch has changed of rows that were given.
-    fn give_changes(&self, mut changes: Vec<Changed>, out: &mut Output) {
+    fn give_changes(&mut self, mut changes: Vec<Changed>, out: &mut Output) {
         let mut given = RowsBuilder::new(&self.row_types);
-        // However many shards there are, rows come in the order of what changed them last.
-        changes.sort_by_key(|changed| changed.mark.order);
+        changes.sort_by_key(|changed| changed.window.end);
+        let mut rows = Vec::with_capacity(changes.len());
         for Changed { window, key, mark, before } in changes {
-            let after = self.row(window, &key).unwrap_or_else(|fault| {
+            self.fold_held(window.end.saturating_add(self.lateness()));
+            rows.push((before, self.row(window, &key), mark, window));
+        }
+        // However many shards there are, rows come in the order of what changed them last.
+        rows.sort_by_key(|(_, _, mark, window)| (mark.order, window.end));
+        for (before, after, mark, window) in rows {
+            let after = after.unwrap_or_else(|fault| {
                 out.faults.push(fault);
                 None
             });
@@ -315,6 +376,36 @@ impl WindowAggregate {
     }
 }
 
+/// The first window behind an instant, and not behind `last`, that has a slice; `first_in` finds the first slice there.
+fn next_window(
+    kind: WindowKind,
+    after: i64,
+    last: i64,
+    first_in: impl Fn(Bound<i64>, i64) -> Option<i64>,
+) -> Option<Window> {
+    let mut none_through = Bound::Unbounded;
+    if after != NO_TIME {
+        if after >= last {
+            return None;
+        }
+        // A slice that is there already, or the next one.
+        let end = kind.next_end(after);
+        let start = kind.start_of(end);
+        if end <= last && first_in(Bound::Excluded(start), end).is_some() {
+            return Some(Window { end, start });
+        }
+        none_through = Bound::Excluded(end);
+    }
+    loop {
+        let slice = first_in(none_through, last)?;
+        if let Some((start, end)) = kind.windows_between(slice, after, i64::MAX).next() {
+            return (end <= last).then_some(Window { end, start });
+        }
+        // It lies between two windows.
+        none_through = Bound::Excluded(slice);
+    }
+}
+
 impl WindowAggregate {
     /// Puts a value back that a slice keeps. The slice's own entry may come later.
     fn restore_value(&mut self, key: &[u8], count: Option<&[u8]>) -> Result<(), String> {
@@ -343,6 +434,10 @@ impl Operator for WindowAggregate {
             }
         }
         self.give_changes(changes.list, out);
+        if self.emit == Emit::Changes {
+            // Nothing is given when a window closes.
+            self.fold_held(END_OF_TIME);
+        }
     }
 
     fn due(&self, from: &Place, watermark: i64) -> Due {
@@ -351,23 +446,52 @@ impl Operator for WindowAggregate {
             // All rows are given before their window closes.
             return due;
         }
+        // Both ends of a window only ever go forward, and so does what lies between them.
+        let times = || self.slices.range(from.watermark.saturating_sub(self.longest_ms())..);
+        let (mut entering, mut leaving) = (times().peekable(), times().peekable());
+        let mut rows = 0;
         for window in self.windows(from, &Place::behind(watermark)) {
-            *due.entry(window.end).or_default() += self.slices_of(window).map(HashMap::len).sum::<usize>();
+            while let Some((_, bucket)) = entering.next_if(|(slice, _)| *slice <= window.end) {
+                rows += bucket.len();
+            }
+            let first = self.first_slice(window);
+            while let Some((_, bucket)) = leaving.next_if(|(slice, _)| *slice < first) {
+                rows -= bucket.len();
+            }
+            due.insert(window.end, rows);
+        }
+        if let WindowOf::Assigned { kind, .. } = self.window {
+            for (_, held) in self.held.rows() {
+                let after = held.watermark().saturating_sub(self.lateness()).max(from.watermark);
+                for (_, end) in kind.windows_between(held.slice_end, after, watermark) {
+                    *due.entry(end).or_default() += 1;
+                }
+            }
         }
         due
     }
 
     fn due_keys(&self, from: &Place, end: i64) -> Vec<Arc<[u8]>> {
         let mut keys = BTreeSet::new();
-        for window in self.windows(from, &Place::behind(end)).into_iter().filter(|window| window.end == end) {
-            let due = self.slices_of(window).flat_map(HashMap::keys);
-            keys.extend(due.filter(|key| !from.is_given(end, key)).map(|key| Arc::from(&key[1..])));
-        }
+        let start = match self.window {
+            WindowOf::Given { .. } => 0,
+            WindowOf::Assigned { kind, .. } => kind.start_of(end),
+        };
+        let kept = self.slices_of(Window { end, start }).flat_map(HashMap::keys);
+        let counts = |held: &Held| {
+            start < held.slice_end
+                && held.slice_end <= end
+                && held.watermark() < end.saturating_add(self.lateness())
+        };
+        let held = self.held.rows().filter(|(_, held)| counts(held)).map(|(key, _)| key);
+        let due = kept.chain(held).filter(|key| !from.is_given(end, key));
+        keys.extend(due.map(|key| Arc::from(&key[1..])));
         keys.into_iter().collect()
     }
 
     fn advance(&mut self, time: EpochTime, from: &Place, to: &Place, out: &mut Output) {
         for window in self.windows(from, to) {
+            self.fold_held(window.end.saturating_add(self.lateness()));
             if self.emit != Emit::Changes {
                 self.give(window, from, to, time, out);
             }
@@ -375,6 +499,8 @@ impl Operator for WindowAggregate {
                 out.windows_closed += 1;
             }
         }
+        // Every window that they are late for is given.
+        self.fold_held(to.watermark.saturating_add(1));
         self.drop_through(to.watermark.saturating_sub(self.lateness()));
     }
 
@@ -386,12 +512,14 @@ impl Operator for WindowAggregate {
             values.take_group(key, &mut part.accumulators);
         });
         values.drain(VALUES, log);
+        self.held.drain_changes(HELD, log);
     }
 
     fn restore(&mut self, table: u8, key: &[u8], value: Option<&[u8]>) -> Result<(), String> {
         match table {
             SLICES => {}
             VALUES => return self.restore_value(key, value),
+            HELD => return self.held.restore(key, value),
             other => return Err(format!("there is no table {other}")),
         }
         let part = match value {
@@ -410,6 +538,7 @@ impl Operator for WindowAggregate {
     }
 
     fn size(&self) -> StateSize {
-        StateSize { entries: self.slices.len() as u64, windows: self.slices.times() as u64 }
+        let entries = self.slices.len() + self.held.len();
+        StateSize { entries: entries as u64, windows: self.slices.times() as u64 }
     }
 }

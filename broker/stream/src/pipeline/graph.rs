@@ -443,15 +443,17 @@ fn reach(operators: &[Box<dyn Operator>], from: &Place, watermark: i64, emit_row
         if rows > 0 {
             return Place::behind(reached);
         }
-        // One window alone may have too many: as many of its keys as fit.
-        let mut keys: Vec<_> = operators.iter().flat_map(|operator| operator.due_keys(from, end)).collect();
+        // One window alone may have too many: as many of its keys as fit, and one at least.
+        let mut keys: Vec<_> = operators.iter().flat_map(|operator| operator.due_rows(from, end)).collect();
         keys.sort_unstable();
-        if let Some(last) = keys.get(emit_rows.max(1) - 1)
-            && keys.len() > emit_rows
-        {
-            return Place { watermark: reached, partial: Some((end, last.clone())) };
+        let mut last = None;
+        for (key, of_key) in keys {
+            if let Some(last) = last.take_if(|_| rows + of_key > emit_rows) {
+                return Place { watermark: reached, partial: Some((end, last)) };
+            }
+            rows += of_key;
+            last = Some(key);
         }
-        rows += keys.len();
         reached = end;
     }
     Place::behind(watermark)

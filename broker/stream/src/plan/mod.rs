@@ -144,6 +144,25 @@ impl Plan {
         self.nodes.iter().map(size).max().unwrap_or(0)
     }
 
+    /// About how many rows of some node a record may become at once: each copy that windows make of it counts.
+    pub fn rows_of_record(&self) -> u64 {
+        let mut rows: Vec<u64> = Vec::with_capacity(self.nodes.len());
+        for node in &self.nodes {
+            let most = node.inputs.iter().map(|input| rows[*input]).max().unwrap_or(1);
+            let copies = match &node.operator {
+                Operator::AssignWindows { kind, .. }
+                | Operator::WindowAggregate(WindowAggregate {
+                    window: WindowOf::Assigned { kind, .. },
+                    emit: Emit::Changes,
+                    ..
+                }) => kind.overlap(),
+                _ => 1,
+            };
+            rows.push(most.saturating_mul(u64::try_from(copies).unwrap_or(1)));
+        }
+        rows.into_iter().max().unwrap_or(1)
+    }
+
     /// The topics that take records which did not become rows: dead letters and late records, each once.
     pub fn side_topics(&self) -> Vec<&str> {
         once(self.sources.iter().flat_map(|source| {

@@ -220,32 +220,78 @@ impl WindowKind {
 
     /// The windows a slice belongs to, as start and end, in the order of their ends.
     pub fn windows_of(self, slice_end: i64) -> impl Iterator<Item = (i64, i64)> {
+        self.windows_between(slice_end, i64::MIN, i64::MAX)
+    }
+
+    /// Of the windows a slice belongs to, those that end behind `after` and not behind `through`.
+    pub fn windows_between(
+        self,
+        slice_end: i64,
+        after: i64,
+        through: i64,
+    ) -> impl Iterator<Item = (i64, i64)> {
+        let (first, step, count) = self.ends_of(slice_end);
+        let until = |instant: i64| match instant < first {
+            true => 0,
+            false => (instant.saturating_sub(first) / step).saturating_add(1).min(count),
+        };
+        let ends = (until(after)..until(through)).map(move |index| first + index * step);
+        ends.map(move |end| (self.start_of(end), end))
+    }
+
+    /// The end of the last window a slice belongs to: when a watermark has passed it, nothing needs the slice.
+    pub fn last_end(self, slice_end: i64) -> i64 {
+        let (first, step, count) = self.ends_of(slice_end);
+        if count == 0 { slice_end } else { first + (count - 1) * step }
+    }
+
+    /// The first end of a window behind an instant, whichever slices there are.
+    pub fn next_end(self, after: i64) -> i64 {
+        let (anchor, step) = match self {
+            WindowKind::Tumble { size_ms, offset_ms } => (offset_ms, size_ms),
+            WindowKind::Hop { size_ms, slide_ms, offset_ms } => (offset_ms + size_ms, slide_ms),
+            WindowKind::Cumulate { step_ms, offset_ms, .. } => (offset_ms, step_ms),
+        };
+        after + 1 + (anchor - after - 1).rem_euclid(step)
+    }
+
+    /// The start of the window that ends there.
+    pub fn start_of(self, end: i64) -> i64 {
+        match self {
+            WindowKind::Tumble { size_ms, .. } | WindowKind::Hop { size_ms, .. } => end - size_ms,
+            WindowKind::Cumulate { size_ms, offset_ms, .. } => {
+                (end - 1 - offset_ms).div_euclid(size_ms) * size_ms + offset_ms
+            }
+        }
+    }
+
+    /// How many windows an instant lies in at most.
+    pub fn overlap(self) -> i64 {
+        match self {
+            WindowKind::Tumble { .. } => 1,
+            WindowKind::Hop { size_ms, slide_ms, .. } => (size_ms + slide_ms - 1) / slide_ms,
+            WindowKind::Cumulate { size_ms, step_ms, .. } => size_ms / step_ms,
+        }
+    }
+
+    /// The ends of the windows a slice belongs to: the first, the distance between two, and how many there are.
+    fn ends_of(self, slice_end: i64) -> (i64, i64, i64) {
         let offset = self.offset_ms();
-        let (first_end, step, count, size) = match self {
-            WindowKind::Tumble { size_ms, .. } => (slice_end, size_ms, 1, Some(size_ms)),
+        match self {
+            WindowKind::Tumble { size_ms, .. } => (slice_end, size_ms, 1),
             WindowKind::Hop { size_ms, slide_ms, .. } => {
                 // Ends are at size + k * slide from the offset; the first that is not before the slice's.
                 let past = (slice_end - offset - size_ms).rem_euclid(slide_ms);
                 let first = if past == 0 { slice_end } else { slice_end + slide_ms - past };
                 let last_start = slice_end - self.slice_ms();
                 let count = (last_start + size_ms - first).div_euclid(slide_ms) + 1;
-                (first, slide_ms, count.max(0), Some(size_ms))
+                (first, slide_ms, count.max(0))
             }
             WindowKind::Cumulate { size_ms, step_ms, .. } => {
                 let start = (slice_end - 1 - offset).div_euclid(size_ms) * size_ms + offset;
-                (slice_end, step_ms, (start + size_ms - slice_end) / step_ms + 1, None)
+                (slice_end, step_ms, (start + size_ms - slice_end) / step_ms + 1)
             }
-        };
-        let start_of = move |end: i64| match (size, self) {
-            (Some(size), _) => end - size,
-            (None, kind) => (slice_end - 1 - offset).div_euclid(kind.size_ms()) * kind.size_ms() + offset,
-        };
-        (0..count).map(move |index| first_end + index * step).map(move |end| (start_of(end), end))
-    }
-
-    /// The end of the last window a slice belongs to: when a watermark has passed it, nothing needs the slice.
-    pub fn last_end(self, slice_end: i64) -> i64 {
-        self.windows_of(slice_end).last().map_or(slice_end, |(_, end)| end)
+        }
     }
 }
 
@@ -304,7 +350,27 @@ mod tests {
             let slice_end = kind.slice_end(time);
             prop_assert!(slice_end - kind.slice_ms() <= time && time < slice_end);
             let found: Vec<_> = kind.windows_of(slice_end).collect();
+            prop_assert!(found.len() as i64 <= kind.overlap());
+            prop_assert_eq!(kind.last_end(slice_end), found.last().map_or(slice_end, |(_, end)| *end));
             prop_assert_eq!(found, by_definition(kind, time));
+        }
+
+        #[test]
+        fn windows_are_found_by_their_ends(
+            kind in kinds(),
+            time in -500_i64..500,
+            after in -600_i64..600,
+            length in 0_i64..100,
+        ) {
+            let slice_end = kind.slice_end(time);
+            let through = after + length;
+            let found: Vec<_> = kind.windows_between(slice_end, after, through).collect();
+            let expected = kind.windows_of(slice_end).filter(|(_, end)| after < *end && *end <= through);
+            prop_assert_eq!(found, expected.collect::<Vec<_>>());
+            for (start, end) in kind.windows_of(slice_end) {
+                prop_assert_eq!(kind.start_of(end), start);
+                prop_assert_eq!(kind.next_end(end - 1), end);
+            }
         }
     }
 }

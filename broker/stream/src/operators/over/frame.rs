@@ -14,6 +14,10 @@ pub(super) struct Ordered<'r> {
     pub(super) rows: &'r Rows,
     /// For each row the place of the first that is equal to it in the order.
     pub(super) first_equal: Vec<usize>,
+    /// For each row the place behind the last that is equal to it.
+    behind_equal: Vec<usize>,
+    /// For each row how many different rows there are up to it.
+    distinct: Vec<usize>,
     /// The value of the order's first column, if it is a `TIMESTAMP` in ascending order.
     pub(super) times: Option<usize>,
 }
@@ -26,23 +30,23 @@ impl<'r> Ordered<'r> {
         times: Option<usize>,
     ) -> Self {
         let mut first_equal: Vec<usize> = Vec::with_capacity(rows.len());
+        let mut distinct: Vec<usize> = Vec::with_capacity(rows.len());
         let mut before = None;
         for (row, order) in orders.enumerate() {
-            let first = if before == Some(order) { first_equal[row - 1] } else { row };
-            first_equal.push(first);
+            let equal = before == Some(order);
+            first_equal.push(if equal { first_equal[row - 1] } else { row });
+            distinct.push(distinct.last().map_or(0, |count| *count) + usize::from(!equal));
             before = Some(order);
         }
-        Self { rows, first_equal, times }
+        let mut behind_equal = vec![first_equal.len(); first_equal.len()];
+        for row in (1..first_equal.len()).rev() {
+            behind_equal[row - 1] = if first_equal[row] == row { row } else { behind_equal[row] };
+        }
+        Self { rows, first_equal, behind_equal, distinct, times }
     }
 
     fn len(&self) -> usize {
         self.first_equal.len()
-    }
-
-    /// Behind the last row that is equal to one.
-    fn behind_equals(&self, row: usize) -> usize {
-        let first = self.first_equal[row];
-        row + self.first_equal[row..].iter().take_while(|other| **other == first).count()
     }
 
     fn time(&self, row: usize) -> Option<i64> {
@@ -70,7 +74,7 @@ impl<'r> Ordered<'r> {
                 };
                 let behind = match frame.following {
                     None => self.len(),
-                    Some(0) => self.behind_equals(row),
+                    Some(0) => self.behind_equal[row],
                     Some(ms) => self.behind_until(row, ms),
                 };
                 first..behind
@@ -82,22 +86,29 @@ impl<'r> Ordered<'r> {
     fn first_since(&self, row: usize, ms: u64) -> usize {
         let Some(time) = self.time(row) else { return self.first_equal[row] };
         let least = time.saturating_sub_unsigned(ms);
-        let mut first = self.first_equal[row];
-        while first > 0 && self.time(first - 1).is_some_and(|before| before >= least) {
-            first -= 1;
-        }
-        first
+        // Rows without a time are all before those with one, or all behind them.
+        first_without(0..self.first_equal[row], |before| self.time(before).is_none_or(|time| time < least))
     }
 
     fn behind_until(&self, row: usize, ms: u64) -> usize {
-        let Some(time) = self.time(row) else { return self.behind_equals(row) };
+        let Some(time) = self.time(row) else { return self.behind_equal[row] };
         let greatest = time.saturating_add_unsigned(ms);
-        let mut behind = self.behind_equals(row);
-        while behind < self.len() && self.time(behind).is_some_and(|later| later <= greatest) {
-            behind += 1;
-        }
-        behind
+        let behind = self.behind_equal[row]..self.len();
+        first_without(behind, |later| self.time(later).is_some_and(|time| time <= greatest))
     }
+}
+
+/// The first place of a range that does not hold, if all before it do and none behind it does; else its end.
+fn first_without(range: Range<usize>, holds: impl Fn(usize) -> bool) -> usize {
+    let (mut first, mut end) = (range.start, range.end);
+    while first < end {
+        let middle = first + (end - first) / 2;
+        match holds(middle) {
+            true => first = middle + 1,
+            false => end = middle,
+        }
+    }
+    first
 }
 
 /// The values of a function for some rows. `running` is the state of an aggregate over everything before the first
@@ -138,9 +149,7 @@ pub(super) fn evaluate(
             let number = |row: usize| match function {
                 RankFunction::RowNumber => row + 1,
                 RankFunction::Rank => ordered.first_equal[row] + 1,
-                RankFunction::DenseRank => {
-                    (0..=row).filter(|other| ordered.first_equal[*other] == *other).count()
-                }
+                RankFunction::DenseRank => ordered.distinct[row],
             };
             wanted.map(|row| Ok(Value::BigInt(number(row) as i64))).collect()
         }

@@ -360,6 +360,10 @@ impl Operator for Over {
         self.due.due_keys(from, end)
     }
 
+    fn due_rows(&self, from: &Place, end: i64) -> Vec<(Arc<[u8]>, usize)> {
+        self.due.due_rows(from, end)
+    }
+
     fn advance(&mut self, time: EpochTime, from: &Place, to: &Place, out: &mut Output) {
         let on_time = matches!(self.over.mode, OverMode::OnTime { .. });
         let mut partitions: BTreeSet<Arc<[u8]>> = BTreeSet::new();

@@ -22,6 +22,25 @@ const MAX_WINDOW_MS: i64 = 100 * 366 * 86_400_000;
 /// A window has at most this many slices: as often is a row looked at when windows close.
 const MAX_SLICES: i64 = 100_000;
 
+/// A row lies in at most this many windows where it costs something in each of them at once.
+const MAX_WINDOWS_OF_ROW: i64 = 1_000;
+
+/// Refuses windows of which too many share a row.
+pub(super) fn few_windows(kind: WindowKind, why: &str, at: Location) -> Result<(), SqlError> {
+    if kind.overlap() <= MAX_WINDOWS_OF_ROW {
+        return Ok(());
+    }
+    Err(SqlError::at(
+        at,
+        format!(
+            "a row lies in {} windows, and {why}: at most {MAX_WINDOWS_OF_ROW} are supported",
+            kind.overlap()
+        ),
+        "aggregate with GROUP BY window_start, window_end and EMIT ON CLOSE, which keeps one copy, or choose a longer \
+         slide",
+    ))
+}
+
 struct Call<'a> {
     name: &'a ObjectName,
     args: &'a [FunctionArg],

@@ -189,6 +189,9 @@ impl QueryBinder<'_> {
             (_, Some(window)) => {
                 self.emits = true;
                 let emit = self.emit;
+                if let (WindowOf::Assigned { kind, .. }, Emit::Changes) = (window, emit) {
+                    super::from::few_windows(kind, "each of them changes with it", at)?;
+                }
                 let operator = WindowAggregate { window, keys: plain, aggregates: placed, emit };
                 (Operator::WindowAggregate(operator), emit != Emit::OnClose)
             }

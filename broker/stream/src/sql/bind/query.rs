@@ -329,7 +329,11 @@ impl<'s> QueryBinder<'s> {
                 "sessions are known only when they are over",
                 "group by them: GROUP BY window_start, window_end, <columns>",
             )),
-            _ => Ok(relation.assigned(self.graph)),
+            Some(super::relation::Windows::Fixed { kind, .. }) => {
+                super::from::few_windows(kind, "each row is copied into every window it lies in", at)?;
+                Ok(relation.assigned(self.graph))
+            }
+            None => Ok(relation.assigned(self.graph)),
         }
     }
 
