@@ -4,7 +4,7 @@
 //! loop {
 //!     match epochs.turn(&mut logs, now, seed)? {
 //!         Turn::Committed { ticket, .. } => wait for the ticket of the turn before, keep this one
-//!         Turn::Idle                     => wait until an input grows
+//!         Turn::Idle                     => wait until an input grows, or it is time to wake
 //!         Turn::Finished                 => done
 //!     }
 //! }
@@ -66,7 +66,7 @@ pub enum Turn<T> {
         /// What to wait for until it is durable.
         ticket: T,
     },
-    /// There is nothing to do until an input grows.
+    /// There is nothing to do until an input grows, or it is [`EpochLoop::wake_at`].
     Idle,
     /// The bounded run is over; nothing comes after.
     Finished,
@@ -241,12 +241,19 @@ impl EpochLoop {
         Ok(())
     }
 
+    /// When turning is worth while although no input has grown, by the wall clock in milliseconds: a window of
+    /// processing time ends.
+    pub fn wake_at(&self) -> Option<i64> {
+        self.pipeline.wake_at()
+    }
+
     /// Computes and commits one epoch, if there is anything to do. `now` is the wall clock in milliseconds, `seed`
-    /// anything random; both are frozen into the epoch.
+    /// anything random; both are frozen into the epoch. A clock that was put back stands still until it is there again.
     pub fn turn<L: Logs>(&mut self, logs: &mut L, now: i64, seed: u64) -> Result<Turn<L::Ticket>, TurnError> {
         if self.pipeline.is_finished() {
             return Ok(Turn::Finished);
         }
+        let now = now.max(self.pipeline.last_now());
         let limits = self.pace.of(&self.limits);
         let input = match self.pipeline.emission_pending() {
             true => Vec::new(),
@@ -262,7 +269,8 @@ impl EpochLoop {
             ends: self.ends.clone(),
         };
         let news = self.pipeline.emission_pending() || self.ends != self.pipeline.declared_ends();
-        if !news && cut.ranges.values().all(OffsetRange::is_empty) {
+        let due = || self.wake_at().is_some_and(|at| at <= now);
+        if !news && cut.ranges.values().all(OffsetRange::is_empty) && !due() {
             return Ok(Turn::Idle);
         }
         let output = self.step_over_less(&mut cut, &input)?;

@@ -211,7 +211,8 @@ pub(crate) fn key_columns(operator: &plan::Operator) -> Option<Vec<Vec<usize>>> 
         plan::Operator::Source { .. }
         | plan::Operator::Map { .. }
         | plan::Operator::AssignWindows { .. }
-        | plan::Operator::Union => None,
+        | plan::Operator::Union
+        | plan::Operator::ProcessingTime => None,
     }
 }
 
@@ -224,7 +225,8 @@ pub(crate) fn build(plan: &Plan, node: usize) -> Option<Box<dyn Operator>> {
         plan::Operator::AssignWindows { kind, time } => {
             Box::new(assign_windows::AssignWindows::new(*kind, *time))
         }
-        plan::Operator::Union => Box::new(union::Union),
+        // What is late is decided by the operator's own time in both.
+        plan::Operator::Union | plan::Operator::ProcessingTime => Box::new(union::Union),
         plan::Operator::WindowAggregate(window) => Box::new(window_aggregate::WindowAggregate::new(
             window,
             &input(0).types(),

@@ -1,4 +1,5 @@
-//! `UNION ALL`: the rows of all inputs, one input after the other.
+//! `UNION ALL`: the rows of all inputs, one input after the other. Also rows whose time is the processing time from
+//! here on: the operator's watermark is then the clock's.
 
 use super::{EpochTime, Keyed, Operator, Output, StateSize};
 use crate::rows::Mark;

@@ -55,7 +55,8 @@ impl OffsetRange {
 pub struct Cut {
     /// The range of each input partition. A partition that is not named does not move.
     pub ranges: BTreeMap<TopicPartition, OffsetRange>,
-    /// Processing time, frozen for the epoch: the timestamp of its changelog and progress records.
+    /// Processing time, frozen for the epoch: the timestamp of its changelog and progress records, and what closes
+    /// windows of processing time. Never before that of the epoch before.
     pub now: i64,
     /// The seed of everything random in the epoch.
     pub seed: u64,

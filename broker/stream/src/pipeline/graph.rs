@@ -49,8 +49,16 @@ pub(super) struct GraphEpoch<'e> {
     pub(super) plan: &'e Plan,
     pub(super) now: i64,
     pub(super) emit_rows: u32,
-    /// Each source's watermark behind the epoch's rows.
+    pub(super) times: Times<'e>,
+}
+
+/// What time it is behind an epoch's rows.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Times<'e> {
+    /// Each source's watermark.
     pub(super) sources: &'e [i64],
+    /// The frozen processing time; it has ended when the input has.
+    pub(super) processing: i64,
 }
 
 /// What the graph gives in an epoch.
@@ -99,6 +107,29 @@ impl Graph {
         is_pending(plan, &|index| &self.nodes[index].place, sources)
     }
 
+    /// When processing time alone makes something due, if nothing else comes.
+    pub(super) fn wake_at(&self, plan: &Plan) -> Option<i64> {
+        let mut by_clock = vec![false; self.nodes.len()];
+        let mut first: Option<i64> = None;
+        for (index, node) in plan.nodes.iter().enumerate() {
+            by_clock[index] = match &node.operator {
+                plan::Operator::ProcessingTime => true,
+                operator => {
+                    let inputs = node.inputs.iter().enumerate();
+                    let mut timed = inputs.filter(|(at, _)| operators::tells_time(operator, *at)).peekable();
+                    timed.peek().is_some() && timed.all(|(_, input)| by_clock[*input])
+                }
+            };
+            if by_clock[index] {
+                let state = &self.nodes[index];
+                let due = state.operators.iter().map(|operator| operator.due(&state.place, END_OF_TIME));
+                let ends = due.filter_map(|due| due.into_keys().next());
+                first = first.into_iter().chain(ends).min();
+            }
+        }
+        first
+    }
+
     /// How many windows hold state, and how many entries there are.
     pub(super) fn size(&self) -> operators::StateSize {
         let sizes = self.nodes.iter().flat_map(|node| &node.operators).map(|operator| operator.size());
@@ -120,7 +151,7 @@ impl Graph {
         let mut left = self.consumers(plan);
         let mut watermarks = vec![NO_TIME; self.nodes.len()];
         for index in 0..plan.nodes.len() {
-            watermarks[index] = input_watermark(plan, index, &watermarks, epoch.sources);
+            watermarks[index] = input_watermark(plan, index, &watermarks, epoch.times);
             let node = &plan.nodes[index];
             if self.nodes[index].early {
                 continue;
@@ -330,7 +361,9 @@ impl Graph {
 pub(super) fn is_pending<'p>(plan: &Plan, place: &dyn Fn(usize) -> &'p Place, sources: &[i64]) -> bool {
     let mut watermarks = vec![NO_TIME; plan.nodes.len()];
     for (index, node) in plan.nodes.iter().enumerate() {
-        let input = input_watermark(plan, index, &watermarks, sources);
+        // Processing time goes on when an epoch does.
+        let times = Times { sources, processing: place(index).watermark };
+        let input = input_watermark(plan, index, &watermarks, times);
         watermarks[index] = match &node.operator {
             // They are evaluated in place.
             plan::Operator::Source { .. } | plan::Operator::Map { .. } => input,
@@ -373,9 +406,10 @@ fn fails(plan: &Plan) -> Vec<bool> {
     fails
 }
 
-fn input_watermark(plan: &Plan, index: usize, watermarks: &[i64], sources: &[i64]) -> i64 {
+fn input_watermark(plan: &Plan, index: usize, watermarks: &[i64], times: Times<'_>) -> i64 {
     match &plan.nodes[index].operator {
-        plan::Operator::Source { source } => sources[*source],
+        plan::Operator::Source { source } => times.sources[*source],
+        plan::Operator::ProcessingTime => times.processing,
         operator => {
             let inputs = plan.nodes[index].inputs.iter().enumerate();
             let timed = inputs.filter(|(at, _)| operators::tells_time(operator, *at));

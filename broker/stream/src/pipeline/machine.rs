@@ -9,7 +9,7 @@ use super::clock::EventClock;
 use super::cut::{Cut, Input, OffsetRange, TopicPartition};
 use super::emit::{SinkWriter, digest};
 use super::errors::{EpochError, RestoreError};
-use super::graph::{Graph, GraphEpoch};
+use super::graph::{Graph, GraphEpoch, Times};
 use super::output::EpochOutput;
 use super::prepare::{Early, Preparation, Prepared};
 use super::progress::{Counters, InputProgress, OperatorProgress, PROGRESS_VERSION, Progress};
@@ -17,7 +17,7 @@ use super::restore::Restoring;
 use super::side;
 use super::spec::PipelineSpec;
 use crate::plan::Plan;
-use crate::rows::NO_TIME;
+use crate::rows::{END_OF_TIME, NO_TIME};
 
 /// A changelog batch is closed when it has grown to this many bytes.
 const CHANGELOG_BATCH_BYTES: usize = 512 * 1024;
@@ -33,6 +33,8 @@ pub struct Pipeline {
     pub(super) spec: PipelineSpec,
     /// The last epoch computed; 0 before the first.
     pub(super) epoch: u64,
+    /// The processing time of the last epoch computed.
+    pub(super) now: i64,
     /// Where the next epoch begins, for each input.
     pub(super) positions: Vec<i64>,
     /// The declared ends, for each input.
@@ -94,6 +96,16 @@ impl Pipeline {
         let ends = self.ends.as_ref()?;
         let partitions = self.spec.inputs.iter().map(|input| input.partition.clone());
         Some(partitions.zip(ends.iter().copied()).collect())
+    }
+
+    /// When an epoch is due although no input has grown, in milliseconds: the first window of processing time ends.
+    pub fn wake_at(&self) -> Option<i64> {
+        self.graph.wake_at(&self.plan)
+    }
+
+    /// The frozen processing time of the last epoch; no later epoch's may be before it.
+    pub fn last_now(&self) -> i64 {
+        self.now
     }
 
     /// What all epochs so far did.
@@ -186,6 +198,9 @@ impl Pipeline {
         if let Some(other) = cut.ranges.keys().find(|partition| partitions.binary_search(partition).is_err())
         {
             return Err(self.wrong_cut(format!("{other} is none of the pipeline's inputs")));
+        }
+        if cut.now < self.now {
+            return Err(self.wrong_cut(format!("processing time {} is before {}", cut.now, self.now)));
         }
         let pending = self.emission_pending();
         let mut ranges = Vec::with_capacity(partitions.len());
@@ -286,7 +301,10 @@ impl Pipeline {
         self.end_clocks();
         let sources = self.source_watermarks();
         let mut counters = prepared.counters;
-        let epoch = GraphEpoch { plan: &plan, now: cut.now, emit_rows: cut.emit_rows, sources: &sources };
+        self.now = self.now.max(cut.now);
+        let processing = if self.is_at_end() { END_OF_TIME } else { self.now };
+        let times = Times { sources: &sources, processing };
+        let epoch = GraphEpoch { plan: &plan, now: cut.now, emit_rows: cut.emit_rows, times };
         let rows = std::mem::take(&mut prepared.rows);
         let graph = self.graph.run(&epoch, rows, &mut counters)?;
         self.timed_rows = graph.timed_rows;
@@ -312,12 +330,16 @@ impl Pipeline {
         self.pending = self.graph.is_pending(&plan, &sources);
         self.epoch += 1;
         self.totals.add(&counters);
-        let at_end = self.ends.as_ref().is_some_and(|ends| *ends == self.positions);
-        self.finished = at_end && !self.pending;
+        self.finished = self.is_at_end() && !self.pending;
         let digest = digest(outputs.iter().map(|output| &output.batch).chain(&changelog));
         let progress = self.progress(cut, ranges, counters, digest);
         let progress_batch = progress.batch();
         Ok(EpochOutput { outputs, changelog, progress, progress_batch })
+    }
+
+    /// Whether all of a declared input is processed.
+    fn is_at_end(&self) -> bool {
+        self.ends.as_ref().is_some_and(|ends| *ends == self.positions)
     }
 
     /// Ends the time of every partition whose declared end is reached.

@@ -14,6 +14,7 @@ use super::progress::{OperatorProgress, Progress};
 use super::spec::PipelineSpec;
 use crate::format::{FormatError, RecordEncoder};
 use crate::plan::Plan;
+use crate::rows::NO_TIME;
 use crate::snapshot::{SnapshotError, SnapshotReader};
 use crate::state::decode_changelog_key;
 
@@ -61,6 +62,7 @@ impl Restoring {
             plan: Arc::new(plan),
             spec,
             epoch: 0,
+            now: NO_TIME,
             ends: None,
             pending: false,
             totals: Default::default(),
@@ -132,6 +134,7 @@ impl Restoring {
             pipeline.end_clocks();
         }
         pipeline.epoch = progress.epoch;
+        pipeline.now = progress.now;
         pipeline.totals = progress.totals;
         pipeline.finished = progress.finished;
         pipeline.state_from = progress.state_from;

@@ -154,6 +154,7 @@ fn operator_text(operator: &Operator, inputs: &[&[Column]]) -> String {
         Operator::Map { .. } => "Project".to_owned(),
         Operator::AssignWindows { kind, time } => format!("Windows {kind} of {}", name(*time)),
         Operator::Union => "Union".to_owned(),
+        Operator::ProcessingTime => "ProcessingTime".to_owned(),
         Operator::WindowAggregate(window) => {
             let of = match window.window {
                 WindowOf::Assigned { kind, time } => format!("{kind} of {}", name(time)),

@@ -28,6 +28,9 @@ pub enum Operator {
     },
     /// The rows of all inputs. No state.
     Union,
+    /// The same rows, whose time is from here on the frozen processing time: it passes an epoch's time when the epoch
+    /// ends. No state.
+    ProcessingTime,
     /// One row for each group of each window.
     WindowAggregate(WindowAggregate),
     /// One row for each session of each group.

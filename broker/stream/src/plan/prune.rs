@@ -67,7 +67,7 @@ fn read_by(node: &Node, asked: &BTreeSet<usize>, widths: &[usize]) -> Vec<BTreeS
             read.extend(asked.iter().copied().filter(|index| *index < widths[0]));
             read.insert(*time);
         }
-        Operator::Union => return vec![asked.clone(); widths.len()],
+        Operator::Union | Operator::ProcessingTime => return vec![asked.clone(); widths.len()],
         Operator::WindowAggregate(window) => {
             match window.window {
                 WindowOf::Assigned { time, .. } => read.extend([time]),
@@ -202,7 +202,7 @@ fn rewrite(node: &mut Node, inputs: &[&Moved], asked: &BTreeSet<usize>) -> Moved
             let next = passed.iter().flatten().count();
             passed.into_iter().chain([Some(next), Some(next + 1)]).collect()
         }
-        Operator::Union => inputs[0].clone(),
+        Operator::Union | Operator::ProcessingTime => inputs[0].clone(),
         operator @ (Operator::WindowAggregate(_)
         | Operator::SessionAggregate(_)
         | Operator::GroupAggregate(_)) => {

@@ -110,9 +110,11 @@ fn describe(node: &Node, input: &[Column]) -> Option<(&'static str, String, Stri
             entry("the row for each value", &upsert.keys, &node.columns),
             "a record without a value deletes it".to_owned(),
         ),
-        Operator::Source { .. } | Operator::Map { .. } | Operator::AssignWindows { .. } | Operator::Union => {
-            return None;
-        }
+        Operator::Source { .. }
+        | Operator::Map { .. }
+        | Operator::AssignWindows { .. }
+        | Operator::Union
+        | Operator::ProcessingTime => return None,
     })
 }
 

@@ -125,6 +125,10 @@ impl QueryBinder<'_> {
             if let Some(time) = source.event_time.filter(|_| !source.changes()) {
                 relation.columns[time.column].role = Role::Time;
             }
+            let computed = relation.columns.iter_mut().skip(source.columns.len()).zip(&source.computed);
+            for (column, computed) in computed.filter(|(column, _)| column.role == Role::Plain) {
+                column.role = Role::of(&computed.expression, None);
+            }
             return Ok(relation);
         }
         // Rows that replace one another are read as changes.
@@ -134,6 +138,17 @@ impl QueryBinder<'_> {
         let mut relation = Relation::new(node, Some(&name.value), self.graph);
         relation.key = Some(source.upsert_key);
         Ok(relation)
+    }
+
+    /// The same rows, whose time is from here on a column of processing time.
+    fn by_processing_time(&mut self, mut input: Relation, time: usize) -> Relation {
+        let columns = self.graph.columns(input.node).to_vec();
+        input.node = self.graph.node(Operator::ProcessingTime, vec![input.node], columns, false);
+        // Event time says nothing about what is late here.
+        for (index, column) in input.columns.iter_mut().enumerate() {
+            column.role = if index == time { Role::Time } else { Role::Plain };
+        }
+        input
     }
 
     pub(super) fn unknown_table(&self, name: &Ident) -> SqlError {
@@ -191,6 +206,10 @@ impl QueryBinder<'_> {
             ));
         }
         let time = time_column(&input, time, table_name, call_at)?;
+        let input = match input.columns[time].role {
+            Role::ProcessingTime => self.by_processing_time(input, time),
+            _ => input,
+        };
         let partition_by = partition_by
             .iter()
             .map(|column| {
@@ -353,7 +372,8 @@ fn time_column(input: &Relation, time: &Expr, table: &Ident, at: Location) -> Re
     let descriptor = descriptor_column(time, at)?;
     let named = input.columns.iter().position(|column| column.name == descriptor.value);
     if let Some(named) = named.filter(|named| {
-        matches!(input.columns[*named].role, Role::Time | Role::WindowTime) && input.windows.is_none()
+        let role = input.columns[*named].role;
+        matches!(role, Role::Time | Role::WindowTime | Role::ProcessingTime) && input.windows.is_none()
     }) {
         return Ok(named);
     }
@@ -361,7 +381,8 @@ fn time_column(input: &Relation, time: &Expr, table: &Ident, at: Location) -> Re
         return Err(SqlError::at(
             table.span.start,
             format!("table `{}` has no event time", table.value),
-            "add to its CREATE TABLE: WATERMARK FOR <column> AS <column> - INTERVAL '5' SECOND",
+            "add to its CREATE TABLE: WATERMARK FOR <column> AS <column> - INTERVAL '5' SECOND, or <column> AS PROCTIME() \
+             for windows of processing time",
         ));
     };
     let declared = &input.columns[event_time].name;

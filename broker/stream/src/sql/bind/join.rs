@@ -326,7 +326,7 @@ impl QueryBinder<'_> {
             // Rows wait until this time has passed; another one may lie further behind.
             let others = columns.iter_mut().enumerate().filter(|(index, _)| *index != asked);
             others
-                .filter(|(_, column)| column.role == Role::Time)
+                .filter(|(_, column)| matches!(column.role, Role::Time | Role::ProcessingTime))
                 .for_each(|(_, column)| column.role = Role::Plain);
         }
         columns.extend(right.columns);

@@ -414,6 +414,8 @@ impl Role {
         match self {
             _ if changes => Role::Plain,
             Role::Time if !keeps_time => Role::Plain,
+            // A row may come out in a later epoch than it came in.
+            Role::ProcessingTime => Role::Plain,
             role => role,
         }
     }

@@ -8,7 +8,7 @@ use super::expression::binary;
 use super::literal;
 use super::over::OverCall;
 use super::query::start_or;
-use crate::plan::{Aggregate, AggregateFunction, BinaryOperator, Expression};
+use crate::plan::{Aggregate, AggregateFunction, BinaryOperator, Expression, Function};
 use crate::value::{DataType, Value};
 
 /// A column that a name may mean.
@@ -29,6 +29,8 @@ pub(super) enum Role {
     Plain,
     /// The event time that watermarks speak of.
     Time,
+    /// The processing time of the epoch that the row is in.
+    ProcessingTime,
     WindowStart,
     WindowEnd,
     /// The last instant of the window.
@@ -36,6 +38,14 @@ pub(super) enum Role {
 }
 
 impl Role {
+    /// The role of an expression over rows, which may be a column with a role of its own.
+    pub(super) fn of(expression: &Expression, of_column: Option<Role>) -> Role {
+        match expression {
+            Expression::Call { function: Function::Now, .. } => Role::ProcessingTime,
+            _ => of_column.unwrap_or(Role::Plain),
+        }
+    }
+
     pub(super) fn is_window(self) -> bool {
         matches!(self, Role::WindowStart | Role::WindowEnd | Role::WindowTime)
     }
@@ -193,7 +203,7 @@ impl<'a> Binder<'a> {
 
     /// What a column that a `SELECT` gives says about time.
     pub(super) fn item_role(&self, expression: &Expression) -> Role {
-        let Some(groups) = &self.groups else { return self.role(expression).unwrap_or(Role::Plain) };
+        let Some(groups) = &self.groups else { return Role::of(expression, self.role(expression)) };
         let of_key = |index: usize| groups.keys.get(index).and_then(|key| self.role(&key.expression));
         match expression {
             Expression::Column { index, .. } => of_key(*index).unwrap_or(Role::Plain),
