@@ -22,7 +22,8 @@ mod status;
 pub mod trial {
     pub use logmill_record::Record;
     pub use logmill_stream::{
-        EpochLimits, Plan, SqlError, Trial, TrialError, TrialOptions, TrialRecord, compile, run_trial,
+        EpochLimits, Plan, SqlError, Trial, TrialError, TrialOptions, TrialRecord, compile, embed_modules,
+        run_trial,
     };
 }
 

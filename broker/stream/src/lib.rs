@@ -19,6 +19,7 @@ mod decimal;
 mod epoch_loop;
 mod eval;
 mod format;
+mod functions;
 mod logs;
 mod murmur2;
 mod operators;
@@ -35,6 +36,9 @@ mod value;
 pub use decimal::{Decimal, MAX_PRECISION};
 pub use epoch_loop::{DeclareEndError, EpochLimits, EpochLoop, Pace, Turn, TurnError};
 pub use format::{FormatError, InferError, RecordSample, TableDraft, infer};
+pub use functions::{
+    Argument, FunctionError, FunctionSignature, Functions, UserAggregate, UserFunction, UserScalar,
+};
 pub use logs::{CommitError, Logs, LogsError, ReadBatches};
 pub use pipeline::*;
 pub use plan::Plan;
@@ -43,7 +47,7 @@ pub use snapshot::{
     SNAPSHOT_VERSION, SnapshotError, SnapshotHeader, SnapshotOperator, SnapshotReader, SnapshotSize,
     SnapshotWriter, StateChanges, merge_snapshot,
 };
-pub use sql::{SqlError, compile};
+pub use sql::{SqlError, compile, compile_with, embed_modules};
 pub use trial::{Trial, TrialError, TrialOptions, TrialRecord, run_trial};
 pub use upgrade::{Fate, OperatorChange, Shadow, ShadowError, Upgrade, UpgradeError};
 pub use value::{DataType, Value};

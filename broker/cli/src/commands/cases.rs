@@ -17,7 +17,8 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use logmill_broker::pipelines::trial::{
-    EpochLimits, Plan, Record, SqlError, Trial, TrialError, TrialOptions, TrialRecord, compile, run_trial,
+    EpochLimits, Plan, Record, SqlError, Trial, TrialError, TrialOptions, TrialRecord, compile,
+    embed_modules, run_trial,
 };
 use serde_json::Value;
 
@@ -85,12 +86,21 @@ pub(crate) struct CaseReport {
 /// # Errors
 /// [`CaseError::Io`] and [`CaseError::Script`].
 pub(crate) fn plan_script(path: &Path) -> Result<Plan, CaseError> {
-    let script = read(path)?;
-    compile(&script).map_err(|error| CaseError::Script {
-        path: path.to_owned(),
-        excerpt: error.excerpt(&script),
-        error,
-    })
+    let script = with_modules(read(path)?, path)?;
+    compile(&script).map_err(of_script(path, &script))
+}
+
+/// Puts the modules that `CREATE FUNCTION ... USING '<file>'` names into a script; files are looked for beside it.
+///
+/// # Errors
+/// [`CaseError::Script`].
+pub(crate) fn with_modules(script: String, path: &Path) -> Result<String, CaseError> {
+    let beside = path.parent().unwrap_or(Path::new(""));
+    embed_modules(&script, |file| std::fs::read(beside.join(file))).map_err(of_script(path, &script))
+}
+
+fn of_script(path: &Path, script: &str) -> impl FnOnce(SqlError) -> CaseError {
+    move |error| CaseError::Script { path: path.to_owned(), excerpt: error.excerpt(script), error }
 }
 
 /// Runs a case. With `update`, what it gives is written as what is expected.

@@ -234,6 +234,7 @@ async fn start(pipelines: &Pipelines, command: Run, form: Output) -> anyhow::Res
         std::fs::read_to_string(&command.file)
             .with_context(|| format!("cannot read {}", command.file.display()))?
     };
+    let script = cases::with_modules(script, &command.file).map_err(|error| Usage(error.to_string()))?;
     let stem =
         || command.file.file_stem().filter(|_| !from_input).map(|stem| stem.to_string_lossy().into_owned());
     let name = command

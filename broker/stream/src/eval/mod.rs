@@ -20,6 +20,7 @@ mod operand;
 mod regex;
 mod room;
 mod text;
+mod user;
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
@@ -134,6 +135,7 @@ impl<'a> Evaluator<'a> {
                     arguments.iter().map(|argument| self.operand(argument, active)).collect();
                 self.call(&Call { expression, function: *function, arguments: &arguments, active })
             }
+            Expression::User { function, arguments } => self.user(expression, function, arguments, active),
             Expression::Regex { operation, pattern, arguments } => {
                 let operation = *operation;
                 self.regex(&RegexCall { expression, operation, pattern, arguments, active })

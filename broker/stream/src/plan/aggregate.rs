@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::decimal::MAX_PRECISION;
+use crate::functions::UserFunction;
 use crate::value::{DataType, Value};
 
 /// Digits after the point that the mean of decimals has at least.
@@ -13,6 +14,9 @@ const MEAN_SCALE: u8 = 6;
 pub struct Aggregate {
     /// What is computed.
     pub function: AggregateFunction,
+    /// Of [`AggregateFunction::User`]: by whom.
+    #[serde(default)]
+    pub user: Option<UserFunction>,
     /// Of which column of the input; `None` only for `COUNT(*)`.
     pub argument: Option<usize>,
     /// The argument's type; of `COUNT(*)` it says nothing.
@@ -31,6 +35,9 @@ impl Aggregate {
     /// The type of the result.
     pub fn data_type(&self) -> DataType {
         use AggregateFunction as Is;
+        if let Some(user) = &self.user {
+            return user.signature().result();
+        }
         match (self.function, self.argument_type) {
             (Is::Sum, DataType::Decimal { scale, .. }) => {
                 DataType::Decimal { precision: MAX_PRECISION, scale }
@@ -44,6 +51,20 @@ impl Aggregate {
             (Is::Join, _) => DataType::String,
             (Is::Every | Is::Some, _) => DataType::Boolean,
             (_, argument_type) => argument_type,
+        }
+    }
+
+    /// The name as SQL writes it.
+    pub fn name(&self) -> &str {
+        self.user.as_ref().map_or(self.function.name(), UserFunction::name)
+    }
+
+    /// Whether a row that was taken can be taken back.
+    pub fn can_take_back(&self) -> bool {
+        use AggregateFunction::{ApproximateCount, First, Join, Last};
+        match &self.user {
+            Some(user) => user.takes_back(),
+            None => !matches!(self.function, First | Last | Join | ApproximateCount),
         }
     }
 
@@ -96,6 +117,8 @@ pub enum AggregateFunction {
     ApproximateCount,
     /// About which one stands at a part of the way through their order, within 0.4 % of its value.
     ApproximateQuantile,
+    /// What a function of the user's own computes.
+    User,
 }
 
 impl AggregateFunction {
@@ -119,6 +142,7 @@ impl AggregateFunction {
             AggregateFunction::DeviationSample => "STDDEV_SAMP",
             AggregateFunction::ApproximateCount => "APPROX_COUNT_DISTINCT",
             AggregateFunction::ApproximateQuantile => "APPROX_PERCENTILE",
+            AggregateFunction::User => "a function of the user's own",
         }
     }
 
@@ -126,11 +150,5 @@ impl AggregateFunction {
     pub fn is_spread(self) -> bool {
         use AggregateFunction::{DeviationPopulation, DeviationSample, VariancePopulation, VarianceSample};
         matches!(self, VariancePopulation | VarianceSample | DeviationPopulation | DeviationSample)
-    }
-
-    /// Whether a row that was taken can be taken back.
-    pub fn can_take_back(self) -> bool {
-        use AggregateFunction::{ApproximateCount, First, Join, Last};
-        !matches!(self, First | Last | Join | ApproximateCount)
     }
 }

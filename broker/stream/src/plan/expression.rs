@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Function, Pattern};
 use crate::decimal;
+use crate::functions::UserFunction;
 use crate::value::{DataType, Value};
 
 /// A scalar expression. Its operands have the types its evaluation needs: the binder has put a [`Expression::Cast`]
@@ -89,6 +90,13 @@ pub enum Expression {
         /// Its arguments.
         arguments: Vec<Expression>,
     },
+    /// A scalar function of the user's own.
+    User {
+        /// Which.
+        function: UserFunction,
+        /// Its arguments, of the types declared.
+        arguments: Vec<Expression>,
+    },
 }
 
 impl Expression {
@@ -112,6 +120,7 @@ impl Expression {
             },
             Expression::Case { otherwise, .. } => otherwise.data_type(),
             Expression::Call { function, arguments } => function.data_type(arguments),
+            Expression::User { function, .. } => function.signature().result(),
             Expression::Regex { operation, .. } => match operation {
                 RegexOperation::Matches => DataType::Boolean,
                 RegexOperation::Count => DataType::BigInt,
@@ -143,7 +152,9 @@ impl Expression {
                 }
                 otherwise.for_each_column(visit);
             }
-            Expression::Call { arguments, .. } | Expression::Regex { arguments, .. } => {
+            Expression::Call { arguments, .. }
+            | Expression::User { arguments, .. }
+            | Expression::Regex { arguments, .. } => {
                 arguments.iter().for_each(|argument| argument.for_each_column(visit));
             }
         }
@@ -172,7 +183,9 @@ impl Expression {
                 }
                 otherwise.remap_columns(new_index);
             }
-            Expression::Call { arguments, .. } | Expression::Regex { arguments, .. } => {
+            Expression::Call { arguments, .. }
+            | Expression::User { arguments, .. }
+            | Expression::Regex { arguments, .. } => {
                 arguments.iter_mut().for_each(|argument| argument.remap_columns(new_index));
             }
         }

@@ -36,6 +36,11 @@ impl Display for Expression {
             Expression::Cast { operand, data_type } => write!(f, "CAST({operand} AS {data_type})"),
             Expression::TryCast { operand, data_type } => write!(f, "TRY_CAST({operand} AS {data_type})"),
             Expression::Call { function, arguments } => call_text(f, *function, arguments),
+            Expression::User { function, arguments } => {
+                write!(f, "{function}(")?;
+                list(f, arguments)?;
+                f.write_str(")")
+            }
             Expression::Regex { operation, pattern, arguments } => {
                 regex_text(f, *operation, pattern, arguments)
             }

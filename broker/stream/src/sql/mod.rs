@@ -7,12 +7,17 @@
 //! Whatever the language does not have is a [`SqlError`] with a position and a help text, never silence.
 
 mod bind;
+mod create_function;
 mod dialect;
 mod error;
+mod module_file;
 mod script;
 
+pub(crate) use bind::is_built_in;
 pub use error::SqlError;
+pub use module_file::embed_modules;
 
+use crate::functions::Functions;
 use crate::plan::{Column, Expression, Plan};
 
 pub(crate) fn compile_expression(columns: &[Column], text: &str) -> Result<Expression, SqlError> {
@@ -20,6 +25,19 @@ pub(crate) fn compile_expression(columns: &[Column], text: &str) -> Result<Expre
 }
 
 /// Compiles a script into the plan of one pipeline.
+///
+/// # Errors
+/// Where the script is wrong, and what to write.
 pub fn compile(script: &str) -> Result<Plan, SqlError> {
-    bind::bind(&script::parse(script)?)
+    compile_with(script, &Functions::new())
+}
+
+/// Compiles a script that may call functions of the program's own, beside those it declares itself.
+///
+/// # Errors
+/// Where the script is wrong, and what to write.
+pub fn compile_with(script: &str, functions: &Functions) -> Result<Plan, SqlError> {
+    let mut script = script::parse(script)?;
+    script.functions = bind::declare(&script.create_functions, functions)?;
+    bind::bind(&script)
 }

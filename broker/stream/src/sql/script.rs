@@ -6,21 +6,26 @@ use sqlparser::parser::{Parser, ParserError};
 use sqlparser::tokenizer::{Location, Token, TokenWithSpan, Tokenizer};
 
 use super::bind::literal;
+use super::create_function::CreateFunction;
 use super::dialect::StreamingDialect;
 use super::error::SqlError;
+use crate::functions::Functions;
 use crate::plan::{Emit, StateBound};
 
 /// A longer script is refused before it is read.
-const MAX_SCRIPT_BYTES: usize = 256 * 1024;
+const MAX_SCRIPT_BYTES: usize = 2 * 1024 * 1024;
 /// A longer statement is refused before it is parsed: what nests in memory nests on the stack.
 const MAX_STATEMENT_TOKENS: usize = 4_000;
 
-/// A script: tables, views, and what is written into tables.
-#[derive(Debug)]
+/// A script: tables, views, functions, and what is written into tables.
+#[derive(Debug, Default)]
 pub(crate) struct Script {
     pub(crate) tables: Vec<CreateTable>,
     pub(crate) views: Vec<CreateView>,
     pub(crate) inserts: Vec<Insert>,
+    pub(crate) create_functions: Vec<CreateFunction>,
+    /// What calls may mean, beside the built-in functions.
+    pub(crate) functions: Functions,
 }
 
 /// `CREATE TABLE name (...) WITH (...)`.
@@ -162,13 +167,13 @@ fn check_statement_lengths(tokens: &[TokenWithSpan]) -> Result<(), SqlError> {
     Ok(())
 }
 
-struct Statements<'a> {
-    parser: Parser<'a>,
+pub(super) struct Statements<'a> {
+    pub(super) parser: Parser<'a>,
 }
 
 impl<'a> Statements<'a> {
     fn script(&mut self) -> Result<Script, SqlError> {
-        let mut script = Script { tables: Vec::new(), views: Vec::new(), inserts: Vec::new() };
+        let mut script = Script::default();
         loop {
             while self.parser.consume_token(&Token::SemiColon) {}
             let at = self.here();
@@ -177,6 +182,9 @@ impl<'a> Statements<'a> {
             }
             match self.parser.parse_one_of_keywords(&[Keyword::CREATE, Keyword::INSERT]) {
                 Some(Keyword::CREATE) if self.is_view() => script.views.push(self.create_view()?),
+                Some(Keyword::CREATE) if self.is_function() => {
+                    script.create_functions.push(self.create_function()?);
+                }
                 Some(Keyword::CREATE) => script.tables.push(self.create_table()?),
                 Some(_) => script.inserts.push(self.insert(at)?),
                 None => return Err(self.unknown_statement(at)),
@@ -402,7 +410,7 @@ impl<'a> Statements<'a> {
         Ok(Metadata { name, at, is_virtual })
     }
 
-    fn options(&mut self) -> Result<Vec<TableOption>, SqlError> {
+    pub(super) fn options(&mut self) -> Result<Vec<TableOption>, SqlError> {
         let help = "write WITH ('key' = 'value', ...)";
         self.sign(&Token::LParen, help)?;
         let mut options = Vec::new();
@@ -472,7 +480,7 @@ impl<'a> Statements<'a> {
     }
 
     /// Takes a word that the parser does not know, if it is there.
-    fn word(&mut self, text: &str) -> bool {
+    pub(super) fn word(&mut self, text: &str) -> bool {
         let token = self.parser.peek_token();
         let is_it = matches!(
             &token.token,
@@ -509,7 +517,7 @@ impl<'a> Statements<'a> {
         }
     }
 
-    fn name(&mut self, what: &str) -> Result<Ident, SqlError> {
+    pub(super) fn name(&mut self, what: &str) -> Result<Ident, SqlError> {
         let token = self.parser.next_token();
         match token.token {
             Token::Word(word) => {
@@ -523,7 +531,7 @@ impl<'a> Statements<'a> {
         }
     }
 
-    fn text(&mut self, help: &str) -> Result<(String, Location), SqlError> {
+    pub(super) fn text(&mut self, help: &str) -> Result<(String, Location), SqlError> {
         let token = self.parser.next_token();
         match token.token {
             Token::SingleQuotedString(text) => Ok((text, token.span.start)),
@@ -531,7 +539,7 @@ impl<'a> Statements<'a> {
         }
     }
 
-    fn sign(&mut self, sign: &Token, help: &str) -> Result<(), SqlError> {
+    pub(super) fn sign(&mut self, sign: &Token, help: &str) -> Result<(), SqlError> {
         let at = self.here();
         if self.parser.consume_token(sign) {
             return Ok(());
@@ -540,11 +548,11 @@ impl<'a> Statements<'a> {
         Err(SqlError::at(at, format!("`{sign}` is missing before `{found}`"), help))
     }
 
-    fn here(&self) -> Location {
+    pub(super) fn here(&self) -> Location {
         self.parser.peek_token_ref().span.start
     }
 
-    fn with_parser<T>(
+    pub(super) fn with_parser<T>(
         &mut self,
         parse: impl FnOnce(&mut Parser<'a>) -> Result<T, ParserError>,
         help: &str,

@@ -1,5 +1,6 @@
 //! One aggregate of one group, folded in record order.
 
+mod codec;
 mod distinct_sketch;
 mod moments;
 mod quantile_sketch;
@@ -8,12 +9,14 @@ mod values;
 use arrow_array::Array;
 use arrow_buffer::i256;
 
+use self::codec::{encode_bytes, encode_option, take, take_bytes, take_option};
 use self::distinct_sketch::DistinctSketch;
 use self::moments::{ExactMoments, Moments};
 use self::quantile_sketch::QuantileSketch;
 pub(crate) use self::values::Values;
 use crate::column::Column;
 use crate::decimal::{Decimal, MAX_PRECISION, power_of_ten};
+use crate::functions::{Argument, UserFunction, UserState};
 use crate::plan::{Aggregate, AggregateFunction};
 use crate::state::{decode_key, encode_key_part};
 use crate::value::{DataType, Value};
@@ -54,6 +57,8 @@ pub(crate) enum Accumulator {
     /// Every value and how often it is there, by its key: for `DISTINCT`, and for the least and greatest of rows that
     /// may be taken back.
     Values(Values),
+    /// What a function of the user's own keeps.
+    User(UserState),
 }
 
 impl Accumulator {
@@ -69,6 +74,7 @@ impl Accumulator {
             return Accumulator::Values(Values::default());
         }
         match (aggregate.function, aggregate.argument_type) {
+            (AggregateFunction::User, _) => Accumulator::User(UserState::empty()),
             (AggregateFunction::First | AggregateFunction::Any, _) => {
                 Accumulator::Edge { last: false, value: None }
             }
@@ -175,6 +181,9 @@ impl Accumulator {
             }
             (Accumulator::Quantiles(sketch), Column::Double(array)) => sketch.count(array.value(row), sign),
             (Accumulator::Values(values), column) => values.count(&key_of(column, row), sign),
+            (Accumulator::User(state), column) => {
+                state.add(user(aggregate), Argument::of(column, row), back);
+            }
             (accumulator, column) => {
                 unreachable!("the binder checks arguments: {accumulator:?} of {column:?}")
             }
@@ -199,7 +208,8 @@ impl Accumulator {
             | Accumulator::Edge { .. }
             | Accumulator::Joined(_)
             | Accumulator::Moments(_)
-            | Accumulator::Distinct(_) => false,
+            | Accumulator::Distinct(_)
+            | Accumulator::User(_) => false,
         }
     }
 
@@ -259,6 +269,7 @@ impl Accumulator {
             (Accumulator::Distinct(sketch), Accumulator::Distinct(other)) => sketch.merge(other),
             (Accumulator::Quantiles(sketch), Accumulator::Quantiles(other)) => sketch.merge(other),
             (Accumulator::Values(values), Accumulator::Values(other)) => values.merge(other),
+            (Accumulator::User(state), Accumulator::User(other)) => state.merge(user(aggregate), other),
             (left, right) => unreachable!("two states of one aggregate: {left:?} and {right:?}"),
         }
     }
@@ -310,6 +321,7 @@ impl Accumulator {
                 sketch.quantile(quantile, whole).map_or(Value::Null, Value::Double)
             }
             Accumulator::Values(values) => finish_values(values, aggregate)?,
+            Accumulator::User(state) => state.finish(user(aggregate))?,
         })
     }
 
@@ -378,6 +390,11 @@ impl Accumulator {
                     out.extend_from_slice(&count.to_be_bytes());
                 }
             }
+            Accumulator::User(state) => {
+                let (sound, bytes) = state.parts();
+                out.push(u8::from(sound));
+                encode_bytes(out, bytes);
+            }
         }
     }
 
@@ -443,6 +460,10 @@ impl Accumulator {
                     values.count(key, i64::from_be_bytes(take(bytes)?));
                 }
             }
+            Accumulator::User(state) => {
+                let [sound] = take(bytes)?;
+                *state = UserState::of_parts(sound != 0, take_bytes(bytes)?)?;
+            }
         }
         Some(self)
     }
@@ -478,6 +499,10 @@ fn value_of(key: &[u8], data_type: DataType) -> Value {
     decode_key(key, &[data_type])
         .and_then(|mut values| values.pop())
         .expect("the engine encoded the value itself, or checked it when it was restored")
+}
+
+fn user(aggregate: &Aggregate) -> &UserFunction {
+    aggregate.user.as_ref().expect("the binder says whose the aggregate is")
 }
 
 fn separator(aggregate: &Aggregate) -> &str {
@@ -559,40 +584,4 @@ fn finite(value: f64) -> Result<Value, String> {
         true => Ok(Value::Double(value)),
         false => Err("the sum does not fit a DOUBLE".to_owned()),
     }
-}
-
-fn encode_option<const N: usize>(out: &mut Vec<u8>, value: Option<[u8; N]>) {
-    match value {
-        None => out.push(0),
-        Some(value) => {
-            out.push(1);
-            out.extend_from_slice(&value);
-        }
-    }
-}
-
-fn encode_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
-    out.extend_from_slice(&(bytes.len() as u32).to_be_bytes());
-    out.extend_from_slice(bytes);
-}
-
-fn take<const N: usize>(bytes: &mut &[u8]) -> Option<[u8; N]> {
-    let (value, rest) = bytes.split_first_chunk()?;
-    *bytes = rest;
-    Some(*value)
-}
-
-fn take_option<const N: usize>(bytes: &mut &[u8]) -> Option<Option<[u8; N]>> {
-    match take(bytes)? {
-        [0] => Some(None),
-        [1] => take(bytes).map(Some),
-        _ => None,
-    }
-}
-
-fn take_bytes<'b>(bytes: &mut &'b [u8]) -> Option<&'b [u8]> {
-    let length = u32::from_be_bytes(take(bytes)?) as usize;
-    let (found, rest) = bytes.split_at_checked(length)?;
-    *bytes = rest;
-    Some(found)
 }

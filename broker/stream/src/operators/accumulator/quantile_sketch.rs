@@ -87,9 +87,9 @@ impl QuantileSketch {
     /// Reads it back; `None` if the bytes are damaged.
     pub(crate) fn decode(bytes: &mut &[u8]) -> Option<QuantileSketch> {
         let mut buckets = BTreeMap::new();
-        for _ in 0..u32::from_be_bytes(super::take(bytes)?) {
-            let bucket = i32::from_be_bytes(super::take(bytes)?);
-            buckets.insert(bucket, i64::from_be_bytes(super::take(bytes)?));
+        for _ in 0..u32::from_be_bytes(super::codec::take(bytes)?) {
+            let bucket = i32::from_be_bytes(super::codec::take(bytes)?);
+            buckets.insert(bucket, i64::from_be_bytes(super::codec::take(bytes)?));
         }
         Some(QuantileSketch { buckets })
     }

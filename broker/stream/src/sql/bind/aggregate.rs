@@ -10,7 +10,7 @@ use super::types;
 use crate::plan::{AggregateFunction, Expression};
 use crate::value::{DataType, Value};
 
-fn by_name(name: &str) -> Option<AggregateFunction> {
+pub(super) fn by_name(name: &str) -> Option<AggregateFunction> {
     match name.to_ascii_uppercase().as_str() {
         "COUNT" => Some(AggregateFunction::Count),
         "SUM" => Some(AggregateFunction::Sum),
@@ -40,7 +40,11 @@ impl Binder<'_> {
         expr: &Expr,
         call: &SqlFunction,
     ) -> Result<Option<Expression>, SqlError> {
-        let Some(function) = by_name(&call.name.to_string()) else { return Ok(None) };
+        let name = call.name.to_string();
+        let user = self.user_function(&name).filter(|user| user.is_aggregate());
+        let Some(function) = user.map(|_| AggregateFunction::User).or(by_name(&name)) else {
+            return Ok(None);
+        };
         // Inside an aggregate every column is a column of the rows.
         let Some(mut groups) = self.groups.take() else {
             return Err(self.error(
@@ -72,7 +76,10 @@ impl Binder<'_> {
         expr: &Expr,
         call: &SqlFunction,
     ) -> Result<Option<BoundAggregate>, SqlError> {
-        by_name(&call.name.to_string()).map(|function| self.bind_over_rows(expr, call, function)).transpose()
+        let name = call.name.to_string();
+        let user = self.user_function(&name).filter(|user| user.is_aggregate());
+        let function = user.map(|_| AggregateFunction::User).or(by_name(&name));
+        function.map(|function| self.bind_over_rows(expr, call, function)).transpose()
     }
 
     fn bind_over_rows(
@@ -84,6 +91,9 @@ impl Binder<'_> {
         let wrong = |binder: &Self| {
             let name = function.name();
             let help = match function {
+                AggregateFunction::User => {
+                    format!("write {}(x), with FILTER (WHERE ...) if need be", call.name)
+                }
                 AggregateFunction::Count => {
                     "write COUNT(*), COUNT(x) or COUNT(DISTINCT x), with FILTER (WHERE ...) if need be"
                         .to_owned()
@@ -102,6 +112,12 @@ impl Binder<'_> {
             || !matches!(call.parameters, FunctionArguments::None);
         if extras {
             return Err(wrong(self));
+        }
+        if function == AggregateFunction::User {
+            let [FunctionArg::Unnamed(FunctionArgExpr::Expr(argument))] = list.args.as_slice() else {
+                return Err(wrong(self));
+            };
+            return self.bind_user_aggregate(call, argument, distinct);
         }
         let mut parameter = None;
         let argument = match list.args.as_slice() {
@@ -138,6 +154,22 @@ impl Binder<'_> {
         use AggregateFunction::{Any, ApproximateCount, Every, First, Last, Max, Min, Some as One};
         let plain = matches!(function, Min | Max | Any | Every | One | First | Last | ApproximateCount);
         Ok(BoundAggregate::new(function, argument, parameter, filter, distinct && !plain))
+    }
+
+    /// An aggregate of the user's own.
+    fn bind_user_aggregate(
+        &mut self,
+        call: &SqlFunction,
+        argument: &Expr,
+        distinct: bool,
+    ) -> Result<BoundAggregate, SqlError> {
+        let user = self.user_function(&call.name.to_string()).expect("found by its name").clone();
+        let argument = self.bind_as(argument, user.signature().arguments()[0])?;
+        let filter = match &call.filter {
+            Some(condition) => Some(self.bind_condition(condition, "FILTER")?),
+            None => None,
+        };
+        Ok(BoundAggregate::of_user(user, argument, filter, distinct))
     }
 
     fn bind_argument(&mut self, expr: &Expr, function: AggregateFunction) -> Result<Expression, SqlError> {

@@ -166,7 +166,7 @@ impl QueryBinder<'_> {
 
     /// The node of a table that is read.
     pub(super) fn bind_source(&mut self, table: &CreateTable) -> Result<(usize, Source), SqlError> {
-        let source = table::source(table)?;
+        let source = table::source(table, &self.script.functions)?;
         Ok((self.graph.source(source.clone()), source))
     }
 

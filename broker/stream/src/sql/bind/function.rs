@@ -9,6 +9,7 @@ use super::super::error::SqlError;
 use super::expression::Binder;
 use super::signature::{self, Kind, Signature, suggest_function};
 use super::{literal, operator, types};
+use crate::functions::{Functions, UserFunction};
 use crate::plan::{BinaryOperator, Branch, Expression, Function, JsonKind, Math, Side, TimeField, TimeUnit};
 use crate::value::{DataType, Value};
 
@@ -133,6 +134,9 @@ impl Binder<'_> {
             _ => {}
         }
         let arguments = self.plain_arguments(expr, sql)?;
+        if let Some(user) = self.user_function(&name) {
+            return self.bind_user_function(expr, user, &arguments);
+        }
         if let Some(time) = self.bind_time_function(expr, &name, &arguments)? {
             return Ok(time);
         }
@@ -194,12 +198,30 @@ impl Binder<'_> {
                     "TO_BASE64" | "FROM_BASE64" => format!("{name}(text)"),
                     _ => {
                         let message = format!("there is no function {}", sql.name);
-                        return Err(self.error(expr, message, suggest_function(&name)));
+                        let own = self.functions.into_iter().flat_map(Functions::names);
+                        return Err(self.error(expr, message, suggest_function(&name, own)));
                     }
                 };
                 Err(self.wrong_count(expr, &name, arguments.len(), &form))
             }
         }
+    }
+
+    /// A function of the user's own.
+    fn bind_user_function(
+        &mut self,
+        expr: &Expr,
+        user: &UserFunction,
+        arguments: &[&Expr],
+    ) -> Result<Expression, SqlError> {
+        let types = user.signature().arguments();
+        if arguments.len() != types.len() {
+            let form: Vec<String> = types.iter().map(DataType::to_string).collect();
+            let form = format!("{}({})", user.name(), form.join(", "));
+            return Err(self.wrong_count(expr, user.name(), arguments.len(), &form));
+        }
+        let bound = arguments.iter().zip(types).map(|(argument, wanted)| self.bind_as(argument, *wanted));
+        Ok(Expression::User { function: user.clone(), arguments: bound.collect::<Result<_, _>>()? })
     }
 
     pub(super) fn wrong_count(&self, expr: &Expr, name: &str, count: usize, form: &str) -> SqlError {

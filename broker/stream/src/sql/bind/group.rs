@@ -9,23 +9,25 @@ use super::query::{Item, QueryBinder, bind_items};
 use super::relation::{Relation, WINDOW_COLUMNS, Windows, of_node};
 use super::scope::{Binder, BoundAggregate, Groups, NamedExpression, Role, ScopeColumn};
 use super::sink::Target;
+use crate::functions::Functions;
 use crate::plan::{
     Aggregate, Column, Emit, Expression, Grouping, Operator, SessionAggregate, WindowAggregate, WindowOf,
 };
 use crate::value::DataType;
 
 /// Whether a `SELECT` gives rows of groups.
-pub(super) fn is_grouped(select: &Select, from: &Relation, at: Location) -> bool {
+pub(super) fn is_grouped(select: &Select, from: &Relation, functions: &Functions, at: Location) -> bool {
     let keys = match &select.group_by {
         GroupByExpr::All(_) => true,
         GroupByExpr::Expressions(keys, modifiers) => !keys.is_empty() || !modifiers.is_empty(),
     };
-    keys || select.having.is_some() || select.projection.iter().any(|item| has_aggregate(item, from, at))
+    let aggregated = |item: &SelectItem| has_aggregate(item, from, functions, at);
+    keys || select.having.is_some() || select.projection.iter().any(aggregated)
 }
 
-fn has_aggregate(item: &SelectItem, from: &Relation, at: Location) -> bool {
+fn has_aggregate(item: &SelectItem, from: &Relation, functions: &Functions, at: Location) -> bool {
     let (SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. }) = item else { return false };
-    let mut binder = Binder::new(&from.columns, at);
+    let mut binder = Binder::new(&from.columns, at).with_functions(functions);
     binder.enter_groups(Groups::default());
     // Whether it can be bound shows later: here only whether it got as far as an aggregate.
     let _ = binder.bind(expr);
@@ -67,7 +69,7 @@ impl QueryBinder<'_> {
             true => self.assigned(from, at)?,
             false => from,
         };
-        let mut binder = Binder::new(&from.columns, at);
+        let mut binder = Binder::new(&from.columns, at).with_functions(&self.script.functions);
         let filter = match &select.selection {
             Some(condition) => Some(binder.bind_condition(condition, "WHERE")?),
             None => None,
@@ -100,7 +102,7 @@ impl QueryBinder<'_> {
     fn needs_windows_first(&self, select: &Select, from: &Relation, at: Location) -> Result<bool, SqlError> {
         let Some(Windows::Fixed { .. }) = from.windows else { return Ok(false) };
         let width = from.columns.len() - WINDOW_COLUMNS.len();
-        let mut binder = Binder::new(&from.columns, at);
+        let mut binder = Binder::new(&from.columns, at).with_functions(&self.script.functions);
         let mut found = false;
         if let Some(condition) = &select.selection {
             let condition = binder.bind_condition(condition, "WHERE")?;
@@ -151,11 +153,11 @@ impl QueryBinder<'_> {
             })
             .collect();
         let changes = self.graph.changes(from.node);
-        let kept = placed.iter().find(|aggregate| changes && !aggregate.function.can_take_back());
+        let kept = placed.iter().find(|aggregate| changes && !aggregate.can_take_back());
         if let Some(kept) = kept {
             return Err(SqlError::at(
                 at,
-                format!("{} of rows that may be taken back is not supported", kept.function.name()),
+                format!("{} of rows that may be taken back is not supported", kept.name()),
                 "aggregate rows that are only added, or use COUNT, SUM, MIN, MAX, AVG, ANY_VALUE or another exact \
                  aggregate",
             ));

@@ -20,6 +20,7 @@ use super::pair_condition::{PairConditions, all_of, conjuncts, counted_from, pla
 use super::query::{QueryBinder, start_or};
 use super::relation::{Relation, of_node};
 use super::scope::{Binder, Role, ScopeColumn};
+use crate::functions::Functions;
 use crate::plan::{
     BinaryOperator, Column, Expression, Join, JoinBound, JoinKind, JoinSide, Operator, TemporalJoin, Versions,
 };
@@ -65,6 +66,7 @@ impl QueryBinder<'_> {
         selection: Option<&Expr>,
         at: Location,
     ) -> Result<Relation, SqlError> {
+        let functions = &self.script.functions;
         let mut tables: Vec<Table<'_>> = Vec::new();
         let mut scope: Vec<ScopeColumn> = Vec::new();
         for item in from {
@@ -85,13 +87,14 @@ impl QueryBinder<'_> {
                 let (kind, constraint) = kind_of(join, join_at)?;
                 let table = self.bind_table_of_join(&join.relation, join_at)?;
                 add_table(&mut tables, &mut scope, table, kind, join_at);
-                for condition in bind_constraint(&mut scope, &tables, constraint, join_at)? {
+                for condition in bind_constraint(&mut scope, &tables, constraint, functions, join_at)? {
                     place_on(&mut tables, condition);
                 }
             }
         }
         if let Some(selection) = selection {
-            let condition = Binder::new(&scope, at).bind_condition(selection, "WHERE")?;
+            let mut binder = Binder::new(&scope, at).with_functions(functions);
+            let condition = binder.bind_condition(selection, "WHERE")?;
             let last = tables.len() - 1;
             conjuncts(condition).into_iter().for_each(|condition| place(&mut tables, last, condition));
         }
@@ -388,12 +391,14 @@ fn bind_constraint(
     scope: &mut [ScopeColumn],
     tables: &[Table<'_>],
     constraint: &JoinConstraint,
+    functions: &Functions,
     at: Location,
 ) -> Result<Vec<Expression>, SqlError> {
     let names = match constraint {
         JoinConstraint::None => return Ok(Vec::new()),
         JoinConstraint::On(condition) => {
-            let bound = Binder::new(scope, at).bind_condition(condition, "ON")?;
+            let mut binder = Binder::new(scope, at).with_functions(functions);
+            let bound = binder.bind_condition(condition, "ON")?;
             return Ok(conjuncts(bound));
         }
         JoinConstraint::Using(names) => names,

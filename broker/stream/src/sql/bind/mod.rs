@@ -28,10 +28,12 @@ mod sink;
 mod table;
 mod time_function;
 mod types;
+mod user_function;
 
 use sqlparser::ast::Expr;
 use sqlparser::tokenizer::Location;
 
+pub(super) use self::user_function::declare;
 use super::error::SqlError;
 use super::script::Script;
 use crate::plan::{self, Expression, Plan};
@@ -53,6 +55,13 @@ pub(crate) fn bind(script: &Script) -> Result<Plan, SqlError> {
     let mut plan = graph.finish();
     plan::simplify(&mut plan);
     Ok(plan)
+}
+
+/// Whether a name, in any letters, is that of a function the language has.
+pub(crate) fn is_built_in(name: &str) -> bool {
+    const OTHERS: [&str; 8] = ["ROW_NUMBER", "RANK", "DENSE_RANK", "LAG", "LEAD", "TRIM", "IF", "IIF"];
+    let upper = name.to_ascii_uppercase();
+    signature::is_built_in(&upper) || aggregate::by_name(&upper).is_some() || OTHERS.contains(&&*upper)
 }
 
 /// Binds a single expression over the columns of a row.

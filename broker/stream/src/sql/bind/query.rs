@@ -295,11 +295,11 @@ impl<'s> QueryBinder<'s> {
         target: Option<&Target<'_>>,
     ) -> Result<Relation, SqlError> {
         let at = select.select_token.0.span.start;
-        if super::group::is_grouped(select, &from, at) {
+        if super::group::is_grouped(select, &from, &self.script.functions, at) {
             return self.bind_grouped(select, from, target, at);
         }
         from = self.assigned(from, at)?;
-        let mut binder = Binder::new(&from.columns, at);
+        let mut binder = Binder::new(&from.columns, at).with_functions(&self.script.functions);
         let filter = match &select.selection {
             Some(condition) => Some(binder.bind_condition(condition, "WHERE")?),
             None => None,

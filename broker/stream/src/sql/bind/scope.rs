@@ -8,6 +8,7 @@ use super::expression::binary;
 use super::literal;
 use super::over::OverCall;
 use super::query::start_or;
+use crate::functions::{Functions, UserFunction};
 use crate::plan::{Aggregate, AggregateFunction, BinaryOperator, Expression, Function};
 use crate::value::{DataType, Value};
 
@@ -62,6 +63,8 @@ pub(super) struct NamedExpression {
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct BoundAggregate {
     pub(super) function: AggregateFunction,
+    /// Of a function of the user's own: which.
+    pub(super) user: Option<UserFunction>,
     pub(super) argument: Option<Expression>,
     pub(super) parameter: Value,
     pub(super) filter: Option<Expression>,
@@ -83,7 +86,20 @@ impl BoundAggregate {
             filter.as_ref().map_or_else(String::new, |filter| format!(" FILTER (WHERE {filter})"));
         let beside = if parameter == Value::Null { String::new() } else { format!(", {parameter}") };
         let text = format!("{}({only}{of}{beside}){where_true}", function.name());
-        Self { function, argument, parameter, filter, distinct, text }
+        Self { function, user: None, argument, parameter, filter, distinct, text }
+    }
+
+    /// An aggregate of the user's own.
+    pub(super) fn of_user(
+        user: UserFunction,
+        argument: Expression,
+        filter: Option<Expression>,
+        distinct: bool,
+    ) -> Self {
+        let function = AggregateFunction::User;
+        let bound = Self::new(function, Some(argument), Value::Null, filter, distinct);
+        let text = bound.text.replacen(function.name(), &user.to_string(), 1);
+        Self { user: Some(user), text, ..bound }
     }
 
     /// The expressions over the rows that it reads.
@@ -106,6 +122,7 @@ impl BoundAggregate {
     pub(super) fn placed(&self, argument: Option<usize>, filter: Option<usize>) -> Aggregate {
         Aggregate {
             function: self.function,
+            user: self.user.clone(),
             argument,
             argument_type: self.argument.as_ref().map_or(DataType::BigInt, Expression::data_type),
             parameter: self.parameter.clone(),
@@ -128,6 +145,8 @@ pub(super) struct Groups {
 /// Binds expressions against the columns of a scope, and after [`Binder::enter_groups`] against its groups.
 pub(super) struct Binder<'a> {
     pub(super) columns: &'a [ScopeColumn],
+    /// The functions there are beside the built-in ones.
+    pub(super) functions: Option<&'a Functions>,
     /// Where an expression without a position of its own is said to be.
     fallback: Location,
     pub(super) groups: Option<Groups>,
@@ -138,7 +157,17 @@ pub(super) struct Binder<'a> {
 
 impl<'a> Binder<'a> {
     pub(super) fn new(columns: &'a [ScopeColumn], fallback: Location) -> Self {
-        Self { columns, fallback, groups: None, over: None, depth: 0 }
+        Self { columns, functions: None, fallback, groups: None, over: None, depth: 0 }
+    }
+
+    /// With functions beside the built-in ones.
+    pub(super) fn with_functions(self, functions: &'a Functions) -> Self {
+        Self { functions: Some(functions), ..self }
+    }
+
+    /// The function of the user's own that a name means.
+    pub(super) fn user_function(&self, name: &str) -> Option<&'a UserFunction> {
+        self.functions?.find(name)
     }
 
     pub(super) fn enter_groups(&mut self, groups: Groups) {

@@ -260,10 +260,15 @@ pub(super) fn find(name: &str) -> Option<&'static Signature> {
     SIGNATURES.iter().find(|signature| signature.names.contains(&name))
 }
 
+/// Whether there is a built-in scalar function of a name in capitals.
+pub(super) fn is_built_in(name: &str) -> bool {
+    find(name).is_some() || OTHER_NAMES.contains(&name)
+}
+
 /// The help for an unknown function: the likely one, or those there are.
-pub(super) fn suggest_function(name: &str) -> String {
+pub(super) fn suggest_function<'a>(name: &str, own: impl Iterator<Item = &'a str> + Clone) -> String {
     let known = SIGNATURES.iter().flat_map(|signature| signature.names).chain(OTHER_NAMES).copied();
-    suggest(name, known)
+    suggest(name, known.chain(own))
 }
 
 #[cfg(test)]

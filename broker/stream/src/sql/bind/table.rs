@@ -7,6 +7,7 @@ use super::super::error::{SqlError, suggest};
 use super::super::script::{CreateTable, TableOption, Watermark};
 use super::scope::{Binder, Role, ScopeColumn};
 use super::{format, literal, types};
+use crate::functions::Functions;
 use crate::plan::{
     Column, ColumnOrigin, Compression, Computed, ErrorPolicy, EventTime, OutputMode, RecordFormat,
     SinkErrorPolicy, Source,
@@ -29,13 +30,13 @@ pub(super) struct SinkDeclaration {
 }
 
 /// The table as a source, with all its columns.
-pub(super) fn source(table: &CreateTable) -> Result<Source, SqlError> {
+pub(super) fn source(table: &CreateTable, functions: &Functions) -> Result<Source, SqlError> {
     let options = Options::new(table, &SOURCE_OPTIONS)?;
     let mut columns = columns(table)?;
     let topic = options.topic("topic")?;
     let format = options.format(&mut columns)?;
     format::check_source(&format, &columns, &table.options, table.name.span.start)?;
-    let computed = computed(table, &columns)?;
+    let computed = computed(table, &columns, functions)?;
     let mut row = columns.clone();
     row.extend(
         computed.iter().map(|computed| Column::of_value(&computed.name, computed.expression.data_type())),
@@ -131,7 +132,11 @@ fn columns(table: &CreateTable) -> Result<Vec<Column>, SqlError> {
 }
 
 /// The columns that are computed, each from those before it.
-fn computed(table: &CreateTable, columns: &[Column]) -> Result<Vec<Computed>, SqlError> {
+fn computed(
+    table: &CreateTable,
+    columns: &[Column],
+    functions: &Functions,
+) -> Result<Vec<Computed>, SqlError> {
     let plain = |name: &str, data_type| ScopeColumn {
         table: Some(table.name.value.clone()),
         name: name.to_owned(),
@@ -151,7 +156,8 @@ fn computed(table: &CreateTable, columns: &[Column]) -> Result<Vec<Computed>, Sq
                 "give it another name",
             ));
         }
-        let expression = Binder::new(&scope, definition.expression_at).bind(&definition.expression)?;
+        let mut binder = Binder::new(&scope, definition.expression_at).with_functions(functions);
+        let expression = binder.bind(&definition.expression)?;
         scope.push(plain(name, expression.data_type()));
         found.push(Computed { name: name.clone(), expression });
     }

@@ -1,0 +1,118 @@
+//! What `CREATE FUNCTION` refuses, and says.
+
+use logmill_stream::{SqlError, compile, embed_modules};
+
+use super::{module, results, script};
+
+const ID: &str = r#"(module (func (export "id") (param i64) (result i64) (local.get 0)))"#;
+
+fn refused(create: &str) -> SqlError {
+    let script = script(create, "a BIGINT", "", "v BIGINT", "SELECT a FROM src");
+    compile(&script).expect_err(create)
+}
+
+fn says(create: &str, message: &str, help: &str) {
+    let error = refused(create);
+    assert!(error.message.contains(message), "{create}\n{error}");
+    assert!(error.help.contains(help), "{create}\n{error}");
+}
+
+#[test]
+fn a_module_is_checked_when_the_script_is() {
+    let id = module(ID);
+    let create = |rest: &str| format!("CREATE FUNCTION id(a BIGINT) RETURNS BIGINT LANGUAGE wasm {rest}");
+    says(&create("AS 'AGFzbQE'"), "not base64", "base64 < module.wasm");
+    says(&create("AS 'AGFzbQEA'"), "not a WebAssembly module", "wasm32-unknown-unknown");
+    says(&create("USING 'id.wasm'"), "`id.wasm` is not part of the script", "AS '");
+    let imports = module(
+        r#"(module (import "env" "clock" (func (result i64)))
+             (func (export "id") (param i64) (result i64) (call 0)))"#,
+    );
+    says(&create(&format!("AS '{imports}'")), "imports `env.clock`", "without imports");
+    let other = module(r#"(module (func (export "id") (param f64) (result i64) (i64.const 1)))"#);
+    says(&create(&format!("AS '{other}'")), "has other types", "(param i64) (result i64)");
+    let started = module(
+        r#"(module (func $spin (loop (br 0))) (start $spin)
+             (func (export "id") (param i64) (result i64) (local.get 0)))"#,
+    );
+    says(&create(&format!("AS '{started}'")), "does not begin", "");
+    says(&create(&format!("WITH ('fule' = '1') AS '{id}'")), "no option 'fule'", "`fuel`");
+    says(&create(&format!("WITH ('fuel' = '0') AS '{id}'")), "'0' is not a number", "1 to 1000000000");
+    says(&create(""), "the module is missing", "LANGUAGE wasm AS");
+    says(
+        "CREATE FUNCTION id(a DECIMAL(10, 2)) RETURNS BIGINT LANGUAGE wasm AS ''",
+        "cannot be given a DECIMAL(10, 2)",
+        "DOUBLE",
+    );
+    says("CREATE FUNCTION abs(a BIGINT) RETURNS BIGINT LANGUAGE wasm AS ''", "built-in", "another name");
+    says("CREATE FUNCTION id(a BIGINT) RETURNS BIGINT LANGUAGE rust AS ''", "in WebAssembly", "wasm");
+    let twice = format!("{};{}", create(&format!("AS '{id}'")), create(&format!("AS '{id}'")));
+    says(&twice, "a second function `id`", "another name");
+    let two = "CREATE AGGREGATE FUNCTION id(a BIGINT, b BIGINT) RETURNS BIGINT LANGUAGE wasm AS ''";
+    says(two, "2 arguments", "one");
+    let other_name = create(&format!("AS '{id}'")).replace("FUNCTION id", "FUNCTION same");
+    let wanted = r#"export (func (export "same") (param i64) (result i64))"#;
+    says(&other_name, "exports no function `same`", wanted);
+    let text = "CREATE FUNCTION id(a STRING) RETURNS BIGINT LANGUAGE wasm AS ";
+    let no_alloc = module(r#"(module (func (export "id") (param i32 i32) (result i64) (i64.const 1)))"#);
+    says(&format!("{text} '{no_alloc}'"), "exports no function `alloc`", "(param i32) (result i32)");
+}
+
+#[test]
+fn an_error_is_where_the_module_is() {
+    let error = refused("CREATE FUNCTION id(a BIGINT)\n RETURNS BIGINT\n LANGUAGE wasm\n  AS 'x'");
+    assert_eq!((error.line, error.column), (4, 6));
+}
+
+#[test]
+fn calls_are_checked() {
+    let create = format!("CREATE FUNCTION id(a BIGINT) RETURNS BIGINT LANGUAGE wasm AS '{}'", module(ID));
+    let error = |query: &str| compile(&script(&create, "a BIGINT", "", "v BIGINT", query)).unwrap_err();
+    let found = error("SELECT id(a, 1) FROM src");
+    assert_eq!((found.message.as_str(), found.help.as_str()), ("id with 2 arguments", "write id(BIGINT)"));
+    assert!(error("SELECT id('a') FROM src").message.contains("a BIGINT is needed"));
+    assert_eq!(error("SELECT ids(a) FROM src").help, "did you mean `id`?");
+}
+
+#[test]
+fn files_are_put_in_by_whoever_can_read_them() {
+    let bytes = wat::parse_str(ID).unwrap();
+    let text = "-- ü: USING 'a comment'\nCREATE FUNCTION id(a BIGINT) RETURNS BIGINT LANGUAGE wasm\nUSING\n 'mods/id.wasm'";
+    let with_file = script(text, "a BIGINT", "", "v BIGINT", "SELECT id(a) FROM src");
+    let mut read = Vec::new();
+    let whole = embed_modules(&with_file, |file| {
+        read.push(file.to_owned());
+        Ok::<_, String>(bytes.clone())
+    });
+    let whole = whole.unwrap();
+    assert_eq!(read, ["mods/id.wasm"]);
+    assert_eq!(results(&whole, &[r#"{"a": 3}"#]), [r#"{"v":3}"#]);
+    // What is not a module's file stays as it is.
+    let none = script("", "a BIGINT", "", "v BIGINT", "SELECT a FROM src");
+    assert_eq!(embed_modules(&none, |_| Err("never read")).unwrap(), none);
+    let error = embed_modules(&with_file, |_| Err::<Vec<u8>, _>("no such file")).unwrap_err();
+    assert_eq!((error.line, error.column), (4, 2));
+    assert!(error.message.contains("`mods/id.wasm` cannot be read: no such file"), "{error}");
+}
+
+#[test]
+fn another_module_is_another_plan() {
+    let of = |text: &str| {
+        let create =
+            format!("CREATE FUNCTION id(a BIGINT) RETURNS BIGINT LANGUAGE wasm AS '{}'", module(text));
+        compile(&script(&create, "a BIGINT", "", "v BIGINT", "SELECT id(a) FROM src")).unwrap()
+    };
+    let (one, same) = (of(ID), of(ID));
+    let other =
+        of(r#"(module (func (export "id") (param i64) (result i64) (i64.add (local.get 0) (i64.const 1))))"#);
+    assert_eq!(one, same);
+    assert_eq!(one.fingerprint(), same.fingerprint());
+    assert_ne!(one, other);
+    assert_ne!(one.fingerprint(), other.fingerprint());
+    // A plan that is stored brings its modules.
+    let stored = serde_json::to_string(&one).unwrap();
+    let back: logmill_stream::Plan = serde_json::from_str(&stored).unwrap();
+    assert_eq!(back, one);
+    let trial = super::run(&back, &[r#"{"a": 4}"#]).unwrap();
+    assert_eq!(super::outputs(&trial, "out"), [r#"{"v":4}"#]);
+}
