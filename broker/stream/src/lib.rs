@@ -11,6 +11,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod builder;
 pub mod plan;
 pub mod sql;
 
@@ -28,6 +29,7 @@ mod rows;
 mod scalar;
 mod snapshot;
 mod state;
+mod table_query;
 pub mod time;
 mod trial;
 mod upgrade;
@@ -48,6 +50,7 @@ pub use snapshot::{
     SnapshotWriter, StateChanges, merge_snapshot,
 };
 pub use sql::{SqlError, compile, compile_with, embed_modules};
+pub use table_query::{QueryError, QueryRows, QueryTable, TableQuery, TableRows};
 pub use trial::{Trial, TrialError, TrialOptions, TrialRecord, run_trial};
 pub use upgrade::{Fate, OperatorChange, Shadow, ShadowError, Upgrade, UpgradeError};
 pub use value::{DataType, Value};

@@ -98,11 +98,23 @@ pub fn run_trial(
     inputs: &BTreeMap<String, Vec<TrialRecord>>,
     options: TrialOptions,
 ) -> Result<Trial, TrialError> {
+    let trial = run_while(plan, inputs.clone(), options, &mut || true)?;
+    Ok(trial.expect("nobody says that the time is over"))
+}
+
+/// The same, as long as `go_on` says so when it is asked before each epoch; `None` where it did not.
+pub(crate) fn run_while(
+    plan: &Plan,
+    inputs: BTreeMap<String, Vec<TrialRecord>>,
+    options: TrialOptions,
+    go_on: &mut dyn FnMut() -> bool,
+) -> Result<Option<Trial>, TrialError> {
     let reads = plan.source_topics();
     if let Some(topic) = inputs.keys().find(|topic| !reads.contains(&topic.as_str())) {
         return Err(TrialError::NoSuchTopic { topic: topic.clone(), reads: reads.join(", ") });
     }
-    let mut logs = TrialLogs::new(plan, inputs);
+    let mut logs = TrialLogs::new(plan, &inputs);
+    drop(inputs);
     let mut generation = 1;
     let mut epoch: u64 = 0;
     loop {
@@ -112,10 +124,13 @@ pub fn run_trial(
         }
         let mut left = options.restore_every;
         loop {
+            if !go_on() {
+                return Ok(None);
+            }
             let now = options.now.saturating_add_unsigned(epoch * 1_000);
             match epochs.turn(&mut logs, now, epoch)? {
                 Turn::Committed { .. } => epoch += 1,
-                Turn::Idle | Turn::Finished => return logs.finish(epochs.pipeline()),
+                Turn::Idle | Turn::Finished => return logs.finish(epochs.pipeline()).map(Some),
             }
             left = left.wrapping_sub(1);
             if left == 0 {

@@ -63,3 +63,15 @@ pub(crate) fn suggest<'a>(word: &str, known: impl IntoIterator<Item = &'a str> +
         }
     }
 }
+
+/// Takes the position off the end of a message of the parser: `..., found: x at Line: 3, Column: 7`.
+pub(super) fn split_location(text: &str) -> (&str, Option<Location>) {
+    let located = text.rsplit_once(" at Line: ").and_then(|(message, position)| {
+        let (line, column) = position.split_once(", Column: ")?;
+        Some((message, Location { line: line.parse().ok()?, column: column.parse().ok()? }))
+    });
+    match located {
+        Some((message, location)) => (message, Some(location)),
+        None => (text, None),
+    }
+}

@@ -13,15 +13,20 @@ mod error;
 mod module_file;
 mod script;
 
-pub(crate) use bind::is_built_in;
+pub(crate) use bind::{BoundSelect, Fold, RESULT_TOPIC, SelectOrder, is_built_in};
 pub use error::SqlError;
 pub use module_file::embed_modules;
 
 use crate::functions::Functions;
-use crate::plan::{Column, Expression, Plan};
+use crate::plan::{Column, Expression, Plan, Source};
 
 pub(crate) fn compile_expression(columns: &[Column], text: &str) -> Result<Expression, SqlError> {
     bind::bind_expression(columns, &script::parse_expression(text)?)
+}
+
+/// Compiles a query over the rows of one of these tables.
+pub(crate) fn compile_select(tables: Vec<Source>, text: &str) -> Result<BoundSelect, SqlError> {
+    bind::bind_select(tables, script::parse_query(text)?)
 }
 
 /// Compiles a script into the plan of one pipeline.

@@ -8,9 +8,9 @@ use sqlparser::tokenizer::{Location, Token, TokenWithSpan, Tokenizer};
 use super::bind::literal;
 use super::create_function::CreateFunction;
 use super::dialect::StreamingDialect;
-use super::error::SqlError;
+use super::error::{SqlError, split_location};
 use crate::functions::Functions;
-use crate::plan::{Emit, StateBound};
+use crate::plan::{Emit, Source, StateBound};
 
 /// A longer script is refused before it is read.
 const MAX_SCRIPT_BYTES: usize = 2 * 1024 * 1024;
@@ -26,6 +26,8 @@ pub(crate) struct Script {
     pub(crate) create_functions: Vec<CreateFunction>,
     /// What calls may mean, beside the built-in functions.
     pub(crate) functions: Functions,
+    /// Of a query by itself: the tables it may read.
+    pub(crate) given: Vec<Source>,
 }
 
 /// `CREATE TABLE name (...) WITH (...)`.
@@ -114,30 +116,24 @@ pub(crate) struct Insert {
 
 /// Parses a script.
 pub(crate) fn parse(text: &str) -> Result<Script, SqlError> {
-    if text.len() > MAX_SCRIPT_BYTES {
-        return Err(SqlError::at(
-            Location { line: 1, column: 1 },
-            format!("the script is {} bytes long", text.len()),
-            format!("keep it below {MAX_SCRIPT_BYTES} bytes: one pipeline a script"),
-        ));
+    Statements::of(text)?.script()
+}
+
+/// Parses a query that stands by itself.
+pub(crate) fn parse_query(text: &str) -> Result<Box<Query>, SqlError> {
+    let mut statements = Statements::of(text)?;
+    let help = "write SELECT ... FROM <table> WHERE ... ORDER BY ... LIMIT 10";
+    let query = statements.with_parser(Parser::parse_query, help)?;
+    let _ = statements.parser.consume_token(&Token::SemiColon);
+    match statements.parser.peek_token().token {
+        Token::EOF => Ok(query),
+        other => Err(SqlError::at(statements.here(), format!("`{other}` is not expected here"), help)),
     }
-    let dialect = StreamingDialect;
-    let tokens = Tokenizer::new(&dialect, text).tokenize_with_location().map_err(|error| {
-        SqlError::at(error.location, error.message, "close every quote and comment, and use SQL's signs only")
-    })?;
-    check_statement_lengths(&tokens)?;
-    let mut statements = Statements { parser: Parser::new(&dialect).with_tokens_with_locations(tokens) };
-    statements.script()
 }
 
 /// Parses a single expression.
 pub(crate) fn parse_expression(text: &str) -> Result<Expr, SqlError> {
-    let dialect = StreamingDialect;
-    let tokens = Tokenizer::new(&dialect, text).tokenize_with_location().map_err(|error| {
-        SqlError::at(error.location, error.message, "close every quote and comment, and use SQL's signs only")
-    })?;
-    check_statement_lengths(&tokens)?;
-    let mut statements = Statements { parser: Parser::new(&dialect).with_tokens_with_locations(tokens) };
+    let mut statements = Statements::of(text)?;
     let begin = statements.here();
     let help = "write one expression, such as a + 1";
     let parsed = statements.parser.parse_expr();
@@ -172,6 +168,23 @@ pub(super) struct Statements<'a> {
 }
 
 impl<'a> Statements<'a> {
+    /// The statements of a text, none of them read.
+    fn of(text: &str) -> Result<Self, SqlError> {
+        if text.len() > MAX_SCRIPT_BYTES {
+            return Err(SqlError::at(
+                Location { line: 1, column: 1 },
+                format!("the script is {} bytes long", text.len()),
+                format!("keep it below {MAX_SCRIPT_BYTES} bytes: one pipeline a script"),
+            ));
+        }
+        let tokens = Tokenizer::new(&StreamingDialect, text).tokenize_with_location().map_err(|error| {
+            let help = "close every quote and comment, and use SQL's signs only";
+            SqlError::at(error.location, error.message, help)
+        })?;
+        check_statement_lengths(&tokens)?;
+        Ok(Statements { parser: Parser::new(&StreamingDialect).with_tokens_with_locations(tokens) })
+    }
+
     fn script(&mut self) -> Result<Script, SqlError> {
         let mut script = Script::default();
         loop {
@@ -581,17 +594,5 @@ impl<'a> Statements<'a> {
                 SqlError::at(location, message, help)
             }
         }
-    }
-}
-
-/// Takes the position off the end of a message of the parser: `..., found: x at Line: 3, Column: 7`.
-fn split_location(text: &str) -> (&str, Option<Location>) {
-    let located = text.rsplit_once(" at Line: ").and_then(|(message, position)| {
-        let (line, column) = position.split_once(", Column: ")?;
-        Some((message, Location { line: line.parse().ok()?, column: column.parse().ok()? }))
-    });
-    match located {
-        Some((message, location)) => (message, Some(location)),
-        None => (text, None),
     }
 }

@@ -115,6 +115,18 @@ impl QueryBinder<'_> {
         if let Some(view) = self.script.views.iter().find(|view| view.name.value == name.value) {
             return self.bind_view(view, at);
         }
+        let mut given = self.script.given.iter().filter(|source| source.table == name.value);
+        if let Some(source) = given.next() {
+            if given.next().is_some() {
+                return Err(SqlError::at(
+                    at,
+                    format!("several pipelines write a table `{}`", name.value),
+                    "say which: --pipeline <name>",
+                ));
+            }
+            let node = self.graph.source(source.clone());
+            return Ok(Relation::new(node, Some(&name.value), self.graph));
+        }
         let Some(found) = self.script.tables.iter().find(|table| table.name.value == name.value) else {
             return Err(self.unknown_table(name));
         };
@@ -154,6 +166,11 @@ impl QueryBinder<'_> {
     pub(super) fn unknown_table(&self, name: &Ident) -> SqlError {
         let tables = self.script.tables.iter().map(|table| table.name.value.as_str());
         let views = self.script.views.iter().map(|view| view.name.value.as_str());
+        if !self.script.given.is_empty() {
+            let given = self.script.given.iter().map(|source| source.table.as_str());
+            let message = format!("no pipeline writes a table `{}`", name.value);
+            return SqlError::at(name.span.start, message, suggest(&name.value, given));
+        }
         SqlError::at(
             name.span.start,
             format!("there is no table `{}`", name.value),

@@ -23,6 +23,7 @@ mod query;
 mod rank_limit;
 mod relation;
 mod scope;
+mod select;
 mod signature;
 mod sink;
 mod table;
@@ -33,6 +34,8 @@ mod user_function;
 use sqlparser::ast::Expr;
 use sqlparser::tokenizer::Location;
 
+pub(super) use self::select::bind_select;
+pub(crate) use self::select::{BoundSelect, Fold, RESULT_TOPIC, SelectOrder};
 pub(super) use self::user_function::declare;
 use super::error::SqlError;
 use super::script::Script;
