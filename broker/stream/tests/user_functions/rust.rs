@@ -45,6 +45,24 @@ fn what_it_gives_is_checked() {
 }
 
 #[test]
+fn texts_it_makes_are_bounded() {
+    let mut functions = Functions::new();
+    let signature = FunctionSignature::new("blow_up", &[DataType::BigInt], DataType::String);
+    let blow_up = |arguments: &[Argument<'_>]| match arguments {
+        [Argument::BigInt(length)] => Ok(Value::String("x".repeat(*length as usize))),
+        other => Err(format!("{other:?}")),
+    };
+    functions.scalar(signature, blow_up).unwrap();
+    let text = script("", "a BIGINT", "", "v BIGINT", "SELECT CHAR_LENGTH(blow_up(a)) FROM src");
+    let plan = compile_with(&text, &functions).unwrap();
+    let error = run(&plan, &[r#"{"a": 20000000}"#]).unwrap_err().to_string();
+    assert!(error.contains("more than 16 MiB"), "{error}");
+    // Many at once are made in parts.
+    let trial = run(&plan, &[r#"{"a": 10000000}"#; 40]).unwrap();
+    assert_eq!(outputs(&trial, "out"), [r#"{"v":10000000}"#; 40]);
+}
+
+#[test]
 fn names_are_checked() {
     let mut functions = Functions::new();
     let mut add = |name: &str| {
