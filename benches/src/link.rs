@@ -128,7 +128,7 @@ impl Link {
             topics: vec![topic],
             ..FetchRequest::default()
         };
-        self.send_new(&request, FETCH_VERSION)?;
+        self.post(&request, FETCH_VERSION)?;
         let frame = self.receive()?;
         let memory = frame.clone();
         let (_, response): (_, logmill_wire::messages::FetchResponse) =
@@ -184,12 +184,18 @@ impl Link {
     }
 
     pub(crate) fn ask<R: Request>(&mut self, request: &R, version: i16) -> anyhow::Result<R::Response> {
-        self.send_new(request, version)?;
+        self.post(request, version)?;
+        self.answer::<R>(version)
+    }
+
+    /// The answer to the oldest request that has none.
+    pub(crate) fn answer<R: Request>(&mut self, version: i16) -> anyhow::Result<R::Response> {
         let frame = self.receive()?;
         Ok(decode_response::<R::Response>(frame, version)?.1)
     }
 
-    fn send_new<R: Request>(&mut self, request: &R, version: i16) -> anyhow::Result<()> {
+    /// Sends a request without waiting for its answer.
+    pub(crate) fn post<R: Request>(&mut self, request: &R, version: i16) -> anyhow::Result<()> {
         let frame = encode_request(self.next, Some(CLIENT), request, version)?.into_bytes();
         self.next += 1;
         self.stream.write_all(&frame).context("the server took no request")

@@ -16,6 +16,7 @@
 //! | W6 | start to port open, idle memory, CPU and files |
 //! | W7 | small producers on one partition, and on 1,000 |
 //! | W8 | transactions over 1, 10 and 100 partitions: commits per second, and what one adds to a produce |
+//! | Nexmark | its queries from topic to topic, exactly once: events a CPU second, and latency at a rate |
 //!
 //! Ratios are only taken between rows of one run with the same durability and the same number of requests in flight.
 
@@ -33,6 +34,7 @@ mod kafka;
 mod latency;
 mod link;
 mod memory;
+mod nexmark;
 mod partitions;
 mod procfs;
 mod produce;
@@ -119,6 +121,8 @@ enum Command {
         /// Only this one: w1, w2, w4, w5, w7 or w8.
         workload: Option<Beside>,
     },
+    /// Nexmark's queries from topic to topic, exactly once, beside Apache Flink and Kafka Streams.
+    Nexmark(nexmark::Settings),
     /// Start-up on a log in sealed segments, after a stop and after a kill.
     Sealed {
         /// How much to write first; it is removed at the end.
@@ -249,6 +253,7 @@ fn main() -> anyhow::Result<()> {
                 beside::transactions(&bench, &beside::TRANSACTIONAL, how.runs)?;
             }
         }
+        Command::Nexmark(settings) => nexmark::run(&bench, &settings, how.runs)?,
         Command::Sealed { gib } => shows::sealed(&bench, gib << 30)?,
         Command::Compacting => shows::compacting(&bench)?,
         Command::Scraped => scraped::run(&bench, sized(Workload::W1), how)?,
@@ -297,6 +302,10 @@ impl Arguments {
                 Command::Kafka { jars, .. } => {
                     Some(std::path::absolute(jars).context("where are Kafka's jars?")?)
                 }
+                Command::Nexmark(settings) => match &settings.peers {
+                    Some(peers) => Some(std::path::absolute(peers)?.join("kafka")),
+                    None => None,
+                },
                 _ => None,
             },
         })
