@@ -17,8 +17,8 @@ use logmill_config::{
 };
 use logmill_coordinator::groups::{Assignor, MigrationPolicy};
 use logmill_storage::{
-    Cleanup, Durability, Fatal, JournalOptions, LogOptions, PartitionId, PartitionSpec, RealDisk, Retention,
-    Store, StoreError, StoreOptions,
+    Cleanup, Disk, Durability, Fatal, JournalOptions, LogOptions, PartitionId, PartitionSpec, RealDisk,
+    Retention, Store, StoreError, StoreOptions,
 };
 use logmill_stream::EpochLimits;
 use tokio::runtime::Handle;
@@ -39,7 +39,7 @@ use crate::entropy::Entropy;
 use crate::loggers::Loggers;
 use crate::net::{Listener, MetricsPage, NetSettings};
 use crate::partitions::{CleaningSettings, LogThreads, Partition, Partitions};
-use crate::pipelines::Pipelines;
+use crate::pipelines::{PipelineSettings, Pipelines};
 use crate::security::Access;
 use crate::services::{self, NodeService, PipelineService};
 use crate::telemetry::{Health, Limits, Scraper, Telemetry, UnreadTimes};
@@ -118,6 +118,14 @@ impl Node {
     /// # Errors
     /// As [`Node::start`].
     pub async fn start_with(config: Config, loggers: Loggers) -> Result<Self, StartError> {
+        Self::start_on(Arc::new(RealDisk), config, loggers).await
+    }
+
+    /// The same, on a disk of the caller's: for tests of what is hard to do to a real one.
+    ///
+    /// # Errors
+    /// As [`Node::start`].
+    pub async fn start_on(disk: Arc<dyn Disk>, config: Config, loggers: Loggers) -> Result<Self, StartError> {
         let clock = Clock::system();
         let started_ms = clock.now_ms();
         let listen = resolve(&config.listen)?;
@@ -132,7 +140,7 @@ impl Node {
             tail_bytes: options.tail_bytes as u64,
             open_files: options.open_files as u64,
         };
-        let (store, recovery) = blocking(move || Store::open(Arc::new(RealDisk), options)).await?;
+        let (store, recovery) = blocking(move || Store::open(disk, options)).await?;
         tracing::info!(
             new = recovery.new,
             clean = recovery.clean,
@@ -183,11 +191,14 @@ impl Node {
             topics.clone(),
             coordinators.clone(),
             &assembly.records,
-            EpochLimits {
-                input_bytes: config.pipelines.epoch_bytes.in_memory(),
-                input_records: u64::from(config.pipelines.epoch_records),
-                emit_rows: config.pipelines.emit_rows,
-                ..EpochLimits::default()
+            PipelineSettings {
+                limits: EpochLimits {
+                    input_bytes: config.pipelines.epoch_bytes.in_memory(),
+                    input_records: u64::from(config.pipelines.epoch_records),
+                    emit_rows: config.pipelines.emit_rows,
+                    ..EpochLimits::default()
+                },
+                memory: config.pipelines.memory.get(),
             },
             clock.clone(),
             Handle::current(),

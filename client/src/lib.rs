@@ -63,7 +63,9 @@ pub mod metrics {
     pub use logmill_rpc::v1::{Bucket, Distribution, Label, Metric, Sample};
 }
 pub use logmill_rpc::v1::{
-    NodeStatusResponse as NodeStatus, Pipeline, PipelineCounters, PipelineState, SourcePosition,
+    EpochTimes, Limiting, NodeStatusResponse as NodeStatus, OperatorState, PartitionOffset, Pipeline,
+    PipelineCounters, PipelineEvent, PipelineFailure, PipelineState, RejectedRecord, SourcePosition,
+    TimeShares,
 };
 pub use logmill_wire::ErrorCode;
 pub use pipelines::{InputEnd, Pipelines};

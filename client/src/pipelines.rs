@@ -102,7 +102,7 @@ impl Pipelines {
         Ok(response.map_err(failed(OPERATION))?.into_inner().pipelines)
     }
 
-    /// One pipeline with its plan, positions and counters.
+    /// One pipeline with its plan, positions, counters, the times of its epochs, and what its operators keep.
     ///
     /// # Errors
     /// [`RpcCode::NotFound`].
@@ -128,6 +128,50 @@ impl Pipelines {
         let request = v1::StopPipelineRequest { name: name.to_owned() };
         let response = self.client(OPERATION).await?.stop(request).await;
         Ok(response.map_err(failed(OPERATION))?.into_inner().pipeline.unwrap_or_default())
+    }
+
+    /// Deletes a pipeline that does not run, with its state. The topics it wrote are free, and keep their records.
+    ///
+    /// # Errors
+    /// [`RpcCode::NotFound`], or [`RpcCode::FailedPrecondition`] when it runs.
+    ///
+    /// # Cancel safety
+    /// The pipeline may be gone although the future was dropped.
+    pub async fn delete(&self, name: &str) -> Result<()> {
+        const OPERATION: &str = "deleting a pipeline";
+        let request = v1::DeletePipelineRequest { name: name.to_owned() };
+        let response = self.client(OPERATION).await?.delete(request).await;
+        response.map_err(failed(OPERATION))?;
+        Ok(())
+    }
+
+    /// Says how many bytes the state of a pipeline may have, at least 1. One that waits for more goes on.
+    ///
+    /// # Errors
+    /// [`RpcCode::NotFound`].
+    ///
+    /// # Cancel safety
+    /// The budget may be another one although the future was dropped.
+    pub async fn set_memory(&self, name: &str, bytes: u64) -> Result<v1::Pipeline> {
+        const OPERATION: &str = "setting the memory of a pipeline";
+        let request = v1::SetPipelineMemoryRequest { name: name.to_owned(), bytes };
+        let response = self.client(OPERATION).await?.set_memory(request).await;
+        Ok(response.map_err(failed(OPERATION))?.into_inner().pipeline.unwrap_or_default())
+    }
+
+    /// What happened to a pipeline behind the event of a number, oldest first: with 0 all that is kept, which are the newest
+    /// 500 since the broker started.
+    ///
+    /// # Errors
+    /// [`RpcCode::NotFound`].
+    ///
+    /// # Cancel safety
+    /// Safe.
+    pub async fn events(&self, name: &str, after: u64) -> Result<Vec<v1::PipelineEvent>> {
+        const OPERATION: &str = "reading the events of a pipeline";
+        let request = v1::PipelineEventsRequest { name: name.to_owned(), after };
+        let response = self.client(OPERATION).await?.events(request).await;
+        Ok(response.map_err(failed(OPERATION))?.into_inner().events)
     }
 
     /// Declares the input finished: the pipeline reads up to the end, closes every window and is finished. Gives

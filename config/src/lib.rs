@@ -30,6 +30,7 @@ pub use schema::Key;
 pub use settings::Config;
 pub use value::{
     Assignor, Assignors, ByteSize, DirectIo, Durability, GroupMigration, HostPort, LogFormat, parse_duration,
+    parse_size,
 };
 
 /// The shipped configuration file: every key with its default and one line of meaning.

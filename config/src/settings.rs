@@ -130,7 +130,7 @@ settings! {
         producer_expiry: Duration = Duration::from_secs(24 * 3600),
     }
 
-    /// Stream pipelines. An epoch closes when its input is used up, or at these limits.
+    /// Stream pipelines. An epoch closes when its input is used up, or at these limits. They are lower for a while, down to one record and one row, when the input unpacks to much more than it is, or much comes out of it.
     pipelines: Pipelines {
         /// Bytes of record batches one epoch takes in, about.
         epoch_bytes: ByteSize = ByteSize::mib(8),
@@ -138,6 +138,8 @@ settings! {
         epoch_records: u32 = 65_536,
         /// Rows of closed windows one epoch writes at most; what is left comes in the next.
         emit_rows: u32 = 50_000,
+        /// Memory for the state of each pipeline that has none of its own; beyond it the pipeline waits, and says so.
+        memory: ByteSize = ByteSize::gib(1),
     }
 
     /// What the broker tells of itself: log lines on standard error, and metrics.

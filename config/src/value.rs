@@ -370,6 +370,11 @@ impl Value for Assignors {
     }
 }
 
+/// Reads a size with its unit, as it is written in the file: `"64 MiB"`, `"2GiB"`.
+pub fn parse_size(text: &str) -> Option<ByteSize> {
+    ByteSize::read(Raw::Text(text))
+}
+
 /// Reads a time with its unit, as it is written in the file: `"250 ms"`, `"30s"`.
 pub fn parse_duration(text: &str) -> Option<Duration> {
     Duration::read(Raw::Text(text))

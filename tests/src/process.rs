@@ -191,6 +191,11 @@ impl Process {
         std::fs::read_to_string(&self.log).expect("a log")
     }
 
+    /// Standard output so far.
+    pub fn out(&self) -> String {
+        std::fs::read_to_string(&self.out).expect("an output")
+    }
+
     /// How long it has been running.
     pub fn age(&self) -> Duration {
         self.started.elapsed()

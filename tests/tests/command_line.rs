@@ -239,24 +239,42 @@ fn pipelines_run_and_are_shown_stopped_and_finished() {
     let broker = broker(&scratch);
     let script = scratch.write("pages.sql", SCRIPT);
     assert_eq!(names(&json(&broker, &["pipeline", "list"]), "pipelines", "pipeline"), Vec::<String>::new());
-    let missing = broker.try_run(&["pipeline", "run", &script], "");
+    let missing = broker.try_run(&["pipeline", "deploy", &script], "");
     assert_eq!(missing.status.code(), Some(1), "no topic clicks yet: {}", missing.log);
     assert!(missing.log.contains("clicks"), "names it: {}", missing.log);
     broker.run(&["topic", "create", "clicks"]);
-    let row = json(&broker, &["pipeline", "run", &script]);
-    assert_eq!((row["pipeline"].as_str(), row["state"].as_str()), (Some("pages"), Some("running")));
+    let row = json(&broker, &["pipeline", "deploy", &script]);
+    assert_eq!(row["pipeline"].as_str(), Some("pages"));
+    assert!(["starting", "running"].contains(&row["state"].as_str().expect("a state")), "{row}");
+    let again = json(&broker, &["pipeline", "deploy", &script]);
+    assert_eq!(again["generation"], 1, "it runs already: {again}");
     broker.run_with_input(
         &["produce", "clicks"],
         "{\"page\":\"/\",\"at\":\"2026-01-01T00:00:10Z\"}\n{\"page\":\"/\",\"at\":\"2026-01-01T00:00:20Z\"}\n{\"page\":\"/x\",\"at\":\"2026-01-01T00:00:30Z\"}\n",
     );
     assert_eq!(json(&broker, &["pipeline", "stop", "pages"])["state"], "stopped");
     assert_eq!(names(&json(&broker, &["pipeline", "list"]), "pipelines", "state"), ["stopped"]);
-    // The same script goes on; to its end when it is told that there is one.
-    let finished = json(&broker, &["pipeline", "run", &script, "--bounded", "--wait"]);
+    let kept = broker.try_run(&["pipeline", "resume", "pages", "--memory", "lots"], "");
+    assert_eq!(kept.status.code(), Some(2), "{}", kept.log);
+    json(&broker, &["pipeline", "resume", "pages", "--memory", "2 GiB"]);
+    json(&broker, &["pipeline", "stop", "pages"]);
+    // The same script goes on; to its end when it is told that there is one, which is followed.
+    let finished = json(&broker, &["pipeline", "run", &script, "--bounded"]);
     assert_eq!(finished["state"], "finished", "{finished}");
     assert_eq!(finished["records_in"], 3);
     let described = json(&broker, &["pipeline", "describe", "pages"]);
     assert_eq!(described["sources"][0]["lag"], 0, "{described}");
+    assert_eq!(described["memory_bytes"], 2_u64 << 30, "{described}");
+    assert!(described["epochs"]["p99_ms"].is_f64() && described["operators"].is_array(), "{described}");
+    let shown = broker.run(&["pipeline", "describe", "pages"]);
+    for part in ["EVENT-LAG-MS", "epochs: ", "WindowAggregate", "state: 0 bytes of 2147483648"] {
+        assert!(shown.contains(part), "{part} in {shown}");
+    }
+    let events = json(&broker, &["pipeline", "logs", "pages"]);
+    let kinds = names(&events, "events", "kind");
+    assert_eq!((kinds.first(), kinds.last()), (Some(&"started".to_owned()), Some(&"finished".to_owned())));
+    let told = broker.run(&["pipeline", "logs", "pages"]);
+    assert_eq!(told.lines().count(), kinds.len(), "{told}");
     assert!(described["plan"].as_str().expect("a plan").contains("WindowAggregate TUMBLE"), "{described}");
     let table = broker.run(&["pipeline", "list"]);
     assert!(table.contains("PIPELINE") && table.contains("finished"), "{table}");
@@ -273,10 +291,42 @@ fn pipelines_run_and_are_shown_stopped_and_finished() {
     let wrong = scratch.write("wrong.sql", "INSERT INTO nowhere SELECT 1;\n");
     let refused = broker.try_run(&["pipeline", "run", &wrong], "");
     assert_eq!(refused.status.code(), Some(1));
+    broker.run(&["pipeline", "delete", "pages"]);
+    let gone = broker.try_run(&["pipeline", "describe", "pages"], "");
+    assert_eq!(gone.status.code(), Some(1), "{}", gone.log);
     assert!(refused.log.contains("line 1, column 13"), "line and column: {}", refused.log);
     let unknown = broker.try_run(&["pipeline", "describe", "nothing"], "");
     assert_eq!(unknown.status.code(), Some(1));
     assert!(unknown.log.contains("nothing"), "{}", unknown.log);
+    assert!(broker.stop().status.success());
+}
+
+#[test]
+fn a_pipeline_is_followed_until_ctrl_c_and_goes_on() {
+    let scratch = Scratch::new();
+    let broker = broker(&scratch);
+    let script = scratch.write("pages.sql", SCRIPT);
+    broker.run(&["topic", "create", "clicks"]);
+    let run = ["pipeline", "run", &script, "--bootstrap", &broker.address];
+    let mut follower = Process::start(&scratch, "follower", &run, &[]);
+    follower.wait_for_line("0 records in");
+    follower.interrupt();
+    let ended = follower.wait(PATIENCE);
+    assert!(ended.status.success(), "{}", ended.log);
+    assert!(ended.log.contains("logmill pipeline stop pages"), "{}", ended.log);
+    assert_eq!(names(&json(&broker, &["pipeline", "list"]), "pipelines", "state"), ["running"]);
+    // Who follows what happens sees what comes, and ends with Ctrl-C, too.
+    let logs = ["pipeline", "logs", "pages", "--follow", "--bootstrap", &broker.address];
+    let reader = Process::start(&scratch, "reader", &logs, &[]);
+    broker.run(&["pipeline", "stop", "pages"]);
+    let began = std::time::Instant::now();
+    while !reader.out().contains("stopped") {
+        assert!(began.elapsed() < PATIENCE, "{}", reader.out());
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    reader.interrupt();
+    let ended = reader.wait(PATIENCE);
+    assert!(ended.status.success() && ended.out.contains("started"), "{}{}", ended.out, ended.log);
     assert!(broker.stop().status.success());
 }
 

@@ -23,7 +23,7 @@ Examples:
   logmill topic create orders --partitions 3
   echo 'hello' | logmill produce orders
   logmill consume orders --exit
-  logmill pipeline run hourly.sql
+  logmill pipeline deploy hourly.sql
 
 Exit status: 0 done, 1 failed, 2 not understood.";
 
@@ -113,6 +113,13 @@ impl Connection {
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     logmill_config::parse_duration(text)
         .ok_or_else(|| "write a time with its unit, such as 250ms or 30s".to_owned())
+}
+
+/// Bytes with a unit, as in the configuration file.
+pub(crate) fn size(text: &str) -> Result<u64, String> {
+    let size = logmill_config::parse_size(text).filter(|size| size.get() > 0);
+    size.map(logmill_config::ByteSize::get)
+        .ok_or_else(|| "a size with its unit (B, KiB, MiB, GiB, TiB), such as \"2 GiB\"".to_owned())
 }
 
 /// The form of results on standard output.

@@ -10,24 +10,25 @@ use tokio::sync::Notify;
 pub type InputEnds = BTreeMap<String, Vec<i64>>;
 
 /// Orders for one runner; cheap to clone.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub(super) struct Control(Arc<Shared>);
 
-#[derive(Default)]
 struct Shared {
     orders: Mutex<Orders>,
     changed: Notify,
 }
 
-#[derive(Clone, Default)]
+#[derive(Clone)]
 struct Orders {
     stop: bool,
     ends: Option<InputEnds>,
+    memory: u64,
 }
 
 impl Control {
-    pub(super) fn new(ends: Option<InputEnds>) -> Self {
-        Self(Arc::new(Shared { orders: Mutex::new(Orders { stop: false, ends }), changed: Notify::new() }))
+    pub(super) fn new(ends: Option<InputEnds>, memory: u64) -> Self {
+        let orders = Mutex::new(Orders { stop: false, ends, memory });
+        Self(Arc::new(Shared { orders, changed: Notify::new() }))
     }
 
     /// Asks the runner to stop after the epoch it is in.
@@ -48,6 +49,16 @@ impl Control {
 
     pub(super) fn ends(&self) -> Option<InputEnds> {
         self.0.orders.lock().ends.clone()
+    }
+
+    /// Says how many bytes its state may have.
+    pub(super) fn set_memory(&self, memory: u64) {
+        self.0.orders.lock().memory = memory;
+        self.0.changed.notify_one();
+    }
+
+    pub(super) fn memory(&self) -> u64 {
+        self.0.orders.lock().memory
     }
 
     /// Resolves when there is a new order. One that came before is remembered.

@@ -1,5 +1,7 @@
 //! The engine's seam over this broker's own partitions.
 
+use std::time::Duration;
+
 use logmill_coordinator::groups::{Record, StoredOffset};
 use logmill_storage::{Append, Check, Frame, Isolation, PartitionId, ReadError, ReadRequest, Rejection};
 use logmill_stream::{AbortedRange, CommitError, EpochOutput, Logs, LogsError, ReadBatches, TopicPartition};
@@ -11,6 +13,12 @@ use crate::coordinators::{CommitError as FrameError, Coordinators};
 use crate::partitions::Partition;
 use crate::topics::Topics;
 
+/// How long an epoch may take to the disk before it is asked whether that is full.
+const LOOK_AT_DISK: Duration = Duration::from_secs(1);
+
+/// Told why an epoch cannot be committed now; waits, and says whether to try again.
+pub(super) type Patience = Box<dyn FnMut(String) -> bool + Send>;
+
 /// Reads the sources and commits the epochs of one pipeline.
 pub(super) struct BrokerLogs {
     topics: Topics,
@@ -20,6 +28,7 @@ pub(super) struct BrokerLogs {
     progress: Partition,
     /// Where the progress log ends if nobody else is the pipeline's runner.
     progress_end: i64,
+    patience: Patience,
     runtime: Handle,
 }
 
@@ -30,10 +39,11 @@ impl BrokerLogs {
         group: String,
         changelog: Partition,
         progress: Partition,
+        patience: Patience,
         runtime: Handle,
     ) -> Self {
         let progress_end = progress.sequenced_end();
-        Self { topics, coordinators, group, changelog, progress, progress_end, runtime }
+        Self { topics, coordinators, group, changelog, progress, progress_end, patience, runtime }
     }
 
     /// The next epoch goes on behind what was read of the progress log. If an epoch of an earlier runner is still on
@@ -154,13 +164,26 @@ impl Logs for BrokerLogs {
     }
 
     fn commit(&mut self, epoch: EpochOutput) -> Result<Self::Ticket, CommitError> {
-        let refused = |reason: String| CommitError::Refused {
-            pipeline: epoch.pipeline().to_owned(),
-            epoch: epoch.epoch(),
-            reason,
+        let (pipeline, number) = (epoch.pipeline().to_owned(), epoch.epoch());
+        // Nothing of a refused frame happened: the same one may be brought again.
+        let committed = loop {
+            let (frame, offsets) = self.frame(&epoch).map_err(|reason| CommitError::Refused {
+                pipeline: pipeline.clone(),
+                epoch: number,
+                reason,
+            })?;
+            let own: Vec<PartitionId> = frame.appends.iter().map(|append| append.partition).collect();
+            match self.coordinators.commit_owned(&self.group, offsets, frame) {
+                Err(error) if is_passing(&error, &own) => {
+                    let reason = error.to_string();
+                    if !(self.patience)(reason.clone()) {
+                        return Err(CommitError::Unavailable { pipeline, epoch: number, reason });
+                    }
+                }
+                committed => break committed,
+            }
         };
-        let (frame, offsets) = self.frame(&epoch).map_err(refused)?;
-        match self.coordinators.commit_owned(&self.group, offsets, frame) {
+        match committed {
             Ok((committed, durable)) => {
                 if let Some(progress) = committed.appends.first() {
                     self.progress_end = progress.last_offset + 1;
@@ -171,19 +194,45 @@ impl Logs for BrokerLogs {
                 if partition == self.progress.id() =>
             {
                 Err(CommitError::Fenced {
-                    pipeline: epoch.pipeline().to_owned(),
+                    pipeline,
                     generation: epoch.generation(),
-                    epoch: epoch.epoch(),
+                    epoch: number,
                     reason: format!("the progress log ends at {actual}, not at {expected}"),
                 })
             }
-            Err(error) => Err(refused(error.to_string())),
+            Err(FrameError::Rejected(Rejection::FrameTooLarge { bytes, limit })) => {
+                Err(CommitError::TooLarge { pipeline, epoch: number, bytes, limit })
+            }
+            Err(error) => Err(CommitError::Refused { pipeline, epoch: number, reason: error.to_string() }),
         }
     }
 
-    fn wait(&mut self, ticket: Self::Ticket) -> Result<(), LogsError> {
-        self.runtime
-            .block_on(ticket)
-            .map_err(|_| LogsError::Failed { what: "the broker is stopping".to_owned() })
+    fn wait(&mut self, mut ticket: Self::Ticket) -> Result<(), LogsError> {
+        let stopping = |_| LogsError::Failed { what: "the broker is stopping".to_owned() };
+        loop {
+            let waited = async { tokio::time::timeout(LOOK_AT_DISK, &mut ticket).await };
+            match self.runtime.block_on(waited) {
+                Ok(durable) => return durable.map_err(stopping),
+                // It is accepted, and will be durable: whoever looks is told why it is not yet.
+                Err(_) if self.topics.storage_full() => {
+                    let reason = "it is accepted, and waits for room: the disk is full".to_owned();
+                    (self.patience)(reason);
+                }
+                Err(_) => {}
+            }
+        }
+    }
+}
+
+/// Whether trying again may help. What is wrong with a partition that the epoch itself writes stays wrong.
+fn is_passing(error: &FrameError, own: &[PartitionId]) -> bool {
+    match error {
+        FrameError::Coordinator(_) => true,
+        FrameError::Unwritable(_) => false,
+        FrameError::Rejected(rejection) => match rejection.partition() {
+            // The coordinator's log went on without its machine, which is loaded again.
+            Some(partition) => !own.contains(&partition),
+            None => matches!(rejection, Rejection::StorageFull | Rejection::Closed | Rejection::Failed),
+        },
     }
 }

@@ -1,31 +1,35 @@
-//! Starting, stopping and showing pipelines.
+//! All pipelines: which there are, and what is asked of them.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
-use logmill_coordinator::groups::{Command, Own, Reply};
-use logmill_stream::{EpochLimits, Plan, SqlError, compile};
-use logmill_wire::{ErrorCode, Str};
+use logmill_coordinator::groups::{Command, Delete, Disown};
+use logmill_stream::{EpochLimits, Plan, compile};
+use logmill_wire::Str;
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
+use tokio::sync::OwnedMutexGuard;
 
 use super::control::{Control, InputEnds};
-use super::logs::BrokerLogs;
-use super::runner::{Runner, Shown};
+use super::error::PipelineError;
+use super::events::{Event, EventKind, Events};
+use super::failure::Failure;
+use super::shown::Shown;
 use super::status::{PipelineState, PipelineView, SourceView};
+use crate::blocking::beside;
 use crate::clock::Clock;
 use crate::coordinators::{Coordinators, Patience};
 use crate::topics::{
-    CHANGELOG_PREFIX, CreateTopicError, DeleteTopicError, MetadataError, MetadataRecord, NewTopic,
-    PROGRESS_PREFIX, PipelineRecord, Topic, Topics, check_name,
+    CHANGELOG_PREFIX, MetadataRecord, PROGRESS_PREFIX, PipelineRecord, Topic, Topics, check_name,
 };
 
-/// Segments of a pipeline's own topics: compaction gets at a record only when its segment is closed.
-const OWN_SEGMENT_BYTES: u32 = 64 << 20;
-
 /// The longest name of a pipeline: its topics carry it behind a prefix.
-const MAX_NAME: usize = 200;
+pub(super) const MAX_NAME: usize = 200;
+
+/// Names that are being changed are forgotten when there are more, and nobody is at them.
+const NAMES: usize = 64;
 
 /// Where the input of a pipeline ends.
 #[derive(Clone, Debug)]
@@ -36,92 +40,51 @@ pub enum InputEnd {
     At(InputEnds),
 }
 
-/// Why a pipeline was not started, stopped or found.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum PipelineError {
-    /// The name cannot be a pipeline's.
-    #[error("a pipeline's name has 1 to {MAX_NAME} letters, digits, '.', '_' and '-', not {0:?}")]
-    Name(String),
-    /// The script does not plan.
-    #[error("{0}")]
-    Script(#[from] SqlError),
-    /// No pipeline of this name.
-    #[error("there is no pipeline {0:?}; `logmill pipeline list` shows those there are")]
-    Unknown(String),
-    /// The name runs another script.
-    #[error("pipeline {0:?} exists with another script; use another name")]
-    OtherScript(String),
-    /// A topic it reads is not there.
-    #[error("the source topic {0:?} does not exist; create it first (`logmill topic create {0}`)")]
-    NoSource(String),
-    /// A topic it writes belongs to somebody else, or is one it reads.
-    #[error("the sink topic {topic:?} cannot be written: {reason}")]
-    Sink {
-        /// The topic.
-        topic: String,
-        /// Why not.
-        reason: String,
-    },
-    /// The declared ends do not fit the sources.
-    #[error("the input's end does not fit: {0}")]
-    Ends(String),
-    /// It is not in a state that allows it.
-    #[error("pipeline {name:?} {reason}")]
-    State {
-        /// The pipeline.
-        name: String,
-        /// Why not.
-        reason: String,
-    },
-    /// The metadata log.
-    #[error(transparent)]
-    Metadata(#[from] MetadataError),
-    /// A topic of its own could not be made.
-    #[error("a topic of the pipeline could not be made: {0}")]
-    Topic(#[from] CreateTopicError),
-    /// The coordinator of its mirrored offsets.
-    #[error("the consumer group of the pipeline cannot be used now ({0:?}); try again")]
-    Group(ErrorCode),
-    /// The operating system gave no thread.
-    #[error("no thread for the pipeline: {0}")]
-    Thread(#[from] std::io::Error),
+/// What pipelines have unless they say otherwise.
+#[derive(Clone, Copy, Debug)]
+pub struct PipelineSettings {
+    /// How large epochs grow.
+    pub limits: EpochLimits,
+    /// The most bytes that the state of one may have.
+    pub memory: u64,
 }
 
 /// All pipelines of the broker; cheap to clone.
 #[derive(Clone)]
-pub struct Pipelines(Arc<Shared>);
+pub struct Pipelines(pub(super) Arc<Manager>);
 
-struct Shared {
-    topics: Topics,
-    coordinators: Coordinators,
-    limits: EpochLimits,
-    clock: Clock,
-    runtime: Handle,
-    known: Mutex<BTreeMap<String, Known>>,
-    /// Held by whoever starts, stops or finishes one: these take several steps.
-    changing: tokio::sync::Mutex<()>,
+pub(super) struct Manager {
+    pub(super) topics: Topics,
+    pub(super) coordinators: Coordinators,
+    pub(super) settings: PipelineSettings,
+    pub(super) clock: Clock,
+    pub(super) runtime: Handle,
+    pub(super) known: Mutex<BTreeMap<String, Known>>,
+    /// Held by whoever starts, stops or finishes the one of the name: these take several steps.
+    changing: Mutex<BTreeMap<String, Arc<tokio::sync::Mutex<()>>>>,
+    /// No thread starts any more. Changed under the lock of `known`.
+    pub(super) closing: AtomicBool,
 }
 
 /// A pipeline that exists.
-struct Known {
-    record: PipelineRecord,
-    plan: Arc<Plan>,
-    control: Control,
-    shown: Shown,
-    thread: Option<JoinHandle<()>>,
+pub(super) struct Known {
+    pub(super) record: PipelineRecord,
+    /// Or why the script, which planned once, does not any more.
+    pub(super) plan: Result<Arc<Plan>, String>,
+    pub(super) control: Control,
+    pub(super) shown: Shown,
+    pub(super) events: Events,
+    pub(super) thread: Option<JoinHandle<()>>,
 }
 
 impl Pipelines {
-    /// Takes over what the metadata says exists; [`Pipelines::resume`] starts what is meant to run.
-    ///
-    /// # Errors
-    /// A script in the metadata that this binary cannot plan, by pipeline.
+    /// Takes over what the metadata says exists; [`Pipelines::resume`] starts what is meant to run. A pipeline whose script
+    /// this binary cannot plan is there as failed.
     pub fn load(
         topics: Topics,
         coordinators: Coordinators,
         records: &[MetadataRecord],
-        limits: EpochLimits,
+        settings: PipelineSettings,
         clock: Clock,
         runtime: Handle,
     ) -> Self {
@@ -135,47 +98,38 @@ impl Pipelines {
                 _ => {}
             }
         }
-        let mut known = BTreeMap::new();
-        for (name, record) in live {
-            let control = Control::new(record.input_ends.clone());
-            let (plan, shown) = match compile(&record.script) {
-                Ok(plan) => (plan, Shown::new(PipelineState::Stopped)),
-                Err(error) => {
-                    tracing::error!(pipeline = name, %error, "the script of a pipeline cannot be planned any more");
-                    continue;
-                }
-            };
-            known.insert(name, Known { record, plan: Arc::new(plan), control, shown, thread: None });
-        }
-        Self(Arc::new(Shared {
+        let manager = Manager {
             topics,
             coordinators,
-            limits,
+            settings,
             clock,
             runtime,
-            known: Mutex::new(known),
-            changing: tokio::sync::Mutex::new(()),
-        }))
+            known: Mutex::new(BTreeMap::new()),
+            changing: Mutex::new(BTreeMap::new()),
+            closing: AtomicBool::new(false),
+        };
+        let load = |(name, record): (String, PipelineRecord)| {
+            let plan = compile(&record.script).map(Arc::new);
+            let known = manager.known(record, plan.map_err(|error| error.to_string()));
+            (name, known)
+        };
+        *manager.known.lock() = live.into_iter().map(load).collect();
+        Self(Arc::new(manager))
     }
 
     /// Starts every pipeline that was running when the broker stopped, except those that somebody was quicker to
-    /// start by name.
+    /// start or stop by name.
     pub async fn resume(&self) {
-        let _changing = self.0.changing.lock().await;
-        let names: Vec<String> = self
-            .0
-            .known
-            .lock()
-            .iter()
-            .filter(|(_, known)| known.record.running && known.thread.is_none())
-            .map(|(name, _)| name.clone())
-            .collect();
+        let is_meant = |known: &Known| known.record.running && known.thread.is_none() && known.plan.is_ok();
+        let names: Vec<String> = {
+            let known = self.0.known.lock();
+            known.iter().filter(|(_, known)| is_meant(known)).map(|(name, _)| name.clone()).collect()
+        };
         for name in names {
-            if let Err(error) = self.start(&name).await {
-                tracing::error!(pipeline = name, %error, "a pipeline could not be resumed");
-                if let Some(known) = self.0.known.lock().get(&name) {
-                    known.shown.set_state(PipelineState::Failed { error: error.to_string() });
-                }
+            let _changing = self.hold(&name).await;
+            if self.0.known.lock().get(&name).is_some_and(is_meant) {
+                // It is shown as failed.
+                let _ = self.start(&name).await;
             }
         }
     }
@@ -194,31 +148,36 @@ impl Pipelines {
         if name.len() > MAX_NAME || check_name(name).is_err() {
             return Err(PipelineError::Name(name.to_owned()));
         }
-        let plan = Arc::new(compile(script)?);
-        let _changing = self.0.changing.lock().await;
-        let existing = self.0.known.lock().get(name).map(|known| (known.record.clone(), known.shown.state()));
+        let text = script.to_owned();
+        // A script may take a while, and the workers serve everybody.
+        let plan = Arc::new(beside(move || compile(&text)).await.map_err(|_| PipelineError::Stopping)??);
+        let _changing = self.hold(name).await;
+        let existing = {
+            let known = self.0.known.lock();
+            known.get(name).map(|known| (known.record.clone(), known.shown.state(), known.plan.is_ok()))
+        };
         let created = existing.is_none();
         let start = match existing {
-            Some((record, _)) if record.script != script => {
+            Some((record, _, true)) if record.script != script => {
                 return Err(PipelineError::OtherScript(name.to_owned()));
             }
-            Some((_, PipelineState::Running | PipelineState::Finished)) => false,
-            Some(_) => true,
+            Some((_, state, true)) => !state.is_live() && state != PipelineState::Finished,
+            // The script that this binary cannot plan any more is replaced: its state stays if the new one has the same plan.
+            Some((record, _, false)) => {
+                self.create(PipelineRecord { script: script.to_owned(), ..record }, plan).await?;
+                true
+            }
             None => {
-                self.prepare(name, &plan).await?;
                 let record = PipelineRecord {
                     name: name.to_owned(),
                     script: script.to_owned(),
                     generation: 0,
                     running: false,
                     input_ends: None,
+                    memory: None,
                     created_ms: self.0.clock.now_ms(),
                 };
-                self.save(&record).await?;
-                let control = Control::new(None);
-                let shown = Shown::new(PipelineState::Stopped);
-                let known = Known { record, plan, control, shown, thread: None };
-                self.0.known.lock().insert(name.to_owned(), known);
+                self.create(record, plan).await?;
                 true
             }
         };
@@ -245,14 +204,14 @@ impl Pipelines {
     pub fn view(&self, name: &str) -> Result<PipelineView, PipelineError> {
         let known = self.0.known.lock();
         let known = known.get(name).ok_or_else(|| PipelineError::Unknown(name.to_owned()))?;
-        let (state, progress, open_windows) = known.shown.get();
+        let shown = known.shown.get(self.0.clock.steady());
         let ends = known.control.ends();
         let mut sources = Vec::new();
-        for topic in known.plan.source_topics() {
+        for topic in known.plan.iter().flat_map(|plan| plan.source_topics()) {
             let Some(topic) = self.0.topics.get(topic) else { continue };
             for partition in &topic.partitions {
                 let index = partition.index();
-                let input = progress.as_ref().and_then(|progress| {
+                let input = shown.progress.as_ref().and_then(|progress| {
                     progress
                         .inputs
                         .iter()
@@ -262,11 +221,12 @@ impl Pipelines {
                     .as_ref()
                     .and_then(|ends| ends.get(&*topic.name))
                     .and_then(|ends| usize::try_from(index).ok().and_then(|index| ends.get(index)).copied());
+                let published = partition.published();
                 sources.push(SourceView {
                     topic: topic.name.to_string(),
                     partition: index,
-                    position: input.map_or(0, |input| input.to),
-                    end: partition.published().last_stable_offset,
+                    position: input.map_or(published.log_start_offset, |input| input.to),
+                    end: published.last_stable_offset,
                     finish_at,
                     watermark: input.and_then(|input| input.watermarks.iter().min().copied().flatten()),
                 });
@@ -274,15 +234,36 @@ impl Pipelines {
         }
         Ok(PipelineView {
             name: name.to_owned(),
-            state,
+            state: shown.state,
             generation: known.record.generation,
-            progress,
-            open_windows,
+            progress: shown.progress,
+            open_windows: shown.open_windows,
             script: known.record.script.clone(),
-            plan: known.plan.explain(),
+            plan: known.plan.as_ref().map_or_else(|_| String::new(), |plan| plan.explain()),
             sources,
-            sinks: sinks(&known.plan),
+            sinks: match &known.plan {
+                Ok(plan) => sinks(plan),
+                Err(_) => self.0.topics.owned_by(name),
+            },
+            operators: shown.sizes,
+            memory: known.control.memory(),
+            epochs: shown.epochs,
+            shares: shown.shares,
+            limiting: shown.limiting,
+            last_failure: shown.last_failure,
+            last_rejected: shown.last_rejected,
+            now_ms: self.0.clock.now_ms(),
         })
+    }
+
+    /// Its events behind a number, oldest first: the newest 500 since the broker started.
+    ///
+    /// # Errors
+    /// [`PipelineError::Unknown`].
+    pub fn events(&self, name: &str, after: u64) -> Result<Vec<Event>, PipelineError> {
+        let known = self.0.known.lock();
+        let known = known.get(name).ok_or_else(|| PipelineError::Unknown(name.to_owned()))?;
+        Ok(known.events.after(after))
     }
 
     /// Stops a pipeline after its running epoch; its state stays.
@@ -290,20 +271,62 @@ impl Pipelines {
     /// # Errors
     /// [`PipelineError`].
     pub async fn stop(&self, name: &str) -> Result<PipelineView, PipelineError> {
-        let _changing = self.0.changing.lock().await;
+        let _changing = self.hold(name).await;
         let (mut record, control, thread) = {
             let mut known = self.0.known.lock();
             let known = known.get_mut(name).ok_or_else(|| PipelineError::Unknown(name.to_owned()))?;
             (known.record.clone(), known.control.clone(), known.thread.take())
         };
         control.stop();
+        let ran = thread.is_some();
         join(thread).await;
         if record.running {
             record.running = false;
             self.save(&record).await?;
-            self.update(name, |known| known.record = record);
+            self.update(name, |known| {
+                known.record = record;
+                // The broker has just started, and had not come to it.
+                if !ran && known.shown.state() == PipelineState::Starting {
+                    known.shown.set_state(PipelineState::Stopped);
+                }
+            });
         }
         self.view(name)
+    }
+
+    /// Deletes a pipeline that does not run, with its state: its sinks are free, and keep their records.
+    ///
+    /// # Errors
+    /// [`PipelineError`].
+    pub async fn delete(&self, name: &str) -> Result<(), PipelineError> {
+        let _changing = self.hold(name).await;
+        let thread = {
+            let mut known = self.0.known.lock();
+            let known = known.get_mut(name).ok_or_else(|| PipelineError::Unknown(name.to_owned()))?;
+            if known.shown.state().is_live() {
+                return Err(PipelineError::State {
+                    name: name.to_owned(),
+                    reason: format!("runs; stop it first (`logmill pipeline stop {name}`)"),
+                });
+            }
+            known.thread.take()
+        };
+        join(thread).await;
+        self.0.coordinators.loaded().await;
+        let group = group_of(name);
+        let disown = Command::Disown(Disown { group: group.as_str().into(), owner: name.into() });
+        // Before the record goes: nobody could give the group back behind it. One that was never owned is no matter.
+        let patience = Patience::default();
+        self.0.coordinators.group(&group, &patience, disown).await.map_err(PipelineError::Group)?;
+        let own = [CHANGELOG_PREFIX, PROGRESS_PREFIX].map(|prefix| format!("{prefix}{name}"));
+        self.0.topics.release(name, &own, MetadataRecord::PipelineDeleted(name.to_owned())).await?;
+        self.0.known.lock().remove(name);
+        let delete = Command::Delete(Delete { groups: vec![Str::from(group.as_str())] });
+        if let Err(error) = self.0.coordinators.group(&group, &patience, delete).await {
+            tracing::warn!(group, ?error, "the group of a deleted pipeline stays, empty");
+        }
+        tracing::info!(pipeline = name, "deleted");
+        Ok(())
     }
 
     /// Declares where the input ends; the pipeline reads up to there, closes every window and is finished.
@@ -312,24 +335,46 @@ impl Pipelines {
     /// # Errors
     /// [`PipelineError`].
     pub async fn finish_input(&self, name: &str, end: InputEnd) -> Result<InputEnds, PipelineError> {
-        let _changing = self.0.changing.lock().await;
+        let _changing = self.hold(name).await;
         self.declare_end(name, end).await
+    }
+
+    /// Says how many bytes the state of a pipeline may have; one that waits for more goes on.
+    ///
+    /// # Errors
+    /// [`PipelineError`].
+    pub async fn set_memory(&self, name: &str, bytes: u64) -> Result<(), PipelineError> {
+        if bytes == 0 {
+            return Err(PipelineError::Memory);
+        }
+        let _changing = self.hold(name).await;
+        let record = {
+            let known = self.0.known.lock();
+            known.get(name).ok_or_else(|| PipelineError::Unknown(name.to_owned()))?.record.clone()
+        };
+        if record.memory == Some(bytes) {
+            return Ok(());
+        }
+        let record = PipelineRecord { memory: Some(bytes), ..record };
+        self.save(&record).await?;
+        self.update(name, |known| {
+            known.record = record;
+            known.control.set_memory(bytes);
+            let text = format!("its state may have {bytes} bytes");
+            known.events.say(self.0.clock.now_ms(), EventKind::Changed, text);
+        });
+        Ok(())
     }
 
     /// Stops all runners, for the end of the process; what is meant to run stays so.
     pub async fn shutdown(&self) {
-        let _changing = self.0.changing.lock().await;
         let threads: Vec<_> = {
             let mut known = self.0.known.lock();
-            known
-                .values_mut()
-                .filter_map(|known| known.thread.take().map(|thread| (known.control.clone(), thread)))
-                .collect()
+            self.0.closing.store(true, Ordering::Relaxed);
+            known.values_mut().for_each(|known| known.control.stop());
+            known.values_mut().filter_map(|known| known.thread.take()).collect()
         };
-        for (control, _) in &threads {
-            control.stop();
-        }
-        for (_, thread) in threads {
+        for thread in threads {
             join(Some(thread)).await;
         }
     }
@@ -338,11 +383,12 @@ impl Pipelines {
         let (mut record, plan) = {
             let known = self.0.known.lock();
             let known = known.get(name).ok_or_else(|| PipelineError::Unknown(name.to_owned()))?;
-            (known.record.clone(), Arc::clone(&known.plan))
+            (known.record.clone(), known.plan.clone())
         };
         if let Some(ends) = record.input_ends {
             return Ok(ends);
         }
+        let plan = plan.map_err(|error| unplanned(name, &error))?;
         let end_now = |topic: &Arc<Topic>| {
             let ends = topic.partitions.iter().map(|partition| partition.published().last_stable_offset);
             (topic.name.to_string(), ends.collect::<Vec<i64>>())
@@ -370,149 +416,80 @@ impl Pipelines {
         self.update(name, |known| {
             known.record = record;
             known.control.finish_at(ends.clone());
+            known.events.say(self.0.clock.now_ms(), EventKind::Changed, "its input was declared finished");
         });
         Ok(ends)
     }
 
-    /// Makes the topics a new pipeline needs, and takes its sinks for it.
-    async fn prepare(&self, name: &str, plan: &Plan) -> Result<(), PipelineError> {
-        self.sources(plan)?;
-        for sink in sinks(plan) {
-            let refuse =
-                |reason: &str| PipelineError::Sink { topic: sink.clone(), reason: reason.to_owned() };
-            if plan.source_topics().contains(&sink.as_str()) {
-                return Err(refuse("it is also the source"));
-            }
-            let topic = match self.0.topics.get(&sink) {
-                Some(topic) if topic.internal => return Err(refuse("it is internal to the broker")),
-                Some(topic) => topic,
-                None => {
-                    // Rows bear the time of their events. Whoever computes the past wants to find it.
-                    let configs = BTreeMap::from([("retention.ms".to_owned(), "-1".to_owned())]);
-                    let new = NewTopic { name: sink.clone(), configs, ..NewTopic::default() };
-                    self.0.topics.create(new).await?
-                }
-            };
-            self.0.topics.set_owner(topic.id, Some(name)).await.map_err(|error| match error {
-                DeleteTopicError::Owned { owner } => refuse(&format!("it belongs to pipeline {owner:?}")),
-                other => refuse(&other.to_string()),
-            })?;
-        }
-        for prefix in [CHANGELOG_PREFIX, PROGRESS_PREFIX] {
-            let new = NewTopic {
-                name: format!("{prefix}{name}"),
-                partitions: Some(1),
-                configs: BTreeMap::from([
-                    // The last state of each key, and never less: a pipeline is restored from it.
-                    ("cleanup.policy".to_owned(), "compact".to_owned()),
-                    ("segment.bytes".to_owned(), OWN_SEGMENT_BYTES.to_string()),
-                    ("logmill.durability".to_owned(), "disk".to_owned()),
-                ]),
-                ..NewTopic::default()
-            };
-            self.0.topics.ensure_internal(new).await?;
-        }
-        Ok(())
-    }
-
-    /// Starts the runner of a pipeline that does not run, as a new generation. Waits until the coordinators are loaded,
-    /// which keep the offsets of its group.
-    async fn start(&self, name: &str) -> Result<(), PipelineError> {
-        let (mut record, plan, control, shown, thread) = {
-            let mut known = self.0.known.lock();
-            let known = known.get_mut(name).ok_or_else(|| PipelineError::Unknown(name.to_owned()))?;
-            let control = Control::new(known.record.input_ends.clone());
-            known.control = control.clone();
-            (known.record.clone(), Arc::clone(&known.plan), control, known.shown.clone(), known.thread.take())
-        };
-        join(thread).await;
-        self.0.coordinators.loaded().await;
-        let sources = self.sources(&plan)?;
-        record.generation += 1;
-        record.running = true;
-        self.save(&record).await?;
-        let generation = record.generation;
-        self.update(name, |known| known.record = record);
-        let group = group_of(name);
-        let own = Command::Own(Own {
-            group: Str::from(group.as_str()),
-            owner: Str::from(name),
-            assignment: sources
-                .iter()
-                .map(|source| {
-                    let partitions = source.partitions.iter().map(crate::partitions::Partition::index);
-                    (Str::from(&*source.name), partitions.collect())
-                })
-                .collect(),
-        });
-        match self.0.coordinators.group(&group, &Patience::default(), own).await {
-            Ok(Reply::Owned(ErrorCode::NONE)) => {}
-            Ok(Reply::Owned(error)) | Err(error) => return Err(PipelineError::Group(error)),
-            Ok(_) => return Err(PipelineError::Group(ErrorCode::UNKNOWN_SERVER_ERROR)),
-        }
-        let log = |prefix: &str| {
-            let topic = self.0.topics.get(&format!("{prefix}{name}"));
-            let partition = topic.and_then(|topic| topic.partition(0).cloned());
-            partition.ok_or_else(|| PipelineError::State {
-                name: name.to_owned(),
-                reason: format!("has lost its topic {prefix}{name}"),
-            })
-        };
-        let (changelog, progress) = (log(CHANGELOG_PREFIX)?, log(PROGRESS_PREFIX)?);
-        shown.set_state(PipelineState::Running);
-        let runner = Runner {
-            name: name.to_owned(),
-            generation,
-            plan,
-            topics: self.0.topics.clone(),
-            logs: BrokerLogs::new(
-                self.0.topics.clone(),
-                self.0.coordinators.clone(),
-                group,
-                changelog.clone(),
-                progress.clone(),
-                self.0.runtime.clone(),
-            ),
-            changelog,
-            progress,
-            control,
-            shown,
-            limits: self.0.limits,
-            clock: self.0.clock.clone(),
-            runtime: self.0.runtime.clone(),
-        };
-        let thread =
-            std::thread::Builder::new().name(format!("pipeline-{name}")).spawn(move || runner.run())?;
-        self.update(name, |known| known.thread = Some(thread));
-        Ok(())
-    }
-
-    fn sources(&self, plan: &Plan) -> Result<Vec<Arc<Topic>>, PipelineError> {
-        let find =
-            |topic: &str| self.0.topics.get(topic).ok_or_else(|| PipelineError::NoSource(topic.to_owned()));
-        plan.source_topics().into_iter().map(find).collect()
-    }
-
-    fn update(&self, name: &str, change: impl FnOnce(&mut Known)) {
+    pub(super) fn update(&self, name: &str, change: impl FnOnce(&mut Known)) {
         if let Some(known) = self.0.known.lock().get_mut(name) {
             change(known);
         }
     }
 
-    async fn save(&self, record: &PipelineRecord) -> Result<(), PipelineError> {
+    pub(super) async fn save(&self, record: &PipelineRecord) -> Result<(), PipelineError> {
         let metadata = self.0.topics.metadata();
         let mut metadata = metadata.lock().await;
         Ok(metadata.append(self.0.clock.now_ms(), &[MetadataRecord::Pipeline(record.clone())]).await?)
     }
+
+    /// How many names are remembered.
+    #[cfg(test)]
+    pub(super) fn names_held(&self) -> usize {
+        self.0.changing.lock().len()
+    }
+
+    /// The right to change the pipeline of a name: whoever else wants to waits, and only for this one.
+    pub(super) async fn hold(&self, name: &str) -> OwnedMutexGuard<()> {
+        let lock = {
+            let mut changing = self.0.changing.lock();
+            if changing.len() >= NAMES {
+                changing.retain(|_, lock| Arc::strong_count(lock) > 1);
+            }
+            Arc::clone(changing.entry(name.to_owned()).or_default())
+        };
+        lock.lock_owned().await
+    }
+}
+
+impl Manager {
+    pub(super) fn known(&self, record: PipelineRecord, plan: Result<Arc<Plan>, String>) -> Known {
+        let memory = record.memory.unwrap_or(self.settings.memory);
+        let control = Control::new(record.input_ends.clone(), memory);
+        let events = Events::new(&record.name);
+        let state = match &plan {
+            Err(error) => {
+                let failure = Failure {
+                    at_ms: self.clock.now_ms(),
+                    what: format!("its script cannot be planned any more: {error}"),
+                    position: None,
+                    remedy: "Run the corrected script under this name, or delete the pipeline".to_owned(),
+                };
+                events.say(failure.at_ms, EventKind::Failed, failure.to_string());
+                PipelineState::Failed(failure)
+            }
+            Ok(_) if record.running => PipelineState::Starting,
+            Ok(_) => PipelineState::Stopped,
+        };
+        let shown = Shown::new(state, self.clock.steady());
+        Known { record, plan, control, shown, events, thread: None }
+    }
+}
+
+pub(super) fn unplanned(name: &str, error: &str) -> PipelineError {
+    PipelineError::State {
+        name: name.to_owned(),
+        reason: format!("has a script that cannot be planned any more: {error}; run the corrected script"),
+    }
 }
 
 /// The consumer group that mirrors a pipeline's input offsets.
-fn group_of(name: &str) -> String {
+pub(super) fn group_of(name: &str) -> String {
     format!("logmill.{name}")
 }
 
 /// The topics a plan writes: its sinks, dead letters and late records.
-fn sinks(plan: &Plan) -> Vec<String> {
+pub(super) fn sinks(plan: &Plan) -> Vec<String> {
     let topics = plan.sink_topics().into_iter().chain(plan.side_topics());
     let mut sinks: Vec<String> = topics.map(str::to_owned).collect();
     sinks.sort_unstable();
@@ -521,9 +498,9 @@ fn sinks(plan: &Plan) -> Vec<String> {
 }
 
 /// Waits for a runner to end without blocking the runtime.
-async fn join(thread: Option<JoinHandle<()>>) {
+pub(super) async fn join(thread: Option<JoinHandle<()>>) {
     if let Some(thread) = thread {
-        let ended = tokio::task::spawn_blocking(move || thread.join().is_ok()).await;
+        let ended = beside(move || thread.join().is_ok()).await;
         if !matches!(ended, Ok(true)) {
             tracing::error!("a pipeline's thread ended with a panic");
         }

@@ -6,17 +6,29 @@
 //!        └── woken by publication        outputs + changelog + progress + mirrored offsets
 //! ```
 //!
-//! A pipeline is a metadata record (name, script, generation, declared input ends), a changelog topic with
+//! A pipeline is a metadata record (name, script, generation, declared input ends, memory), a changelog topic with
 //! its state, a progress topic with one record for each epoch, and the consumer group `logmill.<name>` that
 //! mirrors its input offsets for lag tools. The progress record is the truth: an epoch's frame is accepted
 //! only where the progress log ends where the epoch before left it, so an older generation can commit
 //! nothing.
+//!
+//! What one of them does wrong stays with it: an error ends its thread and no other, a full disk or a state over its
+//! budget makes it wait, an epoch that is too large for a frame is computed in parts.
 
 mod control;
+mod error;
+mod events;
+mod failure;
 mod logs;
 mod manager;
+mod meter;
+mod restoring;
 mod runner;
+mod shown;
+mod starting;
 mod status;
+#[cfg(test)]
+mod tests;
 
 /// Scripts planned and tried without a broker.
 pub mod trial {
@@ -28,5 +40,9 @@ pub mod trial {
 }
 
 pub use control::InputEnds;
-pub use manager::{InputEnd, PipelineError, Pipelines};
+pub use error::PipelineError;
+pub use events::{Event, EventKind};
+pub use failure::Failure;
+pub use manager::{InputEnd, PipelineSettings, Pipelines};
+pub use meter::{EpochTimes, Phase, Shares};
 pub use status::{PipelineState, PipelineView, SourceView};

@@ -6,64 +6,64 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use logmill_storage::{Isolation, ReadRequest};
 use logmill_stream::{
-    CommitError, DeclareEndError, EpochLimits, EpochLoop, InputPartition, Logs, LogsError, Pipeline,
-    PipelineSpec, Plan, Progress, TopicPartition, Turn, TurnError,
+    CommitError, EpochLimits, EpochLoop, Logs, Pace, Plan, Rejected, TopicPartition, Turn, TurnError,
 };
-use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
 use super::control::{Control, InputEnds};
-use super::logs::BrokerLogs;
+use super::events::{EventKind, Events};
+use super::failure::{Failure, RunError, failure};
+use super::logs::{BrokerLogs, Patience};
+use super::meter::Phase;
+use super::restoring::check_budget;
+use super::shown::{Durable, Shown};
 use super::status::PipelineState;
 use crate::clock::Clock;
 use crate::partitions::{DataWait, Partition};
 use crate::topics::Topics;
 
-/// How much of the changelog is read at a time, and the most a batch of it may unpack to.
-const READ_BYTES: usize = 4 << 20;
-
-/// Without news a runner looks around this often (a source topic may have been deleted).
+/// Without news a runner looks around this often (a source topic may have been deleted, or got partitions).
 const IDLE_LOOK: Duration = Duration::from_secs(5);
 
 /// How long a runner waits before it tries again what was refused for want of room.
 const REFUSED_PAUSE: Duration = Duration::from_secs(1);
 
-/// What is shown of the runner; shared with the manager.
-#[derive(Clone)]
-pub(super) struct Shown(Arc<Mutex<Showing>>);
+/// How often what the operators hold is counted.
+const COUNT_EVERY: Duration = Duration::from_millis(250);
 
-struct Showing {
-    state: PipelineState,
-    progress: Option<Progress>,
-    open_windows: u64,
-}
+/// An epoch that takes longer is told of, but not more than one in so long.
+const SLOW_EPOCH: Duration = Duration::from_secs(1);
+const SLOW_EPOCHS_EVERY: Duration = Duration::from_secs(10);
 
-impl Shown {
-    pub(super) fn new(state: PipelineState) -> Self {
-        Self(Arc::new(Mutex::new(Showing { state, progress: None, open_windows: 0 })))
-    }
+/// Rejected records are told of again after a time without.
+const REJECTING_ANEW: Duration = Duration::from_secs(60);
 
-    pub(super) fn state(&self) -> PipelineState {
-        self.0.lock().state.clone()
-    }
-
-    pub(super) fn set_state(&self, state: PipelineState) {
-        self.0.lock().state = state;
-    }
-
-    pub(super) fn get(&self) -> (PipelineState, Option<Progress>, u64) {
-        let shown = self.0.lock();
-        (shown.state.clone(), shown.progress.clone(), shown.open_windows)
-    }
-
-    fn set_progress(&self, progress: Progress, open_windows: u64) {
-        let mut shown = self.0.lock();
-        shown.progress = Some(progress);
-        shown.open_windows = open_windows;
-    }
+/// Waits while an epoch cannot be committed, until there is an order to stop, and shows why.
+pub(super) fn patience(
+    control: Control,
+    shown: Shown,
+    events: Events,
+    clock: Clock,
+    runtime: Handle,
+) -> Patience {
+    Box::new(move |reason| {
+        let why = Failure {
+            at_ms: clock.now_ms(),
+            what: format!("an epoch cannot be committed now: {reason}"),
+            position: None,
+            remedy:
+                "Free space, or let topics keep less; it goes on by itself, and nothing is lost or doubled"
+                    .to_owned(),
+        };
+        shown.block(why, &events);
+        runtime.block_on(async {
+            // The pause is over early when an order comes.
+            let _ = tokio::time::timeout(REFUSED_PAUSE, control.changed()).await;
+        });
+        !control.is_stopping()
+    })
 }
 
 /// Everything one run of a pipeline needs.
@@ -77,97 +77,167 @@ pub(super) struct Runner {
     pub(super) progress: Partition,
     pub(super) control: Control,
     pub(super) shown: Shown,
+    pub(super) events: Events,
     pub(super) limits: EpochLimits,
     pub(super) clock: Clock,
     pub(super) runtime: Handle,
 }
 
 /// Shows a run that ended with a panic as failed; dropped with its thread.
-struct FailedByPanic(Shown);
+struct FailedByPanic(Shown, Events, Clock);
 
 impl Drop for FailedByPanic {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            let error =
-                "the pipeline met a defect of the broker: see its log; running it again goes on".to_owned();
-            self.0.set_state(PipelineState::Failed { error });
+            let failure = Failure {
+                at_ms: self.2.now_ms(),
+                what: "the pipeline met a defect of the broker, which its log shows".to_owned(),
+                position: None,
+                remedy: "Running it again goes on where it stopped".to_owned(),
+            };
+            self.1.say(failure.at_ms, EventKind::Failed, failure.to_string());
+            self.0.set_state(PipelineState::Failed(failure));
         }
     }
-}
-
-/// Why a run ended before its input did.
-#[derive(Debug, thiserror::Error)]
-enum RunError {
-    #[error(transparent)]
-    Logs(#[from] LogsError),
-    #[error(transparent)]
-    Turn(#[from] TurnError),
-    #[error(transparent)]
-    End(#[from] DeclareEndError),
-    #[error("the state cannot be restored: {0}")]
-    Restore(String),
 }
 
 /// An epoch that is sequenced and not durable yet.
 struct InFlight {
     ticket: oneshot::Receiver<()>,
-    progress: Progress,
-    open_windows: u64,
+    durable: Durable,
+    began: Duration,
+    computed: Duration,
+}
+
+/// What a runner remembers over its attempts.
+struct Course {
+    pace: Pace,
+    counted: Option<Duration>,
+    told_slow: Option<Duration>,
+    told_rejecting: Option<Duration>,
 }
 
 impl Runner {
     /// Runs until the input is finished, an order to stop comes, or an error that must not be passed over.
     pub(super) fn run(mut self) {
         lower_priority();
-        let shown = self.shown.clone();
-        let _unless_it_ends = FailedByPanic(shown.clone());
-        let name = self.name.clone();
+        let _unless_it_ends = FailedByPanic(self.shown.clone(), self.events.clone(), self.clock.clone());
+        self.shown.begin(self.clock.steady());
+        let mut course =
+            Course { pace: Pace::default(), counted: None, told_slow: None, told_rejecting: None };
         let ended = loop {
-            match self.run_once() {
-                Err(RunError::Turn(TurnError::Commit(error @ CommitError::Refused { .. }))) => {
-                    // Nothing of the epoch happened. A full disk gets room again: build the state anew, go on.
-                    tracing::warn!(pipeline = name, %error, "an epoch was refused; trying again");
-                    self.runtime.block_on(async {
-                        // The pause is over early when an order comes.
-                        let _ = tokio::time::timeout(REFUSED_PAUSE, self.control.changed()).await;
-                    });
-                    if self.control.is_stopping() {
-                        break PipelineState::Stopped;
+            match self.run_once(&mut course) {
+                Ok(state) => break state,
+                Err(RunError::Stopped) => break PipelineState::Stopped,
+                Err(error) => {
+                    if let Some(state) = self.recover(error) {
+                        break state;
                     }
                 }
-                Err(error) => {
-                    tracing::error!(pipeline = name, %error, "a pipeline failed");
-                    break PipelineState::Failed { error: error.to_string() };
-                }
-                Ok(state) => break state,
             }
         };
-        tracing::info!(pipeline = name, state = ?ended, "a pipeline's run ended");
-        shown.set_state(ended);
+        match &ended {
+            PipelineState::Failed(failure) => self.say(EventKind::Failed, failure.to_string()),
+            PipelineState::Finished => {
+                self.say(EventKind::Finished, "its declared input is read, and every window is closed");
+            }
+            _ => self.say(EventKind::Stopped, "it goes on from here when it is run again"),
+        }
+        self.shown.set_state(ended);
     }
 
-    fn run_once(&mut self) -> Result<PipelineState, RunError> {
+    /// What to do about an error: `None` to build the state anew and go on.
+    fn recover(&mut self, error: RunError) -> Option<PipelineState> {
+        match error {
+            RunError::TooLarge { bytes, limit } => {
+                self.say(
+                    EventKind::Pace,
+                    format!(
+                        "an epoch came out with {bytes} bytes, and a frame may have {limit}: those to come take less in"
+                    ),
+                );
+            }
+            RunError::Repartitioned => {
+                self.say(EventKind::Changed, "a source has got partitions, which are read from here on");
+            }
+            // It was not waited for any longer: there is an order to stop.
+            RunError::Turn(TurnError::Commit(CommitError::Unavailable { .. })) => {}
+            RunError::OverBudget { bytes, .. } => {
+                self.shown.block(failure(&error, self.now()), &self.events);
+                self.wait_for_memory(bytes);
+            }
+            error => return Some(PipelineState::Failed(failure(&error, self.now()))),
+        }
+        self.control.is_stopping().then_some(PipelineState::Stopped)
+    }
+
+    fn run_once(&mut self, course: &mut Course) -> Result<PipelineState, RunError> {
+        let began = self.clock.steady();
         let pipeline = self.restore()?;
-        let mut epochs = EpochLoop::new(pipeline, self.limits);
+        let restored = self.clock.steady().saturating_sub(began);
+        if pipeline.epoch() > 0 && !self.is_blocked() {
+            self.say(
+                EventKind::Restored,
+                format!(
+                    "at epoch {}, {} entries and {} bytes of state, in {} ms",
+                    pipeline.epoch(),
+                    pipeline.state_entries(),
+                    pipeline.state_bytes(),
+                    restored.as_millis()
+                ),
+            );
+        }
+        let partitions = pipeline.spec().inputs.len();
+        let mut epochs = EpochLoop::new(pipeline, self.limits).with_pace(course.pace);
+        if !self.is_blocked() {
+            self.shown.set_state(PipelineState::Running);
+        }
         let mut in_flight: Option<InFlight> = None;
         let ended = loop {
             if self.control.is_stopping() {
                 break PipelineState::Stopped;
             }
-            if let Some(ends) = self.control.ends() {
-                epochs.declare_ends(flat(&ends))?;
-            }
             // Registered before the sources are looked at: what is published meanwhile ends the wait at once.
-            let news = DataWait::register(self.sources()?);
+            let sources = self.sources()?;
+            let ends = self.control.ends().map(|ends| flat(&ends));
+            if sources.len() != partitions || ends.as_ref().is_some_and(|ends| ends.len() != partitions) {
+                self.settle(in_flight, course)?;
+                return Err(RunError::Repartitioned);
+            }
+            if let Some(ends) = ends {
+                epochs.declare_ends(ends)?;
+            }
+            let news = DataWait::register(sources);
+            let began = self.clock.steady();
+            self.shown.enter(Phase::Computing, began);
             match epochs.turn(&mut self.logs, self.clock.now_ms(), self.clock.now_ms().unsigned_abs()) {
                 Ok(Turn::Finished) => break PipelineState::Finished,
                 Ok(Turn::Committed { progress, ticket }) => {
-                    let open_windows = epochs.pipeline().open_windows();
-                    let before = in_flight.replace(InFlight { ticket, progress: *progress, open_windows });
-                    self.settle(before)?;
+                    let computed = self.clock.steady();
+                    self.unblock();
+                    let pipeline = epochs.pipeline();
+                    let counts = course.counted.is_none_or(|at| computed.saturating_sub(at) >= COUNT_EVERY);
+                    if counts {
+                        course.counted = Some(computed);
+                    }
+                    let durable = Durable {
+                        progress: *progress,
+                        open_windows: pipeline.open_windows(),
+                        sizes: counts.then(|| pipeline.operator_sizes()),
+                        rejected: pipeline.last_rejected().cloned(),
+                    };
+                    let before = in_flight.replace(InFlight { ticket, durable, began, computed });
+                    self.settle(before, course)?;
+                    self.check_budget(&epochs, &mut in_flight, course)?;
+                    course.pace = epochs.pace();
                 }
                 Ok(Turn::Idle) => {
-                    self.settle(in_flight.take())?;
+                    self.unblock();
+                    self.settle(in_flight.take(), course)?;
+                    if course.counted.take().is_some() {
+                        self.shown.set_sizes(epochs.pipeline().operator_sizes());
+                    }
+                    self.shown.enter(Phase::WaitingForInput, self.clock.steady());
                     let control = &self.control;
                     self.runtime.block_on(async {
                         tokio::select! {
@@ -178,119 +248,112 @@ impl Runner {
                 }
                 Err(error) => {
                     // What was committed before stays committed, and is shown.
-                    self.settle(in_flight.take())?;
+                    self.settle(in_flight.take(), course)?;
+                    if let TurnError::Commit(CommitError::TooLarge { bytes, limit, .. }) = error
+                        && epochs.shrink()
+                    {
+                        course.pace = epochs.pace();
+                        return Err(RunError::TooLarge { bytes, limit });
+                    }
                     return Err(error.into());
                 }
             }
         };
-        self.settle(in_flight)?;
+        self.settle(in_flight, course)?;
+        self.shown.set_sizes(epochs.pipeline().operator_sizes());
         Ok(ended)
     }
 
-    /// Waits until the epoch is durable, and shows it.
-    fn settle(&mut self, in_flight: Option<InFlight>) -> Result<(), RunError> {
-        if let Some(epoch) = in_flight {
-            self.logs.wait(epoch.ticket)?;
-            self.shown.set_progress(epoch.progress, epoch.open_windows);
+    /// Holds the pipeline while its state is over its budget. The state stays where it is.
+    fn check_budget(
+        &mut self,
+        epochs: &EpochLoop,
+        in_flight: &mut Option<InFlight>,
+        course: &mut Course,
+    ) -> Result<(), RunError> {
+        let pipeline = epochs.pipeline();
+        let bytes = pipeline.state_bytes();
+        if let Err(error) = check_budget(self.control.memory(), bytes, || pipeline.operator_sizes()) {
+            self.settle(in_flight.take(), course)?;
+            self.shown.set_sizes(pipeline.operator_sizes());
+            self.shown.block(failure(&error, self.now()), &self.events);
+            self.wait_for_memory(bytes);
+            if !self.control.is_stopping() {
+                self.unblock();
+            }
         }
         Ok(())
     }
 
-    fn sources(&self) -> Result<Vec<Partition>, RunError> {
-        let mut partitions = Vec::new();
-        for topic in self.plan.source_topics() {
-            let found = self
-                .topics
-                .get(topic)
-                .ok_or_else(|| LogsError::UnknownPartition { partition: TopicPartition::new(topic, 0) })?;
-            partitions.extend(found.partitions.iter().cloned());
+    /// Waits until the budget is as large as the state, or an order to stop comes.
+    fn wait_for_memory(&self, bytes: u64) {
+        self.shown.enter(Phase::WaitingForInput, self.clock.steady());
+        while !self.control.is_stopping() && self.control.memory() < bytes {
+            self.runtime.block_on(self.control.changed());
         }
-        Ok(partitions)
     }
 
-    /// Builds the machine from the last progress record and the changelog.
-    fn restore(&mut self) -> Result<Pipeline, RunError> {
-        let mut last = None;
-        let end = for_each_batch(&self.progress, |batch| {
-            for record in batch.records(READ_BYTES).map_err(|error| error.to_string())? {
-                last = record.value;
+    /// Waits until the epoch is durable, and shows it.
+    fn settle(&mut self, in_flight: Option<InFlight>, course: &mut Course) -> Result<(), RunError> {
+        let Some(epoch) = in_flight else { return Ok(()) };
+        self.shown.enter(Phase::WaitingForDisk, self.clock.steady());
+        self.logs.wait(epoch.ticket)?;
+        let now = self.clock.steady();
+        let took = now.saturating_sub(epoch.began);
+        let number = epoch.durable.progress.epoch;
+        let counters = epoch.durable.progress.counters;
+        let rejected = epoch.durable.rejected.clone();
+        self.shown.set_durable(epoch.durable, Some(took));
+        self.shown.enter(Phase::Computing, now);
+        let is_due = |told: Option<Duration>, pause| told.is_none_or(|at| now.saturating_sub(at) >= pause);
+        if took >= SLOW_EPOCH && is_due(course.told_slow, SLOW_EPOCHS_EVERY) {
+            course.told_slow = Some(now);
+            self.say(
+                EventKind::SlowEpoch,
+                format!(
+                    "epoch {number} with {} records took {} ms, {} of them to compute",
+                    counters.read,
+                    took.as_millis(),
+                    epoch.computed.saturating_sub(epoch.began).as_millis()
+                ),
+            );
+        }
+        if let Some(rejected) = rejected.filter(|_| counters.skipped + counters.dead_lettered > 0) {
+            if is_due(course.told_rejecting, REJECTING_ANEW) {
+                self.say(EventKind::Rejecting, rejecting(&rejected));
             }
-            Ok(())
-        })
-        .map_err(RunError::Restore)?;
-        self.logs.go_on_from(end);
-        let unreadable = |error: String| RunError::Restore(error);
-        let progress = last
-            .map(|value| Progress::decode(&value))
-            .transpose()
-            .map_err(|error| unreadable(error.to_string()))?;
-        let mut restoring = Pipeline::restore((*self.plan).clone(), self.spec()?, progress.clone())
-            .map_err(|error| unreadable(error.to_string()))?;
-        for_each_batch(&self.changelog, |batch| restoring.apply(batch).map_err(|error| error.to_string()))
-            .map_err(unreadable)?;
-        let pipeline = restoring.finish();
-        if let Some(progress) = progress {
-            self.shown.set_progress(progress, pipeline.open_windows());
+            course.told_rejecting = Some(now);
         }
-        Ok(pipeline)
+        Ok(())
     }
 
-    fn spec(&self) -> Result<PipelineSpec, RunError> {
-        let count = |topic: &str| {
-            let partitions = self.topics.get(topic).map_or(0, |topic| topic.partitions.len());
-            i32::try_from(partitions).unwrap_or(i32::MAX)
-        };
-        Ok(PipelineSpec {
-            name: self.name.clone(),
-            generation: self.generation,
-            inputs: self
-                .sources()?
-                .iter()
-                .map(|source| InputPartition {
-                    partition: TopicPartition::new(source.topic_name(), source.index()),
-                    start: source.published().log_start_offset,
-                })
-                .collect(),
-            outputs: self
-                .plan
-                .sink_topics()
-                .into_iter()
-                .chain(self.plan.side_topics())
-                .map(|topic| (topic.to_owned(), count(topic)))
-                .collect(),
-            shards: 1,
-        })
+    fn is_blocked(&self) -> bool {
+        matches!(self.shown.state(), PipelineState::Blocked(_))
+    }
+
+    fn unblock(&self) {
+        if self.is_blocked() {
+            self.shown.set_state(PipelineState::Running);
+            self.say(EventKind::Unblocked, "it goes on");
+        }
+    }
+
+    fn say(&self, kind: EventKind, text: impl Into<String>) {
+        self.events.say(self.now(), kind, text);
+    }
+
+    fn now(&self) -> i64 {
+        self.clock.now_ms()
     }
 }
 
-/// Hands over every batch of a log of the pipeline's own, oldest first. Gives the offset behind the last one.
-fn for_each_batch(
-    log: &Partition,
-    mut take: impl FnMut(&logmill_record::Batch) -> Result<(), String>,
-) -> Result<i64, String> {
-    let mut offset = log.published().log_start_offset;
-    let end = log.published().high_watermark;
-    while offset < end {
-        let request = ReadRequest {
-            offset,
-            max_bytes: READ_BYTES,
-            isolation: Isolation::Uncommitted,
-            min_one_batch: true,
-        };
-        let read = log.read(request).map_err(|error| format!("{log:?} at offset {offset}: {error}"))?;
-        let before = offset;
-        for chunk in read.chunks {
-            for batch in logmill_record::batch::batches(chunk) {
-                let batch = batch.map_err(|error| format!("{log:?} at offset {offset}: {error}"))?;
-                take(&batch).map_err(|what| format!("{log:?} at offset {offset}: {what}"))?;
-                offset = batch.header().next_offset();
-            }
-        }
-        if offset == before {
-            return Err(format!("{log:?} has a gap at offset {offset}"));
-        }
-    }
-    Ok(offset)
+fn rejecting(rejected: &Rejected) -> String {
+    let Rejected { partition, offset, error, dead_letter } = rejected;
+    let becomes = match dead_letter {
+        Some(topic) => format!("goes to {topic}"),
+        None => "is skipped".to_owned(),
+    };
+    format!("the record at {partition}, offset {offset} {becomes}: it {error}")
 }
 
 fn flat(ends: &InputEnds) -> BTreeMap<TopicPartition, i64> {
@@ -318,14 +381,16 @@ mod tests {
 
     #[test]
     fn a_run_that_panics_is_shown_as_failed() {
-        let shown = Shown::new(PipelineState::Running);
-        let runs = shown.clone();
+        let shown = Shown::new(PipelineState::Running, Duration::ZERO);
+        let runs = (shown.clone(), Events::new("p"), Clock::manual(7));
+        let events = runs.1.clone();
         let ended = std::thread::spawn(move || {
-            let _unless_it_ends = FailedByPanic(runs);
+            let _unless_it_ends = FailedByPanic(runs.0, runs.1, runs.2);
             panic!("a defect");
         })
         .join();
         assert!(ended.is_err());
-        assert!(matches!(shown.state(), PipelineState::Failed { .. }));
+        assert!(matches!(shown.state(), PipelineState::Failed(Failure { at_ms: 7, .. })));
+        assert_eq!(events.after(0)[0].kind, EventKind::Failed);
     }
 }

@@ -1,21 +1,34 @@
 //! What is shown of a pipeline.
 
-use logmill_stream::Progress;
+use logmill_stream::{OperatorSize, Progress, Rejected};
+
+use super::failure::Failure;
+use super::meter::{EpochTimes, Phase, Shares};
 
 /// What a pipeline is doing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PipelineState {
+    /// It is about to run: it waits for the start of the broker, or its state is being restored.
+    Starting,
     /// It reads and commits.
     Running,
+    /// It runs and cannot go on now: the disk is full, or its state is over its budget. It goes on by itself when the
+    /// reason is gone.
+    Blocked(Failure),
     /// Its declared input is read, every window is closed and committed.
     Finished,
     /// Somebody stopped it.
     Stopped,
     /// It met an error it must not pass over.
-    Failed {
-        /// What went wrong and what to do.
-        error: String,
-    },
+    Failed(Failure),
+}
+
+impl PipelineState {
+    /// Whether it has a thread, or is about to get one.
+    #[must_use]
+    pub fn is_live(&self) -> bool {
+        matches!(self, Self::Starting | Self::Running | Self::Blocked(_))
+    }
 }
 
 /// A pipeline as of its last durable epoch.
@@ -33,12 +46,36 @@ pub struct PipelineView {
     pub open_windows: u64,
     /// The SQL script.
     pub script: String,
-    /// The plan as text.
+    /// The plan as text; empty when the script does not plan any more.
     pub plan: String,
     /// The source partitions, sorted.
     pub sources: Vec<SourceView>,
     /// The topics written, sorted.
     pub sinks: Vec<String>,
+    /// What each operator keeps, in the plan's order; a moment old.
+    pub operators: Vec<OperatorSize>,
+    /// The most bytes that its state may have.
+    pub memory: u64,
+    /// How long the epochs of this run took.
+    pub epochs: EpochTimes,
+    /// What its time goes into.
+    pub shares: Shares,
+    /// What most of the last seconds went into.
+    pub limiting: Phase,
+    /// The last error since the broker started, also when it goes on.
+    pub last_failure: Option<Failure>,
+    /// The last record that was skipped or became a dead letter since the broker started.
+    pub last_rejected: Option<Rejected>,
+    /// When this was asked, ms since the epoch.
+    pub now_ms: i64,
+}
+
+impl PipelineView {
+    /// Bytes of state over all operators.
+    #[must_use]
+    pub fn state_bytes(&self) -> u64 {
+        self.operators.iter().map(|operator| operator.bytes).sum()
+    }
 }
 
 /// How far a source partition is read.
@@ -54,6 +91,22 @@ pub struct SourceView {
     pub end: i64,
     /// Where the input was declared to end.
     pub finish_at: Option<i64>,
-    /// The partition's watermark, ms since the epoch.
+    /// The partition's watermark, ms since the epoch; `i64::MAX` when its time has ended.
     pub watermark: Option<i64>,
+}
+
+impl SourceView {
+    /// Committed records, or offsets of them, that are not read yet and will be.
+    #[must_use]
+    pub fn lag(&self) -> u64 {
+        let end = self.finish_at.map_or(self.end, |finish| finish.min(self.end));
+        u64::try_from(end.saturating_sub(self.position)).unwrap_or(0)
+    }
+
+    /// By how much the watermark is behind the clock, in ms; `None` before there is one, and after the end of time.
+    #[must_use]
+    pub fn event_lag_ms(&self, now_ms: i64) -> Option<i64> {
+        let watermark = self.watermark.filter(|watermark| *watermark != i64::MAX)?;
+        Some(now_ms.saturating_sub(watermark).max(0))
+    }
 }

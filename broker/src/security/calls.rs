@@ -12,6 +12,9 @@ pub enum Call {
     PipelineList,
     PipelineDescribe,
     PipelineStop,
+    PipelineDelete,
+    PipelineSetMemory,
+    PipelineEvents,
     PipelineFinishInput,
 }
 
@@ -21,11 +24,15 @@ pub enum Call {
 #[must_use]
 pub fn needed_by(call: Call) -> &'static [Requirement] {
     match call {
-        Call::NodeStatus | Call::NodeMetrics | Call::PipelineList | Call::PipelineDescribe => {
-            &[(Operation::Describe, Resource::Cluster)]
-        }
-        Call::PipelineRun | Call::PipelineStop | Call::PipelineFinishInput => {
-            &[(Operation::Alter, Resource::Cluster)]
-        }
+        Call::NodeStatus
+        | Call::NodeMetrics
+        | Call::PipelineList
+        | Call::PipelineDescribe
+        | Call::PipelineEvents => &[(Operation::Describe, Resource::Cluster)],
+        Call::PipelineRun
+        | Call::PipelineStop
+        | Call::PipelineDelete
+        | Call::PipelineSetMemory
+        | Call::PipelineFinishInput => &[(Operation::Alter, Resource::Cluster)],
     }
 }

@@ -1,15 +1,20 @@
 //! Pipelines over gRPC.
 
+use std::time::Duration;
+
 use logmill_rpc::v1::{
-    DescribePipelineRequest, DescribePipelineResponse, EndOffsets, FinishInputRequest, FinishInputResponse,
-    InputEnd as WireEnd, ListPipelinesRequest, ListPipelinesResponse, PartitionOffset, Pipeline,
-    PipelineCounters, PipelineState as WireState, RunPipelineRequest, RunPipelineResponse, SourcePosition,
-    StopPipelineRequest, StopPipelineResponse, input_end, pipelines_server,
+    DeletePipelineRequest, DeletePipelineResponse, DescribePipelineRequest, DescribePipelineResponse,
+    EndOffsets, EpochTimes, FinishInputRequest, FinishInputResponse, InputEnd as WireEnd, Limiting,
+    ListPipelinesRequest, ListPipelinesResponse, OperatorState, PartitionOffset, Pipeline, PipelineCounters,
+    PipelineEvent, PipelineEventsRequest, PipelineEventsResponse, PipelineFailure,
+    PipelineState as WireState, RejectedRecord, RunPipelineRequest, RunPipelineResponse,
+    SetPipelineMemoryRequest, SetPipelineMemoryResponse, SourcePosition, StopPipelineRequest,
+    StopPipelineResponse, TimeShares, input_end, pipelines_server,
 };
 use tonic::{Request, Response, Status};
 
 use super::admit;
-use crate::pipelines::{InputEnd, InputEnds, PipelineError, PipelineState, PipelineView, Pipelines};
+use crate::pipelines::{InputEnd, InputEnds, Phase, PipelineError, PipelineState, PipelineView, Pipelines};
 use crate::security::{Access, Call};
 
 /// Answers for all pipelines of the broker.
@@ -42,6 +47,7 @@ impl pipelines_server::Pipelines for PipelineService {
             script: String::new(),
             plan: String::new(),
             sources: Vec::new(),
+            operators: Vec::new(),
             ..shown(view)
         };
         Ok(Response::new(ListPipelinesResponse {
@@ -66,6 +72,47 @@ impl pipelines_server::Pipelines for PipelineService {
         let (pipelines, name) = (self.pipelines.clone(), request.into_inner().name);
         let view = to_the_end(async move { pipelines.stop(&name).await }).await?;
         Ok(Response::new(StopPipelineResponse { pipeline: Some(shown(view)) }))
+    }
+
+    async fn delete(
+        &self,
+        request: Request<DeletePipelineRequest>,
+    ) -> Result<Response<DeletePipelineResponse>, Status> {
+        admit(&self.access, Call::PipelineDelete)?;
+        let (pipelines, name) = (self.pipelines.clone(), request.into_inner().name);
+        to_the_end(async move { pipelines.delete(&name).await }).await?;
+        Ok(Response::new(DeletePipelineResponse {}))
+    }
+
+    async fn set_memory(
+        &self,
+        request: Request<SetPipelineMemoryRequest>,
+    ) -> Result<Response<SetPipelineMemoryResponse>, Status> {
+        admit(&self.access, Call::PipelineSetMemory)?;
+        let SetPipelineMemoryRequest { name, bytes } = request.into_inner();
+        let pipelines = self.pipelines.clone();
+        let set = async move {
+            pipelines.set_memory(&name, bytes).await?;
+            pipelines.view(&name)
+        };
+        let view = to_the_end(set).await?;
+        Ok(Response::new(SetPipelineMemoryResponse { pipeline: Some(shown(view)) }))
+    }
+
+    async fn events(
+        &self,
+        request: Request<PipelineEventsRequest>,
+    ) -> Result<Response<PipelineEventsResponse>, Status> {
+        admit(&self.access, Call::PipelineEvents)?;
+        let PipelineEventsRequest { name, after } = request.into_inner();
+        let events =
+            self.pipelines.events(&name, after).map_err(status)?.into_iter().map(|event| PipelineEvent {
+                number: event.number,
+                at_ms: event.at_ms,
+                kind: event.kind.name().to_owned(),
+                text: event.text,
+            });
+        Ok(Response::new(PipelineEventsResponse { events: events.collect() }))
     }
 
     async fn finish_input(
@@ -100,15 +147,17 @@ async fn to_the_end<T: Send + 'static>(
 fn status(error: PipelineError) -> Status {
     let text = error.to_string();
     match error {
-        PipelineError::Name(_) | PipelineError::Script(_) | PipelineError::Ends(_) => {
-            Status::invalid_argument(text)
-        }
+        PipelineError::Name(_)
+        | PipelineError::Script(_)
+        | PipelineError::Ends(_)
+        | PipelineError::Memory => Status::invalid_argument(text),
         PipelineError::Unknown(_) => Status::not_found(text),
         PipelineError::OtherScript(_) => Status::already_exists(text),
         PipelineError::NoSource(_) | PipelineError::Sink { .. } | PipelineError::State { .. } => {
             Status::failed_precondition(text)
         }
-        PipelineError::Metadata(_)
+        PipelineError::Stopping
+        | PipelineError::Metadata(_)
         | PipelineError::Topic(_)
         | PipelineError::Group(_)
         | PipelineError::Thread(_) => Status::unavailable(text),
@@ -148,16 +197,30 @@ fn end_offsets(ends: &InputEnds) -> EndOffsets {
     EndOffsets { partitions: partitions.collect() }
 }
 
+fn position(topic: String, partition: i32, offset: i64) -> PartitionOffset {
+    PartitionOffset { topic, partition, offset }
+}
+
 fn shown(view: PipelineView) -> Pipeline {
-    let (state, error) = match view.state {
+    let (state, error) = match &view.state {
+        PipelineState::Starting => (WireState::Starting, String::new()),
         PipelineState::Running => (WireState::Running, String::new()),
         PipelineState::Finished => (WireState::Finished, String::new()),
         PipelineState::Stopped => (WireState::Stopped, String::new()),
-        PipelineState::Failed { error } => (WireState::Failed, error),
+        PipelineState::Blocked(failure) => (WireState::Blocked, failure.to_string()),
+        PipelineState::Failed(failure) => (WireState::Failed, failure.to_string()),
     };
     let totals = view.progress.as_ref().map(|progress| progress.totals).unwrap_or_default();
     let signed = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
     let finished = view.progress.as_ref().is_some_and(|progress| progress.finished);
+    let limiting = match view.limiting {
+        _ if !matches!(view.state, PipelineState::Running) => Limiting::Unspecified,
+        Phase::WaitingForInput => Limiting::WaitingForInput,
+        Phase::Computing => Limiting::Computing,
+        Phase::WaitingForDisk => Limiting::WaitingForDisk,
+    };
+    let ms = |time: Duration| time.as_secs_f64() * 1000.0;
+    let now_ms = view.now_ms;
     Pipeline {
         name: view.name,
         state: state.into(),
@@ -169,6 +232,12 @@ fn shown(view: PipelineView) -> Pipeline {
             late: signed(totals.late),
             rejected: signed(totals.skipped + totals.dead_lettered),
             open_windows: signed(view.open_windows),
+            skipped: signed(totals.skipped),
+            dead_lettered: signed(totals.dead_lettered),
+            filtered: signed(totals.filtered),
+            unwritten: signed(totals.unwritten),
+            late_rows: signed(totals.late_rows),
+            windows_closed: signed(totals.windows_closed),
         }),
         watermark_ms: view.progress.and_then(|progress| progress.watermark).filter(|_| !finished),
         error,
@@ -178,14 +247,51 @@ fn shown(view: PipelineView) -> Pipeline {
             .sources
             .into_iter()
             .map(|source| SourcePosition {
+                lag: source.lag(),
+                event_lag_ms: source.event_lag_ms(now_ms),
                 topic: source.topic,
                 partition: source.partition,
                 position: source.position,
                 end: source.end,
                 finish_at: source.finish_at,
-                watermark_ms: source.watermark,
+                watermark_ms: source.watermark.filter(|watermark| *watermark != i64::MAX),
             })
             .collect(),
         sinks: view.sinks,
+        epochs: Some(EpochTimes {
+            count: view.epochs.count,
+            last_ms: ms(view.epochs.last),
+            p50_ms: ms(view.epochs.p50),
+            p99_ms: ms(view.epochs.p99),
+        }),
+        operators: view
+            .operators
+            .into_iter()
+            .map(|size| OperatorState {
+                operator: size.operator.to_owned(),
+                identity: size.identity,
+                entries: size.entries,
+                bytes: size.bytes,
+                windows: size.windows,
+            })
+            .collect(),
+        limiting: limiting.into(),
+        shares: Some(TimeShares {
+            waiting_for_input: view.shares.waiting_for_input,
+            computing: view.shares.computing,
+            waiting_for_disk: view.shares.waiting_for_disk,
+        }),
+        memory_bytes: view.memory,
+        last_error: view.last_failure.map(|failure| PipelineFailure {
+            at_ms: failure.at_ms,
+            what: failure.what,
+            position: failure.position.map(|(topic, partition, offset)| position(topic, partition, offset)),
+            remedy: failure.remedy,
+        }),
+        last_rejected: view.last_rejected.map(|rejected| RejectedRecord {
+            position: Some(position(rejected.partition.topic, rejected.partition.partition, rejected.offset)),
+            error: rejected.error.to_string(),
+            dead_letter_topic: rejected.dead_letter.unwrap_or_default(),
+        }),
     }
 }

@@ -2,6 +2,7 @@
 
 mod groups;
 mod lag;
+mod pipelines;
 mod serving;
 mod storage;
 
@@ -56,6 +57,7 @@ impl Scraper {
         let mut families = self.serving();
         families.extend(self.storage());
         families.extend(self.topics_and_groups());
+        families.extend(self.pipelines());
         let left_out: Vec<(&'static str, usize)> =
             families.iter().filter(|f| f.left_out > 0).map(|f| (f.name, f.left_out)).collect();
         let mut incomplete = Family::gauge(

@@ -13,6 +13,7 @@ mod image;
 mod importing;
 mod metadata_log;
 mod names;
+mod owning;
 mod registry;
 mod schema;
 
@@ -21,6 +22,7 @@ pub use image::{Image, Topic};
 pub use importing::{ImportTopicError, ImportedPartition, ImportedTopic, Source, TopicImport};
 pub use metadata_log::{MetadataError, MetadataLog, MetadataState};
 pub use names::{MAX_TOPIC_NAME, NameError, check_name, is_internal};
+pub use owning::ClaimError;
 pub use registry::{CreateTopicError, DeleteTopicError, NewTopic, TopicDefaults, Topics};
 pub use schema::{ConfigScope, MetadataRecord, PipelineRecord, ReservedIds, SchemaError, TopicRecord};
 

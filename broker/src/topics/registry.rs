@@ -107,7 +107,9 @@ pub enum DeleteTopicError {
     #[error("internal topics cannot be deleted")]
     Internal,
     /// A pipeline needs it.
-    #[error("the topic belongs to pipeline {owner:?}; remove the pipeline first")]
+    #[error(
+        "the topic belongs to pipeline {owner:?}; delete the pipeline first (`logmill pipeline delete {owner}`)"
+    )]
     Owned {
         /// The pipeline.
         owner: String,
@@ -440,31 +442,18 @@ impl Topics {
         }
         metadata.append(self.0.clock.now_ms(), &[MetadataRecord::TopicDeleted(id)]).await?;
         self.0.image.store(Arc::new(self.0.image.load().without(id)));
+        self.remove_files(&topic);
+        Ok(topic)
+    }
+
+    /// Removes the files of a topic that is deleted.
+    pub(super) fn remove_files(&self, topic: &Topic) {
         for partition in &topic.partitions {
             if let Err(error) = self.0.store.delete_partition(partition.id()) {
                 tracing::warn!(topic = %topic.name, %error, "the files of a deleted topic stay until the next start");
             }
         }
         tracing::info!(topic = %topic.name, "deleted");
-        Ok(topic)
-    }
-
-    /// Gives a topic to a pipeline, which alone may write to it from here on, or takes it back.
-    ///
-    /// # Errors
-    /// As [`Topics::delete`].
-    pub async fn set_owner(&self, id: Uuid, owner: Option<&str>) -> Result<(), DeleteTopicError> {
-        let mut metadata = self.0.metadata.lock().await;
-        let old = self.by_id(id).ok_or(DeleteTopicError::Unknown)?;
-        if let (Some(new), Some(owned)) = (owner, &old.owner)
-            && new != &**owned
-        {
-            return Err(DeleteTopicError::Owned { owner: owned.to_string() });
-        }
-        let record = TopicRecord { owner: owner.map(str::to_owned), ..record_of(&old) };
-        metadata.append(self.0.clock.now_ms(), &[MetadataRecord::Topic(record.clone())]).await?;
-        self.0.image.store(Arc::new(self.0.image.load().with(self.topic(&record, old.partitions.clone()))));
-        Ok(())
     }
 
     pub(super) fn topic(&self, record: &TopicRecord, partitions: Vec<Partition>) -> Topic {

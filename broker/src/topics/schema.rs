@@ -154,6 +154,9 @@ pub struct PipelineRecord {
     /// Set when the input was declared finished: for each source topic, the end offset of each partition.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub input_ends: Option<BTreeMap<String, Vec<i64>>>,
+    /// The most bytes that its state may have, where it is not the broker's default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory: Option<u64>,
     /// When it was created, ms since the epoch.
     pub created_ms: i64,
 }
@@ -352,6 +355,7 @@ mod tests {
             generation: 4,
             running: true,
             input_ends: Some(BTreeMap::from([("flights".into(), vec![1, 2])])),
+            memory: None,
             created_ms: 5,
         }));
         round_trip(MetadataRecord::PipelineDeleted("x".into()));

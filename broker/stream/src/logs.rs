@@ -87,7 +87,29 @@ pub enum CommitError {
         /// What was found instead.
         reason: String,
     },
-    /// The frame was refused for another reason (full disk, frame too large, topic gone).
+    /// The epoch has more bytes than a frame may have. Restore the pipeline, and compute a smaller one.
+    #[error("pipeline {pipeline}: epoch {epoch} has {bytes} bytes, and a frame may have {limit}")]
+    TooLarge {
+        /// The pipeline.
+        pipeline: String,
+        /// The epoch.
+        epoch: u64,
+        /// Its size as a frame.
+        bytes: u64,
+        /// What a frame may have.
+        limit: u64,
+    },
+    /// The frame cannot be taken now (full disk). Restore the pipeline, and try again after a while.
+    #[error("pipeline {pipeline}: epoch {epoch} cannot be committed now: {reason}")]
+    Unavailable {
+        /// The pipeline.
+        pipeline: String,
+        /// The epoch.
+        epoch: u64,
+        /// Why, and what to do.
+        reason: String,
+    },
+    /// The frame was refused for another reason (topic gone): it will be again.
     #[error("pipeline {pipeline}: epoch {epoch} was refused: {reason}")]
     Refused {
         /// The pipeline.

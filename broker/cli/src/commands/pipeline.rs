@@ -8,10 +8,18 @@ use clap::Subcommand;
 use logmill_client::{Client, InputEnd, PipelineState, Pipelines};
 use serde_json::{Value, json};
 
-use super::cases;
-use crate::arguments::{Connection, Output};
+use super::serve::stop_signal;
+use super::{cases, pipeline_view};
+use crate::arguments::{Connection, Output, size};
+use crate::demo::Progress;
 use crate::failure::Usage;
-use crate::output::{self, note, or_dash};
+use crate::output::{self, note};
+
+/// How often a pipeline is looked at while it is waited for.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// How often its events are.
+const FOLLOW: Duration = Duration::from_millis(500);
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Pipeline {
@@ -22,19 +30,30 @@ pub(crate) enum Pipeline {
     /// Run cases of a script: directories with pipeline.sql, input/TOPIC.jsonl and expected/TOPIC.jsonl.
     /// Needs no broker.
     Test(Test),
-    /// Start a pipeline, or go on with the one of that name and script.
+    /// Start a pipeline and follow it until it ends, or until Ctrl-C: the pipeline itself goes on then.
+    ///
+    /// As `deploy`, which does not follow. What the pipeline is at is told on standard error; when it is finished, failed or
+    /// stopped by somebody, this ends, too.
     Run(Run),
+    /// Start a pipeline and leave it to the broker, or go on with the one of that name and script.
+    ///
+    /// It is started again whenever the broker is, until it is stopped. Deploying again changes nothing.
+    Deploy(Deploy),
     /// List pipelines.
     List,
-    /// Show plan, positions and counters of a pipeline.
+    /// Show how a pipeline is: positions and lag, watermarks, epochs, state, counters, errors and what to do, plan.
     Describe(Named),
+    /// Show what happened to a pipeline since the broker started: starts, slow epochs, rejected records, errors.
+    Logs(Logs),
     /// Stop a pipeline after its running epoch. Running the same script under the same name goes on.
     #[command(visible_alias = "pause")]
     Stop(Named),
-    /// Let a stopped or failed pipeline go on where it stopped.
-    Resume(Named),
+    /// Let a stopped, failed or blocked pipeline go on where it stopped, with more memory if it needs that.
+    Resume(Resume),
     /// Declare that what is in the sources now is all: the pipeline reads it, closes every window and is finished.
     Finish(Named),
+    /// Delete a pipeline that does not run, with its state. The topics it wrote stay, and anybody may write them.
+    Delete(Named),
 }
 
 #[derive(Debug, clap::Args)]
@@ -54,7 +73,7 @@ pub(crate) struct Test {
 }
 
 #[derive(Debug, clap::Args)]
-pub(crate) struct Run {
+pub(crate) struct Start {
     /// The SQL script; - is standard input.
     file: PathBuf,
     /// Name of the pipeline; the file's name without its ending if not given.
@@ -63,9 +82,42 @@ pub(crate) struct Run {
     /// The input ends with what is in the sources now.
     #[arg(long)]
     bounded: bool,
+    /// Memory for its state, such as "2 GiB"; pipelines.memory of the broker if not given.
+    #[arg(long, value_parser = size)]
+    memory: Option<u64>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Run {
+    #[command(flatten)]
+    start: Start,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Deploy {
+    #[command(flatten)]
+    start: Start,
     /// Wait until the pipeline is finished.
     #[arg(short, long)]
     wait: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Resume {
+    #[command(flatten)]
+    named: Named,
+    /// Memory for its state, such as "2 GiB".
+    #[arg(long, value_parser = size)]
+    memory: Option<u64>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Logs {
+    #[command(flatten)]
+    named: Named,
+    /// Go on with what happens next, until Ctrl-C.
+    #[arg(short, long)]
+    follow: bool,
 }
 
 #[derive(Debug, clap::Args)]
@@ -85,17 +137,22 @@ pub(crate) async fn run(command: Pipeline, connection: &Connection) -> anyhow::R
     let pipelines = Client::builder(&connection.bootstrap).pipelines();
     let form = connection.output;
     match command {
-        Pipeline::Run(command) => start(&pipelines, command, form).await,
+        Pipeline::Run(command) => follow(&pipelines, command.start, form).await,
+        Pipeline::Deploy(command) => deploy(&pipelines, command, form).await,
+        Pipeline::Logs(command) => logs(&pipelines, &command, form).await,
         Pipeline::List => list(&pipelines, form).await,
         Pipeline::Describe(Named { name }) => {
             let pipeline = pipelines.describe(&name).await?;
-            show(&pipeline, "pipeline describe", form)
+            pipeline_view::show(&pipeline, "pipeline describe", form)
         }
         Pipeline::Stop(Named { name }) => {
             let pipeline = pipelines.stop(&name).await?;
             show_row(&pipeline, "pipeline stop", form)
         }
-        Pipeline::Resume(Named { name }) => {
+        Pipeline::Resume(Resume { named: Named { name }, memory }) => {
+            if let Some(bytes) = memory {
+                pipelines.set_memory(&name, bytes).await?;
+            }
             let script = pipelines.describe(&name).await?.script;
             let (pipeline, _) = pipelines.run(&name, &script, None).await?;
             show_row(&pipeline, "pipeline resume", form)
@@ -107,6 +164,14 @@ pub(crate) async fn run(command: Pipeline, connection: &Connection) -> anyhow::R
             pipelines.finish_input(&name, InputEnd::Now).await?;
             let pipeline = pipelines.describe(&name).await?;
             show_row(&pipeline, "pipeline finish", form)
+        }
+        Pipeline::Delete(Named { name }) => {
+            pipelines.delete(&name).await?;
+            match form {
+                Output::Json => output::json("pipeline delete", json!({ "pipeline": name }))?,
+                Output::Table => note(format!("pipeline {name} is deleted")),
+            }
+            Ok(())
         }
     }
 }
@@ -226,7 +291,8 @@ fn test(command: &Test, form: Output) -> anyhow::Result<()> {
     }
 }
 
-async fn start(pipelines: &Pipelines, command: Run, form: Output) -> anyhow::Result<()> {
+/// Starts a pipeline; gives its name, and how it is.
+async fn start(pipelines: &Pipelines, command: Start) -> anyhow::Result<(String, logmill_client::Pipeline)> {
     let from_input = command.file.as_os_str() == "-";
     let script = if from_input {
         std::io::read_to_string(std::io::stdin()).context("cannot read standard input")?
@@ -244,131 +310,108 @@ async fn start(pipelines: &Pipelines, command: Run, form: Output) -> anyhow::Res
         .ok_or_else(|| Usage("a script from standard input needs --name".to_owned()))?;
     let end = command.bounded.then_some(InputEnd::Now);
     let (mut pipeline, created) = pipelines.run(&name, &script, end).await?;
+    if let Some(bytes) = command.memory {
+        pipeline = pipelines.set_memory(&name, bytes).await?;
+    }
     note(if created { format!("pipeline {name} is new") } else { format!("pipeline {name} goes on") });
-    while command.wait && pipeline.state() == PipelineState::Running {
-        tokio::time::sleep(Duration::from_millis(100)).await;
+    Ok((name, pipeline))
+}
+
+async fn deploy(pipelines: &Pipelines, command: Deploy, form: Output) -> anyhow::Result<()> {
+    let (name, mut pipeline) = start(pipelines, command.start).await?;
+    while command.wait && is_live(&pipeline) {
+        tokio::time::sleep(LOOK).await;
         pipeline = pipelines.describe(&name).await?;
     }
-    if pipeline.state() == PipelineState::Failed {
-        anyhow::bail!("pipeline {name} failed: {}", pipeline.error);
+    ended(&pipeline)?;
+    show_row(&pipeline, "pipeline deploy", form)
+}
+
+async fn follow(pipelines: &Pipelines, command: Start, form: Output) -> anyhow::Result<()> {
+    let interrupted = stop_signal()?;
+    tokio::pin!(interrupted);
+    let (name, mut pipeline) = start(pipelines, command).await?;
+    let mut progress = Progress::new();
+    while is_live(&pipeline) {
+        if progress.is_due() {
+            progress.show(&pipeline_view::working(&pipeline));
+        }
+        tokio::select! {
+            () = tokio::time::sleep(LOOK) => {}
+            () = &mut interrupted => {
+                progress.say(&format!("pipeline {name} goes on; `logmill pipeline stop {name}` stops it"));
+                return show_row(&pipeline, "pipeline run", form);
+            }
+        }
+        pipeline = pipelines.describe(&name).await?;
     }
+    progress.say(&pipeline_view::working(&pipeline));
+    ended(&pipeline)?;
     show_row(&pipeline, "pipeline run", form)
+}
+
+fn is_live(pipeline: &logmill_client::Pipeline) -> bool {
+    matches!(pipeline.state(), PipelineState::Starting | PipelineState::Running | PipelineState::Blocked)
+}
+
+/// An error for one that failed.
+fn ended(pipeline: &logmill_client::Pipeline) -> anyhow::Result<()> {
+    match pipeline.state() {
+        PipelineState::Failed => anyhow::bail!("pipeline {} failed: {}", pipeline.name, pipeline.error),
+        _ => Ok(()),
+    }
+}
+
+async fn logs(pipelines: &Pipelines, command: &Logs, form: Output) -> anyhow::Result<()> {
+    let name = &command.named.name;
+    let interrupted = stop_signal()?;
+    tokio::pin!(interrupted);
+    let mut after = 0;
+    let mut events = pipelines.events(name, after).await?;
+    if form == Output::Json && !command.follow {
+        let events: Vec<Value> = events.iter().map(pipeline_view::event).collect();
+        output::json("pipeline logs", json!({ "pipeline": name, "events": events }))?;
+        return Ok(());
+    }
+    loop {
+        for event in &events {
+            output::lines([match form {
+                // A line for each, as it happens.
+                Output::Json => pipeline_view::event(event).to_string(),
+                Output::Table => pipeline_view::event_line(event),
+            }])?;
+        }
+        if !command.follow {
+            return Ok(());
+        }
+        after = events.last().map_or(after, |event| event.number);
+        tokio::select! {
+            () = tokio::time::sleep(FOLLOW) => {}
+            () = &mut interrupted => return Ok(()),
+        }
+        events = pipelines.events(name, after).await?;
+    }
 }
 
 async fn list(pipelines: &Pipelines, form: Output) -> anyhow::Result<()> {
     let pipelines = pipelines.list().await?;
     match form {
         Output::Json => {
-            let pipelines: Vec<Value> = pipelines.iter().map(summary).collect();
+            let pipelines: Vec<Value> = pipelines.iter().map(pipeline_view::summary).collect();
             output::json("pipeline list", json!({ "pipelines": pipelines }))?;
         }
         Output::Table => {
-            let rows: Vec<Vec<String>> = pipelines.iter().map(row).collect();
-            output::table(&HEADINGS, &rows)?;
+            let rows: Vec<Vec<String>> = pipelines.iter().map(pipeline_view::row).collect();
+            output::table(&pipeline_view::HEADINGS, &rows)?;
         }
     }
     Ok(())
-}
-
-const HEADINGS: [&str; 8] =
-    ["pipeline", "state", "epoch", "records-in", "records-out", "late", "rejected", "open-windows"];
-
-fn row(pipeline: &logmill_client::Pipeline) -> Vec<String> {
-    let counters = pipeline.counters.unwrap_or_default();
-    vec![
-        pipeline.name.clone(),
-        state(pipeline).to_owned(),
-        pipeline.epoch.to_string(),
-        counters.records_in.to_string(),
-        counters.records_out.to_string(),
-        counters.late.to_string(),
-        counters.rejected.to_string(),
-        counters.open_windows.to_string(),
-    ]
-}
-
-pub(crate) fn state(pipeline: &logmill_client::Pipeline) -> &'static str {
-    match pipeline.state() {
-        PipelineState::Unspecified => "unknown",
-        PipelineState::Running => "running",
-        PipelineState::Finished => "finished",
-        PipelineState::Stopped => "stopped",
-        PipelineState::Failed => "failed",
-    }
-}
-
-fn summary(pipeline: &logmill_client::Pipeline) -> Value {
-    let counters = pipeline.counters.unwrap_or_default();
-    json!({
-        "pipeline": pipeline.name,
-        "state": state(pipeline),
-        "generation": pipeline.generation,
-        "epoch": pipeline.epoch,
-        "watermark_ms": pipeline.watermark_ms,
-        "records_in": counters.records_in,
-        "records_out": counters.records_out,
-        "late": counters.late,
-        "rejected": counters.rejected,
-        "open_windows": counters.open_windows,
-        "sinks": pipeline.sinks,
-        "error": Some(&pipeline.error).filter(|error| !error.is_empty()),
-    })
 }
 
 fn show_row(pipeline: &logmill_client::Pipeline, command: &str, form: Output) -> anyhow::Result<()> {
     match form {
-        Output::Json => output::json(command, summary(pipeline))?,
-        Output::Table => output::table(&HEADINGS, &[row(pipeline)])?,
+        Output::Json => output::json(command, pipeline_view::summary(pipeline))?,
+        Output::Table => output::table(&pipeline_view::HEADINGS, &[pipeline_view::row(pipeline)])?,
     }
-    Ok(())
-}
-
-fn show(pipeline: &logmill_client::Pipeline, command: &str, form: Output) -> anyhow::Result<()> {
-    if form == Output::Json {
-        let mut document = summary(pipeline);
-        let sources: Vec<Value> = pipeline
-            .sources
-            .iter()
-            .map(|source| {
-                json!({
-                    "topic": source.topic,
-                    "partition": source.partition,
-                    "position": source.position,
-                    "end": source.end,
-                    "lag": (source.end - source.position).max(0),
-                    "finish_at": source.finish_at,
-                    "watermark_ms": source.watermark_ms,
-                })
-            })
-            .collect();
-        if let Some(fields) = document.as_object_mut() {
-            fields.insert("sources".to_owned(), sources.into());
-            fields.insert("plan".to_owned(), pipeline.plan.clone().into());
-            fields.insert("script".to_owned(), pipeline.script.clone().into());
-        }
-        output::json(command, document)?;
-        return Ok(());
-    }
-    output::table(&HEADINGS, &[row(pipeline)])?;
-    if !pipeline.error.is_empty() {
-        output::lines(["", &format!("error: {}", pipeline.error)])?;
-    }
-    output::lines([""])?;
-    let rows: Vec<Vec<String>> = pipeline
-        .sources
-        .iter()
-        .map(|source| {
-            vec![
-                source.topic.clone(),
-                source.partition.to_string(),
-                source.position.to_string(),
-                source.end.to_string(),
-                (source.end - source.position).max(0).to_string(),
-                or_dash(source.finish_at),
-            ]
-        })
-        .collect();
-    output::table(&["source", "partition", "position", "end", "lag", "finish-at"], &rows)?;
-    output::lines(["", pipeline.plan.trim_end()])?;
     Ok(())
 }

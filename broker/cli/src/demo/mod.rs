@@ -26,7 +26,7 @@ use logmill_config::Origin;
 
 use self::flights::Input;
 use self::loader::Loader;
-use self::progress::Progress;
+pub(crate) use self::progress::Progress;
 use crate::commands::config::Settings;
 use crate::commands::serve::{stop_node, stop_signal};
 use crate::logging;
@@ -193,7 +193,10 @@ async fn finished(pipelines: &Pipelines, loaded: u64, progress: &mut Progress) -
             PipelineState::Stopped => {
                 anyhow::bail!("somebody stopped the pipeline; `logmill demo` goes on with it when run again")
             }
-            PipelineState::Running | PipelineState::Unspecified => {}
+            PipelineState::Starting
+            | PipelineState::Running
+            | PipelineState::Blocked
+            | PipelineState::Unspecified => {}
         }
         if progress.is_due() {
             progress.show(&working(&pipeline, loaded));

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use crate::output::note;
 
 /// Shows how far the work is.
-pub(super) struct Progress {
+pub(crate) struct Progress {
     terminal: bool,
     interval: Duration,
     last: Instant,
@@ -14,19 +14,19 @@ pub(super) struct Progress {
 }
 
 impl Progress {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let terminal = io::stderr().is_terminal();
         let interval = if terminal { Duration::from_millis(200) } else { Duration::from_secs(1) };
         Self { terminal, interval, last: Instant::now(), open: false }
     }
 
     /// Whether it is time to show how far the work is.
-    pub(super) fn is_due(&self) -> bool {
+    pub(crate) fn is_due(&self) -> bool {
         self.last.elapsed() >= self.interval
     }
 
     /// Shows a state that will change.
-    pub(super) fn show(&mut self, text: &str) {
+    pub(crate) fn show(&mut self, text: &str) {
         self.last = Instant::now();
         if self.terminal {
             self.open = true;
@@ -39,7 +39,7 @@ impl Progress {
     }
 
     /// Shows something that stays.
-    pub(super) fn say(&mut self, text: &str) {
+    pub(crate) fn say(&mut self, text: &str) {
         if std::mem::take(&mut self.open) {
             let _ = write!(io::stderr().lock(), "\r\x1b[K");
         }

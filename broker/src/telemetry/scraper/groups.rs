@@ -1,4 +1,4 @@
-//! Topics, groups, transactions, pipelines.
+//! Topics, groups, transactions.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +6,6 @@ use logmill_coordinator::groups::{GroupCensus, GroupState};
 
 use super::{Scraper, label, number};
 use crate::partitions::Traffic;
-use crate::pipelines::PipelineState;
 use crate::telemetry::{Family, Value};
 use crate::topics::Image;
 
@@ -47,7 +46,6 @@ impl Scraper {
             )
             .with(Vec::new(), self.coordinators.load_time().as_secs_f64()),
         ]);
-        families.extend(self.pipelines());
         families
     }
 
@@ -76,49 +74,6 @@ impl Scraper {
         }
         unread.end();
         family
-    }
-
-    fn pipelines(&self) -> Vec<Family> {
-        let mut running =
-            Family::gauge("logmill_pipeline_running", "1 for a pipeline that reads and commits.");
-        let mut failed = Family::gauge("logmill_pipeline_failed", "1 for a pipeline that met an error.");
-        let mut epochs = Family::counter("logmill_pipeline_epochs_total", "Epochs committed.");
-        let mut records = Family::counter(
-            "logmill_pipeline_records_total",
-            "Records by what became of them. read is the sum of processed, late, skipped and dead_lettered.",
-        );
-        let mut windows =
-            Family::counter("logmill_pipeline_windows_closed_total", "Windows closed and written.");
-        let mut open = Family::gauge("logmill_pipeline_open_windows", "Windows open.");
-        let mut lag =
-            Family::gauge("logmill_pipeline_lag_records", "Committed records that are not read yet.");
-        for view in self.pipelines.list() {
-            let pipeline = || label("pipeline", view.name.clone());
-            let is = |state: bool| number(u64::from(state));
-            running.push(pipeline(), is(view.state == PipelineState::Running));
-            failed.push(pipeline(), is(matches!(view.state, PipelineState::Failed { .. })));
-            epochs.push(pipeline(), number(view.progress.as_ref().map_or(0, |progress| progress.epoch)));
-            open.push(pipeline(), number(view.open_windows));
-            let behind = view.sources.iter().map(|source| source.end.saturating_sub(source.position).max(0));
-            lag.push(pipeline(), number(behind.sum::<i64>() as u64));
-            let Some(progress) = &view.progress else { continue };
-            let totals = &progress.totals;
-            windows.push(pipeline(), number(totals.windows_closed));
-            for (outcome, count) in [
-                ("read", totals.read),
-                ("processed", totals.processed),
-                ("late", totals.late),
-                ("skipped", totals.skipped),
-                ("dead_lettered", totals.dead_lettered),
-                ("filtered", totals.filtered),
-                ("written", totals.written),
-                ("unwritten", totals.unwritten),
-            ] {
-                let labels = vec![("pipeline", view.name.clone()), ("outcome", outcome.to_owned())];
-                records.push(labels, number(count));
-            }
-        }
-        vec![running, failed, epochs, records, windows, open, lag]
     }
 }
 

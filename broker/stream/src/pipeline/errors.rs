@@ -42,6 +42,19 @@ impl RecordError {
     }
 }
 
+/// A record that was passed over under `'on-error' = 'skip'` or `'dlq'`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rejected {
+    /// Where the record is.
+    pub partition: TopicPartition,
+    /// Its offset.
+    pub offset: i64,
+    /// What is wrong with it.
+    pub error: RecordError,
+    /// Where it was sent to.
+    pub dead_letter: Option<String>,
+}
+
 /// Why an epoch was not computed.
 #[derive(Debug, Error)]
 pub enum EpochError {

@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 
 use super::errors::EpochError;
 use super::progress::Counters;
+use super::size::{OperatorSize, SizeMeter};
 use crate::column::Column;
 use crate::eval::{Evaluator, too_much_text};
 use crate::operators::{
@@ -33,6 +34,8 @@ struct NodeState {
     operators: Vec<Box<dyn Operator>>,
     /// What identifies its records in the changelog.
     identity: u32,
+    /// Its operator's name, if it keeps state.
+    name: Option<&'static str>,
     /// Everything before it is given.
     place: Place,
     /// Whether a row that cannot be made ends the run.
@@ -41,6 +44,7 @@ struct NodeState {
     early: bool,
     /// Whether its rows are those of sources, one of one.
     direct: bool,
+    size: SizeMeter,
 }
 
 /// What an epoch is for the graph.
@@ -77,16 +81,20 @@ impl Graph {
         let fails = fails(plan);
         let early = early_nodes(plan);
         let identities = plan.identities();
+        let names: BTreeMap<u32, &'static str> =
+            plan.states().into_iter().map(|state| (state.identity, state.operator)).collect();
         let node = |index: usize| {
             let keyed = key_columns(&plan.nodes[index].operator).is_some();
             let count = if keyed { shards } else { 1 };
             NodeState {
                 operators: (0..count).filter_map(|_| operators::build(plan, index)).collect(),
                 identity: identities[index],
+                name: names.get(&identities[index]).copied(),
                 place: Place::behind(NO_TIME),
                 fails: fails[index],
                 early: early[index],
                 direct: plan.nodes[index].inputs.iter().all(|input| early[*input]),
+                size: SizeMeter::default(),
             }
         };
         Graph { nodes: (0..plan.nodes.len()).map(node).collect() }
@@ -137,6 +145,23 @@ impl Graph {
             entries: sum.entries + size.entries,
             windows: sum.windows + size.windows,
         })
+    }
+
+    /// Bytes of all state; see [`OperatorSize::bytes`].
+    pub(super) fn bytes(&self) -> u64 {
+        self.nodes.iter().map(|node| node.size.bytes()).sum()
+    }
+
+    /// How much each operator holds that keeps state, in the plan's order.
+    pub(super) fn sizes(&self) -> Vec<OperatorSize> {
+        let of = |node: &NodeState| {
+            let sizes = node.operators.iter().map(|operator| operator.size());
+            let (entries, windows) =
+                sizes.fold((0, 0), |sum, size| (sum.0 + size.entries, sum.1 + size.windows));
+            let (operator, bytes) = (node.name?, node.size.bytes());
+            Some(OperatorSize { operator, identity: node.identity, entries, windows, bytes })
+        };
+        self.nodes.iter().filter_map(of).collect()
     }
 
     /// Runs an epoch over the rows of the nodes that were evaluated already.
@@ -316,6 +341,7 @@ impl Graph {
             // How many shards there are must not show.
             collected.0.sort_unstable();
             for (key, value) in &collected.0 {
+                node.size.put(key, value.as_deref());
                 put(key, value.as_deref());
             }
         }
@@ -334,6 +360,9 @@ impl Graph {
         };
         let at = operators::key_group_at(&plan.nodes[index].operator, key.table);
         let group = *key.key.get(at).ok_or("the key is too short")?;
+        let mut record_key = Vec::new();
+        key.encode(&mut record_key);
+        self.nodes[index].size.put(&record_key, value);
         let operators = &mut self.nodes[index].operators;
         let shard = shard_of(group, operators.len());
         operators[shard].restore(key.table, key.key, value)

@@ -8,15 +8,16 @@ use logmill_record::{Batch, BatchBuilder, BatchOptions};
 use super::clock::EventClock;
 use super::cut::{Cut, Input, OffsetRange, TopicPartition};
 use super::emit::{SinkWriter, digest};
-use super::errors::{EpochError, RestoreError};
+use super::errors::{EpochError, Rejected, RestoreError};
 use super::graph::{Graph, GraphEpoch, Times};
 use super::output::EpochOutput;
 use super::prepare::{Early, Preparation, Prepared};
 use super::progress::{Counters, InputProgress, OperatorProgress, PROGRESS_VERSION, Progress};
 use super::restore::Restoring;
 use super::side;
+use super::size::OperatorSize;
 use super::spec::PipelineSpec;
-use crate::plan::Plan;
+use crate::plan::{ErrorPolicy, Plan};
 use crate::rows::{END_OF_TIME, NO_TIME};
 
 /// A changelog batch is closed when it has grown to this many bytes.
@@ -54,6 +55,8 @@ pub struct Pipeline {
     pub(super) unpacked: usize,
     /// How many rows time made due in the last epoch, counted at each operator that gave them.
     pub(super) timed_rows: u64,
+    /// The last record of the last epoch that was passed over for an error.
+    pub(super) rejected: Option<Rejected>,
 }
 
 impl Pipeline {
@@ -130,6 +133,21 @@ impl Pipeline {
     /// How many entries the state has.
     pub fn state_entries(&self) -> u64 {
         self.graph.size().entries
+    }
+
+    /// Bytes of the whole state; see [`OperatorSize::bytes`]. Cheap.
+    pub fn state_bytes(&self) -> u64 {
+        self.graph.bytes()
+    }
+
+    /// How much each operator keeps that keeps state, in the plan's order.
+    pub fn operator_sizes(&self) -> Vec<OperatorSize> {
+        self.graph.sizes()
+    }
+
+    /// The last record that the last epoch passed over for an error, if it did.
+    pub fn last_rejected(&self) -> Option<&Rejected> {
+        self.rejected.as_ref()
     }
 
     /// Whether rows that time made due wait to be written. The next cut must then cover no input.
@@ -319,6 +337,15 @@ impl Pipeline {
             let writer = SinkWriter::new(sink, self.spec.partitions(&sink.topic));
             outputs.extend(writer.write(rows, &mut counters, origin)?);
         }
+        self.rejected = prepared.skipped.as_ref().or(prepared.refused.last()).map(|refused| Rejected {
+            partition: self.spec.inputs[refused.input].partition.clone(),
+            offset: refused.offset,
+            error: refused.error.clone(),
+            dead_letter: match &plan.sources[refused.source].on_error {
+                ErrorPolicy::DeadLetter { topic } => Some(topic.clone()),
+                _ => None,
+            },
+        });
         let late = prepared.records(graph.late);
         outputs.extend(side::write(&plan, &self.spec, given, &prepared, &late)?);
         counters.late = late.len() as u64;

@@ -19,10 +19,11 @@ mod progress;
 mod restore;
 mod side;
 mod sinks;
+mod size;
 mod spec;
 
 pub use cut::{AbortedRange, Cut, Input, OffsetRange, TopicPartition};
-pub use errors::{EpochError, RecordError, RestoreError};
+pub use errors::{EpochError, RecordError, Rejected, RestoreError};
 pub use machine::Pipeline;
 pub use output::{EpochOutput, OutputBatch};
 pub(crate) use prepare::DECOMPRESSED_BATCH_BYTES;
@@ -30,4 +31,5 @@ pub use progress::{
     Counters, InputProgress, OperatorProgress, PROGRESS_VERSION, PartialWindow, Progress, ProgressError,
 };
 pub use restore::Restoring;
+pub use size::OperatorSize;
 pub use spec::{InputPartition, PipelineSpec};

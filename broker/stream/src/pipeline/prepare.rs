@@ -54,8 +54,9 @@ struct ChunkOrigin {
 pub(super) struct Prepared {
     /// The rows of each stateless node that something with state, or a sink, reads.
     pub(super) rows: BTreeMap<usize, Vec<Rows>>,
-    /// Records that become dead letters, in serial order.
+    /// Records that become dead letters, in serial order; and the last of those that are skipped.
     pub(super) refused: Vec<Refused>,
+    pub(super) skipped: Option<Refused>,
     pub(super) counters: Counters,
     /// The sources' clocks behind the epoch's records.
     pub(super) clocks: Vec<EventClock>,
@@ -190,6 +191,7 @@ impl<'p> Preparation<'p> {
         let prepared = Prepared {
             rows: BTreeMap::new(),
             refused: Vec::new(),
+            skipped: None,
             counters: Counters::default(),
             clocks,
             unpacked: 0,
@@ -331,16 +333,16 @@ impl<'p> Preparation<'p> {
             ErrorPolicy::DeadLetter { .. } => {
                 self.prepared.counters.dead_lettered += 1;
                 self.prepared.refused.push(Refused { source, input, offset, error });
-                Ok(())
             }
             ErrorPolicy::Skip => {
                 self.prepared.counters.skipped += 1;
-                Ok(())
+                self.prepared.skipped = Some(Refused { source, input, offset, error });
             }
             ErrorPolicy::Fail => {
-                Err(EpochError::Poison { partition: collecting.partition.clone(), offset, error })
+                return Err(EpochError::Poison { partition: collecting.partition.clone(), offset, error });
             }
         }
+        Ok(())
     }
 
     /// Evaluates the rows collected so far.

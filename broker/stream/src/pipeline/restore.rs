@@ -11,6 +11,7 @@ use super::graph::Graph;
 use super::machine::Pipeline;
 use super::prepare::{DECOMPRESSED_BATCH_BYTES, Early};
 use super::progress::{OperatorProgress, Progress};
+use super::size::OperatorSize;
 use super::spec::PipelineSpec;
 use crate::format::{FormatError, RecordEncoder};
 use crate::plan::Plan;
@@ -71,6 +72,7 @@ impl Restoring {
             spoilt: false,
             unpacked: 0,
             timed_rows: 0,
+            rejected: None,
         };
         let mut restoring = Restoring { pipeline, records: 0 };
         if let Some(progress) = progress {
@@ -194,6 +196,16 @@ impl Restoring {
             return Err("there is state, but no progress record".to_owned());
         }
         graph.restore(plan, decode_changelog_key(key)?, value)
+    }
+
+    /// Bytes of the state so far; see [`OperatorSize::bytes`].
+    pub fn state_bytes(&self) -> u64 {
+        self.pipeline.state_bytes()
+    }
+
+    /// How much each operator has so far.
+    pub fn operator_sizes(&self) -> Vec<OperatorSize> {
+        self.pipeline.operator_sizes()
     }
 
     /// The pipeline, where its last committed epoch left it.

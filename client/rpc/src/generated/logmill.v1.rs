@@ -69,7 +69,7 @@ pub struct ListPipelinesRequest {}
 /// Every pipeline.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ListPipelinesResponse {
-    /// Sorted by name. `script`, `plan` and `sources` are left empty.
+    /// Sorted by name. `script`, `plan`, `sources` and `operators` are left empty.
     #[prost(message, repeated, tag = "1")]
     pub pipelines: ::prost::alloc::vec::Vec<Pipeline>,
 }
@@ -100,6 +100,66 @@ pub struct StopPipelineResponse {
     /// The pipeline.
     #[prost(message, optional, tag = "1")]
     pub pipeline: ::core::option::Option<Pipeline>,
+}
+/// Deletes a pipeline.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DeletePipelineRequest {
+    /// Its name.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+}
+/// A pipeline that is gone.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DeletePipelineResponse {}
+/// Says how much a pipeline may keep.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SetPipelineMemoryRequest {
+    /// Its name.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// Bytes of its state, at least 1.
+    #[prost(uint64, tag = "2")]
+    pub bytes: u64,
+}
+/// A pipeline with another budget.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct SetPipelineMemoryResponse {
+    /// The pipeline.
+    #[prost(message, optional, tag = "1")]
+    pub pipeline: ::core::option::Option<Pipeline>,
+}
+/// Asks what happened to a pipeline.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PipelineEventsRequest {
+    /// Its name.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// Only events behind the one of this number; 0 for all that are kept.
+    #[prost(uint64, tag = "2")]
+    pub after: u64,
+}
+/// What happened to a pipeline.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct PipelineEventsResponse {
+    /// Oldest first.
+    #[prost(message, repeated, tag = "1")]
+    pub events: ::prost::alloc::vec::Vec<PipelineEvent>,
+}
+/// Something that happened to a pipeline.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PipelineEvent {
+    /// Its number, counted from one since the broker started.
+    #[prost(uint64, tag = "1")]
+    pub number: u64,
+    /// When, in milliseconds since the epoch.
+    #[prost(int64, tag = "2")]
+    pub at_ms: i64,
+    /// started, restored, slow-epoch, pace, rejecting, blocked, unblocked, changed, failed, stopped or finished.
+    #[prost(string, tag = "3")]
+    pub kind: ::prost::alloc::string::String,
+    /// What happened.
+    #[prost(string, tag = "4")]
+    pub text: ::prost::alloc::string::String,
 }
 /// Declares the input of a pipeline finished.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -139,7 +199,7 @@ pub struct Pipeline {
     /// The watermark in milliseconds since the epoch; absent before the first record and after the end.
     #[prost(int64, optional, tag = "6")]
     pub watermark_ms: ::core::option::Option<i64>,
-    /// What went wrong and what to do, when the state is FAILED.
+    /// What went wrong and what to do, when the state is FAILED or BLOCKED.
     #[prost(string, tag = "7")]
     pub error: ::prost::alloc::string::String,
     /// The SQL script.
@@ -154,6 +214,104 @@ pub struct Pipeline {
     /// The topics written, sorted.
     #[prost(string, repeated, tag = "11")]
     pub sinks: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// How long the epochs of this run took.
+    #[prost(message, optional, tag = "12")]
+    pub epochs: ::core::option::Option<EpochTimes>,
+    /// What each operator keeps, in the plan's order.
+    #[prost(message, repeated, tag = "13")]
+    pub operators: ::prost::alloc::vec::Vec<OperatorState>,
+    /// What most of the last seconds went into, while it runs.
+    #[prost(enumeration = "Limiting", tag = "14")]
+    pub limiting: i32,
+    /// Shares of the last seconds by what they went into, the newest counting most.
+    #[prost(message, optional, tag = "15")]
+    pub shares: ::core::option::Option<TimeShares>,
+    /// The most bytes that its state may have.
+    #[prost(uint64, tag = "16")]
+    pub memory_bytes: u64,
+    /// The last error since the broker started, also when the pipeline goes on.
+    #[prost(message, optional, tag = "17")]
+    pub last_error: ::core::option::Option<PipelineFailure>,
+    /// The last record since the broker started that was skipped or became a dead letter.
+    #[prost(message, optional, tag = "18")]
+    pub last_rejected: ::core::option::Option<RejectedRecord>,
+}
+/// How long epochs took from their first read until they were durable.
+#[derive(Clone, Copy, PartialEq, ::prost::Message)]
+pub struct EpochTimes {
+    /// Epochs of this run.
+    #[prost(uint64, tag = "1")]
+    pub count: u64,
+    /// Milliseconds of the last one.
+    #[prost(double, tag = "2")]
+    pub last_ms: f64,
+    /// Milliseconds: half of the last 512 were quicker.
+    #[prost(double, tag = "3")]
+    pub p50_ms: f64,
+    /// Milliseconds: 99 of 100 of them were quicker.
+    #[prost(double, tag = "4")]
+    pub p99_ms: f64,
+}
+/// What an operator keeps.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct OperatorState {
+    /// Its name.
+    #[prost(string, tag = "1")]
+    pub operator: ::prost::alloc::string::String,
+    /// Its identity, as EXPLAIN shows it.
+    #[prost(uint32, tag = "2")]
+    pub identity: u32,
+    /// Entries of its tables: rows, groups, windows.
+    #[prost(uint64, tag = "3")]
+    pub entries: u64,
+    /// Bytes, about: keys, values, and what an entry costs beside them.
+    #[prost(uint64, tag = "4")]
+    pub bytes: u64,
+    /// Windows that are open.
+    #[prost(uint64, tag = "5")]
+    pub windows: u64,
+}
+/// Shares of time; they add up to 1, or are all 0.
+#[derive(Clone, Copy, PartialEq, ::prost::Message)]
+pub struct TimeShares {
+    /// Without anything to read.
+    #[prost(double, tag = "1")]
+    pub waiting_for_input: f64,
+    /// Reading and computing.
+    #[prost(double, tag = "2")]
+    pub computing: f64,
+    /// Held up by the disk.
+    #[prost(double, tag = "3")]
+    pub waiting_for_disk: f64,
+}
+/// An error that a pipeline met.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PipelineFailure {
+    /// When, in milliseconds since the epoch.
+    #[prost(int64, tag = "1")]
+    pub at_ms: i64,
+    /// What went wrong.
+    #[prost(string, tag = "2")]
+    pub what: ::prost::alloc::string::String,
+    /// Where in the input, if it is about a place in it.
+    #[prost(message, optional, tag = "3")]
+    pub position: ::core::option::Option<PartitionOffset>,
+    /// What to do.
+    #[prost(string, tag = "4")]
+    pub remedy: ::prost::alloc::string::String,
+}
+/// A record that was passed over.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RejectedRecord {
+    /// Where it is.
+    #[prost(message, optional, tag = "1")]
+    pub position: ::core::option::Option<PartitionOffset>,
+    /// What is wrong with it.
+    #[prost(string, tag = "2")]
+    pub error: ::prost::alloc::string::String,
+    /// The topic it was sent to; empty when it was skipped.
+    #[prost(string, tag = "3")]
+    pub dead_letter_topic: ::prost::alloc::string::String,
 }
 /// What a pipeline did since it was created.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -173,6 +331,24 @@ pub struct PipelineCounters {
     /// Windows open now.
     #[prost(int64, tag = "5")]
     pub open_windows: i64,
+    /// Of the rejected, records that were skipped.
+    #[prost(int64, tag = "6")]
+    pub skipped: i64,
+    /// Of the rejected, records that were sent to a dead-letter topic.
+    #[prost(int64, tag = "7")]
+    pub dead_lettered: i64,
+    /// Records that a filter left out.
+    #[prost(int64, tag = "8")]
+    pub filtered: i64,
+    /// Rows left out because they could not be written.
+    #[prost(int64, tag = "9")]
+    pub unwritten: i64,
+    /// Rows that came too late for an operator behind another one.
+    #[prost(int64, tag = "10")]
+    pub late_rows: i64,
+    /// Windows closed and wholly written.
+    #[prost(int64, tag = "11")]
+    pub windows_closed: i64,
 }
 /// How far a source partition is read.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -192,9 +368,16 @@ pub struct SourcePosition {
     /// Where the input was declared to end, if it was.
     #[prost(int64, optional, tag = "5")]
     pub finish_at: ::core::option::Option<i64>,
-    /// The partition's watermark in milliseconds since the epoch; absent before its first record.
+    /// The partition's watermark in milliseconds since the epoch; absent before its first record, and once its time has
+    /// ended.
     #[prost(int64, optional, tag = "6")]
     pub watermark_ms: ::core::option::Option<i64>,
+    /// By how many milliseconds the watermark is behind the broker's clock; absent where there is no watermark.
+    #[prost(int64, optional, tag = "7")]
+    pub event_lag_ms: ::core::option::Option<i64>,
+    /// Committed records, or offsets of them, that are not read yet and will be.
+    #[prost(uint64, tag = "8")]
+    pub lag: u64,
 }
 /// What a pipeline is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
@@ -210,6 +393,11 @@ pub enum PipelineState {
     Stopped = 3,
     /// It met an error it must not pass over; `error` says which.
     Failed = 4,
+    /// It is about to run: its state is being restored, or the broker has just started.
+    Starting = 5,
+    /// It runs and cannot go on now: the disk is full, or its state is over its budget; `error` says which. It goes on by
+    /// itself when the reason is gone.
+    Blocked = 6,
 }
 impl PipelineState {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -223,6 +411,8 @@ impl PipelineState {
             Self::Finished => "PIPELINE_STATE_FINISHED",
             Self::Stopped => "PIPELINE_STATE_STOPPED",
             Self::Failed => "PIPELINE_STATE_FAILED",
+            Self::Starting => "PIPELINE_STATE_STARTING",
+            Self::Blocked => "PIPELINE_STATE_BLOCKED",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -233,6 +423,45 @@ impl PipelineState {
             "PIPELINE_STATE_FINISHED" => Some(Self::Finished),
             "PIPELINE_STATE_STOPPED" => Some(Self::Stopped),
             "PIPELINE_STATE_FAILED" => Some(Self::Failed),
+            "PIPELINE_STATE_STARTING" => Some(Self::Starting),
+            "PIPELINE_STATE_BLOCKED" => Some(Self::Blocked),
+            _ => None,
+        }
+    }
+}
+/// What a pipeline's time goes into.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum Limiting {
+    /// Not said.
+    Unspecified = 0,
+    /// Everything is read.
+    WaitingForInput = 1,
+    /// It reads and computes: the processor is what holds it up.
+    Computing = 2,
+    /// An epoch is computed, and the one before is on its way to the disk.
+    WaitingForDisk = 3,
+}
+impl Limiting {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "LIMITING_UNSPECIFIED",
+            Self::WaitingForInput => "LIMITING_WAITING_FOR_INPUT",
+            Self::Computing => "LIMITING_COMPUTING",
+            Self::WaitingForDisk => "LIMITING_WAITING_FOR_DISK",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "LIMITING_UNSPECIFIED" => Some(Self::Unspecified),
+            "LIMITING_WAITING_FOR_INPUT" => Some(Self::WaitingForInput),
+            "LIMITING_COMPUTING" => Some(Self::Computing),
+            "LIMITING_WAITING_FOR_DISK" => Some(Self::WaitingForDisk),
             _ => None,
         }
     }
@@ -429,6 +658,81 @@ pub mod pipelines_client {
             req.extensions_mut().insert(GrpcMethod::new("logmill.v1.Pipelines", "Stop"));
             self.inner.unary(req, path, codec).await
         }
+        /// Deletes a pipeline that does not run, with its state. The topics it wrote are free, and keep their records.
+        pub async fn delete(
+            &mut self,
+            request: impl tonic::IntoRequest<super::DeletePipelineRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::DeletePipelineResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/logmill.v1.Pipelines/Delete",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("logmill.v1.Pipelines", "Delete"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Says how many bytes the state of a pipeline may have. One that waits for more goes on; durable.
+        pub async fn set_memory(
+            &mut self,
+            request: impl tonic::IntoRequest<super::SetPipelineMemoryRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::SetPipelineMemoryResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/logmill.v1.Pipelines/SetMemory",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("logmill.v1.Pipelines", "SetMemory"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// What happened to a pipeline: its newest events since the broker started, at most 500.
+        pub async fn events(
+            &mut self,
+            request: impl tonic::IntoRequest<super::PipelineEventsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::PipelineEventsResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/logmill.v1.Pipelines/Events",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("logmill.v1.Pipelines", "Events"));
+            self.inner.unary(req, path, codec).await
+        }
         /// Declares the input finished: the pipeline reads up to the given end, closes every window and is finished.
         /// Records beyond the end are not read. Durable before it is answered; asking again with the same end, or after
         /// it has finished, changes nothing.
@@ -502,6 +806,30 @@ pub mod pipelines_server {
             request: tonic::Request<super::StopPipelineRequest>,
         ) -> std::result::Result<
             tonic::Response<super::StopPipelineResponse>,
+            tonic::Status,
+        >;
+        /// Deletes a pipeline that does not run, with its state. The topics it wrote are free, and keep their records.
+        async fn delete(
+            &self,
+            request: tonic::Request<super::DeletePipelineRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::DeletePipelineResponse>,
+            tonic::Status,
+        >;
+        /// Says how many bytes the state of a pipeline may have. One that waits for more goes on; durable.
+        async fn set_memory(
+            &self,
+            request: tonic::Request<super::SetPipelineMemoryRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::SetPipelineMemoryResponse>,
+            tonic::Status,
+        >;
+        /// What happened to a pipeline: its newest events since the broker started, at most 500.
+        async fn events(
+            &self,
+            request: tonic::Request<super::PipelineEventsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::PipelineEventsResponse>,
             tonic::Status,
         >;
         /// Declares the input finished: the pipeline reads up to the given end, closes every window and is finished.
@@ -761,6 +1089,141 @@ pub mod pipelines_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = StopSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/logmill.v1.Pipelines/Delete" => {
+                    #[allow(non_camel_case_types)]
+                    struct DeleteSvc<T: Pipelines>(pub Arc<T>);
+                    impl<
+                        T: Pipelines,
+                    > tonic::server::UnaryService<super::DeletePipelineRequest>
+                    for DeleteSvc<T> {
+                        type Response = super::DeletePipelineResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::DeletePipelineRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Pipelines>::delete(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = DeleteSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/logmill.v1.Pipelines/SetMemory" => {
+                    #[allow(non_camel_case_types)]
+                    struct SetMemorySvc<T: Pipelines>(pub Arc<T>);
+                    impl<
+                        T: Pipelines,
+                    > tonic::server::UnaryService<super::SetPipelineMemoryRequest>
+                    for SetMemorySvc<T> {
+                        type Response = super::SetPipelineMemoryResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::SetPipelineMemoryRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Pipelines>::set_memory(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = SetMemorySvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/logmill.v1.Pipelines/Events" => {
+                    #[allow(non_camel_case_types)]
+                    struct EventsSvc<T: Pipelines>(pub Arc<T>);
+                    impl<
+                        T: Pipelines,
+                    > tonic::server::UnaryService<super::PipelineEventsRequest>
+                    for EventsSvc<T> {
+                        type Response = super::PipelineEventsResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::PipelineEventsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Pipelines>::events(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = EventsSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

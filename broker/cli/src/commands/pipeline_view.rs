@@ -1,0 +1,285 @@
+//! How a pipeline is shown.
+
+use logmill_client::{Limiting, Pipeline, PipelineEvent, PipelineState};
+use serde_json::{Value, json};
+
+use crate::arguments::Output;
+use crate::output::{self, or_dash};
+
+pub(super) const HEADINGS: [&str; 8] =
+    ["pipeline", "state", "epoch", "records-in", "records-out", "late", "rejected", "open-windows"];
+
+pub(super) fn row(pipeline: &Pipeline) -> Vec<String> {
+    let counters = pipeline.counters.unwrap_or_default();
+    vec![
+        pipeline.name.clone(),
+        state(pipeline).to_owned(),
+        pipeline.epoch.to_string(),
+        counters.records_in.to_string(),
+        counters.records_out.to_string(),
+        counters.late.to_string(),
+        counters.rejected.to_string(),
+        counters.open_windows.to_string(),
+    ]
+}
+
+fn state(pipeline: &Pipeline) -> &'static str {
+    match pipeline.state() {
+        PipelineState::Unspecified => "unknown",
+        PipelineState::Starting => "starting",
+        PipelineState::Running => "running",
+        PipelineState::Blocked => "blocked",
+        PipelineState::Finished => "finished",
+        PipelineState::Stopped => "stopped",
+        PipelineState::Failed => "failed",
+    }
+}
+
+fn limiting(pipeline: &Pipeline) -> Option<&'static str> {
+    match pipeline.limiting() {
+        Limiting::Unspecified => None,
+        Limiting::WaitingForInput => Some("waiting for input"),
+        Limiting::Computing => Some("computing"),
+        Limiting::WaitingForDisk => Some("waiting for disk"),
+    }
+}
+
+fn lag(pipeline: &Pipeline) -> u64 {
+    pipeline.sources.iter().map(|source| source.lag).sum()
+}
+
+fn state_bytes(pipeline: &Pipeline) -> u64 {
+    pipeline.operators.iter().map(|operator| operator.bytes).sum()
+}
+
+/// A line that says what it is at.
+pub(super) fn working(pipeline: &Pipeline) -> String {
+    let counters = pipeline.counters.unwrap_or_default();
+    let why = match pipeline.error.as_str() {
+        "" => limiting(pipeline).map(|limiting| format!(", {limiting}")).unwrap_or_default(),
+        error => format!(": {error}"),
+    };
+    format!(
+        "{:<9}{} records in, {} out, {} behind, {} windows open, epoch {}{why}",
+        state(pipeline),
+        counters.records_in,
+        counters.records_out,
+        lag(pipeline),
+        counters.open_windows,
+        pipeline.epoch
+    )
+}
+
+pub(super) fn summary(pipeline: &Pipeline) -> Value {
+    let counters = pipeline.counters.unwrap_or_default();
+    json!({
+        "pipeline": pipeline.name,
+        "state": state(pipeline),
+        "generation": pipeline.generation,
+        "epoch": pipeline.epoch,
+        "watermark_ms": pipeline.watermark_ms,
+        "records_in": counters.records_in,
+        "records_out": counters.records_out,
+        "late": counters.late,
+        "rejected": counters.rejected,
+        "skipped": counters.skipped,
+        "dead_lettered": counters.dead_lettered,
+        "filtered": counters.filtered,
+        "unwritten": counters.unwritten,
+        "late_rows": counters.late_rows,
+        "windows_closed": counters.windows_closed,
+        "open_windows": counters.open_windows,
+        "sinks": pipeline.sinks,
+        "error": Some(&pipeline.error).filter(|error| !error.is_empty()),
+        "limiting": limiting(pipeline),
+        "memory_bytes": pipeline.memory_bytes,
+    })
+}
+
+fn document(pipeline: &Pipeline) -> Value {
+    let mut document = summary(pipeline);
+    let sources: Vec<Value> = pipeline
+        .sources
+        .iter()
+        .map(|source| {
+            json!({
+                "topic": source.topic,
+                "partition": source.partition,
+                "position": source.position,
+                "end": source.end,
+                "lag": source.lag,
+                "finish_at": source.finish_at,
+                "watermark_ms": source.watermark_ms,
+                "event_lag_ms": source.event_lag_ms,
+            })
+        })
+        .collect();
+    let operators: Vec<Value> = pipeline
+        .operators
+        .iter()
+        .map(|operator| {
+            json!({
+                "operator": operator.operator,
+                "identity": format!("{:08x}", operator.identity),
+                "entries": operator.entries,
+                "bytes": operator.bytes,
+                "windows": operator.windows,
+            })
+        })
+        .collect();
+    let epochs = pipeline.epochs.unwrap_or_default();
+    let shares = pipeline.shares.unwrap_or_default();
+    let failure = pipeline.last_error.as_ref().map(|failure| {
+        let position = failure.position.as_ref();
+        json!({
+            "at_ms": failure.at_ms,
+            "what": failure.what,
+            "topic": position.map(|at| &at.topic),
+            "partition": position.map(|at| at.partition),
+            "offset": position.map(|at| at.offset),
+            "remedy": failure.remedy,
+        })
+    });
+    let rejected = pipeline.last_rejected.as_ref().map(|rejected| {
+        let position = rejected.position.as_ref();
+        json!({
+            "topic": position.map(|at| &at.topic),
+            "partition": position.map(|at| at.partition),
+            "offset": position.map(|at| at.offset),
+            "error": rejected.error,
+            "dead_letter_topic": Some(&rejected.dead_letter_topic).filter(|topic| !topic.is_empty()),
+        })
+    });
+    if let Some(fields) = document.as_object_mut() {
+        fields.insert("lag".to_owned(), lag(pipeline).into());
+        fields.insert("sources".to_owned(), sources.into());
+        fields.insert("operators".to_owned(), operators.into());
+        fields.insert("state_bytes".to_owned(), state_bytes(pipeline).into());
+        fields.insert(
+            "epochs".to_owned(),
+            json!({
+                "count": epochs.count, "last_ms": epochs.last_ms, "p50_ms": epochs.p50_ms, "p99_ms": epochs.p99_ms,
+            }),
+        );
+        fields.insert(
+            "shares".to_owned(),
+            json!({
+                "waiting_for_input": shares.waiting_for_input,
+                "computing": shares.computing,
+                "waiting_for_disk": shares.waiting_for_disk,
+            }),
+        );
+        fields.insert("last_error".to_owned(), failure.into());
+        fields.insert("last_rejected".to_owned(), rejected.into());
+        fields.insert("plan".to_owned(), pipeline.plan.clone().into());
+        fields.insert("script".to_owned(), pipeline.script.clone().into());
+    }
+    document
+}
+
+pub(super) fn show(pipeline: &Pipeline, command: &str, form: Output) -> anyhow::Result<()> {
+    if form == Output::Json {
+        output::json(command, document(pipeline))?;
+        return Ok(());
+    }
+    output::table(&HEADINGS, &[row(pipeline)])?;
+    output::lines([""])?;
+    output::lines(facts(pipeline))?;
+    output::lines([""])?;
+    let rows: Vec<Vec<String>> = pipeline
+        .sources
+        .iter()
+        .map(|source| {
+            vec![
+                source.topic.clone(),
+                source.partition.to_string(),
+                source.position.to_string(),
+                source.end.to_string(),
+                source.lag.to_string(),
+                or_dash(source.finish_at),
+                or_dash(source.watermark_ms),
+                or_dash(source.event_lag_ms),
+            ]
+        })
+        .collect();
+    output::table(
+        &["source", "partition", "position", "end", "lag", "finish-at", "watermark-ms", "event-lag-ms"],
+        &rows,
+    )?;
+    if !pipeline.operators.is_empty() {
+        output::lines([""])?;
+        let rows: Vec<Vec<String>> = pipeline
+            .operators
+            .iter()
+            .map(|operator| {
+                vec![
+                    operator.operator.clone(),
+                    format!("{:08x}", operator.identity),
+                    operator.entries.to_string(),
+                    operator.bytes.to_string(),
+                    operator.windows.to_string(),
+                ]
+            })
+            .collect();
+        output::table(&["operator", "identity", "entries", "bytes", "windows"], &rows)?;
+    }
+    output::lines(["", pipeline.plan.trim_end()])?;
+    Ok(())
+}
+
+/// What is not in a table, a line each.
+fn facts(pipeline: &Pipeline) -> Vec<String> {
+    let mut lines = Vec::new();
+    if !pipeline.error.is_empty() {
+        lines.push(format!("error: {}", pipeline.error));
+    } else if let Some(failure) = &pipeline.last_error {
+        lines.push(format!("last error: {} (it goes on)", failure.what));
+    }
+    if let Some(rejected) = &pipeline.last_rejected {
+        let at = rejected.position.as_ref();
+        let at =
+            at.map(|at| format!("{}-{}, offset {}", at.topic, at.partition, at.offset)).unwrap_or_default();
+        let became = match rejected.dead_letter_topic.as_str() {
+            "" => "skipped".to_owned(),
+            topic => format!("sent to {topic}"),
+        };
+        lines.push(format!("last rejected: {at}, {became}: {}", rejected.error));
+    }
+    if let Some(limiting) = limiting(pipeline) {
+        let shares = pipeline.shares.unwrap_or_default();
+        lines.push(format!(
+            "limited by: {limiting} (of the last seconds {:.0} % computing, {:.0} % waiting for disk, {:.0} % for input)",
+            shares.computing * 100.0,
+            shares.waiting_for_disk * 100.0,
+            shares.waiting_for_input * 100.0
+        ));
+    }
+    let epochs = pipeline.epochs.unwrap_or_default();
+    if epochs.count > 0 {
+        lines.push(format!(
+            "epochs: {} in this run, p50 {:.1} ms, p99 {:.1} ms, the last {:.1} ms",
+            epochs.count, epochs.p50_ms, epochs.p99_ms, epochs.last_ms
+        ));
+    }
+    let counters = pipeline.counters.unwrap_or_default();
+    lines.push(format!(
+        "of the input: {} filtered, {} late, {} skipped, {} dead letters; of the output: {} rows unwritten, {} late rows, {} windows closed",
+        counters.filtered,
+        counters.late,
+        counters.skipped,
+        counters.dead_lettered,
+        counters.unwritten,
+        counters.late_rows,
+        counters.windows_closed
+    ));
+    lines.push(format!("state: {} bytes of {}", state_bytes(pipeline), pipeline.memory_bytes));
+    lines
+}
+
+pub(super) fn event(event: &PipelineEvent) -> Value {
+    json!({ "number": event.number, "at_ms": event.at_ms, "kind": event.kind, "text": event.text })
+}
+
+pub(super) fn event_line(event: &PipelineEvent) -> String {
+    format!("{}  {:<10}  {}", event.at_ms, event.kind, event.text)
+}

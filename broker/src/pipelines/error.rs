@@ -1,0 +1,67 @@
+//! Why a pipeline was not started, stopped or found.
+
+use logmill_stream::SqlError;
+use logmill_wire::ErrorCode;
+
+use super::manager::MAX_NAME;
+use crate::topics::{CreateTopicError, MetadataError};
+
+/// Why a pipeline was not started, stopped or found.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PipelineError {
+    /// The name cannot be a pipeline's.
+    #[error("a pipeline's name has 1 to {MAX_NAME} letters, digits, '.', '_' and '-', not {0:?}")]
+    Name(String),
+    /// The script does not plan.
+    #[error("{0}")]
+    Script(#[from] SqlError),
+    /// No pipeline of this name.
+    #[error("there is no pipeline {0:?}; `logmill pipeline list` shows those there are")]
+    Unknown(String),
+    /// The name runs another script.
+    #[error(
+        "pipeline {0:?} exists with another script; use another name, or delete it first (`logmill pipeline delete {0}`)"
+    )]
+    OtherScript(String),
+    /// A topic it reads is not there.
+    #[error("the source topic {0:?} does not exist; create it first (`logmill topic create {0}`)")]
+    NoSource(String),
+    /// A topic it writes belongs to somebody else, or is one it reads.
+    #[error("the sink topic {topic:?} cannot be written: {reason}")]
+    Sink {
+        /// The topic.
+        topic: String,
+        /// Why not.
+        reason: String,
+    },
+    /// The declared ends do not fit the sources.
+    #[error("the input's end does not fit: {0}")]
+    Ends(String),
+    /// A budget that is none.
+    #[error("a pipeline needs a memory of at least 1 byte")]
+    Memory,
+    /// It is not in a state that allows it.
+    #[error("pipeline {name:?} {reason}")]
+    State {
+        /// The pipeline.
+        name: String,
+        /// Why not.
+        reason: String,
+    },
+    /// The broker is on its way down.
+    #[error("the broker is stopping; the pipeline starts with it again")]
+    Stopping,
+    /// The metadata log.
+    #[error(transparent)]
+    Metadata(#[from] MetadataError),
+    /// A topic of its own could not be made.
+    #[error("a topic of the pipeline could not be made: {0}")]
+    Topic(#[from] CreateTopicError),
+    /// The coordinator of its mirrored offsets.
+    #[error("the consumer group of the pipeline cannot be used now ({0:?}); try again")]
+    Group(ErrorCode),
+    /// The operating system gave no thread.
+    #[error("no thread for the pipeline: {0}")]
+    Thread(#[from] std::io::Error),
+}

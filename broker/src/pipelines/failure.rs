@@ -1,0 +1,167 @@
+//! What went wrong with a pipeline: where, and what to do.
+
+use std::fmt;
+
+use logmill_stream::{
+    CommitError, DeclareEndError, EpochError, LogsError, RestoreError, TopicPartition, TurnError,
+};
+
+/// An error that a pipeline met, or what keeps it from going on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// When, ms since the epoch.
+    pub at_ms: i64,
+    /// What went wrong.
+    pub what: String,
+    /// Topic, partition and offset, where it is about a place in the input.
+    pub position: Option<(String, i32, i64)>,
+    /// What to do.
+    pub remedy: String,
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some((topic, partition, offset)) = &self.position {
+            write!(f, "at {topic}-{partition}, offset {offset}: ")?;
+        }
+        write!(f, "{}. {}", self.what, self.remedy)
+    }
+}
+
+/// Why a run ended before its input did.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum RunError {
+    #[error(transparent)]
+    Logs(#[from] LogsError),
+    #[error(transparent)]
+    Turn(#[from] TurnError),
+    #[error(transparent)]
+    End(#[from] DeclareEndError),
+    #[error(transparent)]
+    Restore(#[from] RestoreError),
+    /// A log of its own cannot be read.
+    #[error("the state cannot be restored: {0}")]
+    OwnLog(String),
+    /// It was told to stop while its state was restored.
+    #[error("it was stopped")]
+    Stopped,
+    /// An epoch is too large for a frame, and those to come will be smaller.
+    #[error("an epoch has {bytes} bytes, and a frame may have {limit}")]
+    TooLarge { bytes: u64, limit: u64 },
+    /// A source has other partitions than the run knows.
+    #[error("a source has got partitions")]
+    Repartitioned,
+    /// It holds more than it may.
+    #[error("its state has {bytes} bytes, and it may have {budget}; most of it is in {operator}")]
+    OverBudget { bytes: u64, budget: u64, operator: String },
+}
+
+const OTHER_NAME: &str = "Start the script again under another name";
+
+/// Where an error is in the input, and what to do about it.
+pub(super) fn failure(error: &RunError, at_ms: i64) -> Failure {
+    let at = |partition: &TopicPartition, offset: i64| {
+        Some((partition.topic.clone(), partition.partition, offset))
+    };
+    let (what, position, remedy) = match error {
+        RunError::Turn(TurnError::Poison { partition, offset, error, .. }) => (
+            format!("the record {error}; everything before it is committed"),
+            at(partition, *offset),
+            "Set 'on-error' = 'skip' or 'dlq' on the table to go on without such records".to_owned(),
+        ),
+        RunError::Turn(TurnError::Epoch { error, .. }) => epoch(error),
+        RunError::Turn(TurnError::Logs { error, .. }) | RunError::Logs(error) => logs(error),
+        RunError::Turn(TurnError::Commit(error)) => (error.to_string(), None, commit(error)),
+        RunError::End(error) => {
+            (error.to_string(), None, "Declare an end that the pipeline has not passed".to_owned())
+        }
+        RunError::Restore(RestoreError::OtherPlan { .. }) => {
+            (error.to_string(), None, format!("Run the script it was started with. {OTHER_NAME} else"))
+        }
+        RunError::Restore(_) | RunError::OwnLog(_) => (
+            error.to_string(),
+            None,
+            format!(
+                "Look at its topics with `logmill storage verify` while the broker is stopped. {OTHER_NAME} if they are damaged"
+            ),
+        ),
+        RunError::OverBudget { bytes, budget, .. } => (
+            error.to_string(),
+            None,
+            format!(
+                "Give it more (`logmill pipeline resume NAME --memory {}`, or pipelines.memory of the broker, {} now), or keep less: a state time-to-live, a smaller window",
+                mebibytes(bytes.saturating_mul(2).max(*budget)),
+                mebibytes(*budget)
+            ),
+        ),
+        RunError::Stopped | RunError::TooLarge { .. } | RunError::Repartitioned => {
+            (error.to_string(), None, "Run it again".to_owned())
+        }
+    };
+    Failure { at_ms, what, position, remedy }
+}
+
+fn epoch(error: &EpochError) -> (String, Option<(String, i32, i64)>, String) {
+    let at = |partition: &TopicPartition, offset: i64| {
+        Some((partition.topic.clone(), partition.partition, offset))
+    };
+    match error {
+        EpochError::Poison { partition, offset, error } => (
+            format!("the record {error}"),
+            at(partition, *offset),
+            "Set 'on-error' = 'skip' or 'dlq' on the table to go on without such records".to_owned(),
+        ),
+        EpochError::DamagedBatch { partition, base_offset, error } => (
+            format!("the batch cannot be opened: {error}"),
+            at(partition, *base_offset),
+            format!("Look at it with `logmill storage dump`. {OTHER_NAME}, once the records up to there are deleted"),
+        ),
+        EpochError::OutputRow { .. } => (
+            error.to_string(),
+            None,
+            "Set 'on-error' = 'skip' on the sink to go on without such rows, or write the expression so that it cannot fail"
+                .to_owned(),
+        ),
+        error => (error.to_string(), None, "Run it again; its state is restored".to_owned()),
+    }
+}
+
+fn logs(error: &LogsError) -> (String, Option<(String, i32, i64)>, String) {
+    match error {
+        LogsError::OffsetOutOfRange { partition, offset, log_start } => (
+            format!(
+                "the log begins at offset {log_start}: records were deleted before the pipeline read them"
+            ),
+            Some((partition.topic.clone(), partition.partition, *offset)),
+            format!("{OTHER_NAME}, and keep the topic's records longer (retention.ms, retention.bytes)"),
+        ),
+        LogsError::UnknownPartition { partition } => (
+            format!("{partition} does not exist any more"),
+            None,
+            "Create the topic again, or delete the pipeline".to_owned(),
+        ),
+        error => (
+            error.to_string(),
+            None,
+            "Look at the broker's log and disk; running it again goes on where it stopped".to_owned(),
+        ),
+    }
+}
+
+fn commit(error: &CommitError) -> String {
+    match error {
+        CommitError::TooLarge { .. } => {
+            "An epoch of one record and one row is too large already: make the row smaller, or give frames more room (half of journal.max_size, at most 64 MiB)".to_owned()
+        }
+        CommitError::Unavailable { .. } => "It is tried again by itself".to_owned(),
+        CommitError::Fenced { .. } => "Another copy of it runs: leave that one alone, or run this one again".to_owned(),
+        CommitError::Refused { .. } => {
+            "Bring back what it writes to, or delete the pipeline; running it again goes on where it stopped".to_owned()
+        }
+    }
+}
+
+/// Bytes as the configuration writes them, rounded up.
+fn mebibytes(bytes: u64) -> String {
+    format!("{}MiB", bytes.div_ceil(1 << 20))
+}

@@ -1,0 +1,216 @@
+//! Creating and starting a pipeline: its topics, its group, its thread.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use logmill_coordinator::groups::{Command, Own, Reply};
+use logmill_stream::Plan;
+use logmill_wire::{ErrorCode, Str};
+
+use super::control::Control;
+use super::error::PipelineError;
+use super::events::EventKind;
+use super::failure::Failure;
+use super::logs::BrokerLogs;
+use super::manager::{Pipelines, group_of, join, sinks, unplanned};
+use super::runner::{Runner, patience};
+use super::status::PipelineState;
+use crate::coordinators::Patience;
+use crate::topics::{
+    CHANGELOG_PREFIX, ClaimError, MetadataRecord, NewTopic, PROGRESS_PREFIX, PipelineRecord, Topic,
+};
+
+/// Segments of a pipeline's own topics: compaction gets at a record only when its segment is closed.
+const OWN_SEGMENT_BYTES: u32 = 64 << 20;
+
+impl Pipelines {
+    /// Makes the topics a pipeline needs, and takes its sinks for it in one step with its record. Nothing is taken when
+    /// one of them cannot be.
+    pub(super) async fn create(&self, record: PipelineRecord, plan: Arc<Plan>) -> Result<(), PipelineError> {
+        let name = record.name.clone();
+        self.sources(&plan)?;
+        let sinks = sinks(&plan);
+        let mut missing = Vec::new();
+        for sink in &sinks {
+            let refuse = |reason: String| PipelineError::Sink { topic: sink.clone(), reason };
+            if plan.source_topics().contains(&sink.as_str()) {
+                return Err(refuse("it is also the source".to_owned()));
+            }
+            match self.0.topics.get(sink) {
+                Some(topic) if topic.internal => {
+                    return Err(refuse("it is internal to the broker".to_owned()));
+                }
+                Some(topic) => match topic.owner.as_deref() {
+                    Some(owner) if owner != name => {
+                        return Err(refuse(format!("it belongs to pipeline {owner:?}")));
+                    }
+                    _ => {}
+                },
+                None => {
+                    // Rows bear the time of their events. Whoever computes the past wants to find it.
+                    let configs = BTreeMap::from([("retention.ms".to_owned(), "-1".to_owned())]);
+                    let new = NewTopic { name: sink.clone(), configs, ..NewTopic::default() };
+                    self.0.topics.validate(&new)?;
+                    missing.push(new);
+                }
+            }
+        }
+        for new in missing {
+            self.0.topics.create(new).await?;
+        }
+        for prefix in [CHANGELOG_PREFIX, PROGRESS_PREFIX] {
+            let new = NewTopic {
+                name: format!("{prefix}{name}"),
+                partitions: Some(1),
+                configs: BTreeMap::from([
+                    // The last state of each key, and never less: a pipeline is restored from it.
+                    ("cleanup.policy".to_owned(), "compact".to_owned()),
+                    ("segment.bytes".to_owned(), OWN_SEGMENT_BYTES.to_string()),
+                    ("logmill.durability".to_owned(), "disk".to_owned()),
+                ]),
+                ..NewTopic::default()
+            };
+            self.0.topics.ensure_internal(new).await?;
+        }
+        let claimed = self.0.topics.claim(&sinks, &name, MetadataRecord::Pipeline(record.clone())).await;
+        claimed.map_err(|error| match error {
+            ClaimError::Metadata(error) => PipelineError::Metadata(error),
+            ClaimError::Unknown(topic) => {
+                PipelineError::Sink { topic, reason: "it was deleted meanwhile".to_owned() }
+            }
+            ClaimError::Internal(topic) => {
+                PipelineError::Sink { topic, reason: "it is internal to the broker".to_owned() }
+            }
+            ClaimError::Owned { topic, owner } => {
+                PipelineError::Sink { topic, reason: format!("it belongs to pipeline {owner:?}") }
+            }
+        })?;
+        let mut known = self.0.known.lock();
+        match known.get_mut(&name) {
+            Some(known) => {
+                known.record = record;
+                known.plan = Ok(plan);
+            }
+            None => drop(known.insert(name, self.0.known(record, Ok(plan)))),
+        }
+        Ok(())
+    }
+
+    /// Starts the runner of a pipeline that does not run, as a new generation. Waits until the coordinators are loaded,
+    /// which keep the offsets of its group. One that cannot be started is shown as failed.
+    pub(super) async fn start(&self, name: &str) -> Result<(), PipelineError> {
+        let started = self.try_start(name).await;
+        if let Err(error) = &started
+            && !matches!(error, PipelineError::Stopping)
+        {
+            self.update(name, |known| {
+                let failure = Failure {
+                    at_ms: self.0.clock.now_ms(),
+                    what: format!("it cannot be started: {error}"),
+                    position: None,
+                    remedy: "Run it again when that is mended".to_owned(),
+                };
+                known.events.say(failure.at_ms, EventKind::Failed, failure.to_string());
+                known.shown.set_state(PipelineState::Failed(failure));
+            });
+        }
+        started
+    }
+
+    async fn try_start(&self, name: &str) -> Result<(), PipelineError> {
+        let (mut record, plan, control, shown, events, thread) = {
+            let mut known = self.0.known.lock();
+            let known = known.get_mut(name).ok_or_else(|| PipelineError::Unknown(name.to_owned()))?;
+            let plan = known.plan.clone().map_err(|error| unplanned(name, &error))?;
+            let memory = known.record.memory.unwrap_or(self.0.settings.memory);
+            let control = Control::new(known.record.input_ends.clone(), memory);
+            known.control = control.clone();
+            known.shown.set_state(PipelineState::Starting);
+            let (shown, events) = (known.shown.clone(), known.events.clone());
+            (known.record.clone(), plan, control, shown, events, known.thread.take())
+        };
+        join(thread).await;
+        self.0.coordinators.loaded().await;
+        let sources = self.sources(&plan)?;
+        record.generation += 1;
+        record.running = true;
+        self.save(&record).await?;
+        let generation = record.generation;
+        self.update(name, |known| known.record = record);
+        let group = group_of(name);
+        self.own_group(name, &sources).await?;
+        let log = |prefix: &str| {
+            let topic = self.0.topics.get(&format!("{prefix}{name}"));
+            let partition = topic.and_then(|topic| topic.partition(0).cloned());
+            partition.ok_or_else(|| PipelineError::State {
+                name: name.to_owned(),
+                reason: format!("has lost its topic {prefix}{name}"),
+            })
+        };
+        let (changelog, progress) = (log(CHANGELOG_PREFIX)?, log(PROGRESS_PREFIX)?);
+        let (clock, runtime) = (self.0.clock.clone(), self.0.runtime.clone());
+        let patience =
+            patience(control.clone(), shown.clone(), events.clone(), clock.clone(), runtime.clone());
+        let runner = Runner {
+            name: name.to_owned(),
+            generation,
+            plan,
+            topics: self.0.topics.clone(),
+            logs: BrokerLogs::new(
+                self.0.topics.clone(),
+                self.0.coordinators.clone(),
+                group,
+                changelog.clone(),
+                progress.clone(),
+                patience,
+                runtime.clone(),
+            ),
+            changelog,
+            progress,
+            control,
+            shown,
+            events,
+            limits: self.0.settings.limits,
+            clock,
+            runtime,
+        };
+        // Under the lock, so that whoever closes sees every thread.
+        let mut known = self.0.known.lock();
+        if self.0.closing.load(Ordering::Relaxed) {
+            return Err(PipelineError::Stopping);
+        }
+        let Some(known) = known.get_mut(name) else { return Ok(()) };
+        known.events.say(self.0.clock.now_ms(), EventKind::Started, format!("generation {generation}"));
+        let thread = std::thread::Builder::new().name(format!("pipeline-{name}"));
+        known.thread = Some(thread.spawn(move || runner.run())?);
+        Ok(())
+    }
+
+    /// Takes the consumer group that mirrors a pipeline's input offsets, or changes what it is shown to read.
+    async fn own_group(&self, name: &str, sources: &[Arc<Topic>]) -> Result<(), PipelineError> {
+        let group = group_of(name);
+        let own = Command::Own(Own {
+            group: Str::from(group.as_str()),
+            owner: Str::from(name),
+            assignment: sources
+                .iter()
+                .map(|source| {
+                    let partitions = source.partitions.iter().map(crate::partitions::Partition::index);
+                    (Str::from(&*source.name), partitions.collect())
+                })
+                .collect(),
+        });
+        match self.0.coordinators.group(&group, &Patience::default(), own).await {
+            Ok(Reply::Owned(ErrorCode::NONE)) => Ok(()),
+            Ok(Reply::Owned(error)) | Err(error) => Err(PipelineError::Group(error)),
+            Ok(_) => Err(PipelineError::Group(ErrorCode::UNKNOWN_SERVER_ERROR)),
+        }
+    }
+
+    pub(super) fn sources(&self, plan: &Plan) -> Result<Vec<Arc<Topic>>, PipelineError> {
+        let find =
+            |topic: &str| self.0.topics.get(topic).ok_or_else(|| PipelineError::NoSource(topic.to_owned()));
+        plan.source_topics().into_iter().map(find).collect()
+    }
+}

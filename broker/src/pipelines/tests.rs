@@ -1,0 +1,133 @@
+//! Pipelines over a data directory, without a port.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use futures::FutureExt as _;
+use logmill_config::Config;
+use logmill_storage::{RealDisk, Store};
+use logmill_stream::EpochLimits;
+use tempfile::TempDir;
+use tokio::runtime::Handle;
+use tokio_util::sync::CancellationToken;
+
+use super::{PipelineError, PipelineSettings, PipelineState, Pipelines};
+use crate::assembly::Assembly;
+use crate::clock::Clock;
+use crate::entropy::Entropy;
+use crate::node;
+use crate::partitions::LogThreads;
+use crate::telemetry::Telemetry;
+use crate::topics::{MetadataRecord, NewTopic, PipelineRecord};
+
+const COPY: &str = "CREATE TABLE a (x BIGINT) WITH ('topic' = 'in', 'format' = 'json');
+    CREATE TABLE b (x BIGINT) WITH ('topic' = 'out', 'format' = 'json');
+    INSERT INTO b SELECT x FROM a;";
+
+struct Parts {
+    pipelines: Pipelines,
+    threads: LogThreads,
+}
+
+impl Parts {
+    /// Pipelines as the metadata says, and further records.
+    async fn open(directory: &TempDir, further: Vec<MetadataRecord>) -> Self {
+        let config = Config { data_dir: directory.path().to_owned(), ..Config::default() };
+        let clock = Clock::system();
+        let (store, _) = Store::open(Arc::new(RealDisk), node::store_options(&config)).unwrap();
+        let threads = LogThreads::start(
+            Arc::clone(&store),
+            node::APPLIER_SHARDS,
+            node::cleaning_settings(&config),
+            clock.clone(),
+            &Arc::new(Telemetry::default()),
+            Arc::new(node::end_process),
+        )
+        .unwrap();
+        let assembly =
+            Assembly::open(&store, threads.progress(), &config, &clock, &Entropy::system()).await.unwrap();
+        let loading = assembly.coordinators.begin_loading();
+        node::blocking(move || loading.run(&CancellationToken::new(), 1)).await;
+        let records = [assembly.records, further].concat();
+        let settings = PipelineSettings { limits: EpochLimits::default(), memory: 1 << 20 };
+        let pipelines = Pipelines::load(
+            assembly.topics,
+            assembly.coordinators,
+            &records,
+            settings,
+            clock,
+            Handle::current(),
+        );
+        let new = NewTopic { name: "in".to_owned(), configs: BTreeMap::new(), ..NewTopic::default() };
+        pipelines.0.topics.create(new).await.unwrap();
+        Self { pipelines, threads }
+    }
+
+    async fn close(self) {
+        self.pipelines.shutdown().await;
+        node::blocking(move || self.threads.close()).await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pipeline_whose_script_does_not_plan_any_more_is_there_and_can_be_corrected() {
+    let directory = TempDir::new().unwrap();
+    let known = |name: &str| {
+        MetadataRecord::Pipeline(PipelineRecord {
+            name: name.to_owned(),
+            script: "SELECT what WAS once THE language".to_owned(),
+            generation: 4,
+            running: true,
+            input_ends: None,
+            memory: None,
+            created_ms: 5,
+        })
+    };
+    let parts = Parts::open(&directory, vec![known("old"), known("unwanted")]).await;
+    let pipelines = &parts.pipelines;
+    pipelines.resume().await;
+    let view = pipelines.view("old").unwrap();
+    let PipelineState::Failed(failure) = view.state else { panic!("{:?}", view.state) };
+    assert!(failure.what.contains("line 1"), "{failure}");
+    assert!(failure.remedy.contains("corrected script"), "{failure}");
+    assert_eq!((view.generation, view.plan.as_str()), (4, ""));
+    // Its generations go on, so that nothing of an earlier one is taken.
+    let (view, created) = pipelines.run("old", COPY, None).await.unwrap();
+    assert!(!created);
+    assert_eq!((view.generation, view.script.as_str()), (5, COPY));
+    // The other one can go.
+    pipelines.delete("unwanted").await.unwrap();
+    assert_eq!(pipelines.list().len(), 1);
+    parts.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_changes_a_pipeline_holds_up_no_other() {
+    let directory = TempDir::new().unwrap();
+    let parts = Parts::open(&directory, Vec::new()).await;
+    let pipelines = &parts.pipelines;
+    pipelines.run("slow", COPY, None).await.unwrap();
+    let held = pipelines.hold("slow").await;
+    pipelines.run("quick", &COPY.replace("'out'", "'other'"), None).await.unwrap();
+    pipelines.stop("quick").await.unwrap();
+    pipelines.delete("quick").await.unwrap();
+    assert!(pipelines.stop("slow").now_or_never().is_none(), "that one is held");
+    drop(held);
+    assert_eq!(pipelines.stop("slow").await.unwrap().state, PipelineState::Stopped);
+    // Names that nobody is at are forgotten.
+    for name in 0..1_000 {
+        assert!(matches!(pipelines.stop(&name.to_string()).await, Err(PipelineError::Unknown(_))));
+    }
+    assert!(pipelines.names_held() < 100);
+    parts.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_thread_starts_once_the_broker_stops() {
+    let directory = TempDir::new().unwrap();
+    let parts = Parts::open(&directory, Vec::new()).await;
+    parts.pipelines.shutdown().await;
+    let refused = parts.pipelines.run("late", COPY, None).await;
+    assert!(matches!(refused, Err(PipelineError::Stopping)), "{refused:?}");
+    parts.close().await;
+}

@@ -1,0 +1,162 @@
+//! Input that a pipeline cannot take: the status says what, where, and what to do, and others are served meanwhile.
+
+use logmill_client::{Pipeline, PipelineState};
+
+use crate::rig::Rig;
+
+const OPTIONS: &str = "'topic' = 'in', 'format' = 'json'";
+
+/// Doubles a number; what is wrong with a record is found when it is decoded, or when `expression` is computed.
+fn script(options: &str, expression: &str) -> String {
+    format!(
+        "CREATE TABLE a (id BIGINT NOT NULL, x BIGINT) WITH ({OPTIONS}{options});
+        CREATE TABLE b (id BIGINT, y STRING) WITH ('topic' = 'out', 'format' = 'json');
+        INSERT INTO b SELECT id, {expression} FROM a;"
+    )
+}
+
+fn row(id: i64, x: &str) -> String {
+    format!("{{\"id\":{id},\"x\":{x}}}")
+}
+
+/// A pipeline over good records and one bad one at offset 2 of partition 1.
+async fn with_a_bad_record(rig: &Rig, bad: &str, script: &str) {
+    rig.topic("in", 2).await;
+    rig.produce("in", 1, [row(0, "1"), row(1, "2")]).await;
+    rig.produce("in", 1, [bad.to_owned()]).await;
+    rig.produce("in", 1, [row(3, "4")]).await;
+    rig.run("p", script).await;
+}
+
+/// That it failed at the bad record, with everything before it written, and says what to do.
+async fn fails_at_it(rig: &Rig, reason: &str) -> Pipeline {
+    let pipeline = rig.until_state("p", PipelineState::Failed).await;
+    let failure = pipeline.last_error.clone().expect("an error");
+    let position = failure.position.expect("a position");
+    assert_eq!((position.topic.as_str(), position.partition, position.offset), ("in", 1, 2));
+    assert!(failure.what.contains(reason), "{reason:?}: {}", failure.what);
+    assert!(failure.remedy.contains("'on-error' = 'skip'"), "{}", failure.remedy);
+    assert!(failure.at_ms > 1_700_000_000_000, "{}", failure.at_ms);
+    assert!(
+        pipeline.error.contains("in-1, offset 2") && pipeline.error.contains(reason),
+        "{}",
+        pipeline.error
+    );
+    assert_eq!(pipeline.counters.unwrap_or_default().records_out, 2);
+    assert_eq!(rig.events("p").await.last().map(String::as_str), Some("failed"));
+    rig.others_are_served().await;
+    pipeline
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_poison_record_stops_its_pipeline_and_names_its_place() {
+    let rig = Rig::start().await;
+    with_a_bad_record(&rig, "no JSON", &script("", "CAST(x * 2 AS STRING)")).await;
+    fails_at_it(&rig, "cannot be decoded").await;
+    // Running it again meets it again, and stopping it is no news.
+    rig.run("p", &script("", "CAST(x * 2 AS STRING)")).await;
+    let pipeline = fails_at_it(&rig, "cannot be decoded").await;
+    assert_eq!(pipeline.generation, 2);
+    // It is shown after a restart, too, which tries again.
+    let rig = rig.restart_with(|_| {}).await;
+    fails_at_it(&rig, "cannot be decoded").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_poison_record_is_skipped_and_shown() {
+    let rig = Rig::start().await;
+    with_a_bad_record(&rig, "no JSON", &script(", 'on-error' = 'skip'", "CAST(x * 2 AS STRING)")).await;
+    let pipeline = rig.finish("p").await;
+    let counters = pipeline.counters.unwrap_or_default();
+    assert_eq!((counters.skipped, counters.dead_lettered, counters.records_out), (1, 0, 3));
+    let rejected = pipeline.last_rejected.expect("it is shown");
+    let position = rejected.position.expect("a position");
+    assert_eq!((position.topic.as_str(), position.partition, position.offset), ("in", 1, 2));
+    assert!(rejected.error.contains("cannot be decoded") && rejected.dead_letter_topic.is_empty());
+    let events = rig.pipelines.events("p", 0).await.expect("events");
+    let told = events.iter().find(|event| event.kind == "rejecting").expect("it is told");
+    assert!(told.text.contains("in-1, offset 2"), "{}", told.text);
+    rig.others_are_served().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_poison_record_becomes_a_dead_letter_and_is_shown() {
+    let rig = Rig::start().await;
+    let script = script(", 'on-error' = 'dlq', 'dlq-topic' = 'dead'", "CAST(x * 2 AS STRING)");
+    with_a_bad_record(&rig, "no JSON", &script).await;
+    let pipeline = rig.finish("p").await;
+    let counters = pipeline.counters.unwrap_or_default();
+    assert_eq!((counters.skipped, counters.dead_lettered, counters.records_out), (0, 1, 3));
+    let rejected = pipeline.last_rejected.expect("it is shown");
+    assert_eq!(
+        (rejected.position.expect("a position").offset, rejected.dead_letter_topic.as_str()),
+        (2, "dead")
+    );
+    let dead = rig.records("dead").await;
+    assert_eq!((dead.len(), dead[0].0.as_str()), (1, "no JSON"));
+    assert_eq!(dead[0].1["logmill.offset"], "2");
+    rig.others_are_served().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_missing_column_stops_its_pipeline_and_is_named() {
+    let rig = Rig::start().await;
+    with_a_bad_record(&rig, "{\"x\":3}", &script("", "CAST(x * 2 AS STRING)")).await;
+    fails_at_it(&rig, "`id` is null or missing").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_type_that_changes_in_the_middle_of_a_topic_is_named() {
+    let rig = Rig::start().await;
+    with_a_bad_record(&rig, &row(2, "\"three\""), &script("", "CAST(x * 2 AS STRING)")).await;
+    fails_at_it(&rig, "`x`").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_text_that_is_too_long_stops_its_pipeline_and_no_other() {
+    let rig = Rig::start().await;
+    let expression = "REPEAT('0123456789', CAST(x AS INT))";
+    with_a_bad_record(&rig, &row(2, "100000000"), &script("", expression)).await;
+    fails_at_it(&rig, "MiB").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn retention_that_overtakes_a_stopped_pipeline_is_never_passed_over() {
+    let rig = Rig::start().await;
+    let script = script("", "CAST(x * 2 AS STRING)");
+    rig.topic("in", 2).await;
+    rig.produce("in", 1, (0..5).map(|id| row(id, "1"))).await;
+    rig.run("p", &script).await;
+    rig.until("p", |pipeline| pipeline.counters.unwrap_or_default().records_out == 5).await;
+    rig.pipelines.stop("p").await.expect("it stops");
+    rig.produce("in", 1, (5..15).map(|id| row(id, "1"))).await;
+    rig.client.admin().delete_records("in", 1, Some(8)).await.expect("they go");
+    rig.run("p", &script).await;
+    let pipeline = rig.until_state("p", PipelineState::Failed).await;
+    let failure = pipeline.last_error.expect("an error");
+    let position = failure.position.expect("a position");
+    assert_eq!((position.topic.as_str(), position.partition, position.offset), ("in", 1, 5));
+    assert!(failure.what.contains("begins at offset 8"), "{}", failure.what);
+    assert!(failure.remedy.contains("another name"), "{}", failure.remedy);
+    assert_eq!(pipeline.counters.unwrap_or_default().records_out, 5);
+    rig.others_are_served().await;
+    // The remedy is one.
+    rig.pipelines.delete("p").await.expect("it goes");
+    rig.run("p", &script).await;
+    assert_eq!(rig.finish("p").await.counters.unwrap_or_default().records_in, 7);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_source_that_is_gone_is_named() {
+    let rig = Rig::start().await;
+    let script = script("", "CAST(x * 2 AS STRING)");
+    rig.topic("in", 1).await;
+    rig.run("p", &script).await;
+    rig.until_state("p", PipelineState::Running).await;
+    rig.client.admin().delete_topic("in").await.expect("it goes");
+    rig.produce("other", 0, ["x".to_owned()]).await;
+    let pipeline = rig.until_state("p", PipelineState::Failed).await;
+    assert!(pipeline.error.contains("in-0 does not exist"), "{}", pipeline.error);
+    assert!(pipeline.last_error.expect("an error").remedy.contains("Create the topic again"));
+    rig.others_are_served().await;
+}
