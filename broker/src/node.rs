@@ -39,7 +39,7 @@ use crate::entropy::Entropy;
 use crate::loggers::Loggers;
 use crate::net::{Listener, MetricsPage, NetSettings};
 use crate::partitions::{CleaningSettings, LogThreads, Partition, Partitions};
-use crate::pipelines::{PipelineSettings, Pipelines};
+use crate::pipelines::{PipelineSettings, Pipelines, SnapshotSettings};
 use crate::security::Access;
 use crate::services::{self, NodeService, PipelineService};
 use crate::telemetry::{Health, Limits, Scraper, Telemetry, UnreadTimes};
@@ -200,6 +200,14 @@ impl Node {
                 },
                 memory: config.pipelines.memory.get(),
             },
+            (
+                SnapshotSettings {
+                    disk: Arc::new(RealDisk),
+                    data_dir: config.data_dir.clone(),
+                    interval_bytes: config.pipelines.snapshot_interval.get(),
+                },
+                assembly.partitions.clone(),
+            ),
             clock.clone(),
             Handle::current(),
         );

@@ -38,6 +38,7 @@ mod client;
 mod cluster;
 mod consumer;
 mod error;
+mod pipeline_changes;
 mod pipelines;
 mod producer;
 mod transaction;
@@ -63,9 +64,9 @@ pub mod metrics {
     pub use logmill_rpc::v1::{Bucket, Distribution, Label, Metric, Sample};
 }
 pub use logmill_rpc::v1::{
-    EpochTimes, Limiting, NodeStatusResponse as NodeStatus, OperatorState, PartitionOffset, Pipeline,
-    PipelineCounters, PipelineEvent, PipelineFailure, PipelineState, RejectedRecord, SourcePosition,
-    TimeShares,
+    EpochTimes, Limiting, NodeStatusResponse as NodeStatus, OperatorChange, OperatorState, PartitionOffset,
+    Pipeline, PipelineCounters, PipelineEvent, PipelineFailure, PipelineState, RejectedRecord, Savepoint,
+    SourcePosition, TimeShares, UpgradePlan,
 };
 pub use logmill_wire::ErrorCode;
 pub use pipelines::{InputEnd, Pipelines};

@@ -50,12 +50,21 @@ impl Pipelines {
     }
 
     async fn channel(&self, operation: &'static str) -> Result<Channel> {
+        self.channel_within(operation, Duration::from_secs(60)).await
+    }
+
+    /// A channel whose calls may take so long.
+    pub(crate) async fn channel_within(
+        &self,
+        operation: &'static str,
+        patience: Duration,
+    ) -> Result<Channel> {
         let mut last = "no bootstrap address was given".to_owned();
         for address in &self.bootstrap {
             let endpoint = Endpoint::from_shared(format!("http://{address}"))
                 .map_err(|error| Error::InvalidArgument(format!("{address} is no address: {error}")))?
                 .connect_timeout(Duration::from_secs(10))
-                .timeout(Duration::from_secs(60));
+                .timeout(patience);
             match endpoint.connect().await {
                 Ok(channel) => return Ok(channel),
                 Err(error) => last = format!("cannot connect to {address}: {}", innermost(&error)),
@@ -220,7 +229,7 @@ impl Pipelines {
     }
 }
 
-fn failed(operation: &'static str) -> impl Fn(Status) -> Error {
+pub(crate) fn failed(operation: &'static str) -> impl Fn(Status) -> Error {
     move |status| {
         let code = match status.code() {
             Code::InvalidArgument => RpcCode::InvalidArgument,

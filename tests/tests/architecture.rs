@@ -256,6 +256,7 @@ const RULES: &[Rule] = &[
             "broker/src/partitions/threads.rs",
             "broker/src/partitions/cleaning.rs",
             "broker/src/pipelines/starting.rs",
+            "broker/src/pipelines/snapshots/keeper.rs",
             "broker/src/coordinators/starting.rs",
         ],
     },

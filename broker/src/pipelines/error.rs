@@ -49,6 +49,49 @@ pub enum PipelineError {
         /// Why not.
         reason: String,
     },
+    /// No savepoint of this name.
+    #[error(
+        "pipeline {name:?} has no savepoint {savepoint:?}; `logmill pipeline savepoints {name}` shows those there are"
+    )]
+    NoSavepoint {
+        /// The pipeline.
+        name: String,
+        /// The savepoint.
+        savepoint: String,
+    },
+    /// There is one of the name.
+    #[error("pipeline {name:?} has a savepoint {savepoint:?} already; use another name, or delete that one")]
+    SavepointExists {
+        /// The pipeline.
+        name: String,
+        /// The savepoint.
+        savepoint: String,
+    },
+    /// Records that are needed are not there any more.
+    #[error(
+        "{topic}-{partition} begins at offset {start}: the records from offset {needed} on are gone, which are needed"
+    )]
+    Gone {
+        /// The topic.
+        topic: String,
+        /// The partition.
+        partition: i32,
+        /// From where on records are needed.
+        needed: i64,
+        /// Where the log begins.
+        start: i64,
+    },
+    /// The new script cannot take over.
+    #[error("pipeline {name:?} cannot be upgraded: {reason}")]
+    Upgrade {
+        /// The pipeline.
+        name: String,
+        /// Why not.
+        reason: String,
+    },
+    /// A file of its snapshots or savepoints.
+    #[error("a snapshot or savepoint cannot be read or written: {0}")]
+    Files(String),
     /// The broker is on its way down.
     #[error("the broker is stopping; the pipeline starts with it again")]
     Stopping,

@@ -28,8 +28,20 @@ pub(super) struct BrokerLogs {
     progress: Partition,
     /// Where the progress log ends if nobody else is the pipeline's runner.
     progress_end: i64,
+    /// The offset behind the last change of state that was committed.
+    changelog_end: i64,
+    /// How many bytes of changes the last epoch had.
+    changelog_bytes: u64,
     patience: Patience,
     runtime: Handle,
+}
+
+/// Where in the pipeline's own logs the last epoch is.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Written {
+    pub(super) progress_offset: i64,
+    pub(super) changelog_end: i64,
+    pub(super) changelog_bytes: u64,
 }
 
 impl BrokerLogs {
@@ -43,13 +55,48 @@ impl BrokerLogs {
         runtime: Handle,
     ) -> Self {
         let progress_end = progress.sequenced_end();
-        Self { topics, coordinators, group, changelog, progress, progress_end, patience, runtime }
+        let changelog_end = changelog.sequenced_end();
+        Self {
+            topics,
+            coordinators,
+            group,
+            changelog,
+            progress,
+            progress_end,
+            changelog_end,
+            changelog_bytes: 0,
+            patience,
+            runtime,
+        }
     }
 
     /// The next epoch goes on behind what was read of the progress log. If an epoch of an earlier runner is still on
     /// its way to the disk, it is refused.
-    pub(super) fn go_on_from(&mut self, progress_end: i64) {
+    pub(super) fn go_on_from(&mut self, progress_end: i64, changelog_end: i64) {
         self.progress_end = progress_end;
+        self.changelog_end = changelog_end;
+    }
+
+    /// Where the last epoch is that was committed.
+    pub(super) fn written(&self) -> Written {
+        Written {
+            progress_offset: self.progress_end - 1,
+            changelog_end: self.changelog_end,
+            changelog_bytes: self.changelog_bytes,
+        }
+    }
+
+    /// Commits the record of an epoch that does nothing in one frame with another append: how a pipeline is taken up at
+    /// another cut, or by another script.
+    pub(super) fn take_up(
+        &mut self,
+        epoch: &EpochOutput,
+        also: Append,
+    ) -> Result<oneshot::Receiver<()>, String> {
+        let (mut frame, offsets) = self.frame(epoch)?;
+        frame.appends.push(also);
+        let committed = self.coordinators.commit_owned(&self.group, offsets, frame);
+        committed.map(|(_, durable)| durable).map_err(|error| error.to_string())
     }
 
     fn source(&self, partition: &TopicPartition) -> Result<Partition, LogsError> {
@@ -188,6 +235,12 @@ impl Logs for BrokerLogs {
                 if let Some(progress) = committed.appends.first() {
                     self.progress_end = progress.last_offset + 1;
                 }
+                // Behind the progress record come the changes of state.
+                let changes = committed.appends.get(1..=epoch.changelog.len()).unwrap_or_default();
+                if let Some(last) = changes.last() {
+                    self.changelog_end = last.last_offset + 1;
+                }
+                self.changelog_bytes = epoch.changelog.iter().map(|batch| batch.bytes().len() as u64).sum();
                 Ok(durable)
             }
             Err(FrameError::Rejected(Rejection::ExpectedEnd { partition, expected, actual }))

@@ -17,10 +17,12 @@ use super::error::PipelineError;
 use super::events::{Event, EventKind, Events};
 use super::failure::Failure;
 use super::shown::Shown;
+use super::snapshots::{SnapshotFiles, SnapshotSettings, Snapshots};
 use super::status::{PipelineState, PipelineView, SourceView};
 use crate::blocking::beside;
 use crate::clock::Clock;
 use crate::coordinators::{Coordinators, Patience};
+use crate::partitions::Partitions;
 use crate::topics::{
     CHANGELOG_PREFIX, MetadataRecord, PROGRESS_PREFIX, PipelineRecord, Topic, Topics, check_name,
 };
@@ -57,6 +59,10 @@ pub(super) struct Manager {
     pub(super) topics: Topics,
     pub(super) coordinators: Coordinators,
     pub(super) settings: PipelineSettings,
+    snapshots: SnapshotSettings,
+    partitions: Partitions,
+    /// Held by whoever makes a snapshot in the background.
+    snapshot_turn: Arc<Mutex<()>>,
     pub(super) clock: Clock,
     pub(super) runtime: Handle,
     pub(super) known: Mutex<BTreeMap<String, Known>>,
@@ -74,6 +80,7 @@ pub(super) struct Known {
     pub(super) control: Control,
     pub(super) shown: Shown,
     pub(super) events: Events,
+    pub(super) snapshots: Snapshots,
     pub(super) thread: Option<JoinHandle<()>>,
 }
 
@@ -85,6 +92,7 @@ impl Pipelines {
         coordinators: Coordinators,
         records: &[MetadataRecord],
         settings: PipelineSettings,
+        (snapshots, partitions): (SnapshotSettings, Partitions),
         clock: Clock,
         runtime: Handle,
     ) -> Self {
@@ -102,6 +110,9 @@ impl Pipelines {
             topics,
             coordinators,
             settings,
+            snapshots,
+            partitions,
+            snapshot_turn: Arc::default(),
             clock,
             runtime,
             known: Mutex::new(BTreeMap::new()),
@@ -111,6 +122,9 @@ impl Pipelines {
         let load = |(name, record): (String, PipelineRecord)| {
             let plan = compile(&record.script).map(Arc::new);
             let known = manager.known(record, plan.map_err(|error| error.to_string()));
+            if let Err(error) = known.snapshots.files().remove_unfinished() {
+                tracing::warn!(pipeline = name, %error, "what is left of an unfinished snapshot stays");
+            }
             (name, known)
         };
         *manager.known.lock() = live.into_iter().map(load).collect();
@@ -321,6 +335,11 @@ impl Pipelines {
         let own = [CHANGELOG_PREFIX, PROGRESS_PREFIX].map(|prefix| format!("{prefix}{name}"));
         self.0.topics.release(name, &own, MetadataRecord::PipelineDeleted(name.to_owned())).await?;
         self.0.known.lock().remove(name);
+        let files = self.0.snapshots(name);
+        match beside(move || files.alone(SnapshotFiles::remove_all)).await {
+            Ok(Ok(())) | Err(_) => {}
+            Ok(Err(error)) => tracing::warn!(pipeline = name, %error, "snapshots of a deleted pipeline stay"),
+        }
         let delete = Command::Delete(Delete { groups: vec![Str::from(group.as_str())] });
         if let Err(error) = self.0.coordinators.group(&group, &patience, delete).await {
             tracing::warn!(group, ?error, "the group of a deleted pipeline stays, empty");
@@ -472,7 +491,14 @@ impl Manager {
             Ok(_) => PipelineState::Stopped,
         };
         let shown = Shown::new(state, self.clock.steady());
-        Known { record, plan, control, shown, events, thread: None }
+        let snapshots = self.snapshots(&record.name);
+        Known { record, plan, control, shown, events, snapshots, thread: None }
+    }
+
+    /// The snapshots of a pipeline that is not known yet.
+    pub(super) fn snapshots(&self, name: &str) -> Snapshots {
+        let (partitions, clock) = (self.partitions.clone(), self.clock.clone());
+        Snapshots::new(&self.snapshots, name, partitions, clock, Arc::clone(&self.snapshot_turn))
     }
 }
 

@@ -24,11 +24,15 @@ mod manager;
 mod meter;
 mod restoring;
 mod runner;
+mod savepoints;
 mod shown;
+mod snapshots;
 mod starting;
 mod status;
+mod taking_up;
 #[cfg(test)]
 mod tests;
+mod upgrades;
 
 /// Scripts planned and tried without a broker.
 pub mod trial {
@@ -45,4 +49,7 @@ pub use events::{Event, EventKind};
 pub use failure::Failure;
 pub use manager::{InputEnd, PipelineSettings, Pipelines};
 pub use meter::{EpochTimes, Phase, Shares};
+pub use savepoints::SavepointView;
+pub use snapshots::SnapshotSettings;
 pub use status::{PipelineState, PipelineView, SourceView};
+pub use upgrades::UpgradeView;

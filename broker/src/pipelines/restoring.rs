@@ -1,53 +1,124 @@
 //! From the logs of its own back to a running pipeline.
 
-use logmill_storage::{Isolation, ReadRequest};
+use std::sync::Arc;
+
 use logmill_stream::{
-    InputPartition, LogsError, OperatorSize, Pipeline, PipelineSpec, Progress, TopicPartition,
+    InputPartition, LogsError, OperatorSize, Pipeline, PipelineSpec, Restoring, TopicPartition,
 };
 
+use super::events::EventKind;
 use super::failure::RunError;
 use super::runner::Runner;
 use super::shown::Durable;
+use super::snapshots::{Cut, Stop, for_each_batch, is_whole, usable};
 use crate::partitions::Partition;
 
-/// About this much of a log is read at a time, and at least a batch.
-const READ_BYTES: usize = 4 << 20;
-
-/// What the one batch of a progress record may unpack to.
-const PROGRESS_BYTES: usize = 64 << 20;
-
 impl Runner {
-    /// Builds the machine from the last progress record and the changelog.
+    /// Builds the machine from the last progress record, the newest snapshot that is whole, and the changelog behind it.
     pub(super) fn restore(&mut self) -> Result<Pipeline, RunError> {
-        let mut last = None;
-        let end = self.for_each_batch(&self.progress, |batch| {
-            for record in batch.records(PROGRESS_BYTES).map_err(|error| own_log(error.to_string()))? {
-                last = record.value;
-            }
-            Ok(())
-        })?;
-        self.logs.go_on_from(end);
-        let progress = last
-            .map(|value| Progress::decode(&value))
-            .transpose()
-            .map_err(|error| RunError::Restore(error.into()))?;
-        let mut restoring = Pipeline::restore((*self.plan).clone(), self.spec()?, progress.clone())?;
-        self.for_each_batch(&self.changelog, |batch| {
-            restoring.apply(batch)?;
-            check_budget(self.control.memory(), restoring.state_bytes(), || restoring.operator_sizes())
-                .inspect_err(|_| self.shown.set_sizes(restoring.operator_sizes()))
-        })?;
-        let pipeline = restoring.finish();
+        let cut = self.keeper.logs().standing().map_err(own_log)?;
+        let logs = self.keeper.logs();
+        let changelog_end = logs.changelog.published().high_watermark;
+        self.logs.go_on_from(logs.progress.published().high_watermark, changelog_end);
+        let pipeline = self.restored_state(cut.as_ref(), changelog_end)?.finish();
         let sizes = pipeline.operator_sizes();
-        match progress {
-            Some(progress) => {
+        match &cut {
+            Some(cut) => {
                 let open_windows = pipeline.open_windows();
+                let progress = cut.progress.clone();
                 let durable = Durable { progress, open_windows, sizes: Some(sizes), rejected: None };
                 self.shown.set_durable(durable, None);
             }
             None => self.shown.set_sizes(sizes),
         }
+        self.keeper.snapshots().set_durable(cut);
         Ok(pipeline)
+    }
+
+    fn restored_state(&mut self, cut: Option<&Cut>, changelog_end: i64) -> Result<Restoring, RunError> {
+        let begin = || {
+            let progress = cut.map(|cut| cut.progress.clone());
+            Ok::<_, RunError>(Pipeline::restore((*self.plan).clone(), self.spec()?, progress)?)
+        };
+        let logs = self.keeper.logs().clone();
+        let control = self.control.clone();
+        let stop: Stop = Arc::new(move || control.is_stopping());
+        let snapshots = self.keeper.snapshots().clone();
+        let bases = match cut {
+            Some(cut) => snapshots.alone(|files| usable(files, &logs, cut, &stop)).unwrap_or_else(|error| {
+                tracing::warn!(pipeline = self.name, %error, "snapshots cannot be read");
+                Vec::new()
+            }),
+            None => Vec::new(),
+        };
+        for base in bases {
+            let restoring = begin()?;
+            let read = || {
+                let (mut reader, _) =
+                    snapshots.files().open(&base.file, &stop).map_err(|error| error.to_string())?;
+                restoring.apply_snapshot(&mut reader).map_err(|error| error.to_string())
+            };
+            match read() {
+                Ok(restoring) => {
+                    let restoring =
+                        self.replay(restoring, base.header.changelog_end, changelog_end, base.bytes)?;
+                    return Ok(restoring);
+                }
+                Err(_) if self.control.is_stopping() => return Err(RunError::Stopped),
+                Err(error) => {
+                    let text = format!("the snapshot {} cannot be used: {error}", base.file);
+                    self.say(EventKind::Changed, text);
+                }
+            }
+        }
+        let start = logs.changelog.published().log_start_offset;
+        if let Some(cut) = cut.filter(|cut| !is_whole(&logs, &cut.progress)) {
+            return Err(own_log(format!(
+                "no snapshot in {} can be read that goes with the changelog, which begins at offset {start}, and with \
+                 epoch {}",
+                snapshots.files().directory().display(),
+                cut.progress.epoch
+            )));
+        }
+        let restoring = begin()?;
+        self.replay(restoring, start, changelog_end, 0)
+    }
+
+    /// Applies a stretch of the changelog to what a snapshot of so many bytes has given.
+    fn replay(
+        &mut self,
+        mut restoring: Restoring,
+        from: i64,
+        to: i64,
+        snapshot_bytes: u64,
+    ) -> Result<Restoring, RunError> {
+        let check = |restoring: &Restoring| {
+            check_budget(self.control.memory(), restoring.state_bytes(), || restoring.operator_sizes())
+                .inspect_err(|_| self.shown.set_sizes(restoring.operator_sizes()))
+        };
+        check(&restoring)?;
+        let mut failed = None;
+        let mut bytes = 0;
+        let changelog = &self.keeper.logs().changelog;
+        let read = for_each_batch(changelog, from, to, |batch| {
+            bytes += batch.bytes().len() as u64;
+            // Restoring may take long, and whoever stops it does not want to wait for that.
+            let applied = match self.control.is_stopping() {
+                true => Err(RunError::Stopped),
+                false => restoring.apply(batch).map_err(RunError::from).and_then(|()| check(&restoring)),
+            };
+            applied.map_err(|error| {
+                failed = Some(error);
+                String::new()
+            })
+        });
+        match (failed, read) {
+            (Some(error), _) => return Err(error),
+            (None, Err(what)) => return Err(own_log(what)),
+            (None, Ok(_)) => {}
+        }
+        self.keeper.restored(snapshot_bytes, bytes);
+        Ok(restoring)
     }
 
     /// The partitions it reads. Where the input was declared to end, those that came later are beyond the end.
@@ -85,42 +156,6 @@ impl Runner {
             outputs: outputs.map(|topic| (topic.to_owned(), count(topic))).collect(),
             shards: 1,
         })
-    }
-
-    /// Hands over every batch of a log of the pipeline's own, oldest first. Gives the offset behind the last one.
-    fn for_each_batch(
-        &self,
-        log: &Partition,
-        mut take: impl FnMut(&logmill_record::Batch) -> Result<(), RunError>,
-    ) -> Result<i64, RunError> {
-        let mut offset = log.published().log_start_offset;
-        let end = log.published().high_watermark;
-        while offset < end {
-            // Restoring may take long, and whoever stops it does not want to wait for that.
-            if self.control.is_stopping() {
-                return Err(RunError::Stopped);
-            }
-            let request = ReadRequest {
-                offset,
-                max_bytes: READ_BYTES,
-                isolation: Isolation::Uncommitted,
-                min_one_batch: true,
-            };
-            let at = |offset: i64, what: String| own_log(format!("{log:?} at offset {offset}: {what}"));
-            let read = log.read(request).map_err(|error| at(offset, error.to_string()))?;
-            let before = offset;
-            for chunk in read.chunks {
-                for batch in logmill_record::batch::batches(chunk) {
-                    let batch = batch.map_err(|error| at(offset, error.to_string()))?;
-                    take(&batch)?;
-                    offset = batch.header().next_offset();
-                }
-            }
-            if offset == before {
-                return Err(at(offset, "there is a gap".to_owned()));
-            }
-        }
-        Ok(offset)
     }
 }
 

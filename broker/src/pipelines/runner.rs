@@ -15,13 +15,14 @@ use tokio::sync::oneshot;
 use super::control::{Control, InputEnds};
 use super::events::{EventKind, Events};
 use super::failure::{Failure, RunError, failure};
-use super::logs::{BrokerLogs, Patience};
+use super::logs::{BrokerLogs, Patience, Written};
 use super::meter::Phase;
 use super::restoring::check_budget;
 use super::shown::{Durable, Shown};
+use super::snapshots::{Cut, Keeper};
 use super::status::PipelineState;
 use crate::clock::Clock;
-use crate::partitions::{DataWait, Partition};
+use crate::partitions::DataWait;
 use crate::topics::Topics;
 
 /// Without news a runner looks around this often (a source topic may have been deleted, or got partitions).
@@ -73,8 +74,7 @@ pub(super) struct Runner {
     pub(super) plan: Arc<Plan>,
     pub(super) topics: Topics,
     pub(super) logs: BrokerLogs,
-    pub(super) changelog: Partition,
-    pub(super) progress: Partition,
+    pub(super) keeper: Keeper,
     pub(super) control: Control,
     pub(super) shown: Shown,
     pub(super) events: Events,
@@ -105,6 +105,7 @@ impl Drop for FailedByPanic {
 struct InFlight {
     ticket: oneshot::Receiver<()>,
     durable: Durable,
+    written: Written,
     began: Duration,
     computed: Duration,
 }
@@ -194,7 +195,8 @@ impl Runner {
         }
         let mut in_flight: Option<InFlight> = None;
         let ended = loop {
-            if self.control.is_stopping() {
+            // Windows that are given in part are given to their end: whatever takes the pipeline up finds whole ones.
+            if self.control.is_stopping() && !epochs.pipeline().emission_pending() {
                 break PipelineState::Stopped;
             }
             // Registered before the sources are looked at: what is published meanwhile ends the wait at once.
@@ -226,7 +228,8 @@ impl Runner {
                         sizes: counts.then(|| pipeline.operator_sizes()),
                         rejected: pipeline.last_rejected().cloned(),
                     };
-                    let before = in_flight.replace(InFlight { ticket, durable, began, computed });
+                    let written = self.logs.written();
+                    let before = in_flight.replace(InFlight { ticket, durable, written, began, computed });
                     self.settle(before, course)?;
                     self.check_budget(&epochs, &mut in_flight, course)?;
                     course.pace = epochs.pace();
@@ -303,6 +306,9 @@ impl Runner {
         let number = epoch.durable.progress.epoch;
         let counters = epoch.durable.progress.counters;
         let rejected = epoch.durable.rejected.clone();
+        let Written { progress_offset, changelog_end, changelog_bytes } = epoch.written;
+        let progress = epoch.durable.progress.clone();
+        self.keeper.committed(Cut { progress, progress_offset, changelog_end }, changelog_bytes);
         self.shown.set_durable(epoch.durable, Some(took));
         self.shown.enter(Phase::Computing, now);
         let is_due = |told: Option<Duration>, pause| told.is_none_or(|at| now.saturating_sub(at) >= pause);
@@ -338,7 +344,7 @@ impl Runner {
         }
     }
 
-    fn say(&self, kind: EventKind, text: impl Into<String>) {
+    pub(super) fn say(&self, kind: EventKind, text: impl Into<String>) {
         self.events.say(self.now(), kind, text);
     }
 

@@ -15,7 +15,9 @@ use super::failure::Failure;
 use super::logs::BrokerLogs;
 use super::manager::{Pipelines, group_of, join, sinks, unplanned};
 use super::runner::{Runner, patience};
+use super::snapshots::{Keeper, OwnLogs, SnapshotFiles};
 use super::status::PipelineState;
+use crate::blocking::beside;
 use crate::coordinators::Patience;
 use crate::topics::{
     CHANGELOG_PREFIX, ClaimError, MetadataRecord, NewTopic, PROGRESS_PREFIX, PipelineRecord, Topic,
@@ -73,6 +75,13 @@ impl Pipelines {
             };
             self.0.topics.ensure_internal(new).await?;
         }
+        if record.generation == 0 {
+            // What an earlier pipeline of the name may have left.
+            let files = self.0.snapshots(&name);
+            let removed = beside(move || files.alone(SnapshotFiles::remove_all)).await;
+            let removed = removed.map_err(|_| PipelineError::Stopping)?;
+            removed.map_err(|error| PipelineError::Files(error.to_string()))?;
+        }
         let claimed = self.0.topics.claim(&sinks, &name, MetadataRecord::Pipeline(record.clone())).await;
         claimed.map_err(|error| match error {
             ClaimError::Metadata(error) => PipelineError::Metadata(error),
@@ -119,7 +128,7 @@ impl Pipelines {
     }
 
     async fn try_start(&self, name: &str) -> Result<(), PipelineError> {
-        let (mut record, plan, control, shown, events, thread) = {
+        let (mut record, plan, control, shown, events, snapshots, thread) = {
             let mut known = self.0.known.lock();
             let known = known.get_mut(name).ok_or_else(|| PipelineError::Unknown(name.to_owned()))?;
             let plan = known.plan.clone().map_err(|error| unplanned(name, &error))?;
@@ -128,7 +137,8 @@ impl Pipelines {
             known.control = control.clone();
             known.shown.set_state(PipelineState::Starting);
             let (shown, events) = (known.shown.clone(), known.events.clone());
-            (known.record.clone(), plan, control, shown, events, known.thread.take())
+            let snapshots = known.snapshots.clone();
+            (known.record.clone(), plan, control, shown, events, snapshots, known.thread.take())
         };
         join(thread).await;
         self.0.coordinators.loaded().await;
@@ -136,7 +146,7 @@ impl Pipelines {
         record.generation += 1;
         record.running = true;
         self.save(&record).await?;
-        let generation = record.generation;
+        let (generation, script) = (record.generation, record.script.clone());
         self.update(name, |known| known.record = record);
         let group = group_of(name);
         self.own_group(name, &sources).await?;
@@ -149,6 +159,8 @@ impl Pipelines {
             })
         };
         let (changelog, progress) = (log(CHANGELOG_PREFIX)?, log(PROGRESS_PREFIX)?);
+        let logs = OwnLogs { changelog: changelog.clone(), progress: progress.clone() };
+        let keeper = Keeper::new(snapshots, logs, Arc::clone(&plan), &script, name);
         let (clock, runtime) = (self.0.clock.clone(), self.0.runtime.clone());
         let patience =
             patience(control.clone(), shown.clone(), events.clone(), clock.clone(), runtime.clone());
@@ -161,13 +173,12 @@ impl Pipelines {
                 self.0.topics.clone(),
                 self.0.coordinators.clone(),
                 group,
-                changelog.clone(),
-                progress.clone(),
+                changelog,
+                progress,
                 patience,
                 runtime.clone(),
             ),
-            changelog,
-            progress,
+            keeper,
             control,
             shown,
             events,
@@ -188,7 +199,7 @@ impl Pipelines {
     }
 
     /// Takes the consumer group that mirrors a pipeline's input offsets, or changes what it is shown to read.
-    async fn own_group(&self, name: &str, sources: &[Arc<Topic>]) -> Result<(), PipelineError> {
+    pub(super) async fn own_group(&self, name: &str, sources: &[Arc<Topic>]) -> Result<(), PipelineError> {
         let group = group_of(name);
         let own = Command::Own(Own {
             group: Str::from(group.as_str()),

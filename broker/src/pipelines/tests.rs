@@ -11,12 +11,12 @@ use tempfile::TempDir;
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
-use super::{PipelineError, PipelineSettings, PipelineState, Pipelines};
+use super::{PipelineError, PipelineSettings, PipelineState, Pipelines, SnapshotSettings};
 use crate::assembly::Assembly;
 use crate::clock::Clock;
 use crate::entropy::Entropy;
 use crate::node;
-use crate::partitions::LogThreads;
+use crate::partitions::{LogThreads, Partitions};
 use crate::telemetry::Telemetry;
 use crate::topics::{MetadataRecord, NewTopic, PipelineRecord};
 
@@ -24,14 +24,24 @@ const COPY: &str = "CREATE TABLE a (x BIGINT) WITH ('topic' = 'in', 'format' = '
     CREATE TABLE b (x BIGINT) WITH ('topic' = 'out', 'format' = 'json');
     INSERT INTO b SELECT x FROM a;";
 
-struct Parts {
-    pipelines: Pipelines,
+pub(super) struct Parts {
+    pub(super) pipelines: Pipelines,
+    pub(super) partitions: Partitions,
     threads: LogThreads,
 }
 
 impl Parts {
     /// Pipelines as the metadata says, and further records.
     async fn open(directory: &TempDir, further: Vec<MetadataRecord>) -> Self {
+        Self::open_with(directory, further, 1 << 30).await
+    }
+
+    /// The same with snapshots after so many bytes of changes.
+    pub(super) async fn open_with(
+        directory: &TempDir,
+        further: Vec<MetadataRecord>,
+        interval_bytes: u64,
+    ) -> Self {
         let config = Config { data_dir: directory.path().to_owned(), ..Config::default() };
         let clock = Clock::system();
         let (store, _) = Store::open(Arc::new(RealDisk), node::store_options(&config)).unwrap();
@@ -49,21 +59,33 @@ impl Parts {
         let loading = assembly.coordinators.begin_loading();
         node::blocking(move || loading.run(&CancellationToken::new(), 1)).await;
         let records = [assembly.records, further].concat();
-        let settings = PipelineSettings { limits: EpochLimits::default(), memory: 1 << 20 };
+        let settings = PipelineSettings { limits: EpochLimits::default(), memory: 1 << 28 };
+        let snapshots =
+            SnapshotSettings { disk: Arc::new(RealDisk), data_dir: config.data_dir.clone(), interval_bytes };
         let pipelines = Pipelines::load(
             assembly.topics,
             assembly.coordinators,
             &records,
             settings,
+            (snapshots, assembly.partitions.clone()),
             clock,
             Handle::current(),
         );
-        let new = NewTopic { name: "in".to_owned(), configs: BTreeMap::new(), ..NewTopic::default() };
-        pipelines.0.topics.create(new).await.unwrap();
-        Self { pipelines, threads }
+        for name in ["in", "other-in"] {
+            if pipelines.0.topics.get(name).is_none() {
+                let new = NewTopic {
+                    name: name.to_owned(),
+                    partitions: Some(1),
+                    configs: BTreeMap::new(),
+                    ..NewTopic::default()
+                };
+                pipelines.0.topics.create(new).await.unwrap();
+            }
+        }
+        Self { pipelines, partitions: assembly.partitions, threads }
     }
 
-    async fn close(self) {
+    pub(super) async fn close(self) {
         self.pipelines.shutdown().await;
         node::blocking(move || self.threads.close()).await.unwrap();
     }

@@ -16,6 +16,12 @@ pub enum Call {
     PipelineSetMemory,
     PipelineEvents,
     PipelineFinishInput,
+    PipelineExplainUpgrade,
+    PipelineUpgrade,
+    SavepointMake,
+    SavepointList,
+    SavepointDelete,
+    SavepointRestore,
 }
 
 /// What the caller must be allowed to do.
@@ -28,11 +34,17 @@ pub fn needed_by(call: Call) -> &'static [Requirement] {
         | Call::NodeMetrics
         | Call::PipelineList
         | Call::PipelineDescribe
-        | Call::PipelineEvents => &[(Operation::Describe, Resource::Cluster)],
+        | Call::PipelineEvents
+        | Call::PipelineExplainUpgrade
+        | Call::SavepointList => &[(Operation::Describe, Resource::Cluster)],
         Call::PipelineRun
         | Call::PipelineStop
         | Call::PipelineDelete
         | Call::PipelineSetMemory
-        | Call::PipelineFinishInput => &[(Operation::Alter, Resource::Cluster)],
+        | Call::PipelineFinishInput
+        | Call::PipelineUpgrade
+        | Call::SavepointMake
+        | Call::SavepointDelete
+        | Call::SavepointRestore => &[(Operation::Alter, Resource::Cluster)],
     }
 }

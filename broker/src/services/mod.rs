@@ -3,12 +3,14 @@
 //! Thin translations between `logmill-rpc` and the broker's own words; the status code of every error is
 //! chosen here and nowhere else.
 
+mod changes;
 mod node;
 mod pipelines;
 
 use std::time::Duration;
 
 use logmill_rpc::v1::node_server::NodeServer;
+use logmill_rpc::v1::pipeline_changes_server::PipelineChangesServer;
 use logmill_rpc::v1::pipelines_server::PipelinesServer;
 use tokio::sync::mpsc;
 use tokio_stream::StreamExt;
@@ -50,6 +52,7 @@ pub(crate) async fn serve(
         .max_concurrent_streams(MAX_CALLS)
         .http2_keepalive_interval(Some(KEEPALIVE))
         .add_service(NodeServer::new(node))
+        .add_service(PipelineChangesServer::new(pipelines.clone()))
         .add_service(PipelinesServer::new(pipelines))
         .serve_with_incoming_shutdown(connections, stop.clone().cancelled_owned());
     let out_of_time = async {

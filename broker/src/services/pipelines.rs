@@ -18,6 +18,7 @@ use crate::pipelines::{InputEnd, InputEnds, Phase, PipelineError, PipelineState,
 use crate::security::{Access, Call};
 
 /// Answers for all pipelines of the broker.
+#[derive(Clone)]
 pub(crate) struct PipelineService {
     pub(crate) pipelines: Pipelines,
     pub(crate) access: Access,
@@ -130,7 +131,7 @@ impl pipelines_server::Pipelines for PipelineService {
 
 /// Does a change of several steps to its end, also when its caller hangs up in the middle, which drops the call's
 /// future: half of it (a topic's record without the topic) must not be left.
-async fn to_the_end<T: Send + 'static>(
+pub(super) async fn to_the_end<T: Send + 'static>(
     change: impl Future<Output = Result<T, PipelineError>> + Send + 'static,
 ) -> Result<T, Status> {
     match tokio::spawn(change).await {
@@ -144,9 +145,13 @@ async fn to_the_end<T: Send + 'static>(
 
 /// The gRPC status of every error of a pipeline.
 #[expect(clippy::needless_pass_by_value, reason = "it is given to map_err")]
-fn status(error: PipelineError) -> Status {
+pub(super) fn status(error: PipelineError) -> Status {
     let text = error.to_string();
     match error {
+        PipelineError::NoSavepoint { .. } => Status::not_found(text),
+        PipelineError::SavepointExists { .. } => Status::already_exists(text),
+        PipelineError::Gone { .. } | PipelineError::Upgrade { .. } => Status::failed_precondition(text),
+        PipelineError::Files(_) => Status::internal(text),
         PipelineError::Name(_)
         | PipelineError::Script(_)
         | PipelineError::Ends(_)
@@ -201,7 +206,7 @@ fn position(topic: String, partition: i32, offset: i64) -> PartitionOffset {
     PartitionOffset { topic, partition, offset }
 }
 
-fn shown(view: PipelineView) -> Pipeline {
+pub(super) fn shown(view: PipelineView) -> Pipeline {
     let (state, error) = match &view.state {
         PipelineState::Starting => (WireState::Starting, String::new()),
         PipelineState::Running => (WireState::Running, String::new()),

@@ -93,18 +93,23 @@ impl MetadataLog {
         Ok(records)
     }
 
-    /// Appends the records as one batch and waits until they are durable.
-    ///
-    /// # Errors
-    /// [`MetadataError::Rejected`] is definite, [`MetadataError::Stopping`] is not.
-    pub async fn append(&mut self, now_ms: i64, records: &[MetadataRecord]) -> Result<(), MetadataError> {
+    /// The append of the records as one batch, for a frame of more. The log must stay held until the frame is sequenced.
+    pub(crate) fn append_of(&self, now_ms: i64, records: &[MetadataRecord]) -> Append {
         let mut builder = BatchBuilder::new(BatchOptions::default());
         for record in records {
             let (key, value) = record.encode();
             builder.push(now_ms, Some(&key), value.as_deref(), &[]);
         }
         let check = Check::Internal { expected_end: Some(self.log.sequenced_end()) };
-        let append = Append { partition: self.log.id(), batch: builder.build(), check };
+        Append { partition: self.log.id(), batch: builder.build(), check }
+    }
+
+    /// Appends the records as one batch and waits until they are durable.
+    ///
+    /// # Errors
+    /// [`MetadataError::Rejected`] is definite, [`MetadataError::Stopping`] is not.
+    pub async fn append(&mut self, now_ms: i64, records: &[MetadataRecord]) -> Result<(), MetadataError> {
+        let append = self.append_of(now_ms, records);
         let (_, durable) = self.partitions.commit(Frame::from(vec![append]), Acknowledge::Durable)?;
         match durable {
             Some(durable) => durable.await.map_err(|_| MetadataError::Stopping),

@@ -10,6 +10,7 @@ pub(crate) mod group;
 pub(crate) mod import;
 pub(crate) mod metrics;
 pub(crate) mod pipeline;
+mod pipeline_changes;
 mod pipeline_view;
 pub(crate) mod produce;
 pub(crate) mod serve;

@@ -8,6 +8,7 @@ use clap::Subcommand;
 use logmill_client::{Client, InputEnd, PipelineState, Pipelines};
 use serde_json::{Value, json};
 
+use super::pipeline_changes::{self, MakeSavepoint, Restore, Upgrade, UpgradeOf};
 use super::serve::stop_signal;
 use super::{cases, pipeline_view};
 use crate::arguments::{Connection, Output, size};
@@ -26,7 +27,8 @@ pub(crate) enum Pipeline {
     /// Check a script: what is wrong with it, where, and what to write instead. Needs no broker.
     Validate(Script),
     /// Show what a script does: its operators, what each keeps, and what bounds it. Needs no broker.
-    Explain(Script),
+    #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+    Explain(Explain),
     /// Run cases of a script: directories with pipeline.sql, input/TOPIC.jsonl and expected/TOPIC.jsonl.
     /// Needs no broker.
     Test(Test),
@@ -52,6 +54,20 @@ pub(crate) enum Pipeline {
     Resume(Resume),
     /// Declare that what is in the sources now is all: the pipeline reads it, closes every window and is finished.
     Finish(Named),
+    /// Make a savepoint of a pipeline: its state and its place in the input, kept until it is deleted.
+    Savepoint(MakeSavepoint),
+    /// List the savepoints of a pipeline.
+    Savepoints(Named),
+    /// Take a stopped pipeline back to a savepoint, or begin a new one there. `resume` lets it go on.
+    ///
+    /// A pipeline that goes back reads what came behind the savepoint again, and writes its rows again.
+    Restore(Restore),
+    /// Let another script take the place of a pipeline's, with the state that it would have.
+    ///
+    /// Operators that are the same keep their state. For all others the new script runs over the whole input once more,
+    /// unseen, while the old one goes on; then it takes over, without a gap and without a repeat. `explain upgrade` says
+    /// beforehand what is kept. Rows that were written before stay what they are.
+    Upgrade(Upgrade),
     /// Delete a pipeline that does not run, with its state. The topics it wrote stay, and anybody may write them.
     Delete(Named),
 }
@@ -60,6 +76,21 @@ pub(crate) enum Pipeline {
 pub(crate) struct Script {
     /// The SQL script.
     file: PathBuf,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Explain {
+    #[command(subcommand)]
+    what: Option<ExplainWhat>,
+    /// The SQL script.
+    #[arg(required = true)]
+    file: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ExplainWhat {
+    /// Show what becomes of a pipeline's state when another script takes its place. Changes nothing.
+    Upgrade(UpgradeOf),
 }
 
 #[derive(Debug, clap::Args)]
@@ -129,7 +160,9 @@ pub(crate) struct Named {
 pub(crate) async fn run(command: Pipeline, connection: &Connection) -> anyhow::Result<()> {
     let command = match command {
         Pipeline::Validate(Script { file }) => return validate(&file, connection.output),
-        Pipeline::Explain(Script { file }) => return explain(&file, connection.output),
+        Pipeline::Explain(Explain { what: None, file: Some(file) }) => {
+            return explain(&file, connection.output);
+        }
         Pipeline::Test(command) => return test(&command, connection.output),
         other => other,
     };
@@ -143,7 +176,21 @@ pub(crate) async fn run(command: Pipeline, connection: &Connection) -> anyhow::R
         Pipeline::List => list(&pipelines, form).await,
         Pipeline::Describe(Named { name }) => {
             let pipeline = pipelines.describe(&name).await?;
-            pipeline_view::show(&pipeline, "pipeline describe", form)
+            pipeline_view::show(&pipeline, "pipeline describe", form)?;
+            match form {
+                Output::Table => pipeline_changes::list_below(&pipelines, &name).await,
+                Output::Json => Ok(()),
+            }
+        }
+        Pipeline::Savepoint(command) => pipeline_changes::savepoint(&pipelines, command, form).await,
+        Pipeline::Savepoints(Named { name }) => pipeline_changes::savepoints(&pipelines, &name, form).await,
+        Pipeline::Restore(command) => {
+            let pipeline = pipeline_changes::restore(&pipelines, command).await?;
+            show_row(&pipeline, "pipeline restore", form)
+        }
+        Pipeline::Upgrade(command) => pipeline_changes::upgrade(&pipelines, &command, form).await,
+        Pipeline::Explain(Explain { what: Some(ExplainWhat::Upgrade(of)), .. }) => {
+            pipeline_changes::explain_upgrade(&pipelines, &of, form).await
         }
         Pipeline::Stop(Named { name }) => {
             let pipeline = pipelines.stop(&name).await?;

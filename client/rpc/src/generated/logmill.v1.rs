@@ -379,6 +379,176 @@ pub struct SourcePosition {
     #[prost(uint64, tag = "8")]
     pub lag: u64,
 }
+/// A savepoint of a pipeline.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Savepoint {
+    /// Its name.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// The epoch whose state it is.
+    #[prost(int64, tag = "2")]
+    pub epoch: i64,
+    /// When it was made, in milliseconds since the epoch.
+    #[prost(int64, tag = "3")]
+    pub created_ms: i64,
+    /// The size of its file.
+    #[prost(int64, tag = "4")]
+    pub bytes: i64,
+    /// Where the pipeline stood in each source partition.
+    #[prost(message, repeated, tag = "5")]
+    pub positions: ::prost::alloc::vec::Vec<PartitionOffset>,
+    /// The script it ran.
+    #[prost(string, tag = "6")]
+    pub script: ::prost::alloc::string::String,
+}
+/// Makes a savepoint.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct MakeSavepointRequest {
+    /// The pipeline's name.
+    #[prost(string, tag = "1")]
+    pub pipeline: ::prost::alloc::string::String,
+    /// The savepoint's name: letters, digits, `.`, `_` and `-`. Empty: it is called by the epoch.
+    #[prost(string, tag = "2")]
+    pub name: ::prost::alloc::string::String,
+}
+/// A savepoint that was made.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct MakeSavepointResponse {
+    /// The savepoint.
+    #[prost(message, optional, tag = "1")]
+    pub savepoint: ::core::option::Option<Savepoint>,
+}
+/// Asks for the savepoints of a pipeline.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListSavepointsRequest {
+    /// The pipeline's name.
+    #[prost(string, tag = "1")]
+    pub pipeline: ::prost::alloc::string::String,
+}
+/// The savepoints of a pipeline.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListSavepointsResponse {
+    /// Sorted by name.
+    #[prost(message, repeated, tag = "1")]
+    pub savepoints: ::prost::alloc::vec::Vec<Savepoint>,
+}
+/// Deletes a savepoint.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DeleteSavepointRequest {
+    /// The pipeline's name.
+    #[prost(string, tag = "1")]
+    pub pipeline: ::prost::alloc::string::String,
+    /// The savepoint's name.
+    #[prost(string, tag = "2")]
+    pub name: ::prost::alloc::string::String,
+}
+/// A savepoint that is gone.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DeleteSavepointResponse {}
+/// Goes back to a savepoint.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RestoreSavepointRequest {
+    /// The name of the pipeline it is of.
+    #[prost(string, tag = "1")]
+    pub pipeline: ::prost::alloc::string::String,
+    /// The savepoint's name.
+    #[prost(string, tag = "2")]
+    pub savepoint: ::prost::alloc::string::String,
+    /// The name of the pipeline that begins there; empty: the one it is of goes back.
+    #[prost(string, tag = "3")]
+    pub to: ::prost::alloc::string::String,
+    /// The script of that pipeline, with the same operators and other sinks; empty: that of the savepoint.
+    #[prost(string, tag = "4")]
+    pub script: ::prost::alloc::string::String,
+}
+/// A pipeline that stands at a savepoint.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct RestoreSavepointResponse {
+    /// The pipeline.
+    #[prost(message, optional, tag = "1")]
+    pub pipeline: ::core::option::Option<Pipeline>,
+}
+/// Asks what an upgrade would do.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ExplainUpgradeRequest {
+    /// The pipeline's name.
+    #[prost(string, tag = "1")]
+    pub pipeline: ::prost::alloc::string::String,
+    /// The new script.
+    #[prost(string, tag = "2")]
+    pub script: ::prost::alloc::string::String,
+}
+/// What an upgrade would do.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ExplainUpgradeResponse {
+    /// It.
+    #[prost(message, optional, tag = "1")]
+    pub plan: ::core::option::Option<UpgradePlan>,
+}
+/// What becomes of the state of a pipeline when another script takes its place.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct UpgradePlan {
+    /// The operators that keep state: those of the new script, then those that are dropped.
+    #[prost(message, repeated, tag = "1")]
+    pub operators: ::prost::alloc::vec::Vec<OperatorChange>,
+    /// Topics that only the new script reads.
+    #[prost(string, repeated, tag = "2")]
+    pub new_sources: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Topics that only the old script reads.
+    #[prost(string, repeated, tag = "3")]
+    pub dropped_sources: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Topics that only the new script writes.
+    #[prost(string, repeated, tag = "4")]
+    pub new_sinks: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Topics that only the old script writes.
+    #[prost(string, repeated, tag = "5")]
+    pub dropped_sinks: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// About how many records are read to make state.
+    #[prost(int64, tag = "6")]
+    pub to_read: i64,
+    /// Where state is to be made from the input: the partitions whose first records are gone, and where they begin.
+    #[prost(message, repeated, tag = "7")]
+    pub incomplete: ::prost::alloc::vec::Vec<PartitionOffset>,
+}
+/// What becomes of an operator's state.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct OperatorChange {
+    /// The operator's name.
+    #[prost(string, tag = "1")]
+    pub operator: ::prost::alloc::string::String,
+    /// Its identity, in hexadecimal.
+    #[prost(string, tag = "2")]
+    pub identity: ::prost::alloc::string::String,
+    /// What it keeps.
+    #[prost(string, tag = "3")]
+    pub keeps: ::prost::alloc::string::String,
+    /// `kept`, `rebuilt`, `new` or `dropped`.
+    #[prost(string, tag = "4")]
+    pub fate: ::prost::alloc::string::String,
+}
+/// Puts another script in the place of a pipeline's.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct UpgradePipelineRequest {
+    /// The pipeline's name.
+    #[prost(string, tag = "1")]
+    pub pipeline: ::prost::alloc::string::String,
+    /// The new script.
+    #[prost(string, tag = "2")]
+    pub script: ::prost::alloc::string::String,
+    /// State may be made of what is left of the input, where its first records are gone.
+    #[prost(bool, tag = "3")]
+    pub allow_incomplete: bool,
+}
+/// A pipeline with another script.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct UpgradePipelineResponse {
+    /// The pipeline.
+    #[prost(message, optional, tag = "1")]
+    pub pipeline: ::core::option::Option<Pipeline>,
+    /// What was done.
+    #[prost(message, optional, tag = "2")]
+    pub plan: ::core::option::Option<UpgradePlan>,
+}
 /// What a pipeline is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
@@ -1321,6 +1491,714 @@ pub mod pipelines_server {
     /// Generated gRPC service name
     pub const SERVICE_NAME: &str = "logmill.v1.Pipelines";
     impl<T> tonic::server::NamedService for PipelinesServer<T> {
+        const NAME: &'static str = SERVICE_NAME;
+    }
+}
+/// Generated client implementations.
+pub mod pipeline_changes_client {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    use tonic::codegen::http::Uri;
+    /// What changes a pipeline over time: savepoints of its state, and other scripts for it.
+    ///
+    /// Errors as with Pipelines; FAILED_PRECONDITION also when records are gone that are needed.
+    #[derive(Debug, Clone)]
+    pub struct PipelineChangesClient<T> {
+        inner: tonic::client::Grpc<T>,
+    }
+    impl PipelineChangesClient<tonic::transport::Channel> {
+        /// Attempt to create a new client by connecting to a given endpoint.
+        pub async fn connect<D>(dst: D) -> Result<Self, tonic::transport::Error>
+        where
+            D: TryInto<tonic::transport::Endpoint>,
+            D::Error: Into<StdError>,
+        {
+            let conn = tonic::transport::Endpoint::new(dst)?.connect().await?;
+            Ok(Self::new(conn))
+        }
+    }
+    impl<T> PipelineChangesClient<T>
+    where
+        T: tonic::client::GrpcService<tonic::body::Body>,
+        T::Error: Into<StdError>,
+        T::ResponseBody: Body<Data = Bytes> + std::marker::Send + 'static,
+        <T::ResponseBody as Body>::Error: Into<StdError> + std::marker::Send,
+    {
+        pub fn new(inner: T) -> Self {
+            let inner = tonic::client::Grpc::new(inner);
+            Self { inner }
+        }
+        pub fn with_origin(inner: T, origin: Uri) -> Self {
+            let inner = tonic::client::Grpc::with_origin(inner, origin);
+            Self { inner }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> PipelineChangesClient<InterceptedService<T, F>>
+        where
+            F: tonic::service::Interceptor,
+            T::ResponseBody: Default,
+            T: tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+                Response = http::Response<
+                    <T as tonic::client::GrpcService<tonic::body::Body>>::ResponseBody,
+                >,
+            >,
+            <T as tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+            >>::Error: Into<StdError> + std::marker::Send + std::marker::Sync,
+        {
+            PipelineChangesClient::new(InterceptedService::new(inner, interceptor))
+        }
+        /// Compress requests with the given encoding.
+        ///
+        /// This requires the server to support it otherwise it might respond with an
+        /// error.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.send_compressed(encoding);
+            self
+        }
+        /// Enable decompressing responses.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.accept_compressed(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_decoding_message_size(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_encoding_message_size(limit);
+            self
+        }
+        /// Makes a savepoint of the last durable epoch. The pipeline does not wait for it.
+        pub async fn make_savepoint(
+            &mut self,
+            request: impl tonic::IntoRequest<super::MakeSavepointRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::MakeSavepointResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/logmill.v1.PipelineChanges/MakeSavepoint",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("logmill.v1.PipelineChanges", "MakeSavepoint"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// The savepoints of a pipeline, by name.
+        pub async fn list_savepoints(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListSavepointsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListSavepointsResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/logmill.v1.PipelineChanges/ListSavepoints",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("logmill.v1.PipelineChanges", "ListSavepoints"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Deletes a savepoint.
+        pub async fn delete_savepoint(
+            &mut self,
+            request: impl tonic::IntoRequest<super::DeleteSavepointRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::DeleteSavepointResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/logmill.v1.PipelineChanges/DeleteSavepoint",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("logmill.v1.PipelineChanges", "DeleteSavepoint"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// Takes a pipeline that does not run back to a savepoint, or begins another one there. It does not run yet.
+        pub async fn restore_savepoint(
+            &mut self,
+            request: impl tonic::IntoRequest<super::RestoreSavepointRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::RestoreSavepointResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/logmill.v1.PipelineChanges/RestoreSavepoint",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("logmill.v1.PipelineChanges", "RestoreSavepoint"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// What becomes of the state of a pipeline when another script takes its place. Changes nothing.
+        pub async fn explain_upgrade(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ExplainUpgradeRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ExplainUpgradeResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/logmill.v1.PipelineChanges/ExplainUpgrade",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("logmill.v1.PipelineChanges", "ExplainUpgrade"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Puts another script in the place of a pipeline's. Answered when it is done, which takes as long as state has to be
+        /// made from the input.
+        pub async fn upgrade(
+            &mut self,
+            request: impl tonic::IntoRequest<super::UpgradePipelineRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::UpgradePipelineResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/logmill.v1.PipelineChanges/Upgrade",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("logmill.v1.PipelineChanges", "Upgrade"));
+            self.inner.unary(req, path, codec).await
+        }
+    }
+}
+/// Generated server implementations.
+pub mod pipeline_changes_server {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    /// Generated trait containing gRPC methods that should be implemented for use with PipelineChangesServer.
+    #[async_trait]
+    pub trait PipelineChanges: std::marker::Send + std::marker::Sync + 'static {
+        /// Makes a savepoint of the last durable epoch. The pipeline does not wait for it.
+        async fn make_savepoint(
+            &self,
+            request: tonic::Request<super::MakeSavepointRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::MakeSavepointResponse>,
+            tonic::Status,
+        >;
+        /// The savepoints of a pipeline, by name.
+        async fn list_savepoints(
+            &self,
+            request: tonic::Request<super::ListSavepointsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListSavepointsResponse>,
+            tonic::Status,
+        >;
+        /// Deletes a savepoint.
+        async fn delete_savepoint(
+            &self,
+            request: tonic::Request<super::DeleteSavepointRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::DeleteSavepointResponse>,
+            tonic::Status,
+        >;
+        /// Takes a pipeline that does not run back to a savepoint, or begins another one there. It does not run yet.
+        async fn restore_savepoint(
+            &self,
+            request: tonic::Request<super::RestoreSavepointRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::RestoreSavepointResponse>,
+            tonic::Status,
+        >;
+        /// What becomes of the state of a pipeline when another script takes its place. Changes nothing.
+        async fn explain_upgrade(
+            &self,
+            request: tonic::Request<super::ExplainUpgradeRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ExplainUpgradeResponse>,
+            tonic::Status,
+        >;
+        /// Puts another script in the place of a pipeline's. Answered when it is done, which takes as long as state has to be
+        /// made from the input.
+        async fn upgrade(
+            &self,
+            request: tonic::Request<super::UpgradePipelineRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::UpgradePipelineResponse>,
+            tonic::Status,
+        >;
+    }
+    /// What changes a pipeline over time: savepoints of its state, and other scripts for it.
+    ///
+    /// Errors as with Pipelines; FAILED_PRECONDITION also when records are gone that are needed.
+    #[derive(Debug)]
+    pub struct PipelineChangesServer<T> {
+        inner: Arc<T>,
+        accept_compression_encodings: EnabledCompressionEncodings,
+        send_compression_encodings: EnabledCompressionEncodings,
+        max_decoding_message_size: Option<usize>,
+        max_encoding_message_size: Option<usize>,
+    }
+    impl<T> PipelineChangesServer<T> {
+        pub fn new(inner: T) -> Self {
+            Self::from_arc(Arc::new(inner))
+        }
+        pub fn from_arc(inner: Arc<T>) -> Self {
+            Self {
+                inner,
+                accept_compression_encodings: Default::default(),
+                send_compression_encodings: Default::default(),
+                max_decoding_message_size: None,
+                max_encoding_message_size: None,
+            }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> InterceptedService<Self, F>
+        where
+            F: tonic::service::Interceptor,
+        {
+            InterceptedService::new(Self::new(inner), interceptor)
+        }
+        /// Enable decompressing requests with the given encoding.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.accept_compression_encodings.enable(encoding);
+            self
+        }
+        /// Compress responses with the given encoding, if the client supports it.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.send_compression_encodings.enable(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.max_decoding_message_size = Some(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.max_encoding_message_size = Some(limit);
+            self
+        }
+    }
+    impl<T, B> tonic::codegen::Service<http::Request<B>> for PipelineChangesServer<T>
+    where
+        T: PipelineChanges,
+        B: Body + std::marker::Send + 'static,
+        B::Error: Into<StdError> + std::marker::Send + 'static,
+    {
+        type Response = http::Response<tonic::body::Body>;
+        type Error = std::convert::Infallible;
+        type Future = BoxFuture<Self::Response, Self::Error>;
+        fn poll_ready(
+            &mut self,
+            _cx: &mut Context<'_>,
+        ) -> Poll<std::result::Result<(), Self::Error>> {
+            Poll::Ready(Ok(()))
+        }
+        fn call(&mut self, req: http::Request<B>) -> Self::Future {
+            match req.uri().path() {
+                "/logmill.v1.PipelineChanges/MakeSavepoint" => {
+                    #[allow(non_camel_case_types)]
+                    struct MakeSavepointSvc<T: PipelineChanges>(pub Arc<T>);
+                    impl<
+                        T: PipelineChanges,
+                    > tonic::server::UnaryService<super::MakeSavepointRequest>
+                    for MakeSavepointSvc<T> {
+                        type Response = super::MakeSavepointResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::MakeSavepointRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as PipelineChanges>::make_savepoint(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = MakeSavepointSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/logmill.v1.PipelineChanges/ListSavepoints" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListSavepointsSvc<T: PipelineChanges>(pub Arc<T>);
+                    impl<
+                        T: PipelineChanges,
+                    > tonic::server::UnaryService<super::ListSavepointsRequest>
+                    for ListSavepointsSvc<T> {
+                        type Response = super::ListSavepointsResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListSavepointsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as PipelineChanges>::list_savepoints(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListSavepointsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/logmill.v1.PipelineChanges/DeleteSavepoint" => {
+                    #[allow(non_camel_case_types)]
+                    struct DeleteSavepointSvc<T: PipelineChanges>(pub Arc<T>);
+                    impl<
+                        T: PipelineChanges,
+                    > tonic::server::UnaryService<super::DeleteSavepointRequest>
+                    for DeleteSavepointSvc<T> {
+                        type Response = super::DeleteSavepointResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::DeleteSavepointRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as PipelineChanges>::delete_savepoint(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = DeleteSavepointSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/logmill.v1.PipelineChanges/RestoreSavepoint" => {
+                    #[allow(non_camel_case_types)]
+                    struct RestoreSavepointSvc<T: PipelineChanges>(pub Arc<T>);
+                    impl<
+                        T: PipelineChanges,
+                    > tonic::server::UnaryService<super::RestoreSavepointRequest>
+                    for RestoreSavepointSvc<T> {
+                        type Response = super::RestoreSavepointResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::RestoreSavepointRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as PipelineChanges>::restore_savepoint(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = RestoreSavepointSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/logmill.v1.PipelineChanges/ExplainUpgrade" => {
+                    #[allow(non_camel_case_types)]
+                    struct ExplainUpgradeSvc<T: PipelineChanges>(pub Arc<T>);
+                    impl<
+                        T: PipelineChanges,
+                    > tonic::server::UnaryService<super::ExplainUpgradeRequest>
+                    for ExplainUpgradeSvc<T> {
+                        type Response = super::ExplainUpgradeResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ExplainUpgradeRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as PipelineChanges>::explain_upgrade(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ExplainUpgradeSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/logmill.v1.PipelineChanges/Upgrade" => {
+                    #[allow(non_camel_case_types)]
+                    struct UpgradeSvc<T: PipelineChanges>(pub Arc<T>);
+                    impl<
+                        T: PipelineChanges,
+                    > tonic::server::UnaryService<super::UpgradePipelineRequest>
+                    for UpgradeSvc<T> {
+                        type Response = super::UpgradePipelineResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::UpgradePipelineRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as PipelineChanges>::upgrade(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = UpgradeSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                _ => {
+                    Box::pin(async move {
+                        let mut response = http::Response::new(
+                            tonic::body::Body::default(),
+                        );
+                        let headers = response.headers_mut();
+                        headers
+                            .insert(
+                                tonic::Status::GRPC_STATUS,
+                                (tonic::Code::Unimplemented as i32).into(),
+                            );
+                        headers
+                            .insert(
+                                http::header::CONTENT_TYPE,
+                                tonic::metadata::GRPC_CONTENT_TYPE,
+                            );
+                        Ok(response)
+                    })
+                }
+            }
+        }
+    }
+    impl<T> Clone for PipelineChangesServer<T> {
+        fn clone(&self) -> Self {
+            let inner = self.inner.clone();
+            Self {
+                inner,
+                accept_compression_encodings: self.accept_compression_encodings,
+                send_compression_encodings: self.send_compression_encodings,
+                max_decoding_message_size: self.max_decoding_message_size,
+                max_encoding_message_size: self.max_encoding_message_size,
+            }
+        }
+    }
+    /// Generated gRPC service name
+    pub const SERVICE_NAME: &str = "logmill.v1.PipelineChanges";
+    impl<T> tonic::server::NamedService for PipelineChangesServer<T> {
         const NAME: &'static str = SERVICE_NAME;
     }
 }

@@ -1,0 +1,231 @@
+//! Savepoints: cuts of a pipeline that stay, with its state, and can be gone back to.
+
+use std::sync::Arc;
+
+use logmill_stream::{SnapshotHeader, StateChanges, compile, merge_snapshot};
+
+use super::error::PipelineError;
+use super::events::EventKind;
+use super::manager::{MAX_NAME, Pipelines};
+use super::snapshots::{SnapshotFiles, Source, make};
+use super::status::PipelineView;
+use super::taking_up::{Fill, TakenUp, files_error};
+use crate::blocking::beside;
+use crate::topics::{PipelineRecord, check_name};
+
+/// A savepoint.
+#[derive(Clone, Debug)]
+pub struct SavepointView {
+    /// Its name.
+    pub name: String,
+    /// What it is of: the progress record, and the script.
+    pub header: SnapshotHeader,
+    /// The size of its file.
+    pub bytes: u64,
+}
+
+/// What becomes of a savepoint's file that cannot be found.
+fn no_savepoint(name: &str, savepoint: &str) -> PipelineError {
+    PipelineError::NoSavepoint { name: name.to_owned(), savepoint: savepoint.to_owned() }
+}
+
+impl Pipelines {
+    /// Makes a savepoint of the last durable epoch. The pipeline does not wait for it. Without a name it is called by the
+    /// epoch.
+    ///
+    /// # Errors
+    /// [`PipelineError`]: one of the name is there already, or nothing is committed yet.
+    pub async fn make_savepoint(
+        &self,
+        name: &str,
+        savepoint: Option<&str>,
+    ) -> Result<SavepointView, PipelineError> {
+        let _changing = self.hold(name).await;
+        let (record, plan, snapshots, is_live) = self.for_savepoints(name)?;
+        let plan = plan.map_err(|error| super::manager::unplanned(name, &error))?;
+        let cut = match snapshots.durable().filter(|_| is_live) {
+            Some(cut) => cut,
+            None if is_live => {
+                return Err(PipelineError::State {
+                    name: name.to_owned(),
+                    reason: "has committed nothing since it was started; try again".to_owned(),
+                });
+            }
+            None => self.standing(name).await?,
+        };
+        let savepoint = savepoint.map_or_else(|| format!("epoch-{}", cut.progress.epoch), str::to_owned);
+        if savepoint.len() > MAX_NAME || check_name(&savepoint).is_err() {
+            return Err(PipelineError::Name(savepoint));
+        }
+        let (logs, stop, now_ms) = (self.own_logs(name)?, self.closing(), self.0.clock.now_ms());
+        let (name, label) = (name.to_owned(), savepoint.clone());
+        let script = record.script;
+        let made = beside(move || {
+            snapshots.alone(|files| {
+                let file = SnapshotFiles::of_savepoint(&label);
+                if files.has(&file).map_err(|error| files_error(&error))? {
+                    return Err(PipelineError::SavepointExists { name, savepoint: label });
+                }
+                let source = Source { files, logs: &logs, plan: &plan, script: &script, now_ms, stop: &stop };
+                make(&source, &cut, &file).map_err(|error| files_error(&error))
+            })
+        });
+        let (header, size) = made.await.map_err(|_| PipelineError::Stopping)??;
+        Ok(SavepointView { name: savepoint, header, bytes: size.bytes })
+    }
+
+    /// The savepoints of a pipeline, by name.
+    ///
+    /// # Errors
+    /// [`PipelineError`].
+    pub async fn savepoints(&self, name: &str) -> Result<Vec<SavepointView>, PipelineError> {
+        let (_, _, snapshots, _) = self.for_savepoints(name)?;
+        let stop = self.closing();
+        let read = beside(move || {
+            let files = snapshots.files();
+            let mut found = Vec::new();
+            for name in files.savepoints().map_err(|error| files_error(&error))? {
+                match files.open(&SnapshotFiles::of_savepoint(&name), &stop) {
+                    Ok((reader, bytes)) => {
+                        found.push(SavepointView { name, header: reader.header().clone(), bytes });
+                    }
+                    Err(error) => tracing::warn!(%error, "a savepoint cannot be read"),
+                }
+            }
+            Ok(found)
+        });
+        read.await.map_err(|_| PipelineError::Stopping)?
+    }
+
+    /// Deletes a savepoint.
+    ///
+    /// # Errors
+    /// [`PipelineError`].
+    pub async fn delete_savepoint(&self, name: &str, savepoint: &str) -> Result<(), PipelineError> {
+        let _changing = self.hold(name).await;
+        let (_, _, snapshots, _) = self.for_savepoints(name)?;
+        let file = SnapshotFiles::of_savepoint(savepoint);
+        let missing = no_savepoint(name, savepoint);
+        let deleted = beside(move || {
+            snapshots.alone(|files| match files.has(&file) {
+                Ok(true) => files.remove(&file).map_err(|error| files_error(&error)),
+                Ok(false) => Err(missing),
+                Err(error) => Err(files_error(&error)),
+            })
+        });
+        deleted.await.map_err(|_| PipelineError::Stopping)?
+    }
+
+    /// Takes a pipeline that does not run back to a savepoint: its script, its positions and its state are those of that
+    /// cut. With another name, `to`, a new pipeline begins there, with `script` if one is given: its operators must be
+    /// those of the savepoint, and its sinks belong to nobody. It does not run yet.
+    ///
+    /// What was written behind the cut is written again by the pipeline that goes back.
+    ///
+    /// # Errors
+    /// [`PipelineError`]; nothing is changed then, but a new pipeline may exist, without state.
+    pub async fn restore_savepoint(
+        &self,
+        name: &str,
+        savepoint: &str,
+        to: Option<&str>,
+        script: Option<&str>,
+    ) -> Result<PipelineView, PipelineError> {
+        let to = to.unwrap_or(name);
+        let _changing = self.hold(to).await;
+        let (record, _, snapshots, _) = self.for_savepoints(name)?;
+        let file = SnapshotFiles::of_savepoint(savepoint);
+        let (files, opened, stop) = (snapshots.files().clone(), file.clone(), self.closing());
+        let missing = no_savepoint(name, savepoint);
+        let header = beside(move || match files.has(&opened) {
+            Ok(true) => match files.open(&opened, &stop) {
+                Ok((reader, _)) => Ok(reader.header().clone()),
+                Err(error) => Err(files_error(&error)),
+            },
+            Ok(false) => Err(missing),
+            Err(error) => Err(files_error(&error)),
+        });
+        let header = header.await.map_err(|_| PipelineError::Stopping)??;
+        let script = script.unwrap_or(&header.script).to_owned();
+        let text = script.clone();
+        let plan = beside(move || compile(&text)).await.map_err(|_| PipelineError::Stopping)??;
+        let misfit = |reason: String| PipelineError::State { name: to.to_owned(), reason };
+        if plan.identities() != compile(&header.script)?.identities() {
+            return Err(misfit(
+                "cannot begin at the savepoint: the script's operators are others; restore it with the script it is of, \
+                 then upgrade"
+                    .to_owned(),
+            ));
+        }
+        let plan = Arc::new(plan);
+        self.check_positions(&header)?;
+        let (generation, epoch) = match to == name {
+            true => {
+                let standing = self.standing(name).await?;
+                self.claim_for(name, Arc::clone(&plan)).await?;
+                (standing.progress.generation, standing.progress.epoch)
+            }
+            false => {
+                if to.len() > MAX_NAME || check_name(to).is_err() {
+                    return Err(PipelineError::Name(to.to_owned()));
+                }
+                if self.0.known.lock().contains_key(to) {
+                    return Err(misfit("exists already; use another name".to_owned()));
+                }
+                let new = PipelineRecord {
+                    name: to.to_owned(),
+                    script: script.clone(),
+                    generation: 0,
+                    running: false,
+                    input_ends: None,
+                    memory: record.memory,
+                    created_ms: self.0.clock.now_ms(),
+                };
+                self.create(new, Arc::clone(&plan)).await?;
+                (0, 0)
+            }
+        };
+        let known = {
+            let known = self.0.known.lock();
+            known.get(to).ok_or_else(|| PipelineError::Unknown(to.to_owned()))?.record.clone()
+        };
+        let generation = known.generation.max(generation) + 1;
+        let mut progress = header.progress.taken_up(to, generation, epoch + 1, 0);
+        progress.plan = plan.fingerprint();
+        progress.inputs.iter_mut().for_each(|input| input.end = None);
+        progress.finished = false;
+        let record = PipelineRecord { script, generation, running: false, input_ends: None, ..known };
+        let from = snapshots.files().clone();
+        let fill: Fill = Box::new(move |files, header, to, stop| {
+            let (mut reader, _) = from.open(&file, stop)?;
+            let none = StateChanges::default();
+            files.write(to, stop, |out| merge_snapshot(header, Some(&mut reader), &none, |_| true, out))?;
+            Ok(())
+        });
+        self.take_up(to, TakenUp { record, plan, progress }, fill).await?;
+        self.update(to, |known| {
+            let text = format!("it stands at savepoint {savepoint} of {name}");
+            known.events.say(self.0.clock.now_ms(), EventKind::Changed, text);
+        });
+        self.view(to)
+    }
+
+    /// That the records behind a cut are still there.
+    fn check_positions(&self, header: &SnapshotHeader) -> Result<(), PipelineError> {
+        for input in &header.progress.inputs {
+            let topic = self.0.topics.get(&input.topic);
+            let partition = topic.as_ref().and_then(|topic| topic.partition(input.partition));
+            let partition = partition.ok_or_else(|| PipelineError::NoSource(input.topic.clone()))?;
+            let start = partition.published().log_start_offset;
+            if input.to < start {
+                return Err(PipelineError::Gone {
+                    topic: input.topic.clone(),
+                    partition: input.partition,
+                    needed: input.to,
+                    start,
+                });
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,239 @@
+//! When snapshots are made, and what may go once they are.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+
+use logmill_storage::Disk;
+use logmill_stream::{Plan, SnapshotHeader};
+use parking_lot::Mutex;
+
+use super::files::{FileError, SnapshotFiles, Stop};
+use super::making::{Source, Usable, make, usable};
+use super::own_logs::{Cut, OwnLogs};
+use crate::clock::Clock;
+use crate::partitions::{Partition, Partitions};
+
+/// How many snapshots stay.
+const KEPT: usize = 2;
+
+/// Where snapshots of all pipelines are kept, and how often they are made.
+#[derive(Clone, Debug)]
+pub struct SnapshotSettings {
+    /// The disk.
+    pub disk: Arc<dyn Disk>,
+    /// The broker's data directory.
+    pub data_dir: PathBuf,
+    /// A snapshot is made when an epoch has brought the changelog's bytes since the last one to this, or to the size of
+    /// the last one, whichever is more.
+    pub interval_bytes: u64,
+}
+
+/// The snapshots of one pipeline; cheap to clone.
+#[derive(Clone)]
+pub(in crate::pipelines) struct Snapshots(Arc<Shared>);
+
+struct Shared {
+    files: SnapshotFiles,
+    interval_bytes: u64,
+    partitions: Partitions,
+    clock: Clock,
+    /// The last durable epoch of whoever runs the pipeline.
+    durable: Mutex<Option<Cut>>,
+    /// Held by whoever makes or removes files, or lets go of what is in them.
+    working: Mutex<()>,
+    /// Held while a snapshot is made: one at a time in the whole broker.
+    turn: Arc<Mutex<()>>,
+}
+
+impl Snapshots {
+    pub(in crate::pipelines) fn new(
+        settings: &SnapshotSettings,
+        pipeline: &str,
+        partitions: Partitions,
+        clock: Clock,
+        turn: Arc<Mutex<()>>,
+    ) -> Self {
+        Self(Arc::new(Shared {
+            files: SnapshotFiles::new(Arc::clone(&settings.disk), &settings.data_dir, pipeline),
+            interval_bytes: settings.interval_bytes,
+            partitions,
+            clock,
+            durable: Mutex::new(None),
+            working: Mutex::new(()),
+            turn,
+        }))
+    }
+
+    pub(in crate::pipelines) fn files(&self) -> &SnapshotFiles {
+        &self.0.files
+    }
+
+    /// The last durable epoch, if it is run or was since the broker started.
+    pub(in crate::pipelines) fn durable(&self) -> Option<Cut> {
+        self.0.durable.lock().clone()
+    }
+
+    pub(in crate::pipelines) fn set_durable(&self, cut: Option<Cut>) {
+        *self.0.durable.lock() = cut;
+    }
+
+    /// Does something with the files that nothing else must happen beside.
+    pub(in crate::pipelines) fn alone<T>(&self, work: impl FnOnce(&SnapshotFiles) -> T) -> T {
+        let _working = self.0.working.lock();
+        work(&self.0.files)
+    }
+
+    /// Makes the snapshot of a cut, and lets go of what the older of those that are left makes superfluous.
+    fn make(
+        &self,
+        logs: &OwnLogs,
+        cut: &Cut,
+        plan: &Plan,
+        script: &str,
+        stop: &Stop,
+    ) -> Result<u64, FileError> {
+        let _turn = self.0.turn.lock();
+        self.alone(|files| {
+            let now_ms = self.0.clock.now_ms();
+            let source = Source { files, logs, plan, script, now_ms, stop };
+            let (_, size) = make(&source, cut, &SnapshotFiles::of_epoch(cut.progress.epoch))?;
+            self.let_go(logs, cut, stop)?;
+            Ok(size.bytes)
+        })
+    }
+
+    /// Removes snapshots but for the two newest, and lets go of the logs before the older one of these.
+    pub(in crate::pipelines) fn let_go(
+        &self,
+        logs: &OwnLogs,
+        cut: &Cut,
+        stop: &Stop,
+    ) -> Result<(), FileError> {
+        let files = &self.0.files;
+        let mut kept = usable(files, logs, cut, stop)?;
+        kept.truncate(KEPT);
+        for file in files.snapshots()? {
+            if !kept.iter().any(|kept| kept.file == file) {
+                files.remove(&file)?;
+            }
+        }
+        if kept.len() == KEPT
+            && let Some(Usable { header, .. }) = kept.last()
+        {
+            self.trim(logs, header);
+        }
+        Ok(())
+    }
+
+    /// Lets go of the logs before a snapshot. Its own record of progress stays: it vouches for the snapshot.
+    pub(in crate::pipelines) fn trim(&self, logs: &OwnLogs, header: &SnapshotHeader) {
+        let to = [(&logs.changelog, header.changelog_end), (&logs.progress, header.progress_offset)];
+        for (log, offset) in to {
+            self.delete_before(log, offset);
+        }
+    }
+
+    fn delete_before(&self, log: &Partition, offset: i64) {
+        if offset <= log.published().log_start_offset {
+            return;
+        }
+        // Nobody waits: what is not let go of now is the next time.
+        if let Err(error) = self.0.partitions.delete_records(log, offset) {
+            tracing::warn!(?log, offset, %error, "the log of a pipeline keeps what a snapshot has");
+        }
+    }
+}
+
+/// Makes snapshots while a pipeline runs. Dropped with its run, which waits until the one in the making is given up.
+pub(in crate::pipelines) struct Keeper {
+    snapshots: Snapshots,
+    logs: OwnLogs,
+    plan: Arc<Plan>,
+    script: Arc<str>,
+    name: String,
+    /// Bytes of the changelog since the last snapshot.
+    since: u64,
+    /// The size of the last snapshot.
+    last: Arc<Mutex<u64>>,
+    stopping: Arc<AtomicBool>,
+    job: Option<JoinHandle<()>>,
+}
+
+impl Keeper {
+    pub(in crate::pipelines) fn new(
+        snapshots: Snapshots,
+        logs: OwnLogs,
+        plan: Arc<Plan>,
+        script: &str,
+        name: &str,
+    ) -> Self {
+        Self {
+            snapshots,
+            logs,
+            plan,
+            script: Arc::from(script),
+            name: name.to_owned(),
+            since: 0,
+            last: Arc::default(),
+            stopping: Arc::default(),
+            job: None,
+        }
+    }
+
+    pub(in crate::pipelines) fn logs(&self) -> &OwnLogs {
+        &self.logs
+    }
+
+    pub(in crate::pipelines) fn snapshots(&self) -> &Snapshots {
+        &self.snapshots
+    }
+
+    /// The pipeline was restored from a snapshot of so many bytes, and so many of the changelog.
+    pub(in crate::pipelines) fn restored(&mut self, snapshot_bytes: u64, changelog_bytes: u64) {
+        *self.last.lock() = snapshot_bytes;
+        self.since = changelog_bytes;
+    }
+
+    /// An epoch is durable that has added so many bytes to the changelog.
+    pub(in crate::pipelines) fn committed(&mut self, cut: Cut, changelog_bytes: u64) {
+        self.since += changelog_bytes;
+        let due = self.since >= self.snapshots.0.interval_bytes.max(*self.last.lock());
+        if due && self.job.as_ref().is_none_or(JoinHandle::is_finished) {
+            self.since = 0;
+            self.begin(cut.clone());
+        }
+        self.snapshots.set_durable(Some(cut));
+    }
+
+    fn begin(&mut self, cut: Cut) {
+        let (snapshots, logs, plan) = (self.snapshots.clone(), self.logs.clone(), Arc::clone(&self.plan));
+        let (script, last, name) = (Arc::clone(&self.script), Arc::clone(&self.last), self.name.clone());
+        let stopping = Arc::clone(&self.stopping);
+        let stop: Stop = Arc::new(move || stopping.load(Ordering::Relaxed));
+        let work = move || match snapshots.make(&logs, &cut, &plan, &script, &stop) {
+            Ok(bytes) => {
+                *last.lock() = bytes;
+                tracing::debug!(pipeline = name, epoch = cut.progress.epoch, bytes, "a snapshot was made");
+            }
+            Err(_) if stop() => {}
+            Err(error) => tracing::warn!(pipeline = name, %error, "no snapshot; it is tried again later"),
+        };
+        match std::thread::Builder::new().name(format!("snapshot-{}", self.name)).spawn(work) {
+            Ok(job) => self.job = Some(job),
+            Err(error) => tracing::warn!(pipeline = self.name, %error, "no thread for a snapshot"),
+        }
+    }
+}
+
+impl Drop for Keeper {
+    fn drop(&mut self) {
+        self.stopping.store(true, Ordering::Relaxed);
+        if let Some(job) = self.job.take()
+            && job.join().is_err()
+        {
+            tracing::error!(pipeline = self.name, "the thread of a snapshot ended with a panic");
+        }
+    }
+}

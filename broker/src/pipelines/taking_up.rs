@@ -1,0 +1,195 @@
+//! A pipeline that does not run, taken up elsewhere: at the cut of a savepoint, or by another script.
+//!
+//! ```text
+//! 1. snapshot of the new state, durable ─► 2. one frame: progress record, mirrored offsets, metadata ─► 3. old state let go
+//! ```
+//!
+//! Before the frame nothing has happened: the snapshot names a progress record that there is not, and is passed over.
+//! Behind it everything has: script, generation, positions and state are those of the frame.
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use logmill_stream::{EpochOutput, Plan, Progress, SNAPSHOT_VERSION, SnapshotHeader, SnapshotOperator};
+
+use super::error::PipelineError;
+use super::logs::BrokerLogs;
+use super::manager::{Pipelines, group_of, join};
+use super::shown::Durable;
+use super::snapshots::{Cut, FileError, OwnLogs, SnapshotFiles, Snapshots, Stop};
+use super::status::PipelineState;
+use crate::blocking::beside;
+use crate::topics::{CHANGELOG_PREFIX, MetadataRecord, PROGRESS_PREFIX, PipelineRecord};
+
+/// Where a pipeline is to go on.
+pub(super) struct TakenUp {
+    /// What is stored of it from here on.
+    pub(super) record: PipelineRecord,
+    pub(super) plan: Arc<Plan>,
+    /// Its progress record, but for where its state begins.
+    pub(super) progress: Progress,
+}
+
+/// See [`Pipelines::for_savepoints`].
+type ForSavepoints = (PipelineRecord, Result<Arc<Plan>, String>, Snapshots, bool);
+
+/// Writes the file of a snapshot.
+pub(super) type Fill =
+    Box<dyn FnOnce(&SnapshotFiles, &SnapshotHeader, &str, &Stop) -> Result<(), FileError> + Send>;
+
+pub(super) fn files_error(error: &FileError) -> PipelineError {
+    PipelineError::Files(error.to_string())
+}
+
+impl Pipelines {
+    /// Asked while something long is done: whether the broker goes down.
+    pub(super) fn closing(&self) -> Stop {
+        let manager = Arc::clone(&self.0);
+        Arc::new(move || manager.closing.load(std::sync::atomic::Ordering::Relaxed))
+    }
+
+    /// What is needed to make, find and delete savepoints: record, plan, files, and whether it runs.
+    pub(super) fn for_savepoints(&self, name: &str) -> Result<ForSavepoints, PipelineError> {
+        let known = self.0.known.lock();
+        let known = known.get(name).ok_or_else(|| PipelineError::Unknown(name.to_owned()))?;
+        let is_live = known.shown.state().is_live();
+        Ok((known.record.clone(), known.plan.clone(), known.snapshots.clone(), is_live))
+    }
+
+    /// Ends a pipeline's run for something that starts it again; it is meant to run on, also when the broker goes down
+    /// meanwhile.
+    pub(super) async fn pause(&self, name: &str) {
+        let found =
+            self.0.known.lock().get_mut(name).map(|known| (known.control.clone(), known.thread.take()));
+        if let Some((control, thread)) = found {
+            control.stop();
+            join(thread).await;
+        }
+    }
+
+    /// The logs of a pipeline's own.
+    pub(super) fn own_logs(&self, name: &str) -> Result<OwnLogs, PipelineError> {
+        let log = |prefix: &str| {
+            let topic = self.0.topics.get(&format!("{prefix}{name}"));
+            topic.and_then(|topic| topic.partition(0).cloned()).ok_or_else(|| PipelineError::State {
+                name: name.to_owned(),
+                reason: format!("has lost its topic {prefix}{name}"),
+            })
+        };
+        Ok(OwnLogs { changelog: log(CHANGELOG_PREFIX)?, progress: log(PROGRESS_PREFIX)? })
+    }
+
+    /// Where a pipeline that does not run stands. Waits for its thread.
+    pub(super) async fn standing(&self, name: &str) -> Result<Cut, PipelineError> {
+        let thread = {
+            let mut known = self.0.known.lock();
+            let known = known.get_mut(name).ok_or_else(|| PipelineError::Unknown(name.to_owned()))?;
+            if known.shown.state().is_live() {
+                return Err(PipelineError::State {
+                    name: name.to_owned(),
+                    reason: format!("runs; stop it first (`logmill pipeline stop {name}`)"),
+                });
+            }
+            known.thread.take()
+        };
+        join(thread).await;
+        let state = |reason: String| PipelineError::State { name: name.to_owned(), reason };
+        let standing = self.own_logs(name)?.standing().map_err(state)?;
+        standing.ok_or_else(|| state("has committed nothing yet".to_owned()))
+    }
+
+    /// Takes the topics that another plan writes for a pipeline, which stays what it is.
+    pub(super) async fn claim_for(&self, name: &str, plan: Arc<Plan>) -> Result<(), PipelineError> {
+        let (record, before, ..) = self.for_savepoints(name)?;
+        let claimed = self.create(record, plan).await;
+        self.update(name, |known| known.plan = before);
+        claimed
+    }
+
+    /// Reads the logs of sources for a pipeline, and commits for it where nothing else does.
+    pub(super) fn broker_logs(&self, name: &str) -> Result<BrokerLogs, PipelineError> {
+        let OwnLogs { changelog, progress } = self.own_logs(name)?;
+        Ok(BrokerLogs::new(
+            self.0.topics.clone(),
+            self.0.coordinators.clone(),
+            group_of(name),
+            changelog,
+            progress,
+            Box::new(|_| false),
+            self.0.runtime.clone(),
+        ))
+    }
+
+    /// Takes a pipeline up that does not run, and that nobody else changes meanwhile.
+    pub(super) async fn take_up(
+        &self,
+        name: &str,
+        taken_up: TakenUp,
+        fill: Fill,
+    ) -> Result<(), PipelineError> {
+        let TakenUp { record, plan, mut progress } = taken_up;
+        self.0.coordinators.loaded().await;
+        // The frame has the offsets of its group, which a new pipeline does not have yet.
+        self.own_group(name, &self.sources(&plan)?).await?;
+        let snapshots = {
+            let known = self.0.known.lock();
+            known.get(name).ok_or_else(|| PipelineError::Unknown(name.to_owned()))?.snapshots.clone()
+        };
+        let logs = self.own_logs(name)?;
+        let mut broker_logs = self.broker_logs(name)?;
+        let changelog_end = logs.changelog.sequenced_end();
+        progress.state_from = Some(changelog_end);
+        let header = SnapshotHeader {
+            version: SNAPSHOT_VERSION,
+            progress: progress.clone(),
+            progress_offset: logs.progress.sequenced_end(),
+            changelog: logs.id(),
+            changelog_end,
+            script: record.script.clone(),
+            operators: SnapshotOperator::of(&plan),
+            created_ms: self.0.clock.now_ms(),
+        };
+        let file = SnapshotFiles::of_epoch(progress.epoch);
+        let (writing, for_file, stop) = (snapshots.clone(), header.clone(), self.closing());
+        let filled = beside(move || writing.alone(|files| fill(files, &for_file, &file, &stop))).await;
+        filled.map_err(|_| PipelineError::Stopping)?.map_err(|error| files_error(&error))?;
+        {
+            let metadata = self.0.topics.metadata();
+            let metadata = metadata.lock().await;
+            let append =
+                metadata.append_of(self.0.clock.now_ms(), &[MetadataRecord::Pipeline(record.clone())]);
+            let epoch = EpochOutput::standing(progress.clone());
+            let durable = broker_logs.take_up(&epoch, append).map_err(|reason| PipelineError::State {
+                name: name.to_owned(),
+                reason: format!("was not changed: {reason}"),
+            })?;
+            durable.await.map_err(|_| PipelineError::Stopping)?;
+        }
+        let cut = Cut { progress, progress_offset: header.progress_offset, changelog_end };
+        snapshots.set_durable(Some(cut.clone()));
+        self.update(name, |known| {
+            known.record = record;
+            known.plan = Ok(plan);
+            let progress = cut.progress.clone();
+            let durable = Durable { progress, open_windows: 0, sizes: None, rejected: None };
+            known.shown.set_durable(durable, None);
+            // One that had finished has not any more.
+            known.shown.set_state(PipelineState::Stopped);
+        });
+        let stop = self.closing();
+        let let_go = beside(move || {
+            snapshots.alone(|_| {
+                snapshots.let_go(&logs, &cut, &stop)?;
+                // What the changelog has from before is the state of nothing any more.
+                snapshots.trim(&logs, &header);
+                Ok::<_, FileError>(())
+            })
+        });
+        if let Ok(Err(error)) = let_go.await {
+            tracing::warn!(pipeline = name, %error, "old snapshots stay until the next one is made");
+        }
+        Ok(())
+    }
+}
