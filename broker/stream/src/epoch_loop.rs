@@ -10,6 +10,7 @@
 //! }
 //! ```
 
+mod idleness;
 mod pace;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,6 +18,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use logmill_record::Batch;
 use thiserror::Error;
 
+use self::idleness::Idleness;
 use self::pace::Load;
 pub use self::pace::Pace;
 
@@ -156,6 +158,7 @@ pub struct EpochLoop {
     /// What the last epoch was.
     load: Load,
     ends: Option<BTreeMap<TopicPartition, i64>>,
+    idleness: Idleness,
     /// Offsets that are not read beyond, for now.
     stops: BTreeMap<TopicPartition, i64>,
     /// Partitions the last epoch had no room for: their turn is next.
@@ -170,6 +173,7 @@ impl EpochLoop {
         let limits = EpochLimits { input_records: (limits.input_records / copies).max(1), ..limits };
         EpochLoop {
             ends: pipeline.declared_ends(),
+            idleness: Idleness::new(&pipeline),
             pipeline,
             limits,
             cuts_batches: copies > 1,
@@ -242,9 +246,9 @@ impl EpochLoop {
     }
 
     /// When turning is worth while although no input has grown, by the wall clock in milliseconds: a window of
-    /// processing time ends.
+    /// processing time ends, or a partition has been idle for long enough.
     pub fn wake_at(&self) -> Option<i64> {
-        self.pipeline.wake_at()
+        self.pipeline.wake_at().into_iter().chain(self.idleness.wake_at()).min()
     }
 
     /// Computes and commits one epoch, if there is anything to do. `now` is the wall clock in milliseconds, `seed`
@@ -257,11 +261,16 @@ impl EpochLoop {
         let limits = self.pace.of(&self.limits);
         let input = match self.pipeline.emission_pending() {
             true => Vec::new(),
-            false => {
-                self.read(logs, &limits).map_err(|error| TurnError::Logs { pipeline: self.name(), error })?
-            }
+            false => self
+                .read(logs, &limits, now)
+                .map_err(|error| TurnError::Logs { pipeline: self.name(), error })?,
+        };
+        let idle = match self.pipeline.emission_pending() {
+            true => self.pipeline.idle().cloned().collect(),
+            false => self.idleness.idle(now),
         };
         let mut cut = Cut {
+            idle,
             ranges: self.ranges(&input, &limits),
             now,
             seed,
@@ -269,7 +278,8 @@ impl EpochLoop {
             ends: self.ends.clone(),
         };
         let news = self.pipeline.emission_pending() || self.ends != self.pipeline.declared_ends();
-        let due = || self.wake_at().is_some_and(|at| at <= now);
+        let news = news || !cut.idle.iter().eq(self.pipeline.idle());
+        let due = || self.pipeline.wake_at().is_some_and(|at| at <= now);
         if !news && cut.ranges.values().all(OffsetRange::is_empty) && !due() {
             return Ok(Turn::Idle);
         }
@@ -352,10 +362,16 @@ impl EpochLoop {
 
     /// Batches from where the pipeline is, of every partition that has some; of those alone that the last epoch left
     /// out, if there are any.
-    fn read<L: Logs>(&mut self, logs: &mut L, limits: &EpochLimits) -> Result<Vec<Input>, LogsError> {
+    fn read<L: Logs>(
+        &mut self,
+        logs: &mut L,
+        limits: &EpochLimits,
+        now: i64,
+    ) -> Result<Vec<Input>, LogsError> {
         let mut readable = Vec::new();
         for (partition, position) in self.pipeline.positions() {
             let mut end = logs.readable_end(partition)?;
+            self.idleness.note(partition, position >= end, now);
             if let Some(bound) = self.bound(partition) {
                 end = end.min(bound);
             }

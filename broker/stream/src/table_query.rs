@@ -279,6 +279,7 @@ fn source(sink: &Sink) -> Source {
         upsert_key: Vec::new(),
         on_error: ErrorPolicy::Fail,
         late_topic: None,
+        idle_ms: None,
     }
 }
 

@@ -114,7 +114,17 @@ fn tables() {
     check(
         &table("a BIGINT", &format!("{good}, »'idle-after' = '5 s'")),
         "idle partitions",
-        "leave 'idle-after'",
+        "write 'idle-timeout' = '30 s'",
+    );
+    let idle =
+        |value: &str| table("a BIGINT, ts TIMESTAMP(3), WATERMARK FOR ts AS ts", &format!("{good}, {value}"));
+    for wrong in ["30", "0 s", "s", "-1 s", "1 y", "31 d", "99999999999999999999 s", "1.5 s"] {
+        check(&idle(&format!("'idle-timeout' = »'{wrong}'")), "cannot be", "'30 s'");
+    }
+    check(
+        &table("a BIGINT", &format!("{good}, »'idle-timeout' = '5 s'")),
+        "only where there is a",
+        "WATERMARK",
     );
     check(&table("a BIGINT", &format!("{good}, 'on-error' = »'ignore'")), "cannot be 'ignore'", "'skip'");
     check(&table("a BIGINT", &format!("{good}, 'on-error' = »'dlq'")), "needs a topic", "'dlq-topic'");

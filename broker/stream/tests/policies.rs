@@ -2,7 +2,7 @@
 
 mod support;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use logmill_record::{Batch, BatchBuilder, BatchOptions, EndTxnMarker, ProducerStamp, control};
 use logmill_stream::{
@@ -187,7 +187,8 @@ fn nothing_is_processed_after_the_end() {
     assert_eq!(epochs.declare_ends(ends.clone()), Ok(()), "the same ends again");
     assert!(epochs.declare_ends(logs.ends("in")).unwrap_err().to_string().contains("declared already"));
     let mut pipeline = restored(&plan, &logs, 9);
-    let cut = Cut { ranges: BTreeMap::new(), now: 0, seed: 0, emit_rows: 1, ends: Some(ends) };
+    let idle = BTreeSet::new();
+    let cut = Cut { ranges: BTreeMap::new(), now: 0, seed: 0, emit_rows: 1, ends: Some(ends), idle };
     assert!(matches!(pipeline.step(&cut, &[]), Err(EpochError::Finished { .. })));
 }
 
@@ -228,12 +229,14 @@ fn a_wrong_cut_changes_nothing() {
         seed: 0,
         emit_rows,
         ends: ends.map(|end| BTreeMap::from([(partition.clone(), end)])),
+        idle: BTreeSet::new(),
     };
     let input = vec![Input {
         partition: partition.clone(),
         batches: logs.partitions[&partition].clone(),
         aborted: Vec::new(),
     }];
+    let idle_though_read = Cut { idle: BTreeSet::from([partition.clone()]), ..cut(0, 2, 1, None) };
     let stranger = Cut {
         ranges: BTreeMap::from([(TopicPartition::new("in", 5), OffsetRange { from: 0, to: 0 })]),
         ..cut(0, 0, 1, None)
@@ -243,6 +246,7 @@ fn a_wrong_cut_changes_nothing() {
         (cut(0, 2, 0, None), &input, "emit_rows"),
         (cut(0, 2, 1, None), &Vec::new(), "no batches are given"),
         (cut(0, 2, 1, Some(1)), &input, "beyond the end 1"),
+        (idle_though_read, &input, "it is idle"),
         (stranger, &input, "none of the pipeline's inputs"),
     ] {
         let error = pipeline.step(&wrong, input).unwrap_err();

@@ -12,12 +12,20 @@ pub(super) struct EventClock {
     partitions: Vec<i64>,
     /// Partitions whose declared end is reached: they hold nothing back.
     ended: Vec<bool>,
+    /// Partitions that have shown nothing for long: they hold nothing back until they do.
+    idle: Vec<bool>,
     pipeline: i64,
 }
 
 impl EventClock {
     pub(super) fn new(delay_ms: i64, partitions: usize) -> Self {
-        Self { delay_ms, partitions: vec![NONE; partitions], ended: vec![false; partitions], pipeline: NONE }
+        Self {
+            delay_ms,
+            partitions: vec![NONE; partitions],
+            ended: vec![false; partitions],
+            idle: vec![false; partitions],
+            pipeline: NONE,
+        }
     }
 
     /// Takes up where an earlier run was.
@@ -32,12 +40,29 @@ impl EventClock {
 
     /// The least watermark of all partitions but one.
     pub(super) fn others(&self, partition: usize) -> i64 {
-        let others = self.partitions.iter().zip(&self.ended).enumerate();
-        others
-            .filter(|(index, (_, ended))| *index != partition && !**ended)
-            .map(|(_, (watermark, _))| *watermark)
-            .min()
-            .unwrap_or(END_OF_TIME)
+        self.least(partition).unwrap_or(END_OF_TIME)
+    }
+
+    /// The least watermark of the partitions but one that hold time back; `None` if there are none.
+    fn least(&self, but: usize) -> Option<i64> {
+        let holds = |index: &usize| *index != but && !self.ended[*index] && !self.idle[*index];
+        (0..self.partitions.len()).filter(holds).map(|index| self.partitions[index]).min()
+    }
+
+    /// Lets time go on as far as no partition holds it back. Where all are idle it is that of the newest.
+    fn go_on(&mut self) {
+        let idle = (0..self.partitions.len()).filter(|index| self.idle[*index] && !self.ended[*index]);
+        let newest = idle.map(|index| self.partitions[index]).max();
+        let reached = self.least(usize::MAX).or(newest).unwrap_or(END_OF_TIME);
+        self.pipeline = self.pipeline.max(reached);
+    }
+
+    /// Says of each partition whether it is idle in an epoch.
+    pub(super) fn set_idle(&mut self, idle: impl Iterator<Item = bool>) {
+        self.idle.iter_mut().zip(idle).for_each(|(known, idle)| *known = idle);
+        if self.idle.contains(&true) {
+            self.go_on();
+        }
     }
 
     /// A record with this event time is seen. Returns the pipeline's watermark, given the least of the others.
@@ -52,7 +77,7 @@ impl EventClock {
     pub(super) fn end(&mut self, partition: usize) {
         self.ended[partition] = true;
         // With nothing left to wait for, time ends.
-        self.pipeline = self.pipeline.max(self.others(usize::MAX));
+        self.go_on();
     }
 
     /// The pipeline's watermark.
@@ -85,6 +110,23 @@ mod tests {
         assert_eq!(clock.watermark(), Some(60), "an ended partition holds nothing back");
         clock.end(0);
         clock.end(2);
+        assert_eq!(clock.watermark(), Some(END_OF_TIME));
+    }
+
+    #[test]
+    fn an_idle_partition_holds_nothing_back_until_it_wakes() {
+        let mut clock = EventClock::new(0, 3);
+        clock.advance(0, 100, clock.others(0));
+        clock.advance(1, 50, clock.others(1));
+        clock.set_idle([false, false, true].into_iter());
+        assert_eq!(clock.watermark(), Some(50), "the third never had a record");
+        clock.set_idle([false, true, true].into_iter());
+        assert_eq!(clock.advance(0, 120, clock.others(0)), 120);
+        clock.set_idle([true, true, true].into_iter());
+        assert_eq!(clock.watermark(), Some(120), "nobody is ahead of the newest");
+        clock.set_idle([true, false, true].into_iter());
+        assert_eq!(clock.advance(1, 60, clock.others(1)), 120, "time never goes back");
+        (0..3).for_each(|partition| clock.end(partition));
         assert_eq!(clock.watermark(), Some(END_OF_TIME));
     }
 

@@ -1,6 +1,6 @@
 //! What one epoch covers, decided before it runs and recorded with it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use logmill_record::Batch;
@@ -65,6 +65,9 @@ pub struct Cut {
     /// The input is declared finished: the end offset of every source partition. Once declared it stays; see
     /// [`Pipeline::declared_ends`](crate::Pipeline::declared_ends).
     pub ends: Option<BTreeMap<TopicPartition, i64>>,
+    /// The partitions that have had no record for longer than their table's `'idle-timeout'`: they hold no watermark
+    /// back. Of these the cut covers nothing.
+    pub idle: BTreeSet<TopicPartition>,
 }
 
 /// What a reader hands to an epoch for one partition: durable batches that cover the cut's range.

@@ -40,6 +40,8 @@ pub struct Pipeline {
     pub(super) positions: Vec<i64>,
     /// The declared ends, for each input.
     pub(super) ends: Option<Vec<i64>>,
+    /// Whether each input is idle.
+    pub(super) idle: Vec<bool>,
     /// Event time, for each source.
     pub(super) clocks: Vec<EventClock>,
     pub(super) early: Early,
@@ -99,6 +101,12 @@ impl Pipeline {
         let ends = self.ends.as_ref()?;
         let partitions = self.spec.inputs.iter().map(|input| input.partition.clone());
         Some(partitions.zip(ends.iter().copied()).collect())
+    }
+
+    /// The input partitions that hold no watermark back, because they have had no record for long.
+    pub fn idle(&self) -> impl Iterator<Item = &TopicPartition> + '_ {
+        let inputs = self.spec.inputs.iter().zip(&self.idle);
+        inputs.filter(|(_, idle)| **idle).map(|(input, _)| &input.partition)
     }
 
     /// When an epoch is due although no input has grown, in milliseconds: the first window of processing time ends.
@@ -180,10 +188,12 @@ impl Pipeline {
         }
         let ranges = self.check_cut(cut)?;
         let ends = self.check_ends(cut, &ranges)?;
+        let idle = self.check_idle(cut, &ranges)?;
         let given = self.given(&ranges, input)?;
-        let prepared = self.prepare(cut, &ranges, &given, budget)?;
+        let prepared = self.prepare(cut, &ranges, &idle, &given, budget)?;
         // From here on the state changes: an error leaves it half-way.
         self.spoilt = true;
+        self.idle = idle;
         let output = self.run(cut, &ranges, ends, &given, prepared)?;
         self.spoilt = false;
         Ok(output)
@@ -271,6 +281,32 @@ impl Pipeline {
         Ok(Some(ends))
     }
 
+    /// Whether each input is idle in the cut.
+    fn check_idle(&self, cut: &Cut, ranges: &[OffsetRange]) -> Result<Vec<bool>, EpochError> {
+        let inputs = self.spec.inputs.iter();
+        let idle: Vec<bool> = inputs.map(|input| cut.idle.contains(&input.partition)).collect();
+        if idle.iter().filter(|idle| **idle).count() != cut.idle.len() {
+            return Err(self.wrong_cut("a partition is idle that is no input".to_owned()));
+        }
+        match idle.iter().zip(ranges).position(|(idle, range)| *idle && !range.is_empty()) {
+            Some(index) => {
+                let partition = &self.spec.inputs[index].partition;
+                Err(self.wrong_cut(format!("{partition}: it is idle, and the cut covers records of it")))
+            }
+            None => Ok(idle),
+        }
+    }
+
+    /// Lets the clocks of sources that have an `'idle-timeout'` know which of their partitions are idle.
+    fn set_idle(&self, clocks: &mut [EventClock], idle: &[bool]) {
+        let sources = self.plan.sources.iter().zip(clocks);
+        for (source, clock) in sources.filter(|(source, _)| source.idle_ms.is_some()) {
+            let inputs = self.spec.inputs.iter().zip(idle);
+            let own = inputs.filter(|(input, _)| input.partition.topic == source.topic);
+            clock.set_idle(own.map(|(_, idle)| *idle));
+        }
+    }
+
     /// The batches of each input whose range is not empty.
     fn given<'i>(
         &self,
@@ -293,10 +329,13 @@ impl Pipeline {
         &self,
         cut: &Cut,
         ranges: &[OffsetRange],
+        idle: &[bool],
         given: &[Option<&Input>],
         budget: usize,
     ) -> Result<Prepared, EpochError> {
-        let mut preparation = Preparation::new(&self.plan, &self.early, self.clocks.clone(), cut.now, budget);
+        let mut clocks = self.clocks.clone();
+        self.set_idle(&mut clocks, idle);
+        let mut preparation = Preparation::new(&self.plan, &self.early, clocks, cut.now, budget);
         for source in 0..self.plan.sources.len() {
             preparation.add_source(source, &self.spec, ranges, given)?;
         }
@@ -315,7 +354,10 @@ impl Pipeline {
         self.positions = ranges.iter().map(|range| range.to).collect();
         self.ends = ends;
         self.unpacked = prepared.unpacked;
-        self.clocks = std::mem::take(&mut prepared.clocks);
+        let mut clocks = std::mem::take(&mut prepared.clocks);
+        // What the idle ones would have held back is behind them now.
+        self.set_idle(&mut clocks, &self.idle);
+        self.clocks = clocks;
         self.end_clocks();
         let sources = self.source_watermarks();
         let mut counters = prepared.counters;
@@ -397,6 +439,7 @@ impl Pipeline {
                 from: range.from,
                 to: range.to,
                 end: self.ends.as_ref().map(|ends| ends[index]),
+                idle: self.idle[index],
                 watermarks: self.partition_watermarks(index),
             }
         };

@@ -71,6 +71,9 @@ pub struct InputProgress {
     pub to: i64,
     /// The end the input is declared to have.
     pub end: Option<i64>,
+    /// It holds no watermark back: it has had no record for long.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub idle: bool,
     /// The partition's watermark for each source that reads it, in the plan's order: its newest event time less the
     /// allowed delay. `None` before its first record.
     pub watermarks: Vec<Option<i64>>,
@@ -212,6 +215,7 @@ impl Progress {
             seed: self.seed,
             emit_rows: self.emit_rows,
             ends: self.inputs.iter().map(end).collect(),
+            idle: self.inputs.iter().filter(|input| input.idle).map(partition).collect(),
         }
     }
 

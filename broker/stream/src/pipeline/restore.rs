@@ -56,6 +56,7 @@ impl Restoring {
         };
         let clocks = plan.sources.iter().map(clock).collect();
         let pipeline = Pipeline {
+            idle: vec![false; spec.inputs.len()],
             positions: spec.inputs.iter().map(|input| input.start).collect(),
             clocks,
             early,
@@ -114,6 +115,7 @@ impl Restoring {
                 )));
             };
             pipeline.positions[index] = input.to;
+            pipeline.idle[index] = input.idle;
             let slot =
                 spec.inputs[..index].iter().filter(|other| other.partition.topic == input.topic).count();
             let clocks = pipeline.plan.sources.iter().zip(&mut pipeline.clocks);

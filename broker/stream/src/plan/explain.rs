@@ -359,7 +359,8 @@ impl Source {
             Some(time) => format!(" watermark={}-{}ms", row[time.column].name, time.delay_ms),
             None => String::new(),
         };
-        let late = self.late_topic.as_ref().map_or(String::new(), |topic| format!(" late={topic}"));
+        let mut late = self.late_topic.as_ref().map_or(String::new(), |topic| format!(" late={topic}"));
+        late.extend(self.idle_ms.map(|ms| format!(" idle={ms}ms")));
         let computed: Vec<String> = self
             .computed
             .iter()

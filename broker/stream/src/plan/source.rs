@@ -26,6 +26,10 @@ pub struct Source {
     pub on_error: ErrorPolicy,
     /// Where records go whose windows are closed already; `None` only counts them.
     pub late_topic: Option<String>,
+    /// A partition that was read to its end for so long, in milliseconds, holds the watermark back no more until it
+    /// has a record again. `None`: it always does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub idle_ms: Option<i64>,
 }
 
 impl Source {

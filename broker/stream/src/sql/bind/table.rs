@@ -14,8 +14,11 @@ use crate::plan::{
 };
 use crate::value::DataType;
 
-const SOURCE_OPTIONS: [&str; 4] = ["topic", "on-error", "dlq-topic", "late-topic"];
+const SOURCE_OPTIONS: [&str; 5] = ["topic", "on-error", "dlq-topic", "late-topic", "idle-timeout"];
 const SINK_OPTIONS: [&str; 4] = ["topic", "compression", "on-error", "output"];
+
+/// The longest time after which a partition is idle.
+const MAX_IDLE_MS: i64 = 30 * 86_400_000;
 
 /// What a table that is written to declares.
 pub(super) struct SinkDeclaration {
@@ -45,6 +48,7 @@ pub(super) fn source(table: &CreateTable, functions: &Functions) -> Result<Sourc
     Ok(Source {
         upsert_key: primary_key(table, &columns)?,
         late_topic: options.late_topic(event_time.is_some())?,
+        idle_ms: options.idle_ms(event_time.is_some())?,
         computed,
         table: table.name.value.clone(),
         topic,
@@ -300,6 +304,34 @@ impl<'a> Options<'a> {
         }
     }
 
+    fn idle_ms(&self, has_time: bool) -> Result<Option<i64>, SqlError> {
+        let Some(option) = self.get("idle-timeout") else { return Ok(None) };
+        if !has_time {
+            return Err(SqlError::at(
+                option.key_at,
+                "'idle-timeout' means something only where there is a WATERMARK",
+                "add WATERMARK FOR <column> AS <column> - INTERVAL '5' SECOND, or leave 'idle-timeout' out",
+            ));
+        }
+        let digits = option.value.find(|c: char| !c.is_ascii_digit()).unwrap_or(option.value.len());
+        let (number, unit) = option.value.split_at(digits);
+        let unit_ms = match unit.trim() {
+            "ms" => Some(1),
+            "s" => Some(1_000),
+            "min" => Some(60_000),
+            "h" => Some(3_600_000),
+            "d" => Some(86_400_000),
+            _ => None,
+        };
+        let ms = number.parse::<i64>().ok().zip(unit_ms).and_then(|(number, unit)| number.checked_mul(unit));
+        match ms.filter(|ms| (1..=MAX_IDLE_MS).contains(ms)) {
+            Some(ms) => Ok(Some(ms)),
+            None => {
+                Err(choice(option, "a time up to 30 days in ms, s, min, h or d: 'idle-timeout' = '30 s'"))
+            }
+        }
+    }
+
     fn output(&self) -> Result<Option<(OutputMode, Location)>, SqlError> {
         let Some(option) = self.get("output") else { return Ok(None) };
         let mode = match option.value.as_str() {
@@ -361,10 +393,11 @@ fn unknown_option(option: &TableOption, known: &[&'static str]) -> SqlError {
             format!("option '{key}' means nothing here"),
             "leave it out: a table is always a topic of this broker".to_owned(),
         )
-    } else if key == "idle-after" {
+    } else if matches!(key, "idle-after" | "scan.watermark.idle-timeout") {
         (
-            "idle partitions are not supported yet".to_owned(),
-            "leave 'idle-after' out: a partition without records holds the watermark back".to_owned(),
+            format!("there is no option '{key}' for idle partitions"),
+            "write 'idle-timeout' = '30 s': a partition without records for so long holds the watermark back no more"
+                .to_owned(),
         )
     } else if let Some(help) = format::foreign_option(key) {
         (format!("option '{key}' means nothing here"), help.to_owned())

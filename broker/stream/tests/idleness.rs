@@ -1,0 +1,88 @@
+//! Partitions without records: whether they hold event time back, and for how long.
+
+mod support;
+
+use logmill_stream::{EpochLimits, EpochLoop, Input, InputProgress, Logs, Pipeline, TopicPartition, Turn};
+use support::{MemoryLogs, plan, restored, spec};
+
+fn script(options: &str) -> String {
+    format!(
+        "CREATE TABLE src (k STRING, ts TIMESTAMP(3), WATERMARK FOR ts AS ts)
+         WITH ('topic' = 'in', 'format' = 'json' {options});
+         CREATE TABLE o (w TIMESTAMP(3), n BIGINT) WITH ('topic' = 'out', 'format' = 'json');
+         INSERT INTO o SELECT window_end, COUNT(*) FROM TABLE(TUMBLE(TABLE src, DESCRIPTOR(ts), INTERVAL '10' SECOND))
+         GROUP BY window_start, window_end"
+    )
+}
+
+fn record(time: i64) -> String {
+    format!(r#"{{"k":"a","ts":{time}}}"#)
+}
+
+fn logs() -> MemoryLogs {
+    let mut logs = MemoryLogs::default();
+    logs.create("in", 3);
+    logs.create("out", 1);
+    logs
+}
+
+fn turns(epochs: &mut EpochLoop, logs: &mut MemoryLogs, now: i64) {
+    while let Turn::Committed { .. } = epochs.turn(logs, now, 0).unwrap() {}
+}
+
+#[test]
+fn without_the_option_a_partition_without_records_holds_time_back_for_ever() {
+    let plan = plan(&script(""));
+    let mut logs = logs();
+    logs.produce("in", 0, &[record(1_000), record(30_000)]);
+    let mut epochs = EpochLoop::new(restored(&plan, &logs, 1), EpochLimits::default());
+    turns(&mut epochs, &mut logs, 0);
+    assert_eq!(epochs.wake_at(), None);
+    turns(&mut epochs, &mut logs, 1_000_000_000);
+    assert!(logs.values("out").is_empty());
+}
+
+#[test]
+fn an_idle_partition_lets_time_go_on() {
+    let plan = plan(&script(", 'idle-timeout' = '5 s'"));
+    let mut logs = logs();
+    logs.produce("in", 0, &[record(1_000), record(30_000)]);
+    let mut epochs = EpochLoop::new(restored(&plan, &logs, 1), EpochLimits::default());
+    turns(&mut epochs, &mut logs, 100);
+    assert_eq!(epochs.wake_at(), Some(5_100));
+    turns(&mut epochs, &mut logs, 5_099);
+    assert!(logs.values("out").is_empty());
+    // The partition that shows a record does so before it is idle.
+    logs.produce("in", 1, &[record(12_000)]);
+    turns(&mut epochs, &mut logs, 5_099);
+    turns(&mut epochs, &mut logs, 5_100);
+    assert_eq!(logs.values("out"), [r#"{"w":"1970-01-01T00:00:10Z","n":1}"#], "as far as 12 s of the second");
+    let idle: Vec<i32> = epochs.pipeline().idle().map(|partition| partition.partition).collect();
+    assert_eq!(idle, [0, 2]);
+
+    // A restart keeps what was idle so; a partition that wakes finds windows closed.
+    let mut epochs = EpochLoop::new(restored(&plan, &logs, 2), EpochLimits::default());
+    logs.produce("in", 2, &[record(2_000), record(40_000)]);
+    turns(&mut epochs, &mut logs, 5_200);
+    let idle: Vec<i32> = epochs.pipeline().idle().map(|partition| partition.partition).collect();
+    assert_eq!(idle, [0], "it waits for nobody who waits for it");
+    assert_eq!(logs.last_progress().unwrap().totals.late, 1);
+    // All are idle: time is that of the newest.
+    turns(&mut epochs, &mut logs, 60_000);
+    assert_eq!(logs.last_progress().unwrap().watermark, Some(40_000));
+    assert_eq!(epochs.wake_at(), None);
+    assert_eq!(logs.values("out").len(), 3);
+
+    let mut replayed = Pipeline::new(plan.clone(), spec(&plan, &logs, 1)).unwrap();
+    for progress in &logs.progress.clone() {
+        let input = |input: &InputProgress| {
+            let partition = TopicPartition::new(&*input.topic, input.partition);
+            let read = logs.read(&partition, input.from, usize::MAX).unwrap();
+            Input { partition, batches: read.batches, aborted: read.aborted }
+        };
+        let input: Vec<Input> = progress.inputs.iter().map(input).collect();
+        let output = replayed.step(&progress.cut(), &input).unwrap();
+        assert_eq!(output.progress.digest, progress.digest, "the verdicts are in the cuts");
+        assert_eq!(output.progress.watermark, progress.watermark);
+    }
+}
