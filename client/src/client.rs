@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::admin::Admin;
 use crate::cluster::Cluster;
-use crate::consumer::{ConsumerBuilder, ReaderBuilder};
+use crate::consumer::{BatchReaderBuilder, ConsumerBuilder, ReaderBuilder};
 use crate::error::{Error, Result};
 use crate::pipelines::Pipelines;
 use crate::producer::ProducerBuilder;
@@ -156,6 +156,11 @@ impl Client {
     /// A consumer of partitions that are named, without a group.
     pub fn reader(&self) -> ReaderBuilder {
         ReaderBuilder::new(Arc::clone(&self.cluster))
+    }
+
+    /// A reader of whole batches of partitions that are named, for programs that take batches apart themselves.
+    pub fn batches(&self) -> BatchReaderBuilder {
+        BatchReaderBuilder::new(Arc::clone(&self.cluster))
     }
 
     /// Stream pipelines of a Logmill broker, over gRPC on the same port.

@@ -52,8 +52,8 @@ pub use admin::{
 };
 pub use client::{Client, ClientBuilder};
 pub use consumer::{
-    Assignments, Assignor, Consumer, ConsumerBuilder, ConsumerRecord, GroupMember, GroupMembership,
-    ReaderBuilder, Reset, StartAt,
+    AbortedTransaction, Assignments, Assignor, BatchReader, BatchReaderBuilder, Consumer, ConsumerBuilder,
+    ConsumerRecord, FetchedBatches, GroupMember, GroupMembership, ReaderBuilder, Reset, StartAt,
 };
 pub use error::{Error, Result, RpcCode};
 pub use logmill_record::{Codec, RecordHeader};

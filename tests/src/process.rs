@@ -4,6 +4,7 @@
 
 use std::fs::File;
 use std::io::{Read as _, Write as _};
+use std::net::TcpListener;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -397,6 +398,17 @@ impl Chance {
         bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         bits ^= bits >> 31;
         (bits >> 11) as f64 / (1_u64 << 53) as f64
+    }
+}
+
+/// An address nobody listens at, outside of those that the system gives to whoever connects: it stays free between the end of
+/// a broker and the start of the next.
+pub fn free_address(chance: &mut Chance) -> String {
+    loop {
+        let address = format!("127.0.0.1:{}", 20_000 + chance.below(10_000));
+        if TcpListener::bind(&address).is_ok() {
+            return address;
+        }
     }
 }
 

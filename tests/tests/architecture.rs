@@ -10,7 +10,7 @@ use logmill_tests::source::{self, File};
 
 /// Every crate and the crates of ours it may depend on. What a crate uses only in its tests obeys the same table.
 const ARROWS: &[(&str, &[&str])] = &[
-    ("logmill", &["logmill-broker", "logmill-client", "logmill-config"]),
+    ("logmill", &["logmill-broker", "logmill-client", "logmill-config", "logmill-worker"]),
     (
         "logmill-broker",
         &[
@@ -23,6 +23,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "logmill-record",
         ],
     ),
+    ("logmill-worker", &["logmill-client", "logmill-stream"]),
     ("logmill-client", &["logmill-wire", "logmill-rpc", "logmill-record"]),
     ("logmill-coordinator", &["logmill-wire", "logmill-record"]),
     ("logmill-stream", &["logmill-record"]),
@@ -214,15 +215,15 @@ const RULES: &[Rule] = &[
     },
     Rule {
         why: "in the client only `transport` has sockets",
-        rooms: &["client/src/"],
+        rooms: &["client/src/", "broker/worker/src/"],
         words: &["TcpListener", "TcpStream", "tokio::net", "std::net"],
         except: &["client/src/transport/environment.rs"],
     },
     Rule {
         why: "the wall clock is read in one place",
-        rooms: &["broker/src/", "client/src/"],
+        rooms: &["broker/src/", "client/src/", "broker/worker/src/"],
         words: &["SystemTime", "UNIX_EPOCH"],
-        except: &["broker/src/clock.rs", "client/src/transport/environment.rs"],
+        except: &["broker/src/clock.rs", "client/src/transport/environment.rs", "broker/worker/src/task.rs"],
     },
     Rule {
         why: "chance comes from one place, where a simulation puts its own",
@@ -238,19 +239,19 @@ const RULES: &[Rule] = &[
     },
     Rule {
         why: "the broker's bytes on disk are storage's",
-        rooms: &["broker/src/"],
+        rooms: &["broker/src/", "broker/worker/src/"],
         words: &["std::fs", "tokio::fs"],
         except: &[],
     },
     Rule {
         why: "only config reads settings",
-        rooms: &["broker/src/", "client/src/"],
+        rooms: &["broker/src/", "client/src/", "broker/worker/src/"],
         words: &["std::env", "option_env!"],
         except: &[],
     },
     Rule {
-        why: "threads are started where they are known: the log's, the cleaner, one for each pipeline, and those that load coordinators",
-        rooms: &["broker/src/"],
+        why: "threads are started where they are known: the log's, the cleaner, one for each pipeline, those that load coordinators, a worker's tasks",
+        rooms: &["broker/src/", "broker/worker/src/"],
         words: &["thread::spawn", "thread::scope", "thread::Builder", "thread::{"],
         except: &[
             "broker/src/partitions/threads.rs",
@@ -258,6 +259,7 @@ const RULES: &[Rule] = &[
             "broker/src/pipelines/starting.rs",
             "broker/src/pipelines/snapshots/keeper.rs",
             "broker/src/coordinators/starting.rs",
+            "broker/worker/src/worker.rs",
         ],
     },
     Rule {
@@ -274,7 +276,7 @@ const RULES: &[Rule] = &[
     },
     Rule {
         why: "the library speaks to programs, not to terminals",
-        rooms: &["client/src/", "broker/src/", "config/src/"],
+        rooms: &["client/src/", "broker/src/", "broker/worker/src/", "config/src/"],
         words: &["println", "eprintln", "print!", "eprint!"],
         except: &[],
     },

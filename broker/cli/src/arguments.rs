@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
-use crate::commands::{broker, config, consume, group, pipeline, produce, serve, storage, topic, txn};
+use crate::commands::{
+    broker, config, consume, group, pipeline, produce, serve, storage, topic, txn, worker,
+};
 use crate::demo;
 use crate::logging;
 
@@ -151,6 +153,8 @@ pub(crate) enum Command {
     Txn(Clients<txn::Txn>),
     /// Run, list, describe and stop stream pipelines.
     Pipeline(Clients<pipeline::Pipeline>),
+    /// Run a stream pipeline outside of a broker, over any Kafka cluster.
+    Worker(Clients<worker::Worker>),
     /// Look at, check and mend the files of a broker that is not running, ours or Apache Kafka's.
     Storage(Shown<storage::Storage>),
     /// Show the configuration a broker would have, and where each value comes from.

@@ -35,7 +35,7 @@ fn main() -> ExitCode {
 }
 
 async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
-    use commands::{broker, config, consume, group, pipeline, produce, serve, storage, topic, txn};
+    use commands::{broker, config, consume, group, pipeline, produce, serve, storage, topic, txn, worker};
     let done = |()| ExitCode::SUCCESS;
     match arguments.command {
         Command::Serve(command) => serve::run(command).await.map(done),
@@ -60,6 +60,11 @@ async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         }
         Command::Pipeline(Clients { command, connection }) => {
             pipeline::run(command, &connection.begin()).await.map(done)
+        }
+        Command::Worker(Clients { command, mut connection }) => {
+            // It runs for long: what happens is of interest without being asked for.
+            connection.verbose += 1;
+            worker::run(command, &connection.begin()).await.map(done)
         }
     }
 }

@@ -41,6 +41,7 @@ pub use format::{FormatError, InferError, RecordSample, TableDraft, infer};
 pub use functions::{
     Argument, FunctionError, FunctionSignature, Functions, UserAggregate, UserFunction, UserScalar,
 };
+pub use logmill_record::Batch;
 pub use logs::{CommitError, Logs, LogsError, ReadBatches};
 pub use pipeline::*;
 pub use plan::Plan;

@@ -14,7 +14,7 @@ use thiserror::Error;
 use crate::column::Column;
 use crate::epoch_loop::{EpochLimits, TurnError};
 use crate::format::{RecordPlace, RowDecoder};
-use crate::plan::{self, ErrorPolicy, OutputMode, Sink, Source};
+use crate::plan::{self, ColumnOrigin, ErrorPolicy, OutputMode, Sink, Source};
 use crate::sql::{BoundSelect, Fold, RESULT_TOPIC, SelectOrder, SqlError, compile_select};
 use crate::trial::{TrialError, TrialOptions, TrialRecord, run_while};
 use crate::value::{DataType, Value};
@@ -273,6 +273,7 @@ fn source(sink: &Sink) -> Source {
         table: sink.table.clone(),
         topic: sink.topic.clone(),
         format: sink.format.clone(),
+        key_fields: sink.columns.iter().filter(|column| column.origin == ColumnOrigin::Key).count(),
         columns: sink.columns.clone(),
         computed: Vec::new(),
         event_time: None,

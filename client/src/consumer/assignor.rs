@@ -14,6 +14,10 @@ pub enum Assignor {
     Range,
     /// All partitions of all topics, dealt out one by one.
     RoundRobin,
+    /// Each member gets the same partition numbers of every topic and keeps those it had, as far as that leaves all equally
+    /// many: for members that pay for taking one over. Only this library's members know it. Where members want different
+    /// topics it is as [`Range`](Self::Range).
+    ByNumber,
 }
 
 /// A member as the leader sees it.
@@ -25,6 +29,10 @@ pub struct GroupMember {
     pub instance_id: Option<String>,
     /// The topics it wants.
     pub topics: BTreeSet<String>,
+    /// The partitions it had when it joined: topic → partitions.
+    pub owned: BTreeMap<String, Vec<i32>>,
+    /// The generation in which it got them; -1 when it does not say.
+    pub owned_since: i32,
 }
 
 impl GroupMember {
@@ -46,12 +54,13 @@ impl Assignor {
         match self {
             Self::Range => "range",
             Self::RoundRobin => "roundrobin",
+            Self::ByNumber => "logmill-by-number",
         }
     }
 
     /// The assignor of that name.
     pub fn by_name(name: &str) -> Option<Self> {
-        [Self::Range, Self::RoundRobin].into_iter().find(|assignor| assignor.name() == name)
+        [Self::Range, Self::RoundRobin, Self::ByNumber].into_iter().find(|assignor| assignor.name() == name)
     }
 
     /// Shares out `partitions` (topic → number of partitions; a topic that does not exist is left out). Every
@@ -64,6 +73,7 @@ impl Assignor {
         match self {
             Self::Range => range(&sorted, partitions, &mut assignments),
             Self::RoundRobin => round_robin(&sorted, partitions, &mut assignments),
+            Self::ByNumber => by_number(&sorted, partitions, &mut assignments),
         }
         assignments
     }
@@ -105,6 +115,54 @@ fn round_robin(members: &[&GroupMember], partitions: &BTreeMap<String, u32>, out
     }
 }
 
+fn by_number(members: &[&GroupMember], partitions: &BTreeMap<String, u32>, out: &mut Assignments) {
+    let Some(first) = members.first() else { return };
+    if members.iter().any(|member| member.topics != first.topics) {
+        return range(members, partitions, out);
+    }
+    let topics: Vec<(&String, u32)> = partitions
+        .iter()
+        .filter(|(topic, _)| first.topics.contains(*topic))
+        .map(|(topic, count)| (topic, *count))
+        .collect();
+    let numbers = topics.iter().map(|(_, count)| *count as usize).max().unwrap_or(0);
+    // So many each, and one more for some.
+    let (share, mut extra) = (numbers / members.len(), numbers % members.len());
+    let mut free: BTreeSet<usize> = (0..numbers).collect();
+    let mut held: Vec<Vec<usize>> = vec![Vec::new(); members.len()];
+    // Of two that say they have a number, the later one is right.
+    let mut order: Vec<usize> = (0..members.len()).collect();
+    order.sort_by_key(|member| std::cmp::Reverse(members[*member].owned_since));
+    for member in order {
+        let owned = members[member].owned.values().flatten();
+        let owned: BTreeSet<usize> = owned.filter_map(|number| usize::try_from(*number).ok()).collect();
+        for number in owned {
+            let may = held[member].len() < share || (held[member].len() == share && extra > 0);
+            if may && free.remove(&number) {
+                extra -= usize::from(held[member].len() == share);
+                held[member].push(number);
+            }
+        }
+    }
+    // Those that have too few come first.
+    for at_most in [share, share + 1] {
+        for held in &mut held {
+            while held.len() < at_most && (at_most == share || extra > 0) {
+                let Some(number) = free.pop_first() else { break };
+                extra -= usize::from(at_most > share);
+                held.push(number);
+            }
+        }
+    }
+    for (member, mut held) in members.iter().zip(held) {
+        held.sort_unstable();
+        for (topic, count) in &topics {
+            let numbers = held.iter().filter(|number| **number < *count as usize);
+            give(out, &member.id, topic, numbers.map(|number| *number as i32));
+        }
+    }
+}
+
 fn give(out: &mut Assignments, member: &str, topic: &str, partitions: impl IntoIterator<Item = i32>) {
     let mut partitions = partitions.into_iter().peekable();
     if partitions.peek().is_some() {
@@ -119,7 +177,20 @@ mod tests {
 
     fn member(id: &str, topics: &[&str]) -> GroupMember {
         let topics = topics.iter().map(|topic| (*topic).to_owned()).collect();
-        GroupMember { id: id.to_owned(), instance_id: None, topics }
+        let (owned, owned_since) = (BTreeMap::new(), -1);
+        GroupMember { id: id.to_owned(), instance_id: None, topics, owned, owned_since }
+    }
+
+    /// The members as they join again with what they were given.
+    fn again(members: &[GroupMember], shares: &Assignments, generation: i32) -> Vec<GroupMember> {
+        let with = |member: &GroupMember| {
+            let mut member = member.clone();
+            if let Some(owned) = shares.get(&member.id) {
+                (member.owned, member.owned_since) = (owned.clone(), generation);
+            }
+            member
+        };
+        members.iter().map(with).collect()
     }
 
     fn topics(counts: &[(&str, u32)]) -> BTreeMap<String, u32> {
@@ -173,8 +244,49 @@ mod tests {
     }
 
     #[test]
+    fn by_number_gives_the_same_numbers_of_each_topic_and_moves_no_more_than_it_must() {
+        let counts = topics(&[("x", 5), ("y", 5)]);
+        let two = [member("a", &["x", "y"]), member("b", &["x", "y"])];
+        let first = Assignor::ByNumber.assign(&two, &counts);
+        assert_eq!(shown(&first), ["a: x[0, 1, 4] y[0, 1, 4]", "b: x[2, 3] y[2, 3]"]);
+
+        // A third one comes, whose id sorts before the others'.
+        let mut three = again(&two, &first, 1);
+        three.push(member("_", &["x", "y"]));
+        let second = Assignor::ByNumber.assign(&three, &counts);
+        assert_eq!(shown(&second), ["_: x[4] y[4]", "a: x[0, 1] y[0, 1]", "b: x[2, 3] y[2, 3]"]);
+
+        // One goes.
+        let left = again(&three[1..], &second, 2);
+        let third = Assignor::ByNumber.assign(&left, &counts);
+        assert_eq!(shown(&third), ["_: x[0, 1, 4] y[0, 1, 4]", "b: x[2, 3] y[2, 3]"]);
+
+        // It was only away, and believes to have what others got meanwhile.
+        let stale = again(&three, &third, 3);
+        assert_eq!(stale[0].owned, first["a"]);
+        let fourth = Assignor::ByNumber.assign(&stale, &counts);
+        assert_eq!(shown(&fourth), ["_: x[0, 1] y[0, 1]", "a: x[4] y[4]", "b: x[2, 3] y[2, 3]"]);
+    }
+
+    #[test]
+    fn by_number_leaves_the_only_number_where_it_is() {
+        let counts = topics(&[("x", 1)]);
+        let members = [member("b", &["x"])];
+        let mut more = again(&members, &Assignor::ByNumber.assign(&members, &counts), 1);
+        more.push(member("a", &["x"]));
+        assert_eq!(shown(&Assignor::ByNumber.assign(&more, &counts)), ["a: ", "b: x[0]"]);
+    }
+
+    #[test]
+    fn by_number_is_as_range_where_members_want_different_topics() {
+        let members = [member("a", &["x"]), member("b", &["x", "y"])];
+        let counts = topics(&[("x", 3), ("y", 2)]);
+        assert_eq!(Assignor::ByNumber.assign(&members, &counts), Assignor::Range.assign(&members, &counts));
+    }
+
+    #[test]
     fn every_partition_has_exactly_one_reader() {
-        for assignor in [Assignor::Range, Assignor::RoundRobin] {
+        for assignor in [Assignor::Range, Assignor::RoundRobin, Assignor::ByNumber] {
             for number in 1..6 {
                 let members: Vec<_> = (0..number).map(|i| member(&format!("m{i}"), &["x", "y"])).collect();
                 let counts = topics(&[("x", 7), ("y", 2)]);
@@ -195,7 +307,7 @@ mod tests {
 
     #[test]
     fn names_are_found_again() {
-        for assignor in [Assignor::Range, Assignor::RoundRobin] {
+        for assignor in [Assignor::Range, Assignor::RoundRobin, Assignor::ByNumber] {
             assert_eq!(Assignor::by_name(assignor.name()), Some(assignor));
         }
         assert_eq!(Assignor::by_name("sticky"), None);

@@ -11,11 +11,11 @@ use logmill_wire::messages::fetch::{FetchPartition, FetchRequest, FetchResponse,
 use logmill_wire::{ErrorCode, Str};
 use tokio::time::Instant;
 
-use super::Shared;
 use super::assigned::{Key, Wanted};
 use super::decode::{Aborted, decode};
+use super::{FetchSettings, Shared};
 use crate::admin::{Isolation, offsets::find_offset};
-use crate::cluster::Lane;
+use crate::cluster::{Cluster, Lane};
 use crate::error::{Error, Result};
 use crate::transport::backoff::{Deadline, pause};
 
@@ -129,7 +129,7 @@ impl Fetcher {
             leader.busy = true;
             let (shared, lane) = (Arc::clone(&self.shared), self.lane);
             self.under_way.push(Box::pin(async move {
-                let response = fetch(&shared, lane, node, &wanted).await;
+                let response = fetch(&shared.cluster, &shared.settings, lane, node, &wanted).await;
                 Event::Fetched(node, wanted, response)
             }));
         }
@@ -261,8 +261,14 @@ impl Fetcher {
     }
 }
 
-async fn fetch(shared: &Shared, lane: Lane, node: i32, wanted: &[Wanted]) -> Result<FetchResponse> {
-    let settings = &shared.settings;
+/// One fetch of these partitions, which the broker leads.
+pub(super) async fn fetch(
+    cluster: &Cluster,
+    settings: &FetchSettings,
+    lane: Lane,
+    node: i32,
+    wanted: &[Wanted],
+) -> Result<FetchResponse> {
     let mut topics: BTreeMap<&str, Vec<FetchPartition>> = BTreeMap::new();
     for wanted in wanted {
         topics.entry(&wanted.key.0).or_default().push(FetchPartition {
@@ -288,7 +294,7 @@ async fn fetch(shared: &Shared, lane: Lane, node: i32, wanted: &[Wanted]) -> Res
             .collect(),
         ..FetchRequest::default()
     };
-    let connection = shared.cluster.connection(node, lane).await?;
+    let connection = cluster.connection(node, lane).await?;
     let version = connection.version::<FetchRequest>(FETCH_HIGHEST)?;
     connection.send(&request, version, settings.max_wait)?.await
 }

@@ -41,6 +41,8 @@ pub(crate) struct GroupSettings {
     pub(crate) rebalance_timeout: Duration,
     pub(crate) heartbeat_interval: Duration,
     pub(crate) auto_commit: Option<Duration>,
+    /// Whether it reads what it is assigned.
+    pub(crate) reads: bool,
 }
 
 /// Who a member is in a generation of its group; fences what it writes (KIP-447).
@@ -63,6 +65,8 @@ pub(crate) struct Membership {
     lane: Lane,
     closing: watch::Receiver<bool>,
     member_id: String,
+    /// What it was last assigned, and in which generation.
+    owned: (BTreeMap<String, Vec<i32>>, i32),
 }
 
 /// Why a generation ended.
@@ -92,7 +96,8 @@ impl Membership {
         lane: Lane,
         closing: watch::Receiver<bool>,
     ) -> Self {
-        Self { shared, settings, lane, closing, member_id: String::new() }
+        let owned = (BTreeMap::new(), -1);
+        Self { shared, settings, lane, closing, member_id: String::new(), owned }
     }
 
     /// Runs until the consumer is closed or the membership cannot go on; the program is told in that case.
@@ -111,6 +116,7 @@ impl Membership {
                 Ok(Ended::Lost) => {
                     failures = 0;
                     self.member_id.clear();
+                    self.owned = (BTreeMap::new(), -1);
                 }
                 Err(error) if error.is_retriable() => {
                     failures += 1;
@@ -138,6 +144,9 @@ impl Membership {
         *self.shared.member.lock() = None;
         self.shared.assigned.lock().assign([]);
         self.shared.work.notify_one();
+        if !self.settings.reads {
+            self.shared.ready.notify_one();
+        }
     }
 
     /// One generation, from joining to its end.
@@ -164,6 +173,10 @@ impl Membership {
             Ok(assignment) => assignment,
             Err(error) => return ended_by(error),
         };
+        self.owned = (BTreeMap::new(), joined.generation);
+        for (topic, partition) in &assignment {
+            self.owned.0.entry(topic.clone()).or_default().push(*partition);
+        }
         self.take_over(joined.generation, assignment).await?;
         self.stay(joined.generation, counts).await
     }
@@ -179,7 +192,11 @@ impl Membership {
     /// `None` when the coordinator has forgotten the member.
     async fn join(&mut self) -> Result<Option<Joined>> {
         let settings = Arc::clone(&self.settings);
-        let subscription = protocol::write_subscription(&settings.topics)?;
+        let subscription = protocol::write_subscription(&protocol::Subscription {
+            topics: settings.topics.clone(),
+            owned: self.owned.0.clone(),
+            owned_since: self.owned.1,
+        })?;
         let operation = || format!("joining group {}", settings.group);
         loop {
             let request = |_| JoinGroupRequest {
@@ -234,9 +251,10 @@ impl Membership {
         let leads = response.leader == response.member_id && !response.skip_assignment;
         let members = leads.then(|| {
             let member = |m: &logmill_wire::messages::join_group::JoinGroupResponseMember| {
-                let topics = protocol::read_subscription(&m.metadata)?;
+                let protocol::Subscription { topics, owned, owned_since } =
+                    protocol::read_subscription(&m.metadata)?;
                 let instance_id = m.group_instance_id.as_deref().map(str::to_owned);
-                Ok(GroupMember { id: m.member_id.to_string(), instance_id, topics })
+                Ok(GroupMember { id: m.member_id.to_string(), instance_id, topics, owned, owned_since })
             };
             response.members.iter().map(member).collect::<Result<Vec<_>>>()
         });
@@ -297,7 +315,12 @@ impl Membership {
         let reset = self.shared.settings.reset;
         let mut starts: BTreeMap<Key, Start> = BTreeMap::new();
         let mut missing = Vec::new();
-        if !assignment.is_empty() {
+        if !settings.reads {
+            let nowhere = |(topic, partition): &(String, i32)| {
+                ((Arc::from(topic.as_str()), *partition), Start::Offset(0))
+            };
+            starts.extend(assignment.iter().map(nowhere));
+        } else if !assignment.is_empty() {
             let mut deadline = self.deadline("reading the offsets of");
             let (cluster, group) = (&self.shared.cluster, &settings.group);
             let committed =

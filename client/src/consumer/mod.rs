@@ -11,14 +11,17 @@
 //! - [`assignor`]: who reads what. Pure.
 //! - [`taken`]: a batch on its way through `process`.
 //! - [`fetcher`], [`membership`]: the tasks.
+//! - [`batches`]: whole batches of named partitions, for who takes them apart himself.
 
 mod assigned;
 pub(crate) mod assignor;
+mod batches;
 mod decode;
 mod fetcher;
 mod membership;
 mod offsets;
 pub(crate) mod protocol;
+mod start;
 mod taken;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -33,9 +36,11 @@ use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 
 pub use assignor::{Assignments, Assignor, GroupMember};
+pub use batches::{AbortedTransaction, BatchReader, BatchReaderBuilder, FetchedBatches};
 pub use membership::GroupMembership;
+pub use start::{Reset, StartAt};
 
-use crate::admin::{Isolation, OffsetSpec};
+use crate::admin::Isolation;
 use crate::cluster::{Cluster, Lane};
 use crate::error::{Error, Result};
 use crate::transport::backoff::Deadline;
@@ -68,52 +73,6 @@ impl ConsumerRecord {
     fn new(topic: Arc<str>, partition: i32, record: Record) -> Self {
         let Record { offset, timestamp, key, value, headers } = record;
         Self { topic, partition, offset, timestamp, key, value, headers }
-    }
-}
-
-/// What to do in a partition where the group has no committed offset, or where that offset no longer exists.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Reset {
-    /// Begin with the oldest record there is.
-    #[default]
-    Earliest,
-    /// Begin with what comes next.
-    Latest,
-    /// Give [`Error::NoOffset`] and leave the partition alone.
-    Fail,
-}
-
-impl Reset {
-    fn spec(self) -> Option<OffsetSpec> {
-        match self {
-            Self::Earliest => Some(OffsetSpec::Earliest),
-            Self::Latest => Some(OffsetSpec::Latest),
-            Self::Fail => None,
-        }
-    }
-}
-
-/// Where a reader begins in a partition.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum StartAt {
-    /// With the oldest record there is.
-    Earliest,
-    /// With what comes next.
-    Latest,
-    /// With this offset.
-    Offset(i64),
-    /// With the first record of this time or later, in milliseconds since the epoch.
-    Timestamp(i64),
-}
-
-impl From<StartAt> for Start {
-    fn from(start: StartAt) -> Self {
-        match start {
-            StartAt::Earliest => Self::Spec(OffsetSpec::Earliest),
-            StartAt::Latest => Self::Spec(OffsetSpec::Latest),
-            StartAt::Offset(offset) => Self::Offset(offset),
-            StartAt::Timestamp(timestamp) => Self::Spec(OffsetSpec::Timestamp(timestamp)),
-        }
     }
 }
 
@@ -209,6 +168,7 @@ impl ConsumerBuilder {
             rebalance_timeout: Duration::from_secs(60),
             heartbeat_interval: Duration::from_secs(3),
             auto_commit: Some(Duration::from_secs(5)),
+            reads: true,
         };
         Self { cluster, fetch: FetchSettings::default(), group }
     }
@@ -262,6 +222,15 @@ impl ConsumerBuilder {
 
     /// Leaves committing to [`Consumer::commit`] or to a transaction.
     pub fn manual_commit(mut self) -> Self {
+        self.group.auto_commit = None;
+        self
+    }
+
+    /// Takes its share of the partitions and reads none of them: for programs that read in another way, such as with a
+    /// [`BatchReader`], and keep their offsets themselves. [`Consumer::assignment_changed`] tells of changes; committed
+    /// offsets are not looked at, and there is nothing to commit.
+    pub fn assignment_only(mut self) -> Self {
+        self.group.reads = false;
         self.group.auto_commit = None;
         self
     }
@@ -351,13 +320,15 @@ pub struct Consumer {
     group: Option<String>,
     lanes: [Lane; 2],
     closing: watch::Sender<bool>,
-    fetcher: JoinHandle<()>,
+    fetcher: Option<JoinHandle<()>>,
     membership: Option<JoinHandle<()>>,
 }
 
 impl Drop for Consumer {
     fn drop(&mut self) {
-        self.fetcher.abort();
+        if let Some(fetcher) = &self.fetcher {
+            fetcher.abort();
+        }
         if let Some(membership) = &self.membership {
             membership.abort();
         }
@@ -378,7 +349,8 @@ impl Consumer {
             member: Mutex::default(),
             committed: Mutex::default(),
         });
-        let fetcher = tokio::spawn(Fetcher::new(Arc::clone(&shared), lanes[0]).run());
+        let reads = group.as_ref().is_none_or(|group| group.reads);
+        let fetcher = reads.then(|| tokio::spawn(Fetcher::new(Arc::clone(&shared), lanes[0]).run()));
         let (closing, closed) = watch::channel(false);
         let name = group.as_ref().map(|group| group.group.clone());
         let membership = group.map(|group| {
@@ -477,6 +449,23 @@ impl Consumer {
     /// The partitions this consumer reads now, sorted. In a group they change.
     pub fn assignment(&self) -> Vec<(Arc<str>, i32)> {
         self.shared.assigned.lock().keys()
+    }
+
+    /// Waits until the [`assignment`](Self::assignment) or the [`membership`](Self::membership) may have changed; it may
+    /// also come back without. For consumers that take [only assignments](ConsumerBuilder::assignment_only): of others it
+    /// takes the wake-ups of [`next`](Self::next).
+    ///
+    /// # Errors
+    /// What keeps the member out of its group for good.
+    ///
+    /// # Cancel safety
+    /// Safe: the next call comes back at once for what this one would have.
+    pub async fn assignment_changed(&mut self) -> Result<()> {
+        self.shared.ready.notified().await;
+        match self.shared.assigned.lock().next().0 {
+            Some(Err(error)) => Err(error),
+            _ => Ok(()),
+        }
     }
 
     /// The offset after the last record given (or passed over) in a partition; `None` when it is not assigned or

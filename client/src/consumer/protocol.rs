@@ -13,21 +13,46 @@ use crate::error::{Error, Result};
 /// The protocol type of groups of consumers.
 pub(crate) const PROTOCOL_TYPE: &str = "consumer";
 
-/// What a member wants, for JoinGroup.
-pub(crate) fn write_subscription(topics: &BTreeSet<String>) -> Result<Bytes> {
+/// What a member says when it joins.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Subscription {
+    /// The topics it wants.
+    pub(crate) topics: BTreeSet<String>,
+    /// The partitions it had.
+    pub(crate) owned: BTreeMap<String, Vec<i32>>,
+    /// In which generation it got them; -1 when it does not say.
+    pub(crate) owned_since: i32,
+}
+
+/// What a member wants and had, for JoinGroup.
+pub(crate) fn write_subscription(subscription: &Subscription) -> Result<Bytes> {
+    let owned = subscription.owned.iter().map(|(topic, partitions)| TopicPartition {
+        topic: Str::from(topic),
+        partitions: partitions.clone(),
+    });
     let subscription = ConsumerProtocolSubscription {
-        topics: topics.iter().map(Str::from).collect(),
+        topics: subscription.topics.iter().map(Str::from).collect(),
+        owned_partitions: owned.collect(),
+        generation_id: subscription.owned_since,
         ..ConsumerProtocolSubscription::default()
     };
     subscription.to_bytes().map_err(|error| Error::InvalidArgument(format!("the subscription: {error}")))
 }
 
-/// The topics another member wants.
-pub(crate) fn read_subscription(bytes: &Bytes) -> Result<BTreeSet<String>> {
+/// What another member wants and had.
+pub(crate) fn read_subscription(bytes: &Bytes) -> Result<Subscription> {
     let subscription = ConsumerProtocolSubscription::from_bytes(bytes.clone()).map_err(|error| {
         Error::Protocol { address: "a member of the group".to_owned(), reason: error.to_string() }
     })?;
-    Ok(subscription.topics.iter().map(ToString::to_string).collect())
+    let mut owned: BTreeMap<String, Vec<i32>> = BTreeMap::new();
+    for topic in &subscription.owned_partitions {
+        owned.entry(topic.topic.to_string()).or_default().extend(&topic.partitions);
+    }
+    Ok(Subscription {
+        topics: subscription.topics.iter().map(ToString::to_string).collect(),
+        owned,
+        owned_since: subscription.generation_id,
+    })
 }
 
 /// What a member gets, for SyncGroup.
@@ -64,9 +89,13 @@ mod tests {
 
     #[test]
     fn members_understand_each_other() {
-        let topics: BTreeSet<String> = ["b", "a"].map(str::to_owned).into();
-        let sent = write_subscription(&topics).expect("written");
-        assert_eq!(read_subscription(&sent).expect("read"), topics);
+        let subscription = Subscription {
+            topics: ["b", "a"].map(str::to_owned).into(),
+            owned: BTreeMap::from([("a".to_owned(), vec![3, 1])]),
+            owned_since: 7,
+        };
+        let sent = write_subscription(&subscription).expect("written");
+        assert_eq!(read_subscription(&sent).expect("read"), subscription);
 
         let assignment = BTreeMap::from([("t".to_owned(), vec![2, 0]), ("a".to_owned(), vec![5])]);
         let sent = write_assignment(&assignment).expect("written");

@@ -8,6 +8,7 @@ use std::time::Duration;
 use futures::StreamExt as _;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
+use logmill_record::Batch;
 use logmill_wire::messages::produce::{
     PartitionProduceData, ProduceRequest, ProduceResponse, TopicProduceData,
 };
@@ -18,6 +19,7 @@ use tokio::time::Instant;
 
 use super::partitioner::{Sticky, partition_of_key};
 use super::queue::{Answer, BatchSettings, Freed, Lost, MAX_IN_FLIGHT, PartitionQueue, ProducerIdentity};
+use super::queues::Queues;
 use super::{Ack, Acks, ProducerRecord, ProducerSettings};
 use crate::cluster::{Cluster, Lane, Topic};
 use crate::error::{Error, Result};
@@ -58,32 +60,6 @@ struct Shared {
     wake: Notify,
     room: Semaphore,
     closed: AtomicBool,
-}
-
-#[derive(Debug)]
-struct Queues {
-    batches: BatchSettings,
-    identity: Option<ProducerIdentity>,
-    topics: BTreeMap<Arc<str>, BTreeMap<i32, PartitionQueue>>,
-    sticky: Sticky,
-    /// The first batch that failed for good since the last [`Engine::set_identity`].
-    failure: Option<Arc<Error>>,
-    /// The first batch that failed for good since the last flush told of one.
-    untold: Option<Arc<Error>>,
-}
-
-impl Queues {
-    fn is_idle(&self) -> bool {
-        self.all().all(PartitionQueue::is_idle)
-    }
-
-    fn all(&self) -> impl Iterator<Item = &PartitionQueue> {
-        self.topics.values().flat_map(BTreeMap::values)
-    }
-
-    fn all_mut(&mut self) -> impl Iterator<Item = &mut PartitionQueue> {
-        self.topics.values_mut().flat_map(BTreeMap::values_mut)
-    }
 }
 
 impl Engine {
@@ -164,6 +140,38 @@ impl Engine {
         if size > shared.settings.max_request {
             return Err(Error::RecordTooLarge { size, limit: shared.settings.max_request });
         }
+        self.take_room(size, &record.topic).await?;
+        let timestamp = record.timestamp.unwrap_or_else(|| shared.cluster.environment().now_ms());
+        let mut queues = shared.queues.lock();
+        let (topic, queue) = queues.of(&record.topic, partition);
+        let (outcome, place) = queue.push(&record, timestamp, Instant::now());
+        drop(queues);
+        shared.wake.notify_one();
+        Ok(Ack { outcome, topic, partition, place })
+    }
+
+    /// Adds a batch made elsewhere.
+    pub(crate) async fn enqueue_batch(&self, topic: &str, partition: i32, batch: Batch) -> Result<Ack> {
+        let shared = &*self.shared;
+        let size = batch.size();
+        if size > shared.settings.max_request {
+            return Err(Error::RecordTooLarge { size, limit: shared.settings.max_request });
+        }
+        let mut deadline =
+            Deadline::new(format!("sending to topic {topic}"), shared.settings.delivery_timeout);
+        shared.cluster.topic(topic, false, &mut deadline).await?.partition(partition)?;
+        self.take_room(size, topic).await?;
+        let mut queues = shared.queues.lock();
+        let (topic, queue) = queues.of(topic, partition);
+        let outcome = queue.push_batch(batch, Instant::now());
+        drop(queues);
+        shared.wake.notify_one();
+        Ok(Ack { outcome, topic, partition, place: 0 })
+    }
+
+    /// Waits for room in the buffer. It is given back when the batch is done with.
+    async fn take_room(&self, size: usize, topic: &str) -> Result<()> {
+        let shared = &*self.shared;
         let permits = u32::try_from(size).unwrap_or(u32::MAX);
         let permit = match shared.room.try_acquire_many(permits) {
             Ok(permit) => permit,
@@ -171,7 +179,7 @@ impl Engine {
                 let timeout = shared.settings.delivery_timeout;
                 let waited = tokio::time::timeout(timeout, shared.room.acquire_many(permits)).await;
                 let timed_out = || Error::Timeout {
-                    operation: format!("waiting for room to send to topic {}", record.topic),
+                    operation: format!("waiting for room to send to topic {topic}"),
                     after: timeout,
                     last: None,
                 };
@@ -181,21 +189,8 @@ impl Engine {
         if shared.closed.load(Ordering::Acquire) {
             return Err(Error::Closed);
         }
-        // Given back when the batch is done with.
         permit.forget();
-        let timestamp = record.timestamp.unwrap_or_else(|| shared.cluster.environment().now_ms());
-        let mut queues = shared.queues.lock();
-        let (batches, identity) = (queues.batches, queues.identity);
-        let topic = match queues.topics.get_key_value(record.topic.as_str()) {
-            Some((topic, _)) => Arc::clone(topic),
-            None => Arc::from(record.topic.as_str()),
-        };
-        let partitions = queues.topics.entry(Arc::clone(&topic)).or_default();
-        let queue = partitions.entry(partition).or_insert_with(|| PartitionQueue::new(batches, identity));
-        let (outcome, place) = queue.push(&record, timestamp, Instant::now());
-        drop(queues);
-        shared.wake.notify_one();
-        Ok(Ack { outcome, topic, partition, place })
+        Ok(())
     }
 
     /// Waits for everything enqueued so far. Gives the first failure since the last call, also of what had failed before

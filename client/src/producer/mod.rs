@@ -12,6 +12,7 @@
 mod engine;
 pub(crate) mod partitioner;
 mod queue;
+mod queues;
 mod record;
 
 use std::future::Future;

@@ -110,8 +110,44 @@ impl Promise {
 enum Waiting {
     /// Not built yet: it gets its sequence when it goes out.
     Fresh(Box<Building>),
+    /// Made elsewhere: it gets its sequence when it goes out.
+    Made(Made),
     /// To be sent again as it is.
     Again(Sent),
+}
+
+impl Waiting {
+    fn since(&self) -> Instant {
+        match self {
+            Waiting::Fresh(building) => building.since,
+            Waiting::Made(made) => made.since,
+            Waiting::Again(sent) => sent.since,
+        }
+    }
+
+    fn promise(&self) -> &Promise {
+        match self {
+            Waiting::Fresh(building) => &building.promise,
+            Waiting::Made(made) => &made.promise,
+            Waiting::Again(sent) => &sent.promise,
+        }
+    }
+
+    fn into_promise(self) -> Promise {
+        match self {
+            Waiting::Fresh(building) => building.promise,
+            Waiting::Made(made) => made.promise,
+            Waiting::Again(sent) => sent.promise,
+        }
+    }
+}
+
+/// A batch made elsewhere.
+#[derive(Debug)]
+struct Made {
+    batch: Batch,
+    since: Instant,
+    promise: Promise,
 }
 
 #[derive(Debug)]
@@ -215,13 +251,21 @@ impl PartitionQueue {
         }
     }
 
+    /// Adds a batch that was made elsewhere, behind everything added before. Only who produces it is yet to be written
+    /// into it.
+    pub(crate) fn push_batch(&mut self, batch: Batch, now: Instant) -> OutcomeHandle {
+        self.seal();
+        let mut promise = Promise::new();
+        promise.bytes = batch.size();
+        let handle = promise.handle.clone();
+        self.waiting.push_back(Waiting::Made(Made { batch, since: now, promise }));
+        handle
+    }
+
     /// Closes the open batch and gives the outcomes of everything not yet acknowledged.
     pub(crate) fn flush(&mut self) -> Vec<OutcomeHandle> {
         self.seal();
-        let waiting = self.waiting.iter().map(|waiting| match waiting {
-            Waiting::Fresh(building) => &building.promise,
-            Waiting::Again(sent) => &sent.promise,
-        });
+        let waiting = self.waiting.iter().map(Waiting::promise);
         self.in_flight.iter().map(|sent| &sent.promise).chain(waiting).map(|p| p.handle.clone()).collect()
     }
 
@@ -237,8 +281,7 @@ impl PartitionQueue {
             return None;
         }
         let ready = match (self.waiting.front(), &self.open) {
-            (Some(Waiting::Fresh(building)), _) => building.since,
-            (Some(Waiting::Again(sent)), _) => sent.since,
+            (Some(waiting), _) => waiting.since(),
             (None, Some(open)) if busy => open.since + linger,
             (None, Some(open)) => open.since,
             (None, None) => return None,
@@ -257,6 +300,7 @@ impl PartitionQueue {
             let mut sent = match self.waiting.pop_front() {
                 None => return (None, lost),
                 Some(Waiting::Again(sent)) => sent,
+                Some(Waiting::Made(made)) => self.stamp(made),
                 Some(Waiting::Fresh(building)) => match self.build(building) {
                     Ok(sent) => sent,
                     Err((promise, error)) => {
@@ -271,6 +315,21 @@ impl PartitionQueue {
             self.in_flight.push_back(sent);
             return (Some(outgoing), lost);
         }
+    }
+
+    /// Numbers a batch made elsewhere.
+    fn stamp(&mut self, made: Made) -> Sent {
+        let Made { mut batch, since, promise } = made;
+        let count = batch.header().count;
+        if let Some(identity) = self.identity {
+            let stamp =
+                ProducerStamp { id: identity.id, epoch: identity.epoch, sequence: self.next_sequence };
+            batch = batch.with_producer(stamp, self.settings.transactional);
+        }
+        self.next_sequence = sequence_after(self.next_sequence, count);
+        let number = self.next_number;
+        self.next_number += 1;
+        Sent { number, batch, since, promise, attempts: 0, failed: false }
     }
 
     fn build(&mut self, mut building: Box<Building>) -> Result<Sent, (Promise, Error)> {
@@ -390,13 +449,8 @@ impl PartitionQueue {
             let Waiting::Again(sent) = waiting else { continue };
             let stamp =
                 ProducerStamp { id: identity.id, epoch: identity.epoch, sequence: self.next_sequence };
-            match restamped(&sent.batch, stamp, self.settings) {
-                Ok(batch) => {
-                    self.next_sequence = sequence_after(self.next_sequence, batch.header().count);
-                    sent.batch = batch;
-                }
-                Err(error) => tracing::error!(%error, "a batch made by this producer cannot be read back"),
-            }
+            self.next_sequence = sequence_after(self.next_sequence, sent.batch.header().count);
+            sent.batch = sent.batch.clone().with_producer(stamp, self.settings.transactional);
         }
     }
 
@@ -412,11 +466,7 @@ impl PartitionQueue {
         self.seal();
         let mut freed = Freed::default();
         for waiting in self.waiting.drain(..) {
-            let promise = match waiting {
-                Waiting::Fresh(building) => building.promise,
-                Waiting::Again(sent) => sent.promise,
-            };
-            freed.0 += resolve(promise, Err(Arc::clone(error))).0;
+            freed.0 += resolve(waiting.into_promise(), Err(Arc::clone(error))).0;
         }
         freed
     }
@@ -427,20 +477,8 @@ impl PartitionQueue {
         if !self.in_flight.is_empty() {
             return lost;
         }
-        while let Some(front) = self.waiting.front() {
-            let since = match front {
-                Waiting::Fresh(building) => building.since,
-                Waiting::Again(sent) => sent.since,
-            };
-            if now < since + give_up {
-                break;
-            }
-            let promise = match self.waiting.pop_front() {
-                Some(Waiting::Fresh(building)) => building.promise,
-                Some(Waiting::Again(sent)) => sent.promise,
-                None => break,
-            };
-            lost.add(promise, error());
+        while let Some(expired) = self.waiting.pop_front_if(|waiting| now >= waiting.since() + give_up) {
+            lost.add(expired.into_promise(), error());
         }
         lost
     }
@@ -455,26 +493,6 @@ fn resolve(promise: Promise, outcome: Outcome) -> Freed {
 /// The sequence after `count` records, which wraps from `i32::MAX` to 0.
 fn sequence_after(sequence: i32, count: i32) -> i32 {
     ((i64::from(sequence) + i64::from(count)) % (i64::from(i32::MAX) + 1)) as i32
-}
-
-fn restamped(
-    batch: &Batch,
-    stamp: ProducerStamp,
-    settings: BatchSettings,
-) -> Result<Batch, logmill_record::BatchError> {
-    let mut builder = BatchBuilder::new(BatchOptions {
-        codec: settings.codec,
-        transactional: settings.transactional,
-        producer: Some(stamp),
-        ..BatchOptions::default()
-    });
-    let open = batch.open(usize::MAX)?;
-    for record in open.records() {
-        let record = record?;
-        let headers = record.headers().collect::<Result<Vec<_>, _>>()?;
-        builder.push(record.timestamp, record.key, record.value, &headers);
-    }
-    builder.try_build()
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use logmill_record::Batch;
 use logmill_wire::ErrorCode;
 
 use crate::cluster::Cluster;
@@ -263,18 +264,38 @@ impl Transaction<'_> {
     pub async fn enqueue(&mut self, record: ProducerRecord) -> Result<Ack> {
         self.check_failure()?;
         let (_, partition) = self.producer.engine.place(&record).await?;
+        self.announce(&record.topic, partition).await?;
+        self.producer.engine.enqueue_at(record, partition).await
+    }
+
+    /// As [`enqueue`](Self::enqueue), of a whole batch that was made elsewhere: only who produces it is written into it.
+    /// Its records are those of the acknowledgement, which gives the place of the first. Offsets in it must be dense.
+    ///
+    /// # Errors
+    /// As [`enqueue`](Self::enqueue).
+    ///
+    /// # Cancel safety
+    /// As [`enqueue`](Self::enqueue).
+    pub async fn enqueue_batch(&mut self, topic: &str, partition: i32, batch: Batch) -> Result<Ack> {
+        self.check_failure()?;
+        self.announce(topic, partition).await?;
+        self.producer.engine.enqueue_batch(topic, partition, batch).await
+    }
+
+    /// Makes a partition part of the transaction, where that is not done by writing to it.
+    async fn announce(&mut self, topic: &str, partition: i32) -> Result<()> {
         if !self.producer.protocol2 {
-            let place = (record.topic.clone(), partition);
+            let place = (topic.to_owned(), partition);
             if !self.partitions.contains(&place) {
                 self.producer.standing = Standing::Open { touched: true };
-                let (topic, identity) = (&place.0, self.producer.identity);
+                let identity = self.producer.identity;
                 let added = self.producer.coordinator.add_partition(identity, topic, partition).await;
                 added.map_err(|error| self.failed(error))?;
                 self.partitions.insert(place);
             }
         }
         self.producer.standing = Standing::Open { touched: true };
-        self.producer.engine.enqueue_at(record, partition).await
+        Ok(())
     }
 
     /// Makes offsets of a group (topic, partition, next offset to read) part of the transaction: they are committed

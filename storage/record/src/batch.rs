@@ -2,11 +2,12 @@
 
 use bytes::{Bytes, BytesMut};
 
+use crate::builder::ProducerStamp;
 use crate::compression::Codec;
 use crate::error::BatchError;
 use crate::header::{
-    ATTRIBUTES_AT, BATCH_HEADER_LEN, BatchHeader, CRC_AT, LEADER_EPOCH_AT, LOG_OVERHEAD, MAX_TIMESTAMP_AT,
-    NO_PRODUCER_ID, TimestampType,
+    ATTRIBUTES_AT, BATCH_HEADER_LEN, BatchHeader, CRC_AT, LEADER_EPOCH_AT, LOG_OVERHEAD, NO_PRODUCER_ID,
+    TimestampType,
 };
 use crate::record::{OpenBatch, Record};
 
@@ -136,10 +137,25 @@ impl Batch {
         self.sealed_again(header)
     }
 
+    /// Makes it a batch of this producer, inside a transaction or outside, and computes the CRC again: for batches that were
+    /// made before anybody knew who sends them. In place when this is the only holder of the bytes.
+    #[must_use]
+    pub fn with_producer(self, producer: ProducerStamp, transactional: bool) -> Batch {
+        let attributes = self.header.attributes.with_transactional(transactional);
+        let ProducerStamp { id, epoch, sequence } = producer;
+        let header = BatchHeader {
+            attributes,
+            producer_id: id,
+            producer_epoch: epoch,
+            base_sequence: sequence,
+            ..self.header
+        };
+        self.sealed_again(header)
+    }
+
     fn sealed_again(self, mut header: BatchHeader) -> Batch {
         let mut bytes = owned(self.bytes);
-        bytes[ATTRIBUTES_AT..ATTRIBUTES_AT + 2].copy_from_slice(&header.attributes.bits().to_be_bytes());
-        bytes[MAX_TIMESTAMP_AT..MAX_TIMESTAMP_AT + 8].copy_from_slice(&header.max_timestamp.to_be_bytes());
+        bytes[ATTRIBUTES_AT..BATCH_HEADER_LEN].copy_from_slice(&header.encode()[ATTRIBUTES_AT..]);
         header.crc = crc_fast::crc32_iscsi(&bytes[ATTRIBUTES_AT..]);
         bytes[CRC_AT..CRC_AT + 4].copy_from_slice(&header.crc.to_be_bytes());
         Batch { header, bytes: bytes.freeze() }

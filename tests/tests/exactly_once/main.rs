@@ -7,14 +7,13 @@
 mod late;
 
 use std::collections::BTreeSet;
-use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use logmill_client::Client;
 use logmill_tests::history::{Action, Anomaly, History, Outcome, Place, Process, check};
-use logmill_tests::process::{self, Broker, Chance, PATIENCE, Scratch, number};
+use logmill_tests::process::{self, Broker, Chance, PATIENCE, Scratch, free_address, number};
 use logmill_tests::proxy::{Proxy, Tally, Weather};
 use logmill_tests::workload::groups::{mover, subscriber};
 use logmill_tests::workload::{Settings, World, copier, everything, plain, settle, transactional};
@@ -36,16 +35,6 @@ const FLAGS: [&str; 8] = [
     "--set",
     "groups.initial_rebalance_delay=10ms",
 ];
-
-/// An address nobody listens at, outside of those that the system gives to whoever connects.
-fn free_address(chance: &mut Chance) -> String {
-    loop {
-        let address = format!("127.0.0.1:{}", 20_000 + chance.below(10_000));
-        if TcpListener::bind(&address).is_ok() {
-            return address;
-        }
-    }
-}
 
 /// A broker at an address, which sends its clients to another one.
 fn serve_behind(advertised: &str, scratch: &Scratch, name: &str, address: &str) -> Broker {

@@ -17,3 +17,4 @@ pub(crate) mod serve;
 pub(crate) mod storage;
 pub(crate) mod topic;
 pub(crate) mod txn;
+pub(crate) mod worker;

@@ -46,7 +46,7 @@ pub(crate) async fn stop_node(node: Node) -> anyhow::Result<()> {
 
 /// Completes when somebody does not want to wait for the end: at a SIGINT, which a person sends, or at a SIGTERM
 /// that is not the first one over again.
-fn impatience() -> anyhow::Result<impl Future<Output = ()>> {
+pub(crate) fn impatience() -> anyhow::Result<impl Future<Output = ()>> {
     use tokio::signal::unix::{SignalKind, signal};
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;

@@ -14,6 +14,7 @@ mod function;
 mod join;
 mod operator;
 mod over;
+mod partitioned;
 mod pattern;
 mod prune;
 mod simplify;
@@ -37,6 +38,7 @@ pub use operator::{
 pub use over::{
     Frame, FrameUnit, Over, OverFunction, OverKind, OverMode, Rank, RankFunction, RankMode, SortKey,
 };
+pub use partitioned::NeedsExchange;
 pub use pattern::Pattern;
 use serde::{Deserialize, Serialize};
 pub(crate) use simplify::simplify;

@@ -15,6 +15,9 @@ pub struct Source {
     pub format: RecordFormat,
     /// The columns that are read, in the table's order; the decoder makes only these.
     pub columns: Vec<Column>,
+    /// How many columns the table declares of the record's key. Those that nothing reads are not among the columns.
+    #[serde(default)]
+    pub key_fields: usize,
     /// The columns that are computed from those before them. They come behind the columns that are read.
     pub computed: Vec<Computed>,
     /// The event time, if the table declares a watermark.

@@ -238,3 +238,47 @@ async fn batches_that_were_never_sent_in_time_are_lost_with_a_reason() {
     assert!(matches!(lost.error.as_deref(), Some(Error::Timeout { .. })));
     assert!(matches!(poll(&first), Some(Err(None))) && matches!(poll(&second), Some(Err(None))));
 }
+
+/// A batch made elsewhere, of records with these keys.
+fn made(names: &[&str]) -> Batch {
+    let mut builder = BatchBuilder::new(BatchOptions::default());
+    names.iter().for_each(|name| builder.push(5, Some(name.as_bytes()), Some(b"x"), &[]));
+    builder.build()
+}
+
+#[tokio::test]
+async fn batches_made_elsewhere_go_out_in_their_turn_with_sequences_of_their_own() {
+    let mut queue = queue(true);
+    push(&mut queue, "a");
+    let outcome = queue.push_batch(made(&["b", "c", "d"]), Instant::now());
+    push(&mut queue, "e");
+    assert_eq!(queue.flush().len(), 3);
+    let (first, shown) = take(&mut queue);
+    assert_eq!(shown, "a e0 s0");
+    let outgoing = queue.take().0.expect("a batch");
+    let header = *Batch::validate(outgoing.bytes.clone()).expect("valid").header();
+    assert_eq!((self::shown(&outgoing.bytes), header.count), ("b e0 s1".to_owned(), 3));
+    assert!(header.is_transactional());
+    assert_eq!(take(&mut queue).1, "e e0 s4");
+    answer(&mut queue, first, Answer::Written(10));
+    let (freed, _) =
+        queue.answered(outgoing.number, Answer::Written(11), Instant::now(), GIVE_UP, |_| Duration::ZERO);
+    assert_eq!(freed, Freed(made(&["b", "c", "d"]).size()));
+    assert_eq!(poll(&outcome), Some(Ok(11)));
+}
+
+#[tokio::test]
+async fn a_batch_made_elsewhere_waits_and_is_dropped_as_others_are() {
+    let mut queue = queue(true);
+    let outcome = queue.push_batch(made(&["a"]), Instant::now());
+    assert!(can_send(&queue) && !queue.is_idle());
+    let freed = queue.drop_waiting(&Arc::new(Error::Closed));
+    assert_eq!(freed, Freed(made(&["a"]).size()));
+    assert!(queue.is_idle());
+    assert_eq!(poll(&outcome), Some(Err(None)));
+
+    let outcome = queue.push_batch(made(&["a"]), Instant::now());
+    let lost = queue.expire(Instant::now(), Duration::ZERO, || Error::Closed);
+    assert!(lost.error.is_some());
+    assert_eq!(poll(&outcome), Some(Err(None)));
+}

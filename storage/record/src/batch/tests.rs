@@ -139,6 +139,22 @@ fn log_append_time_rules_every_record() {
 }
 
 #[test]
+fn a_batch_can_be_given_its_producer_later() {
+    for codec in Codec::ALL {
+        let plain = small(codec);
+        let producer = ProducerStamp { id: 77, epoch: 3, sequence: 12 };
+        let batch = Batch::validate(plain.clone().with_producer(producer, true).into_bytes()).unwrap();
+        let header = batch.header();
+        assert_eq!((header.producer_id, header.producer_epoch, header.base_sequence), (77, 3, 12));
+        assert!(header.is_transactional());
+        assert_eq!(header.codec(), Ok(codec));
+        assert_eq!(batch.records(1 << 20).unwrap(), plain.records(1 << 20).unwrap());
+        let outside = batch.with_producer(producer, false);
+        assert!(!Batch::validate(outside.into_bytes()).unwrap().header().is_transactional());
+    }
+}
+
+#[test]
 fn every_cut_is_truncated_and_every_extra_byte_is_seen() {
     let bytes = small(Codec::None).into_bytes();
     for cut in 0..bytes.len() {

@@ -46,6 +46,7 @@ pub(super) fn source(table: &CreateTable, functions: &Functions) -> Result<Sourc
     );
     let event_time = table.watermark.as_ref().map(|watermark| event_time(watermark, &row)).transpose()?;
     Ok(Source {
+        key_fields: columns.iter().filter(|column| column.origin == ColumnOrigin::Key).count(),
         upsert_key: primary_key(table, &columns)?,
         late_topic: options.late_topic(event_time.is_some())?,
         idle_ms: options.idle_ms(event_time.is_some())?,

@@ -1,0 +1,156 @@
+//! `logmill worker`.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use clap::Subcommand;
+use logmill_worker::{
+    Division, Ended, EpochLimits, TaskReport, Worker as Workers, WorkerError, WorkerOptions,
+};
+use serde_json::{Value, json};
+
+use super::{cases, serve};
+use crate::arguments::{Connection, Output, duration};
+use crate::failure::Usage;
+use crate::output::{self, note};
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Worker {
+    /// Run a pipeline here, over the topics of the cluster that --bootstrap names, until Ctrl-C or SIGTERM.
+    Run(Run),
+}
+
+const EXAMPLES: &str = "\
+Start it on as many machines as you like, with the same script and name: they share the work, and take over from one
+another. Each epoch is one transaction with the output records, the changes of the state, and the offsets of the sources.
+A pipeline whose GROUP BY, joins and rankings go by the whole key of its records runs as one task for each partition
+number; any other as one task, which one worker runs while the others stand by.
+
+Its topics are logmill-NAME-changelog and logmill-NAME-progress, its group logmill-NAME, its transactional ids logmill-NAME-N.
+
+Examples:
+  logmill worker run hourly.sql --bootstrap kafka-1:9092,kafka-2:9092
+  logmill worker run hourly.sql --name hourly --partitioned     # refuse to run as one task
+  logmill worker run backfill.sql --bounded                     # read what is there, close every window, and end";
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Run {
+    /// The SQL script.
+    file: PathBuf,
+    /// Name of the pipeline; the file's name without its ending if not given. Workers of one name share the work.
+    #[arg(short, long)]
+    name: Option<String>,
+    /// The input ends with what is in the sources when each task first starts; the worker ends with its tasks.
+    #[arg(long)]
+    bounded: bool,
+    /// Refuse a script that cannot be run by partition, instead of running it as one task.
+    #[arg(long)]
+    partitioned: bool,
+    /// The least time between two transactions of a task that keeps up. Shorter shows results sooner, longer writes
+    /// fewer markers.
+    #[arg(long, value_name = "TIME", default_value = "100ms", value_parser = duration)]
+    epoch_interval: Duration,
+    /// About so many records are taken into one epoch; it bounds memory, and how large a transaction grows.
+    #[arg(long, value_name = "N", default_value_t = WorkerOptions::new("").limits.input_records)]
+    epoch_records: u64,
+    /// Without a heartbeat for so long a worker is out of the group, and others take its tasks.
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = duration)]
+    session_timeout: Duration,
+}
+
+pub(crate) async fn run(command: Worker, connection: &Connection) -> anyhow::Result<()> {
+    let Worker::Run(command) = command;
+    let plan = cases::plan_script(&command.file).map_err(|error| Usage(error.to_string()))?;
+    let stem = command.file.file_stem().map(|stem| stem.to_string_lossy().into_owned());
+    let name = command.name.or(stem).context("the script's file has no name")?;
+    let usual = WorkerOptions::new(&name);
+    let options = WorkerOptions {
+        limits: EpochLimits { input_records: command.epoch_records.max(1), ..usual.limits },
+        bounded: command.bounded,
+        partitioned: command.partitioned,
+        epoch_interval: command.epoch_interval,
+        session_timeout: command.session_timeout,
+        ..usual
+    };
+    let stop = serve::stop_signal()?;
+    let client = connection.client().await?;
+    let mut worker = Workers::new(client, plan, options).await.map_err(told)?;
+    note(match worker.division() {
+        Division::ByPartition { tasks } => format!("worker of {name}: {tasks} tasks, one a partition"),
+        Division::Whole { why } => format!("worker of {name}: one task; {why}"),
+    });
+    let (tell, told_to_stop) = tokio::sync::oneshot::channel();
+    let impatient = async {
+        stop.await;
+        tracing::info!("stopping: each task finishes the epoch it is at");
+        // The worker may have ended.
+        let _ = tell.send(());
+        serve::impatience()?.await;
+        anyhow::Ok(())
+    };
+    let ended = tokio::select! {
+        ended = worker.run(async { told_to_stop.await.unwrap_or_default() }) => ended.map_err(told)?,
+        lost = impatient => {
+            lost?;
+            anyhow::bail!("ended at once; what was not committed is computed again by whoever goes on");
+        }
+    };
+    show(&name, ended, &worker.report(), connection.output)
+}
+
+/// What the user wrote, or asked for, is told apart from what happened.
+fn told(error: WorkerError) -> anyhow::Error {
+    match error {
+        WorkerError::Name { .. } | WorkerError::NotPartitioned(_) | WorkerError::PartitionsDiffer { .. } => {
+            Usage(error.to_string()).into()
+        }
+        error => error.into(),
+    }
+}
+
+fn show(name: &str, ended: Ended, tasks: &[TaskReport], form: Output) -> anyhow::Result<()> {
+    let state = |task: &TaskReport| if task.progress.finished { "finished" } else { "stopped" };
+    match form {
+        Output::Json => {
+            let tasks: Vec<Value> = tasks
+                .iter()
+                .map(|task| {
+                    let totals = &task.progress.totals;
+                    json!({
+                        "task": task.task, "state": state(task), "epoch": task.progress.epoch,
+                        "generation": task.progress.generation, "watermark_ms": task.progress.watermark,
+                        "records_in": totals.read, "records_out": totals.written,
+                        "late": totals.late + totals.late_rows, "skipped": totals.skipped,
+                        "dead_lettered": totals.dead_lettered,
+                    })
+                })
+                .collect();
+            let ended = if ended == Ended::Finished { "finished" } else { "stopped" };
+            output::json("worker run", json!({ "pipeline": name, "state": ended, "tasks": tasks }))?;
+        }
+        Output::Table => {
+            let rows: Vec<Vec<String>> = tasks
+                .iter()
+                .map(|task| {
+                    let totals = &task.progress.totals;
+                    vec![
+                        task.task.to_string(),
+                        state(task).to_owned(),
+                        task.progress.epoch.to_string(),
+                        totals.read.to_string(),
+                        totals.written.to_string(),
+                        (totals.late + totals.late_rows).to_string(),
+                        (totals.skipped + totals.dead_lettered).to_string(),
+                    ]
+                })
+                .collect();
+            output::table(
+                &["task", "state", "epoch", "records-in", "records-out", "late", "rejected"],
+                &rows,
+            )?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,207 @@
+//! What can go wrong, and what is to be done about it.
+
+use logmill_client::{Error, ErrorCode};
+use logmill_stream::plan::NeedsExchange;
+use logmill_stream::{CommitError, DeclareEndError, LogsError, ProgressError, RestoreError, TurnError};
+use thiserror::Error;
+
+/// Why a worker ended.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum WorkerError {
+    /// The name cannot be a pipeline's.
+    #[error("a pipeline's name has 1 to {longest} letters, digits, '.', '_' and '-', not {name:?}")]
+    Name {
+        /// The name given.
+        name: String,
+        /// The most characters a name has.
+        longest: usize,
+    },
+    /// A topic it reads does not exist.
+    #[error("the source topic {topic:?} does not exist; create it first")]
+    NoSource {
+        /// The topic.
+        topic: String,
+    },
+    /// A topic it writes is one it reads.
+    #[error("the sink topic {topic:?} is also a source")]
+    SinkIsSource {
+        /// The topic.
+        topic: String,
+    },
+    /// It was to run by partition, and cannot.
+    #[error("the pipeline cannot be split by partition: {0}")]
+    NotPartitioned(#[from] NeedsExchange),
+    /// It was to run by partition, and its topics have different numbers of partitions.
+    #[error(
+        "the pipeline cannot be split by partition: its sources have different numbers of partitions ({counts})"
+    )]
+    PartitionsDiffer {
+        /// The topics with their numbers.
+        counts: String,
+    },
+    /// Its own topics were made for another number of tasks.
+    #[error(
+        "topic {topic} has {found} partitions, one for each task the pipeline was started with, and now there are {tasks} \
+         tasks: the script or the sources' partitions have changed. State is kept by task; start the pipeline under \
+         another name"
+    )]
+    OtherDivision {
+        /// The topic.
+        topic: String,
+        /// How many partitions it has.
+        found: i32,
+        /// How many it should have.
+        tasks: i32,
+    },
+    /// A topic of its own is not compacted, so that state may be lost.
+    #[error(
+        "topic {topic} must have cleanup.policy=compact, it has {found:?}: state would be deleted with time"
+    )]
+    NotCompacted {
+        /// The topic.
+        topic: String,
+        /// What it has.
+        found: String,
+    },
+    /// The cluster refused something, or could not be reached in time.
+    #[error("{what}: {source}")]
+    Cluster {
+        /// What was being done.
+        what: String,
+        /// What came back.
+        source: Error,
+    },
+    /// A task met what it must not pass over.
+    #[error("task {task}: {error}")]
+    Task {
+        /// The task's number.
+        task: i32,
+        /// What it met.
+        error: TaskError,
+    },
+    /// The operating system gave no thread.
+    #[error("no thread for a task: {0}")]
+    Thread(#[from] std::io::Error),
+}
+
+/// Why a task ended before its input did.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum TaskError {
+    /// The cluster.
+    #[error(transparent)]
+    Client(#[from] Error),
+    /// A log cannot be read.
+    #[error(transparent)]
+    Logs(#[from] LogsError),
+    /// An epoch cannot be computed.
+    #[error(transparent)]
+    Turn(#[from] TurnError),
+    /// The input's declared end does not fit.
+    #[error(transparent)]
+    End(#[from] DeclareEndError),
+    /// Its state cannot be restored.
+    #[error("the state cannot be restored: {0}")]
+    Restore(#[from] RestoreError),
+    /// Its progress record cannot be read.
+    #[error("the state cannot be restored: {0}")]
+    Progress(#[from] ProgressError),
+    /// It met a defect.
+    #[error("it met a defect and panicked; see what was written on standard error")]
+    Panicked,
+}
+
+/// What is to be done about a task that has failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Remedy {
+    /// Restore it from what is committed and go on, after a while.
+    Restore,
+    /// Somebody else has taken it over. If it is still this worker's later, restore it.
+    GiveWay,
+    /// Nothing: it would fail again.
+    Stop,
+}
+
+impl TaskError {
+    /// What is to be done. `met` is what the client met underneath, which the engine's errors tell only as text.
+    pub(crate) fn remedy(&self, met: Option<&Error>) -> Remedy {
+        match self {
+            TaskError::Client(error) => remedy_of(error),
+            TaskError::Logs(LogsError::Failed { .. })
+            | TaskError::Turn(TurnError::Logs { error: LogsError::Failed { .. }, .. })
+            | TaskError::Turn(TurnError::Commit(CommitError::Refused { .. })) => {
+                met.map_or(Remedy::Restore, remedy_of)
+            }
+            TaskError::Turn(TurnError::Commit(CommitError::Fenced { .. })) => Remedy::GiveWay,
+            TaskError::Logs(_)
+            | TaskError::Turn(_)
+            | TaskError::End(_)
+            | TaskError::Restore(_)
+            | TaskError::Progress(_)
+            | TaskError::Panicked => Remedy::Stop,
+        }
+    }
+}
+
+fn remedy_of(error: &Error) -> Remedy {
+    match error {
+        Error::Fenced { .. } => Remedy::GiveWay,
+        Error::AbortRequired { source } => remedy_of(source),
+        Error::Broker { code, .. } => match *code {
+            // A task's only producer hears these when another has its id, or when its transaction's time was over;
+            // starting it again tells which.
+            ErrorCode::PRODUCER_FENCED | ErrorCode::INVALID_PRODUCER_EPOCH => Remedy::GiveWay,
+            ErrorCode::MESSAGE_TOO_LARGE
+            | ErrorCode::RECORD_LIST_TOO_LARGE
+            | ErrorCode::INVALID_RECORD
+            | ErrorCode::INVALID_TIMESTAMP
+            | ErrorCode::POLICY_VIOLATION
+            | ErrorCode::UNSUPPORTED_VERSION
+            | ErrorCode::UNSUPPORTED_COMPRESSION_TYPE
+            | ErrorCode::INVALID_TRANSACTION_TIMEOUT
+            | ErrorCode::TOPIC_AUTHORIZATION_FAILED
+            | ErrorCode::GROUP_AUTHORIZATION_FAILED
+            | ErrorCode::CLUSTER_AUTHORIZATION_FAILED
+            | ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED
+            | ErrorCode::SASL_AUTHENTICATION_FAILED => Remedy::Stop,
+            _ => Remedy::Restore,
+        },
+        Error::Connect { .. }
+        | Error::ConnectionLost { .. }
+        | Error::Timeout { .. }
+        | Error::NotSent { .. }
+        | Error::InvalidState { .. }
+        | Error::Closed => Remedy::Restore,
+        _ => Remedy::Stop,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn broker(code: ErrorCode) -> Error {
+        Error::Broker { operation: "committing".to_owned(), code, message: None }
+    }
+
+    #[test]
+    fn what_passes_is_tried_again_and_what_does_not_ends_the_worker() {
+        let remedy = |error: Error| TaskError::Client(error).remedy(None);
+        assert_eq!(remedy(Error::Closed), Remedy::Restore);
+        assert_eq!(remedy(broker(ErrorCode::COORDINATOR_NOT_AVAILABLE)), Remedy::Restore);
+        assert_eq!(remedy(broker(ErrorCode::INVALID_TXN_STATE)), Remedy::Restore);
+        assert_eq!(remedy(Error::Fenced { operation: String::new() }), Remedy::GiveWay);
+        let source = Box::new(broker(ErrorCode::MESSAGE_TOO_LARGE));
+        assert_eq!(remedy(Error::AbortRequired { source }), Remedy::Stop);
+        assert_eq!(remedy(Error::RecordTooLarge { size: 2, limit: 1 }), Remedy::Stop);
+    }
+
+    #[test]
+    fn what_the_client_met_decides_where_the_engine_has_only_a_text() {
+        let failed = TaskError::Logs(LogsError::Failed { what: "lost".to_owned() });
+        assert_eq!(failed.remedy(None), Remedy::Restore);
+        assert_eq!(failed.remedy(Some(&Error::Fenced { operation: String::new() })), Remedy::GiveWay);
+        assert_eq!(failed.remedy(Some(&broker(ErrorCode::TOPIC_AUTHORIZATION_FAILED))), Remedy::Stop);
+    }
+}

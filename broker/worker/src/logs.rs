@@ -1,0 +1,109 @@
+//! The engine's seam over a Kafka cluster.
+
+use logmill_client::{BatchReader, Client, Error, Isolation, OffsetSpec};
+use logmill_stream::{AbortedRange, CommitError, EpochOutput, Logs, LogsError, ReadBatches, TopicPartition};
+use tokio::runtime::Handle;
+
+use crate::commits::{Commits, Committed};
+
+/// Reads a task's partitions and commits its epochs.
+pub(crate) struct ClusterLogs {
+    client: Client,
+    reader: BatchReader,
+    commits: Commits,
+    runtime: Handle,
+    /// What the client met last, where the seam has only a text for it.
+    met: Option<Error>,
+}
+
+impl ClusterLogs {
+    pub(crate) fn new(client: Client, reader: BatchReader, commits: Commits, runtime: Handle) -> Self {
+        Self { client, reader, commits, runtime, met: None }
+    }
+
+    /// What is fetched ahead.
+    pub(crate) fn reader(&self) -> &BatchReader {
+        &self.reader
+    }
+
+    /// What the client met when a call of the seam failed.
+    pub(crate) fn met(&self) -> Option<&Error> {
+        self.met.as_ref()
+    }
+
+    /// That nothing keeps a partition from being read on, where it has given nothing.
+    pub(crate) fn check(&mut self, partition: &TopicPartition, from: i64) -> Result<(), LogsError> {
+        self.read(partition, from, 0).map(drop)
+    }
+
+    fn failed(&mut self, error: Error) -> LogsError {
+        let what = error.to_string();
+        self.met = Some(error);
+        LogsError::Failed { what }
+    }
+
+    fn unreadable(&mut self, partition: &TopicPartition, from: i64, error: Error) -> LogsError {
+        match error {
+            Error::NoOffset { .. } => {
+                let admin = self.client.admin();
+                let (topic, index) = (&partition.topic, partition.partition);
+                let start = admin.list_offset(topic, index, OffsetSpec::Earliest, Isolation::Uncommitted);
+                match self.runtime.block_on(start) {
+                    Ok(start) => LogsError::OffsetOutOfRange {
+                        partition: partition.clone(),
+                        offset: from,
+                        log_start: start.unwrap_or(0),
+                    },
+                    Err(error) => self.failed(error),
+                }
+            }
+            error => self.failed(error),
+        }
+    }
+}
+
+impl Logs for ClusterLogs {
+    type Ticket = Committed;
+
+    fn readable_end(&mut self, partition: &TopicPartition) -> Result<i64, LogsError> {
+        let fetched = self.reader.fetched_to(&partition.topic, partition.partition);
+        fetched.map_err(|error| self.failed(error))
+    }
+
+    fn read(
+        &mut self,
+        partition: &TopicPartition,
+        from: i64,
+        max_bytes: usize,
+    ) -> Result<ReadBatches, LogsError> {
+        let read = self.reader.read(&partition.topic, partition.partition, from, max_bytes);
+        let read = read.map_err(|error| self.unreadable(partition, from, error))?;
+        let aborted = read.aborted.iter().map(|aborted| AbortedRange {
+            producer_id: aborted.producer_id,
+            first_offset: aborted.first_offset,
+            last_offset: aborted.last_offset,
+        });
+        Ok(ReadBatches { aborted: aborted.collect(), batches: read.batches })
+    }
+
+    fn commit(&mut self, epoch: EpochOutput) -> Result<Self::Ticket, CommitError> {
+        let (pipeline, generation, number) = (epoch.pipeline().to_owned(), epoch.generation(), epoch.epoch());
+        self.commits.commit(epoch).map_err(|error| {
+            let reason = error.to_string();
+            let fenced = matches!(error, Error::Fenced { .. });
+            self.met = Some(error);
+            match fenced {
+                true => CommitError::Fenced { pipeline, generation, epoch: number, reason },
+                false => CommitError::Refused { pipeline, epoch: number, reason },
+            }
+        })
+    }
+
+    fn wait(&mut self, ticket: Self::Ticket) -> Result<(), LogsError> {
+        match ticket.blocking_recv() {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => Err(self.failed(error)),
+            Err(_) => Err(self.failed(Error::Closed)),
+        }
+    }
+}

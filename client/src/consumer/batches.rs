@@ -1,0 +1,490 @@
+//! Whole batches, read ahead: for programs that take batches apart themselves and remember themselves where they are.
+//!
+//! ```text
+//! read(from) ◄─ batches fetched ahead, each partition's its own ◄─ one long poll at a time to each leader (a task)
+//! ```
+//!
+//! A [`BatchReader`] gives batches without taking them out: who has processed less than it was given asks again from where
+//! it is. What lies before that is let go.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::StreamExt as _;
+use futures::future::BoxFuture;
+use futures::stream::FuturesUnordered;
+use logmill_record::{Batch, BatchError, EndTxnMarker, batches};
+use logmill_wire::ErrorCode;
+use logmill_wire::messages::fetch::{FetchResponse, PartitionData};
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+use super::assigned::{Key, Wanted};
+use super::fetcher::fetch;
+use super::{FetchSettings, Reset};
+use crate::admin::Isolation;
+use crate::cluster::{Cluster, Lane};
+use crate::error::{Error, Result};
+use crate::transport::backoff::pause;
+
+/// An aborted transaction in a partition: the batches of its producer in this range count for nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AbortedTransaction {
+    /// The producer.
+    pub producer_id: i64,
+    /// The offset of its first record.
+    pub first_offset: i64,
+    /// The offset of its abort marker; `i64::MAX` while that has not been fetched.
+    pub last_offset: i64,
+}
+
+/// Batches of one partition.
+#[derive(Debug, Clone, Default)]
+pub struct FetchedBatches {
+    /// Whole batches in the order of their offsets, markers and those of aborted transactions among them.
+    pub batches: Vec<Batch>,
+    /// The aborted transactions of which there may be batches; for readers of committed records only.
+    pub aborted: Vec<AbortedTransaction>,
+}
+
+impl FetchedBatches {
+    /// Those that are not aborted and no markers. Batches that lie before where the reader began may be among them.
+    pub fn committed(&self) -> impl Iterator<Item = &Batch> {
+        self.batches.iter().filter(|batch| {
+            let header = batch.header();
+            let aborted = |aborted: &AbortedTransaction| {
+                aborted.producer_id == header.producer_id
+                    && (aborted.first_offset..=aborted.last_offset).contains(&header.base_offset)
+            };
+            !(header.is_control() || header.is_transactional() && self.aborted.iter().any(aborted))
+        })
+    }
+}
+
+/// Builds a [`BatchReader`].
+#[derive(Debug)]
+#[must_use]
+pub struct BatchReaderBuilder {
+    cluster: Arc<Cluster>,
+    fetch: FetchSettings,
+    partitions: BTreeMap<Key, Ahead>,
+}
+
+impl BatchReaderBuilder {
+    pub(crate) fn new(cluster: Arc<Cluster>) -> Self {
+        let fetch = FetchSettings { reset: Reset::Fail, ..FetchSettings::default() };
+        Self { cluster, fetch, partitions: BTreeMap::new() }
+    }
+
+    /// Which records are asked for. Default: [`Isolation::Committed`].
+    pub fn isolation(mut self, isolation: Isolation) -> Self {
+        self.fetch.isolation = isolation;
+        self
+    }
+
+    /// How long a broker may wait for records before it answers a fetch. Default: 500 ms.
+    pub fn max_wait(mut self, wait: Duration) -> Self {
+        self.fetch.max_wait = wait;
+        self
+    }
+
+    /// Bytes to ask for, and to hold, of one partition. Default: 1 MiB.
+    pub fn partition_bytes(mut self, bytes: usize) -> Self {
+        self.fetch.partition_bytes = bytes.max(1);
+        self
+    }
+
+    /// Bytes to hold of all partitions. Default: 32 MiB.
+    pub fn buffer_bytes(mut self, bytes: usize) -> Self {
+        self.fetch.buffer_bytes = bytes.max(1);
+        self
+    }
+
+    /// A partition to read from this offset on.
+    pub fn partition(mut self, topic: &str, partition: i32, offset: i64) -> Self {
+        self.partitions.insert((Arc::from(topic), partition), Ahead::new(offset));
+        self
+    }
+
+    /// Starts reading. A partition that cannot be read tells so when it is asked for.
+    pub fn start(self) -> BatchReader {
+        let lane = self.cluster.new_lane();
+        let shared = Arc::new(Shared {
+            cluster: self.cluster,
+            settings: self.fetch,
+            lane,
+            ahead: Mutex::new(self.partitions),
+            ready: Notify::new(),
+            work: Notify::new(),
+        });
+        let fetcher = Fetcher {
+            shared: Arc::clone(&shared),
+            leaders: BTreeMap::new(),
+            refreshing: false,
+            under_way: FuturesUnordered::new(),
+        };
+        BatchReader { shared, task: tokio::spawn(fetcher.run()) }
+    }
+}
+
+/// Reads whole batches of named partitions ahead. Dropping it ends that.
+#[derive(Debug)]
+pub struct BatchReader {
+    shared: Arc<Shared>,
+    task: JoinHandle<()>,
+}
+
+impl Drop for BatchReader {
+    fn drop(&mut self) {
+        self.task.abort();
+        self.shared.cluster.drop_lane(self.shared.lane);
+    }
+}
+
+impl BatchReader {
+    /// The offset behind the last batch fetched of a partition; the one it was to begin with before there is any.
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`] for a partition that is not read.
+    pub fn fetched_to(&self, topic: &str, partition: i32) -> Result<i64> {
+        let ahead = self.shared.ahead.lock();
+        let key: Key = (Arc::from(topic), partition);
+        ahead.get(&key).map(|ahead| ahead.fetch).ok_or_else(|| not_read(&key))
+    }
+
+    /// Bytes that are held of all partitions.
+    pub fn buffered(&self) -> usize {
+        self.shared.ahead.lock().values().map(|ahead| ahead.bytes).sum()
+    }
+
+    /// What has been fetched from `from` on: whole batches, about `max_bytes` of them and at least one if there is any.
+    /// Never waits. They stay until a later call begins behind them; batches that lie before `from` are let go.
+    ///
+    /// # Errors
+    /// What keeps the partition from being read, once what was fetched before it is behind `from`:
+    /// [`Error::NoOffset`] when the offset does not exist, [`Error::CorruptBatch`], refusals of the broker.
+    pub fn read(&self, topic: &str, partition: i32, from: i64, max_bytes: usize) -> Result<FetchedBatches> {
+        let mut all = self.shared.ahead.lock();
+        let key: Key = (Arc::from(topic), partition);
+        let ahead = all.get_mut(&key).ok_or_else(|| not_read(&key))?;
+        let found = ahead.read(from, max_bytes);
+        drop(all);
+        self.shared.work.notify_one();
+        found
+    }
+
+    /// Waits until something has been fetched, or a partition has failed, since the last call.
+    ///
+    /// # Cancel safety
+    /// Safe.
+    pub async fn fetched(&self) {
+        self.shared.ready.notified().await;
+    }
+}
+
+fn not_read((topic, partition): &Key) -> Error {
+    Error::InvalidArgument(format!("{topic}-{partition} is none of the reader's partitions"))
+}
+
+/// One partition, as far as it has been fetched.
+#[derive(Debug)]
+struct Ahead {
+    /// Where the next fetch begins.
+    fetch: i64,
+    batches: VecDeque<Batch>,
+    bytes: usize,
+    aborted: Vec<AbortedTransaction>,
+    /// Why nothing more comes.
+    failed: Option<Error>,
+}
+
+impl Ahead {
+    fn new(offset: i64) -> Self {
+        Self { fetch: offset, batches: VecDeque::new(), bytes: 0, aborted: Vec::new(), failed: None }
+    }
+
+    fn read(&mut self, from: i64, max_bytes: usize) -> Result<FetchedBatches> {
+        while let Some(passed) = self.batches.pop_front_if(|batch| batch.header().next_offset() <= from) {
+            self.bytes -= passed.size();
+        }
+        self.aborted.retain(|aborted| aborted.last_offset >= from);
+        let mut taken = 0;
+        let fits = |batch: &&Batch| {
+            let first = taken == 0;
+            taken += batch.size();
+            first || taken <= max_bytes
+        };
+        let batches: Vec<Batch> = self.batches.iter().take_while(fits).cloned().collect();
+        match &self.failed {
+            Some(error) if batches.is_empty() => Err(error.clone()),
+            _ => Ok(FetchedBatches { batches, aborted: self.aborted.clone() }),
+        }
+    }
+
+    /// Takes what a fetch from `offset` on has brought. Gives whether there is anything new.
+    fn take(
+        &mut self,
+        offset: i64,
+        bytes: Bytes,
+        mut listed: Vec<(i64, i64)>,
+    ) -> std::result::Result<bool, BatchError> {
+        if offset != self.fetch {
+            return Ok(false);
+        }
+        // The next one last.
+        listed.sort_by_key(|(_, first)| std::cmp::Reverse(*first));
+        for (whole, batch) in batches(bytes).enumerate() {
+            let batch = match batch {
+                Ok(batch) => batch,
+                Err(BatchError::Truncated { .. }) if whole > 0 => break,
+                Err(error) => return Err(error),
+            };
+            let header = *batch.header();
+            while let Some((producer_id, first_offset)) =
+                listed.pop_if(|(_, first)| *first <= header.last_offset())
+            {
+                let known = |aborted: &AbortedTransaction| {
+                    (aborted.producer_id, aborted.first_offset) == (producer_id, first_offset)
+                };
+                if !self.aborted.iter().any(known) {
+                    self.aborted.push(AbortedTransaction {
+                        producer_id,
+                        first_offset,
+                        last_offset: i64::MAX,
+                    });
+                }
+            }
+            if header.is_control() && EndTxnMarker::from_batch(&batch).is_ok_and(|marker| !marker.commit) {
+                let ended = self.aborted.iter_mut().find(|aborted| {
+                    aborted.producer_id == header.producer_id
+                        && aborted.last_offset == i64::MAX
+                        && aborted.first_offset <= header.base_offset
+                });
+                if let Some(ended) = ended {
+                    ended.last_offset = header.base_offset;
+                }
+            }
+            if header.last_offset() >= offset {
+                self.bytes += batch.size();
+                self.fetch = self.fetch.max(header.next_offset());
+                self.batches.push_back(batch);
+            }
+        }
+        Ok(self.fetch > offset)
+    }
+}
+
+#[derive(Debug)]
+struct Shared {
+    cluster: Arc<Cluster>,
+    settings: FetchSettings,
+    lane: Lane,
+    ahead: Mutex<BTreeMap<Key, Ahead>>,
+    /// Something was fetched.
+    ready: Notify,
+    /// There is room again.
+    work: Notify,
+}
+
+impl Shared {
+    /// Partitions to fetch from, while there is room.
+    fn wanted(&self) -> Vec<Wanted> {
+        let ahead = self.ahead.lock();
+        if ahead.values().map(|ahead| ahead.bytes).sum::<usize>() >= self.settings.buffer_bytes {
+            return Vec::new();
+        }
+        let room = |ahead: &Ahead| ahead.failed.is_none() && ahead.bytes < self.settings.partition_bytes;
+        ahead
+            .iter()
+            .filter(|(_, ahead)| room(ahead))
+            .map(|(key, ahead)| Wanted { key: key.clone(), epoch: 0, offset: ahead.fetch })
+            .collect()
+    }
+
+    fn fail(&self, key: &Key, error: Error) {
+        if let Some(ahead) = self.ahead.lock().get_mut(key) {
+            ahead.failed = Some(error);
+        }
+        self.ready.notify_one();
+    }
+
+    /// Gives whether the partition could not be read.
+    fn take(&self, wanted: &Wanted, data: PartitionData) -> bool {
+        let (topic, partition) = (&wanted.key.0, wanted.key.1);
+        if data.error_code == ErrorCode::OFFSET_OUT_OF_RANGE {
+            let (topic, offset) = (topic.to_string(), Some(wanted.offset));
+            self.fail(&wanted.key, Error::NoOffset { topic, partition, offset });
+            return false;
+        }
+        let checked = Error::check(data.error_code, None, || format!("fetching {topic}-{partition}"));
+        if let Err(error) = checked {
+            if error.wants_metadata() {
+                self.cluster.forget_topic(topic);
+            }
+            // What a producer may send again when it was damaged on its way stays damaged in a log.
+            if !error.is_retriable() || data.error_code == ErrorCode::CORRUPT_MESSAGE {
+                self.fail(&wanted.key, error);
+            }
+            return true;
+        }
+        let records = data.records.map(logmill_wire::Chunks::into_bytes).filter(|bytes| !bytes.is_empty());
+        let Some(records) = records else { return false };
+        let listed = match self.settings.isolation {
+            Isolation::Committed => data.aborted_transactions.unwrap_or_default(),
+            Isolation::Uncommitted => Vec::new(),
+        };
+        let listed = listed.iter().map(|aborted| (aborted.producer_id, aborted.first_offset)).collect();
+        let taken = match self.ahead.lock().get_mut(&wanted.key) {
+            Some(ahead) => ahead.take(wanted.offset, records, listed),
+            None => Ok(false),
+        };
+        match taken {
+            Ok(true) => self.ready.notify_one(),
+            Ok(false) => {}
+            Err(source) => {
+                let (topic, offset) = (topic.to_string(), wanted.offset);
+                self.fail(&wanted.key, Error::CorruptBatch { topic, partition, offset, source });
+            }
+        }
+        false
+    }
+}
+
+#[derive(Debug, Default)]
+struct Leader {
+    busy: bool,
+    failures: u32,
+    not_before: Option<Instant>,
+}
+
+enum Event {
+    Fetched(i32, Vec<Wanted>, Result<FetchResponse>),
+    Refreshed,
+}
+
+struct Fetcher {
+    shared: Arc<Shared>,
+    leaders: BTreeMap<i32, Leader>,
+    refreshing: bool,
+    under_way: FuturesUnordered<BoxFuture<'static, Event>>,
+}
+
+impl Fetcher {
+    /// Runs until it is aborted.
+    async fn run(mut self) {
+        loop {
+            let next = self.fetch_wanted(Instant::now());
+            let timer = async {
+                match next {
+                    Some(next) => tokio::time::sleep_until(next).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                biased;
+                Some(event) = self.under_way.next(), if !self.under_way.is_empty() => self.handle(event),
+                () = self.shared.work.notified() => {}
+                () = timer => {}
+            }
+        }
+    }
+
+    /// Sends a fetch to every leader that has none. Gives when to look again if nothing happens before.
+    fn fetch_wanted(&mut self, now: Instant) -> Option<Instant> {
+        let mut by_leader: BTreeMap<i32, Vec<Wanted>> = BTreeMap::new();
+        let mut leaderless: BTreeSet<Arc<str>> = BTreeSet::new();
+        for wanted in self.shared.wanted() {
+            let topic = self.shared.cluster.cached_topic(&wanted.key.0);
+            let leader = topic.as_ref().and_then(|topic| topic.partitions.get(&wanted.key.1));
+            match leader.map(|partition| partition.leader).filter(|leader| *leader >= 0) {
+                Some(leader) => by_leader.entry(leader).or_default().push(wanted),
+                None => drop(leaderless.insert(Arc::clone(&wanted.key.0))),
+            }
+        }
+        if !leaderless.is_empty() && !self.refreshing {
+            self.refreshing = true;
+            self.refresh(leaderless);
+        }
+        let mut next: Option<Instant> = None;
+        for (node, wanted) in by_leader {
+            let leader = self.leaders.entry(node).or_default();
+            if leader.busy {
+                continue;
+            }
+            if let Some(at) = leader.not_before.filter(|at| *at > now) {
+                next = Some(next.map_or(at, |next| next.min(at)));
+                continue;
+            }
+            leader.busy = true;
+            let shared = Arc::clone(&self.shared);
+            self.under_way.push(Box::pin(async move {
+                let response = fetch(&shared.cluster, &shared.settings, shared.lane, node, &wanted).await;
+                Event::Fetched(node, wanted, response)
+            }));
+        }
+        next
+    }
+
+    fn refresh(&mut self, topics: BTreeSet<Arc<str>>) {
+        let cluster = Arc::clone(&self.shared.cluster);
+        self.under_way.push(Box::pin(async move {
+            let names: Vec<&str> = topics.iter().map(|topic| &**topic).collect();
+            if let Err(error) = cluster.refresh(Some(&names), false).await {
+                tracing::debug!(%error, "leaders cannot be asked for now");
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            Event::Refreshed
+        }));
+    }
+
+    fn handle(&mut self, event: Event) {
+        let (node, wanted, response) = match event {
+            Event::Refreshed => {
+                self.refreshing = false;
+                return;
+            }
+            Event::Fetched(node, wanted, response) => (node, wanted, response),
+        };
+        let outcome = response.and_then(|response| {
+            Error::check(response.error_code, None, || format!("fetching from broker {node}"))?;
+            Ok(response)
+        });
+        let mut failed = false;
+        match outcome {
+            Ok(response) => {
+                for topic in response.responses {
+                    for data in topic.partitions {
+                        let of = |w: &&Wanted| *w.key.0 == *topic.topic && w.key.1 == data.partition_index;
+                        if let Some(wanted) = wanted.iter().find(of) {
+                            failed |= self.shared.take(wanted, data);
+                        }
+                    }
+                }
+            }
+            Err(error) => {
+                tracing::debug!(node, %error, "a fetch failed");
+                failed = true;
+                for wanted in &wanted {
+                    if error.wants_metadata() {
+                        self.shared.cluster.forget_topic(&wanted.key.0);
+                    }
+                    if !error.is_retriable() {
+                        self.shared.fail(&wanted.key, error.clone());
+                    }
+                }
+            }
+        }
+        let leader = self.leaders.entry(node).or_default();
+        leader.busy = false;
+        leader.failures = if failed { leader.failures + 1 } else { 0 };
+        let pause = || Instant::now() + pause(leader.failures, self.shared.cluster.chance());
+        leader.not_before = failed.then(pause);
+    }
+}
+
+#[cfg(test)]
+mod tests;

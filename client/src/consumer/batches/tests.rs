@@ -1,0 +1,118 @@
+use bytes::BytesMut;
+use logmill_record::control::marker_batch;
+use logmill_record::{BatchBuilder, BatchOptions, ProducerStamp};
+
+use super::*;
+
+/// A log of one-record batches; offsets are the places in the list.
+#[derive(Default)]
+struct Log(Vec<Batch>);
+
+impl Log {
+    fn append(mut self, batch: Batch) -> Self {
+        self.0.push(batch.stamped(self.0.len() as i64, 0));
+        self
+    }
+
+    fn plain(self) -> Self {
+        let mut builder = BatchBuilder::new(BatchOptions::default());
+        builder.push(1, None, Some(b"x"), &[]);
+        self.append(builder.build())
+    }
+
+    fn of(self, producer: i64) -> Self {
+        let mut builder = BatchBuilder::new(BatchOptions {
+            producer: Some(ProducerStamp { id: producer, epoch: 0, sequence: 0 }),
+            transactional: true,
+            ..BatchOptions::default()
+        });
+        builder.push(1, None, Some(b"x"), &[]);
+        self.append(builder.build())
+    }
+
+    fn end(self, producer: i64, commit: bool) -> Self {
+        self.append(marker_batch(producer, 0, EndTxnMarker { commit, coordinator_epoch: 0 }, 1))
+    }
+
+    fn bytes(&self, range: std::ops::Range<usize>) -> Bytes {
+        let mut bytes = BytesMut::new();
+        self.0[range].iter().for_each(|batch| bytes.extend_from_slice(batch.bytes()));
+        bytes.freeze()
+    }
+}
+
+fn offsets(fetched: &FetchedBatches) -> Vec<i64> {
+    fetched.batches.iter().map(|batch| batch.header().base_offset).collect()
+}
+
+fn committed(fetched: &FetchedBatches) -> Vec<i64> {
+    fetched.committed().map(|batch| batch.header().base_offset).collect()
+}
+
+#[test]
+fn batches_stay_until_somebody_begins_behind_them() {
+    let log = Log::default().plain().plain().plain();
+    let mut ahead = Ahead::new(0);
+    assert_eq!(ahead.take(0, log.bytes(0..3), Vec::new()), Ok(true));
+    assert_eq!(ahead.take(0, log.bytes(0..3), Vec::new()), Ok(false), "an answer to an older question");
+    assert_eq!(offsets(&ahead.read(0, usize::MAX).expect("read")), [0, 1, 2]);
+    assert_eq!(offsets(&ahead.read(0, 1).expect("read")), [0], "at least one");
+    assert_eq!(offsets(&ahead.read(1, usize::MAX).expect("read")), [1, 2]);
+    assert_eq!(ahead.bytes, log.bytes(1..3).len());
+    assert_eq!(offsets(&ahead.read(3, usize::MAX).expect("read")), [0; 0]);
+    assert_eq!((ahead.bytes, ahead.fetch), (0, 3));
+}
+
+#[test]
+fn an_aborted_transaction_is_known_over_several_fetches() {
+    // 0, 1 of producer 5 are aborted at 3; 2 is of nobody; 4 of producer 5 is committed at 5.
+    let log = Log::default().of(5).of(5).plain().end(5, false).of(5).end(5, true);
+    let mut ahead = Ahead::new(0);
+    ahead.take(0, log.bytes(0..1), vec![(5, 0)]).expect("taken");
+    let first = ahead.read(0, usize::MAX).expect("read");
+    assert_eq!(first.aborted[0].last_offset, i64::MAX, "its end is not known yet");
+    assert_eq!(committed(&first), [0; 0]);
+    ahead.take(1, log.bytes(1..4), vec![(5, 0)]).expect("taken");
+    ahead.take(4, log.bytes(4..6), Vec::new()).expect("taken");
+    let all = ahead.read(0, usize::MAX).expect("read");
+    assert_eq!(
+        all.aborted,
+        [AbortedTransaction { producer_id: 5, first_offset: 0, last_offset: 3 }],
+        "listed twice, known once"
+    );
+    assert_eq!((offsets(&all).len(), committed(&all)), (6, vec![2, 4]));
+    assert_eq!(ahead.read(4, usize::MAX).expect("read").aborted, [], "it is behind");
+}
+
+#[test]
+fn a_failure_is_told_when_nothing_is_left_before_it() {
+    let log = Log::default().plain();
+    let mut ahead = Ahead::new(0);
+    ahead.take(0, log.bytes(0..1), Vec::new()).expect("taken");
+    ahead.failed = Some(Error::Closed);
+    assert_eq!(offsets(&ahead.read(0, usize::MAX).expect("read")), [0]);
+    assert!(matches!(ahead.read(1, usize::MAX), Err(Error::Closed)));
+}
+
+#[test]
+fn a_batch_cut_off_is_left_for_the_next_fetch_and_damage_is_an_error() {
+    let log = Log::default().plain().plain();
+    let whole = log.bytes(0..2);
+    let mut ahead = Ahead::new(0);
+    assert_eq!(ahead.take(0, whole.slice(..whole.len() - 1), Vec::new()), Ok(true));
+    assert_eq!(ahead.fetch, 1);
+    let mut damaged = BytesMut::from(&log.bytes(1..2)[..]);
+    let last = damaged.len() - 1;
+    damaged[last] ^= 1;
+    assert!(matches!(ahead.take(1, damaged.freeze(), Vec::new()), Err(BatchError::Checksum { .. })));
+}
+
+#[test]
+fn a_fetch_may_begin_inside_a_batch() {
+    let mut builder = BatchBuilder::new(BatchOptions::default());
+    (0..3).for_each(|_| builder.push(1, None, Some(b"x"), &[]));
+    let batch = builder.build().stamped(10, 0);
+    let mut ahead = Ahead::new(11);
+    assert_eq!(ahead.take(11, batch.into_bytes(), Vec::new()), Ok(true));
+    assert_eq!((offsets(&ahead.read(11, 0).expect("read")), ahead.fetch), (vec![10], 13));
+}

@@ -1,0 +1,47 @@
+//! The queues of all partitions that a producer writes to.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::partitioner::Sticky;
+use super::queue::{BatchSettings, PartitionQueue, ProducerIdentity};
+use crate::error::Error;
+
+/// The queues, and what they have in common.
+#[derive(Debug)]
+pub(super) struct Queues {
+    pub(super) batches: BatchSettings,
+    pub(super) identity: Option<ProducerIdentity>,
+    pub(super) topics: BTreeMap<Arc<str>, BTreeMap<i32, PartitionQueue>>,
+    pub(super) sticky: Sticky,
+    /// The first batch that failed for good since the last [`Engine::set_identity`](super::engine::Engine::set_identity).
+    pub(super) failure: Option<Arc<Error>>,
+    /// The first batch that failed for good since the last flush told of one.
+    pub(super) untold: Option<Arc<Error>>,
+}
+
+impl Queues {
+    /// The queue of a partition, which is made when it is first written to, and the topic's name to keep.
+    pub(super) fn of(&mut self, topic: &str, partition: i32) -> (Arc<str>, &mut PartitionQueue) {
+        let (batches, identity) = (self.batches, self.identity);
+        let topic = match self.topics.get_key_value(topic) {
+            Some((topic, _)) => Arc::clone(topic),
+            None => Arc::from(topic),
+        };
+        let partitions = self.topics.entry(Arc::clone(&topic)).or_default();
+        let queue = partitions.entry(partition).or_insert_with(|| PartitionQueue::new(batches, identity));
+        (topic, queue)
+    }
+
+    pub(super) fn is_idle(&self) -> bool {
+        self.all().all(PartitionQueue::is_idle)
+    }
+
+    pub(super) fn all(&self) -> impl Iterator<Item = &PartitionQueue> {
+        self.topics.values().flat_map(BTreeMap::values)
+    }
+
+    pub(super) fn all_mut(&mut self) -> impl Iterator<Item = &mut PartitionQueue> {
+        self.topics.values_mut().flat_map(BTreeMap::values_mut)
+    }
+}
