@@ -154,6 +154,40 @@ fn the_first_row_of_a_key_is_given_once() {
     }
 }
 
+/// What each way of running a script gives, sorted: rows of one moment may come in either order.
+#[track_caller]
+fn check_sorted(script: &str, input: &str, expected: &str) {
+    for how in runs().into_iter().chain([(small_epochs(1), 1, 1)]) {
+        let logs = run(script, &lines(input), how);
+        let mut values = logs.values("out");
+        values.sort();
+        assert_eq!(values, lines(expected), "{how:?}");
+    }
+}
+
+#[test]
+fn a_late_row_that_comes_before_one_that_waits_is_the_first() {
+    let script = append(
+        "k STRING, x BIGINT",
+        "INSERT INTO o SELECT k, x FROM
+           (SELECT *, ROW_NUMBER() OVER (PARTITION BY k ORDER BY ts) AS r FROM src) WHERE r = 1 UNBOUNDED",
+    );
+    // The watermark is 10 s when the row of 5 s comes, and that of 10 s waits for it to be passed.
+    let input = rows(&[("a", 1, 10), ("b", 2, 12), ("a", 3, 5), ("c", 4, 30), ("a", 5, 31)]);
+    check_sorted(&script, &input, "{\"k\":\"a\",\"x\":3}\n{\"k\":\"b\",\"x\":2}\n{\"k\":\"c\",\"x\":4}");
+}
+
+#[test]
+fn a_first_row_that_another_of_its_instant_replaces_is_given_behind_a_restart() {
+    let script = append(
+        "k STRING, x BIGINT",
+        "INSERT INTO o SELECT k, x FROM
+           (SELECT *, ROW_NUMBER() OVER (PARTITION BY k ORDER BY ts, x) AS r FROM src) WHERE r = 1 UNBOUNDED",
+    );
+    let input = rows(&[("a", 5, 10), ("a", 3, 10), ("z", 0, 20)]);
+    check_sorted(&script, &input, "{\"k\":\"a\",\"x\":3}\n{\"k\":\"z\",\"x\":0}");
+}
+
 #[test]
 fn the_last_row_of_a_key_replaces_the_one_before() {
     let script = upsert(

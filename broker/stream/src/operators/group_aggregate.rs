@@ -89,6 +89,10 @@ impl GroupAggregate {
         }
     }
 
+    fn forgets(&self) -> bool {
+        matches!(self.bound, StateBound::TimeToLive { .. })
+    }
+
     fn remove(&mut self, key: &[u8]) {
         if let Some(group) = self.groups.remove(key) {
             self.values.drop_group(key, &group.accumulators);
@@ -96,7 +100,7 @@ impl GroupAggregate {
     }
 
     fn touch(&mut self, key: &[u8], before: Option<i64>, now: i64) {
-        if let StateBound::TimeToLive { .. } = self.bound {
+        if self.forgets() {
             if let Some(before) = before.filter(|before| *before != now) {
                 self.touched.remove(before, key);
             }
@@ -128,6 +132,10 @@ impl Operator for GroupAggregate {
             for row in 0..rows.len() {
                 let key = keys.get(row);
                 let mark = rows.marks[row];
+                // The group is forgotten: what was given of it stays, and nothing is owed.
+                if mark.back && self.forgets() && self.groups.get(key).is_none() {
+                    continue;
+                }
                 match places.get(key) {
                     Some(place) => changed[*place].mark = mark,
                     None => {
@@ -208,7 +216,7 @@ impl Operator for GroupAggregate {
                     Aggregates::move_values(before.accumulators, &mut accumulators);
                 }
                 let touched = i64::from_be_bytes(*touched);
-                if let StateBound::TimeToLive { .. } = self.bound {
+                if self.forgets() {
                     self.touched.entry(touched, key, || ());
                 }
                 Some(Group { rows: i64::from_be_bytes(*rows), touched, accumulators })

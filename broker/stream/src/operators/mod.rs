@@ -182,6 +182,7 @@ pub(crate) fn tells_time(operator: &plan::Operator, input: usize) -> bool {
 pub(crate) fn delay_ms(operator: &plan::Operator) -> i64 {
     match operator {
         plan::Operator::Join(join) => join.delay_ms(),
+        plan::Operator::SessionAggregate(_) => session_aggregate::HELD_BACK_MS,
         _ => 0,
     }
 }

@@ -221,13 +221,13 @@ impl Rank {
                         self.rows.remove(&key, &known);
                         self.due.remove(before.saturating_add(1), &key);
                     }
-                    None if instant < mark.watermark => {
-                        self.given.entry(&key, || ());
-                        self.touched.touch(&key, time.now);
-                        at_once.push(row as u32);
-                        continue;
-                    }
                     None => {}
+                }
+                if instant < mark.watermark {
+                    self.given.entry(&key, || ());
+                    self.touched.touch(&key, time.now);
+                    at_once.push(row as u32);
+                    continue;
                 }
                 self.rows.push(&key, sort, &OrderedRows::encode(&rows, row));
                 self.due.insert(instant.saturating_add(1), &key);
@@ -377,23 +377,23 @@ impl Operator for Rank {
     fn restore(&mut self, table: u8, key: &[u8], value: Option<&[u8]>) -> Result<(), String> {
         match table {
             ROWS => {
-                let (partition, sort) = match value {
-                    Some(_) => self.rows.restore(key, value)?,
-                    None => {
-                        // What was due is known only as long as the row is there.
-                        let due = self.rows.row_at(key)?.and_then(|row| self.due_of(&row));
-                        let (partition, sort) = self.rows.restore(key, None)?;
-                        let of_row = matches!(self.rank.mode, RankMode::First { .. });
-                        if let Some(end) = due.filter(|_| of_row || self.rows.get(&partition).is_none()) {
-                            self.due.remove(end, &partition);
-                        }
-                        (partition, sort)
-                    }
-                };
-                let row = self.rows.get(&partition).and_then(|rows| rows.get(&sort));
-                if let Some(end) = row.and_then(|held| self.due_of(&held.row)) {
-                    self.due.insert(end, &partition);
+                // What was due is known only as long as the row is there.
+                let due = self.rows.row_at(key)?.and_then(|row| self.due_of(&row));
+                let (partition, sort) = self.rows.restore(key, value)?;
+                // The rows of a window are due together, as long as there is one.
+                let together = matches!(self.rank.mode, RankMode::Window { .. });
+                let rows = self.rows.get(&partition);
+                if let Some(end) = due.filter(|_| !together || rows.is_none()) {
+                    self.due.remove(end, &partition);
                 }
+                // The row in the place of one that goes may have come before, and be due at the same end.
+                let there = rows.into_iter().flatten();
+                let there = there.filter(|(known, _)| match value {
+                    Some(_) => **known == sort,
+                    None => !together,
+                });
+                let ends: Vec<i64> = there.filter_map(|(_, held)| self.due_of(&held.row)).collect();
+                ends.into_iter().for_each(|end| self.due.insert(end, &partition));
                 Ok(())
             }
             GIVEN => {

@@ -7,7 +7,8 @@
 //! ```
 //!
 //! A session lasts from its first row to the gap behind its last; two rows exactly one gap apart are in one. So it is
-//! over when the watermark is behind its end: a row at the watermark itself may still come, and join it. Merging is
+//! over when the watermark is behind its end: a row at the watermark itself may still come, and join it. For what uses
+//! its window, of which the last instant is before the end, the watermark is held back by that millisecond. Merging is
 //! associative: whatever order rows come in while their sessions are open, the same sessions are left.
 
 use std::collections::HashMap;
@@ -17,7 +18,7 @@ use super::accumulator::Accumulator;
 use super::aggregated::{Aggregates, key_text, key_values};
 use super::schedule::Schedule;
 use super::{
-    Due, EpochTime, Keyed, Operator, OperatorFault, Output, Place, StateSize, Timed, timed_mark,
+    Due, EpochTime, Keyed, Operator, OperatorFault, Output, Place, StateSize, Timed, held_back, timed_mark,
     window_timestamp,
 };
 use crate::plan::{self, Emit};
@@ -28,6 +29,10 @@ use crate::value::{DataType, Value};
 
 /// The table of groups, each with its sessions.
 const GROUPS: u8 = 0;
+
+/// How far behind the watermark the end of a session may be that is given, in milliseconds: it may be the watermark
+/// itself, which for a window is past.
+pub(crate) const HELD_BACK_MS: i64 = 1;
 
 #[derive(Debug)]
 struct Session {
@@ -135,11 +140,13 @@ impl SessionAggregate {
     }
 
     /// Gives what an epoch has changed of the sessions of groups.
-    fn give_changes(&self, mut changed: Vec<Changed>, out: &mut Output) {
+    fn give_changes(&self, time: EpochTime, mut changed: Vec<Changed>, out: &mut Output) {
         let mut given = RowsBuilder::new(&self.row_types);
         // However many shards there are, groups come in the order of what changed them last.
         changed.sort_by_key(|changed| changed.mark.order);
         for Changed { key, mark, before } in changed {
+            // A session that the epoch has merged with another ended before the row that changed the group last came.
+            let mark = Mark { watermark: held_back(time.before, HELD_BACK_MS), ..mark };
             let after = self.rows_of(&key, out);
             for (rows, others, back) in [(&before, &after, true), (&after, &before, false)] {
                 for row in rows.iter().filter(|row| !others.contains(row)) {
@@ -166,7 +173,7 @@ fn over_at(end: i64) -> i64 {
 }
 
 impl Operator for SessionAggregate {
-    fn process(&mut self, _time: EpochTime, inputs: Vec<Vec<Keyed>>, out: &mut Output) {
+    fn process(&mut self, time: EpochTime, inputs: Vec<Vec<Keyed>>, out: &mut Output) {
         let mut changed: Vec<Changed> = Vec::new();
         let mut places: HashMap<Arc<[u8]>, usize> = HashMap::new();
         for Keyed { rows, keys } in inputs.into_iter().flatten() {
@@ -187,7 +194,7 @@ impl Operator for SessionAggregate {
                 self.add(&rows, row, key, out);
             }
         }
-        self.give_changes(changed, out);
+        self.give_changes(time, changed, out);
     }
 
     fn due(&self, from: &Place, watermark: i64) -> Due {
@@ -216,7 +223,9 @@ impl Operator for SessionAggregate {
                 }
                 match self.row(&key, &session) {
                     Ok(values) => {
-                        rows.push(timed_mark(window_timestamp(end), time), &values);
+                        let watermark = held_back(time.before, HELD_BACK_MS);
+                        let mark = Mark { watermark, ..timed_mark(window_timestamp(end), time) };
+                        rows.push(mark, &values);
                         sort.push((over, Arc::from(&key[1..])));
                     }
                     Err(fault) => out.faults.push(fault),

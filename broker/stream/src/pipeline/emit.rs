@@ -10,7 +10,7 @@ use super::progress::Counters;
 use super::sinks::{TopicWriter, codec};
 use crate::format::{RecordEncoder, encode_key};
 use crate::murmur2::partition_for_key;
-use crate::plan::{OutputMode, Sink, SinkErrorPolicy};
+use crate::plan::{Column, OutputMode, Sink, SinkErrorPolicy};
 use crate::rows::{Rows, row_text};
 use crate::state::{Keys, encode_row};
 
@@ -28,11 +28,27 @@ pub(super) struct SinkWriter<'p> {
 /// A row of an epoch: its chunk, and its place there.
 type Place = (usize, usize);
 
-/// What became of the rows of one key in an epoch.
+/// What became of the rows of one key in an epoch: each distinct row once.
 #[derive(Debug, Default)]
 struct Folded {
-    /// Each distinct row with how often it was given more than taken back, and where it was last.
-    rows: Vec<(Vec<u8>, i64, Place)>,
+    rows: Vec<FoldedRow>,
+}
+
+#[derive(Debug)]
+struct FoldedRow {
+    bytes: Vec<u8>,
+    /// How often it was given more than taken back.
+    count: i64,
+    /// Where it was given last, or taken back if it is gone.
+    place: Place,
+}
+
+/// What is left of the rows of one key: rows that are gone, and rows that are there, as often as they are. None of
+/// them lacks a value that its column must have.
+#[derive(Debug, Default)]
+struct Left {
+    gone: Vec<Place>,
+    there: Vec<Place>,
 }
 
 impl<'p> SinkWriter<'p> {
@@ -60,7 +76,9 @@ impl<'p> SinkWriter<'p> {
                 for rows in chunks {
                     debug_assert!(rows.marks.iter().all(|mark| !mark.back), "the planner saw to it");
                     for row in 0..rows.len() {
-                        self.write_row(rows, row, counters, &origin)?;
+                        if self.check(rows, row, counters, &origin)? {
+                            self.write_row(rows, row, counters, &origin)?;
+                        }
                     }
                 }
             }
@@ -77,16 +95,13 @@ impl<'p> SinkWriter<'p> {
         row: usize,
         counters: &mut Counters,
         origin: &impl Fn(u64) -> Option<String>,
-    ) -> Result<(), EpochError> {
-        if self.check(rows, row, counters, origin)? {
-            self.value.clear();
-            let written = self.encoder.value(&rows.columns, row, &mut self.value);
-            self.write_record(rows, row, written, counters, origin)?;
-        }
-        Ok(())
+    ) -> Result<bool, EpochError> {
+        self.value.clear();
+        let written = self.encoder.value(&rows.columns, row, &mut self.value);
+        self.write_record(rows, row, written, counters, origin)
     }
 
-    /// Writes the record of a row, whose value is in the buffer.
+    /// Writes the record of a row, whose value is in the buffer. Whether it could be written.
     fn write_record(
         &mut self,
         rows: &Rows,
@@ -94,14 +109,14 @@ impl<'p> SinkWriter<'p> {
         value: Result<bool, String>,
         counters: &mut Counters,
         origin: &impl Fn(u64) -> Option<String>,
-    ) -> Result<(), EpochError> {
+    ) -> Result<bool, EpochError> {
         let mut key = Vec::new();
         let written = value.and_then(|value| Ok((value, self.encoder.key(&rows.columns, row, &mut key)?)));
         let (has_value, has_key) = match written {
             Ok(written) => written,
             Err(reason) => {
                 let format = self.sink.format.to_string();
-                return self.refuse(rows, row, format, reason, counters, origin);
+                return self.refuse(rows, row, format, reason, counters, origin).map(|()| false);
             }
         };
         let key = if has_key { Some(key) } else { self.key(rows, row) };
@@ -113,7 +128,7 @@ impl<'p> SinkWriter<'p> {
         let value = has_value.then_some(&*self.value);
         self.writer.push(partition, timestamp, key.as_deref(), value, &headers);
         counters.written += 1;
-        Ok(())
+        Ok(true)
     }
 
     fn key(&self, rows: &Rows, row: usize) -> Option<Vec<u8>> {
@@ -124,8 +139,14 @@ impl<'p> SinkWriter<'p> {
     fn partition(&self, key: Option<&[u8]>, rows: &Rows, row: usize) -> i32 {
         match key {
             Some(key) => partition_for_key(key, self.partitions),
-            None if self.sink.key.is_empty() => rows.marks[row].partition % self.partitions,
-            None => 0,
+            None if !self.sink.key.is_empty() => 0,
+            // A row and what takes it back may be caused by records of different partitions.
+            None if self.sink.mode == OutputMode::Retract => {
+                let mut bytes = Vec::new();
+                encode_row(rows, row, 0..self.sink.columns.len(), &mut bytes);
+                partition_for_key(&bytes, self.partitions)
+            }
+            None => rows.marks[row].partition % self.partitions,
         }
     }
 
@@ -152,26 +173,87 @@ impl<'p> SinkWriter<'p> {
                 folded[place].add(rows, row, self.sink.columns.len(), (chunk, row));
             }
         }
-        for (before, after) in folded.iter().flat_map(|key| key.steps(self.sink.mode)) {
-            let Some((chunk, row)) = after.or(before) else { continue };
-            let rows = &chunks[chunk];
-            if after.is_some() && !self.check(rows, row, counters, origin)? {
-                continue;
+        for key in folded {
+            let left = self.left(key, chunks, counters, origin)?;
+            match self.sink.mode {
+                OutputMode::Retract => self.write_steps(&left, chunks, counters, origin)?,
+                _ => self.write_last(left, chunks, counters, origin)?,
             }
-            self.value.clear();
-            let written = match (self.sink.mode, after) {
-                (OutputMode::Retract, _) => {
-                    let place = |(chunk, row): Place| (&*chunks[chunk].columns, row);
-                    let (before, after) = (before.map(place), after.map(place));
-                    Ok(self.encoder.change(before, after, &mut self.value))
-                }
-                (_, Some(_)) => self.encoder.value(&rows.columns, row, &mut self.value),
-                (OutputMode::Upsert, None) => Ok(false),
-                (_, None) => continue,
-            };
-            self.write_record(rows, row, written, counters, origin)?;
         }
         Ok(())
+    }
+
+    /// What is left of the rows of a key. A row that lacks a value is refused when it is there; when it goes it was
+    /// never written.
+    fn left(
+        &self,
+        key: Folded,
+        chunks: &[Rows],
+        counters: &mut Counters,
+        origin: &impl Fn(u64) -> Option<String>,
+    ) -> Result<Left, EpochError> {
+        let mut left = Left::default();
+        for FoldedRow { count, place, .. } in key.rows {
+            let (rows, row) = (&chunks[place.0], place.1);
+            for _ in 0..count {
+                if self.check(rows, row, counters, origin)? {
+                    left.there.push(place);
+                }
+            }
+            if count < 0 && self.missing(rows, row).is_none() {
+                left.gone.extend(std::iter::repeat_n(place, count.unsigned_abs() as usize));
+            }
+        }
+        Ok(left)
+    }
+
+    /// Writes every change of a key: rows that are gone with the rows in their place. Under a key that several rows
+    /// share each of them counts.
+    fn write_steps(
+        &mut self,
+        left: &Left,
+        chunks: &[Rows],
+        counters: &mut Counters,
+        origin: &impl Fn(u64) -> Option<String>,
+    ) -> Result<(), EpochError> {
+        for step in 0..left.gone.len().max(left.there.len()) {
+            let (before, after) = (left.gone.get(step), left.there.get(step));
+            let Some((chunk, row)) = after.or(before).copied() else { continue };
+            let place = |(chunk, row): &Place| (&*chunks[*chunk].columns, *row);
+            self.value.clear();
+            let written = self.encoder.change(before.map(place), after.map(place), &mut self.value);
+            self.write_record(&chunks[chunk], row, Ok(written), counters, origin)?;
+        }
+        Ok(())
+    }
+
+    /// Writes the row of a key that came last of those that can be written, or that there is none any more.
+    fn write_last(
+        &mut self,
+        mut left: Left,
+        chunks: &[Rows],
+        counters: &mut Counters,
+        origin: &impl Fn(u64) -> Option<String>,
+    ) -> Result<(), EpochError> {
+        left.there.sort_unstable();
+        for (chunk, row) in left.there.into_iter().rev() {
+            if self.write_row(&chunks[chunk], row, counters, origin)? {
+                return Ok(());
+            }
+        }
+        match left.gone.into_iter().max() {
+            Some((chunk, row)) if self.sink.mode == OutputMode::Upsert => {
+                self.write_record(&chunks[chunk], row, Ok(false), counters, origin).map(drop)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// A `NOT NULL` column for which the row has no value.
+    fn missing(&self, rows: &Rows, row: usize) -> Option<&Column> {
+        let mut declared = self.sink.columns.iter().zip(&rows.columns);
+        let missing = declared.find(|(declared, column)| declared.required && column.is_null(row));
+        missing.map(|(declared, _)| declared)
     }
 
     /// Whether the row can be written: it has a value for every `NOT NULL` column.
@@ -182,12 +264,7 @@ impl<'p> SinkWriter<'p> {
         counters: &mut Counters,
         origin: &impl Fn(u64) -> Option<String>,
     ) -> Result<bool, EpochError> {
-        let declared = self.sink.columns.iter().zip(&rows.columns);
-        let Some((missing, _)) =
-            declared.into_iter().find(|(declared, column)| declared.required && column.is_null(row))
-        else {
-            return Ok(true);
-        };
+        let Some(missing) = self.missing(rows, row) else { return Ok(true) };
         let reason = "it is NULL, but the column is NOT NULL".to_owned();
         self.refuse(rows, row, missing.name.clone(), reason, counters, origin)?;
         Ok(false)
@@ -222,38 +299,15 @@ impl Folded {
         let mut bytes = Vec::new();
         encode_row(rows, row, 0..columns, &mut bytes);
         let by = if rows.marks[row].back { -1 } else { 1 };
-        match self.rows.iter_mut().find(|(known, _, _)| *known == bytes) {
-            Some((_, count, last)) => {
-                *count += by;
-                *last = place;
+        match self.rows.iter_mut().find(|known| known.bytes == bytes) {
+            Some(known) => {
+                known.count += by;
+                if by > 0 || known.count < 0 {
+                    known.place = place;
+                }
             }
-            None => self.rows.push((bytes, by, place)),
+            None => self.rows.push(FoldedRow { bytes, count: by, place }),
         }
-    }
-
-    /// What becomes of the key: rows that are gone with the rows in their place. Under a key that several rows share
-    /// each of them counts where every change is written.
-    fn steps(&self, mode: OutputMode) -> Vec<(Option<Place>, Option<Place>)> {
-        if mode != OutputMode::Retract {
-            return vec![self.ends()];
-        }
-        let times = |wanted: i64| {
-            let of_sign = self.rows.iter().filter(move |(_, count, _)| count.signum() == wanted);
-            of_sign.flat_map(|(_, count, place)| std::iter::repeat_n(*place, count.unsigned_abs() as usize))
-        };
-        let (mut gone, mut there) = (times(-1), times(1));
-        let step = || match (gone.next(), there.next()) {
-            (None, None) => None,
-            step => Some(step),
-        };
-        std::iter::from_fn(step).collect()
-    }
-
-    /// The row that is gone, and the row that is there now.
-    fn ends(&self) -> (Option<Place>, Option<Place>) {
-        let before = self.rows.iter().find(|(_, count, _)| *count < 0).map(|(_, _, place)| *place);
-        let after = self.rows.iter().rev().find(|(_, count, _)| *count > 0).map(|(_, _, place)| *place);
-        (before, after)
     }
 }
 

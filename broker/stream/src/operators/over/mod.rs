@@ -248,6 +248,7 @@ impl Over {
     fn process_timed(
         &mut self,
         end_of: impl Fn(&Rows, usize) -> Option<i64>,
+        time: EpochTime,
         inputs: Vec<Keyed>,
         out: &mut Output,
     ) {
@@ -260,6 +261,7 @@ impl Over {
                     continue;
                 }
                 let key: Arc<[u8]> = keys.get(row).into();
+                self.touched.touch(&key, time.now);
                 let sort = self.rows.sort_key(&rows, row);
                 let bytes = OrderedRows::encode(&rows, row);
                 if !mark.back {
@@ -329,11 +331,13 @@ impl Over {
     /// Forgets partitions that were not touched for the time the plan gives them, unless they have rows to give.
     fn expire(&mut self, time: EpochTime) {
         for key in self.touched.expired(time.now) {
-            self.running.remove(&key);
             let last = self.rows.get(&key).and_then(|partition| partition.values().next_back());
-            if last.and_then(|held| self.end_of(&held.row)).is_some_and(|end| end <= time.before) {
-                self.rows.remove_partition(&key);
+            if last.and_then(|held| self.end_of(&held.row)).is_some_and(|end| end > time.before) {
+                self.touched.touch(&key, time.now);
+                continue;
             }
+            self.running.remove(&key);
+            self.rows.remove_partition(&key);
         }
     }
 }
@@ -343,11 +347,13 @@ impl Operator for Over {
         let inputs: Vec<Keyed> = inputs.into_iter().flatten().collect();
         match self.over.mode {
             OverMode::Changes { .. } => self.process_changes(time, inputs, out),
-            OverMode::Window { end } => self.process_timed(|rows, row| instant(rows, end, row), inputs, out),
+            OverMode::Window { end } => {
+                self.process_timed(|rows, row| instant(rows, end, row), time, inputs, out);
+            }
             OverMode::OnTime { time: column, .. } => {
                 self.expire(time);
                 let end = |rows: &Rows, row| Some(instant(rows, column, row)?.saturating_add(1));
-                self.process_timed(end, inputs, out);
+                self.process_timed(end, time, inputs, out);
             }
         }
     }

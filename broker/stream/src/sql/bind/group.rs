@@ -205,11 +205,6 @@ impl QueryBinder<'_> {
         };
         let node = self.graph.node(operator, vec![input], row, changes);
         let mut relation = Relation::new(node, None, self.graph);
-        for (column, key) in relation.columns.iter_mut().zip(keys) {
-            // An instant among the keys of a window is past when the window closes.
-            let role = Binder::new(&from.columns, at).role(&key.expression);
-            column.role = role.filter(|role| role.is_window() && !changes).unwrap_or(Role::Plain);
-        }
         relation.key = Some((0..keys.len()).collect());
         relation.record_key =
             keys.iter().enumerate().skip(bounds).map(|(index, key)| (key.name.clone(), index)).collect();
@@ -252,7 +247,7 @@ impl QueryBinder<'_> {
             Item {
                 name: known.name.clone(),
                 expression: of_node(self.graph.columns(grouped.node), at_key),
-                role: known.role,
+                role: if known.role.is_window() { known.role } else { Role::Plain },
                 at,
             }
         });

@@ -250,8 +250,10 @@ impl QueryBinder<'_> {
             let stays = !may_be_missing
                 && match bound {
                     JoinBound::Window { .. } => column.role.is_window(),
+                    // What is the end of a window is past for the window when it is in time for the join.
                     JoinBound::Interval { left, right, .. } => {
-                        index == if of_left { left } else { width + right }
+                        matches!(column.role, Role::Time | Role::WindowTime)
+                            && index == if of_left { left } else { width + right }
                     }
                     JoinBound::State(_) => false,
                 };

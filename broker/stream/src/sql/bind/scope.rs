@@ -235,7 +235,10 @@ impl<'a> Binder<'a> {
         let Some(groups) = &self.groups else { return Role::of(expression, self.role(expression)) };
         let of_key = |index: usize| groups.keys.get(index).and_then(|key| self.role(&key.expression));
         match expression {
-            Expression::Column { index, .. } => of_key(*index).unwrap_or(Role::Plain),
+            // An instant among the keys of a window is past when the window closes.
+            Expression::Column { index, .. } => {
+                of_key(*index).filter(|role| role.is_window()).unwrap_or(Role::Plain)
+            }
             Expression::Binary { left, .. } => match &**left {
                 Expression::Column { index, .. }
                     if of_key(*index) == Some(Role::WindowEnd)

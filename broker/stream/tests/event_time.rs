@@ -1,0 +1,119 @@
+//! Event time behind operators: what a column says about time decides what is late for the operators that use it.
+
+mod support;
+
+use support::cases::{SOURCE, append, check, lines, rows, run, runs};
+use support::plan;
+
+#[test]
+fn sessions_are_in_time_for_what_uses_their_window() {
+    let script = append(
+        "s TIMESTAMP(3), k STRING, n BIGINT, r BIGINT",
+        "INSERT INTO o SELECT window_start, k, n, r FROM (
+           SELECT *, ROW_NUMBER() OVER (PARTITION BY window_start, window_end ORDER BY n DESC) AS r FROM (
+             SELECT window_start, window_end, k, COUNT(*) AS n
+             FROM TABLE(SESSION(TABLE src PARTITION BY k, DESCRIPTOR(ts), INTERVAL '5' SECOND))
+             GROUP BY k, window_start, window_end))
+         WHERE r <= 2",
+    );
+    // The session of `a` ends at 6 s, which is the watermark behind the second record.
+    let input = rows(&[("a", 1, 1), ("b", 1, 8), ("c", 1, 20)]);
+    let logs = check(
+        &script,
+        &input,
+        r#"{"s":"1970-01-01T00:00:01Z","k":"a","n":1,"r":1}
+           {"s":"1970-01-01T00:00:08Z","k":"b","n":1,"r":1}
+           {"s":"1970-01-01T00:00:20Z","k":"c","n":1,"r":1}"#,
+    );
+    assert_eq!(logs.last_progress().unwrap().totals.late_rows, 0);
+    assert_eq!(support::restored(&plan(&script), &logs, 9_999).state_entries(), 0);
+}
+
+#[test]
+fn sessions_that_change_are_in_time_for_what_uses_their_window() {
+    let script = format!(
+        "{SOURCE} CREATE TABLE o (e TIMESTAMP(3), keys BIGINT, n BIGINT, PRIMARY KEY (e) NOT ENFORCED)
+         WITH ('topic' = 'out', 'format' = 'json', 'output' = 'upsert');
+         INSERT INTO o SELECT window_end, COUNT(*), SUM(n) FROM (
+           SELECT window_start, window_end, k, COUNT(*) AS n
+           FROM TABLE(SESSION(TABLE src PARTITION BY k, DESCRIPTOR(ts), INTERVAL '5' SECOND))
+           GROUP BY k, window_start, window_end)
+         GROUP BY window_start, window_end EMIT CHANGES"
+    );
+    // One session of `a` ends at 6 s; the row at 6 s comes at a watermark of 6 s, and belongs to it.
+    let input = rows(&[("a", 1, 1), ("b", 1, 8), ("a", 2, 6), ("c", 1, 20), ("a", 3, 21)]);
+    for how in runs() {
+        let logs = run(&script, &lines(&input), how);
+        let left: Vec<String> = support::cases::table(&logs).into_values().collect();
+        let expected = [
+            r#"{"e":"1970-01-01T00:00:11Z","keys":1,"n":2}"#,
+            r#"{"e":"1970-01-01T00:00:13Z","keys":1,"n":1}"#,
+            r#"{"e":"1970-01-01T00:00:25Z","keys":1,"n":1}"#,
+            r#"{"e":"1970-01-01T00:00:26Z","keys":1,"n":1}"#,
+        ];
+        assert_eq!(left, expected, "{how:?}");
+        assert_eq!(logs.last_progress().unwrap().totals.late_rows, 0, "{how:?}");
+    }
+}
+
+/// The instants among the groups of a window are past when it closes.
+#[test]
+fn the_time_of_grouped_rows_is_no_event_time() {
+    for grouped in [
+        "SELECT ts, COUNT(*) AS n FROM TABLE(TUMBLE(TABLE src, DESCRIPTOR(ts), INTERVAL '10' SECOND))
+         GROUP BY window_start, window_end, ts",
+        "SELECT ts, 1 AS n FROM (
+           SELECT DISTINCT window_start, window_end, ts
+           FROM TABLE(TUMBLE(TABLE src, DESCRIPTOR(ts), INTERVAL '10' SECOND)))",
+    ] {
+        let script = format!(
+            "{SOURCE} CREATE TABLE o (ts TIMESTAMP(3), n BIGINT, PRIMARY KEY (ts) NOT ENFORCED)
+             WITH ('topic' = 'out', 'format' = 'json', 'output' = 'upsert');
+             INSERT INTO o SELECT ts, SUM(n) OVER (ORDER BY ts) FROM ({grouped}) UNBOUNDED"
+        );
+        // The watermark is 7 s in the middle of the first window.
+        let input = rows(&[("a", 1, 1), ("b", 1, 3), ("b", 1, 9), ("a", 1, 15), ("a", 1, 40)]);
+        for how in runs() {
+            let logs = run(&script, &lines(&input), how);
+            let left: Vec<String> = support::cases::table(&logs).into_values().collect();
+            let expected = [
+                r#"{"ts":"1970-01-01T00:00:01Z","n":1}"#,
+                r#"{"ts":"1970-01-01T00:00:03Z","n":2}"#,
+                r#"{"ts":"1970-01-01T00:00:09Z","n":3}"#,
+                r#"{"ts":"1970-01-01T00:00:15Z","n":4}"#,
+                r#"{"ts":"1970-01-01T00:00:40Z","n":5}"#,
+            ];
+            assert_eq!(left, expected, "{how:?} {grouped}");
+            assert_eq!(logs.last_progress().unwrap().totals.late_rows, 0);
+        }
+    }
+}
+
+/// Behind a join of near times the end of a window is no end of a window: rows come a millisecond too late for it.
+#[test]
+fn a_window_that_was_joined_by_its_end_is_none() {
+    let windows = |k: &str| {
+        format!(
+            "(SELECT window_end, x FROM TABLE(TUMBLE(TABLE src, DESCRIPTOR(ts), INTERVAL '10' SECOND))
+              WHERE k = '{k}')"
+        )
+    };
+    let script = format!(
+        "{SOURCE} CREATE TABLE o (e TIMESTAMP(3), l BIGINT, r BIGINT, n BIGINT, PRIMARY KEY (e, l, r) NOT ENFORCED)
+         WITH ('topic' = 'out', 'format' = 'json', 'output' = 'upsert');
+         INSERT INTO o SELECT e, l, r, ROW_NUMBER() OVER (PARTITION BY e ORDER BY l, r) FROM (
+           SELECT a.window_end AS e, a.x AS l, b.x AS r FROM {} AS a JOIN {} AS b
+           ON a.window_end BETWEEN b.window_end - INTERVAL '10' SECOND AND b.window_end)
+         UNBOUNDED",
+        windows("a"),
+        windows("b"),
+    );
+    // The window of `b` ends at the watermark, 20 s, and finds that of `a`, which has ended ten seconds before it.
+    let input = rows(&[("a", 1, 1), ("z", 0, 22), ("b", 2, 15), ("z", 0, 60)]);
+    for how in runs() {
+        let logs = run(&script, &lines(&input), how);
+        let left: Vec<String> = support::cases::table(&logs).into_values().collect();
+        assert_eq!(left, [r#"{"e":"1970-01-01T00:00:10Z","l":1,"r":2,"n":1}"#], "{how:?}");
+        assert_eq!(logs.last_progress().unwrap().totals.late_rows, 0, "{how:?}");
+    }
+}

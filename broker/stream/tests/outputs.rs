@@ -1,0 +1,143 @@
+//! What becomes of an epoch's rows in a topic: which row of a key is written, which step, and to which partition.
+
+mod support;
+
+use std::collections::BTreeMap;
+
+use logmill_stream::EpochLimits;
+use proptest::prelude::*;
+use support::cases::{SOURCE, lines, rows, run, runs, table, upsert};
+use support::{MemoryLogs, json, plan, run_bounded, small_epochs};
+
+/// A script whose only table is written in one mode.
+fn written(columns: &str, options: &str, insert: &str) -> String {
+    format!(
+        "{SOURCE} CREATE TABLE o ({columns}) WITH ('topic' = 'out', 'format' = 'json', {options});\n{insert}"
+    )
+}
+
+#[test]
+fn the_row_that_came_last_is_the_one_that_stays() {
+    let script =
+        upsert("k STRING, x BIGINT, PRIMARY KEY (k) NOT ENFORCED", "INSERT INTO o SELECT k, x FROM src");
+    let input = lines(&rows(&[("a", 1, 0), ("a", 2, 1), ("b", 3, 1), ("a", 1, 2), ("b", 4, 2), ("b", 4, 3)]));
+    for how in runs() {
+        let logs = run(&script, &input, how);
+        let left: Vec<String> = table(&logs).into_values().collect();
+        assert_eq!(left, [r#"{"k":"a","x":1}"#, r#"{"k":"b","x":4}"#], "{how:?}");
+    }
+}
+
+#[test]
+fn a_step_whose_row_cannot_be_written_is_half_a_step() {
+    let input = r#"{"k":"a","x":1,"ts":0}
+                   {"k":"a","x":13,"ts":1}
+                   {"k":"a","x":3,"ts":2}
+                   {"k":"b","x":13,"ts":3}"#;
+    // The last value of each key, which is NULL at times.
+    let query = "INSERT INTO o SELECT k, NULLIF(x, 13) FROM
+                   (SELECT *, ROW_NUMBER() OVER (PARTITION BY k ORDER BY ts DESC) AS r FROM src) WHERE r = 1 UNBOUNDED";
+    let columns = "k STRING, x BIGINT NOT NULL";
+    let retract = written(columns, "'output' = 'retract', 'on-error' = 'skip'", query);
+    let each = (small_epochs(1), 0, 1);
+    let logs = run(&retract, &lines(input), each);
+    assert_eq!(
+        logs.values("out"),
+        [
+            r#"{"before":null,"after":{"k":"a","x":1},"op":"c"}"#,
+            r#"{"before":{"k":"a","x":1},"after":null,"op":"d"}"#,
+            r#"{"before":null,"after":{"k":"a","x":3},"op":"c"}"#,
+        ]
+    );
+    let keyed = format!("{columns}, PRIMARY KEY (k) NOT ENFORCED");
+    let upserted = written(&keyed, "'output' = 'upsert', 'on-error' = 'skip'", query);
+    let logs = run(&upserted, &lines(input), each);
+    let values: Vec<Option<String>> = logs
+        .records("out")
+        .into_iter()
+        .map(|(_, record)| record.value.map(|value| String::from_utf8(value.to_vec()).unwrap()))
+        .collect();
+    assert_eq!(values, [Some(r#"{"k":"a","x":1}"#.to_owned()), None, Some(r#"{"k":"a","x":3}"#.to_owned())]);
+    assert_eq!(logs.last_progress().unwrap().totals.unwritten, 2);
+    // Nothing is wrong with what is gone again within an epoch.
+    for script in [&retract, &upserted] {
+        let input = &lines(input)[..3];
+        let logs = run(script, input, (EpochLimits::default(), 0, 1));
+        assert_eq!(logs.last_progress().unwrap().totals.unwritten, 0);
+    }
+}
+
+#[test]
+fn a_row_that_cannot_be_written_does_not_take_the_one_before_it_along() {
+    let script = written(
+        "k STRING, x BIGINT NOT NULL, PRIMARY KEY (k) NOT ENFORCED",
+        "'output' = 'upsert', 'on-error' = 'skip'",
+        "INSERT INTO o SELECT k, NULLIF(x, 13) FROM src",
+    );
+    let input = lines(&rows(&[("a", 1, 0), ("a", 2, 1), ("a", 13, 2)]));
+    for how in runs() {
+        let logs = run(&script, &input, how);
+        assert_eq!(table(&logs).into_values().collect::<Vec<_>>(), [r#"{"k":"a","x":2}"#], "{how:?}");
+        assert_eq!(logs.last_progress().unwrap().totals.unwritten, 1);
+    }
+}
+
+/// What a topic of changes says is there, in each partition; a row that is not there cannot go.
+fn sum(logs: &MemoryLogs) -> Result<BTreeMap<(i32, String), i64>, String> {
+    let mut rows: BTreeMap<(i32, String), i64> = BTreeMap::new();
+    for (partition, record) in logs.records("out") {
+        let change = json(std::str::from_utf8(&record.value.unwrap()).unwrap());
+        for (side, by) in [("before", -1), ("after", 1)] {
+            if !change[side].is_null() {
+                let row = (partition, change[side].to_string());
+                let count = rows.entry(row.clone()).or_default();
+                *count += by;
+                if *count < 0 {
+                    return Err(format!("{row:?} goes and is not there"));
+                }
+            }
+        }
+    }
+    rows.retain(|_, count| *count != 0);
+    Ok(rows)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(60))]
+
+    /// A row without a key goes where its bytes send it, and so does what takes it back.
+    #[test]
+    fn a_row_and_its_end_are_in_one_partition(
+        steps in prop::collection::vec((0_i32..3, 0_i64..3, 0_i64..4), 1..25),
+        crash in 0_u64..3,
+    ) {
+        let script = written(
+            "l BIGINT, r BIGINT",
+            "'output' = 'retract'",
+            "INSERT INTO o SELECT a.x, b.x FROM src AS a LEFT JOIN src AS b ON a.k = b.k AND a.x < b.x UNBOUNDED",
+        );
+        let plan = plan(&script);
+        prop_assert!(plan.sinks[0].key.is_empty());
+        let mut logs = MemoryLogs::default();
+        logs.create("in", 3);
+        logs.create("out", 4);
+        for (partition, k, x) in &steps {
+            logs.produce("in", *partition, &[support::cases::row(&format!("k{k}"), *x, 0)]);
+        }
+        run_bounded(&plan, &mut logs, small_epochs(1), crash).unwrap();
+        let mut expected: BTreeMap<String, i64> = BTreeMap::new();
+        for (_, k, l) in &steps {
+            let partners: Vec<String> =
+                steps.iter().filter(|(_, key, r)| key == k && l < r).map(|(_, _, r)| r.to_string()).collect();
+            let alone = vec!["null".to_owned()];
+            for r in if partners.is_empty() { &alone } else { &partners } {
+                *expected.entry(format!("{{\"l\":{l},\"r\":{r}}}")).or_default() += 1;
+            }
+        }
+        let mut found: BTreeMap<String, i64> = BTreeMap::new();
+        for ((_, row), count) in sum(&logs).map_err(TestCaseError::fail)? {
+            prop_assert!(found.insert(row, count).is_none(), "a row is in one partition");
+        }
+        prop_assert_eq!(found, expected);
+    }
+}
