@@ -37,7 +37,7 @@ mod value;
 
 pub use decimal::{Decimal, MAX_PRECISION};
 pub use epoch_loop::{DeclareEndError, EpochLimits, EpochLoop, Pace, Turn, TurnError};
-pub use format::{FormatError, InferError, RecordSample, TableDraft, infer};
+pub use format::{FormatError, InferError, RecordSample, TableDraft, csv_header, infer};
 pub use functions::{
     Argument, FunctionError, FunctionSignature, Functions, UserAggregate, UserFunction, UserScalar,
 };

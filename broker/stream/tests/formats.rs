@@ -4,8 +4,8 @@
 mod support;
 
 use logmill_record::{Batch, BatchBuilder, BatchOptions, Record};
-use logmill_stream::plan::{AvroFormat, Format, ProtobufFormat, ProtobufSchema};
-use logmill_stream::{DataType, EpochLimits, InferError, RecordSample, infer};
+use logmill_stream::plan::{AvroFormat, CsvFormat, Format, ProtobufFormat, ProtobufSchema};
+use logmill_stream::{DataType, EpochLimits, InferError, RecordSample, csv_header, infer};
 use support::{MemoryLogs, plan, run_bounded, small_epochs};
 
 const COLUMNS: &str =
@@ -180,7 +180,7 @@ fn draft(format: Option<&Format>, sample: &[RecordSample]) -> String {
         draft
             .columns
             .iter()
-            .map(|column| format!("`{}` IS NULL", column.name))
+            .map(|column| format!("`{}` IS NULL", column.name.replace('`', "``")))
             .collect::<Vec<_>>()
             .join(" OR ")
     );
@@ -269,6 +269,54 @@ fn other_formats_are_known_by_their_looks() {
     keyed[0].key = Some(b"k".to_vec());
     let text = draft(None, &keyed);
     assert!(text.contains("record_key STRING METADATA FROM 'key'"), "{text}");
+}
+
+/// What looks like a type and is none, and names that no column can have.
+#[test]
+fn what_a_column_could_not_read_is_drafted_as_text_or_left_out() {
+    let csv: [&[u8]; 3] =
+        [b"07102,-inf,1e3,2013-01-01,NaN,true,+5,1e999", b"7102,nan,-2,x,5,1,6,2", b",,,,,,,"];
+    let text = draft(None, &sample(&csv));
+    for line in [
+        "field_1 STRING",
+        "field_2 STRING",
+        "field_3 DOUBLE",
+        "field_4 STRING",
+        "field_5 STRING",
+        "field_6 STRING",
+        "field_7 BIGINT",
+        "field_8 STRING",
+    ] {
+        assert!(text.contains(line), "{line}: {text}");
+    }
+    let text = draft(None, &sample(&[b"1,NA,NA", b"2,3.5,NA", b"NA,4,x"]));
+    for line in ["field_1 BIGINT,", "field_2 DOUBLE", "field_3 STRING", "'csv.null-literal' = 'NA'"] {
+        assert!(text.contains(line), "{line}: {text}");
+    }
+    let named = |names: &str| {
+        let layout = CsvFormat::new(Vec::new());
+        let fields = csv_header(&layout, names).unwrap();
+        draft(Some(&Format::Csv(CsvFormat { fields, ..layout })), &sample(&[b"1,2,3,4"]))
+    };
+    let text = named("id,\"select, from\",id,");
+    for line in ["`id` BIGINT", "`select, from` BIGINT", "field_3 BIGINT", "field_4 BIGINT"] {
+        assert!(text.contains(line), "{line}: {text}");
+    }
+    assert!(named("too,few").contains("field_1 BIGINT"));
+    let long = "x".repeat(2_000);
+    let deep = (0..3).fold("1".to_owned(), |inner, _| format!(r#"{{"{long}":{inner}}}"#));
+    let record = format!(r#"{{"a.b":1,"":2,"`":3,"deep":{deep},"é":"x"}}"#);
+    let text = draft(None, &sample(&[record.as_bytes(); 25]));
+    for line in [
+        "-- `a.b` is left out: a dot",
+        "-- `` is left out",
+        "-- `deep.xxx",
+        "```` BIGINT NOT NULL",
+        "`é` STRING",
+    ] {
+        assert!(text.contains(line), "{line}: {text}");
+    }
+    assert!(text.len() < 1_500, "{text}");
 }
 
 #[test]

@@ -362,3 +362,31 @@ fn elements_of_a_path_may_be_quoted() {
     let cases: Vec<(&str, &str)> = cases.iter().map(|(select, value)| (select.as_str(), *value)).collect();
     values("STRING", &cases);
 }
+
+/// What is computed once has the value it has when it is written out.
+#[test]
+fn operands_that_are_read_several_times() {
+    let cases = [
+        ("{x} BETWEEN 1 AND 13", "true"),
+        ("{x} NOT BETWEEN 1 AND 2.5", "true"),
+        ("{x} BETWEEN SYMMETRIC 13 AND ABS(d)", "true"),
+        ("{x} NOT BETWEEN SYMMETRIC ABS(d) + 10 AND 13", "true"),
+        ("{x} BETWEEN SYMMETRIC NULL AND 5", "null"),
+        ("{x} BETWEEN SYMMETRIC 1 AND NULL", "null"),
+        ("{x} BETWEEN NULL AND 5", "false"),
+        ("{x} IN (1, 2.5, ABS(a) + 5)", "true"),
+        ("{x} NOT IN (1, NULL)", "null"),
+        ("{x} IN (12)", "true"),
+        ("({x} IN (1, 2) OR {x} BETWEEN 12 AND ABS(a) * 2) AND {x} IN (3, 12)", "true"),
+        ("CASE {x} WHEN 1 THEN ok WHEN 12.0 THEN {x} IN (11, 12) END", "true"),
+        ("ABS(a) IN (1, CASE {x} WHEN 5 THEN 1 WHEN 12 THEN 7 END)", "true"),
+        ("(1 / ABS(a - 7)) IN (1, 2)", "fault"),
+        ("a = 7 OR (1 / ABS(a - 7)) BETWEEN 1 AND 2", "true"),
+    ];
+    let cases: Vec<(String, &str)> =
+        cases.iter().map(|(select, value)| (select.replace("{x}", "(ABS(a) + 5)"), *value)).collect();
+    let cases: Vec<(&str, &str)> = cases.iter().map(|(select, value)| (select.as_str(), *value)).collect();
+    values("BOOLEAN", &cases);
+    let moved = r#""2013-04-13T15:04:09.078Z""#;
+    values("TIMESTAMP(3)", &[("ts + (ABS(a) - 6) * INTERVAL '1 month 8 days'", moved)]);
+}

@@ -55,11 +55,13 @@ pub(crate) struct Evaluator<'a> {
     faults: BTreeMap<usize, Fault>,
     /// Bytes of the texts that were made.
     made: usize,
+    /// The operands of the innermost [`Expression::With`] that is being evaluated.
+    shared: Vec<Operand>,
 }
 
 impl<'a> Evaluator<'a> {
     pub(crate) fn new(columns: &'a [Column], rows: usize) -> Self {
-        Self { columns, rows, now: 0, faults: BTreeMap::new(), made: 0 }
+        Self { columns, rows, now: 0, faults: BTreeMap::new(), made: 0, shared: Vec::new() }
     }
 
     /// With the processing time of the epoch, in milliseconds since 1970; what `NOW()` and its kin read.
@@ -140,6 +142,14 @@ impl<'a> Evaluator<'a> {
                 let operation = *operation;
                 self.regex(&RegexCall { expression, operation, pattern, arguments, active })
             }
+            Expression::With { operands, result } => {
+                let operands = operands.iter().map(|operand| self.operand(operand, active)).collect();
+                let around = std::mem::replace(&mut self.shared, operands);
+                let value = self.evaluate(result, active);
+                self.shared = around;
+                value
+            }
+            Expression::Operand { index, .. } => self.shared[*index].spread(),
         }
     }
 
@@ -155,6 +165,7 @@ impl<'a> Evaluator<'a> {
             Expression::Literal { value, data_type } => {
                 Operand { column: Column::repeat(value, *data_type, 1), constant: true, rows }
             }
+            Expression::Operand { index, .. } => self.shared[*index].clone(),
             _ => Operand { column: self.evaluate(expression, active), constant: false, rows },
         }
     }

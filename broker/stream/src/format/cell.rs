@@ -236,7 +236,7 @@ impl Slot {
 
 /// Whether a text is a number as JSON writes it, with a sign in front at will. What else Rust reads as a float, such as
 /// `inf`, is none.
-fn is_number(text: &str) -> bool {
+pub(super) fn is_number(text: &str) -> bool {
     let digits = text.strip_prefix(['-', '+']).unwrap_or(text);
     digits.starts_with(|first: char| first.is_ascii_digit())
         && digits.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'.' | b'e' | b'E' | b'+' | b'-'))

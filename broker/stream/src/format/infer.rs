@@ -3,18 +3,17 @@
 //! It is a draft for a person to look at. What the sample does not agree on is left out and noted, never guessed.
 
 use std::collections::BTreeMap;
-use std::fmt::Write;
 
 use serde_json::Value;
 use thiserror::Error;
 
 use super::avro::Schema as AvroSchema;
-use super::cell::{Cell, Slot};
+use super::cell::{Cell, Slot, is_number};
 use super::csv;
 use super::decoder::Decoder;
 use super::error::FormatError;
 use super::protobuf::Schema as ProtobufSchema;
-use crate::plan::{Column, ColumnOrigin, CsvFormat, DebeziumFormat, Format, ProtobufSchema as Description};
+use crate::plan::{Column, ColumnOrigin, CsvFormat, DebeziumFormat, Format};
 use crate::time;
 use crate::value::DataType;
 
@@ -81,6 +80,15 @@ pub struct TableDraft {
     pub event_time: Option<(String, i64)>,
     /// What was left out, and why; one line each.
     pub notes: Vec<String>,
+}
+
+/// Splits a line of field names, as the records of a CSV format are split.
+///
+/// # Errors
+/// What is wrong with it, in words.
+pub fn csv_header(layout: &CsvFormat, line: &str) -> Result<Vec<String>, String> {
+    let fields = csv::split(layout, line.as_bytes())?;
+    Ok(fields.into_iter().map(|field| field.unwrap_or_default()).collect())
 }
 
 /// Drafts a table from a sample. Without a format one is chosen: Debezium's JSON, JSON, CSV, else raw.
@@ -219,12 +227,10 @@ impl Seen {
     fn of_plain(text: &str) -> Self {
         match text {
             "true" | "false" | "TRUE" | "FALSE" => Seen::Boolean,
+            // A code, whose zeros mean something: 07102.
+            _ if text.len() > 1 && text.starts_with('0') && text.parse::<u64>().is_ok() => Seen::Text,
             _ if text.parse::<i64>().is_ok() => Seen::Integer,
-            _ if text.starts_with(|c: char| c.is_ascii_digit() || c == '-')
-                && text.parse::<f64>().is_ok() =>
-            {
-                Seen::Float
-            }
+            _ if is_number(text) && text.parse::<f64>().is_ok_and(f64::is_finite) => Seen::Float,
             _ => Seen::of_text(text),
         }
     }
@@ -257,6 +263,44 @@ impl Seen {
     }
 }
 
+/// What the values of one field of a CSV record have in common, and how many there are.
+#[derive(Debug, Clone, Copy)]
+struct FieldSeen {
+    seen: Seen,
+    present: usize,
+}
+
+impl FieldSeen {
+    /// Whether it is more than a text.
+    fn is_typed(&self) -> bool {
+        self.seen.data_type().is_some_and(|data_type| data_type != DataType::String)
+    }
+}
+
+/// What stands for `NULL` in a CSV file, beside nothing.
+const NULL_LITERALS: [&str; 6] = ["NA", "NULL", "null", "\\N", "N/A", "-"];
+
+fn fields_seen(layout: &CsvFormat, values: &[(usize, &[u8])]) -> Result<Vec<FieldSeen>, InferError> {
+    let mut seen: Vec<FieldSeen> = Vec::new();
+    for (index, value) in values {
+        let wrong = |reason: String| InferError::OtherFormat { index: *index, format: "csv", reason };
+        let fields = csv::split(layout, value).map_err(wrong)?;
+        if seen.is_empty() {
+            seen = vec![FieldSeen { seen: Seen::Nothing, present: 0 }; fields.len()];
+        }
+        if fields.len() != seen.len() {
+            return Err(wrong(format!("it has {} fields, the first has {}", fields.len(), seen.len())));
+        }
+        for (field, text) in seen.iter_mut().zip(fields) {
+            if let Some(text) = text {
+                field.seen = field.seen.and(Seen::of_plain(&text));
+                field.present += 1;
+            }
+        }
+    }
+    Ok(seen)
+}
+
 impl TableDraft {
     /// Adds the fields of objects, in the order in which they come first.
     fn add_objects(&mut self, objects: &[Value], path: &[&str]) {
@@ -269,6 +313,13 @@ impl TableDraft {
         for name in names {
             let path = [path, &[name]].concat();
             let full = path.join(".");
+            if name.contains('.') || name.is_empty() {
+                self.notes.push(format!(
+                    "`{}` is left out: a dot in a column's name leads into an object, and 'json.nested' = 'false' reads none",
+                    brief(&full)
+                ));
+                continue;
+            }
             let found: Vec<&Value> = objects.iter().filter_map(|object| object.get(name)).collect();
             let present = found.iter().filter(|value| !value.is_null()).count();
             let nested = present > 0
@@ -302,44 +353,54 @@ impl TableDraft {
 
     fn add(&mut self, name: &str, data_type: Option<DataType>, seen: Seen, required: bool) {
         match data_type {
-            Some(_) if self.columns.len() == MAX_COLUMNS => {
-                self.notes.push(format!("`{name}` is left out: there are more than {MAX_COLUMNS} columns"));
-            }
-            Some(data_type) => {
-                self.columns.push(Column { required, ..Column::of_value(name, data_type) });
-            }
+            Some(data_type) => self.push(Column { required, ..Column::of_value(name, data_type) }),
             None if seen == Seen::Nothing => {
-                self.notes.push(format!("`{name}` is left out: it is null in every record of the sample"));
+                self.leave_out(name, "it is null in every record of the sample");
             }
-            None => {
-                self.notes.push(format!("`{name}` is left out: its values are of several types"));
-            }
+            None => self.leave_out(name, "its values are of several types"),
         }
     }
 
+    /// Adds a column, if it may be one.
+    fn push(&mut self, column: Column) {
+        match Column::check_name(&column.name) {
+            Err(reason) => self.leave_out(&column.name, &format!("its name {reason}")),
+            Ok(()) if self.columns.len() == MAX_COLUMNS => {
+                self.leave_out(&column.name, &format!("there are more than {MAX_COLUMNS} columns"));
+            }
+            Ok(()) => self.columns.push(column),
+        }
+    }
+
+    fn leave_out(&mut self, name: &str, reason: &str) {
+        self.notes.push(format!("`{}` is left out: {reason}", brief(name)));
+    }
+
     fn add_csv(&mut self, mut layout: CsvFormat, values: &[(usize, &[u8])]) -> Result<(), InferError> {
-        let mut seen: Vec<(Seen, usize)> = Vec::new();
-        for (index, value) in values {
-            let wrong = |reason: String| InferError::OtherFormat { index: *index, format: "csv", reason };
-            let fields = csv::split(&layout, value).map_err(wrong)?;
-            if seen.is_empty() {
-                seen = vec![(Seen::Nothing, 0); fields.len()];
-            }
-            if fields.len() != seen.len() {
-                return Err(wrong(format!("it has {} fields, the first has {}", fields.len(), seen.len())));
-            }
-            for ((seen, present), field) in seen.iter_mut().zip(fields) {
-                if let Some(text) = field {
-                    *seen = seen.and(Seen::of_plain(&text));
-                    *present += 1;
+        let mut seen = fields_seen(&layout, values)?;
+        if layout.null_literal.is_none() {
+            let typed = |seen: &[FieldSeen]| seen.iter().filter(|field| field.is_typed()).count();
+            for literal in NULL_LITERALS {
+                let with = CsvFormat { null_literal: Some(literal.to_owned()), ..layout.clone() };
+                let better = fields_seen(&with, values)?;
+                if typed(&better) > typed(&seen) {
+                    (layout, seen) = (with, better);
                 }
             }
         }
-        let named = layout.fields.len() == seen.len();
-        if !named {
-            layout.fields = (1..=seen.len()).map(|place| format!("field_{place}")).collect();
+        // Names that a table cannot have, or not twice, are those of the places.
+        let given = std::mem::take(&mut layout.fields);
+        for place in 0..seen.len() {
+            let name = given.get(place).filter(|_| given.len() == seen.len()).map(|name| name.trim());
+            let is_free = |name: &&str| {
+                !name.is_empty()
+                    && Column::check_name(name).is_ok()
+                    && !layout.fields.iter().any(|taken| taken == *name)
+            };
+            let name = name.filter(is_free).map_or_else(|| format!("field_{}", place + 1), str::to_owned);
+            layout.fields.push(name);
         }
-        for (name, (seen, present)) in layout.fields.iter().zip(&seen) {
+        for (name, FieldSeen { seen, present }) in layout.fields.iter().zip(&seen) {
             // A field that is left out would move the others: what has no type of its own is text.
             let data_type = seen.data_type().unwrap_or(DataType::String);
             let required = *present == values.len() && values.len() >= ENOUGH_RECORDS;
@@ -352,12 +413,8 @@ impl TableDraft {
     fn add_schema(&mut self, fields: Vec<(String, Option<DataType>)>) {
         for (name, data_type) in fields {
             match data_type {
-                Some(_) if self.columns.len() == MAX_COLUMNS => {
-                    self.notes
-                        .push(format!("`{name}` is left out: there are more than {MAX_COLUMNS} columns"));
-                }
-                Some(data_type) => self.columns.push(Column::of_value(&name, data_type)),
-                None => self.notes.push(format!("`{name}` is left out: there is no type for what it is")),
+                Some(data_type) => self.push(Column::of_value(&name, data_type)),
+                None => self.leave_out(&name, "there is no type for what it is"),
             }
         }
     }
@@ -430,99 +487,14 @@ impl TableDraft {
         }
         free
     }
+}
 
-    /// The declaration, with what was left out as comments in front of it.
-    pub fn create_table(&self, table: &str, topic: &str) -> String {
-        let mut out = String::new();
-        self.write(&mut out, table, topic).expect("writing to a string cannot fail");
-        out
-    }
-
-    fn write(&self, out: &mut String, table: &str, topic: &str) -> std::fmt::Result {
-        for note in &self.notes {
-            writeln!(out, "-- {}", note.replace(['\n', '\r'], " "))?;
-        }
-        writeln!(out, "CREATE TABLE {} (", quoted_name(table))?;
-        let mut lines = Vec::new();
-        for column in &self.columns {
-            let required = if column.required { " NOT NULL" } else { "" };
-            let from = match &column.origin {
-                ColumnOrigin::Value => String::new(),
-                origin => format!(" METADATA FROM {}", quoted_text(&origin.to_string())),
-            };
-            lines.push(format!("  {} {}{required}{from}", quoted_name(&column.name), column.data_type));
-        }
-        if let Some((name, late_ms)) = &self.event_time {
-            let name = quoted_name(name);
-            lines.push(format!("  WATERMARK FOR {name} AS {name} - {}", interval(*late_ms)));
-        }
-        writeln!(out, "{}", lines.join(",\n"))?;
-        writeln!(out, ") WITH (")?;
-        let mut options = vec![("topic".to_owned(), topic.to_owned())];
-        options.extend(self.options());
-        let options: Vec<String> = options
-            .iter()
-            .map(|(key, value)| format!("  {} = {}", quoted_text(key), quoted_text(value)))
-            .collect();
-        write!(out, "{}\n);\n", options.join(",\n"))
-    }
-
-    fn options(&self) -> Vec<(String, String)> {
-        let option = |key: &str, value: &str| (key.to_owned(), value.to_owned());
-        match &self.format {
-            Format::Json(_) => vec![option("format", "json")],
-            Format::Raw => vec![option("format", "raw")],
-            Format::Debezium(debezium) => {
-                let mut options = vec![option("format", "debezium-json")];
-                if debezium.schema_include {
-                    options.push(option("debezium-json.schema-include", "true"));
-                }
-                options
-            }
-            Format::Csv(csv) => {
-                let mut options = vec![option("format", "csv")];
-                if csv.delimiter != b',' {
-                    let delimiter = if csv.delimiter == b'\t' {
-                        "\\t".to_owned()
-                    } else {
-                        char::from(csv.delimiter).to_string()
-                    };
-                    options.push(option("csv.field-delimiter", &delimiter));
-                }
-                match csv.quote {
-                    Some(b'"') => {}
-                    Some(quote) => {
-                        options.push(option("csv.quote-character", &char::from(quote).to_string()))
-                    }
-                    None => options.push(option("csv.disable-quote-character", "true")),
-                }
-                if let Some(literal) = &csv.null_literal {
-                    options.push(option("csv.null-literal", literal));
-                }
-                options
-            }
-            Format::Avro(avro) => {
-                let mut options = vec![option("format", "avro"), option("avro.schema", &avro.schema)];
-                if avro.confluent {
-                    options.push(option("avro.confluent", "true"));
-                }
-                if let Some(id) = avro.schema_id {
-                    options.push(option("avro.schema-id", &id.to_string()));
-                }
-                options
-            }
-            Format::Protobuf(protobuf) => {
-                let (key, text) = match &protobuf.schema {
-                    Description::Proto(text) => ("protobuf.proto", text),
-                    Description::Descriptor(text) => ("protobuf.descriptor", text),
-                };
-                vec![
-                    option("format", "protobuf"),
-                    option("protobuf.message", &protobuf.message),
-                    option(key, text),
-                ]
-            }
-        }
+/// The beginning of a name, for a note.
+fn brief(name: &str) -> String {
+    const LONGEST: usize = 60;
+    match name.char_indices().nth(LONGEST) {
+        Some((end, _)) => format!("{}…", &name[..end]),
+        None => name.to_owned(),
     }
 }
 
@@ -556,34 +528,4 @@ fn disorder(times: &[(i32, i64)]) -> i64 {
         *newest = (*newest).max(*time);
     }
     late
-}
-
-/// An interval that is at least as long, of a round length.
-fn interval(late_ms: i64) -> String {
-    const ROUND: [(i64, &str); 11] = [
-        (5_000, "'5' SECOND"),
-        (30_000, "'30' SECOND"),
-        (60_000, "'1' MINUTE"),
-        (300_000, "'5' MINUTE"),
-        (900_000, "'15' MINUTE"),
-        (3_600_000, "'1' HOUR"),
-        (21_600_000, "'6' HOUR"),
-        (86_400_000, "'1' DAY"),
-        (172_800_000, "'2' DAY"),
-        (604_800_000, "'7' DAY"),
-        (2_592_000_000, "'30' DAY"),
-    ];
-    let round = ROUND.iter().find(|(ms, _)| *ms >= late_ms).unwrap_or(&ROUND[ROUND.len() - 1]);
-    format!("INTERVAL {}", round.1)
-}
-
-fn quoted_name(name: &str) -> String {
-    let plain = name.starts_with(|first: char| first.is_ascii_lowercase() || first == '_')
-        && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_')
-        && !sqlparser::keywords::ALL_KEYWORDS.contains(&name.to_ascii_uppercase().as_str());
-    if plain { name.to_owned() } else { format!("`{}`", name.replace('`', "``")) }
-}
-
-fn quoted_text(text: &str) -> String {
-    format!("'{}'", text.replace('\'', "''"))
 }

@@ -97,6 +97,21 @@ pub enum Expression {
         /// Its arguments, of the types declared.
         arguments: Vec<Expression>,
     },
+    /// Values that are computed once and read several times: `x BETWEEN a AND b` reads `x` twice. Written out twice, such
+    /// expressions inside one another would double with each level.
+    With {
+        /// The values.
+        operands: Vec<Expression>,
+        /// What reads them.
+        result: Box<Expression>,
+    },
+    /// One of the operands of the innermost [`Expression::With`] around it.
+    Operand {
+        /// Its place among them.
+        index: usize,
+        /// Its type.
+        data_type: DataType,
+    },
 }
 
 impl Expression {
@@ -105,6 +120,7 @@ impl Expression {
         match self {
             Expression::Column { data_type, .. }
             | Expression::Literal { data_type, .. }
+            | Expression::Operand { data_type, .. }
             | Expression::Cast { data_type, .. }
             | Expression::TryCast { data_type, .. } => *data_type,
             Expression::Negate(operand) => operand.data_type(),
@@ -119,6 +135,7 @@ impl Expression {
                 _ => DataType::Boolean,
             },
             Expression::Case { otherwise, .. } => otherwise.data_type(),
+            Expression::With { result, .. } => result.data_type(),
             Expression::Call { function, arguments } => function.data_type(arguments),
             Expression::User { function, .. } => function.signature().result(),
             Expression::Regex { operation, .. } => match operation {
@@ -133,7 +150,7 @@ impl Expression {
     pub fn for_each_column(&self, visit: &mut impl FnMut(usize)) {
         match self {
             Expression::Column { index, .. } => visit(*index),
-            Expression::Literal { .. } => {}
+            Expression::Literal { .. } | Expression::Operand { .. } => {}
             Expression::Negate(operand)
             | Expression::Not(operand)
             | Expression::IsNull(operand)
@@ -157,6 +174,10 @@ impl Expression {
             | Expression::Regex { arguments, .. } => {
                 arguments.iter().for_each(|argument| argument.for_each_column(visit));
             }
+            Expression::With { operands, result } => {
+                operands.iter().for_each(|operand| operand.for_each_column(visit));
+                result.for_each_column(visit);
+            }
         }
     }
 
@@ -164,7 +185,7 @@ impl Expression {
     pub fn remap_columns(&mut self, new_index: &impl Fn(usize) -> usize) {
         match self {
             Expression::Column { index, .. } => *index = new_index(*index),
-            Expression::Literal { .. } => {}
+            Expression::Literal { .. } | Expression::Operand { .. } => {}
             Expression::Negate(operand)
             | Expression::Not(operand)
             | Expression::IsNull(operand)
@@ -187,6 +208,10 @@ impl Expression {
             | Expression::User { arguments, .. }
             | Expression::Regex { arguments, .. } => {
                 arguments.iter_mut().for_each(|argument| argument.remap_columns(new_index));
+            }
+            Expression::With { operands, result } => {
+                operands.iter_mut().for_each(|operand| operand.remap_columns(new_index));
+                result.remap_columns(new_index);
             }
         }
     }

@@ -44,6 +44,15 @@ impl Display for Expression {
             Expression::Regex { operation, pattern, arguments } => {
                 regex_text(f, *operation, pattern, arguments)
             }
+            Expression::With { operands, result } => {
+                write!(f, "({result} WITH ")?;
+                for (index, operand) in operands.iter().enumerate() {
+                    let comma = if index == 0 { "" } else { ", " };
+                    write!(f, "{comma}${} AS {operand}", index + 1)?;
+                }
+                f.write_str(")")
+            }
+            Expression::Operand { index, .. } => write!(f, "${}", index + 1),
         }
     }
 }

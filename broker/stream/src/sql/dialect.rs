@@ -2,7 +2,7 @@
 
 use sqlparser::ast::{
     BinaryOperator, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments,
-    ObjectName, UnaryOperator,
+    Ident, ObjectName, Spanned, UnaryOperator,
 };
 use sqlparser::dialect::Dialect;
 use sqlparser::keywords::Keyword;
@@ -104,7 +104,7 @@ impl Dialect for StreamingDialect {
 
 /// `JSON_OBJECT(KEY 'a' VALUE x, 'b' VALUE y, 'c', z)` as a call with key after value after key.
 fn json_object(parser: &mut Parser<'_>) -> Result<Expr, ParserError> {
-    let name = ObjectName::from(vec![parser.parse_identifier()?]);
+    let name = parser.parse_identifier()?;
     parser.expect_token(&Token::LParen)?;
     let mut args = Vec::new();
     while !parser.consume_token(&Token::RParen) {
@@ -122,40 +122,42 @@ fn json_object(parser: &mut Parser<'_>) -> Result<Expr, ParserError> {
         }
         args.push(parser.parse_expr()?);
     }
-    let args = args.into_iter().map(|arg| FunctionArg::Unnamed(FunctionArgExpr::Expr(arg))).collect();
-    let list = FunctionArgumentList { duplicate_treatment: None, args, clauses: Vec::new() };
-    Ok(Expr::Function(Function {
-        name,
-        uses_odbc_syntax: false,
-        parameters: FunctionArguments::None,
-        args: FunctionArguments::List(list),
-        filter: None,
-        null_treatment: None,
-        over: None,
-        within_group: Vec::new(),
-    }))
+    Ok(call(name, args))
 }
 
-/// The bounds either way round.
+/// The name of the call that `x BETWEEN SYMMETRIC a AND b` is read as.
+pub(super) const BETWEEN_SYMMETRIC: &str = "BETWEEN SYMMETRIC";
+
+/// The bounds either way round: a call with what is between them, and them.
 fn between_symmetric(parser: &mut Parser<'_>, left: &Expr, negated: bool) -> Result<Expr, ParserError> {
     // Above AND, so that it separates the bounds.
     const ABOVE_BETWEEN: u8 = 20;
     let low = parser.parse_subexpr(ABOVE_BETWEEN)?;
     parser.expect_keyword(Keyword::AND)?;
     let high = parser.parse_subexpr(ABOVE_BETWEEN)?;
-    let between = |low: &Expr, high: &Expr| {
-        Box::new(Expr::Between {
-            expr: Box::new(left.clone()),
-            negated: false,
-            low: Box::new(low.clone()),
-            high: Box::new(high.clone()),
-        })
-    };
-    let either =
-        Expr::BinaryOp { left: between(&low, &high), op: BinaryOperator::Or, right: between(&high, &low) };
+    let name = Ident::with_span(left.span(), BETWEEN_SYMMETRIC);
+    let either = call(name, vec![left.clone(), low, high]);
     Ok(match negated {
-        true => Expr::UnaryOp { op: UnaryOperator::Not, expr: Box::new(Expr::Nested(Box::new(either))) },
-        false => Expr::Nested(Box::new(either)),
+        true => Expr::UnaryOp { op: UnaryOperator::Not, expr: Box::new(either) },
+        false => either,
+    })
+}
+
+fn call(name: Ident, arguments: Vec<Expr>) -> Expr {
+    let args = arguments.into_iter().map(|arg| FunctionArg::Unnamed(FunctionArgExpr::Expr(arg))).collect();
+    Expr::Function(Function {
+        name: ObjectName::from(vec![name]),
+        uses_odbc_syntax: false,
+        parameters: FunctionArguments::None,
+        args: FunctionArguments::List(FunctionArgumentList {
+            duplicate_treatment: None,
+            args,
+            clauses: Vec::new(),
+        }),
+        filter: None,
+        null_treatment: None,
+        over: None,
+        within_group: Vec::new(),
     })
 }
 
@@ -173,21 +175,5 @@ fn window_input(parser: &mut Parser<'_>) -> Result<Expr, ParserError> {
         parser.next_token();
         columns.push(parser.parse_identifier()?);
     }
-    let arguments = columns
-        .into_iter()
-        .map(|column| FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Identifier(column))));
-    Ok(Expr::Function(Function {
-        name: ObjectName::from(vec![name]),
-        uses_odbc_syntax: false,
-        parameters: FunctionArguments::None,
-        args: FunctionArguments::List(FunctionArgumentList {
-            duplicate_treatment: None,
-            args: arguments.collect(),
-            clauses: Vec::new(),
-        }),
-        filter: None,
-        null_treatment: None,
-        over: None,
-        within_group: Vec::new(),
-    }))
+    Ok(call(name, columns.into_iter().map(Expr::Identifier).collect()))
 }

@@ -226,7 +226,7 @@ impl<'a> Statements<'a> {
             Token::Word(word) if word.value.eq_ignore_ascii_case("EMIT") => Err(SqlError::at(
                 token.span.start,
                 "EMIT does not stand here",
-                "leave it out: a window's rows are written once, when the window closes",
+                "write it once, behind the query of an INSERT: INSERT INTO ... SELECT ... EMIT CHANGES",
             )),
             other => Err(SqlError::at(
                 token.span.start,
@@ -588,10 +588,16 @@ impl<'a> Statements<'a> {
                     return SqlError::at(
                         location,
                         "this sign is not an operator here",
-                        "the operators are + - * / % || = <> < <= > >= AND OR NOT",
+                        "the operators are + - * / % || = <> < <= > >= AND OR NOT & | # ~ << >> ~* !~ -> ->> #> #>>",
                     );
                 }
-                SqlError::at(location, message, help)
+                // What the statement looks like says little of a mistake in the middle of it.
+                match message.starts_with("Expected: ") && location != begin {
+                    true => {
+                        SqlError::at(location, message, format!("check what stands before it, or {help}"))
+                    }
+                    false => SqlError::at(location, message, help),
+                }
             }
         }
     }

@@ -48,9 +48,12 @@ impl Binder<'_> {
             Expr::Identifier(ident) => self.bind_name(expr, None, ident),
             Expr::CompoundIdentifier(parts) => match parts.as_slice() {
                 [table, column] => self.bind_name(expr, Some(table), column),
-                _ => {
-                    Err(self.error(expr, "nested fields are not supported yet", "name a column of the table"))
-                }
+                _ => Err(self.error(
+                    expr,
+                    format!("`{expr}` has too many parts: a name is <column> or <table>.<column>"),
+                    "declare the field as a column, `a.b` STRING, and write `a.b` with the quotes; or read it out of JSON: \
+                     JSON_VALUE(<column>, '$.a.b')",
+                )),
             },
             Expr::Nested(inner) => self.bind(inner),
             Expr::Value(value) => literal::bind(value, false),
@@ -90,9 +93,12 @@ impl Binder<'_> {
             }
             Expr::IsNotDistinctFrom(left, right) => self.compare(expr, left, BinaryOperator::Same, right),
             Expr::Between { expr: operand, negated, low, high } => {
-                let above = self.compare(expr, operand, BinaryOperator::GreaterOrEqual, low)?;
-                let below = self.compare(expr, operand, BinaryOperator::LessOrEqual, high)?;
-                Ok(negate_if(*negated, binary(BinaryOperator::And, above, below)))
+                let operand = self.bind(operand)?;
+                let between = self.with_shared(operand, 2, |binder, operand| {
+                    let (low, high) = (binder.bind(low)?, binder.bind(high)?);
+                    binder.between(expr, operand, low, high)
+                })?;
+                Ok(negate_if(*negated, between))
             }
             Expr::In { expr: operand, target: InTarget::List(list), negated, .. } => {
                 self.bind_in(expr, operand, list, *negated)
@@ -180,11 +186,28 @@ impl Binder<'_> {
         conditions: &[CaseWhen],
         otherwise: Option<&Expr>,
     ) -> Result<Expression, SqlError> {
-        let operand = operand.map(|operand| self.bind(operand)).transpose()?;
+        match operand {
+            None => self.bind_branches(expr, None, conditions, otherwise),
+            Some(operand) => {
+                let operand = self.bind(operand)?;
+                self.with_shared(operand, conditions.len(), |binder, operand| {
+                    binder.bind_branches(expr, Some(operand), conditions, otherwise)
+                })
+            }
+        }
+    }
+
+    fn bind_branches(
+        &mut self,
+        expr: &Expr,
+        operand: Option<&Expression>,
+        conditions: &[CaseWhen],
+        otherwise: Option<&Expr>,
+    ) -> Result<Expression, SqlError> {
         let mut whens = Vec::new();
         let mut results = Vec::new();
         for CaseWhen { condition, result } in conditions {
-            whens.push(match &operand {
+            whens.push(match operand {
                 None => self.bind_condition(condition, "WHEN")?,
                 Some(operand) => {
                     let value = self.bind(condition)?;

@@ -5,6 +5,7 @@ use sqlparser::ast::{
     FunctionArgumentClause, FunctionArguments, JsonNullClause, JsonPredicateType, TrimWhereField,
 };
 
+use super::super::dialect;
 use super::super::error::SqlError;
 use super::expression::Binder;
 use super::signature::{self, Kind, Signature, suggest_function};
@@ -125,6 +126,10 @@ impl Binder<'_> {
         match name.as_str() {
             "JSON_VALUE" | "JSON_QUERY" | "JSON_EXISTS" => return self.bind_json_path(expr, &name, sql),
             "JSON_OBJECT" | "JSON_BUILD_OBJECT" => return self.bind_json_object(expr, sql),
+            dialect::BETWEEN_SYMMETRIC => {
+                let arguments = self.plain_arguments(expr, sql)?;
+                return self.bind_between_symmetric(expr, &arguments);
+            }
             "JSON_ARRAY" | "JSON_BUILD_ARRAY" => return self.bind_json_array(expr, &name, sql),
             "REGEXP_LIKE" | "REGEXP" | "REGEXP_COUNT" | "REGEXP_MATCH" | "REGEXP_SUBSTR"
             | "REGEXP_EXTRACT" | "REGEXP_REPLACE" => {

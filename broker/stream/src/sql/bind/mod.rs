@@ -24,6 +24,7 @@ mod rank_limit;
 mod relation;
 mod scope;
 mod select;
+mod shared;
 mod signature;
 mod sink;
 mod table;

@@ -5,6 +5,7 @@ use sqlparser::ast::{BinaryOperator as SqlOperator, Expr, UnaryOperator, ValueWi
 use super::super::error::SqlError;
 use super::expression::{Binder, binary, negate_if, not, null};
 use super::function::call;
+use super::shared::Shared;
 use super::{literal, types};
 use crate::eval::JsonPath;
 use crate::plan::{BinaryOperator, Expression, Function, JsonResult};
@@ -323,27 +324,69 @@ impl Binder<'_> {
         list: &[Expr],
         negated: bool,
     ) -> Result<Expression, SqlError> {
+        if list.is_empty() {
+            return Err(self.error(expr, "IN has an empty list", "write IN ('a', 'b')"));
+        }
         let operand = self.bind(operand)?;
-        let mut equals = Vec::with_capacity(list.len());
-        for item in list {
-            let item = self.bind(item)?;
-            equals.push(self.compare_bound(expr, operand.clone(), BinaryOperator::Equal, item)?);
-        }
-        // A balanced tree: a long list must not nest deeply.
-        while equals.len() > 1 {
-            let mut pairs = equals.into_iter();
-            let mut halved = Vec::new();
-            while let Some(left) = pairs.next() {
-                halved.push(match pairs.next() {
-                    Some(right) => binary(BinaryOperator::Or, left, right),
-                    None => left,
-                });
+        let any = self.with_shared(operand, list.len(), |binder, operand| {
+            let mut equals = Vec::with_capacity(list.len());
+            for item in list {
+                let item = binder.bind(item)?;
+                equals.push(binder.compare_bound(expr, operand.clone(), BinaryOperator::Equal, item)?);
             }
-            equals = halved;
-        }
-        match equals.pop() {
-            Some(any) => Ok(negate_if(negated, any)),
-            None => Err(self.error(expr, "IN has an empty list", "write IN ('a', 'b')")),
-        }
+            Ok(any_of(equals))
+        })?;
+        Ok(negate_if(negated, any))
     }
+
+    /// `x >= low AND x <= high`.
+    pub(super) fn between(
+        &self,
+        expr: &Expr,
+        operand: &Expression,
+        low: Expression,
+        high: Expression,
+    ) -> Result<Expression, SqlError> {
+        let above = self.compare_bound(expr, operand.clone(), BinaryOperator::GreaterOrEqual, low)?;
+        let below = self.compare_bound(expr, operand.clone(), BinaryOperator::LessOrEqual, high)?;
+        Ok(binary(BinaryOperator::And, above, below))
+    }
+
+    /// `x BETWEEN SYMMETRIC a AND b`, as the dialect reads it: `a` and `b` either way round.
+    pub(super) fn bind_between_symmetric(
+        &mut self,
+        expr: &Expr,
+        arguments: &[&Expr],
+    ) -> Result<Expression, SqlError> {
+        let mut shared = Shared::default();
+        let mut bound = Vec::with_capacity(arguments.len());
+        for argument in arguments {
+            bound.push(shared.share(self.bind(argument)?));
+        }
+        let [operand, low, high] = bound.as_slice() else {
+            return Err(self.error(expr, "BETWEEN has two bounds", "write x BETWEEN SYMMETRIC a AND b"));
+        };
+        let either = binary(
+            BinaryOperator::Or,
+            self.between(expr, operand, low.clone(), high.clone())?,
+            self.between(expr, operand, high.clone(), low.clone())?,
+        );
+        Ok(shared.around(either))
+    }
+}
+
+/// A balanced tree: a long list must not nest deeply.
+fn any_of(mut conditions: Vec<Expression>) -> Expression {
+    while conditions.len() > 1 {
+        let mut pairs = conditions.into_iter();
+        let mut halved = Vec::new();
+        while let Some(left) = pairs.next() {
+            halved.push(match pairs.next() {
+                Some(right) => binary(BinaryOperator::Or, left, right),
+                None => left,
+            });
+        }
+        conditions = halved;
+    }
+    conditions.pop().expect("there is a condition")
 }

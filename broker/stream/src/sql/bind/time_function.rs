@@ -5,6 +5,7 @@ use sqlparser::ast::{Expr, Ident};
 use super::super::error::SqlError;
 use super::expression::Binder;
 use super::function::{call, text, whole};
+use super::shared::Shared;
 use super::{literal, types};
 use crate::eval::DatePattern;
 use crate::plan::{BinaryOperator, Expression, Function, PatternStyle, TimeUnit};
@@ -221,6 +222,8 @@ impl Binder<'_> {
     ) -> Expression {
         let negative = operator == BinaryOperator::Subtract;
         let mut moved = instant;
+        let mut shared = Shared::default();
+        let count = if length.months != 0 && length.ms != 0 { shared.share(count) } else { count };
         if length.months != 0 {
             let months = if negative { -length.months } else { length.months };
             moved = call(Function::AddTime(TimeUnit::Month), vec![times(count.clone(), months), moved]);
@@ -228,7 +231,7 @@ impl Binder<'_> {
         if length.ms != 0 || length.months == 0 {
             moved = super::expression::binary(operator, moved, times(count, length.ms));
         }
-        moved
+        shared.around(moved)
     }
 
     /// An instant moved by an `INTERVAL`: by the calendar where it has months.

@@ -1,0 +1,248 @@
+//! Mistakes in queries, each kind once: where the error points, what it says, what it advises.
+//!
+//! `»` stands before the place the error must point at.
+
+use logmill_stream::compile;
+
+const TABLES: &str = "\
+CREATE TABLE t (a BIGINT, b DOUBLE, s STRING, ok BOOLEAN, ts TIMESTAMP(3),
+  WATERMARK FOR ts AS ts - INTERVAL '1' MINUTE)
+WITH ('topic' = 'in', 'format' = 'json');
+CREATE TABLE out (x BIGINT) WITH ('topic' = 'out', 'format' = 'json');
+";
+
+/// All that are not as they should be are shown together.
+#[track_caller]
+fn queries_are_refused(cases: &[(&str, &str, &str)]) {
+    let wrong: Vec<String> = cases
+        .iter()
+        .filter_map(|(marked, message, help)| {
+            let whole = format!("{TABLES}{MORE_TABLES}{marked}");
+            let before = whole.split('»').next().unwrap_or_default();
+            let place = (
+                before.matches('\n').count() as u64 + 1,
+                before.rsplit('\n').next().unwrap_or_default().chars().count() as u64 + 1,
+            );
+            let script = whole.replace('»', "");
+            match compile(&script) {
+                Ok(_) => Some(format!("{marked}\n  is no mistake")),
+                Err(error)
+                    if (error.line, error.column) == place
+                        && error.message.contains(message)
+                        && error.help.contains(help) =>
+                {
+                    None
+                }
+                Err(error) => Some(format!("{marked}\n{}\n  {error}", error.excerpt(&script))),
+            }
+        })
+        .collect();
+    assert!(wrong.is_empty(), "{} of {}:\n{}", wrong.len(), cases.len(), wrong.join("\n\n"));
+}
+
+const MORE_TABLES: &str = "\
+CREATE TABLE keyed (id BIGINT, name STRING, PRIMARY KEY (id) NOT ENFORCED) WITH ('topic' = 'keyed', 'format' = 'json');
+CREATE TABLE needs (x BIGINT NOT NULL, y BIGINT) WITH ('topic' = 'needs', 'format' = 'json');
+";
+const HOUR: &str = "TABLE(TUMBLE(TABLE t, DESCRIPTOR(ts), INTERVAL '1' HOUR))";
+
+#[test]
+fn windows_and_groups_that_do_not_go_together() {
+    let hour = |query: &str| query.replace("{hour}", HOUR);
+    let cases = [
+        (
+            "INSERT INTO out SELECT STRING_AGG(s, »s) FROM {hour} GROUP BY window_start",
+            "not a constant text",
+            "', '",
+        ),
+        (
+            "INSERT INTO out SELECT APPROX_PERCENTILE(a, »2) FROM {hour} GROUP BY window_start",
+            "from 0 to 1",
+            "0.95",
+        ),
+        (
+            "INSERT INTO out SELECT COUNT(*) FROM TABLE(TUMBLE(TABLE »keyed, DESCRIPTOR(id), INTERVAL '1' HOUR)) GROUP BY window_start",
+            "taken back at times",
+            "FLOOR",
+        ),
+        (
+            "INSERT INTO out SELECT COUNT(*) FROM TABLE(»TUMBLE(TABLE t, DESCRIPTOR(ts))) GROUP BY window_start",
+            "three arguments",
+            "TUMBLE",
+        ),
+        (
+            "INSERT INTO out SELECT COUNT(*) FROM TABLE(TUMBLE(DATA => TABLE t, TIMECOL => DESCRIPTOR(ts), »SIZ => INTERVAL '1' HOUR)) GROUP BY window_start",
+            "no argument `SIZ`",
+            "DATA, TIMECOL, SIZE",
+        ),
+        (
+            "INSERT INTO out SELECT COUNT(*) FROM TABLE(TUMBLE(»5, DESCRIPTOR(ts), INTERVAL '1' HOUR)) GROUP BY window_start",
+            "not a table",
+            "TUMBLE",
+        ),
+        (
+            "INSERT INTO out SELECT COUNT(*) FROM TABLE(HOP(TABLE t, DESCRIPTOR(ts), INTERVAL »'1' MILLISECOND, INTERVAL '1' DAY)) GROUP BY window_start",
+            "more than 100000 slices",
+            "multiple",
+        ),
+        (
+            "INSERT INTO out SELECT COUNT(*) FROM TABLE(SESSION(TABLE t PARTITION BY »nobody, DESCRIPTOR(ts), INTERVAL '1' HOUR)) GROUP BY window_start",
+            "no column `nobody`",
+            "known are",
+        ),
+        (
+            "INSERT INTO out »SELECT a FROM TABLE(SESSION(TABLE t, DESCRIPTOR(ts), INTERVAL '1' HOUR))",
+            "only when they are over",
+            "GROUP BY window_start",
+        ),
+        (
+            "INSERT INTO out SELECT COUNT(*) FROM TABLE(SESSION(TABLE t, DESCRIPTOR(ts), INTERVAL '1' HOUR)) GROUP BY »window_start, window_end EMIT ON CLOSE ALLOWING LATENESS INTERVAL '1' HOUR",
+            "do not change",
+            "ALLOWING LATENESS",
+        ),
+        (
+            "INSERT INTO out SELECT a FROM t EMIT ON CLOSE »EMIT CHANGES",
+            "EMIT does not stand here",
+            "write it once",
+        ),
+        (
+            "INSERT INTO out SELECT COUNT(*) FROM {hour} GROUP BY window_start EMIT »SOMETIMES",
+            "not what EMIT can do",
+            "EMIT CHANGES",
+        ),
+        (
+            "INSERT INTO out SELECT COUNT(*) FROM {hour} GROUP BY window_start EMIT ON CLOSE »ALLOWING 5",
+            "LATENESS is missing",
+            "ALLOWING LATENESS",
+        ),
+        (
+            "INSERT INTO out SELECT COUNT(*) FROM {hour} GROUP BY window_start EMIT ON CLOSE ALLOWING LATENESS »5",
+            "not an INTERVAL",
+            "INTERVAL '1' HOUR",
+        ),
+        ("CREATE VIEW v AS SELECT a FROM t »EMIT CHANGES", "EMIT does not stand here", "INSERT INTO"),
+    ];
+    let cases: Vec<(String, &str, &str)> =
+        cases.iter().map(|(query, message, help)| (hour(query), *message, *help)).collect();
+    let cases: Vec<(&str, &str, &str)> =
+        cases.iter().map(|(query, message, help)| (query.as_str(), *message, *help)).collect();
+    queries_are_refused(&cases);
+}
+
+#[test]
+fn forms_of_queries_that_there_are_not() {
+    queries_are_refused(&[
+        ("INSERT INTO out SELECT »t.a.b FROM t", "too many parts", "JSON_VALUE"),
+        ("INSERT INTO out SELECT a FROM »UNNEST(ARRAY[1])", "is not", "write"),
+        ("INSERT INTO out SELECT a FROM »db.t", "more than one part", "plain names"),
+        ("INSERT INTO out SELECT x FROM t AS »u (x)", "new names for columns", "AS <name>"),
+        ("INSERT INTO out SELECT a FROM (SELECT »aa FROM t)", "no column `aa`", "did you mean `a`?"),
+        (
+            "INSERT INTO out WITH »w (x, y) AS (SELECT a FROM t) SELECT x FROM w",
+            "2 names for 1 columns",
+            "or none",
+        ),
+        (
+            "CREATE VIEW v (»x, y) AS SELECT a FROM t; INSERT INTO out SELECT x FROM v",
+            "2 names for 1 columns",
+            "or none",
+        ),
+        ("INSERT INTO out SELECT »u.* FROM t", "no table `u` in FROM", "`*` for all"),
+        (
+            "INSERT INTO out SELECT a FROM t WHERE ok QUALIFY »a > 1",
+            "QUALIFY is not supported",
+            "around the query",
+        ),
+        (
+            "INSERT INTO out »SELECT SUM(a) OVER w FROM t WINDOW w AS (ORDER BY ts)",
+            "WINDOW is not supported",
+            "after OVER",
+        ),
+        ("INSERT INTO out »SELECT TOP 1 a FROM t", "this form of SELECT", "SELECT ... FROM"),
+        ("INSERT INTO out »SELECT DISTINCT ON (a) a FROM t", "DISTINCT ON", "ROW_NUMBER()"),
+        ("»INSERT INTO out SELECT a FROM t FOR UPDATE", "what follows the query", "end the query"),
+        ("INSERT INTO »needs (y) SELECT a FROM t", "is NOT NULL, and no value", "name it among"),
+        ("INSERT INTO out SELECT a FROM t »1", "`1` is not expected here", "end the statement"),
+        (
+            "CREATE TABLE e (») WITH ('topic' = 'e', 'format' = 'json'); INSERT INTO out SELECT a FROM t",
+            "",
+            "",
+        ),
+        (
+            "CREATE TABLE c (x BIGINT, »y AS x + 1) WITH ('topic' = 'c', 'format' = 'json'); INSERT INTO c SELECT a FROM t",
+            "`y` is computed",
+            "with its type",
+        ),
+    ]);
+}
+
+#[test]
+fn calls_that_are_not_understood() {
+    queries_are_refused(&[
+        (
+            "INSERT INTO out SELECT a FROM t WHERE TRIM(s», 'x', 'y') = s",
+            "Expected: ), found: ,",
+            "check what stands before it",
+        ),
+        ("INSERT INTO out SELECT a FROM t WHERE s -> »ok = s", "a member's name or a place", "json ->> 0"),
+        (
+            "INSERT INTO out SELECT a FROM t WHERE a IN (»)",
+            "Expected: an expression",
+            "check what stands before it",
+        ),
+        ("INSERT INTO out SELECT a FROM t WHERE s LIKE 'x' ESCAPE »'ab'", "not one character", "ESCAPE '!'"),
+        ("INSERT INTO out SELECT a FROM t WHERE ts > ts - INTERVAL »'1'", "no unit", "SECOND, MINUTE"),
+        (
+            "INSERT INTO out SELECT a FROM t WHERE ts > ts - INTERVAL »'1-2' YEAR TO MONTH",
+            "one unit",
+            "SECOND, MINUTE",
+        ),
+        (
+            "INSERT INTO out SELECT a FROM t WHERE TO_TIMESTAMP_LTZ(a, »6) = ts",
+            "neither 0",
+            "milliseconds, 3",
+        ),
+        ("INSERT INTO out SELECT a FROM t WHERE DATE_TRUNC(»5, ts) = ts", "not a unit of time", "'hour'"),
+        (
+            "INSERT INTO out SELECT a FROM t WHERE TO_TIMESTAMP(»ok) = ts",
+            "a number of seconds is needed",
+            "TO_TIMESTAMP('",
+        ),
+        (
+            "INSERT INTO out SELECT »ROW_NUMBER(a) OVER (ORDER BY ts) FROM t UNBOUNDED",
+            "has no arguments",
+            "ROW_NUMBER() OVER",
+        ),
+        (
+            "INSERT INTO out SELECT »ROW_NUMBER() OVER (PARTITION BY a) FROM t UNBOUNDED",
+            "without an order",
+            "ORDER BY",
+        ),
+        (
+            "INSERT INTO out SELECT »RANK() OVER (ORDER BY ts ROWS UNBOUNDED PRECEDING) FROM t UNBOUNDED",
+            "has no frame",
+            "leave out",
+        ),
+        (
+            "INSERT INTO out SELECT »LAG(a) OVER (PARTITION BY s) FROM t UNBOUNDED",
+            "without an order",
+            "ORDER BY",
+        ),
+        (
+            "INSERT INTO out SELECT LAG(a, »b) OVER (ORDER BY ts) FROM t UNBOUNDED",
+            "not a whole number",
+            "LAG(<column>, 1)",
+        ),
+        (
+            "INSERT INTO out SELECT »UPPER(s) OVER (ORDER BY ts) FROM t UNBOUNDED",
+            "has no OVER",
+            "the aggregates",
+        ),
+        (
+            "INSERT INTO out SELECT »SUM(a) OVER (ORDER BY ts GROUPS 1 PRECEDING) FROM t UNBOUNDED",
+            "GROUPS is not supported",
+            "",
+        ),
+        ("INSERT INTO out SELECT »SUM(a) OVER w FROM t", "a named window", "OVER"),
+    ]);
+}
