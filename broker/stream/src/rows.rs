@@ -10,12 +10,17 @@ pub(crate) const NO_TIME: i64 = i64::MIN;
 /// Event time when it has ended.
 pub(crate) const END_OF_TIME: i64 = i64::MAX;
 
+/// A row that was made of other rows: no record of a source is at fault for what happens to it.
+pub(crate) const NO_ORIGIN: u64 = u64::MAX;
+
 /// Where a row stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Mark {
     /// Its serial place among the rows that reach an operator in one epoch. A derived row has the place of the row
     /// that caused it.
     pub(crate) order: u64,
+    /// The place its source gave it in the epoch, or [`NO_ORIGIN`].
+    pub(crate) origin: u64,
     /// The timestamp of a record made of it.
     pub(crate) timestamp: i64,
     /// The watermark when it came: what decides whether it is late.

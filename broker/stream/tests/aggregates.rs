@@ -58,6 +58,38 @@ fn check(columns: &str, select: &str, input: &str, expected: &str) {
     }
 }
 
+/// What a sum of floats leaves behind when its values go.
+#[test]
+fn nothing_is_left_of_floats_that_are_gone() {
+    let script = "CREATE TABLE src (k BIGINT, d DOUBLE) WITH ('topic' = 'in', 'format' = 'debezium-json');
+        CREATE TABLE o (one BIGINT, s DOUBLE, m DOUBLE, PRIMARY KEY (one) NOT ENFORCED)
+        WITH ('topic' = 'out', 'format' = 'json', 'output' = 'upsert', 'on-error' = 'skip');
+        INSERT INTO o SELECT 1, SUM(d), AVG(d) FROM src UNBOUNDED";
+    let row = |k: i64, d: &str| format!(r#"{{"k":{k},"d":{d}}}"#);
+    let comes = |k: i64, d: &str| format!(r#"{{"before":null,"after":{},"op":"c"}}"#, row(k, d));
+    let goes = |k: i64, d: &str| format!(r#"{{"before":{},"after":null,"op":"d"}}"#, row(k, d));
+    let last = |steps: &[String], crash| {
+        let logs = run(script, steps, small_epochs(1), crash, 1);
+        let (_, last) = logs.records("out").pop().unwrap();
+        String::from_utf8(last.value.unwrap().to_vec()).unwrap()
+    };
+    let null = comes(0, "null");
+    for crash in [0, 1] {
+        let tenths =
+            [&null, &comes(1, "0.1"), &comes(2, "0.2"), &goes(1, "0.1"), &goes(2, "0.2"), &comes(3, "0.0")];
+        assert_eq!(last(&tenths.map(String::clone), crash), r#"{"one":1,"s":0.0,"m":0.0}"#);
+        let great = [
+            &null,
+            &comes(1, "1e308"),
+            &comes(2, "1e308"),
+            &goes(1, "1e308"),
+            &goes(2, "1e308"),
+            &comes(3, "7.5"),
+        ];
+        assert_eq!(last(&great.map(String::clone), crash), r#"{"one":1,"s":7.5,"m":7.5}"#);
+    }
+}
+
 const INPUT: &str = r#"{"x":2,"d":1.5,"n":"1.10","s":"b","ok":true,"day":"2013-01-02","ts":1000}
     {"x":4,"d":0.5,"n":"2.25","s":"a","ok":true,"day":"2013-01-01","ts":6000}
     {"x":4,"d":2.5,"n":"0.01","s":"b","ok":false,"day":"2013-01-03","ts":5500}

@@ -415,3 +415,56 @@ fn what_is_too_deep_is_refused_and_not_followed() {
     let long = "-".repeat(3_000_000);
     assert!(compile(&long).unwrap_err().message.contains("3000000 bytes"));
 }
+
+/// Time goes on between the epoch that gives a row and the one that takes it back.
+#[test]
+fn now_over_rows_that_may_be_taken_back() {
+    const CHANGING: &str = "\
+CREATE TABLE t (k STRING, b BIGINT, expires TIMESTAMP(3), PRIMARY KEY (k) NOT ENFORCED)
+WITH ('topic' = 't', 'format' = 'json');
+CREATE TABLE c (k STRING, age BIGINT, seen AS NOW()) WITH ('topic' = 'c', 'format' = 'debezium-json');
+CREATE TABLE a (k STRING, ts TIMESTAMP(3), seen AS NOW()) WITH ('topic' = 'a', 'format' = 'json');
+CREATE TABLE d (x BIGINT) WITH ('topic' = 'out', 'format' = 'json', 'output' = 'retract');
+CREATE TABLE u (k STRING, seen TIMESTAMP(3), PRIMARY KEY (k) NOT ENFORCED) WITH ('topic' = 'u', 'format' = 'json');
+CREATE TABLE w (k STRING, seen TIMESTAMP(3), PRIMARY KEY (seen) NOT ENFORCED) WITH ('topic' = 'w', 'format' = 'json');
+";
+    let refused = |query: &str, what: &str| {
+        check(&format!("{CHANGING}»INSERT INTO {query} UNBOUNDED"), what, "where rows are only added");
+    };
+    refused("d SELECT COUNT(*) FROM t WHERE expires > NOW()", "`(expires > NOW())`");
+    refused(
+        "d SELECT b FROM t WHERE CASE WHEN b > 1 THEN CURRENT_DATE > DATE '2020-01-01' ELSE TRUE END",
+        "NOW()",
+    );
+    refused("d SELECT SUM(b) FILTER (WHERE expires > NOW()) FROM t", "`(expires > NOW())`");
+    refused("d SELECT UNIX_TIMESTAMP() + COUNT(*) FROM a GROUP BY k", "NOW()");
+    refused(
+        "d SELECT COUNT(*) FROM a GROUP BY k HAVING UNIX_TIMESTAMP() / COUNT(*) BETWEEN 1 AND 9",
+        "NOW()",
+    );
+    refused("d SELECT COUNT(*) FROM a GROUP BY k HAVING MAX(ts) > NOW()", "NOW()");
+    refused("d SELECT 1 FROM a LEFT JOIN a AS z ON a.k = z.k AND a.ts + INTERVAL '1' HOUR > NOW()", "NOW()");
+    refused("d SELECT 1 FROM c WHERE seen > TIMESTAMP '2020-01-01 00:00:00'", "`NOW()`");
+    refused("w SELECT MAX(k), NOW() FROM a GROUP BY ts", "`NOW()`");
+    for taken in [
+        "d SELECT b FROM (SELECT 1 AS b FROM a WHERE ts > NOW())",
+        "d SELECT COUNT(*) FROM a WHERE ts > NOW()",
+        "d SELECT COUNT(*) FROM a WHERE seen > ts",
+        "d SELECT 1 FROM a JOIN a AS z ON a.k = z.k AND a.ts > NOW()",
+        "u SELECT k, NOW() FROM a GROUP BY k",
+    ] {
+        let script = format!("{CHANGING}INSERT INTO {taken} UNBOUNDED");
+        compile(&script).unwrap_or_else(|error| panic!("{taken}: {error}"));
+    }
+}
+
+#[test]
+fn changes_are_written_as_json() {
+    check(
+        "CREATE TABLE t (k STRING) WITH ('topic' = 't', 'format' = 'json');
+         CREATE TABLE o (k STRING, n BIGINT) WITH ('topic' = 'out', 'format' = 'csv', 'output' = »'retract');
+         INSERT INTO o SELECT k, COUNT(*) FROM t GROUP BY k UNBOUNDED",
+        "JSON in Debezium's manner",
+        "'output' = 'upsert'",
+    );
+}

@@ -3,7 +3,7 @@
 mod support;
 
 use support::cases::{SOURCE, append, check, lines, rows, run, runs};
-use support::plan;
+use support::{MemoryLogs, plan, run_bounded};
 
 #[test]
 fn sessions_are_in_time_for_what_uses_their_window() {
@@ -115,5 +115,55 @@ fn a_window_that_was_joined_by_its_end_is_none() {
         let left: Vec<String> = support::cases::table(&logs).into_values().collect();
         assert_eq!(left, [r#"{"e":"1970-01-01T00:00:10Z","l":1,"r":2,"n":1}"#], "{how:?}");
         assert_eq!(logs.last_progress().unwrap().totals.late_rows, 0, "{how:?}");
+    }
+}
+
+/// A table whose late records go to a topic, and a table of versions beside it.
+const WITH_LATE_TOPIC: &str = "
+    CREATE TABLE src (k STRING, x BIGINT, d DOUBLE, ts TIMESTAMP(3), WATERMARK FOR ts AS ts - INTERVAL '2' SECOND)
+    WITH ('topic' = 'in', 'format' = 'json', 'late-topic' = 'late');
+    CREATE TABLE names (k STRING, name STRING, PRIMARY KEY (k) NOT ENFORCED) WITH ('topic' = 'names', 'format' = 'json');
+    CREATE TABLE o (s TIMESTAMP(3), k STRING) WITH ('topic' = 'out', 'format' = 'json');";
+
+/// A late record goes to the late topic, though a node between its source and the operator adds columns to it.
+#[test]
+fn records_are_late_behind_operators_that_keep_rows() {
+    let ranked = |table: &str, length: &str| {
+        format!(
+            "INSERT INTO o SELECT window_start, k FROM (
+               SELECT window_start, k, ROW_NUMBER() OVER (PARTITION BY window_start, window_end ORDER BY x) AS r
+               FROM TABLE({length})) WHERE r <= 9"
+        )
+        .replace("TABLE src", &format!("TABLE {table}"))
+    };
+    const TUMBLE: &str = "TUMBLE(TABLE src, DESCRIPTOR(ts), INTERVAL '10' SECOND)";
+    const HOP: &str = "HOP(TABLE src, DESCRIPTOR(ts), INTERVAL '5' SECOND, INTERVAL '10' SECOND)";
+    let union = format!(
+        "CREATE VIEW both AS SELECT k, x, ts FROM src WHERE x < 0 UNION ALL SELECT k, x, ts FROM src; {}",
+        ranked("both", TUMBLE)
+    );
+    let looked_up = format!(
+        "CREATE VIEW named AS SELECT src.k, x, ts FROM src
+         LEFT JOIN names FOR SYSTEM_TIME AS OF PROCTIME() ON src.k = names.k; {}",
+        ranked("named", TUMBLE)
+    );
+    // 2 s is late for all of its windows; 31 s for the first of its two windows of ten seconds only.
+    let input = lines(&rows(&[("a", 1, 1), ("a", 2, 40), ("late", 3, 2), ("c", 4, 31), ("z", 5, 100)]));
+    for (query, late_rows, results) in
+        [(ranked("src", TUMBLE), 0, 4), (ranked("src", HOP), 2, 7), (union, 0, 4), (looked_up, 0, 4)]
+    {
+        let plan = plan(&format!("{WITH_LATE_TOPIC} {query}"));
+        for (limits, crash_every, shards) in runs().into_iter().skip(2) {
+            let mut logs = MemoryLogs { shards, ..MemoryLogs::default() };
+            for topic in ["in", "names", "out", "late"] {
+                logs.create(topic, 1);
+            }
+            input.iter().for_each(|line| logs.produce("in", 0, std::slice::from_ref(line)));
+            run_bounded(&plan, &mut logs, limits, crash_every).unwrap();
+            assert_eq!(logs.values("late"), [&*input[2]], "{query}");
+            let totals = logs.last_progress().unwrap().totals;
+            assert_eq!((totals.late, totals.late_rows, totals.processed), (1, late_rows, 4), "{query}");
+            assert_eq!(logs.values("out").len(), results, "{query}");
+        }
     }
 }

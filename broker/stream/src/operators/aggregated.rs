@@ -87,19 +87,24 @@ impl Aggregates {
 
     /// Reads the accumulators back from the front of `bytes`.
     pub(crate) fn decode(&self, bytes: &mut &[u8]) -> Option<Vec<Accumulator>> {
-        self.list.iter().map(|aggregate| self.empty_state(aggregate).decode(bytes)).collect()
+        self.list.iter().map(|aggregate| self.empty_state(aggregate).decode(aggregate, bytes)).collect()
     }
 
     /// Puts a value back that has an entry of its own: `rest` is the entry's key behind the group's.
     pub(crate) fn restore_value(
+        &self,
         accumulators: &mut [Accumulator],
         rest: &[u8],
         count: Option<&[u8]>,
     ) -> Result<(), String> {
         let (index, value) = rest.split_first().ok_or("a key without its value")?;
-        let Some(Accumulator::Values(values)) = accumulators.get_mut(usize::from(*index)) else {
+        let aggregate = self.list.get(usize::from(*index));
+        let (Some(Accumulator::Values(values)), Some(aggregate)) =
+            (accumulators.get_mut(usize::from(*index)), aggregate)
+        else {
             return Err(format!("aggregate {index} keeps no values"));
         };
+        decode_key(value, &[aggregate.argument_type]).ok_or("a damaged value")?;
         let count = count.map(|count| count.try_into().map(i64::from_be_bytes)).transpose();
         values.restore(value, count.map_err(|_| "a damaged count")?);
         Ok(())
@@ -166,6 +171,12 @@ fn value_key(key: &[u8], index: usize, value: &[u8]) -> Vec<u8> {
 pub(crate) fn key_values(key: &[u8], types: &[DataType]) -> Vec<Value> {
     decode_key(&key[1..], types)
         .expect("the engine encoded the key itself, or checked it when it was restored")
+}
+
+/// Whether the bytes are a group's key with its key group.
+pub(crate) fn check_key(key: &[u8], types: &[DataType]) -> Result<(), String> {
+    let values = key.get(1..).and_then(|key| decode_key(key, types));
+    values.map(drop).ok_or_else(|| "a damaged key of a group".to_owned())
 }
 
 /// A group's key for a message.

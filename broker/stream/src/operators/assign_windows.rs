@@ -3,7 +3,7 @@
 use super::{EpochTime, Keyed, Operator, Output, StateSize};
 use crate::column::{Column, ColumnBuilder};
 use crate::plan::WindowKind;
-use crate::rows::Rows;
+use crate::rows::{NO_ORIGIN, Rows};
 use crate::state::ChangelogSink;
 use crate::value::{DataType, Value};
 
@@ -34,6 +34,12 @@ impl AssignWindows {
             }
         }
         let mut assigned = rows.take(&places);
+        // A record is late when it is late for the last of its windows; for others it is counted there.
+        for row in 1..places.len() {
+            if places[row - 1] == places[row] {
+                assigned.marks[row - 1].origin = NO_ORIGIN;
+            }
+        }
         assigned.columns.extend([starts.finish(), ends.finish()] as [Column; 2]);
         assigned
     }

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::accumulator::Accumulator;
-use super::aggregated::{Aggregates, ValueChanges, key_text, key_values};
+use super::aggregated::{Aggregates, ValueChanges, check_key, key_text, key_values};
 use super::{EpochTime, Keyed, Operator, OperatorFault, Output, StateSize};
 use crate::plan::{self, StateBound};
 use crate::rows::{Mark, RowsBuilder};
@@ -119,7 +119,7 @@ impl GroupAggregate {
         }
         let empty = || Group { rows: 0, touched: 0, accumulators: self.aggregates.empty() };
         let group = self.groups.restored(group, empty);
-        Aggregates::restore_value(&mut group.accumulators, rest, count)
+        self.aggregates.restore_value(&mut group.accumulators, rest, count)
     }
 }
 
@@ -201,6 +201,7 @@ impl Operator for GroupAggregate {
             VALUES => return self.restore_value(key, value),
             other => return Err(format!("there is no table {other}")),
         }
+        check_key(key, &self.key_types)?;
         let before = self.groups.get_restored(key);
         if let Some(known) = &before {
             self.touched.remove(known.touched, key);
@@ -228,6 +229,6 @@ impl Operator for GroupAggregate {
     }
 
     fn size(&self) -> StateSize {
-        StateSize { entries: self.groups.len() as u64, windows: 0 }
+        StateSize { entries: self.groups.len() as u64, sessions: 0 }
     }
 }

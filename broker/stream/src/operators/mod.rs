@@ -24,12 +24,12 @@ mod union;
 mod upsert;
 mod window_aggregate;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
 use crate::plan::{self, Plan};
-use crate::rows::{END_OF_TIME, Mark, NO_TIME, Rows};
+use crate::rows::{END_OF_TIME, Mark, NO_ORIGIN, NO_TIME, Rows};
 use crate::state::{ChangelogSink, Keys};
 
 /// What an epoch is for an operator.
@@ -85,12 +85,14 @@ pub(crate) struct Output {
     pub(crate) rows: Vec<Rows>,
     /// Rows caused by time.
     pub(crate) timed: Vec<Timed>,
-    /// The order of each input row that came too late to count.
+    /// The origin of each input row that came too late to count.
     pub(crate) late: Vec<u64>,
     /// Rows that could not be made.
     pub(crate) faults: Vec<OperatorFault>,
-    /// Windows that were closed and wholly given.
-    pub(crate) windows_closed: u64,
+    /// The ends of windows that were closed and wholly given. Shards share windows.
+    pub(crate) closed: BTreeSet<i64>,
+    /// How many sessions were. Each is one shard's.
+    pub(crate) sessions_closed: u64,
 }
 
 /// Rows that time caused, in the order of what they are sorted by among all shards.
@@ -117,8 +119,8 @@ pub(crate) struct OperatorFault {
 pub(crate) struct StateSize {
     /// Entries of its tables.
     pub(crate) entries: u64,
-    /// Windows that are open, or closed and not wholly written.
-    pub(crate) windows: u64,
+    /// Of them, sessions that are open, or over and not written.
+    pub(crate) sessions: u64,
 }
 
 /// An operator of one shard.
@@ -153,6 +155,11 @@ pub(crate) trait Operator: fmt::Debug + Send {
 
     /// How much it holds.
     fn size(&self) -> StateSize;
+
+    /// The ends of windows that are open, or closed and not wholly written. Shards share windows.
+    fn window_ends(&self) -> BTreeSet<i64> {
+        BTreeSet::new()
+    }
 }
 
 /// Where a table's keys hold the key group: behind the time in a table that is ordered by time.
@@ -175,6 +182,25 @@ pub(crate) fn tells_time(operator: &plan::Operator, input: usize) -> bool {
     match operator {
         plan::Operator::TemporalJoin(join) => input == 0 || join.versions != plan::Versions::Latest,
         _ => true,
+    }
+}
+
+/// Whether the rows it gives are those it takes, with more columns: a record that becomes late behind it is late.
+pub(crate) fn keeps_rows(operator: &plan::Operator) -> bool {
+    match operator {
+        plan::Operator::Source { .. }
+        | plan::Operator::Map { .. }
+        | plan::Operator::AssignWindows { .. }
+        | plan::Operator::Union
+        | plan::Operator::ProcessingTime => true,
+        plan::Operator::TemporalJoin(join) => join.versions == plan::Versions::Latest,
+        plan::Operator::WindowAggregate(_)
+        | plan::Operator::SessionAggregate(_)
+        | plan::Operator::GroupAggregate(_)
+        | plan::Operator::Rank(_)
+        | plan::Operator::Over(_)
+        | plan::Operator::Join(_)
+        | plan::Operator::Upsert(_) => false,
     }
 }
 
@@ -279,7 +305,8 @@ impl Output {
             timed: Vec::new(),
             late: Vec::new(),
             faults: Vec::new(),
-            windows_closed: 0,
+            closed: BTreeSet::new(),
+            sessions_closed: 0,
         }
     }
 
@@ -293,7 +320,7 @@ impl Output {
 
 /// The mark of a row that time caused.
 pub(crate) fn timed_mark(timestamp: i64, time: EpochTime) -> Mark {
-    Mark { order: 0, timestamp, watermark: time.before, partition: 0, back: false }
+    Mark { order: 0, origin: NO_ORIGIN, timestamp, watermark: time.before, partition: 0, back: false }
 }
 
 /// The timestamp of a row of a window: its last instant.

@@ -8,7 +8,7 @@
 //!
 //! Rows beyond the limit are kept only where rows may be taken back, so that one of them may move up.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use super::ordered::{OrderedRows, Partition, difference, order_of};
@@ -178,7 +178,7 @@ impl Rank {
                 let Some(end) = instant(&rows, end, row) else { continue };
                 let mark = rows.marks[row];
                 if end <= mark.watermark {
-                    out.late.push(mark.order);
+                    out.late.push(mark.origin);
                     continue;
                 }
                 let sort = self.rows.sort_key(&rows, row);
@@ -360,7 +360,7 @@ impl Operator for Rank {
                 }
             }
             if windows && end <= to.watermark {
-                out.windows_closed += 1;
+                out.closed.insert(end);
             }
         }
         if !rows.is_empty() {
@@ -406,10 +406,13 @@ impl Operator for Rank {
     }
 
     fn size(&self) -> StateSize {
-        let windows = match self.rank.mode {
-            RankMode::Window { .. } => self.due.ends() as u64,
-            _ => 0,
-        };
-        StateSize { entries: (self.rows.len() + self.given.len()) as u64, windows }
+        StateSize { entries: (self.rows.len() + self.given.len()) as u64, sessions: 0 }
+    }
+
+    fn window_ends(&self) -> BTreeSet<i64> {
+        match self.rank.mode {
+            RankMode::Window { .. } => self.due.ends().collect(),
+            _ => BTreeSet::new(),
+        }
     }
 }

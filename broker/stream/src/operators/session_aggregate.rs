@@ -15,7 +15,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::accumulator::Accumulator;
-use super::aggregated::{Aggregates, key_text, key_values};
+use super::aggregated::{Aggregates, check_key, key_text, key_values};
 use super::schedule::Schedule;
 use super::{
     Due, EpochTime, Keyed, Operator, OperatorFault, Output, Place, StateSize, Timed, held_back, timed_mark,
@@ -82,7 +82,7 @@ impl SessionAggregate {
             |session: &Session| session.end >= mark.watermark && session.start <= end && start <= session.end;
         let known = self.groups.get(key).map_or(&[][..], Vec::as_slice);
         if end < mark.watermark && !known.iter().any(touches) {
-            return out.late.push(mark.order);
+            return out.late.push(mark.origin);
         }
         let aggregates = &self.aggregates;
         let sessions = self.groups.entry(key, Vec::new);
@@ -217,7 +217,7 @@ impl Operator for SessionAggregate {
                 if sessions.is_empty() {
                     self.groups.remove(&key);
                 }
-                out.windows_closed += 1;
+                out.sessions_closed += 1;
                 if self.emit == Emit::Changes {
                     continue;
                 }
@@ -252,6 +252,7 @@ impl Operator for SessionAggregate {
         if table != GROUPS {
             return Err(format!("there is no table {table}"));
         }
+        check_key(key, &self.key_types)?;
         for session in self.groups.get(key).into_iter().flatten() {
             self.over.remove(over_at(session.end), key);
         }
@@ -268,7 +269,7 @@ impl Operator for SessionAggregate {
 
     fn size(&self) -> StateSize {
         let sessions = self.over.len() as u64;
-        StateSize { entries: sessions, windows: sessions }
+        StateSize { entries: sessions, sessions }
     }
 }
 

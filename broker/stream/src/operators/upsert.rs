@@ -100,6 +100,6 @@ impl Operator for Upsert {
     }
 
     fn size(&self) -> StateSize {
-        StateSize { entries: self.rows.len() as u64, windows: 0 }
+        StateSize { entries: self.rows.len() as u64, sessions: 0 }
     }
 }

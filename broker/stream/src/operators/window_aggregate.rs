@@ -22,7 +22,7 @@ use std::sync::Arc;
 
 use self::held::{Held, HeldRows};
 use super::accumulator::Accumulator;
-use super::aggregated::{Aggregates, ValueChanges, key_text, key_values};
+use super::aggregated::{Aggregates, ValueChanges, check_key, key_text, key_values};
 use super::{
     Due, EpochTime, Keyed, Operator, OperatorFault, Output, Place, StateSize, Timed, timed_mark,
     window_timestamp,
@@ -138,7 +138,7 @@ impl WindowAggregate {
             }
         };
         if last_end.saturating_add(self.lateness()) <= mark.watermark {
-            return out.late.push(mark.order);
+            return out.late.push(mark.origin);
         }
         let with_start = start.map(|start| [key, &start.to_be_bytes()].concat());
         let key = with_start.as_deref().unwrap_or(key);
@@ -421,7 +421,7 @@ impl WindowAggregate {
         }
         let empty = || Part { rows: 0, accumulators: self.aggregates.empty() };
         let part = self.slices.restored(slice, empty).ok_or("a key without its time")?;
-        Aggregates::restore_value(&mut part.accumulators, rest, count)
+        self.aggregates.restore_value(&mut part.accumulators, rest, count)
     }
 }
 
@@ -496,7 +496,7 @@ impl Operator for WindowAggregate {
                 self.give(window, from, to, time, out);
             }
             if window.end <= to.watermark {
-                out.windows_closed += 1;
+                out.closed.insert(window.end);
             }
         }
         // Every window that they are late for is given.
@@ -522,6 +522,14 @@ impl Operator for WindowAggregate {
             HELD => return self.held.restore(key, value),
             other => return Err(format!("there is no table {other}")),
         }
+        let group = key.get(TIME_BYTES..).ok_or("a key without its time")?;
+        let group = match self.window {
+            WindowOf::Given { .. } => {
+                group.split_last_chunk::<TIME_BYTES>().ok_or("a key without its start")?.0
+            }
+            WindowOf::Assigned { .. } => group,
+        };
+        check_key(group, &self.key_types)?;
         let part = match value {
             None => None,
             Some(bytes) => {
@@ -539,6 +547,10 @@ impl Operator for WindowAggregate {
 
     fn size(&self) -> StateSize {
         let entries = self.slices.len() + self.held.len();
-        StateSize { entries: entries as u64, windows: self.slices.times() as u64 }
+        StateSize { entries: entries as u64, sessions: 0 }
+    }
+
+    fn window_ends(&self) -> BTreeSet<i64> {
+        self.slices.times().collect()
     }
 }

@@ -64,7 +64,7 @@ impl<'p> SinkWriter<'p> {
         }
     }
 
-    /// Writes the epoch's rows; `origin` says where the row of an order came from, where it is a source's.
+    /// Writes the epoch's rows; `origin` says where a row came from that is a source's.
     pub(super) fn write(
         mut self,
         chunks: &[Rows],
@@ -286,7 +286,7 @@ impl<'p> SinkWriter<'p> {
                 Ok(())
             }
             SinkErrorPolicy::Fail => Err(EpochError::OutputRow {
-                row: origin(rows.marks[row].order).unwrap_or_else(|| row_text(&rows.columns, row)),
+                row: origin(rows.marks[row].origin).unwrap_or_else(|| row_text(&rows.columns, row)),
                 expression,
                 reason,
             }),

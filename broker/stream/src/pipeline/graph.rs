@@ -8,7 +8,7 @@
 //! A shard owns whole key groups. What the shards give is merged in the order of the rows that caused it, or of time
 //! and key, so that the number of shards changes nothing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::errors::EpochError;
 use super::progress::Counters;
@@ -19,7 +19,7 @@ use crate::operators::{
     self, Due, EpochTime, Keyed, Operator, OperatorFault, Output, Place, Timed, key_columns,
 };
 use crate::plan::{self, Expression, Plan, SinkErrorPolicy};
-use crate::rows::{END_OF_TIME, Mark, NO_TIME, Rows, row_text};
+use crate::rows::{END_OF_TIME, Mark, NO_ORIGIN, NO_TIME, Rows, row_text};
 use crate::state::{ChangelogKey, ChangelogSink, Keys};
 
 /// The operators with their state.
@@ -42,9 +42,23 @@ struct NodeState {
     fails: bool,
     /// Whether it was evaluated before any state is touched.
     early: bool,
-    /// Whether its rows are those of sources, one of one.
-    direct: bool,
+    /// Whether the rows it gives are those it takes.
+    keeps_rows: bool,
     size: SizeMeter,
+}
+
+impl NodeState {
+    fn entries(&self) -> u64 {
+        self.operators.iter().map(|operator| operator.size().entries).sum()
+    }
+
+    /// Windows by their ends: those of two shards that end together are one.
+    fn open_windows(&self) -> u64 {
+        let sessions: u64 = self.operators.iter().map(|operator| operator.size().sessions).sum();
+        let mut ends = BTreeSet::new();
+        self.operators.iter().for_each(|operator| ends.append(&mut operator.window_ends()));
+        sessions + ends.len() as u64
+    }
 }
 
 /// What an epoch is for the graph.
@@ -70,7 +84,7 @@ pub(super) struct Times<'e> {
 pub(super) struct GraphOutput {
     /// The rows of each node that feeds a sink.
     pub(super) rows: BTreeMap<usize, Vec<Rows>>,
-    /// The orders of source rows that came too late to count.
+    /// The origins of source rows that came too late to count.
     pub(super) late: Vec<u64>,
     /// How many rows time made due, counted at each operator that gave them.
     pub(super) timed_rows: u64,
@@ -93,7 +107,7 @@ impl Graph {
                 place: Place::behind(NO_TIME),
                 fails: fails[index],
                 early: early[index],
-                direct: plan.nodes[index].inputs.iter().all(|input| early[*input]),
+                keeps_rows: operators::keeps_rows(&plan.nodes[index].operator),
                 size: SizeMeter::default(),
             }
         };
@@ -138,13 +152,14 @@ impl Graph {
         first
     }
 
-    /// How many windows hold state, and how many entries there are.
-    pub(super) fn size(&self) -> operators::StateSize {
-        let sizes = self.nodes.iter().flat_map(|node| &node.operators).map(|operator| operator.size());
-        sizes.fold(operators::StateSize::default(), |sum, size| operators::StateSize {
-            entries: sum.entries + size.entries,
-            windows: sum.windows + size.windows,
-        })
+    /// How many entries the state has.
+    pub(super) fn entries(&self) -> u64 {
+        self.nodes.iter().map(NodeState::entries).sum()
+    }
+
+    /// How many windows and sessions hold state.
+    pub(super) fn open_windows(&self) -> u64 {
+        self.nodes.iter().map(NodeState::open_windows).sum()
     }
 
     /// Bytes of all state; see [`OperatorSize::bytes`].
@@ -155,10 +170,8 @@ impl Graph {
     /// How much each operator holds that keeps state, in the plan's order.
     pub(super) fn sizes(&self) -> Vec<OperatorSize> {
         let of = |node: &NodeState| {
-            let sizes = node.operators.iter().map(|operator| operator.size());
-            let (entries, windows) =
-                sizes.fold((0, 0), |sum, size| (sum.0 + size.entries, sum.1 + size.windows));
             let (operator, bytes) = (node.name?, node.size.bytes());
+            let (entries, windows) = (node.entries(), node.open_windows());
             Some(OperatorSize { operator, identity: node.identity, entries, windows, bytes })
         };
         self.nodes.iter().filter_map(of).collect()
@@ -307,21 +320,24 @@ impl Graph {
             }
             node.place = to;
         }
-        let direct = node.direct;
-        let mut windows_closed = 0;
+        let keeps_rows = node.keeps_rows;
+        let mut closed = BTreeSet::new();
         for given in &mut outputs {
             output.timed_rows += given.timed.iter().map(|timed| timed.rows.len() as u64).sum::<u64>();
-            windows_closed = windows_closed.max(given.windows_closed);
-            match direct {
-                true => output.late.append(&mut given.late),
-                false => counters.late_rows += given.late.len() as u64,
+            closed.append(&mut given.closed);
+            counters.windows_closed += given.sessions_closed;
+            for origin in given.late.drain(..) {
+                match origin {
+                    NO_ORIGIN => counters.late_rows += 1,
+                    origin => output.late.push(origin),
+                }
             }
         }
-        counters.windows_closed += windows_closed;
+        counters.windows_closed += closed.len() as u64;
         let faults: Vec<OperatorFault> =
             outputs.iter_mut().flat_map(|given| std::mem::take(&mut given.faults)).collect();
         faults.into_iter().try_for_each(|fault| self.refuse(index, fault, counters))?;
-        Ok(merge(outputs))
+        Ok(merge(outputs, keeps_rows))
     }
 
     /// Hands the epoch's changes to the changelog: operator by operator, in the order of the keys.
@@ -378,11 +394,6 @@ impl Graph {
         }
         plan.sinks.iter().for_each(|sink| counts[sink.input] += 1);
         counts
-    }
-
-    /// Whether a node is evaluated before any state is touched.
-    pub(super) fn is_early(&self, node: usize) -> bool {
-        self.nodes[node].early
     }
 }
 
@@ -523,12 +534,15 @@ fn reach(operators: &[Box<dyn Operator>], from: &Place, watermark: i64, emit_row
 }
 
 /// What all shards give, in serial order; numbered anew.
-fn merge(mut outputs: Vec<Output>) -> Vec<Rows> {
+fn merge(mut outputs: Vec<Output>, keeps_rows: bool) -> Vec<Rows> {
     let mut merged = in_order(outputs.iter_mut().flat_map(|given| std::mem::take(&mut given.rows)).collect());
     let timed: Vec<Timed> = outputs.into_iter().flat_map(|given| given.timed).collect();
     merged.extend(merge_timed(timed));
     for (order, mark) in merged.iter_mut().flat_map(|rows| &mut rows.marks).enumerate() {
         mark.order = order as u64;
+        if !keeps_rows {
+            mark.origin = NO_ORIGIN;
+        }
     }
     merged
 }

@@ -135,12 +135,12 @@ impl Pipeline {
 
     /// How many windows hold state: open ones, and closed ones that are not wholly written.
     pub fn open_windows(&self) -> u64 {
-        self.graph.size().windows
+        self.graph.open_windows()
     }
 
     /// How many entries the state has.
     pub fn state_entries(&self) -> u64 {
-        self.graph.size().entries
+        self.graph.entries()
     }
 
     /// Bytes of the whole state; see [`OperatorSize::bytes`]. Cheap.
@@ -371,9 +371,8 @@ impl Pipeline {
         let mut outputs = Vec::new();
         for sink in &plan.sinks {
             let rows = graph.rows.get(&sink.input).map_or(&[][..], Vec::as_slice);
-            let direct = self.graph.is_early(sink.input);
-            let origin = |order: u64| {
-                let (_, input, offset) = prepared.origin(order).filter(|_| direct)?;
+            let origin = |origin: u64| {
+                let (_, input, offset) = prepared.origin(origin)?;
                 Some(format!("{}, offset {offset}", self.spec.inputs[input].partition))
             };
             let writer = SinkWriter::new(sink, self.spec.partitions(&sink.topic));

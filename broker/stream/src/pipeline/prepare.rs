@@ -66,10 +66,10 @@ pub(super) struct Prepared {
 }
 
 impl Prepared {
-    /// The records whose rows have these orders, each once, in serial order: the source, the input and the offset.
-    pub(super) fn records(&self, mut orders: Vec<u64>) -> Vec<(usize, usize, i64)> {
-        orders.sort_unstable();
-        let mut records: Vec<_> = orders.into_iter().filter_map(|order| self.origin(order)).collect();
+    /// The records whose rows have these origins, each once, in serial order: the source, the input and the offset.
+    pub(super) fn records(&self, mut origins: Vec<u64>) -> Vec<(usize, usize, i64)> {
+        origins.sort_unstable();
+        let mut records: Vec<_> = origins.into_iter().filter_map(|origin| self.origin(origin)).collect();
         // A record may be several rows, and a row may be late for several operators.
         records.dedup();
         records
@@ -442,6 +442,7 @@ impl<'p> Preparation<'p> {
             };
             Mark {
                 order: first + row as u64,
+                origin: first + row as u64,
                 timestamp: time.unwrap_or(timestamp),
                 watermark,
                 partition: collecting.partition.partition,

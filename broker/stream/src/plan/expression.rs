@@ -146,39 +146,55 @@ impl Expression {
         }
     }
 
-    /// Calls `visit` for every column the expression reads.
-    pub fn for_each_column(&self, visit: &mut impl FnMut(usize)) {
+    /// Calls `visit` for the expression and every expression in it.
+    pub(crate) fn for_each(&self, visit: &mut impl FnMut(&Expression)) {
+        visit(self);
         match self {
-            Expression::Column { index, .. } => visit(*index),
-            Expression::Literal { .. } | Expression::Operand { .. } => {}
+            Expression::Column { .. } | Expression::Literal { .. } | Expression::Operand { .. } => {}
             Expression::Negate(operand)
             | Expression::Not(operand)
             | Expression::IsNull(operand)
             | Expression::IsTrue(operand)
             | Expression::Cast { operand, .. }
             | Expression::TryCast { operand, .. }
-            | Expression::Like { text: operand, .. } => operand.for_each_column(visit),
+            | Expression::Like { text: operand, .. } => operand.for_each(visit),
             Expression::Binary { left, right, .. } => {
-                left.for_each_column(visit);
-                right.for_each_column(visit);
+                left.for_each(visit);
+                right.for_each(visit);
             }
             Expression::Case { branches, otherwise } => {
                 for branch in branches {
-                    branch.when.for_each_column(visit);
-                    branch.then.for_each_column(visit);
+                    branch.when.for_each(visit);
+                    branch.then.for_each(visit);
                 }
-                otherwise.for_each_column(visit);
+                otherwise.for_each(visit);
             }
             Expression::Call { arguments, .. }
             | Expression::User { arguments, .. }
             | Expression::Regex { arguments, .. } => {
-                arguments.iter().for_each(|argument| argument.for_each_column(visit));
+                arguments.iter().for_each(|argument| argument.for_each(visit));
             }
             Expression::With { operands, result } => {
-                operands.iter().for_each(|operand| operand.for_each_column(visit));
-                result.for_each_column(visit);
+                operands.iter().for_each(|operand| operand.for_each(visit));
+                result.for_each(visit);
             }
         }
+    }
+
+    /// Calls `visit` for every column the expression reads.
+    pub fn for_each_column(&self, visit: &mut impl FnMut(usize)) {
+        self.for_each(&mut |part| {
+            if let Expression::Column { index, .. } = part {
+                visit(*index);
+            }
+        });
+    }
+
+    /// Whether its value depends on the frozen processing time.
+    pub(crate) fn reads_clock(&self) -> bool {
+        let mut reads = false;
+        self.for_each(&mut |part| reads |= matches!(part, Expression::Call { function: Function::Now, .. }));
+        reads
     }
 
     /// Replaces the index of every column it reads.

@@ -179,9 +179,9 @@ impl<V> TimeTable<V> {
         self.buckets.values().map(HashMap::len).sum()
     }
 
-    /// How many times have entries.
-    pub(crate) fn times(&self) -> usize {
-        self.buckets.len()
+    /// The times that have entries.
+    pub(crate) fn times(&self) -> impl Iterator<Item = i64> {
+        self.buckets.keys().copied()
     }
 
     /// The first time that has entries.

@@ -158,3 +158,38 @@ fn deleted_and_replaced_rows_are_looked_up() {
     run_bounded(&plan, &mut logs, small_epochs(1), 1).unwrap();
     assert_eq!(logs.values("out"), [r#"{"id":1,"v":5}"#, r#"{"id":2,"v":6}"#, r#"{"id":3,"v":null}"#]);
 }
+
+/// A version that comes late does not bring back a row that was deleted behind it.
+#[test]
+fn a_row_that_is_gone_stays_gone() {
+    check_rows(
+        &format!(
+            "{RATES} INSERT INTO o SELECT orders.id, rate
+             FROM orders LEFT JOIN rates FOR SYSTEM_TIME AS OF ts ON orders.currency = rates.currency
+             WHERE orders.currency = 'EUR'"
+        ),
+        &[
+            (
+                "orders",
+                r#"{"id": 10, "currency": "USD", "ts": 3000}
+                   {"id": 11, "currency": "USD", "ts": 3100}
+                   {"id": 12, "currency": "USD", "ts": 3200}
+                   {"id": 1, "currency": "EUR", "ts": 2600}
+                   {"id": 2, "currency": "EUR", "ts": 9000}
+                   {"id": 3, "currency": "EUR", "ts": 100000000}"#,
+            ),
+            // The deletion is of the first second, and passed when the rate of 0.6 s comes.
+            (
+                "rates",
+                r#"EUR => {"currency": "EUR", "rate": 1, "since": 500}
+                   EUR =>
+                   USD => {"currency": "USD", "rate": 2, "since": 3500}
+                   EUR => {"currency": "EUR", "rate": 3, "since": 600}
+                   USD => {"currency": "USD", "rate": 4, "since": 9000}"#,
+            ),
+        ],
+        r#"{"id":1,"v":null}
+           {"id":2,"v":null}
+           {"id":3,"v":null}"#,
+    );
+}

@@ -107,7 +107,7 @@ impl DistinctSketch {
 
     /// Reads it back; `None` if the bytes are damaged.
     pub(crate) fn decode(bytes: &mut &[u8]) -> Option<DistinctSketch> {
-        let count = u16::from_be_bytes(super::codec::take(bytes)?);
+        let count = u16::from_be_bytes(super::encoding::take(bytes)?);
         let sound = |rank: u8| usize::from(rank) <= GREATEST;
         if count == u16::MAX {
             let (registers, rest) = bytes.split_at_checked(REGISTERS)?;
@@ -119,8 +119,8 @@ impl DistinctSketch {
         }
         let mut registers = BTreeMap::new();
         for _ in 0..count {
-            let register = u16::from_be_bytes(super::codec::take(bytes)?);
-            let [rank] = super::codec::take(bytes)?;
+            let register = u16::from_be_bytes(super::encoding::take(bytes)?);
+            let [rank] = super::encoding::take(bytes)?;
             if usize::from(register) >= REGISTERS || !sound(rank) {
                 return None;
             }

@@ -1,7 +1,7 @@
 //! One aggregate of one group, folded in record order.
 
-mod codec;
 mod distinct_sketch;
+mod encoding;
 mod moments;
 mod quantile_sketch;
 mod values;
@@ -9,7 +9,6 @@ mod values;
 use arrow_array::Array;
 use arrow_buffer::i256;
 
-use self::codec::{encode_bytes, encode_option, take, take_bytes, take_option};
 use self::distinct_sketch::DistinctSketch;
 use self::moments::{ExactMoments, Moments};
 use self::quantile_sketch::QuantileSketch;
@@ -30,6 +29,9 @@ pub(crate) enum Accumulator {
     SumInteger { sum: i128, count: i64 },
     /// A sum in record order; no other order would give the same bits.
     SumDouble { sum: f64, count: i64 },
+    /// A sum of floats that may be taken back. Those that are no numbers are counted apart: none of them would ever leave
+    /// the sum again.
+    SumChangingDouble { sum: f64, count: i64, not_finite: i64 },
     /// The least or greatest `BIGINT` or `TIMESTAMP`, of rows that are never taken back.
     ExtremeInteger { greatest: bool, best: Option<i64> },
     /// The least or greatest `DOUBLE`.
@@ -91,6 +93,9 @@ impl Accumulator {
                 Accumulator::SumDecimal { sum: i256::from_i128(0), count: 0 }
             }
             (AggregateFunction::Count, _) => Accumulator::Count(0),
+            (AggregateFunction::Sum | AggregateFunction::Average, DataType::Double) if changes => {
+                Accumulator::SumChangingDouble { sum: 0.0, count: 0, not_finite: 0 }
+            }
             (AggregateFunction::Sum | AggregateFunction::Average, DataType::Double) => {
                 Accumulator::SumDouble { sum: 0.0, count: 0 }
             }
@@ -125,11 +130,20 @@ impl Accumulator {
                 *count += sign;
             }
             (Accumulator::SumDouble { sum, count }, Column::Double(array)) => {
-                match back {
-                    true => *sum -= array.value(row),
-                    false => *sum += array.value(row),
+                *sum += array.value(row);
+                *count += sign;
+            }
+            (Accumulator::SumChangingDouble { sum, count, not_finite }, Column::Double(array)) => {
+                let value = array.value(row);
+                match value.is_finite() {
+                    true => *sum += if back { -value } else { value },
+                    false => *not_finite += sign,
                 }
                 *count += sign;
+                // What rounding left behind goes with the last value, and so does a sum that was too great for a time.
+                if *count == 0 {
+                    *sum = 0.0;
+                }
             }
             (Accumulator::ExtremeInteger { greatest, best }, Column::BigInt(array)) => {
                 keep_better(best, array.value(row), *greatest);
@@ -201,6 +215,7 @@ impl Accumulator {
             | Accumulator::Quantiles(_)
             | Accumulator::Values(_) => true,
             Accumulator::SumDouble { .. }
+            | Accumulator::SumChangingDouble { .. }
             | Accumulator::ExtremeInteger { .. }
             | Accumulator::ExtremeDouble { .. }
             | Accumulator::ExtremeText { .. }
@@ -230,6 +245,18 @@ impl Accumulator {
             ) => {
                 *sum += other_sum;
                 *count += other_count;
+            }
+            (
+                Accumulator::SumChangingDouble { sum, count, not_finite },
+                Accumulator::SumChangingDouble {
+                    sum: other_sum,
+                    count: other_count,
+                    not_finite: other_not_finite,
+                },
+            ) => {
+                *sum += other_sum;
+                *count += other_count;
+                *not_finite += other_not_finite;
             }
             (
                 Accumulator::ExtremeInteger { greatest, best },
@@ -279,17 +306,22 @@ impl Accumulator {
         let data_type = aggregate.data_type();
         Ok(match self {
             Accumulator::Count(count) => Value::BigInt(*count),
-            Accumulator::SumInteger { count: 0, .. } | Accumulator::SumDouble { count: 0, .. } => Value::Null,
+            Accumulator::SumInteger { count: 0, .. }
+            | Accumulator::SumDouble { count: 0, .. }
+            | Accumulator::SumChangingDouble { count: 0, .. } => Value::Null,
             Accumulator::SumInteger { sum, count } if data_type == DataType::Double => {
                 finite(*sum as f64 / *count as f64)?
             }
             Accumulator::SumInteger { sum, .. } => Value::BigInt(
                 i64::try_from(*sum).map_err(|_| format!("the sum {sum} does not fit a BIGINT"))?,
             ),
-            Accumulator::SumDouble { sum, count } if aggregate.function == AggregateFunction::Average => {
+            Accumulator::SumChangingDouble { not_finite: 1.., .. } => finite(f64::NAN)?,
+            Accumulator::SumDouble { sum, count } | Accumulator::SumChangingDouble { sum, count, .. }
+                if aggregate.function == AggregateFunction::Average =>
+            {
                 finite(*sum / *count as f64)?
             }
-            Accumulator::SumDouble { sum, .. } => finite(*sum)?,
+            Accumulator::SumDouble { sum, .. } | Accumulator::SumChangingDouble { sum, .. } => finite(*sum)?,
             Accumulator::ExtremeInteger { best: Some(best), .. } if data_type == DataType::Timestamp => {
                 Value::Timestamp(*best)
             }
@@ -323,149 +355,6 @@ impl Accumulator {
             Accumulator::Values(values) => finish_values(values, aggregate)?,
             Accumulator::User(state) => state.finish(user(aggregate))?,
         })
-    }
-
-    /// Appends the state as bytes.
-    pub(crate) fn encode(&self, out: &mut Vec<u8>) {
-        match self {
-            Accumulator::Count(count) => out.extend_from_slice(&count.to_be_bytes()),
-            Accumulator::SumInteger { sum, count } => {
-                out.extend_from_slice(&sum.to_be_bytes());
-                out.extend_from_slice(&count.to_be_bytes());
-            }
-            Accumulator::SumDouble { sum, count } => {
-                out.extend_from_slice(&sum.to_be_bytes());
-                out.extend_from_slice(&count.to_be_bytes());
-            }
-            Accumulator::ExtremeInteger { best, .. } => encode_option(out, best.map(i64::to_be_bytes)),
-            Accumulator::ExtremeDouble { best, .. } => encode_option(out, best.map(f64::to_be_bytes)),
-            Accumulator::ExtremeText { best, .. } => match best {
-                None => out.push(0),
-                Some(best) => {
-                    out.push(1);
-                    encode_bytes(out, best.as_bytes());
-                }
-            },
-            Accumulator::ExtremeKey { best: value, .. } | Accumulator::Edge { value, .. } => match value {
-                None => out.push(0),
-                Some(value) => {
-                    out.push(1);
-                    encode_bytes(out, value);
-                }
-            },
-            Accumulator::SumDecimal { sum, count } => {
-                out.extend_from_slice(&sum.to_be_bytes());
-                out.extend_from_slice(&count.to_be_bytes());
-            }
-            Accumulator::Joined(joined) => match joined {
-                None => out.push(0),
-                Some(joined) => {
-                    out.push(1);
-                    encode_bytes(out, joined.as_bytes());
-                }
-            },
-            Accumulator::Truth { yes, no } => {
-                out.extend_from_slice(&yes.to_be_bytes());
-                out.extend_from_slice(&no.to_be_bytes());
-            }
-            Accumulator::ExactMoments(ExactMoments { count, sum, squares }) => {
-                out.extend_from_slice(&count.to_be_bytes());
-                out.extend_from_slice(&sum.to_be_bytes());
-                out.extend_from_slice(&squares.to_be_bytes());
-            }
-            Accumulator::Moments(Moments { count, mean, spread }) => {
-                out.extend_from_slice(&count.to_be_bytes());
-                out.extend_from_slice(&mean.to_be_bytes());
-                out.extend_from_slice(&spread.to_be_bytes());
-            }
-            Accumulator::Distinct(sketch) => sketch.encode(out),
-            Accumulator::Quantiles(sketch) => sketch.encode(out),
-            // Each value has an entry of its own.
-            Accumulator::Values(values) if values.is_apart() => {}
-            Accumulator::Values(values) => {
-                let counts = values.counts();
-                out.extend_from_slice(&(counts.len() as u32).to_be_bytes());
-                for (key, count) in counts {
-                    encode_bytes(out, key);
-                    out.extend_from_slice(&count.to_be_bytes());
-                }
-            }
-            Accumulator::User(state) => {
-                let (sound, bytes) = state.parts();
-                out.push(u8::from(sound));
-                encode_bytes(out, bytes);
-            }
-        }
-    }
-
-    /// Reads the state back, over the empty state of the same aggregate; `None` if the bytes are damaged.
-    pub(crate) fn decode(mut self, bytes: &mut &[u8]) -> Option<Accumulator> {
-        match &mut self {
-            Accumulator::Count(count) => *count = i64::from_be_bytes(take(bytes)?),
-            Accumulator::SumInteger { sum, count } => {
-                *sum = i128::from_be_bytes(take(bytes)?);
-                *count = i64::from_be_bytes(take(bytes)?);
-            }
-            Accumulator::SumDouble { sum, count } => {
-                *sum = f64::from_be_bytes(take(bytes)?);
-                *count = i64::from_be_bytes(take(bytes)?);
-            }
-            Accumulator::ExtremeInteger { best, .. } => *best = take_option(bytes)?.map(i64::from_be_bytes),
-            Accumulator::ExtremeDouble { best, .. } => *best = take_option(bytes)?.map(f64::from_be_bytes),
-            Accumulator::ExtremeText { best, .. } => {
-                *best = match take(bytes)? {
-                    [0] => None,
-                    [1] => Some(std::str::from_utf8(take_bytes(bytes)?).ok()?.into()),
-                    _ => return None,
-                };
-            }
-            Accumulator::ExtremeKey { best: value, .. } | Accumulator::Edge { value, .. } => {
-                *value = match take(bytes)? {
-                    [0] => None,
-                    [1] => Some(take_bytes(bytes)?.into()),
-                    _ => return None,
-                };
-            }
-            Accumulator::SumDecimal { sum, count } => {
-                *sum = i256::from_be_bytes(take(bytes)?);
-                *count = i64::from_be_bytes(take(bytes)?);
-            }
-            Accumulator::Joined(joined) => {
-                *joined = match take(bytes)? {
-                    [0] => None,
-                    [1] => Some(std::str::from_utf8(take_bytes(bytes)?).ok()?.to_owned()),
-                    _ => return None,
-                };
-            }
-            Accumulator::Truth { yes, no } => {
-                *yes = i64::from_be_bytes(take(bytes)?);
-                *no = i64::from_be_bytes(take(bytes)?);
-            }
-            Accumulator::ExactMoments(moments) => {
-                moments.count = i64::from_be_bytes(take(bytes)?);
-                moments.sum = i128::from_be_bytes(take(bytes)?);
-                moments.squares = i256::from_be_bytes(take(bytes)?);
-            }
-            Accumulator::Moments(moments) => {
-                moments.count = i64::from_be_bytes(take(bytes)?);
-                moments.mean = f64::from_be_bytes(take(bytes)?);
-                moments.spread = f64::from_be_bytes(take(bytes)?);
-            }
-            Accumulator::Distinct(sketch) => *sketch = DistinctSketch::decode(bytes)?,
-            Accumulator::Quantiles(sketch) => *sketch = QuantileSketch::decode(bytes)?,
-            Accumulator::Values(values) if values.is_apart() => {}
-            Accumulator::Values(values) => {
-                for _ in 0..u32::from_be_bytes(take(bytes)?) {
-                    let key = take_bytes(bytes)?;
-                    values.count(key, i64::from_be_bytes(take(bytes)?));
-                }
-            }
-            Accumulator::User(state) => {
-                let [sound] = take(bytes)?;
-                *state = UserState::of_parts(sound != 0, take_bytes(bytes)?)?;
-            }
-        }
-        Some(self)
     }
 }
 

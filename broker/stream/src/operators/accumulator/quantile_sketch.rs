@@ -67,6 +67,8 @@ impl QuantileSketch {
                 let (least, greatest) = bounds(*bucket);
                 let middle = match least.ceil() {
                     only if whole && only + 1.0 >= greatest => only,
+                    // Above the last bucket of numbers there is none to be in the middle of.
+                    _ if greatest.is_infinite() => least,
                     _ => least + (greatest - least) / 2.0,
                 };
                 return Some(if *bucket < 0 { -middle } else { middle });
@@ -87,9 +89,9 @@ impl QuantileSketch {
     /// Reads it back; `None` if the bytes are damaged.
     pub(crate) fn decode(bytes: &mut &[u8]) -> Option<QuantileSketch> {
         let mut buckets = BTreeMap::new();
-        for _ in 0..u32::from_be_bytes(super::codec::take(bytes)?) {
-            let bucket = i32::from_be_bytes(super::codec::take(bytes)?);
-            buckets.insert(bucket, i64::from_be_bytes(super::codec::take(bytes)?));
+        for _ in 0..u32::from_be_bytes(super::encoding::take(bytes)?) {
+            let bucket = i32::from_be_bytes(super::encoding::take(bytes)?);
+            buckets.insert(bucket, i64::from_be_bytes(super::encoding::take(bytes)?));
         }
         Some(QuantileSketch { buckets })
     }
@@ -124,6 +126,17 @@ mod tests {
             let mut bytes = Vec::new();
             sketch.encode(&mut bytes);
             prop_assert_eq!(QuantileSketch::decode(&mut bytes.as_slice()), Some(sketch));
+        }
+    }
+
+    #[test]
+    fn the_greatest_floats_are_floats() {
+        let mut sketch = QuantileSketch::default();
+        sketch.count(f64::MAX, 2);
+        sketch.count(-f64::MAX, 1);
+        for (quantile, exact) in [(1.0, f64::MAX), (0.0, -f64::MAX)] {
+            let found = sketch.quantile(quantile, false).unwrap();
+            assert!((found / exact - 1.0).abs() <= 0.008, "{found}");
         }
     }
 

@@ -91,6 +91,6 @@ impl Operator for LookupJoin {
     }
 
     fn size(&self) -> StateSize {
-        StateSize { entries: self.latest.len() as u64, windows: 0 }
+        StateSize { entries: self.latest.len() as u64, sessions: 0 }
     }
 }

@@ -252,6 +252,6 @@ impl Operator for RegularJoin {
     }
 
     fn size(&self) -> StateSize {
-        StateSize { entries: self.sides.iter().map(|side| side.rows.len() as u64).sum(), windows: 0 }
+        StateSize { entries: self.sides.iter().map(|side| side.rows.len() as u64).sum(), sessions: 0 }
     }
 }

@@ -3,9 +3,11 @@
 //! A row waits until the watermark has passed its time: no version of that time can come any more, so that what it
 //! finds does not depend on how the two inputs interleave. Rows are given in the order of time, key and bytes. Of each
 //! key the versions are kept that a row may still ask for: the newest that the watermark has passed, and all behind it.
-//! A version that comes late is taken, for the rows that still wait, unless a newer one has been passed.
+//! A version that comes late is taken, for the rows that still wait, unless a newer one has been passed. A deletion is a
+//! version too: while it is the newest that was passed it is kept for a day of event time, so that what comes late does not
+//! bring back a row that was gone.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::super::{Due, EpochTime, Keyed, Operator, Output, Place, StateSize, Timed, timed_mark};
@@ -19,6 +21,9 @@ use crate::value::DataType;
 /// The table of rows that wait: ordered by time.
 pub(crate) const WAITING: u8 = 0;
 const VERSIONS: u8 = 1;
+
+/// For how long a deletion is kept behind its time: as long as a compacted topic keeps records without a value.
+const DELETION_LASTS_MS: i64 = 24 * 60 * 60 * 1000;
 
 /// Behind the columns of a row that waits: the partition it came from.
 const PARTITION_BYTES: usize = 4;
@@ -34,7 +39,9 @@ pub(crate) struct TemporalJoin {
     /// By key, the time of each version: its columns, or that the row is gone.
     versions: RowTable<Option<Box<[u8]>>>,
     /// The keys of versions the watermark has not passed; derived from them.
-    by_time: BTreeMap<i64, Vec<Arc<[u8]>>>,
+    by_time: BTreeMap<i64, BTreeSet<Arc<[u8]>>>,
+    /// The keys and times of deletions the watermark has passed, by when they go; derived from them.
+    deletions: BTreeMap<i64, BTreeSet<Arc<[u8]>>>,
 }
 
 /// A row that is due.
@@ -55,6 +62,7 @@ impl TemporalJoin {
             waiting: TimeTable::default(),
             versions: RowTable::default(),
             by_time: BTreeMap::new(),
+            deletions: BTreeMap::new(),
         }
     }
 
@@ -82,13 +90,14 @@ impl TemporalJoin {
                 self.row.encode(RIGHT, rows, row, &mut bytes);
                 Box::from(&*bytes)
             });
-            match self.versions.get_mut(key, &time_bytes(at)) {
-                Some(known) => *known = version,
-                None => {
-                    let id = self.versions.insert(key, &time_bytes(at), version);
-                    self.by_time.entry(at).or_default().push(id.key);
+            let key = match self.versions.get_mut(key, &time_bytes(at)) {
+                Some(known) => {
+                    *known = version;
+                    key.into()
                 }
-            }
+                None => self.versions.insert(key, &time_bytes(at), version).key,
+            };
+            self.by_time.entry(at).or_default().insert(key);
         }
     }
 
@@ -106,7 +115,7 @@ impl TemporalJoin {
                 continue;
             };
             if at < mark.watermark {
-                out.late.push(mark.order);
+                out.late.push(mark.origin);
                 continue;
             }
             let key = keys.get(row);
@@ -162,7 +171,17 @@ impl TemporalJoin {
                     self.versions.remove(&key, &version);
                 }
                 if let Some(None) = self.versions.get(&key, &time_bytes(time)) {
-                    self.versions.remove(&key, &time_bytes(time));
+                    self.deletions.entry(time.saturating_add(DELETION_LASTS_MS)).or_default().insert(key);
+                }
+            }
+        }
+        while let Some(over) = self.deletions.first_entry().filter(|over| *over.key() <= through) {
+            let (end, keys) = over.remove_entry();
+            let time = time_bytes(end.saturating_sub(DELETION_LASTS_MS));
+            // It may be gone behind a newer version, or a row may have come in its place.
+            for key in keys {
+                if let Some(None) = self.versions.get(&key, &time) {
+                    self.versions.remove(&key, &time);
                 }
             }
         }
@@ -269,10 +288,15 @@ impl Operator for TemporalJoin {
                 if id.row.len() != crate::state::TIME_BYTES {
                     return Err("a version without its time".to_owned());
                 }
-                let known = self.versions.get(&id.key, &id.row).is_some();
                 let id = self.versions.restore(key, version)?;
-                if there && !known {
-                    self.by_time.entry(time_of(&id.row)).or_default().push(id.key);
+                let time = time_of(&id.row);
+                if there {
+                    self.by_time.entry(time).or_default().insert(id.key);
+                } else if let Some(keys) = self.by_time.get_mut(&time) {
+                    keys.remove(&id.key);
+                    if keys.is_empty() {
+                        self.by_time.remove(&time);
+                    }
                 }
                 Ok(())
             }
@@ -281,6 +305,6 @@ impl Operator for TemporalJoin {
     }
 
     fn size(&self) -> StateSize {
-        StateSize { entries: (self.waiting.len() + self.versions.len()) as u64, windows: 0 }
+        StateSize { entries: (self.waiting.len() + self.versions.len()) as u64, sessions: 0 }
     }
 }

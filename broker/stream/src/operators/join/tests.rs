@@ -39,7 +39,7 @@ fn rows(types: &[DataType], of: &[(Vec<Value>, Mark)]) -> Keyed {
 }
 
 fn mark(order: usize, back: bool) -> Mark {
-    Mark { order: order as u64, timestamp: 0, watermark: NO_TIME, partition: 0, back }
+    Mark { order: order as u64, origin: order as u64, timestamp: 0, watermark: NO_TIME, partition: 0, back }
 }
 
 fn side(columns: usize) -> JoinSide {

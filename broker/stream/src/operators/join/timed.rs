@@ -172,7 +172,7 @@ impl TimedJoin {
                     continue;
                 };
                 if at < mark.watermark {
-                    out.late.push(mark.order);
+                    out.late.push(mark.origin);
                     continue;
                 }
                 let mut paired = false;
@@ -294,7 +294,7 @@ impl Operator for TimedJoin {
             }
         }
         if self.nearness.windows {
-            out.windows_closed += ends.len() as u64;
+            out.closed.append(&mut ends);
         }
         if lonely.is_empty() {
             return;
@@ -355,10 +355,11 @@ impl Operator for TimedJoin {
     }
 
     fn size(&self) -> StateSize {
-        let times: BTreeSet<i64> = self.sides.iter().flat_map(|side| side.by_time.keys().copied()).collect();
-        StateSize {
-            entries: self.sides.iter().map(|side| side.rows.len() as u64).sum(),
-            windows: if self.nearness.windows { times.len() as u64 } else { 0 },
-        }
+        StateSize { entries: self.sides.iter().map(|side| side.rows.len() as u64).sum(), sessions: 0 }
+    }
+
+    fn window_ends(&self) -> BTreeSet<i64> {
+        let sides = self.sides.iter().filter(|_| self.nearness.windows);
+        sides.flat_map(|side| side.by_time.keys().copied()).collect()
     }
 }

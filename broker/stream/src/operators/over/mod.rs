@@ -21,7 +21,7 @@ use super::schedule::Schedule;
 use super::time_to_live::TimeToLive;
 use super::{Due, EpochTime, Keyed, Operator, Output, Place, StateSize, Timed, timed_mark, window_timestamp};
 use crate::plan::{self, FrameUnit, OverKind, OverMode};
-use crate::rows::{Mark, Rows, RowsBuilder};
+use crate::rows::{Mark, NO_ORIGIN, Rows, RowsBuilder};
 use crate::state::{ChangelogSink, Table, decode_row, decode_row_into, encode_values};
 use crate::value::{DataType, Value};
 
@@ -124,7 +124,8 @@ impl Over {
     /// The first rows of a partition as columns.
     fn decode(&self, partition: &Partition, count: usize) -> Rows {
         let mut rows = RowsBuilder::new(&self.input_types);
-        let mark = Mark { order: 0, timestamp: 0, watermark: 0, partition: 0, back: false };
+        let mark =
+            Mark { order: 0, origin: NO_ORIGIN, timestamp: 0, watermark: 0, partition: 0, back: false };
         for held in partition.values().take(count) {
             rows.push_with(mark, |builders| decode_row_into(&held.row, &self.input_types, builders));
         }
@@ -257,7 +258,7 @@ impl Over {
                 let Some(end) = end_of(&rows, row) else { continue };
                 let mark = rows.marks[row];
                 if end <= mark.watermark {
-                    out.late.push(mark.order);
+                    out.late.push(mark.origin);
                     continue;
                 }
                 let key: Arc<[u8]> = keys.get(row).into();
@@ -376,7 +377,7 @@ impl Operator for Over {
         for (end, keys) in self.due.take(from, to) {
             partitions.extend(keys);
             if !on_time && end <= to.watermark {
-                out.windows_closed += 1;
+                out.closed.insert(end);
             }
         }
         let mut due: Vec<DueRow> = Vec::new();
@@ -441,9 +442,9 @@ impl Operator for Over {
                 let running = match value {
                     None => None,
                     Some(mut bytes) => {
-                        let states = self
-                            .running_functions()
-                            .map(|(_, aggregate)| Accumulator::new(aggregate, false).decode(&mut bytes));
+                        let states = self.running_functions().map(|(_, aggregate)| {
+                            Accumulator::new(aggregate, false).decode(aggregate, &mut bytes)
+                        });
                         let states: Option<Vec<Accumulator>> = states.collect();
                         Some(states.filter(|_| bytes.is_empty()).ok_or("a damaged aggregate")?)
                     }
@@ -457,11 +458,14 @@ impl Operator for Over {
     }
 
     fn size(&self) -> StateSize {
-        let windows = match self.over.mode {
-            OverMode::Window { .. } => self.due.ends() as u64,
-            _ => 0,
-        };
-        StateSize { entries: (self.rows.len() + self.running.len()) as u64, windows }
+        StateSize { entries: (self.rows.len() + self.running.len()) as u64, sessions: 0 }
+    }
+
+    fn window_ends(&self) -> BTreeSet<i64> {
+        match self.over.mode {
+            OverMode::Window { .. } => self.due.ends().collect(),
+            _ => BTreeSet::new(),
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::rows::{Mark, Rows, RowsBuilder};
+use crate::rows::{Mark, NO_ORIGIN, Rows, RowsBuilder};
 use crate::state::{ChangelogSink, decode_row, encode_row};
 use crate::value::DataType;
 
@@ -115,7 +115,8 @@ impl HeldRows {
         let (back, rest) = rest.split_first()?;
         let values = decode_row(rest, &self.types)?;
         let watermark = i64::from_be_bytes(*watermark);
-        let mark = Mark { order: 0, timestamp: 0, watermark, partition: 0, back: *back == 1 };
+        let mark =
+            Mark { order: 0, origin: NO_ORIGIN, timestamp: 0, watermark, partition: 0, back: *back == 1 };
         let mut rows = RowsBuilder::new(&self.types);
         rows.push(mark, &values);
         Some(Held { slice_end: i64::from_be_bytes(*slice_end), row: rows.finish(), logged: true })

@@ -47,6 +47,14 @@ impl GraphBuilder {
         self.plan.nodes[node].changes
     }
 
+    pub(super) fn node_at(&self, node: usize) -> &Node {
+        &self.plan.nodes[node]
+    }
+
+    pub(super) fn source_at(&self, source: usize) -> &Source {
+        &self.plan.sources[source]
+    }
+
     pub(super) fn sink(&mut self, sink: Sink) {
         self.plan.sinks.push(sink);
     }

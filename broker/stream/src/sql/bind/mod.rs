@@ -9,6 +9,7 @@ mod aggregate;
 mod expression;
 mod format;
 mod from;
+mod frozen_time;
 mod function;
 mod graph;
 mod group;

@@ -8,7 +8,7 @@ use super::graph::GraphBuilder;
 use super::query::{Item, QueryBinder};
 use super::relation::{Relation, of_node};
 use super::scope::Role;
-use super::{literal, table, types};
+use super::{frozen_time, literal, table, types};
 use crate::plan::{Column, DebeziumFormat, Emit, Format, OutputMode, Sink, SinkKey};
 use crate::value::{DataType, Value};
 
@@ -59,6 +59,7 @@ pub(super) fn bind(script: &Script, insert: &Insert, graph: &mut GraphBuilder) -
     let changes = graph.changes(relation.node);
     let key = key(declared, &declaration, &relation, changes)?;
     let mode = mode(declared, &declaration, changes, !key.is_empty())?;
+    frozen_time::check(graph, relation.node, mode, &key, insert.at)?;
     let mut format = declaration.format;
     if let (OutputMode::Retract, Format::Json(json)) = (mode, &format.value) {
         format.value = Format::Debezium(DebeziumFormat { json: *json, ..DebeziumFormat::default() });
@@ -141,6 +142,15 @@ fn mode(
             format!("'{}' needs to know which row a record replaces", mode.name()),
             key_help,
         )),
+        Some((OutputMode::Retract, at))
+            if !matches!(declaration.format.value, Format::Json(_) | Format::Debezium(_)) =>
+        {
+            Err(SqlError::at(
+                at,
+                "'retract' writes changes as JSON in Debezium's manner, and the table has another format",
+                "write 'format' = 'json', or 'output' = 'upsert' with a primary key",
+            ))
+        }
         Some((mode, _)) => Ok(mode),
     }
 }
