@@ -20,7 +20,7 @@ use logmill_storage::{
     Cleanup, Disk, Durability, Fatal, JournalOptions, LogOptions, PartitionId, PartitionSpec, RealDisk,
     Retention, Store, StoreError, StoreOptions,
 };
-use logmill_stream::EpochLimits;
+use logmill_stream::{EpochLimits, Functions};
 use tokio::runtime::Handle;
 use tokio::sync::{Mutex, mpsc};
 use tokio::task::JoinHandle;
@@ -39,9 +39,9 @@ use crate::entropy::Entropy;
 use crate::loggers::Loggers;
 use crate::net::{Listener, MetricsPage, NetSettings};
 use crate::partitions::{CleaningSettings, LogThreads, Partition, Partitions};
-use crate::pipelines::{PipelineSettings, Pipelines, SnapshotSettings};
+use crate::pipelines::{PipelineSettings, PipelineSurroundings, Pipelines, SnapshotSettings};
 use crate::security::Access;
-use crate::services::{self, NodeService, PipelineService};
+use crate::services::{self, NodeService, PipelineService, QueryService};
 use crate::telemetry::{Health, Limits, Scraper, Telemetry, UnreadTimes};
 use crate::topics::{
     CreateTopicError, METADATA_TOPIC, MetadataError, MetadataLog, MetadataRecord, TopicDefaults,
@@ -118,14 +118,32 @@ impl Node {
     /// # Errors
     /// As [`Node::start`].
     pub async fn start_with(config: Config, loggers: Loggers) -> Result<Self, StartError> {
-        Self::start_on(Arc::new(RealDisk), config, loggers).await
+        Self::start_embedded(config, loggers, Functions::new()).await
+    }
+
+    /// The same in a program that has functions of its own, which the scripts of pipelines may call. They must be there
+    /// again at the next start: a pipeline whose functions are missing does not run.
+    ///
+    /// # Errors
+    /// As [`Node::start`].
+    pub async fn start_embedded(
+        config: Config,
+        loggers: Loggers,
+        functions: Functions,
+    ) -> Result<Self, StartError> {
+        Self::start_on(Arc::new(RealDisk), config, loggers, functions).await
     }
 
     /// The same, on a disk of the caller's: for tests of what is hard to do to a real one.
     ///
     /// # Errors
     /// As [`Node::start`].
-    pub async fn start_on(disk: Arc<dyn Disk>, config: Config, loggers: Loggers) -> Result<Self, StartError> {
+    pub async fn start_on(
+        disk: Arc<dyn Disk>,
+        config: Config,
+        loggers: Loggers,
+        functions: Functions,
+    ) -> Result<Self, StartError> {
         let clock = Clock::system();
         let started_ms = clock.now_ms();
         let listen = resolve(&config.listen)?;
@@ -200,14 +218,15 @@ impl Node {
                 },
                 memory: config.pipelines.memory.get(),
             },
-            (
-                SnapshotSettings {
+            PipelineSurroundings {
+                snapshots: SnapshotSettings {
                     disk: Arc::new(RealDisk),
                     data_dir: config.data_dir.clone(),
                     interval_bytes: config.pipelines.snapshot_interval.get(),
                 },
-                assembly.partitions.clone(),
-            ),
+                partitions: assembly.partitions.clone(),
+                functions,
+            },
             clock.clone(),
             Handle::current(),
         );
@@ -248,6 +267,7 @@ impl Node {
                 http2,
                 node_service,
                 PipelineService { pipelines: pipelines.clone(), access: Access },
+                QueryService { pipelines: pipelines.clone(), access: Access },
                 stop.clone(),
                 config.shutdown_drain,
             )),

@@ -172,6 +172,8 @@ pub enum RpcCode {
     FailedPrecondition,
     /// The broker cannot be reached, or not now.
     Unavailable,
+    /// It asks for more than one call may.
+    ResourceExhausted,
     /// The broker does not have this call (it may not be Logmill).
     Unimplemented,
     /// Anything else.

@@ -65,8 +65,8 @@ pub mod metrics {
 }
 pub use logmill_rpc::v1::{
     EpochTimes, Limiting, NodeStatusResponse as NodeStatus, OperatorChange, OperatorState, PartitionOffset,
-    Pipeline, PipelineCounters, PipelineEvent, PipelineFailure, PipelineState, RejectedRecord, Savepoint,
-    SourcePosition, TimeShares, UpgradePlan,
+    Pipeline, PipelineCounters, PipelineEvent, PipelineFailure, PipelineState, QueryColumn, QueryResponse,
+    QueryRow, QueryValue, RejectedRecord, Savepoint, SourcePosition, TimeShares, UpgradePlan, query_value,
 };
 pub use logmill_wire::ErrorCode;
 pub use pipelines::{InputEnd, Pipelines};

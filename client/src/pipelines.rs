@@ -5,10 +5,14 @@ use std::time::Duration;
 use logmill_rpc::v1;
 use logmill_rpc::v1::node_client::NodeClient;
 use logmill_rpc::v1::pipelines_client::PipelinesClient;
+use logmill_rpc::v1::queries_client::QueriesClient;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Status};
 
 use crate::error::{Error, Result, RpcCode};
+
+/// The longest answer to a query: thousands of rows.
+const MAX_ANSWER_BYTES: usize = 16 << 20;
 
 /// The longest answer with metrics. Each has at most some thousand values.
 const MAX_METRICS_BYTES: usize = 64 << 20;
@@ -199,6 +203,24 @@ impl Pipelines {
         Ok(end.partitions.into_iter().map(|p| (p.topic, p.partition, p.offset)).collect())
     }
 
+    /// The rows of a `SELECT` over one table that a pipeline writes with `'output' = 'upsert'` or `'append'`, as it was
+    /// after a committed epoch. `pipeline` says whose table, where several write one of that name.
+    ///
+    /// # Errors
+    /// [`RpcCode::InvalidArgument`] with line and column for a query that does not plan,
+    /// [`RpcCode::ResourceExhausted`] when it looks at too much, answers with too much or takes too long.
+    ///
+    /// # Cancel safety
+    /// Safe.
+    pub async fn query(&self, sql: &str, pipeline: Option<&str>) -> Result<v1::QueryResponse> {
+        const OPERATION: &str = "asking for rows";
+        let mut client =
+            QueriesClient::new(self.channel(OPERATION).await?).max_decoding_message_size(MAX_ANSWER_BYTES);
+        let pipeline = pipeline.unwrap_or_default().to_owned();
+        let response = client.query(v1::QueryRequest { sql: sql.to_owned(), pipeline }).await;
+        Ok(response.map_err(failed(OPERATION))?.into_inner())
+    }
+
     /// How the broker is.
     ///
     /// # Errors
@@ -237,6 +259,7 @@ pub(crate) fn failed(operation: &'static str) -> impl Fn(Status) -> Error {
             Code::AlreadyExists => RpcCode::AlreadyExists,
             Code::FailedPrecondition => RpcCode::FailedPrecondition,
             Code::Unavailable | Code::DeadlineExceeded => RpcCode::Unavailable,
+            Code::ResourceExhausted => RpcCode::ResourceExhausted,
             Code::Unimplemented => RpcCode::Unimplemented,
             _ => RpcCode::Other,
         };

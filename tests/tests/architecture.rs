@@ -258,6 +258,7 @@ const RULES: &[Rule] = &[
             "broker/src/partitions/cleaning.rs",
             "broker/src/pipelines/starting.rs",
             "broker/src/pipelines/snapshots/keeper.rs",
+            "broker/src/pipelines/query.rs",
             "broker/src/coordinators/starting.rs",
             "broker/worker/src/worker.rs",
         ],

@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::commands::{
-    broker, config, consume, group, pipeline, produce, serve, storage, topic, txn, worker,
+    broker, config, consume, group, pipeline, produce, serve, sql, storage, topic, txn, worker,
 };
 use crate::demo;
 use crate::logging;
@@ -155,6 +155,8 @@ pub(crate) enum Command {
     Pipeline(Clients<pipeline::Pipeline>),
     /// Run a stream pipeline outside of a broker, over any Kafka cluster.
     Worker(Clients<worker::Worker>),
+    /// Ask for the rows of a table that a pipeline writes.
+    Sql(Client<sql::Sql>),
     /// Look at, check and mend the files of a broker that is not running, ours or Apache Kafka's.
     Storage(Shown<storage::Storage>),
     /// Show the configuration a broker would have, and where each value comes from.

@@ -54,7 +54,9 @@ fn hint(error: &Error) -> Option<String> {
             "is a broker running there? Start one with `logmill serve`, or name another with --bootstrap"
                 .to_owned()
         }
-        Error::Rpc { code: RpcCode::Unimplemented, .. } => "pipelines need a Logmill broker".to_owned(),
+        Error::Rpc { code: RpcCode::Unimplemented, .. } => {
+            "pipelines and queries need a Logmill broker, not older than this command".to_owned()
+        }
         Error::Rpc { code: RpcCode::AlreadyExists, .. } => {
             "give the new script another name with --name, or stop the old one".to_owned()
         }

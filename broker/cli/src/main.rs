@@ -35,7 +35,9 @@ fn main() -> ExitCode {
 }
 
 async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
-    use commands::{broker, config, consume, group, pipeline, produce, serve, storage, topic, txn, worker};
+    use commands::{
+        broker, config, consume, group, pipeline, produce, serve, sql, storage, topic, txn, worker,
+    };
     let done = |()| ExitCode::SUCCESS;
     match arguments.command {
         Command::Serve(command) => serve::run(command).await.map(done),
@@ -65,6 +67,9 @@ async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
             // It runs for long: what happens is of interest without being asked for.
             connection.verbose += 1;
             worker::run(command, &connection.begin()).await.map(done)
+        }
+        Command::Sql(Client { command, connection }) => {
+            sql::run(command, &connection.begin()).await.map(done)
         }
     }
 }

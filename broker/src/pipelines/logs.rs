@@ -9,6 +9,8 @@ use logmill_wire::Str;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
+use super::output_ends::{self, OutputEnds};
+use super::snapshots::OwnLogs;
 use crate::coordinators::{CommitError as FrameError, Coordinators};
 use crate::partitions::Partition;
 use crate::topics::Topics;
@@ -33,6 +35,8 @@ pub(super) struct BrokerLogs {
     /// How many bytes of changes the last epoch had.
     changelog_bytes: u64,
     patience: Patience,
+    /// Told where epochs write.
+    ends: OutputEnds,
     runtime: Handle,
 }
 
@@ -49,9 +53,9 @@ impl BrokerLogs {
         topics: Topics,
         coordinators: Coordinators,
         group: String,
-        changelog: Partition,
-        progress: Partition,
+        OwnLogs { changelog, progress }: OwnLogs,
         patience: Patience,
+        ends: OutputEnds,
         runtime: Handle,
     ) -> Self {
         let progress_end = progress.sequenced_end();
@@ -66,6 +70,7 @@ impl BrokerLogs {
             changelog_end,
             changelog_bytes: 0,
             patience,
+            ends,
             runtime,
         }
     }
@@ -220,7 +225,22 @@ impl Logs for BrokerLogs {
                 reason,
             })?;
             let own: Vec<PartitionId> = frame.appends.iter().map(|append| append.partition).collect();
-            match self.coordinators.commit_owned(&self.group, offsets, frame) {
+            self.ends.begin();
+            let committed = self.coordinators.commit_owned(&self.group, offsets, frame);
+            match &committed {
+                Ok((committed, _)) => {
+                    let written = own.iter().zip(&committed.appends).map(|(partition, appended)| {
+                        output_ends::Written {
+                            partition: *partition,
+                            from: appended.base_offset,
+                            to: appended.last_offset + 1,
+                        }
+                    });
+                    self.ends.committed(number, &written.collect::<Vec<_>>());
+                }
+                Err(_) => self.ends.refused(),
+            }
+            match committed {
                 Err(error) if is_passing(&error, &own) => {
                     let reason = error.to_string();
                     if !(self.patience)(reason.clone()) {

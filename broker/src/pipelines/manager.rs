@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
 use logmill_coordinator::groups::{Command, Delete, Disown};
-use logmill_stream::{EpochLimits, Plan, compile};
+use logmill_stream::{EpochLimits, Functions, Plan, compile_with};
 use logmill_wire::Str;
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
@@ -16,6 +16,8 @@ use super::control::{Control, InputEnds};
 use super::error::PipelineError;
 use super::events::{Event, EventKind, Events};
 use super::failure::Failure;
+use super::output_ends::OutputEnds;
+use super::query::Asked;
 use super::shown::Shown;
 use super::snapshots::{SnapshotFiles, SnapshotSettings, Snapshots};
 use super::status::{PipelineState, PipelineView, SourceView};
@@ -51,6 +53,16 @@ pub struct PipelineSettings {
     pub memory: u64,
 }
 
+/// What pipelines use of the broker around them, and of the program around that.
+pub struct PipelineSurroundings {
+    /// Where snapshots go, and how often.
+    pub snapshots: SnapshotSettings,
+    /// For logs that are read, written and trimmed.
+    pub partitions: Partitions,
+    /// Functions that scripts may call.
+    pub functions: Functions,
+}
+
 /// All pipelines of the broker; cheap to clone.
 #[derive(Clone)]
 pub struct Pipelines(pub(super) Arc<Manager>);
@@ -59,6 +71,8 @@ pub(super) struct Manager {
     pub(super) topics: Topics,
     pub(super) coordinators: Coordinators,
     pub(super) settings: PipelineSettings,
+    /// Those of the program around the broker.
+    functions: Functions,
     snapshots: SnapshotSettings,
     partitions: Partitions,
     /// Held by whoever makes a snapshot in the background.
@@ -66,6 +80,8 @@ pub(super) struct Manager {
     pub(super) clock: Clock,
     pub(super) runtime: Handle,
     pub(super) known: Mutex<BTreeMap<String, Known>>,
+    /// Where the outputs of each pipeline end, for queries.
+    output_ends: Mutex<BTreeMap<String, OutputEnds>>,
     /// Held by whoever starts, stops or finishes the one of the name: these take several steps.
     changing: Mutex<BTreeMap<String, Arc<tokio::sync::Mutex<()>>>>,
     /// No thread starts any more. Changed under the lock of `known`.
@@ -92,7 +108,7 @@ impl Pipelines {
         coordinators: Coordinators,
         records: &[MetadataRecord],
         settings: PipelineSettings,
-        (snapshots, partitions): (SnapshotSettings, Partitions),
+        around: PipelineSurroundings,
         clock: Clock,
         runtime: Handle,
     ) -> Self {
@@ -106,21 +122,24 @@ impl Pipelines {
                 _ => {}
             }
         }
+        let PipelineSurroundings { snapshots, partitions, functions } = around;
         let manager = Manager {
             topics,
             coordinators,
             settings,
+            functions,
             snapshots,
             partitions,
             snapshot_turn: Arc::default(),
             clock,
             runtime,
             known: Mutex::new(BTreeMap::new()),
+            output_ends: Mutex::default(),
             changing: Mutex::new(BTreeMap::new()),
             closing: AtomicBool::new(false),
         };
         let load = |(name, record): (String, PipelineRecord)| {
-            let plan = compile(&record.script).map(Arc::new);
+            let plan = compile_with(&record.script, &manager.functions).map(Arc::new);
             let known = manager.known(record, plan.map_err(|error| error.to_string()));
             if let Err(error) = known.snapshots.files().remove_unfinished() {
                 tracing::warn!(pipeline = name, %error, "what is left of an unfinished snapshot stays");
@@ -162,9 +181,7 @@ impl Pipelines {
         if name.len() > MAX_NAME || check_name(name).is_err() {
             return Err(PipelineError::Name(name.to_owned()));
         }
-        let text = script.to_owned();
-        // A script may take a while, and the workers serve everybody.
-        let plan = Arc::new(beside(move || compile(&text)).await.map_err(|_| PipelineError::Stopping)??);
+        let plan = Arc::new(self.plan_of(script).await?);
         let _changing = self.hold(name).await;
         let existing = {
             let known = self.0.known.lock();
@@ -335,6 +352,7 @@ impl Pipelines {
         let own = [CHANGELOG_PREFIX, PROGRESS_PREFIX].map(|prefix| format!("{prefix}{name}"));
         self.0.topics.release(name, &own, MetadataRecord::PipelineDeleted(name.to_owned())).await?;
         self.0.known.lock().remove(name);
+        self.forget_output_ends(name);
         let files = self.0.snapshots(name);
         match beside(move || files.alone(SnapshotFiles::remove_all)).await {
             Ok(Ok(())) | Err(_) => {}
@@ -438,6 +456,36 @@ impl Pipelines {
             known.events.say(self.0.clock.now_ms(), EventKind::Changed, "its input was declared finished");
         });
         Ok(ends)
+    }
+
+    /// Plans a script. That may take a while, and the workers serve everybody.
+    pub(super) async fn plan_of(&self, script: &str) -> Result<Plan, PipelineError> {
+        let (text, functions) = (script.to_owned(), self.0.functions.clone());
+        Ok(beside(move || compile_with(&text, &functions)).await.map_err(|_| PipelineError::Stopping)??)
+    }
+
+    /// Every pipeline that can be asked.
+    pub(super) fn asked(&self) -> Vec<Asked> {
+        let known = self.0.known.lock();
+        let asked = |(name, known): (&String, &Known)| {
+            let plan = known.plan.as_ref().ok()?;
+            Some(Asked { name: name.clone(), plan: Arc::clone(plan) })
+        };
+        known.iter().filter_map(asked).collect()
+    }
+
+    pub(super) fn topics(&self) -> &Topics {
+        &self.0.topics
+    }
+
+    /// Where the outputs of a pipeline end.
+    pub(super) fn output_ends(&self, name: &str) -> OutputEnds {
+        self.0.output_ends.lock().entry(name.to_owned()).or_default().clone()
+    }
+
+    /// Its epochs are others from here on.
+    pub(super) fn forget_output_ends(&self, name: &str) {
+        self.0.output_ends.lock().remove(name);
     }
 
     pub(super) fn update(&self, name: &str, change: impl FnOnce(&mut Known)) {

@@ -22,6 +22,8 @@ mod failure;
 mod logs;
 mod manager;
 mod meter;
+mod output_ends;
+mod query;
 mod restoring;
 mod runner;
 mod savepoints;
@@ -43,12 +45,21 @@ pub mod trial {
     };
 }
 
+/// What a program that embeds the broker builds pipelines of: scripts from values, and functions of its own.
+pub mod build {
+    pub use logmill_stream::builder::*;
+    pub use logmill_stream::{
+        Argument, DataType, FunctionError, FunctionSignature, Functions, UserAggregate, UserScalar, Value,
+    };
+}
+
 pub use control::InputEnds;
 pub use error::PipelineError;
 pub use events::{Event, EventKind};
 pub use failure::Failure;
-pub use manager::{InputEnd, PipelineSettings, Pipelines};
+pub use manager::{InputEnd, PipelineSettings, PipelineSurroundings, Pipelines};
 pub use meter::{EpochTimes, Phase, Shares};
+pub use query::{AskError, QueryAnswer};
 pub use savepoints::SavepointView;
 pub use snapshots::SnapshotSettings;
 pub use status::{PipelineState, PipelineView, SourceView};

@@ -373,7 +373,7 @@ fn flat(ends: &InputEnds) -> BTreeMap<TopicPartition, i64> {
 }
 
 /// Pipelines yield to the broker's own work: on Linux priority is each thread's own.
-fn lower_priority() {
+pub(super) fn lower_priority() {
     if cfg!(target_os = "linux")
         && let Err(error) = rustix::process::nice(5)
     {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use logmill_stream::{SnapshotHeader, StateChanges, compile, merge_snapshot};
+use logmill_stream::{SnapshotHeader, StateChanges, merge_snapshot};
 
 use super::error::PipelineError;
 use super::events::EventKind;
@@ -147,10 +147,9 @@ impl Pipelines {
         });
         let header = header.await.map_err(|_| PipelineError::Stopping)??;
         let script = script.unwrap_or(&header.script).to_owned();
-        let text = script.clone();
-        let plan = beside(move || compile(&text)).await.map_err(|_| PipelineError::Stopping)??;
+        let plan = self.plan_of(&script).await?;
         let misfit = |reason: String| PipelineError::State { name: to.to_owned(), reason };
-        if plan.identities() != compile(&header.script)?.identities() {
+        if plan.identities() != self.plan_of(&header.script).await?.identities() {
             return Err(misfit(
                 "cannot begin at the savepoint: the script's operators are others; restore it with the script it is of, \
                  then upgrade"

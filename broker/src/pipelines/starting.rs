@@ -15,7 +15,7 @@ use super::failure::Failure;
 use super::logs::BrokerLogs;
 use super::manager::{Pipelines, group_of, join, sinks, unplanned};
 use super::runner::{Runner, patience};
-use super::snapshots::{Keeper, OwnLogs, SnapshotFiles};
+use super::snapshots::{Keeper, SnapshotFiles};
 use super::status::PipelineState;
 use crate::blocking::beside;
 use crate::coordinators::Patience;
@@ -150,17 +150,8 @@ impl Pipelines {
         self.update(name, |known| known.record = record);
         let group = group_of(name);
         self.own_group(name, &sources).await?;
-        let log = |prefix: &str| {
-            let topic = self.0.topics.get(&format!("{prefix}{name}"));
-            let partition = topic.and_then(|topic| topic.partition(0).cloned());
-            partition.ok_or_else(|| PipelineError::State {
-                name: name.to_owned(),
-                reason: format!("has lost its topic {prefix}{name}"),
-            })
-        };
-        let (changelog, progress) = (log(CHANGELOG_PREFIX)?, log(PROGRESS_PREFIX)?);
-        let logs = OwnLogs { changelog: changelog.clone(), progress: progress.clone() };
-        let keeper = Keeper::new(snapshots, logs, Arc::clone(&plan), &script, name);
+        let logs = self.own_logs(name)?;
+        let keeper = Keeper::new(snapshots, logs.clone(), Arc::clone(&plan), &script, name);
         let (clock, runtime) = (self.0.clock.clone(), self.0.runtime.clone());
         let patience =
             patience(control.clone(), shown.clone(), events.clone(), clock.clone(), runtime.clone());
@@ -173,9 +164,9 @@ impl Pipelines {
                 self.0.topics.clone(),
                 self.0.coordinators.clone(),
                 group,
-                changelog,
-                progress,
+                logs,
                 patience,
+                self.output_ends(name),
                 runtime.clone(),
             ),
             keeper,

@@ -110,14 +110,13 @@ impl Pipelines {
 
     /// Reads the logs of sources for a pipeline, and commits for it where nothing else does.
     pub(super) fn broker_logs(&self, name: &str) -> Result<BrokerLogs, PipelineError> {
-        let OwnLogs { changelog, progress } = self.own_logs(name)?;
         Ok(BrokerLogs::new(
             self.0.topics.clone(),
             self.0.coordinators.clone(),
             group_of(name),
-            changelog,
-            progress,
+            self.own_logs(name)?,
             Box::new(|_| false),
+            self.output_ends(name),
             self.0.runtime.clone(),
         ))
     }
@@ -169,6 +168,7 @@ impl Pipelines {
         }
         let cut = Cut { progress, progress_offset: header.progress_offset, changelog_end };
         snapshots.set_durable(Some(cut.clone()));
+        self.forget_output_ends(name);
         self.update(name, |known| {
             known.record = record;
             known.plan = Ok(plan);

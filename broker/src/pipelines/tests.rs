@@ -6,12 +6,14 @@ use std::sync::Arc;
 use futures::FutureExt as _;
 use logmill_config::Config;
 use logmill_storage::{RealDisk, Store};
-use logmill_stream::EpochLimits;
+use logmill_stream::{EpochLimits, Functions};
 use tempfile::TempDir;
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
-use super::{PipelineError, PipelineSettings, PipelineState, Pipelines, SnapshotSettings};
+use super::{
+    PipelineError, PipelineSettings, PipelineState, PipelineSurroundings, Pipelines, SnapshotSettings,
+};
 use crate::assembly::Assembly;
 use crate::clock::Clock;
 use crate::entropy::Entropy;
@@ -67,7 +69,11 @@ impl Parts {
             assembly.coordinators,
             &records,
             settings,
-            (snapshots, assembly.partitions.clone()),
+            PipelineSurroundings {
+                snapshots,
+                partitions: assembly.partitions.clone(),
+                functions: Functions::new(),
+            },
             clock,
             Handle::current(),
         );

@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use logmill_stream::{
-    InputPartition, PipelineSpec, Plan, Progress, Shadow, StateChanges, TopicPartition, Upgrade, compile,
+    InputPartition, PipelineSpec, Plan, Progress, Shadow, StateChanges, TopicPartition, Upgrade,
     merge_snapshot,
 };
 
@@ -175,8 +175,7 @@ impl Pipelines {
     }
 
     async fn plans(&self, name: &str, script: &str) -> Result<(Arc<Plan>, Arc<Plan>), PipelineError> {
-        let text = script.to_owned();
-        let new = beside(move || compile(&text)).await.map_err(|_| PipelineError::Stopping)??;
+        let new = self.plan_of(script).await?;
         let old = self.for_savepoints(name)?.1.map_err(|error| unplanned(name, &error))?;
         Ok((old, Arc::new(new)))
     }

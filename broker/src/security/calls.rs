@@ -22,6 +22,7 @@ pub enum Call {
     SavepointList,
     SavepointDelete,
     SavepointRestore,
+    Query,
 }
 
 /// What the caller must be allowed to do.
@@ -30,6 +31,8 @@ pub enum Call {
 #[must_use]
 pub fn needed_by(call: Call) -> &'static [Requirement] {
     match call {
+        // What it reads may be in any topic that a pipeline writes.
+        Call::Query => &[(Operation::Describe, Resource::Cluster), (Operation::Read, Resource::Topic)],
         Call::NodeStatus
         | Call::NodeMetrics
         | Call::PipelineList

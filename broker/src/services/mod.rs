@@ -6,12 +6,14 @@
 mod changes;
 mod node;
 mod pipelines;
+mod queries;
 
 use std::time::Duration;
 
 use logmill_rpc::v1::node_server::NodeServer;
 use logmill_rpc::v1::pipeline_changes_server::PipelineChangesServer;
 use logmill_rpc::v1::pipelines_server::PipelinesServer;
+use logmill_rpc::v1::queries_server::QueriesServer;
 use tokio::sync::mpsc;
 use tokio_stream::StreamExt;
 use tokio_stream::wrappers::ReceiverStream;
@@ -20,6 +22,7 @@ use tonic::Status;
 
 pub(crate) use node::NodeService;
 pub(crate) use pipelines::PipelineService;
+pub(crate) use queries::QueryService;
 
 use crate::net::HandedOver;
 use crate::security::{Access, Call, Principal};
@@ -44,6 +47,7 @@ pub(crate) async fn serve(
     connections: mpsc::Receiver<HandedOver>,
     node: NodeService,
     pipelines: PipelineService,
+    queries: QueryService,
     stop: CancellationToken,
     drain: Duration,
 ) {
@@ -54,6 +58,7 @@ pub(crate) async fn serve(
         .add_service(NodeServer::new(node))
         .add_service(PipelineChangesServer::new(pipelines.clone()))
         .add_service(PipelinesServer::new(pipelines))
+        .add_service(QueriesServer::new(queries))
         .serve_with_incoming_shutdown(connections, stop.clone().cancelled_owned());
     let out_of_time = async {
         stop.cancelled().await;

@@ -8,9 +8,11 @@ const FILE: &str = "src/generated/logmill.v1.rs";
 fn committed_code_is_fresh() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let out = tempfile::tempdir().expect("a directory");
-    let described =
-        protox::compile(["logmill/v1/pipelines.proto", "logmill/v1/node.proto"], [root.join("proto")])
-            .expect("the description must compile");
+    let described = protox::compile(
+        ["logmill/v1/pipelines.proto", "logmill/v1/node.proto", "logmill/v1/query.proto"],
+        [root.join("proto")],
+    )
+    .expect("the description must compile");
     tonic_prost_build::configure()
         .out_dir(out.path())
         .compile_fds(described)

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use logmill_broker::loggers::Loggers;
 use logmill_broker::node::Node;
+use logmill_broker::pipelines::build::Functions;
 use logmill_client::{
     Client, Codec, Isolation, NewTopic, Pipeline, PipelineState, Pipelines, ProducerRecord, StartAt,
 };
@@ -61,7 +62,9 @@ impl Rig {
         config.listen.port = 0;
         config.shutdown_drain = Duration::from_secs(2);
         let loggers = Loggers::fixed("off");
-        let node = Node::start_on(Arc::clone(&disk), config.clone(), loggers).await.expect("it starts");
+        let node = Node::start_on(Arc::clone(&disk), config.clone(), loggers, Functions::new())
+            .await
+            .expect("it starts");
         let client = Client::connect(&node.local_addr().to_string()).await.expect("a connection");
         let pipelines = client.pipelines();
         Rig { node: Some(node), client, pipelines, disk, config, _directory: directory }

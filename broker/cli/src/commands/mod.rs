@@ -14,6 +14,7 @@ mod pipeline_changes;
 mod pipeline_view;
 pub(crate) mod produce;
 pub(crate) mod serve;
+pub(crate) mod sql;
 pub(crate) mod storage;
 pub(crate) mod topic;
 pub(crate) mod txn;
