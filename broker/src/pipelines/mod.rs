@@ -53,6 +53,14 @@ pub mod build {
     };
 }
 
+/// Tables drafted from samples of records.
+pub mod draft {
+    pub use logmill_stream::plan::{
+        AvroFormat, CsvFormat, DebeziumFormat, Format, ProtobufFormat, ProtobufSchema,
+    };
+    pub use logmill_stream::{InferError, RecordSample, TableDraft, csv_header, infer};
+}
+
 pub use control::InputEnds;
 pub use error::PipelineError;
 pub use events::{Event, EventKind};

@@ -8,6 +8,7 @@ pub(crate) mod consume;
 pub(crate) mod format;
 pub(crate) mod group;
 pub(crate) mod import;
+pub(crate) mod infer;
 pub(crate) mod metrics;
 pub(crate) mod pipeline;
 mod pipeline_changes;

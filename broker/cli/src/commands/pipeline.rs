@@ -8,6 +8,7 @@ use clap::Subcommand;
 use logmill_client::{Client, InputEnd, PipelineState, Pipelines};
 use serde_json::{Value, json};
 
+use super::infer::{self, Infer};
 use super::pipeline_changes::{self, MakeSavepoint, Restore, Upgrade, UpgradeOf};
 use super::serve::stop_signal;
 use super::{cases, pipeline_view};
@@ -32,6 +33,8 @@ pub(crate) enum Pipeline {
     /// Run cases of a script: directories with pipeline.sql, input/TOPIC.jsonl and expected/TOPIC.jsonl.
     /// Needs no broker.
     Test(Test),
+    /// Draft a table from a sample of its records: format, columns, types, event time.
+    Infer(Infer),
     /// Start a pipeline and follow it until it ends, or until Ctrl-C: the pipeline itself goes on then.
     ///
     /// As `deploy`, which does not follow. What the pipeline is at is told on standard error; when it is finished, failed or
@@ -164,6 +167,7 @@ pub(crate) async fn run(command: Pipeline, connection: &Connection) -> anyhow::R
             return explain(&file, connection.output);
         }
         Pipeline::Test(command) => return test(&command, connection.output),
+        Pipeline::Infer(command) => return infer::run(command, connection).await,
         other => other,
     };
     // No Kafka connection is needed.
@@ -204,7 +208,7 @@ pub(crate) async fn run(command: Pipeline, connection: &Connection) -> anyhow::R
             let (pipeline, _) = pipelines.run(&name, &script, None).await?;
             show_row(&pipeline, "pipeline resume", form)
         }
-        Pipeline::Validate(_) | Pipeline::Explain(_) | Pipeline::Test(_) => {
+        Pipeline::Validate(_) | Pipeline::Explain(_) | Pipeline::Test(_) | Pipeline::Infer(_) => {
             unreachable!("done above: they need no broker")
         }
         Pipeline::Finish(Named { name }) => {
