@@ -277,6 +277,17 @@ pub struct Broker {
 }
 
 impl Broker {
+    /// The document a command prints with `--output json`: valid, and it says whose it is.
+    pub fn json(&self, arguments: &[&str]) -> serde_json::Value {
+        let out = self.run(&[arguments, &["--output", "json"]].concat());
+        let document: serde_json::Value =
+            serde_json::from_str(&out).unwrap_or_else(|error| panic!("{arguments:?}: {error}:\n{out}"));
+        let command = document["_command"].as_str().expect("it says which command it is from");
+        assert!(arguments.join(" ").starts_with(command), "{command} for {arguments:?}");
+        assert!(document["_version"].is_u64());
+        document
+    }
+
     /// Runs a command against it and expects it to succeed; its standard output.
     pub fn run(&self, arguments: &[&str]) -> String {
         self.run_with_input(arguments, "")

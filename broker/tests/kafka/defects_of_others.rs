@@ -85,7 +85,12 @@ pub(crate) async fn read_committed(client: &mut Client, partition: i32) -> Vec<S
     }
 }
 
-fn offsets_of(producer: &Producer, group: &str, topic: &str, offset: i64) -> TxnOffsetCommitRequest {
+pub(crate) fn offsets_of(
+    producer: &Producer,
+    group: &str,
+    topic: &str,
+    offset: i64,
+) -> TxnOffsetCommitRequest {
     let partitions = vec![TxnOffsetCommitRequestPartition {
         committed_offset: offset,
         committed_metadata: Some(Str::from(format!("note {offset}"))),
@@ -580,24 +585,4 @@ pub(crate) fn joining(member_id: &str) -> JoinGroupRequest {
         protocols: vec![protocol],
         ..JoinGroupRequest::default()
     }
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_transaction_commits_offsets_by_topic_id() {
-    let broker = Broker::start().await;
-    let mut client = broker.connect().await;
-    let known = client.create("t", 1, &[]).await;
-    let mut producer = Producer::init(&mut client, "x", 12).await;
-    let unknown = uuid::Uuid::from_u128(7);
-    let mut request = offsets_of(&producer, "g", "", 5);
-    request.topics[0].topic_id = unknown;
-    let there = TxnOffsetCommitRequestTopic { topic_id: known, ..request.topics[0].clone() };
-    request.topics.push(there);
-    let response = client.ask(&request, 6).await;
-    let answers: Vec<_> =
-        response.topics.iter().map(|topic| (topic.topic_id, topic.partitions[0].error_code)).collect();
-    assert_eq!(answers, [(unknown, ErrorCode::UNKNOWN_TOPIC_ID), (known, ErrorCode::NONE)]);
-    assert_eq!(committed(&mut client, true).await.error_code, ErrorCode::UNSTABLE_OFFSET_COMMIT);
-    assert_eq!(producer.end(&mut client, true).await.error_code, ErrorCode::NONE);
-    assert_eq!(committed(&mut client, true).await.committed_offset, 5);
 }

@@ -2,12 +2,14 @@
 
 use logmill_wire::messages::add_partitions_to_txn::AddPartitionsToTxnTopic;
 use logmill_wire::messages::produce::PartitionProduceResponse;
+use logmill_wire::messages::txn_offset_commit::TxnOffsetCommitRequestTopic;
 use logmill_wire::messages::{
     AddPartitionsToTxnRequest, EndTxnRequest, EndTxnResponse, InitProducerIdRequest,
 };
 use logmill_wire::{ErrorCode, Str};
 
 use crate::client::{Broker, Client, batch, produce, stamped, values};
+use crate::defects_of_others::{committed, offsets_of};
 
 /// A transactional producer that says no more than it must.
 pub(crate) struct Producer {
@@ -169,4 +171,24 @@ async fn transactional_batches_need_a_transaction() {
     let code = response.responses[0].partition_responses[0].error_code;
     assert_eq!(code, ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED);
     assert_eq!(client.produce("t", &batch(&["plain"])).await.base_offset, 0, "nothing was appended");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_transaction_commits_offsets_by_topic_id() {
+    let broker = Broker::start().await;
+    let mut client = broker.connect().await;
+    let known = client.create("t", 1, &[]).await;
+    let mut producer = Producer::init(&mut client, "x", 12).await;
+    let unknown = uuid::Uuid::from_u128(7);
+    let mut request = offsets_of(&producer, "g", "", 5);
+    request.topics[0].topic_id = unknown;
+    let there = TxnOffsetCommitRequestTopic { topic_id: known, ..request.topics[0].clone() };
+    request.topics.push(there);
+    let response = client.ask(&request, 6).await;
+    let answers: Vec<_> =
+        response.topics.iter().map(|topic| (topic.topic_id, topic.partitions[0].error_code)).collect();
+    assert_eq!(answers, [(unknown, ErrorCode::UNKNOWN_TOPIC_ID), (known, ErrorCode::NONE)]);
+    assert_eq!(committed(&mut client, true).await.error_code, ErrorCode::UNSTABLE_OFFSET_COMMIT);
+    assert_eq!(producer.end(&mut client, true).await.error_code, ErrorCode::NONE);
+    assert_eq!(committed(&mut client, true).await.committed_offset, 5);
 }

@@ -82,6 +82,18 @@ pub struct Input {
     pub aborted: Vec<AbortedRange>,
 }
 
+impl Input {
+    /// Whether the batch belongs to an aborted transaction.
+    pub(super) fn is_aborted(&self, batch: &Batch) -> bool {
+        let header = batch.header();
+        header.is_transactional()
+            && self.aborted.iter().any(|range| {
+                range.producer_id == header.producer_id
+                    && (range.first_offset..=range.last_offset).contains(&header.base_offset)
+            })
+    }
+}
+
 /// The batches of one aborted transaction in a partition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AbortedRange {

@@ -8,10 +8,10 @@ use std::collections::BTreeMap;
 
 use arrow_array::{Array, TimestampMillisecondArray};
 use arrow_buffer::BooleanBuffer;
-use logmill_record::{Batch, OpenBatch, RecordView};
+use logmill_record::{OpenBatch, RecordView};
 
 use super::clock::EventClock;
-use super::cut::{AbortedRange, Input, OffsetRange, TopicPartition};
+use super::cut::{Input, OffsetRange, TopicPartition};
 use super::errors::{EpochError, RecordError};
 use super::progress::Counters;
 use super::spec::PipelineSpec;
@@ -257,7 +257,7 @@ impl<'p> Preparation<'p> {
         for batch in &input.batches {
             let header = batch.header();
             let beside = header.next_offset() <= range.from || header.base_offset >= range.to;
-            if beside || header.is_control() || is_aborted(batch, &input.aborted) {
+            if beside || header.is_control() || input.is_aborted(batch) {
                 continue;
             }
             let damaged = |error| EpochError::DamagedBatch {
@@ -571,15 +571,6 @@ impl Evaluated {
 
 fn over_budget(collecting: &Collecting, offset: i64) -> EpochError {
     EpochError::OverBudget { partition: collecting.partition.clone(), offset, rest: Vec::new() }
-}
-
-fn is_aborted(batch: &Batch, aborted: &[AbortedRange]) -> bool {
-    let header = batch.header();
-    header.is_transactional()
-        && aborted.iter().any(|range| {
-            range.producer_id == header.producer_id
-                && (range.first_offset..=range.last_offset).contains(&header.base_offset)
-        })
 }
 
 /// The rows whose windows may not lie within the years a `TIMESTAMP` can hold.

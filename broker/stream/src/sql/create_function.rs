@@ -6,7 +6,8 @@ use sqlparser::parser::Parser;
 use sqlparser::tokenizer::{Location, Token};
 
 use super::error::SqlError;
-use super::script::{Statements, TableOption};
+use super::script::Statements;
+use super::statement::TableOption;
 
 const HELP: &str = "write CREATE [AGGREGATE] FUNCTION <name>(<argument> <TYPE>, ...) RETURNS <TYPE> LANGUAGE wasm AS \
                     '<the module in base64>', or USING '<file>'";

@@ -1,118 +1,23 @@
 //! Text to statements: our own loop over the parser, for the statements it does not know.
 
-use sqlparser::ast::{DataType, Expr, Ident, Query};
+use sqlparser::ast::{Expr, Ident, Query};
 use sqlparser::keywords::Keyword;
 use sqlparser::parser::{Parser, ParserError};
 use sqlparser::tokenizer::{Location, Token, TokenWithSpan, Tokenizer};
 
 use super::bind::literal;
-use super::create_function::CreateFunction;
 use super::dialect::StreamingDialect;
 use super::error::{SqlError, split_location};
-use crate::functions::Functions;
-use crate::plan::{Emit, Source, StateBound};
+use super::statement::{
+    ColumnDefinition, ComputedColumn, CreateTable, CreateView, Insert, Metadata, PrimaryKey, Script,
+    TableOption, Watermark,
+};
+use crate::plan::{Emit, StateBound};
 
 /// A longer script is refused before it is read.
 const MAX_SCRIPT_BYTES: usize = 2 * 1024 * 1024;
 /// A longer statement is refused before it is parsed: what nests in memory nests on the stack.
 const MAX_STATEMENT_TOKENS: usize = 4_000;
-
-/// A script: tables, views, functions, and what is written into tables.
-#[derive(Debug, Default)]
-pub(crate) struct Script {
-    pub(crate) tables: Vec<CreateTable>,
-    pub(crate) views: Vec<CreateView>,
-    pub(crate) inserts: Vec<Insert>,
-    pub(crate) create_functions: Vec<CreateFunction>,
-    /// What calls may mean, beside the built-in functions.
-    pub(crate) functions: Functions,
-    /// Of a query by itself: the tables it may read.
-    pub(crate) given: Vec<Source>,
-}
-
-/// `CREATE TABLE name (...) WITH (...)`.
-#[derive(Debug)]
-pub(crate) struct CreateTable {
-    pub(crate) name: Ident,
-    pub(crate) columns: Vec<ColumnDefinition>,
-    pub(crate) computed: Vec<ComputedColumn>,
-    pub(crate) watermark: Option<Watermark>,
-    pub(crate) primary_key: Option<PrimaryKey>,
-    pub(crate) options: Vec<TableOption>,
-}
-
-/// `name TYPE [NOT NULL] [METADATA [FROM 'name'] [VIRTUAL]]`.
-#[derive(Debug)]
-pub(crate) struct ColumnDefinition {
-    pub(crate) name: Ident,
-    pub(crate) data_type: DataType,
-    pub(crate) data_type_at: Location,
-    pub(crate) required: bool,
-    /// Where it is, if it is not a field of the value.
-    pub(crate) metadata: Option<Metadata>,
-}
-
-/// `METADATA [FROM 'name'] [VIRTUAL]`.
-#[derive(Debug)]
-pub(crate) struct Metadata {
-    /// What of the record; without it the column's own name.
-    pub(crate) name: Option<String>,
-    pub(crate) at: Location,
-    /// It is read, and never written.
-    pub(crate) is_virtual: bool,
-}
-
-/// `name AS expression`.
-#[derive(Debug)]
-pub(crate) struct ComputedColumn {
-    pub(crate) name: Ident,
-    pub(crate) expression: Expr,
-    pub(crate) expression_at: Location,
-}
-
-/// `PRIMARY KEY (columns) NOT ENFORCED`.
-#[derive(Debug)]
-pub(crate) struct PrimaryKey {
-    pub(crate) columns: Vec<Ident>,
-}
-
-/// `CREATE VIEW name [(columns)] AS query`.
-#[derive(Debug)]
-pub(crate) struct CreateView {
-    pub(crate) name: Ident,
-    pub(crate) columns: Vec<Ident>,
-    pub(crate) query: Box<Query>,
-}
-
-/// `WATERMARK FOR column AS expression`.
-#[derive(Debug)]
-pub(crate) struct Watermark {
-    pub(crate) column: Ident,
-    pub(crate) expression: Expr,
-    pub(crate) expression_at: Location,
-}
-
-/// `'key' = 'value'`.
-#[derive(Debug)]
-pub(crate) struct TableOption {
-    pub(crate) key: String,
-    pub(crate) key_at: Location,
-    pub(crate) value: String,
-    pub(crate) value_at: Location,
-}
-
-/// `INSERT INTO table [(columns)] query [EMIT ...] [UNBOUNDED | STATE TTL interval]`.
-#[derive(Debug)]
-pub(crate) struct Insert {
-    pub(crate) at: Location,
-    pub(crate) table: Ident,
-    pub(crate) columns: Vec<Ident>,
-    pub(crate) query: Box<Query>,
-    /// When windows give their rows, and where the script says so.
-    pub(crate) emit: Option<(Emit, Location)>,
-    /// What keeps state from growing for ever, where the query alone does not.
-    pub(crate) bound: Option<StateBound>,
-}
 
 /// Parses a script.
 pub(crate) fn parse(text: &str) -> Result<Script, SqlError> {

@@ -7,7 +7,7 @@ use sqlparser::ast::Ident;
 use sqlparser::tokenizer::Location;
 
 use super::super::error::{SqlError, suggest};
-use super::super::script::TableOption;
+use super::super::statement::TableOption;
 use crate::format::{AvroSchema, FormatError, RecordEncoder, RowDecoder};
 use crate::plan::{
     AvroFormat, Column, ColumnOrigin, CsvFormat, DebeziumFormat, Format, JsonFormat, ProtobufFormat,

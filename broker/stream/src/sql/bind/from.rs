@@ -7,7 +7,7 @@ use sqlparser::ast::{
 use sqlparser::tokenizer::Location;
 
 use super::super::error::{SqlError, suggest};
-use super::super::script::CreateTable;
+use super::super::statement::CreateTable;
 use super::query::{QueryBinder, start_or};
 use super::relation::{Relation, Windows};
 use super::scope::Role;

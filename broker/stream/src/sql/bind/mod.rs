@@ -40,7 +40,7 @@ pub(super) use self::select::bind_select;
 pub(crate) use self::select::{BoundSelect, Fold, RESULT_TOPIC, SelectOrder};
 pub(super) use self::user_function::declare;
 use super::error::SqlError;
-use super::script::Script;
+use super::statement::Script;
 use crate::plan::{self, Expression, Plan};
 
 /// Binds a script to the plan of its one pipeline.

@@ -8,7 +8,7 @@ use sqlparser::ast::{
 use sqlparser::tokenizer::Location;
 
 use super::super::error::SqlError;
-use super::super::script::{CreateView, Insert, Script};
+use super::super::statement::{CreateView, Insert, Script};
 use super::graph::{GraphBuilder, column};
 use super::rank_limit::{self, Limits};
 use super::relation::{Relation, of_node};

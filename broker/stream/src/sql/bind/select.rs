@@ -6,7 +6,7 @@ use sqlparser::ast::{
 use sqlparser::tokenizer::Location;
 
 use super::super::error::SqlError;
-use super::super::script::{Insert, Script};
+use super::super::statement::{Insert, Script};
 use super::graph::GraphBuilder;
 use super::query::{QueryBinder, start_or};
 use super::relation::Relation;

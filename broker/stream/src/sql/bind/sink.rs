@@ -3,7 +3,7 @@
 use sqlparser::tokenizer::Location;
 
 use super::super::error::{SqlError, suggest};
-use super::super::script::{CreateTable, Insert, Script};
+use super::super::statement::{CreateTable, Insert, Script};
 use super::graph::GraphBuilder;
 use super::query::{Item, QueryBinder};
 use super::relation::{Relation, of_node};

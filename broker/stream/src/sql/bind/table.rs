@@ -4,7 +4,7 @@ use sqlparser::ast::{BinaryOperator, Expr};
 use sqlparser::tokenizer::Location;
 
 use super::super::error::{SqlError, suggest};
-use super::super::script::{CreateTable, TableOption, Watermark};
+use super::super::statement::{CreateTable, TableOption, Watermark};
 use super::scope::{Binder, Role, ScopeColumn};
 use super::{format, literal, types};
 use crate::functions::Functions;

@@ -1,0 +1,105 @@
+//! What a script says, statement by statement, before any name is looked up.
+
+use sqlparser::ast::{DataType, Expr, Ident, Query};
+use sqlparser::tokenizer::Location;
+
+use super::create_function::CreateFunction;
+use crate::functions::Functions;
+use crate::plan::{Emit, Source, StateBound};
+
+/// A script: tables, views, functions, and what is written into tables.
+#[derive(Debug, Default)]
+pub(crate) struct Script {
+    pub(crate) tables: Vec<CreateTable>,
+    pub(crate) views: Vec<CreateView>,
+    pub(crate) inserts: Vec<Insert>,
+    pub(crate) create_functions: Vec<CreateFunction>,
+    /// What calls may mean, beside the built-in functions.
+    pub(crate) functions: Functions,
+    /// Of a query by itself: the tables it may read.
+    pub(crate) given: Vec<Source>,
+}
+
+/// `CREATE TABLE name (...) WITH (...)`.
+#[derive(Debug)]
+pub(crate) struct CreateTable {
+    pub(crate) name: Ident,
+    pub(crate) columns: Vec<ColumnDefinition>,
+    pub(crate) computed: Vec<ComputedColumn>,
+    pub(crate) watermark: Option<Watermark>,
+    pub(crate) primary_key: Option<PrimaryKey>,
+    pub(crate) options: Vec<TableOption>,
+}
+
+/// `name TYPE [NOT NULL] [METADATA [FROM 'name'] [VIRTUAL]]`.
+#[derive(Debug)]
+pub(crate) struct ColumnDefinition {
+    pub(crate) name: Ident,
+    pub(crate) data_type: DataType,
+    pub(crate) data_type_at: Location,
+    pub(crate) required: bool,
+    /// Where it is, if it is not a field of the value.
+    pub(crate) metadata: Option<Metadata>,
+}
+
+/// `METADATA [FROM 'name'] [VIRTUAL]`.
+#[derive(Debug)]
+pub(crate) struct Metadata {
+    /// What of the record; without it the column's own name.
+    pub(crate) name: Option<String>,
+    pub(crate) at: Location,
+    /// It is read, and never written.
+    pub(crate) is_virtual: bool,
+}
+
+/// `name AS expression`.
+#[derive(Debug)]
+pub(crate) struct ComputedColumn {
+    pub(crate) name: Ident,
+    pub(crate) expression: Expr,
+    pub(crate) expression_at: Location,
+}
+
+/// `PRIMARY KEY (columns) NOT ENFORCED`.
+#[derive(Debug)]
+pub(crate) struct PrimaryKey {
+    pub(crate) columns: Vec<Ident>,
+}
+
+/// `CREATE VIEW name [(columns)] AS query`.
+#[derive(Debug)]
+pub(crate) struct CreateView {
+    pub(crate) name: Ident,
+    pub(crate) columns: Vec<Ident>,
+    pub(crate) query: Box<Query>,
+}
+
+/// `WATERMARK FOR column AS expression`.
+#[derive(Debug)]
+pub(crate) struct Watermark {
+    pub(crate) column: Ident,
+    pub(crate) expression: Expr,
+    pub(crate) expression_at: Location,
+}
+
+/// `'key' = 'value'`.
+#[derive(Debug)]
+pub(crate) struct TableOption {
+    pub(crate) key: String,
+    pub(crate) key_at: Location,
+    pub(crate) value: String,
+    pub(crate) value_at: Location,
+}
+
+/// `INSERT INTO table [(columns)] query [EMIT ...] [UNBOUNDED | STATE TTL interval]`.
+#[derive(Debug)]
+pub(crate) struct Insert {
+    pub(crate) at: Location,
+    pub(crate) table: Ident,
+    pub(crate) columns: Vec<Ident>,
+    pub(crate) query: Box<Query>,
+    /// When windows give their rows, and where the script says so.
+    pub(crate) emit: Option<(Emit, Location)>,
+    /// What keeps state from growing for ever, where the query alone does not.
+    pub(crate) bound: Option<StateBound>,
+}
