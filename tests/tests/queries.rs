@@ -20,7 +20,7 @@ fn tables_that_pipelines_write_are_asked_with_sql() {
          INSERT INTO totals SELECT shop, COUNT(*), SUM(amount) FROM orders GROUP BY shop UNBOUNDED;",
     );
     broker.run(&["topic", "create", "orders", "--partitions", "2"]);
-    broker.run(&["pipeline", "run", &script]);
+    broker.run(&["pipeline", "deploy", &script]);
     let all = ["sql", "SELECT * FROM totals ORDER BY amount DESC"];
     assert_eq!(broker.json(&all)["rows"].as_array().expect("rows").len(), 0);
     let mut orders = String::new();
@@ -95,7 +95,7 @@ fn a_module_beside_a_script_goes_with_it() {
     assert!(checked.status.success(), "{}", checked.log);
     broker.run(&["topic", "create", "a"]);
     broker.run_with_input(&["produce", "a"], "{\"n\":21}\n");
-    broker.run(&["pipeline", "run", &script, "--bounded", "--wait"]);
+    broker.run(&["pipeline", "run", &script, "--bounded"]);
     assert_eq!(broker.run(&["consume", "b", "--exit"]), "{\"n\":42}\n");
     assert!(broker.stop().status.success());
 }
