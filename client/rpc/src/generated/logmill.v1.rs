@@ -2689,7 +2689,7 @@ pub mod node_server {
 /// A question.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct QueryRequest {
-    /// SELECT ... FROM <table of a pipeline> \[WHERE ...\] [GROUP BY ...] \[ORDER BY ...\] [LIMIT ...].
+    /// SELECT ... FROM table \[WHERE ...\] [GROUP BY ...] \[ORDER BY ...\] [LIMIT ...].
     #[prost(string, tag = "1")]
     pub sql: ::prost::alloc::string::String,
     /// The pipeline whose table is meant, where several write one of that name. Empty for any.
