@@ -158,7 +158,8 @@ impl Node {
             tail_bytes: options.tail_bytes as u64,
             open_files: options.open_files as u64,
         };
-        let (store, recovery) = blocking(move || Store::open(disk, options)).await?;
+        let logs = Arc::clone(&disk);
+        let (store, recovery) = blocking(move || Store::open(logs, options)).await?;
         tracing::info!(
             new = recovery.new,
             clean = recovery.clean,
@@ -220,7 +221,7 @@ impl Node {
             },
             PipelineSurroundings {
                 snapshots: SnapshotSettings {
-                    disk: Arc::new(RealDisk),
+                    disk,
                     data_dir: config.data_dir.clone(),
                     interval_bytes: config.pipelines.snapshot_interval.get(),
                 },

@@ -241,10 +241,14 @@ impl Runner {
                         self.shown.set_sizes(epochs.pipeline().operator_sizes());
                     }
                     self.shown.enter(Phase::WaitingForInput, self.clock.steady());
+                    // Processing time and idleness come without news.
+                    let due = epochs.wake_at().map(|at| at.saturating_sub(self.clock.now_ms()).max(10));
+                    let wait =
+                        due.map_or(IDLE_LOOK, |ms| IDLE_LOOK.min(Duration::from_millis(ms.unsigned_abs())));
                     let control = &self.control;
                     self.runtime.block_on(async {
                         tokio::select! {
-                            _ = news.published(IDLE_LOOK) => {}
+                            _ = news.published(wait) => {}
                             () = control.changed() => {}
                         }
                     });
