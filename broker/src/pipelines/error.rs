@@ -4,7 +4,7 @@ use logmill_stream::SqlError;
 use logmill_wire::ErrorCode;
 
 use super::manager::MAX_NAME;
-use crate::topics::{CreateTopicError, MetadataError};
+use crate::topics::{AlterConfigsError, CreateTopicError, MetadataError};
 
 /// Why a pipeline was not started, stopped or found.
 #[derive(Debug, thiserror::Error)]
@@ -101,6 +101,9 @@ pub enum PipelineError {
     /// A topic of its own could not be made.
     #[error("a topic of the pipeline could not be made: {0}")]
     Topic(#[from] CreateTopicError),
+    /// The configs of a topic of its own could not be set.
+    #[error("the configs of a topic of the pipeline could not be set: {0}")]
+    Configs(#[from] AlterConfigsError),
     /// The coordinator of its mirrored offsets.
     #[error("the consumer group of the pipeline cannot be used now ({0:?}); try again")]
     Group(ErrorCode),

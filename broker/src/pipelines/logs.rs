@@ -33,7 +33,7 @@ pub(super) struct BrokerLogs {
     /// The offset behind the last change of state that was committed.
     changelog_end: i64,
     /// How many bytes of changes the last epoch had.
-    changelog_bytes: u64,
+    log_bytes: u64,
     patience: Patience,
     /// Told where epochs write.
     ends: OutputEnds,
@@ -45,7 +45,8 @@ pub(super) struct BrokerLogs {
 pub(super) struct Written {
     pub(super) progress_offset: i64,
     pub(super) changelog_end: i64,
-    pub(super) changelog_bytes: u64,
+    /// Of its progress record and its changes.
+    pub(super) log_bytes: u64,
 }
 
 impl BrokerLogs {
@@ -68,7 +69,7 @@ impl BrokerLogs {
             progress,
             progress_end,
             changelog_end,
-            changelog_bytes: 0,
+            log_bytes: 0,
             patience,
             ends,
             runtime,
@@ -87,7 +88,7 @@ impl BrokerLogs {
         Written {
             progress_offset: self.progress_end - 1,
             changelog_end: self.changelog_end,
-            changelog_bytes: self.changelog_bytes,
+            log_bytes: self.log_bytes,
         }
     }
 
@@ -260,7 +261,9 @@ impl Logs for BrokerLogs {
                 if let Some(last) = changes.last() {
                     self.changelog_end = last.last_offset + 1;
                 }
-                self.changelog_bytes = epoch.changelog.iter().map(|batch| batch.bytes().len() as u64).sum();
+                let changes = epoch.changelog.iter();
+                self.log_bytes =
+                    changes.chain([&epoch.progress_batch]).map(|batch| batch.bytes().len() as u64).sum();
                 Ok(durable)
             }
             Err(FrameError::Rejected(Rejection::ExpectedEnd { partition, expected, actual }))

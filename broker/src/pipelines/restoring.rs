@@ -10,7 +10,7 @@ use super::events::EventKind;
 use super::failure::RunError;
 use super::runner::Runner;
 use super::shown::Durable;
-use super::snapshots::{Cut, Stop, for_each_batch, is_whole, usable};
+use super::snapshots::{Cut, Found, Stop, find, for_each_batch, is_whole};
 use crate::partitions::Partition;
 
 impl Runner {
@@ -45,13 +45,15 @@ impl Runner {
         let stop: Stop = Arc::new(move || control.is_stopping());
         let snapshots = self.keeper.snapshots().clone();
         let bases = match cut {
-            Some(cut) => snapshots.alone(|files| usable(files, &logs, cut, &stop)).unwrap_or_else(|error| {
-                tracing::warn!(pipeline = self.name, %error, "snapshots cannot be read");
-                Vec::new()
-            }),
-            None => Vec::new(),
+            Some(cut) => snapshots
+                .alone(|files| find(files, &logs, cut))
+                .map_err(|error| own_log(error.to_string()))?,
+            None => Found::default(),
         };
-        for base in bases {
+        for file in &bases.unread {
+            self.say(EventKind::Changed, format!("the snapshot {file} cannot be read"));
+        }
+        for base in bases.usable {
             let restoring = begin()?;
             let read = || {
                 let (mut reader, _) =
@@ -117,7 +119,9 @@ impl Runner {
             (None, Err(what)) => return Err(own_log(what)),
             (None, Ok(_)) => {}
         }
-        self.keeper.restored(snapshot_bytes, bytes);
+        // Progress counts whole: what of it lies before the last snapshot goes with the next one.
+        let progress = self.keeper.logs().progress.size_bytes();
+        self.keeper.restored(snapshot_bytes, bytes + progress);
         Ok(restoring)
     }
 

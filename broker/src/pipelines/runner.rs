@@ -310,9 +310,9 @@ impl Runner {
         let number = epoch.durable.progress.epoch;
         let counters = epoch.durable.progress.counters;
         let rejected = epoch.durable.rejected.clone();
-        let Written { progress_offset, changelog_end, changelog_bytes } = epoch.written;
+        let Written { progress_offset, changelog_end, log_bytes } = epoch.written;
         let progress = epoch.durable.progress.clone();
-        self.keeper.committed(Cut { progress, progress_offset, changelog_end }, changelog_bytes);
+        self.keeper.committed(Cut { progress, progress_offset, changelog_end }, log_bytes);
         self.shown.set_durable(epoch.durable, Some(took));
         self.shown.enter(Phase::Computing, now);
         let is_due = |told: Option<Duration>, pause| told.is_none_or(|at| now.saturating_sub(at) >= pause);

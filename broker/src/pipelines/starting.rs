@@ -20,11 +20,26 @@ use super::status::PipelineState;
 use crate::blocking::beside;
 use crate::coordinators::Patience;
 use crate::topics::{
-    CHANGELOG_PREFIX, ClaimError, MetadataRecord, NewTopic, PROGRESS_PREFIX, PipelineRecord, Topic,
+    CHANGELOG_PREFIX, ClaimError, ConfigUpdate, MetadataRecord, NewTopic, PROGRESS_PREFIX, PipelineRecord,
+    Topic,
 };
 
-/// Segments of a pipeline's own topics: compaction gets at a record only when its segment is closed.
+/// Segments of a pipeline's own topics: what snapshots have is let go by the segment.
 const OWN_SEGMENT_BYTES: u32 = 64 << 20;
+
+/// The configs of a pipeline's own topics. They are not compacted: a snapshot of one cut and the changelog behind it up to
+/// another are the state there, which takes every change between, deletions above all. Snapshots bound them.
+fn own_configs() -> BTreeMap<String, String> {
+    [
+        ("cleanup.policy", "delete"),
+        ("retention.ms", "-1"),
+        ("retention.bytes", "-1"),
+        ("segment.bytes", &OWN_SEGMENT_BYTES.to_string()),
+        ("logmill.durability", "disk"),
+    ]
+    .map(|(name, value)| (name.to_owned(), value.to_owned()))
+    .into()
+}
 
 impl Pipelines {
     /// Makes the topics a pipeline needs, and takes its sinks for it in one step with its record. Nothing is taken when
@@ -61,20 +76,7 @@ impl Pipelines {
         for new in missing {
             self.0.topics.create(new).await?;
         }
-        for prefix in [CHANGELOG_PREFIX, PROGRESS_PREFIX] {
-            let new = NewTopic {
-                name: format!("{prefix}{name}"),
-                partitions: Some(1),
-                configs: BTreeMap::from([
-                    // The last state of each key, and never less: a pipeline is restored from it.
-                    ("cleanup.policy".to_owned(), "compact".to_owned()),
-                    ("segment.bytes".to_owned(), OWN_SEGMENT_BYTES.to_string()),
-                    ("logmill.durability".to_owned(), "disk".to_owned()),
-                ]),
-                ..NewTopic::default()
-            };
-            self.0.topics.ensure_internal(new).await?;
-        }
+        self.make_own_topics(&name).await?;
         if record.generation == 0 {
             // What an earlier pipeline of the name may have left.
             let files = self.0.snapshots(&name);
@@ -102,6 +104,32 @@ impl Pipelines {
                 known.plan = Ok(plan);
             }
             None => drop(known.insert(name, self.0.known(record, Ok(plan)))),
+        }
+        Ok(())
+    }
+
+    /// Makes the topics of a pipeline's own that are not there.
+    async fn make_own_topics(&self, name: &str) -> Result<(), PipelineError> {
+        for prefix in [CHANGELOG_PREFIX, PROGRESS_PREFIX] {
+            let new = NewTopic {
+                name: format!("{prefix}{name}"),
+                partitions: Some(1),
+                configs: own_configs(),
+                ..NewTopic::default()
+            };
+            self.0.topics.ensure_internal(new).await?;
+        }
+        Ok(())
+    }
+
+    /// Gives the topics of a pipeline's own today's configs, if an earlier version has made them.
+    async fn configure_own_topics(&self, name: &str) -> Result<(), PipelineError> {
+        let configs = own_configs();
+        for prefix in [CHANGELOG_PREFIX, PROGRESS_PREFIX] {
+            let topic = format!("{prefix}{name}");
+            if self.0.topics.get(&topic).is_some_and(|topic| topic.configs != configs) {
+                self.0.topics.alter_any(&topic, &ConfigUpdate::Replace(configs.clone()), false).await?;
+            }
         }
         Ok(())
     }
@@ -150,6 +178,7 @@ impl Pipelines {
         self.update(name, |known| known.record = record);
         let group = group_of(name);
         self.own_group(name, &sources).await?;
+        self.configure_own_topics(name).await?;
         let logs = self.own_logs(name)?;
         let keeper = Keeper::new(snapshots, logs.clone(), Arc::clone(&plan), &script, name);
         let (clock, runtime) = (self.0.clock.clone(), self.0.runtime.clone());

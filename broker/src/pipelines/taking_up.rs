@@ -178,10 +178,9 @@ impl Pipelines {
             // One that had finished has not any more.
             known.shown.set_state(PipelineState::Stopped);
         });
-        let stop = self.closing();
         let let_go = beside(move || {
             snapshots.alone(|_| {
-                snapshots.let_go(&logs, &cut, &stop)?;
+                snapshots.let_go(&logs, &cut)?;
                 // What the changelog has from before is the state of nothing any more.
                 snapshots.trim(&logs, &header);
                 Ok::<_, FileError>(())

@@ -164,6 +164,7 @@ pub(super) fn status(error: PipelineError) -> Status {
         PipelineError::Stopping
         | PipelineError::Metadata(_)
         | PipelineError::Topic(_)
+        | PipelineError::Configs(_)
         | PipelineError::Group(_)
         | PipelineError::Thread(_) => Status::unavailable(text),
     }

@@ -67,11 +67,21 @@ impl Topics {
         update: &ConfigUpdate,
         validate_only: bool,
     ) -> Result<(), AlterConfigsError> {
-        let mut metadata = self.0.metadata.lock().await;
-        let old = self.get(name).ok_or_else(|| AlterConfigsError::UnknownTopic(name.to_owned()))?;
-        if name.starts_with("__logmill_") {
+        if name.starts_with("__logmill_") && self.get(name).is_some() {
             return Err(AlterConfigsError::Reserved);
         }
+        self.alter_any(name, update, validate_only).await
+    }
+
+    /// The same for a topic of the broker's own, too.
+    pub(crate) async fn alter_any(
+        &self,
+        name: &str,
+        update: &ConfigUpdate,
+        validate_only: bool,
+    ) -> Result<(), AlterConfigsError> {
+        let mut metadata = self.0.metadata.lock().await;
+        let old = self.get(name).ok_or_else(|| AlterConfigsError::UnknownTopic(name.to_owned()))?;
         let broker = self.broker_configs();
         let after = configs::change_topic(&old.configs, &update.changes(&old.configs), &broker)?;
         if validate_only || after == old.configs {

@@ -10,7 +10,7 @@ use logmill_stream::{Plan, SnapshotHeader};
 use parking_lot::Mutex;
 
 use super::files::{FileError, SnapshotFiles, Stop};
-use super::making::{Source, Usable, make, usable};
+use super::making::{Found, Source, Usable, find, make};
 use super::own_logs::{Cut, OwnLogs};
 use crate::clock::Clock;
 use crate::partitions::{Partition, Partitions};
@@ -25,8 +25,8 @@ pub struct SnapshotSettings {
     pub disk: Arc<dyn Disk>,
     /// The broker's data directory.
     pub data_dir: PathBuf,
-    /// A snapshot is made when an epoch has brought the changelog's bytes since the last one to this, or to the size of
-    /// the last one, whichever is more.
+    /// A snapshot is made when an epoch has brought the bytes of changelog and progress log since the last one to this,
+    /// or to the size of the last one, whichever is more.
     pub interval_bytes: u64,
 }
 
@@ -99,25 +99,26 @@ impl Snapshots {
             let now_ms = self.0.clock.now_ms();
             let source = Source { files, logs, plan, script, now_ms, stop };
             let (_, size) = make(&source, cut, &SnapshotFiles::of_epoch(cut.progress.epoch))?;
-            self.let_go(logs, cut, stop)?;
+            self.let_go(logs, cut)?;
             Ok(size.bytes)
         })
     }
 
-    /// Removes snapshots but for the two newest, and lets go of the logs before the older one of these.
-    pub(in crate::pipelines) fn let_go(
-        &self,
-        logs: &OwnLogs,
-        cut: &Cut,
-        stop: &Stop,
-    ) -> Result<(), FileError> {
+    /// Removes snapshots but for the two newest, and lets go of the logs before the older one of these. While it is not
+    /// certain that there are two, only what certainly belongs to something else is removed, and none if there are none.
+    pub(in crate::pipelines) fn let_go(&self, logs: &OwnLogs, cut: &Cut) -> Result<(), FileError> {
         let files = &self.0.files;
-        let mut kept = usable(files, logs, cut, stop)?;
-        kept.truncate(KEPT);
-        for file in files.snapshots()? {
-            if !kept.iter().any(|kept| kept.file == file) {
-                files.remove(&file)?;
-            }
+        let Found { usable: mut kept, foreign, unread } = find(files, logs, cut)?;
+        if kept.is_empty() {
+            return Ok(());
+        }
+        let mut superfluous = foreign;
+        if kept.len() >= KEPT {
+            superfluous.extend(unread);
+            superfluous.extend(kept.drain(KEPT..).map(|more| more.file));
+        }
+        for file in superfluous {
+            files.remove(&file)?;
         }
         if kept.len() == KEPT
             && let Some(Usable { header, .. }) = kept.last()
@@ -153,7 +154,7 @@ pub(in crate::pipelines) struct Keeper {
     plan: Arc<Plan>,
     script: Arc<str>,
     name: String,
-    /// Bytes of the changelog since the last snapshot.
+    /// Bytes of changelog and progress log since the last snapshot. A pipeline that keeps no state has progress only.
     since: u64,
     /// The size of the last snapshot.
     last: Arc<Mutex<u64>>,
@@ -190,15 +191,15 @@ impl Keeper {
         &self.snapshots
     }
 
-    /// The pipeline was restored from a snapshot of so many bytes, and so many of the changelog.
-    pub(in crate::pipelines) fn restored(&mut self, snapshot_bytes: u64, changelog_bytes: u64) {
+    /// The pipeline was restored from a snapshot of so many bytes, and so many of its logs.
+    pub(in crate::pipelines) fn restored(&mut self, snapshot_bytes: u64, log_bytes: u64) {
         *self.last.lock() = snapshot_bytes;
-        self.since = changelog_bytes;
+        self.since = log_bytes;
     }
 
-    /// An epoch is durable that has added so many bytes to the changelog.
-    pub(in crate::pipelines) fn committed(&mut self, cut: Cut, changelog_bytes: u64) {
-        self.since += changelog_bytes;
+    /// An epoch is durable that has added so many bytes to the pipeline's own logs.
+    pub(in crate::pipelines) fn committed(&mut self, cut: Cut, log_bytes: u64) {
+        self.since += log_bytes;
         let due = self.since >= self.snapshots.0.interval_bytes.max(*self.last.lock());
         if due && self.job.as_ref().is_none_or(JoinHandle::is_finished) {
             self.since = 0;

@@ -1,6 +1,7 @@
 //! The next snapshot, and which of those there are can be used.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use logmill_stream::{
     Plan, Progress, SNAPSHOT_VERSION, SnapshotError, SnapshotHeader, SnapshotOperator, SnapshotSize,
@@ -31,35 +32,52 @@ pub(in crate::pipelines) struct Usable {
     pub(in crate::pipelines) bytes: u64,
 }
 
-/// The snapshots that can be gone on from to come to a cut, newest first. Whether they are whole is known only when they
-/// are read.
-pub(in crate::pipelines) fn usable(
+/// The snapshots there are, sorted by whether they can be gone on from to come to a cut.
+#[derive(Debug, Default)]
+pub(in crate::pipelines) struct Found {
+    /// Those that can, newest first. Whether they are whole is known only when they are read.
+    pub(in crate::pipelines) usable: Vec<Usable>,
+    /// Those of another log, another plan, or a state that is let go.
+    pub(in crate::pipelines) foreign: Vec<String>,
+    /// Those of which that could not be learned. They may be all there is of the state.
+    pub(in crate::pipelines) unread: Vec<String>,
+}
+
+/// Looks at the headers of all snapshots. It is quick, and heeds no wish to stop: half an answer would look like fewer
+/// snapshots.
+pub(in crate::pipelines) fn find(
     files: &SnapshotFiles,
     logs: &OwnLogs,
     cut: &Cut,
-    stop: &Stop,
-) -> Result<Vec<Usable>, FileError> {
+) -> Result<Found, FileError> {
     let log_start = logs.changelog.published().log_start_offset;
-    let first = log_start.max(cut.progress.state_from.unwrap_or(0));
-    let mut usable = Vec::new();
+    let never: Stop = Arc::new(|| false);
+    let mut found = Found::default();
     for file in files.snapshots()? {
-        let (header, bytes) = match files.open(&file, stop) {
+        let (header, bytes) = match files.open(&file, &never) {
             Ok((reader, bytes)) => (reader.header().clone(), bytes),
             Err(error) => {
                 tracing::warn!(%error, "a snapshot cannot be used");
+                found.unread.push(file);
                 continue;
             }
         };
-        let belongs = header.changelog == logs.id()
+        let is_of_this_state = header.changelog == logs.id()
             && header.progress.epoch <= cut.progress.epoch
             && header.progress.plan == cut.progress.plan
-            && (first..=cut.changelog_end).contains(&header.changelog_end)
-            && logs.vouches(&header.progress, header.progress_offset);
-        if belongs {
-            usable.push(Usable { file, header, bytes });
+            // One of the state before it may end where this one begins.
+            && header.progress.state_from == cut.progress.state_from
+            && (log_start..=cut.changelog_end).contains(&header.changelog_end);
+        match is_of_this_state.then(|| logs.vouches(&header.progress, header.progress_offset)) {
+            Some(Ok(true)) => found.usable.push(Usable { file, header, bytes }),
+            Some(Ok(false)) | None => found.foreign.push(file),
+            Some(Err(error)) => {
+                tracing::warn!(error, file, "whether a snapshot can be used is not known");
+                found.unread.push(file);
+            }
         }
     }
-    Ok(usable)
+    Ok(found)
 }
 
 /// Whether the changelog alone is the state.
@@ -85,7 +103,7 @@ pub(in crate::pipelines) fn make(
         created_ms: source.now_ms,
     };
     let mut failed = None;
-    for base in usable(source.files, source.logs, cut, source.stop)? {
+    for base in find(source.files, source.logs, cut)?.usable {
         match merge(source, &header, Some((base.file.clone(), base.header.changelog_end)), file) {
             Ok(size) => return Ok((header, size)),
             Err(error) if (source.stop)() => return Err(error),

@@ -1,7 +1,7 @@
 //! Snapshots of pipelines on disk, which bound what a restart has to read.
 //!
 //! ```text
-//! DATA_DIR/pipelines/NAME/snapshot-EPOCH.lms     the two latest; the changelog before the older one is let go
+//! DATA_DIR/pipelines/NAME/snapshot-EPOCH.lms     the two latest; the logs before the older one are let go
 //!                         savepoint-NAME.lms     kept until they are deleted
 //! ```
 //!
@@ -11,6 +11,8 @@
 
 mod files;
 mod keeper;
+#[cfg(test)]
+mod keeping_tests;
 mod making;
 mod own_logs;
 #[cfg(test)]
@@ -19,5 +21,5 @@ mod tests;
 pub(super) use files::{FileError, SnapshotFiles, Stop};
 pub use keeper::SnapshotSettings;
 pub(super) use keeper::{Keeper, Snapshots};
-pub(super) use making::{Source, is_whole, make, usable};
+pub(super) use making::{Found, Source, find, is_whole, make};
 pub(super) use own_logs::{Cut, OwnLogs, for_each_batch};

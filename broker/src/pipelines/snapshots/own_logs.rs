@@ -59,14 +59,17 @@ impl OwnLogs {
         Ok(found)
     }
 
-    /// Whether a record is where it is said to be, as far as the log goes back.
-    pub(in crate::pipelines) fn vouches(&self, progress: &Progress, offset: i64) -> bool {
+    /// Whether a record is where it is said to be, as far as the log goes back; an error if the log cannot be read.
+    pub(in crate::pipelines) fn vouches(&self, progress: &Progress, offset: i64) -> Result<bool, String> {
         let published = self.progress.published();
         if offset < published.log_start_offset {
-            return true;
+            return Ok(true);
         }
-        let found = (offset < published.high_watermark).then(|| self.progress_from(offset));
-        matches!(found, Some(Ok(Some((found, at)))) if found == *progress && at == offset)
+        if offset >= published.high_watermark {
+            return Ok(false);
+        }
+        let found = self.progress_from(offset)?;
+        Ok(found.is_some_and(|(found, at)| found == *progress && at == offset))
     }
 
     /// What tells the changelog from another one of the same name.

@@ -26,7 +26,7 @@ fn counts() -> String {
 }
 
 impl Parts {
-    async fn produce(&self, topic: &str, rows: &[(&str, i64)]) {
+    pub(in crate::pipelines) async fn produce(&self, topic: &str, rows: &[(&str, i64)]) {
         let topic = self.pipelines.0.topics.get(topic).unwrap();
         for rows in rows.chunks(3) {
             let mut builder = BatchBuilder::new(BatchOptions::default());
@@ -43,7 +43,7 @@ impl Parts {
     }
 
     /// Every record of a topic, oldest first.
-    fn read(&self, topic: &str) -> Vec<String> {
+    pub(in crate::pipelines) fn read(&self, topic: &str) -> Vec<String> {
         let topic = self.pipelines.0.topics.get(topic).unwrap();
         let mut rows = Vec::new();
         for partition in &topic.partitions {
@@ -73,7 +73,7 @@ impl Parts {
     }
 
     /// Waits until the pipeline has read everything.
-    async fn caught_up(&self, name: &str) {
+    pub(in crate::pipelines) async fn caught_up(&self, name: &str) {
         for _ in 0..3_000 {
             let view = self.pipelines.view(name).unwrap();
             if let PipelineState::Failed(failure) = &view.state {
@@ -87,7 +87,7 @@ impl Parts {
         panic!("{:?}", self.pipelines.view(name));
     }
 
-    fn changelog_start(&self, name: &str) -> i64 {
+    pub(in crate::pipelines) fn changelog_start(&self, name: &str) -> i64 {
         self.pipelines.own_logs(name).unwrap().changelog.published().log_start_offset
     }
 }
