@@ -140,7 +140,7 @@ settings! {
         emit_rows: u32 = 50_000,
         /// Memory for the state of each pipeline that has none of its own; beyond it the pipeline waits, and says so.
         memory: ByteSize = ByteSize::gib(1),
-        /// After so many bytes of changed state, and at least as many as it has in all, a pipeline's state is written to a file, and older changes may go.
+        /// After so many bytes of changes and progress, and at least as many as its state has, a pipeline's state is written to a file, and older changes may go.
         snapshot_interval: ByteSize = ByteSize::mib(64),
     }
 
