@@ -32,7 +32,12 @@ type Place = (usize, usize);
 #[derive(Debug, Default)]
 struct Folded {
     rows: Vec<FoldedRow>,
+    /// Where the row of these bytes is; only of a key that has many.
+    places: HashMap<Vec<u8>, usize>,
 }
+
+/// So many rows of a key are looked through one by one.
+const FEW: usize = 8;
 
 #[derive(Debug)]
 struct FoldedRow {
@@ -299,15 +304,32 @@ impl Folded {
         let mut bytes = Vec::new();
         encode_row(rows, row, 0..columns, &mut bytes);
         let by = if rows.marks[row].back { -1 } else { 1 };
-        match self.rows.iter_mut().find(|known| known.bytes == bytes) {
-            Some(known) => {
+        match self.position(&bytes) {
+            Some(at) => {
+                let known = &mut self.rows[at];
                 known.count += by;
                 if by > 0 || known.count < 0 {
                     known.place = place;
                 }
             }
-            None => self.rows.push(FoldedRow { bytes, count: by, place }),
+            None => {
+                if !self.places.is_empty() {
+                    self.places.insert(bytes.clone(), self.rows.len());
+                }
+                self.rows.push(FoldedRow { bytes, count: by, place });
+            }
         }
+    }
+
+    fn position(&mut self, bytes: &[u8]) -> Option<usize> {
+        if self.rows.len() < FEW {
+            return self.rows.iter().position(|known| known.bytes == bytes);
+        }
+        if self.places.is_empty() {
+            let known = self.rows.iter().enumerate();
+            self.places = known.map(|(at, known)| (known.bytes.clone(), at)).collect();
+        }
+        self.places.get(bytes).copied()
     }
 }
 
@@ -316,4 +338,32 @@ pub(super) fn digest<'b>(batches: impl Iterator<Item = &'b Batch>) -> u32 {
     let mut hasher = crc32fast::Hasher::new();
     batches.for_each(|batch| hasher.update(batch.bytes()));
     hasher.finalize()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rows::{Mark, RowsBuilder};
+    use crate::value::{DataType, Value};
+
+    /// Each of many rows is given twice, then every third is taken back twice: of a key with few rows and with many.
+    #[test]
+    fn each_row_of_a_key_is_counted_once_however_many_it_has() {
+        for count in [3, FEW as i64, FEW as i64 + 1, 2_000] {
+            let mut builder = RowsBuilder::new(&[DataType::BigInt]);
+            let mut push = |number: i64, back: bool| {
+                let mark = Mark { order: 0, origin: 0, timestamp: 0, watermark: 0, partition: 0, back };
+                builder.push(mark, [&Value::BigInt(number)]);
+            };
+            (0..2).for_each(|_| (0..count).for_each(|number| push(number, false)));
+            (0..2).for_each(|_| (0..count).step_by(3).for_each(|number| push(number, true)));
+            let rows = builder.finish();
+            let mut folded = Folded::default();
+            (0..rows.len()).for_each(|row| folded.add(&rows, row, 1, (0, row)));
+            let counts: Vec<(i64, usize)> = folded.rows.iter().map(|row| (row.count, row.place.1)).collect();
+            let expected = |number: i64| if number % 3 == 0 { 0 } else { 2 };
+            let given_last = (0..count).map(|number| (expected(number), (count + number) as usize));
+            assert_eq!(counts, given_last.collect::<Vec<_>>());
+        }
+    }
 }
