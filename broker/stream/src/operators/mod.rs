@@ -12,6 +12,7 @@
 mod accumulator;
 mod aggregated;
 mod assign_windows;
+mod contenders;
 mod group_aggregate;
 mod join;
 mod ordered;
@@ -153,6 +154,14 @@ pub(crate) trait Operator: fmt::Debug + Send {
     /// Puts an entry of a table back, or takes it away.
     fn restore(&mut self, table: u8, key: &[u8], value: Option<&[u8]>) -> Result<(), String>;
 
+    /// Puts a row of a log back; see [`is_log`].
+    fn restore_row(&mut self, table: u8, _span: i64, _key: &[u8], _row: &[u8]) -> Result<(), String> {
+        Err(format!("table {table} is no log"))
+    }
+
+    /// Takes a span of a log away.
+    fn forget(&mut self, _table: u8, _span: i64) {}
+
     /// How much it holds.
     fn size(&self) -> StateSize;
 
@@ -165,6 +174,7 @@ pub(crate) trait Operator: fmt::Debug + Send {
 /// Where a table's keys hold the key group: behind the time in a table that is ordered by time.
 pub(crate) fn key_group_at(operator: &plan::Operator, table: u8) -> usize {
     match operator {
+        plan::Operator::Contenders(_) => crate::state::TIME_BYTES,
         plan::Operator::WindowAggregate(_)
             if matches!(table, window_aggregate::SLICES | window_aggregate::VALUES) =>
         {
@@ -174,6 +184,19 @@ pub(crate) fn key_group_at(operator: &plan::Operator, table: u8) -> usize {
             versions: plan::Versions::AsOf { .. }, ..
         }) if table == join::WAITING => crate::state::TIME_BYTES,
         _ => 0,
+    }
+}
+
+/// Whether a table is a log: its rows are in the changelog by blocks of those of all shards.
+pub(crate) fn is_log(operator: &plan::Operator, table: u8) -> bool {
+    match operator {
+        plan::Operator::Join(plan::Join { bound, .. }) => match bound {
+            plan::JoinBound::Window { .. } | plan::JoinBound::Interval { .. } => {
+                join::PLAIN_ROWS.contains(&table)
+            }
+            plan::JoinBound::State(_) => false,
+        },
+        _ => false,
     }
 }
 
@@ -192,6 +215,7 @@ pub(crate) fn keeps_rows(operator: &plan::Operator) -> bool {
         | plan::Operator::Map { .. }
         | plan::Operator::AssignWindows { .. }
         | plan::Operator::Union
+        | plan::Operator::Contenders(_)
         | plan::Operator::ProcessingTime => true,
         plan::Operator::TemporalJoin(join) => join.versions == plan::Versions::Latest,
         plan::Operator::WindowAggregate(_)
@@ -239,6 +263,7 @@ pub(crate) fn key_columns(operator: &plan::Operator) -> Option<Vec<Vec<usize>>> 
         | plan::Operator::Map { .. }
         | plan::Operator::AssignWindows { .. }
         | plan::Operator::Union
+        | plan::Operator::Contenders(_)
         | plan::Operator::ProcessingTime => None,
     }
 }
@@ -254,6 +279,7 @@ pub(crate) fn build(plan: &Plan, node: usize) -> Option<Box<dyn Operator>> {
         }
         // What is late is decided by the operator's own time in both.
         plan::Operator::Union | plan::Operator::ProcessingTime => Box::new(union::Union),
+        plan::Operator::Contenders(contenders) => Box::new(contenders::Contenders::new(*contenders)),
         plan::Operator::WindowAggregate(window) => Box::new(window_aggregate::WindowAggregate::new(
             window,
             &input(0).types(),

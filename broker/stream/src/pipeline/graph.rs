@@ -10,6 +10,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::changes::StateChanges;
 use super::errors::EpochError;
 use super::progress::Counters;
 use super::size::{OperatorSize, SizeMeter};
@@ -20,7 +21,7 @@ use crate::operators::{
 };
 use crate::plan::{self, Expression, Plan, SinkErrorPolicy};
 use crate::rows::{END_OF_TIME, Mark, NO_ORIGIN, NO_TIME, Rows, row_text};
-use crate::state::{ChangelogKey, ChangelogSink, Keys};
+use crate::state::{Blocks, ChangelogKey, Keys, block_rows};
 
 /// The operators with their state.
 #[derive(Debug)]
@@ -44,6 +45,8 @@ struct NodeState {
     early: bool,
     /// Whether the rows it gives are those it takes.
     keeps_rows: bool,
+    /// What the changelog has of its logs.
+    blocks: Blocks,
     size: SizeMeter,
 }
 
@@ -108,6 +111,7 @@ impl Graph {
                 fails: fails[index],
                 early: early[index],
                 keeps_rows: operators::keeps_rows(&plan.nodes[index].operator),
+                blocks: Blocks::default(),
                 size: SizeMeter::default(),
             }
         };
@@ -342,24 +346,14 @@ impl Graph {
 
     /// Hands the epoch's changes to the changelog: operator by operator, in the order of the keys.
     pub(super) fn drain_changes(&mut self, mut put: impl FnMut(&[u8], Option<&[u8]>)) {
-        #[derive(Default)]
-        struct Collected(Vec<(Vec<u8>, Option<Vec<u8>>)>, u32);
-        impl ChangelogSink for Collected {
-            fn put(&mut self, table: u8, key: &[u8], value: Option<&[u8]>) {
-                let mut record_key = Vec::with_capacity(key.len() + 8);
-                ChangelogKey { operator: self.1, table, key }.encode(&mut record_key);
-                self.0.push((record_key, value.map(<[u8]>::to_vec)));
-            }
-        }
         for node in &mut self.nodes {
-            let mut collected = Collected(Vec::new(), node.identity);
-            node.operators.iter_mut().for_each(|operator| operator.drain_changes(&mut collected));
-            // How many shards there are must not show.
-            collected.0.sort_unstable();
-            for (key, value) in &collected.0 {
-                node.size.put(key, value.as_deref());
-                put(key, value.as_deref());
-            }
+            let mut changes = StateChanges::of(node.identity);
+            node.operators.iter_mut().for_each(|operator| operator.drain_changes(&mut changes));
+            let size = &mut node.size;
+            changes.finish(&mut node.blocks, |key, value| {
+                size.put(key, value);
+                put(key, value);
+            });
         }
     }
 
@@ -374,11 +368,15 @@ impl Graph {
         let Some(index) = found.filter(|index| !self.nodes[*index].operators.is_empty()) else {
             return Err(format!("operator {:08x} is not in the plan", key.operator));
         };
-        let at = operators::key_group_at(&plan.nodes[index].operator, key.table);
-        let group = *key.key.get(at).ok_or("the key is too short")?;
+        let operator = &plan.nodes[index].operator;
         let mut record_key = Vec::new();
         key.encode(&mut record_key);
         self.nodes[index].size.put(&record_key, value);
+        if operators::is_log(operator, key.table) {
+            return self.nodes[index].restore_block(key, value);
+        }
+        let at = operators::key_group_at(operator, key.table);
+        let group = *key.key.get(at).ok_or("the key is too short")?;
         let operators = &mut self.nodes[index].operators;
         let shard = shard_of(group, operators.len());
         operators[shard].restore(key.table, key.key, value)
@@ -459,6 +457,20 @@ fn input_watermark(plan: &Plan, index: usize, watermarks: &[i64], times: Times<'
 }
 
 impl NodeState {
+    /// Puts the rows of a block back, or takes all of its span away.
+    fn restore_block(&mut self, key: ChangelogKey<'_>, value: Option<&[u8]>) -> Result<(), String> {
+        let Some(span) = self.blocks.restore(key.table, key.key, value.is_some())? else { return Ok(()) };
+        let Some(block) = value else {
+            self.operators.iter_mut().for_each(|operator| operator.forget(key.table, span));
+            return Ok(());
+        };
+        let shards = self.operators.len();
+        block_rows(block).try_for_each(|row| {
+            let (of, row) = row?;
+            self.operators[shard_of(of[0], shards)].restore_row(key.table, span, of, row)
+        })
+    }
+
     /// The watermark of what it has given.
     fn output_watermark(&self, node: &plan::Node) -> i64 {
         operators::held_back(self.place.watermark, operators::delay_ms(&node.operator))

@@ -7,6 +7,7 @@
 //! Rows are taken in (partition, offset) order: whether a record is late, and in which order a group is folded, is
 //! decided by that order alone.
 
+mod changes;
 mod clock;
 mod cut;
 mod emit;

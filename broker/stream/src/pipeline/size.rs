@@ -4,7 +4,8 @@
 //! chosen by a hash of their keys, and the sum is what that share comes to.
 
 use std::collections::HashMap;
-use std::hash::{DefaultHasher, Hasher};
+
+use twox_hash::XxHash64;
 
 /// What an entry costs beside its key and its value, in bytes.
 const ENTRY_BYTES: u64 = 64;
@@ -40,9 +41,7 @@ pub(super) struct SizeMeter {
 impl SizeMeter {
     /// An entry is written, or gone.
     pub(super) fn put(&mut self, key: &[u8], value: Option<&[u8]>) {
-        let mut hasher = DefaultHasher::new();
-        hasher.write(key);
-        let hash = hasher.finish();
+        let hash = XxHash64::oneshot(0, key);
         if !self.is_held(hash) {
             return;
         }

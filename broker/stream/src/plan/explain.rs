@@ -154,6 +154,15 @@ fn operator_text(operator: &Operator, inputs: &[&[Column]]) -> String {
         Operator::Map { .. } => "Project".to_owned(),
         Operator::AssignWindows { kind, time } => format!("Windows {kind} of {}", name(*time)),
         Operator::Union => "Union".to_owned(),
+        Operator::Contenders(contenders) => format!(
+            "Contenders {} as {} of {} {}={}..{}ms from its end",
+            name(contenders.value),
+            if contenders.greatest { "MAX" } else { "MIN" },
+            contenders.windows,
+            name(contenders.time),
+            contenders.least_ms,
+            contenders.most_ms
+        ),
         Operator::ProcessingTime => "ProcessingTime".to_owned(),
         Operator::WindowAggregate(window) => {
             let of = match window.window {

@@ -6,6 +6,7 @@
 //! restored under the plan that wrote it.
 
 mod aggregate;
+mod contenders;
 mod explain;
 mod expression;
 mod expression_text;
@@ -23,6 +24,7 @@ mod source;
 mod state;
 
 pub use aggregate::{Aggregate, AggregateFunction};
+pub use contenders::Contenders;
 pub use expression::{BinaryOperator, Branch, Expression, RegexOperation};
 pub use format::{
     AvroFormat, ColumnOrigin, CsvFormat, DebeziumFormat, Format, JsonFormat, ProtobufFormat, ProtobufSchema,

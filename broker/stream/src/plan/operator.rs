@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Aggregate, Expression, Join, Over, Rank, TemporalJoin, Upsert};
+use super::{Aggregate, Contenders, Expression, Join, Over, Rank, TemporalJoin, Upsert};
 
 /// What a node does with its rows.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -31,6 +31,8 @@ pub enum Operator {
     /// The same rows, whose time is from here on the frozen processing time: it passes an epoch's time when the epoch
     /// ends. No state.
     ProcessingTime,
+    /// Only rows that may be the extreme of a window.
+    Contenders(Contenders),
     /// One row for each group of each window.
     WindowAggregate(WindowAggregate),
     /// One row for each session of each group.

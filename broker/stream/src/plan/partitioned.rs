@@ -65,7 +65,10 @@ impl Plan {
                 let holds = |output: &Expression| matches!(output, Expression::Column { index, .. } if *index == column);
                 (0..outputs.len()).filter(|at| holds(&outputs[*at])).collect()
             }),
-            Operator::AssignWindows { .. } | Operator::ProcessingTime => through(&same),
+            // Of fewer rows, contenders let more of them go on.
+            Operator::AssignWindows { .. } | Operator::ProcessingTime | Operator::Contenders(_) => {
+                through(&same)
+            }
             Operator::Union => union(inputs),
             Operator::WindowAggregate(window) => {
                 covered(inputs[0], &window.keys)?;
@@ -125,6 +128,7 @@ impl Plan {
             | Operator::Map { .. }
             | Operator::AssignWindows { .. }
             | Operator::Union
+            | Operator::Contenders(_)
             | Operator::ProcessingTime => "a part of it".to_owned(),
         }
     }

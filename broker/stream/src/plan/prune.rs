@@ -68,6 +68,10 @@ fn read_by(node: &Node, asked: &BTreeSet<usize>, widths: &[usize]) -> Vec<BTreeS
             read.insert(*time);
         }
         Operator::Union | Operator::ProcessingTime => return vec![asked.clone(); widths.len()],
+        Operator::Contenders(contenders) => {
+            read.extend(asked);
+            read.extend([contenders.value, contenders.time]);
+        }
         Operator::WindowAggregate(window) => {
             match window.window {
                 WindowOf::Assigned { time, .. } => read.extend([time]),
@@ -203,6 +207,10 @@ fn rewrite(node: &mut Node, inputs: &[&Moved], asked: &BTreeSet<usize>) -> Moved
             passed.into_iter().chain([Some(next), Some(next + 1)]).collect()
         }
         Operator::Union | Operator::ProcessingTime => inputs[0].clone(),
+        Operator::Contenders(contenders) => {
+            (contenders.value, contenders.time) = (at(contenders.value), at(contenders.time));
+            inputs[0].clone()
+        }
         operator @ (Operator::WindowAggregate(_)
         | Operator::SessionAggregate(_)
         | Operator::GroupAggregate(_)) => {

@@ -1,8 +1,8 @@
 //! What a plan does not need: nodes nobody reads, columns nobody reads, projections that change nothing.
 
-use super::{Expression, Node, Operator, Plan, prune};
+use super::{Expression, Node, Operator, Plan, contenders, prune};
 
-/// Takes out of a plan what changes nothing.
+/// Takes out of a plan what changes nothing, and puts before joins what keeps rows from them that make no pair.
 pub(crate) fn simplify(plan: &mut Plan) {
     keep_only_read(plan);
     prune::prune(plan);
@@ -10,6 +10,7 @@ pub(crate) fn simplify(plan: &mut Plan) {
     keep_only_read(plan);
     read_in_place(plan);
     keep_only_read(plan);
+    contenders::put_before_joins(plan);
 }
 
 /// Lets aggregates read columns where they are, past projections that only put them into another order.

@@ -43,6 +43,14 @@ fn describe(node: &Node, input: &[Column]) -> Option<(&'static str, String, Stri
         format!("{what} of {}, about {} bytes each", names(columns), bytes(of))
     };
     Some(match &node.operator {
+        Operator::Contenders(contenders) => {
+            let most = if contenders.greatest { "greatest" } else { "least" };
+            (
+                "Contenders",
+                format!("the {most} {} of each slice", input[contenders.value].name),
+                "the watermark passes the last window that a row may be joined to".to_owned(),
+            )
+        }
         Operator::WindowAggregate(window) => {
             let until = match window.window {
                 WindowOf::Assigned { kind, .. } => format!(

@@ -11,6 +11,27 @@ const HEADER: usize = 6;
 pub(crate) trait ChangelogSink {
     /// An entry of a table as it is now; `None` when it is gone.
     fn put(&mut self, table: u8, key: &[u8], value: Option<&[u8]>);
+
+    /// A row that a log has got.
+    fn append(&mut self, row: Appended<'_>);
+
+    /// A span of a log is gone, with all that it held.
+    fn forget(&mut self, table: u8, span: i64);
+}
+
+/// A row that a log has got in an epoch.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Appended<'r> {
+    /// The log's table.
+    pub(crate) table: u8,
+    /// The first time of the span it lies in.
+    pub(crate) span: i64,
+    /// Where it stands among the rows that the log has got in the epoch, of all shards.
+    pub(crate) order: u64,
+    /// Its key, the key group first.
+    pub(crate) key: &'r [u8],
+    /// What it holds.
+    pub(crate) row: &'r [u8],
 }
 
 /// Where a changelog record belongs.
@@ -25,9 +46,8 @@ pub(crate) struct ChangelogKey<'k> {
 }
 
 impl ChangelogKey<'_> {
-    /// The record's key.
+    /// Appends the record's key.
     pub(crate) fn encode(self, out: &mut Vec<u8>) {
-        out.clear();
         out.push(VERSION);
         out.extend_from_slice(&self.operator.to_be_bytes());
         out.push(self.table);

@@ -9,15 +9,21 @@
 //! an entry that is gone a record without a value, so that the compacted changelog is the state. Every key holds the
 //! *key group* it belongs to, one of 256 slices of the key space: shards own whole key groups, so that state can move
 //! between shards without a key being rewritten.
+//!
+//! Rows that never change and go by their time are kept in a [`RowLog`] instead: an epoch's are one record, of all shards.
 
+mod blocks;
 mod changelog;
 mod key;
 mod row;
+mod row_log;
 mod row_table;
 mod table;
 
-pub(crate) use changelog::{ChangelogKey, ChangelogSink, decode_changelog_key};
+pub(crate) use blocks::{AppendedRows, Blocks, block_rows};
+pub(crate) use changelog::{Appended, ChangelogKey, ChangelogSink, decode_changelog_key};
 pub(crate) use key::{Keys, decode_key, encode_key_part, encode_sort_part, key_length};
 pub(crate) use row::{decode_row, decode_row_into, encode_row, encode_values};
+pub(crate) use row_log::RowLog;
 pub(crate) use row_table::{RowId, RowTable};
 pub(crate) use table::{Bucket, TIME_BYTES, Table, TimeTable, time_bytes, time_of};

@@ -291,6 +291,7 @@ impl<V> DoubleEndedIterator for Range<'_, V> {
 mod tests {
     use proptest::prelude::*;
 
+    use super::super::changelog::Appended;
     use super::*;
 
     #[derive(Default)]
@@ -302,6 +303,14 @@ mod tests {
                 Some(value) => self.0.insert(key.to_vec(), value.to_vec()),
                 None => self.0.remove(key),
             };
+        }
+
+        fn append(&mut self, _row: Appended<'_>) {
+            unreachable!("a table is no log");
+        }
+
+        fn forget(&mut self, _table: u8, _span: i64) {
+            unreachable!("a table is no log");
         }
     }
 

@@ -2,6 +2,7 @@
 //! after every epoch, and on several shards.
 
 mod changes;
+mod extremes;
 mod plans;
 mod streams;
 #[path = "../support/mod.rs"]

@@ -7,7 +7,7 @@
 //!
 //! | file | what bounds its state |
 //! |---|---|
-//! | `timed` | both rows lie in one window, or their times are near: event time |
+//! | `timed`, `noted` | both rows lie in one window, or their times are near: event time |
 //! | `regular` | nothing but the script's word |
 //! | `temporal` | a table's versions, each row at its time: event time |
 //! | `lookup` | a table's newest rows |
@@ -18,6 +18,7 @@
 
 mod joined;
 mod lookup;
+mod noted;
 mod regular;
 mod temporal;
 mod timed;
@@ -28,4 +29,4 @@ mod tests;
 pub(super) use lookup::LookupJoin;
 pub(super) use regular::RegularJoin;
 pub(super) use temporal::{TemporalJoin, WAITING};
-pub(super) use timed::TimedJoin;
+pub(super) use timed::{PLAIN_ROWS, TimedJoin};

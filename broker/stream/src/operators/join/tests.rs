@@ -9,7 +9,7 @@ use super::joined::{LEFT, RIGHT};
 use super::{RegularJoin, TemporalJoin, TimedJoin};
 use crate::plan::{self, BinaryOperator, Expression, JoinBound, JoinKind, JoinSide, StateBound, Versions};
 use crate::rows::{END_OF_TIME, Mark, NO_TIME, Rows, RowsBuilder};
-use crate::state::{ChangelogSink, Keys};
+use crate::state::{Appended, ChangelogSink, Keys};
 use crate::value::{DataType, Value};
 
 /// A key, which may be missing, and a value.
@@ -52,16 +52,31 @@ fn less(left: usize, right: usize, data_type: DataType) -> Expression {
     Expression::Binary { operator: BinaryOperator::Less, left: column(left), right: column(right) }
 }
 
+/// A key, and what its row holds.
+type LoggedRow = (Vec<u8>, Vec<u8>);
+
 /// The changelog as its topic is once it is compacted.
 #[derive(Default)]
-struct Changelog(BTreeMap<(u8, Vec<u8>), Vec<u8>>);
+struct Changelog {
+    entries: BTreeMap<(u8, Vec<u8>), Vec<u8>>,
+    /// The rows of each span of the logs: key and row.
+    logs: BTreeMap<(u8, i64), Vec<LoggedRow>>,
+}
 
 impl ChangelogSink for Changelog {
     fn put(&mut self, table: u8, key: &[u8], value: Option<&[u8]>) {
         match value {
-            Some(value) => self.0.insert((table, key.to_vec()), value.to_vec()),
-            None => self.0.remove(&(table, key.to_vec())),
+            Some(value) => self.entries.insert((table, key.to_vec()), value.to_vec()),
+            None => self.entries.remove(&(table, key.to_vec())),
         };
+    }
+
+    fn append(&mut self, Appended { table, span, key, row, .. }: Appended<'_>) {
+        self.logs.entry((table, span)).or_default().push((key.to_vec(), row.to_vec()));
+    }
+
+    fn forget(&mut self, table: u8, span: i64) {
+        assert!(self.logs.remove(&(table, span)).is_some(), "nothing goes that was not there");
     }
 }
 
@@ -69,8 +84,11 @@ impl Changelog {
     /// Takes an epoch's changes, and puts the state into a fresh operator.
     fn move_to(&mut self, mut from: impl Operator, mut to: impl Operator + 'static) -> Box<dyn Operator> {
         from.drain_changes(self);
-        for ((table, key), value) in &self.0 {
+        for ((table, key), value) in &self.entries {
             to.restore(*table, key, Some(value)).unwrap();
+        }
+        for ((table, span), rows) in &self.logs {
+            rows.iter().for_each(|(key, row)| to.restore_row(*table, *span, key, row).unwrap());
         }
         assert_eq!(from.size().entries, to.size().entries);
         Box::new(to)
@@ -95,6 +113,9 @@ impl Operator for Box<dyn Operator> {
     }
     fn restore(&mut self, table: u8, key: &[u8], value: Option<&[u8]>) -> Result<(), String> {
         (**self).restore(table, key, value)
+    }
+    fn restore_row(&mut self, table: u8, span: i64, key: &[u8], row: &[u8]) -> Result<(), String> {
+        (**self).restore_row(table, span, key, row)
     }
     fn size(&self) -> super::super::StateSize {
         (**self).size()
@@ -296,7 +317,7 @@ proptest! {
         }
         prop_assert_eq!(table, expected);
         prop_assert_eq!(operator.size(), super::super::StateSize::default());
-        prop_assert!(changelog.0.is_empty());
+        prop_assert!(changelog.entries.is_empty() && changelog.logs.is_empty());
     }
 
     /// Whatever the order in which the rows of both sides come, a row finds the version of its time.

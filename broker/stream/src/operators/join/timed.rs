@@ -3,16 +3,20 @@
 //! A row is kept until the watermark says that none can come any more that it makes a pair with. Pairs are given at
 //! once; a row without a partner that is given with `NULL` is given when it goes. A window is the case where times are
 //! equal: the last instants of both rows' windows.
+//!
+//! A side whose rows are given without a partner has a note on each of them. The rows of any other side never change, and
+//! nothing happens when they go: they are kept in a log, and go by spans of time.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use super::super::{Due, EpochTime, Keyed, Operator, Output, Place, StateSize, Timed, held_back, timed_mark};
 use super::joined::{Given, JoinedRow, LEFT, RIGHT, caused};
+use super::noted::{NotedRows, place_key};
 use crate::plan;
 use crate::rows::{Rows, RowsBuilder};
-use crate::state::{ChangelogSink, Keys, RowId, RowTable, TIME_BYTES, time_bytes, time_of};
+use crate::state::{ChangelogSink, Keys, RowLog, TIME_BYTES, time_bytes, time_of};
 use crate::value::DataType;
 
 /// Which rows belong together, by their times.
@@ -30,8 +34,6 @@ struct Nearness {
 #[derive(Debug)]
 pub(crate) struct TimedJoin {
     row: JoinedRow,
-    /// For each side whether its rows without a partner are given.
-    keeps: [bool; 2],
     nearness: Nearness,
     /// How far what is given may be behind the watermark.
     delay: i64,
@@ -40,28 +42,27 @@ pub(crate) struct TimedJoin {
 
 #[derive(Debug)]
 struct Side {
-    /// A row is kept as its time in eight bytes, then its columns.
-    rows: RowTable<Kept>,
-    /// The rows by their time; derived from them.
-    by_time: BTreeMap<i64, Bucket>,
+    rows: SideRows,
     /// A row goes when the watermark is so far behind its time.
     lasts: i64,
 }
 
-/// A row that is kept; equal ones together.
-#[derive(Debug, Clone, Copy)]
-struct Kept {
-    count: u32,
-    /// Whether it has made a pair; known only where rows without one are given.
-    paired: bool,
+/// What is kept of a side: each row as its time in eight bytes, then its columns.
+#[derive(Debug)]
+enum SideRows {
+    /// Nothing is noted on a row, and nothing is given when it goes.
+    Plain(RowLog),
+    /// Rows without a partner are given when they go.
+    Noted(NotedRows),
 }
 
-#[derive(Debug, Default)]
-struct Bucket {
-    ids: Vec<RowId>,
-    /// How many of them are gone already.
-    gone: usize,
-}
+/// The tables of plain rows: those of the left side, then those of the right one. The tables of rows that are noted come
+/// before them.
+pub(in super::super) const PLAIN_ROWS: [u8; 2] = [2, 3];
+
+/// Rows that are plain go by so many spans of the time for which they last: more make a row look for partners in more of
+/// them, fewer keep rows for longer than they are needed.
+const SPANS: i64 = 4;
 
 /// A row without a partner that goes.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -72,15 +73,6 @@ struct Lonely {
     side: usize,
     row: Arc<[u8]>,
     count: u32,
-}
-
-/// A row's place among those that go at one time: its key, its side, then the row itself.
-fn place_key(side: usize, id: &RowId) -> Vec<u8> {
-    let mut key = Vec::with_capacity(id.key.len() + 1 + id.row.len());
-    key.extend_from_slice(&id.key);
-    key.push(side as u8);
-    key.extend_from_slice(&id.row);
-    key
 }
 
 impl Nearness {
@@ -118,14 +110,21 @@ impl TimedJoin {
     }
 
     fn new(join: &plan::Join, nearness: Nearness, inputs: [&[DataType]; 2]) -> Self {
-        let side = |lasts: i64| Side { rows: RowTable::default(), by_time: BTreeMap::new(), lasts };
+        let side = |lasts: i64, keeps: bool| Side {
+            rows: match keeps {
+                true => SideRows::Noted(NotedRows::default()),
+                // Windows are counted when they close, each by itself.
+                false if nearness.windows => SideRows::Plain(RowLog::new(1)),
+                false => SideRows::Plain(RowLog::new(lasts / SPANS)),
+            },
+            lasts,
+        };
         let lasts_left = nearness.least.saturating_neg().max(0).saturating_add(1);
         let lasts_right = nearness.most.max(0).saturating_add(1);
         Self {
             row: JoinedRow::new(&join.left, &join.right, join.condition.as_ref(), inputs),
-            keeps: [join.kind.keeps_left(), join.kind.keeps_right()],
             delay: join.delay_ms(),
-            sides: [side(lasts_left), side(lasts_right)],
+            sides: [side(lasts_left, join.kind.keeps_left()), side(lasts_right, join.kind.keeps_right())],
             nearness,
         }
     }
@@ -134,11 +133,13 @@ impl TimedJoin {
         let stored = RIGHT - side;
         let before = held_back(time.before, self.delay);
         let chunk = self.row.columns(side, rows);
+        let keeps = self.sides[side].keeps();
         let mut bytes = Vec::new();
         let mut first = 0;
         while first < rows.len() {
             let mut candidates = self.row.candidates(stored);
             let mut partners: Vec<(Arc<[u8]>, u32)> = Vec::new();
+            let mut plain: Vec<&[u8]> = Vec::new();
             let mut times = Vec::new();
             let mut end = first;
             while end < rows.len() && !candidates.is_full() {
@@ -148,11 +149,19 @@ impl TimedJoin {
                     && self.row.has_key(side, rows, end)
                 {
                     let (from, to) = self.nearness.partners(side, at);
-                    let to = to.checked_add(1).map(time_bytes);
-                    let to = to.as_ref().map(|to| &to[..]);
-                    for (row, kept) in self.sides[stored].rows.range(keys.get(end), &time_bytes(from), to) {
-                        candidates.push(end, &row[TIME_BYTES..]);
-                        partners.push((Arc::clone(row), kept.count));
+                    match &self.sides[stored].rows {
+                        SideRows::Plain(rows) => {
+                            rows.find(keys.get(end), from..=to, &mut plain);
+                            plain.drain(..).for_each(|row| candidates.push(end, &row[TIME_BYTES..]));
+                        }
+                        SideRows::Noted(rows) => {
+                            let to = to.checked_add(1).map(time_bytes);
+                            let to = to.as_ref().map(|to| &to[..]);
+                            for (row, kept) in rows.range(keys.get(end), &time_bytes(from), to) {
+                                candidates.push(end, &row[TIME_BYTES..]);
+                                partners.push((Arc::clone(row), kept.count));
+                            }
+                        }
                     }
                 }
                 candidates.end_row();
@@ -166,7 +175,7 @@ impl TimedJoin {
                 let at = times[index].filter(|_| self.row.has_key(side, rows, row));
                 let Some(at) = at else {
                     // It equals nothing, now or later.
-                    if self.keeps[side] {
+                    if keeps {
                         given.alone(row, caused(side, mark, before));
                     }
                     continue;
@@ -178,17 +187,26 @@ impl TimedJoin {
                 let mut paired = false;
                 for pair in found.of_row(index) {
                     paired = true;
+                    let mark = caused(side, mark, before);
+                    let SideRows::Noted(noted) = &mut self.sides[stored].rows else {
+                        given.pair(row, pair, mark);
+                        continue;
+                    };
                     let (stored_row, count) = &partners[pair];
-                    if self.keeps[stored] {
-                        self.sides[stored].pair(keys.get(row), stored_row);
-                    }
-                    (0..*count).for_each(|_| given.pair(row, pair, caused(side, mark, before)));
+                    noted.pair(keys.get(row), stored_row);
+                    (0..*count).for_each(|_| given.pair(row, pair, mark));
                 }
-                bytes.clear();
-                bytes.extend_from_slice(&time_bytes(at));
-                self.row.encode(side, rows, row, &mut bytes);
-                let paired = paired && self.keeps[side];
-                self.sides[side].keep(keys.get(row), &bytes, at, paired);
+                match &mut self.sides[side].rows {
+                    SideRows::Plain(kept) => {
+                        kept.push(keys.get(row), at, mark.order, |out| self.row.encode(side, rows, row, out));
+                    }
+                    SideRows::Noted(noted) => {
+                        bytes.clear();
+                        bytes.extend_from_slice(&time_bytes(at));
+                        self.row.encode(side, rows, row, &mut bytes);
+                        noted.keep(keys.get(row), &bytes, at, paired);
+                    }
+                }
             }
             self.row.give(side, &chunk, &found.stored, given, out);
             first = end;
@@ -197,54 +215,16 @@ impl TimedJoin {
 }
 
 impl Side {
-    fn keep(&mut self, key: &[u8], row: &[u8], at: i64, paired: bool) {
-        match self.rows.get_mut(key, row) {
-            Some(kept) => *kept = Kept { count: kept.count + 1, paired: kept.paired || paired },
-            None => {
-                let id = self.rows.insert(key, row, Kept { count: 1, paired });
-                self.by_time.entry(at).or_default().ids.push(id);
-            }
-        }
+    /// Whether its rows without a partner are given.
+    fn keeps(&self) -> bool {
+        matches!(self.rows, SideRows::Noted(_))
     }
 
-    /// The rows of a time that have no partner.
-    fn lonely<'s>(&'s self, bucket: &'s Bucket) -> impl Iterator<Item = &'s RowId> {
-        bucket.ids.iter().filter(|id| self.rows.get(&id.key, &id.row).is_some_and(|kept| !kept.paired))
-    }
-
-    /// A row has made a pair.
-    fn pair(&mut self, key: &[u8], row: &[u8]) {
-        if self.rows.get(key, row).is_some_and(|kept| !kept.paired)
-            && let Some(kept) = self.rows.get_mut(key, row)
-        {
-            kept.paired = true;
+    fn noted(&self) -> Option<&NotedRows> {
+        match &self.rows {
+            SideRows::Noted(rows) => Some(rows),
+            SideRows::Plain(_) => None,
         }
-    }
-
-    /// Takes the rows that go before a place, with the time each goes at.
-    fn take_due(&mut self, side: usize, to: &Place) -> Vec<(i64, RowId, Kept)> {
-        let mut taken = Vec::new();
-        let mut partly = Vec::new();
-        while let Some(bucket) = self.by_time.first_entry() {
-            let end = bucket.key().saturating_add(self.lasts);
-            if end > to.last_end() {
-                break;
-            }
-            let (time, bucket) = bucket.remove_entry();
-            let mut stay = Vec::new();
-            for id in bucket.ids {
-                if end > to.watermark && !to.is_given(end, &place_key(side, &id)) {
-                    stay.push(id);
-                } else if let Some(kept) = self.rows.remove(&id.key, &id.row) {
-                    taken.push((end, id, kept));
-                }
-            }
-            if !stay.is_empty() {
-                partly.push((time, Bucket { ids: stay, gone: 0 }));
-            }
-        }
-        self.by_time.extend(partly);
-        taken
     }
 }
 
@@ -259,9 +239,9 @@ impl Operator for TimedJoin {
 
     fn due(&self, _from: &Place, watermark: i64) -> Due {
         let mut due = Due::new();
-        for (side, _) in self.sides.iter().zip(self.keeps).filter(|(_, keeps)| *keeps) {
-            for (time, bucket) in side.by_time.range(..=watermark.saturating_sub(side.lasts)) {
-                *due.entry(time.saturating_add(side.lasts)).or_default() += side.lonely(bucket).count();
+        for (side, noted) in self.sides.iter().filter_map(|side| Some((side, side.noted()?))) {
+            for (time, lonely) in noted.lonely(..=watermark.saturating_sub(side.lasts)) {
+                *due.entry(time.saturating_add(side.lasts)).or_default() += lonely.count();
             }
         }
         due
@@ -269,10 +249,11 @@ impl Operator for TimedJoin {
 
     fn due_keys(&self, _from: &Place, end: i64) -> Vec<Arc<[u8]>> {
         let mut keys = Vec::new();
-        for (index, side) in self.sides.iter().enumerate().filter(|(index, _)| self.keeps[*index]) {
+        for (index, side) in self.sides.iter().enumerate() {
             // At the end of time rows of several times go at once.
-            let due = side.by_time.range(..).filter(|(time, _)| time.saturating_add(side.lasts) == end);
-            let due = due.flat_map(|(_, bucket)| side.lonely(bucket));
+            let due = side.noted().into_iter().flat_map(|noted| noted.lonely(..));
+            let due = due.filter(|(time, _)| time.saturating_add(side.lasts) == end);
+            let due = due.flat_map(|(_, lonely)| lonely);
             keys.extend(due.map(|id| Arc::from(&place_key(index, id)[1..])));
         }
         keys.sort_unstable();
@@ -282,12 +263,21 @@ impl Operator for TimedJoin {
     fn advance(&mut self, time: EpochTime, _from: &Place, to: &Place, out: &mut Output) {
         let mut lonely = Vec::new();
         let mut ends = BTreeSet::new();
-        for (side, keeps) in self.keeps.into_iter().enumerate() {
-            for (end, id, kept) in self.sides[side].take_due(side, to) {
+        for (side, Side { rows, lasts }) in self.sides.iter_mut().enumerate() {
+            let lasts = *lasts;
+            let noted = match rows {
+                SideRows::Noted(noted) => noted,
+                SideRows::Plain(plain) => {
+                    let gone = plain.drop_spans(|last| last.saturating_add(lasts) <= to.watermark);
+                    ends.extend(gone.into_iter().map(|time| time.saturating_add(lasts)));
+                    continue;
+                }
+            };
+            for (end, id, kept) in noted.take_due(side, lasts, to) {
                 if end <= to.watermark {
                     ends.insert(end);
                 }
-                if keeps && !kept.paired {
+                if !kept.paired {
                     let sort = place_key(side, &id)[1..].into();
                     lonely.push(Lonely { end, sort, side, row: id.row, count: kept.count });
                 }
@@ -314,11 +304,11 @@ impl Operator for TimedJoin {
     }
 
     fn drain_changes(&mut self, log: &mut dyn ChangelogSink) {
-        for (table, side) in (0..).zip(&mut self.sides) {
-            side.rows.drain_changes(table, log, |kept, out| {
-                out.extend_from_slice(&kept.count.to_be_bytes());
-                out.push(u8::from(kept.paired));
-            });
+        for (index, side) in self.sides.iter_mut().enumerate() {
+            match &mut side.rows {
+                SideRows::Plain(rows) => rows.drain_changes(PLAIN_ROWS[index], log),
+                SideRows::Noted(rows) => rows.drain_changes(index as u8, log),
+            }
         }
     }
 
@@ -326,40 +316,51 @@ impl Operator for TimedJoin {
         let Some(side) = self.sides.get_mut(usize::from(table)) else {
             return Err(format!("there is no table {table}"));
         };
-        let kept = match value {
-            None => None,
-            Some([a, b, c, d, paired @ 0..=1]) => {
-                Some(Kept { count: u32::from_be_bytes([*a, *b, *c, *d]), paired: *paired == 1 })
+        match &mut side.rows {
+            SideRows::Noted(rows) => rows.restore(key, value, |row| self.row.check(usize::from(table), row)),
+            SideRows::Plain(_) => {
+                Err("a row of a join as earlier releases kept it: this one keeps the rows of a \
+                                       join in blocks and cannot read it"
+                    .to_owned())
             }
-            Some(_) => return Err("a damaged row".to_owned()),
-        };
-        let id = RowId::decode(key)?;
-        let columns = id.row.get(TIME_BYTES..).ok_or("a row without its time")?;
-        self.row.check(usize::from(table), columns)?;
-        let time = time_of(&id.row);
-        let known = side.rows.get(&id.key, &id.row).is_some();
-        let id = side.rows.restore(key, kept)?;
-        match (known, kept) {
-            (false, Some(_)) => side.by_time.entry(time).or_default().ids.push(id),
-            (true, None) => {
-                if let Some(bucket) = side.by_time.get_mut(&time) {
-                    bucket.gone += 1;
-                    if bucket.gone == bucket.ids.len() {
-                        side.by_time.remove(&time);
-                    }
-                }
-            }
-            _ => {}
         }
-        Ok(())
+    }
+
+    fn restore_row(&mut self, table: u8, span: i64, key: &[u8], row: &[u8]) -> Result<(), String> {
+        let side = PLAIN_ROWS.iter().position(|of_side| *of_side == table);
+        let Some((index, SideRows::Plain(rows))) = side.map(|side| (side, &mut self.sides[side].rows)) else {
+            return Err(format!("there is no table {table} of plain rows"));
+        };
+        self.row.check(index, row.get(TIME_BYTES..).ok_or("a row without its time")?)?;
+        rows.restore(span, key, row)
+    }
+
+    fn forget(&mut self, table: u8, span: i64) {
+        for (side, _) in self.sides.iter_mut().zip(PLAIN_ROWS).filter(|(_, of_side)| *of_side == table) {
+            if let SideRows::Plain(rows) = &mut side.rows {
+                rows.forget(span);
+            }
+        }
     }
 
     fn size(&self) -> StateSize {
-        StateSize { entries: self.sides.iter().map(|side| side.rows.len() as u64).sum(), sessions: 0 }
+        let entries = self.sides.iter().map(|side| match &side.rows {
+            SideRows::Plain(rows) => rows.len() as u64,
+            SideRows::Noted(rows) => rows.len() as u64,
+        });
+        StateSize { entries: entries.sum(), sessions: 0 }
     }
 
     fn window_ends(&self) -> BTreeSet<i64> {
-        let sides = self.sides.iter().filter(|_| self.nearness.windows);
-        sides.flat_map(|side| side.by_time.keys().copied()).collect()
+        let mut ends = BTreeSet::new();
+        if self.nearness.windows {
+            for side in &self.sides {
+                match &side.rows {
+                    SideRows::Plain(rows) => ends.extend(rows.spans()),
+                    SideRows::Noted(rows) => ends.extend(rows.times()),
+                }
+            }
+        }
+        ends
     }
 }
