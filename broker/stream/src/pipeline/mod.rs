@@ -7,6 +7,7 @@
 //! Rows are taken in (partition, offset) order: whether a record is late, and in which order a group is folded, is
 //! decided by that order alone.
 
+mod chunk;
 mod clock;
 mod cut;
 mod emit;
@@ -17,10 +18,12 @@ mod output;
 mod prepare;
 mod progress;
 mod restore;
+mod shards;
 mod side;
 mod sinks;
 mod size;
 mod spec;
+mod stretch;
 
 pub use cut::{AbortedRange, Cut, Input, OffsetRange, TopicPartition};
 pub use errors::{EpochError, RecordError, Rejected, RestoreError};
