@@ -59,6 +59,9 @@ pub(crate) const APPLIER_SHARDS: usize = 2;
 /// HTTP/2 connections that may wait for the gRPC server to take them.
 const HANDOVER_QUEUE: usize = 64;
 
+/// A pipeline that nobody gave a number has no more shards than this: what they gain grows less with each.
+const MOST_SHARDS_UNASKED: u32 = 8;
+
 /// The exit status after the log could not be made durable (`EX_IOERR` of sysexits).
 const EXIT_LOG_FAILED: i32 = 74;
 
@@ -206,6 +209,8 @@ impl Node {
         let data_dir = std::path::absolute(&config.data_dir).unwrap_or_else(|_| config.data_dir.clone());
         let cluster_id = assembly.cluster_id.clone();
         let info = Arc::new(NodeInfo { node_id: NODE_ID, cluster_id, advertised, data_dir });
+        let workers = std::thread::available_parallelism().map_or(1, usize::from);
+        let processors = u32::try_from(workers).unwrap_or(u32::MAX);
         let pipelines = Pipelines::load(
             topics.clone(),
             coordinators.clone(),
@@ -218,6 +223,11 @@ impl Node {
                     ..EpochLimits::default()
                 },
                 memory: config.pipelines.memory.get(),
+                shards: match config.pipelines.shards {
+                    0 => processors.saturating_sub(1).clamp(1, MOST_SHARDS_UNASKED),
+                    shards => shards,
+                },
+                threads: processors,
             },
             PipelineSurroundings {
                 snapshots: SnapshotSettings {
@@ -276,7 +286,6 @@ impl Node {
         ];
         health.is_listening();
         let stopping = stop.clone();
-        let workers = std::thread::available_parallelism().map_or(1, usize::from);
         tasks.push(tokio::spawn(blocking(move || loading.run(&stopping, workers))));
         let (resuming, stopping) = (pipelines.clone(), stop.clone());
         tasks.push(tokio::spawn(async move {

@@ -69,7 +69,7 @@ pub use logmill_rpc::v1::{
     QueryRow, QueryValue, RejectedRecord, Savepoint, SourcePosition, TimeShares, UpgradePlan, query_value,
 };
 pub use logmill_wire::ErrorCode;
-pub use pipelines::{InputEnd, Pipelines};
+pub use pipelines::{InputEnd, Pipelines, RunOptions};
 pub use producer::partitioner::{murmur2, partition_of_key};
 pub use producer::{Ack, Acks, Producer, ProducerBuilder, ProducerRecord, RecordPlace};
 pub use transaction::{Transaction, TransactionalBuilder, TransactionalProducer};

@@ -42,6 +42,15 @@ impl From<InputEnd> for v1::InputEnd {
     }
 }
 
+/// How a pipeline is to run, where that is said when it is started.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RunOptions {
+    /// Where the input ends, for a run that is bounded from the start.
+    pub end: Option<InputEnd>,
+    /// Into how many shards its work is split from here on, 1 to 256; what it had, or the broker's default, if not said.
+    pub shards: Option<u32>,
+}
+
 /// Starts, watches and stops pipelines. Only Logmill brokers have them.
 #[derive(Debug, Clone)]
 pub struct Pipelines {
@@ -91,11 +100,28 @@ impl Pipelines {
     /// # Cancel safety
     /// The pipeline may run although the future was dropped.
     pub async fn run(&self, name: &str, script: &str, end: Option<InputEnd>) -> Result<(v1::Pipeline, bool)> {
+        self.run_with(name, script, RunOptions { end, shards: None }).await
+    }
+
+    /// The same with options. They hold from here on, also for a pipeline that exists or runs.
+    ///
+    /// # Errors
+    /// As [`Pipelines::run`], and as [`Pipelines::rescale`] for the shards of one that runs.
+    ///
+    /// # Cancel safety
+    /// The pipeline may run although the future was dropped.
+    pub async fn run_with(
+        &self,
+        name: &str,
+        script: &str,
+        options: RunOptions,
+    ) -> Result<(v1::Pipeline, bool)> {
         const OPERATION: &str = "running a pipeline";
         let request = v1::RunPipelineRequest {
             name: name.to_owned(),
             script: script.to_owned(),
-            end: end.map(v1::InputEnd::from),
+            end: options.end.map(v1::InputEnd::from),
+            shards: options.shards,
         };
         let response = self.client(OPERATION).await?.run(request).await;
         let response = response.map_err(failed(OPERATION))?.into_inner();
@@ -169,6 +195,22 @@ impl Pipelines {
         const OPERATION: &str = "setting the memory of a pipeline";
         let request = v1::SetPipelineMemoryRequest { name: name.to_owned(), bytes };
         let response = self.client(OPERATION).await?.set_memory(request).await;
+        Ok(response.map_err(failed(OPERATION))?.into_inner().pipeline.unwrap_or_default())
+    }
+
+    /// Splits the work of a pipeline that runs into another number of shards, 1 to 256, from its next epoch on: then its
+    /// `running_shards` are its `shards`. Nothing is lost or doubled.
+    ///
+    /// # Errors
+    /// [`RpcCode::NotFound`], [`RpcCode::InvalidArgument`] for another number, [`RpcCode::FailedPrecondition`] when it does
+    /// not run or cannot go on now.
+    ///
+    /// # Cancel safety
+    /// It may be rescaled although the future was dropped.
+    pub async fn rescale(&self, name: &str, shards: u32) -> Result<v1::Pipeline> {
+        const OPERATION: &str = "rescaling a pipeline";
+        let request = v1::RescalePipelineRequest { name: name.to_owned(), shards };
+        let response = self.client(OPERATION).await?.rescale(request).await;
         Ok(response.map_err(failed(OPERATION))?.into_inner().pipeline.unwrap_or_default())
     }
 

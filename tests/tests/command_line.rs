@@ -239,8 +239,8 @@ fn pipelines_run_and_are_shown_stopped_and_finished() {
     assert_eq!(missing.status.code(), Some(1), "no topic clicks yet: {}", missing.log);
     assert!(missing.log.contains("clicks"), "names it: {}", missing.log);
     broker.run(&["topic", "create", "clicks"]);
-    let row = broker.json(&["pipeline", "deploy", &script]);
-    assert_eq!(row["pipeline"].as_str(), Some("pages"));
+    let row = broker.json(&["pipeline", "deploy", &script, "--shards", "2"]);
+    assert_eq!((row["pipeline"].as_str(), row["shards"].as_u64()), (Some("pages"), Some(2)));
     assert!(["starting", "running"].contains(&row["state"].as_str().expect("a state")), "{row}");
     let again = broker.json(&["pipeline", "deploy", &script]);
     assert_eq!(again["generation"], 1, "it runs already: {again}");
@@ -248,11 +248,22 @@ fn pipelines_run_and_are_shown_stopped_and_finished() {
         &["produce", "clicks"],
         "{\"page\":\"/\",\"at\":\"2026-01-01T00:00:10Z\"}\n{\"page\":\"/\",\"at\":\"2026-01-01T00:00:20Z\"}\n{\"page\":\"/x\",\"at\":\"2026-01-01T00:00:30Z\"}\n",
     );
+    // The work is split anew when this is answered; there are no more shards than groups of keys.
+    let rescaled = broker.json(&["pipeline", "rescale", "pages", "--shards", "3"]);
+    assert_eq!((rescaled["shards"].as_u64(), rescaled["running_shards"].as_u64()), (Some(3), Some(3)));
+    let shown = broker.run(&["pipeline", "describe", "pages"]);
+    assert!(shown.contains("shards: 3"), "{shown}");
+    let many = broker.try_run(&["pipeline", "rescale", "pages", "--shards", "257"], "");
+    assert_eq!(many.status.code(), Some(2), "{}", many.log);
     assert_eq!(broker.json(&["pipeline", "stop", "pages"])["state"], "stopped");
+    let stopped = broker.try_run(&["pipeline", "rescale", "pages", "--shards", "2"], "");
+    assert_eq!(stopped.status.code(), Some(1), "{}", stopped.log);
+    assert!(stopped.log.contains("logmill pipeline resume pages --shards 2"), "{}", stopped.log);
     assert_eq!(names(&broker.json(&["pipeline", "list"]), "pipelines", "state"), ["stopped"]);
     let kept = broker.try_run(&["pipeline", "resume", "pages", "--memory", "lots"], "");
     assert_eq!(kept.status.code(), Some(2), "{}", kept.log);
-    broker.json(&["pipeline", "resume", "pages", "--memory", "2 GiB"]);
+    let resumed = broker.json(&["pipeline", "resume", "pages", "--memory", "2 GiB", "--shards", "1"]);
+    assert_eq!(resumed["shards"], 1, "{resumed}");
     broker.json(&["pipeline", "stop", "pages"]);
     // The same script goes on; to its end when it is told that there is one, which is followed.
     let finished = broker.json(&["pipeline", "run", &script, "--bounded"]);

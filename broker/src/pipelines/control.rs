@@ -23,11 +23,12 @@ struct Orders {
     stop: bool,
     ends: Option<InputEnds>,
     memory: u64,
+    shards: u32,
 }
 
 impl Control {
-    pub(super) fn new(ends: Option<InputEnds>, memory: u64) -> Self {
-        let orders = Mutex::new(Orders { stop: false, ends, memory });
+    pub(super) fn new(ends: Option<InputEnds>, memory: u64, shards: u32) -> Self {
+        let orders = Mutex::new(Orders { stop: false, ends, memory, shards });
         Self(Arc::new(Shared { orders, changed: Notify::new() }))
     }
 
@@ -59,6 +60,16 @@ impl Control {
 
     pub(super) fn memory(&self) -> u64 {
         self.0.orders.lock().memory
+    }
+
+    /// Says into how many shards its work is split, from the next epoch on.
+    pub(super) fn set_shards(&self, shards: u32) {
+        self.0.orders.lock().shards = shards;
+        self.0.changed.notify_one();
+    }
+
+    pub(super) fn shards(&self) -> u32 {
+        self.0.orders.lock().shards
     }
 
     /// Resolves when there is a new order. One that came before is remembered.

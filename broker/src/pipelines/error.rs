@@ -3,7 +3,7 @@
 use logmill_stream::SqlError;
 use logmill_wire::ErrorCode;
 
-use super::manager::MAX_NAME;
+use super::manager::{MAX_NAME, MAX_SHARDS};
 use crate::topics::{AlterConfigsError, CreateTopicError, MetadataError};
 
 /// Why a pipeline was not started, stopped or found.
@@ -41,6 +41,9 @@ pub enum PipelineError {
     /// A budget that is none.
     #[error("a pipeline needs a memory of at least 1 byte")]
     Memory,
+    /// A number of shards that there cannot be.
+    #[error("a pipeline has 1 to {MAX_SHARDS} shards, not {0}")]
+    Shards(u32),
     /// It is not in a state that allows it.
     #[error("pipeline {name:?} {reason}")]
     State {

@@ -51,6 +51,9 @@ pub(super) enum RunError {
     /// A source has other partitions than the run knows.
     #[error("a source has got partitions")]
     Repartitioned,
+    /// Its work is to be split into another number of shards.
+    #[error("it has another number of shards")]
+    Rescaled,
     /// It holds more than it may.
     #[error("its state has {bytes} bytes, and it may have {budget}; most of it is in {operator}")]
     OverBudget { bytes: u64, budget: u64, operator: String },
@@ -94,7 +97,7 @@ pub(super) fn failure(error: &RunError, at_ms: i64) -> Failure {
                 mebibytes(*budget)
             ),
         ),
-        RunError::Stopped | RunError::TooLarge { .. } | RunError::Repartitioned => {
+        RunError::Stopped | RunError::TooLarge { .. } | RunError::Repartitioned | RunError::Rescaled => {
             (error.to_string(), None, "Run it again".to_owned())
         }
     };

@@ -12,6 +12,7 @@ use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tokio::sync::OwnedMutexGuard;
 
+use super::adjusting::check_shards;
 use super::control::{Control, InputEnds};
 use super::error::PipelineError;
 use super::events::{Event, EventKind, Events};
@@ -25,12 +26,13 @@ use crate::blocking::beside;
 use crate::clock::Clock;
 use crate::coordinators::{Coordinators, Patience};
 use crate::partitions::Partitions;
-use crate::topics::{
-    CHANGELOG_PREFIX, MetadataRecord, PROGRESS_PREFIX, PipelineRecord, Topic, Topics, check_name,
-};
+use crate::topics::{CHANGELOG_PREFIX, MetadataRecord, PROGRESS_PREFIX, PipelineRecord, Topics, check_name};
 
 /// The longest name of a pipeline: its topics carry it behind a prefix.
 pub(super) const MAX_NAME: usize = 200;
+
+/// The most shards of a pipeline: one for each group of its keys.
+pub const MAX_SHARDS: u32 = 256;
 
 /// Names that are being changed are forgotten when there are more, and nobody is at them.
 const NAMES: usize = 64;
@@ -44,6 +46,15 @@ pub enum InputEnd {
     At(InputEnds),
 }
 
+/// How a pipeline is to run, where that is said when it is started.
+#[derive(Clone, Debug, Default)]
+pub struct RunOptions {
+    /// Where the input ends.
+    pub end: Option<InputEnd>,
+    /// Into how many shards its work is split from here on, 1 to [`MAX_SHARDS`].
+    pub shards: Option<u32>,
+}
+
 /// What pipelines have unless they say otherwise.
 #[derive(Clone, Copy, Debug)]
 pub struct PipelineSettings {
@@ -51,6 +62,10 @@ pub struct PipelineSettings {
     pub limits: EpochLimits,
     /// The most bytes that the state of one may have.
     pub memory: u64,
+    /// Into how many shards the work of one is split, 1 to [`MAX_SHARDS`].
+    pub shards: u32,
+    /// How many of them are computed at a time, at least 1: there are not more processors.
+    pub threads: u32,
 }
 
 /// What pipelines use of the broker around them, and of the program around that.
@@ -178,9 +193,24 @@ impl Pipelines {
         script: &str,
         end: Option<InputEnd>,
     ) -> Result<(PipelineView, bool), PipelineError> {
+        self.run_with(name, script, RunOptions { end, shards: None }).await
+    }
+
+    /// The same with options. They hold from here on, also for a pipeline that exists or runs.
+    ///
+    /// # Errors
+    /// As [`Pipelines::run`], and as [`Pipelines::rescale`] for the shards of one that runs.
+    pub async fn run_with(
+        &self,
+        name: &str,
+        script: &str,
+        options: RunOptions,
+    ) -> Result<(PipelineView, bool), PipelineError> {
+        let RunOptions { end, shards } = options;
         if name.len() > MAX_NAME || check_name(name).is_err() {
             return Err(PipelineError::Name(name.to_owned()));
         }
+        shards.map_or(Ok(()), check_shards)?;
         let plan = Arc::new(self.plan_of(script).await?);
         let _changing = self.hold(name).await;
         let existing = {
@@ -206,12 +236,16 @@ impl Pipelines {
                     running: false,
                     input_ends: None,
                     memory: None,
+                    shards,
                     created_ms: self.0.clock.now_ms(),
                 };
                 self.create(record, plan).await?;
                 true
             }
         };
+        if let Some(shards) = shards {
+            self.set_shards(name, shards).await?;
+        }
         if let Some(end) = end {
             self.declare_end(name, end).await?;
         }
@@ -278,6 +312,8 @@ impl Pipelines {
             },
             operators: shown.sizes,
             memory: known.control.memory(),
+            shards: known.control.shards(),
+            running_shards: shown.running_shards,
             epochs: shown.epochs,
             shares: shown.shares,
             limiting: shown.limiting,
@@ -366,43 +402,6 @@ impl Pipelines {
         Ok(())
     }
 
-    /// Declares where the input ends; the pipeline reads up to there, closes every window and is finished.
-    /// Durable when this returns. Declaring again changes nothing: the first declaration holds.
-    ///
-    /// # Errors
-    /// [`PipelineError`].
-    pub async fn finish_input(&self, name: &str, end: InputEnd) -> Result<InputEnds, PipelineError> {
-        let _changing = self.hold(name).await;
-        self.declare_end(name, end).await
-    }
-
-    /// Says how many bytes the state of a pipeline may have; one that waits for more goes on.
-    ///
-    /// # Errors
-    /// [`PipelineError`].
-    pub async fn set_memory(&self, name: &str, bytes: u64) -> Result<(), PipelineError> {
-        if bytes == 0 {
-            return Err(PipelineError::Memory);
-        }
-        let _changing = self.hold(name).await;
-        let record = {
-            let known = self.0.known.lock();
-            known.get(name).ok_or_else(|| PipelineError::Unknown(name.to_owned()))?.record.clone()
-        };
-        if record.memory == Some(bytes) {
-            return Ok(());
-        }
-        let record = PipelineRecord { memory: Some(bytes), ..record };
-        self.save(&record).await?;
-        self.update(name, |known| {
-            known.record = record;
-            known.control.set_memory(bytes);
-            let text = format!("its state may have {bytes} bytes");
-            known.events.say(self.0.clock.now_ms(), EventKind::Changed, text);
-        });
-        Ok(())
-    }
-
     /// Stops all runners, for the end of the process; what is meant to run stays so.
     pub async fn shutdown(&self) {
         let threads: Vec<_> = {
@@ -414,48 +413,6 @@ impl Pipelines {
         for thread in threads {
             join(Some(thread)).await;
         }
-    }
-
-    async fn declare_end(&self, name: &str, end: InputEnd) -> Result<InputEnds, PipelineError> {
-        let (mut record, plan) = {
-            let known = self.0.known.lock();
-            let known = known.get(name).ok_or_else(|| PipelineError::Unknown(name.to_owned()))?;
-            (known.record.clone(), known.plan.clone())
-        };
-        if let Some(ends) = record.input_ends {
-            return Ok(ends);
-        }
-        let plan = plan.map_err(|error| unplanned(name, &error))?;
-        let end_now = |topic: &Arc<Topic>| {
-            let ends = topic.partitions.iter().map(|partition| partition.published().last_stable_offset);
-            (topic.name.to_string(), ends.collect::<Vec<i64>>())
-        };
-        let now: InputEnds = self.sources(&plan)?.iter().map(end_now).collect();
-        let ends = match end {
-            InputEnd::Now => now,
-            InputEnd::At(ends) => {
-                let fits = |(topic, now): (&String, &Vec<i64>)| {
-                    ends.get(topic).is_some_and(|given| given.len() == now.len())
-                };
-                if ends.len() != now.len() || !now.iter().all(fits) {
-                    let counts: Vec<String> =
-                        now.iter().map(|(topic, ends)| format!("{} of {topic:?}", ends.len())).collect();
-                    return Err(PipelineError::Ends(format!(
-                        "name the end of each partition ({}), and of no other topic",
-                        counts.join(", ")
-                    )));
-                }
-                ends
-            }
-        };
-        record.input_ends = Some(ends.clone());
-        self.save(&record).await?;
-        self.update(name, |known| {
-            known.record = record;
-            known.control.finish_at(ends.clone());
-            known.events.say(self.0.clock.now_ms(), EventKind::Changed, "its input was declared finished");
-        });
-        Ok(ends)
     }
 
     /// Plans a script. That may take a while, and the workers serve everybody.
@@ -521,8 +478,7 @@ impl Pipelines {
 
 impl Manager {
     pub(super) fn known(&self, record: PipelineRecord, plan: Result<Arc<Plan>, String>) -> Known {
-        let memory = record.memory.unwrap_or(self.settings.memory);
-        let control = Control::new(record.input_ends.clone(), memory);
+        let control = self.control(&record);
         let events = Events::new(&record.name);
         let state = match &plan {
             Err(error) => {
@@ -541,6 +497,12 @@ impl Manager {
         let shown = Shown::new(state, self.clock.steady());
         let snapshots = self.snapshots(&record.name);
         Known { record, plan, control, shown, events, snapshots, thread: None }
+    }
+
+    /// What a runner of the pipeline is told from the beginning.
+    pub(super) fn control(&self, record: &PipelineRecord) -> Control {
+        let memory = record.memory.unwrap_or(self.settings.memory);
+        Control::new(record.input_ends.clone(), memory, record.shards.unwrap_or(self.settings.shards))
     }
 
     /// The snapshots of a pipeline that is not known yet.

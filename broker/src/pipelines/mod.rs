@@ -1,12 +1,12 @@
 //! Pipelines: the drivers of the stream engine.
 //!
 //! ```text
-//! source partitions ──read──► Pipeline::step (pure, on the pipeline's own thread) ──► one frame
+//! source partitions ──read──► Pipeline::step (pure, on the pipeline's own threads) ──► one frame
 //!        ▲                                                                              │
 //!        └── woken by publication        outputs + changelog + progress + mirrored offsets
 //! ```
 //!
-//! A pipeline is a metadata record (name, script, generation, declared input ends, memory), a changelog topic with
+//! A pipeline is a metadata record (name, script, generation, declared input ends, memory, shards), a changelog topic with
 //! its state, a progress topic with one record for each epoch, and the consumer group `logmill.<name>` that
 //! mirrors its input offsets for lag tools. The progress record is the truth: an epoch's frame is accepted
 //! only where the progress log ends where the epoch before left it, so an older generation can commit
@@ -15,6 +15,8 @@
 //! What one of them does wrong stays with it: an error ends its thread and no other, a full disk or a state over its
 //! budget makes it wait, an epoch that is too large for a frame is computed in parts.
 
+mod adjusting;
+mod attempt;
 mod control;
 mod error;
 mod events;
@@ -27,6 +29,7 @@ mod query;
 mod restoring;
 mod runner;
 mod savepoints;
+mod shard_threads;
 mod shown;
 mod snapshots;
 mod starting;
@@ -65,7 +68,7 @@ pub use control::InputEnds;
 pub use error::PipelineError;
 pub use events::{Event, EventKind};
 pub use failure::Failure;
-pub use manager::{InputEnd, PipelineSettings, PipelineSurroundings, Pipelines};
+pub use manager::{InputEnd, MAX_SHARDS, PipelineSettings, PipelineSurroundings, Pipelines, RunOptions};
 pub use meter::{EpochTimes, Phase, Shares};
 pub use query::{AskError, QueryAnswer};
 pub use savepoints::SavepointView;

@@ -14,13 +14,14 @@ use super::snapshots::{Cut, Found, Stop, find, for_each_batch, is_whole};
 use crate::partitions::Partition;
 
 impl Runner {
-    /// Builds the machine from the last progress record, the newest snapshot that is whole, and the changelog behind it.
-    pub(super) fn restore(&mut self) -> Result<Pipeline, RunError> {
+    /// Builds the machine from the last progress record, the newest snapshot that is whole, and the changelog behind it, in
+    /// so many shards: the state says nothing of how many there were.
+    pub(super) fn restore(&mut self, shards: u32) -> Result<Pipeline, RunError> {
         let cut = self.keeper.logs().standing().map_err(own_log)?;
         let logs = self.keeper.logs();
         let changelog_end = logs.changelog.published().high_watermark;
         self.logs.go_on_from(logs.progress.published().high_watermark, changelog_end);
-        let pipeline = self.restored_state(cut.as_ref(), changelog_end)?.finish();
+        let pipeline = self.restored_state(cut.as_ref(), changelog_end, shards)?.finish();
         let sizes = pipeline.operator_sizes();
         match &cut {
             Some(cut) => {
@@ -35,10 +36,15 @@ impl Runner {
         Ok(pipeline)
     }
 
-    fn restored_state(&mut self, cut: Option<&Cut>, changelog_end: i64) -> Result<Restoring, RunError> {
+    fn restored_state(
+        &mut self,
+        cut: Option<&Cut>,
+        changelog_end: i64,
+        shards: u32,
+    ) -> Result<Restoring, RunError> {
         let begin = || {
             let progress = cut.map(|cut| cut.progress.clone());
-            Ok::<_, RunError>(Pipeline::restore((*self.plan).clone(), self.spec()?, progress)?)
+            Ok::<_, RunError>(Pipeline::restore((*self.plan).clone(), self.spec(shards)?, progress)?)
         };
         let logs = self.keeper.logs().clone();
         let control = self.control.clone();
@@ -143,7 +149,7 @@ impl Runner {
         Ok(partitions)
     }
 
-    fn spec(&self) -> Result<PipelineSpec, RunError> {
+    fn spec(&self, shards: u32) -> Result<PipelineSpec, RunError> {
         let count = |topic: &str| {
             let partitions = self.topics.get(topic).map_or(0, |topic| topic.partitions.len());
             i32::try_from(partitions).unwrap_or(i32::MAX)
@@ -158,7 +164,7 @@ impl Runner {
             generation: self.generation,
             inputs: self.sources()?.iter().map(input).collect(),
             outputs: outputs.map(|topic| (topic.to_owned(), count(topic))).collect(),
-            shards: 1,
+            shards: shards as usize,
         })
     }
 }

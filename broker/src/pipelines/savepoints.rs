@@ -178,6 +178,7 @@ impl Pipelines {
                     running: false,
                     input_ends: None,
                     memory: record.memory,
+                    shards: record.shards,
                     created_ms: self.0.clock.now_ms(),
                 };
                 self.create(new, Arc::clone(&plan)).await?;

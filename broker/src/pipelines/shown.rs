@@ -19,6 +19,7 @@ struct Showing {
     progress: Option<Progress>,
     open_windows: u64,
     sizes: Vec<OperatorSize>,
+    shards: u32,
     meter: Meter,
     last_failure: Option<Failure>,
     last_rejected: Option<Rejected>,
@@ -31,6 +32,7 @@ pub(super) struct Snapshot {
     pub(super) progress: Option<Progress>,
     pub(super) open_windows: u64,
     pub(super) sizes: Vec<OperatorSize>,
+    pub(super) running_shards: u32,
     pub(super) epochs: EpochTimes,
     pub(super) shares: Shares,
     pub(super) limiting: Phase,
@@ -54,6 +56,7 @@ impl Shown {
             progress: None,
             open_windows: 0,
             sizes: Vec::new(),
+            shards: 0,
             meter: Meter::new(now),
             last_failure: None,
             last_rejected: None,
@@ -91,6 +94,7 @@ impl Shown {
             progress: shown.progress.clone(),
             open_windows: shown.open_windows,
             sizes: shown.sizes.clone(),
+            running_shards: if shown.state.is_live() { shown.shards } else { 0 },
             epochs: shown.meter.epoch_times(),
             shares: shown.meter.shares(now),
             limiting: shown.meter.limiting(now),
@@ -101,7 +105,14 @@ impl Shown {
 
     /// A run begins: what is measured is measured anew.
     pub(super) fn begin(&self, now: Duration) {
-        self.0.lock().meter = Meter::new(now);
+        let mut shown = self.0.lock();
+        shown.meter = Meter::new(now);
+        shown.shards = 0;
+    }
+
+    /// Its work is split into so many shards.
+    pub(super) fn set_shards(&self, shards: u32) {
+        self.0.lock().shards = shards;
     }
 
     pub(super) fn enter(&self, phase: Phase, now: Duration) {

@@ -8,7 +8,6 @@ use logmill_coordinator::groups::{Command, Own, Reply};
 use logmill_stream::Plan;
 use logmill_wire::{ErrorCode, Str};
 
-use super::control::Control;
 use super::error::PipelineError;
 use super::events::EventKind;
 use super::failure::Failure;
@@ -160,8 +159,7 @@ impl Pipelines {
             let mut known = self.0.known.lock();
             let known = known.get_mut(name).ok_or_else(|| PipelineError::Unknown(name.to_owned()))?;
             let plan = known.plan.clone().map_err(|error| unplanned(name, &error))?;
-            let memory = known.record.memory.unwrap_or(self.0.settings.memory);
-            let control = Control::new(known.record.input_ends.clone(), memory);
+            let control = self.0.control(&known.record);
             known.control = control.clone();
             known.shown.set_state(PipelineState::Starting);
             let (shown, events) = (known.shown.clone(), known.events.clone());
@@ -203,6 +201,7 @@ impl Pipelines {
             shown,
             events,
             limits: self.0.settings.limits,
+            threads: self.0.settings.threads,
             clock,
             runtime,
         };

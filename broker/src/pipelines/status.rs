@@ -56,6 +56,10 @@ pub struct PipelineView {
     pub operators: Vec<OperatorSize>,
     /// The most bytes that its state may have.
     pub memory: u64,
+    /// Into how many shards its work is to be split.
+    pub shards: u32,
+    /// Into how many it is split; another number until the next epoch after a rescale, 0 while it does not run.
+    pub running_shards: u32,
     /// How long the epochs of this run took.
     pub epochs: EpochTimes,
     /// What its time goes into.

@@ -61,7 +61,8 @@ impl Parts {
         let loading = assembly.coordinators.begin_loading();
         node::blocking(move || loading.run(&CancellationToken::new(), 1)).await;
         let records = [assembly.records, further].concat();
-        let settings = PipelineSettings { limits: EpochLimits::default(), memory: 1 << 28 };
+        let settings =
+            PipelineSettings { limits: EpochLimits::default(), memory: 1 << 28, shards: 1, threads: 2 };
         let snapshots =
             SnapshotSettings { disk: Arc::new(RealDisk), data_dir: config.data_dir.clone(), interval_bytes };
         let pipelines = Pipelines::load(
@@ -108,6 +109,7 @@ async fn a_pipeline_whose_script_does_not_plan_any_more_is_there_and_can_be_corr
             running: true,
             input_ends: None,
             memory: None,
+            shards: None,
             created_ms: 5,
         })
     };

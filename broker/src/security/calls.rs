@@ -14,6 +14,7 @@ pub enum Call {
     PipelineStop,
     PipelineDelete,
     PipelineSetMemory,
+    PipelineRescale,
     PipelineEvents,
     PipelineFinishInput,
     PipelineExplainUpgrade,
@@ -44,6 +45,7 @@ pub fn needed_by(call: Call) -> &'static [Requirement] {
         | Call::PipelineStop
         | Call::PipelineDelete
         | Call::PipelineSetMemory
+        | Call::PipelineRescale
         | Call::PipelineFinishInput
         | Call::PipelineUpgrade
         | Call::SavepointMake

@@ -7,14 +7,16 @@ use logmill_rpc::v1::{
     EndOffsets, EpochTimes, FinishInputRequest, FinishInputResponse, InputEnd as WireEnd, Limiting,
     ListPipelinesRequest, ListPipelinesResponse, OperatorState, PartitionOffset, Pipeline, PipelineCounters,
     PipelineEvent, PipelineEventsRequest, PipelineEventsResponse, PipelineFailure,
-    PipelineState as WireState, RejectedRecord, RunPipelineRequest, RunPipelineResponse,
-    SetPipelineMemoryRequest, SetPipelineMemoryResponse, SourcePosition, StopPipelineRequest,
-    StopPipelineResponse, TimeShares, input_end, pipelines_server,
+    PipelineState as WireState, RejectedRecord, RescalePipelineRequest, RescalePipelineResponse,
+    RunPipelineRequest, RunPipelineResponse, SetPipelineMemoryRequest, SetPipelineMemoryResponse,
+    SourcePosition, StopPipelineRequest, StopPipelineResponse, TimeShares, input_end, pipelines_server,
 };
 use tonic::{Request, Response, Status};
 
 use super::admit;
-use crate::pipelines::{InputEnd, InputEnds, Phase, PipelineError, PipelineState, PipelineView, Pipelines};
+use crate::pipelines::{
+    InputEnd, InputEnds, Phase, PipelineError, PipelineState, PipelineView, Pipelines, RunOptions,
+};
 use crate::security::{Access, Call};
 
 /// Answers for all pipelines of the broker.
@@ -33,8 +35,9 @@ impl pipelines_server::Pipelines for PipelineService {
         admit(&self.access, Call::PipelineRun)?;
         let request = request.into_inner();
         let end = request.end.map(input_end_of).transpose()?;
+        let options = RunOptions { end, shards: request.shards };
         let pipelines = self.pipelines.clone();
-        let run = async move { pipelines.run(&request.name, &request.script, end).await };
+        let run = async move { pipelines.run_with(&request.name, &request.script, options).await };
         let (pipeline, created) = to_the_end(run).await?;
         Ok(Response::new(RunPipelineResponse { pipeline: Some(shown(pipeline)), created }))
     }
@@ -100,6 +103,17 @@ impl pipelines_server::Pipelines for PipelineService {
         Ok(Response::new(SetPipelineMemoryResponse { pipeline: Some(shown(view)) }))
     }
 
+    async fn rescale(
+        &self,
+        request: Request<RescalePipelineRequest>,
+    ) -> Result<Response<RescalePipelineResponse>, Status> {
+        admit(&self.access, Call::PipelineRescale)?;
+        let RescalePipelineRequest { name, shards } = request.into_inner();
+        let pipelines = self.pipelines.clone();
+        let view = to_the_end(async move { pipelines.rescale(&name, shards).await }).await?;
+        Ok(Response::new(RescalePipelineResponse { pipeline: Some(shown(view)) }))
+    }
+
     async fn events(
         &self,
         request: Request<PipelineEventsRequest>,
@@ -155,7 +169,8 @@ pub(super) fn status(error: PipelineError) -> Status {
         PipelineError::Name(_)
         | PipelineError::Script(_)
         | PipelineError::Ends(_)
-        | PipelineError::Memory => Status::invalid_argument(text),
+        | PipelineError::Memory
+        | PipelineError::Shards(_) => Status::invalid_argument(text),
         PipelineError::Unknown(_) => Status::not_found(text),
         PipelineError::OtherScript(_) => Status::already_exists(text),
         PipelineError::NoSource(_) | PipelineError::Sink { .. } | PipelineError::State { .. } => {
@@ -299,5 +314,7 @@ pub(super) fn shown(view: PipelineView) -> Pipeline {
             error: rejected.error.to_string(),
             dead_letter_topic: rejected.dead_letter.unwrap_or_default(),
         }),
+        shards: view.shards,
+        running_shards: view.running_shards,
     }
 }

@@ -157,6 +157,9 @@ pub struct PipelineRecord {
     /// The most bytes that its state may have, where it is not the broker's default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memory: Option<u64>,
+    /// Into how many shards its work is split, where it is not the broker's default. Its state is the same in any number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shards: Option<u32>,
     /// When it was created, ms since the epoch.
     pub created_ms: i64,
 }
@@ -356,6 +359,7 @@ mod tests {
             running: true,
             input_ends: Some(BTreeMap::from([("flights".into(), vec![1, 2])])),
             memory: None,
+            shards: Some(3),
             created_ms: 5,
         }));
         round_trip(MetadataRecord::PipelineDeleted("x".into()));

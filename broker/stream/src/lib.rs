@@ -19,6 +19,7 @@ mod column;
 mod decimal;
 mod epoch_loop;
 mod eval;
+mod executor;
 mod format;
 mod functions;
 mod logs;
@@ -37,6 +38,7 @@ mod value;
 
 pub use decimal::{Decimal, MAX_PRECISION};
 pub use epoch_loop::{DeclareEndError, EpochLimits, EpochLoop, Pace, Turn, TurnError};
+pub use executor::{Executor, Serial, Task};
 pub use format::{FormatError, InferError, RecordSample, TableDraft, csv_header, infer};
 pub use functions::{
     Argument, FunctionError, FunctionSignature, Functions, UserAggregate, UserFunction, UserScalar,

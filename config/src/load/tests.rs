@@ -96,6 +96,7 @@ fn contradictions_are_refused() {
     assert!(message("[topics]\nmax_message = \"200 MiB\"\n").contains("`limits.max_request`"));
     assert!(message("[journal]\nmax_size = \"1 MiB\"\n").contains("`journal.file_size`"));
     assert!(message("[groups]\nmin_session_timeout = \"1 h\"\n").contains("max_session_timeout"));
+    assert!(message("[pipelines]\nshards = 257\n").contains("256 groups of keys"));
 }
 
 #[test]

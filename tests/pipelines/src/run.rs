@@ -1,9 +1,10 @@
 //! A pipeline over all of an input, whose end is declared: cut here or there, crashed now and then.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use anyhow::{Context, Result, bail, ensure};
-use logmill_stream::{CommitError, EpochLimits, EpochLoop, Pipeline, Plan, Turn, TurnError};
+use logmill_stream::{CommitError, EpochLimits, EpochLoop, Executor, Pipeline, Plan, Task, Turn, TurnError};
 
 use crate::engine::{self, OUTPUT_PARTITIONS};
 use crate::input::Input;
@@ -57,7 +58,8 @@ pub struct Run {
     pub cuts: Cuts,
     /// The epochs at which it crashes.
     pub crashes: BTreeMap<u64, Crash>,
-    /// Into how many shards the work is split: one number after the other, a new one with each restart, round and round.
+    /// Into how many shards the work is split, each on a thread where there are several: one number after the other, a new
+    /// one with each restart, round and round.
     pub shards: Vec<usize>,
 }
 
@@ -201,6 +203,29 @@ impl<'r> Driver<'r> {
         for batch in self.logs.changelog() {
             restoring.apply(batch)?;
         }
-        Ok(restoring.finish())
+        let pipeline = restoring.finish();
+        Ok(match shards {
+            1 => pipeline,
+            shards => pipeline.with_executor(Arc::new(Threads(shards))),
+        })
+    }
+}
+
+/// A thread for each task that shards have at a time.
+#[derive(Debug)]
+struct Threads(usize);
+
+impl Executor for Threads {
+    fn width(&self) -> usize {
+        self.0
+    }
+
+    fn least_rows(&self) -> usize {
+        // So that cuts of few records are not all threads.
+        200
+    }
+
+    fn run(&self, tasks: Vec<Task>) {
+        std::thread::scope(|scope| tasks.into_iter().for_each(|task| drop(scope.spawn(task))));
     }
 }

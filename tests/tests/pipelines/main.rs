@@ -3,4 +3,5 @@
 mod limits;
 mod lives;
 mod rig;
+mod shards;
 mod wrongs;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Subcommand;
-use logmill_client::{Client, InputEnd, PipelineState, Pipelines};
+use logmill_client::{Client, InputEnd, PipelineState, Pipelines, RunOptions};
 use serde_json::{Value, json};
 
 use super::infer::{self, Infer};
@@ -53,8 +53,12 @@ pub(crate) enum Pipeline {
     /// Stop a pipeline after its running epoch. Running the same script under the same name goes on.
     #[command(visible_alias = "pause")]
     Stop(Named),
-    /// Let a stopped, failed or blocked pipeline go on where it stopped, with more memory if it needs that.
+    /// Let a stopped, failed or blocked pipeline go on where it stopped, with more memory or other shards if it needs that.
     Resume(Resume),
+    /// Split the work of a pipeline that runs into another number of shards, between two of its epochs.
+    ///
+    /// Shards are computed at the same time, as far as there are processors. What is written does not depend on them.
+    Rescale(Rescale),
     /// Declare that what is in the sources now is all: the pipeline reads it, closes every window and is finished.
     Finish(Named),
     /// Make a savepoint of a pipeline: its state and its place in the input, kept until it is deleted.
@@ -119,6 +123,18 @@ pub(crate) struct Start {
     /// Memory for its state, such as "2 GiB"; pipelines.memory of the broker if not given.
     #[arg(long, value_parser = size)]
     memory: Option<u64>,
+    /// Into how many shards its work is split, 1 to 256; what it had, or pipelines.shards of the broker, if not given.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=256))]
+    shards: Option<u32>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Rescale {
+    #[command(flatten)]
+    named: Named,
+    /// Into how many shards, 1 to 256.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=256))]
+    shards: u32,
 }
 
 #[derive(Debug, clap::Args)]
@@ -143,6 +159,9 @@ pub(crate) struct Resume {
     /// Memory for its state, such as "2 GiB".
     #[arg(long, value_parser = size)]
     memory: Option<u64>,
+    /// Into how many shards its work is split, 1 to 256.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=256))]
+    shards: Option<u32>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -200,12 +219,13 @@ pub(crate) async fn run(command: Pipeline, connection: &Connection) -> anyhow::R
             let pipeline = pipelines.stop(&name).await?;
             show_row(&pipeline, "pipeline stop", form)
         }
-        Pipeline::Resume(Resume { named: Named { name }, memory }) => {
+        Pipeline::Rescale(command) => rescale(&pipelines, command, form).await,
+        Pipeline::Resume(Resume { named: Named { name }, memory, shards }) => {
             if let Some(bytes) = memory {
                 pipelines.set_memory(&name, bytes).await?;
             }
             let script = pipelines.describe(&name).await?.script;
-            let (pipeline, _) = pipelines.run(&name, &script, None).await?;
+            let (pipeline, _) = pipelines.run_with(&name, &script, RunOptions { end: None, shards }).await?;
             show_row(&pipeline, "pipeline resume", form)
         }
         Pipeline::Validate(_) | Pipeline::Explain(_) | Pipeline::Test(_) | Pipeline::Infer(_) => {
@@ -360,7 +380,8 @@ async fn start(pipelines: &Pipelines, command: Start) -> anyhow::Result<(String,
         .or_else(stem)
         .ok_or_else(|| Usage("a script from standard input needs --name".to_owned()))?;
     let end = command.bounded.then_some(InputEnd::Now);
-    let (mut pipeline, created) = pipelines.run(&name, &script, end).await?;
+    let options = RunOptions { end, shards: command.shards };
+    let (mut pipeline, created) = pipelines.run_with(&name, &script, options).await?;
     if let Some(bytes) = command.memory {
         pipeline = pipelines.set_memory(&name, bytes).await?;
     }
@@ -376,6 +397,26 @@ async fn deploy(pipelines: &Pipelines, command: Deploy, form: Output) -> anyhow:
     }
     ended(&pipeline)?;
     show_row(&pipeline, "pipeline deploy", form)
+}
+
+/// Rescales a pipeline, and waits until it is: until it has dealt out its state.
+async fn rescale(pipelines: &Pipelines, command: Rescale, form: Output) -> anyhow::Result<()> {
+    let Rescale { named: Named { name }, shards } = command;
+    let mut pipeline = pipelines.rescale(&name, shards).await?;
+    let runs = |pipeline: &logmill_client::Pipeline| {
+        matches!(pipeline.state(), PipelineState::Starting | PipelineState::Running)
+    };
+    // Somebody else may want another number meanwhile.
+    while runs(&pipeline) && pipeline.shards == shards && pipeline.running_shards != shards {
+        tokio::time::sleep(LOOK).await;
+        pipeline = pipelines.describe(&name).await?;
+    }
+    ended(&pipeline)?;
+    note(match pipeline.running_shards == shards {
+        true => format!("pipeline {name} has {shards} shards"),
+        false => format!("pipeline {name} has {} shards when it goes on", pipeline.shards),
+    });
+    show_row(&pipeline, "pipeline rescale", form)
 }
 
 async fn follow(pipelines: &Pipelines, command: Start, form: Output) -> anyhow::Result<()> {

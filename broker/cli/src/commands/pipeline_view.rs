@@ -93,6 +93,8 @@ pub(super) fn summary(pipeline: &Pipeline) -> Value {
         "error": Some(&pipeline.error).filter(|error| !error.is_empty()),
         "limiting": limiting(pipeline),
         "memory_bytes": pipeline.memory_bytes,
+        "shards": pipeline.shards,
+        "running_shards": pipeline.running_shards,
     })
 }
 
@@ -273,6 +275,10 @@ fn facts(pipeline: &Pipeline) -> Vec<String> {
         counters.windows_closed
     ));
     lines.push(format!("state: {} bytes of {}", state_bytes(pipeline), pipeline.memory_bytes));
+    lines.push(match (pipeline.running_shards, pipeline.shards) {
+        (running, wanted) if running == wanted || running == 0 => format!("shards: {wanted}"),
+        (running, wanted) => format!("shards: {running}, and {wanted} from the next epoch on"),
+    });
     lines
 }
 

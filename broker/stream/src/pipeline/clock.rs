@@ -38,8 +38,18 @@ impl EventClock {
         self.partitions[partition] = watermark.unwrap_or(NONE);
     }
 
+    /// Where time stands before some records of a partition.
+    pub(super) fn standing(&self, partition: usize) -> Standing {
+        Standing {
+            delay_ms: self.delay_ms,
+            partition: self.partitions[partition],
+            others: self.others(partition),
+            pipeline: self.pipeline,
+        }
+    }
+
     /// The least watermark of all partitions but one.
-    pub(super) fn others(&self, partition: usize) -> i64 {
+    fn others(&self, partition: usize) -> i64 {
         self.least(partition).unwrap_or(END_OF_TIME)
     }
 
@@ -65,11 +75,11 @@ impl EventClock {
         }
     }
 
-    /// A record with this event time is seen. Returns the pipeline's watermark, given the least of the others.
-    pub(super) fn advance(&mut self, partition: usize, time: i64, others: i64) -> i64 {
-        let watermark = &mut self.partitions[partition];
-        *watermark = (*watermark).max(time.saturating_sub(self.delay_ms));
-        self.pipeline = self.pipeline.max(others.min(*watermark));
+    /// Records are seen of which the newest has this event time. Returns the pipeline's watermark.
+    pub(super) fn advance(&mut self, partition: usize, newest: i64) -> i64 {
+        let standing = self.standing(partition);
+        self.partitions[partition] = standing.of_partition(newest);
+        self.pipeline = standing.watermark(newest);
         self.pipeline
     }
 
@@ -91,6 +101,27 @@ impl EventClock {
     }
 }
 
+/// Where time stands before some records of one partition: while these come no other one moves.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Standing {
+    delay_ms: i64,
+    partition: i64,
+    others: i64,
+    pipeline: i64,
+}
+
+impl Standing {
+    /// The partition's watermark when the newest of its records has this event time.
+    fn of_partition(self, newest: i64) -> i64 {
+        self.partition.max(newest.saturating_sub(self.delay_ms))
+    }
+
+    /// The pipeline's watermark then.
+    pub(super) fn watermark(self, newest: i64) -> i64 {
+        self.pipeline.max(self.others.min(self.of_partition(newest)))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -99,12 +130,12 @@ mod tests {
     fn the_slowest_partition_holds_the_pipeline_back() {
         let mut clock = EventClock::new(10, 3);
         assert_eq!(clock.watermark(), None);
-        clock.advance(0, 100, clock.others(0));
-        clock.advance(1, 50, clock.others(1));
+        clock.advance(0, 100);
+        clock.advance(1, 50);
         assert_eq!(clock.watermark(), None, "partition 2 has shown nothing");
-        clock.advance(2, 70, clock.others(2));
+        clock.advance(2, 70);
         assert_eq!(clock.watermark(), Some(40));
-        clock.advance(1, 45, clock.others(1));
+        clock.advance(1, 45);
         assert_eq!(clock.watermark(), Some(40), "an older record moves nothing");
         clock.end(1);
         assert_eq!(clock.watermark(), Some(60), "an ended partition holds nothing back");
@@ -116,16 +147,16 @@ mod tests {
     #[test]
     fn an_idle_partition_holds_nothing_back_until_it_wakes() {
         let mut clock = EventClock::new(0, 3);
-        clock.advance(0, 100, clock.others(0));
-        clock.advance(1, 50, clock.others(1));
+        clock.advance(0, 100);
+        clock.advance(1, 50);
         clock.set_idle([false, false, true].into_iter());
         assert_eq!(clock.watermark(), Some(50), "the third never had a record");
         clock.set_idle([false, true, true].into_iter());
-        assert_eq!(clock.advance(0, 120, clock.others(0)), 120);
+        assert_eq!(clock.advance(0, 120), 120);
         clock.set_idle([true, true, true].into_iter());
         assert_eq!(clock.watermark(), Some(120), "nobody is ahead of the newest");
         clock.set_idle([true, false, true].into_iter());
-        assert_eq!(clock.advance(1, 60, clock.others(1)), 120, "time never goes back");
+        assert_eq!(clock.advance(1, 60), 120, "time never goes back");
         (0..3).for_each(|partition| clock.end(partition));
         assert_eq!(clock.watermark(), Some(END_OF_TIME));
     }
@@ -135,6 +166,6 @@ mod tests {
         let mut clock = EventClock::new(0, 2);
         clock.restore(Some(500));
         clock.restore_partition(0, Some(500));
-        assert_eq!(clock.advance(1, 100, clock.others(1)), 500);
+        assert_eq!(clock.advance(1, 100), 500);
     }
 }

@@ -2,26 +2,23 @@
 //!
 //! ```text
 //! rows of stateless nodes (prepared) ─► node ─► node ─► … ─► rows for each sink
-//!                      per node: split by key group ─► shards ─► merged in serial order
+//!                      per node: dealt out by key group ─► shards ─► merged in serial order
 //! ```
-//!
-//! A shard owns whole key groups. What the shards give is merged in the order of the rows that caused it, or of time
-//! and key, so that the number of shards changes nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::changes::StateChanges;
 use super::errors::EpochError;
 use super::progress::Counters;
+use super::shards::{Shards, merge};
 use super::size::{OperatorSize, SizeMeter};
 use crate::column::Column;
 use crate::eval::{Evaluator, too_much_text};
-use crate::operators::{
-    self, Due, EpochTime, Keyed, Operator, OperatorFault, Output, Place, Timed, key_columns,
-};
+use crate::executor::Executor;
+use crate::operators::{self, EpochTime, OperatorFault, Place, key_columns};
 use crate::plan::{self, Expression, Plan, SinkErrorPolicy};
-use crate::rows::{END_OF_TIME, Mark, NO_ORIGIN, NO_TIME, Rows, row_text};
-use crate::state::{Blocks, ChangelogKey, Keys, block_rows};
+use crate::rows::{END_OF_TIME, NO_ORIGIN, NO_TIME, Rows, row_text};
+use crate::state::{Blocks, ChangelogKey, block_rows};
 
 /// The operators with their state.
 #[derive(Debug)]
@@ -31,8 +28,7 @@ pub(super) struct Graph {
 
 #[derive(Debug)]
 struct NodeState {
-    /// One operator for each shard; none for nodes that are evaluated in place; one where rows have no keys.
-    operators: Vec<Box<dyn Operator>>,
+    shards: Shards,
     /// What identifies its records in the changelog.
     identity: u32,
     /// Its operator's name, if it keeps state.
@@ -48,18 +44,20 @@ struct NodeState {
     /// What the changelog has of its logs.
     blocks: Blocks,
     size: SizeMeter,
+    /// How many rows it took or gave in the last epoch, about.
+    worked: usize,
 }
 
 impl NodeState {
     fn entries(&self) -> u64 {
-        self.operators.iter().map(|operator| operator.size().entries).sum()
+        self.shards.iter().map(|operator| operator.size().entries).sum()
     }
 
     /// Windows by their ends: those of two shards that end together are one.
     fn open_windows(&self) -> u64 {
-        let sessions: u64 = self.operators.iter().map(|operator| operator.size().sessions).sum();
+        let sessions: u64 = self.shards.iter().map(|operator| operator.size().sessions).sum();
         let mut ends = BTreeSet::new();
-        self.operators.iter().for_each(|operator| ends.append(&mut operator.window_ends()));
+        self.shards.iter().for_each(|operator| ends.append(&mut operator.window_ends()));
         sessions + ends.len() as u64
     }
 }
@@ -71,6 +69,7 @@ pub(super) struct GraphEpoch<'e> {
     pub(super) now: i64,
     pub(super) emit_rows: u32,
     pub(super) times: Times<'e>,
+    pub(super) executor: &'e dyn Executor,
 }
 
 /// What time it is behind an epoch's rows.
@@ -104,7 +103,7 @@ impl Graph {
             let keyed = key_columns(&plan.nodes[index].operator).is_some();
             let count = if keyed { shards } else { 1 };
             NodeState {
-                operators: (0..count).filter_map(|_| operators::build(plan, index)).collect(),
+                shards: Shards::build(plan, index, count),
                 identity: identities[index],
                 name: names.get(&identities[index]).copied(),
                 place: Place::behind(NO_TIME),
@@ -113,6 +112,7 @@ impl Graph {
                 keeps_rows: operators::keeps_rows(&plan.nodes[index].operator),
                 blocks: Blocks::default(),
                 size: SizeMeter::default(),
+                worked: 0,
             }
         };
         Graph { nodes: (0..plan.nodes.len()).map(node).collect() }
@@ -148,7 +148,7 @@ impl Graph {
             };
             if by_clock[index] {
                 let state = &self.nodes[index];
-                let due = state.operators.iter().map(|operator| operator.due(&state.place, END_OF_TIME));
+                let due = state.shards.iter().map(|operator| operator.due(&state.place, END_OF_TIME));
                 let ends = due.filter_map(|due| due.into_keys().next());
                 first = first.into_iter().chain(ends).min();
             }
@@ -219,7 +219,7 @@ impl Graph {
                     self.operate(index, keys, inputs, watermarks[index], epoch, &mut output, counters)?
                 }
             };
-            if !self.nodes[index].operators.is_empty() {
+            if !self.nodes[index].shards.is_empty() {
                 watermarks[index] = self.nodes[index].output_watermark(node);
             }
             if !given.is_empty() {
@@ -309,19 +309,14 @@ impl Graph {
         counters: &mut Counters,
     ) -> Result<Vec<Rows>, EpochError> {
         let node = &mut self.nodes[index];
-        let shards = node.operators.len();
         let time = EpochTime { now: epoch.now, before: node.place.watermark };
-        let mut outputs: Vec<Output> = Vec::with_capacity(shards);
-        for (operator, inputs) in node.operators.iter_mut().zip(split(keys, inputs, shards)) {
-            let mut given = Output::new();
-            operator.process(time, inputs, &mut given);
-            outputs.push(given);
-        }
+        node.worked = inputs.iter().flatten().map(Rows::len).sum();
+        let mut outputs = node.shards.process(epoch.executor, node.worked, time, keys, inputs);
         if node.place.watermark < watermark {
-            let to = reach(&node.operators, &node.place, watermark, epoch.emit_rows as usize);
-            for (operator, given) in node.operators.iter_mut().zip(&mut outputs) {
-                operator.advance(time, &node.place, &to, given);
-            }
+            let (to, due) = node.shards.reach(&node.place, watermark, epoch.emit_rows as usize);
+            node.worked += due;
+            let between = (&node.place, &to);
+            outputs = node.shards.advance(epoch.executor, node.worked, time, between, outputs);
             node.place = to;
         }
         let keeps_rows = node.keeps_rows;
@@ -341,14 +336,14 @@ impl Graph {
         let faults: Vec<OperatorFault> =
             outputs.iter_mut().flat_map(|given| std::mem::take(&mut given.faults)).collect();
         faults.into_iter().try_for_each(|fault| self.refuse(index, fault, counters))?;
-        Ok(merge(outputs, keeps_rows))
+        Ok(merge(epoch.executor, outputs, keeps_rows))
     }
 
     /// Hands the epoch's changes to the changelog: operator by operator, in the order of the keys.
     pub(super) fn drain_changes(&mut self, mut put: impl FnMut(&[u8], Option<&[u8]>)) {
         for node in &mut self.nodes {
             let mut changes = StateChanges::of(node.identity);
-            node.operators.iter_mut().for_each(|operator| operator.drain_changes(&mut changes));
+            node.shards.drain_changes(&mut changes);
             let size = &mut node.size;
             changes.finish(&mut node.blocks, |key, value| {
                 size.put(key, value);
@@ -365,7 +360,7 @@ impl Graph {
         value: Option<&[u8]>,
     ) -> Result<(), String> {
         let found = self.nodes.iter().position(|node| node.identity == key.operator);
-        let Some(index) = found.filter(|index| !self.nodes[*index].operators.is_empty()) else {
+        let Some(index) = found.filter(|index| !self.nodes[*index].shards.is_empty()) else {
             return Err(format!("operator {:08x} is not in the plan", key.operator));
         };
         let operator = &plan.nodes[index].operator;
@@ -377,9 +372,7 @@ impl Graph {
         }
         let at = operators::key_group_at(operator, key.table);
         let group = *key.key.get(at).ok_or("the key is too short")?;
-        let operators = &mut self.nodes[index].operators;
-        let shard = shard_of(group, operators.len());
-        operators[shard].restore(key.table, key.key, value)
+        self.nodes[index].shards.of_group(group).restore(key.table, key.key, value)
     }
 
     /// How many times the rows of each node are asked for.
@@ -461,13 +454,12 @@ impl NodeState {
     fn restore_block(&mut self, key: ChangelogKey<'_>, value: Option<&[u8]>) -> Result<(), String> {
         let Some(span) = self.blocks.restore(key.table, key.key, value.is_some())? else { return Ok(()) };
         let Some(block) = value else {
-            self.operators.iter_mut().for_each(|operator| operator.forget(key.table, span));
+            self.shards.forget(key.table, span);
             return Ok(());
         };
-        let shards = self.operators.len();
         block_rows(block).try_for_each(|row| {
             let (of, row) = row?;
-            self.operators[shard_of(of[0], shards)].restore_row(key.table, span, of, row)
+            self.shards.of_group(of[0]).restore_row(key.table, span, of, row)
         })
     }
 
@@ -475,120 +467,4 @@ impl NodeState {
     fn output_watermark(&self, node: &plan::Node) -> i64 {
         operators::held_back(self.place.watermark, operators::delay_ms(&node.operator))
     }
-}
-
-/// The key space is cut into this many groups.
-const KEY_GROUPS: usize = 256;
-
-fn shard_of(group: u8, shards: usize) -> usize {
-    usize::from(group) * shards / KEY_GROUPS
-}
-
-/// Deals the rows of each input out to the shards, with their keys.
-fn split(keys: Option<Vec<Vec<usize>>>, inputs: Vec<Vec<Rows>>, shards: usize) -> Vec<Vec<Vec<Keyed>>> {
-    let Some(columns) = keys else {
-        let unkeyed = |rows: Rows| Keyed { rows, keys: Keys::default() };
-        return vec![inputs.into_iter().map(|rows| rows.into_iter().map(unkeyed).collect()).collect()];
-    };
-    let mut dealt: Vec<Vec<Vec<Keyed>>> =
-        (0..shards).map(|_| inputs.iter().map(|_| Vec::new()).collect()).collect();
-    for (input, chunks) in inputs.into_iter().enumerate() {
-        for mut rows in chunks {
-            let keys = Keys::of(&rows, &columns[input]);
-            if shards == 1 {
-                dealt[0][input].push(Keyed { rows, keys });
-                continue;
-            }
-            let mut places: Vec<Vec<u32>> = vec![Vec::new(); shards];
-            for row in 0..rows.len() {
-                places[shard_of(keys.get(row)[0], shards)].push(row as u32);
-            }
-            for (shard, places) in places.iter().enumerate().filter(|(_, places)| !places.is_empty()) {
-                dealt[shard][input].push(Keyed { rows: rows.take(places), keys: keys.take(places) });
-            }
-            rows.marks.clear();
-        }
-    }
-    dealt
-}
-
-/// How far a node may go in one epoch: as far as the watermark, or as many rows allow.
-fn reach(operators: &[Box<dyn Operator>], from: &Place, watermark: i64, emit_rows: usize) -> Place {
-    let mut windows = Due::new();
-    for (end, rows) in operators.iter().flat_map(|operator| operator.due(from, watermark)) {
-        *windows.entry(end).or_default() += rows;
-    }
-    let mut rows = 0;
-    let mut reached = from.watermark;
-    for (end, window) in windows {
-        if rows + window <= emit_rows {
-            rows += window;
-            reached = end;
-            continue;
-        }
-        if rows > 0 {
-            return Place::behind(reached);
-        }
-        // One window alone may have too many: as many of its keys as fit, and one at least.
-        let mut keys: Vec<_> = operators.iter().flat_map(|operator| operator.due_rows(from, end)).collect();
-        keys.sort_unstable();
-        let mut last = None;
-        for (key, of_key) in keys {
-            if let Some(last) = last.take_if(|_| rows + of_key > emit_rows) {
-                return Place { watermark: reached, partial: Some((end, last)) };
-            }
-            rows += of_key;
-            last = Some(key);
-        }
-        reached = end;
-    }
-    Place::behind(watermark)
-}
-
-/// What all shards give, in serial order; numbered anew.
-fn merge(mut outputs: Vec<Output>, keeps_rows: bool) -> Vec<Rows> {
-    let mut merged = in_order(outputs.iter_mut().flat_map(|given| std::mem::take(&mut given.rows)).collect());
-    let timed: Vec<Timed> = outputs.into_iter().flat_map(|given| given.timed).collect();
-    merged.extend(merge_timed(timed));
-    for (order, mark) in merged.iter_mut().flat_map(|rows| &mut rows.marks).enumerate() {
-        mark.order = order as u64;
-        if !keeps_rows {
-            mark.origin = NO_ORIGIN;
-        }
-    }
-    merged
-}
-
-/// The rows in the order of what caused them. An operator gives them as it likes, and one shard like several.
-fn in_order(given: Vec<Rows>) -> Vec<Rows> {
-    if given.iter().flat_map(|rows| &rows.marks).is_sorted_by_key(|mark| mark.order) {
-        return given;
-    }
-    let Some(all) = concat(given) else { return Vec::new() };
-    let mut places: Vec<u32> = (0..all.len() as u32).collect();
-    // Rows of one cause come from one shard, and stay in the order it gave them.
-    places.sort_by_key(|place| all.marks[*place as usize].order);
-    vec![all.take(&places)]
-}
-
-fn merge_timed(mut timed: Vec<Timed>) -> Vec<Rows> {
-    if timed.windows(2).all(|pair| pair[0].sort.last() <= pair[1].sort.first()) {
-        return timed.into_iter().map(|timed| timed.rows).collect();
-    }
-    let sort: Vec<_> = timed.iter_mut().flat_map(|timed| std::mem::take(&mut timed.sort)).collect();
-    let all = concat(timed.into_iter().map(|timed| timed.rows).collect()).expect("there are several");
-    let mut places: Vec<u32> = (0..all.len() as u32).collect();
-    places.sort_by(|left, right| sort[*left as usize].cmp(&sort[*right as usize]));
-    vec![all.take(&places)]
-}
-
-fn concat(chunks: Vec<Rows>) -> Option<Rows> {
-    let first = chunks.first()?;
-    let columns = (0..first.columns.len())
-        .map(|column| {
-            Column::concat(&chunks.iter().map(|rows| rows.columns[column].clone()).collect::<Vec<_>>())
-        })
-        .collect();
-    let marks: Vec<Mark> = chunks.into_iter().flat_map(|rows| rows.marks).collect();
-    Some(Rows { columns, marks })
 }

@@ -17,6 +17,8 @@ use super::restore::Restoring;
 use super::side;
 use super::size::OperatorSize;
 use super::spec::PipelineSpec;
+use super::stretch::Workshop;
+use crate::executor::Executor;
 use crate::plan::{ErrorPolicy, Plan};
 use crate::rows::{END_OF_TIME, NO_TIME};
 
@@ -44,7 +46,7 @@ pub struct Pipeline {
     pub(super) idle: Vec<bool>,
     /// Event time, for each source.
     pub(super) clocks: Vec<EventClock>,
-    pub(super) early: Early,
+    pub(super) early: Arc<Early>,
     pub(super) graph: Graph,
     /// Rows that time made due are left for the next epoch.
     pub(super) pending: bool,
@@ -59,6 +61,8 @@ pub struct Pipeline {
     pub(super) timed_rows: u64,
     /// The last record of the last epoch that was passed over for an error.
     pub(super) rejected: Option<Rejected>,
+    /// Who computes.
+    pub(super) executor: Arc<dyn Executor>,
 }
 
 impl Pipeline {
@@ -74,6 +78,11 @@ impl Pipeline {
         progress: Option<Progress>,
     ) -> Result<Restoring, RestoreError> {
         Restoring::new(plan, spec, progress)
+    }
+
+    /// The pieces of its epochs are run by this executor, from the next one on. It changes nothing of what they write.
+    pub fn with_executor(self, executor: Arc<dyn Executor>) -> Pipeline {
+        Pipeline { executor, ..self }
     }
 
     /// The plan.
@@ -335,11 +344,10 @@ impl Pipeline {
     ) -> Result<Prepared, EpochError> {
         let mut clocks = self.clocks.clone();
         self.set_idle(&mut clocks, idle);
-        let mut preparation = Preparation::new(&self.plan, &self.early, clocks, cut.now, budget);
-        for source in 0..self.plan.sources.len() {
-            preparation.add_source(source, &self.spec, ranges, given)?;
-        }
-        Ok(preparation.finish())
+        let (plan, early) = (Arc::clone(&self.plan), Arc::clone(&self.early));
+        let workshop = Workshop { plan, early, now: cut.now };
+        let preparation = Preparation { workshop, spec: &self.spec, budget, executor: &*self.executor };
+        preparation.run(ranges, given, clocks)
     }
 
     fn run(
@@ -364,7 +372,9 @@ impl Pipeline {
         self.now = self.now.max(cut.now);
         let processing = if self.is_at_end() { END_OF_TIME } else { self.now };
         let times = Times { sources: &sources, processing };
-        let epoch = GraphEpoch { plan: &plan, now: cut.now, emit_rows: cut.emit_rows, times };
+        let executor = Arc::clone(&self.executor);
+        let epoch =
+            GraphEpoch { plan: &plan, now: cut.now, emit_rows: cut.emit_rows, times, executor: &*executor };
         let rows = std::mem::take(&mut prepared.rows);
         let graph = self.graph.run(&epoch, rows, &mut counters)?;
         self.timed_rows = graph.timed_rows;
@@ -392,7 +402,7 @@ impl Pipeline {
         counters.late = late.len() as u64;
         counters.processed -= counters.late;
         let mut changelog = ChangelogWriter::new(cut.now);
-        self.graph.drain_changes(|key, value| changelog.push(key, value));
+        self.graph.drain_changes(&*executor, |key, value| changelog.push(key, value));
         let changelog = changelog.finish();
         assert!(counters.is_conserved(), "every record is accounted for: {counters:?}");
         self.pending = self.graph.is_pending(&plan, &sources);

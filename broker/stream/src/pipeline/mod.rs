@@ -8,6 +8,7 @@
 //! decided by that order alone.
 
 mod changes;
+mod chunk;
 mod clock;
 mod cut;
 mod emit;
@@ -18,10 +19,12 @@ mod output;
 mod prepare;
 mod progress;
 mod restore;
+mod shards;
 mod side;
 mod sinks;
 mod size;
 mod spec;
+mod stretch;
 
 pub use cut::{AbortedRange, Cut, Input, OffsetRange, TopicPartition};
 pub use errors::{EpochError, RecordError, Rejected, RestoreError};

@@ -13,6 +13,7 @@ use super::prepare::{DECOMPRESSED_BATCH_BYTES, Early};
 use super::progress::{OperatorProgress, Progress};
 use super::size::OperatorSize;
 use super::spec::PipelineSpec;
+use crate::executor::Serial;
 use crate::format::{FormatError, RecordEncoder};
 use crate::plan::Plan;
 use crate::rows::NO_TIME;
@@ -59,7 +60,7 @@ impl Restoring {
             idle: vec![false; spec.inputs.len()],
             positions: spec.inputs.iter().map(|input| input.start).collect(),
             clocks,
-            early,
+            early: Arc::new(early),
             graph: Graph::new(&plan, spec.shards),
             plan: Arc::new(plan),
             spec,
@@ -74,6 +75,7 @@ impl Restoring {
             unpacked: 0,
             timed_rows: 0,
             rejected: None,
+            executor: Arc::new(Serial),
         };
         let mut restoring = Restoring { pipeline, records: 0 };
         if let Some(progress) = progress {

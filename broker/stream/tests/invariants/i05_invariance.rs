@@ -1,4 +1,4 @@
-//! I5: shards, partitions and cuts change neither the final table nor the order of a key's rows.
+//! I5: shards, their threads, partitions and cuts change neither the final table nor the order of a key's rows.
 //!
 //! How many key groups there are is fixed, at 256. Different cuts interleave the partitions differently, so the input is
 //! one of which the interleaving decides nothing: no record is late, and queries order by what rows say.
@@ -44,6 +44,7 @@ proptest! {
         other in limits(),
         partitions in 1_i32..5,
         shards in prop_oneof![Just(1_usize), Just(2), Just(3), Just(8)],
+        threads in any::<bool>(),
         crash_every in 0_u64..4,
         query in 0..ALL.len(),
     ) {
@@ -53,7 +54,7 @@ proptest! {
         run_through(&plan, &mut left, How { limits: one, crash_every: 0 });
         let moved: Vec<Event> =
             events.iter().map(|event| Event { partition: event.partition % partitions, ..event.clone() }).collect();
-        let mut right = MemoryLogs { shards, ..filled(&moved, partitions) };
+        let mut right = MemoryLogs { shards, threads, ..filled(&moved, partitions) };
         run_through(&plan, &mut right, How { limits: other, crash_every });
         check_same(query, &left, &right)?;
     }
@@ -64,6 +65,7 @@ proptest! {
         events in events(3, DELAY),
         limits in limits(),
         shards in prop::collection::vec(1_usize..9, 1..5),
+        threads in any::<bool>(),
         query in 0..ALL.len(),
     ) {
         let query = ALL[query];
@@ -71,7 +73,8 @@ proptest! {
         let mut left = filled(&events, 3);
         run_through(&plan, &mut left, How { limits, crash_every: 0 });
         let mut epochs = 0;
-        let mut right = Buggy::new(filled(&events, 3), |logs: &mut MemoryLogs, epoch| {
+        let filled = MemoryLogs { threads, ..filled(&events, 3) };
+        let mut right = Buggy::new(filled, |logs: &mut MemoryLogs, epoch| {
             epochs += 1;
             logs.shards = shards[epochs % shards.len()];
             logs.commit(epoch)

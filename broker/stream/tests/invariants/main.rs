@@ -10,13 +10,13 @@
 //! | `i02_atomicity` | at any crash output, offsets, state, watermarks and counters are of one epoch |
 //! | `i03_nothing_uncommitted` | nothing is read that is not committed, and no end goes back |
 //! | `i04_no_loss_no_duplicate` | the output with crashes is the output without |
-//! | `i05_invariance` | shards, partitions and cuts do not matter |
+//! | `i05_invariance` | shards, their threads, partitions and cuts do not matter |
 //! | `i06_fencing` | a stale generation commits nothing |
 //! | `i07_conservation` | every record is accounted for, epoch by epoch |
 //! | `i08_watermarks` | watermarks never go back, and never pass the slowest partition |
 //! | `i09_windows_close_once` | windows and sessions are given once, and leave nothing |
 //! | `i12_retractions` | the sum of the changes is the table |
-//! | `i15_replay` | the same cuts give the same bytes, on any number of shards |
+//! | `i15_replay` | the same cuts give the same bytes, on any number of shards, in turn or on threads |
 
 mod faults;
 mod history;

@@ -3,6 +3,7 @@
 #![allow(dead_code)] // Each test program uses its own part.
 
 pub(crate) mod cases;
+pub(crate) mod threads;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -30,6 +31,8 @@ pub(crate) struct MemoryLogs {
     pub(crate) refuse: BTreeSet<u64>,
     /// Into how many shards the work is split; 0 is one.
     pub(crate) shards: usize,
+    /// Each shard has a thread.
+    pub(crate) threads: bool,
 }
 
 impl MemoryLogs {
@@ -208,7 +211,7 @@ pub(crate) fn restored(plan: &Plan, logs: &MemoryLogs, generation: u32) -> Pipel
     for batch in &logs.changelog {
         restoring.apply(batch).unwrap();
     }
-    restoring.finish()
+    threads::on_threads(restoring.finish(), logs)
 }
 
 /// Runs a pipeline over all of the input, which is declared finished; restores it after every `crash_every` epochs.

@@ -52,6 +52,10 @@ pub struct RunPipelineRequest {
     /// Where the input ends, for a run that is bounded from the start.
     #[prost(message, optional, tag = "3")]
     pub end: ::core::option::Option<InputEnd>,
+    /// Into how many shards its work is split from here on, 1 to 256; absent: what it had, or the broker's default. One that
+    /// runs with another number is rescaled.
+    #[prost(uint32, optional, tag = "4")]
+    pub shards: ::core::option::Option<u32>,
 }
 /// A pipeline that runs.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -124,6 +128,23 @@ pub struct SetPipelineMemoryRequest {
 /// A pipeline with another budget.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct SetPipelineMemoryResponse {
+    /// The pipeline.
+    #[prost(message, optional, tag = "1")]
+    pub pipeline: ::core::option::Option<Pipeline>,
+}
+/// Splits the work of a pipeline anew.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RescalePipelineRequest {
+    /// Its name.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// Into how many shards, 1 to 256.
+    #[prost(uint32, tag = "2")]
+    pub shards: u32,
+}
+/// A pipeline that is about to have so many shards.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct RescalePipelineResponse {
     /// The pipeline.
     #[prost(message, optional, tag = "1")]
     pub pipeline: ::core::option::Option<Pipeline>,
@@ -235,6 +256,12 @@ pub struct Pipeline {
     /// The last record since the broker started that was skipped or became a dead letter.
     #[prost(message, optional, tag = "18")]
     pub last_rejected: ::core::option::Option<RejectedRecord>,
+    /// Into how many shards its work is to be split.
+    #[prost(uint32, tag = "19")]
+    pub shards: u32,
+    /// Into how many it is split; another number until the next epoch after a rescale, 0 while it does not run.
+    #[prost(uint32, tag = "20")]
+    pub running_shards: u32,
 }
 /// How long epochs took from their first read until they were durable.
 #[derive(Clone, Copy, PartialEq, ::prost::Message)]
@@ -878,6 +905,32 @@ pub mod pipelines_client {
                 .insert(GrpcMethod::new("logmill.v1.Pipelines", "SetMemory"));
             self.inner.unary(req, path, codec).await
         }
+        /// Splits the work of a pipeline that runs into another number of shards, from its next epoch on. Durable before it is
+        /// answered; nothing is lost or doubled. FAILED_PRECONDITION for one that does not run or cannot go on now.
+        pub async fn rescale(
+            &mut self,
+            request: impl tonic::IntoRequest<super::RescalePipelineRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::RescalePipelineResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/logmill.v1.Pipelines/Rescale",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("logmill.v1.Pipelines", "Rescale"));
+            self.inner.unary(req, path, codec).await
+        }
         /// What happened to a pipeline: its newest events since the broker started, at most 500.
         pub async fn events(
             &mut self,
@@ -992,6 +1045,15 @@ pub mod pipelines_server {
             request: tonic::Request<super::SetPipelineMemoryRequest>,
         ) -> std::result::Result<
             tonic::Response<super::SetPipelineMemoryResponse>,
+            tonic::Status,
+        >;
+        /// Splits the work of a pipeline that runs into another number of shards, from its next epoch on. Durable before it is
+        /// answered; nothing is lost or doubled. FAILED_PRECONDITION for one that does not run or cannot go on now.
+        async fn rescale(
+            &self,
+            request: tonic::Request<super::RescalePipelineRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::RescalePipelineResponse>,
             tonic::Status,
         >;
         /// What happened to a pipeline: its newest events since the broker started, at most 500.
@@ -1349,6 +1411,51 @@ pub mod pipelines_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = SetMemorySvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/logmill.v1.Pipelines/Rescale" => {
+                    #[allow(non_camel_case_types)]
+                    struct RescaleSvc<T: Pipelines>(pub Arc<T>);
+                    impl<
+                        T: Pipelines,
+                    > tonic::server::UnaryService<super::RescalePipelineRequest>
+                    for RescaleSvc<T> {
+                        type Response = super::RescalePipelineResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::RescalePipelineRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Pipelines>::rescale(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = RescaleSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

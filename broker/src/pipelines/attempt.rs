@@ -1,0 +1,314 @@
+//! One attempt of a run: the state is restored, then epochs are turned until the end, or until another attempt is needed.
+//!
+//! The next epoch is computed while the last one is on its way to the disk; what is shown is always durable.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use logmill_stream::{
+    CommitError, EpochLoop, Executor, Logs, Pace, Progress, Rejected, Serial, TopicPartition, Turn, TurnError,
+};
+use tokio::sync::oneshot;
+
+use super::control::InputEnds;
+use super::events::EventKind;
+use super::failure::{RunError, failure};
+use super::logs::Written;
+use super::meter::Phase;
+use super::restoring::check_budget;
+use super::runner::Runner;
+use super::shard_threads::ShardThreads;
+use super::shown::Durable;
+use super::snapshots::Cut;
+use super::status::PipelineState;
+use crate::partitions::DataWait;
+
+/// Without news a runner looks around this often (a source topic may have been deleted, or got partitions).
+const IDLE_LOOK: Duration = Duration::from_secs(5);
+
+/// How often what the operators hold is counted.
+const COUNT_EVERY: Duration = Duration::from_millis(250);
+
+/// An epoch that takes longer is told of, but not more than one in so long.
+const SLOW_EPOCH: Duration = Duration::from_secs(1);
+const SLOW_EPOCHS_EVERY: Duration = Duration::from_secs(10);
+
+/// Rejected records are told of again after a time without.
+const REJECTING_ANEW: Duration = Duration::from_secs(60);
+
+/// What a runner remembers over its attempts.
+#[derive(Debug)]
+pub(super) struct Course {
+    pace: Pace,
+    /// Who computes, and into how many shards the work is split; none before the first attempt.
+    shards: Option<(u32, Arc<dyn Executor>)>,
+    counted: Option<Duration>,
+    told_slow: Option<Duration>,
+    told_rejecting: Option<Duration>,
+}
+
+impl Course {
+    pub(super) fn new() -> Course {
+        Course { pace: Pace::default(), shards: None, counted: None, told_slow: None, told_rejecting: None }
+    }
+}
+
+/// An epoch that is sequenced and not durable yet.
+struct InFlight {
+    ticket: oneshot::Receiver<()>,
+    durable: Durable,
+    written: Written,
+    began: Duration,
+    computed: Duration,
+}
+
+/// See the module.
+pub(super) struct Attempt<'r> {
+    runner: &'r mut Runner,
+    course: &'r mut Course,
+    epochs: EpochLoop,
+    shards: u32,
+    in_flight: Option<InFlight>,
+}
+
+impl<'r> Attempt<'r> {
+    /// Restores the state where the last durable epoch left it.
+    pub(super) fn begin(runner: &'r mut Runner, course: &'r mut Course) -> Result<Attempt<'r>, RunError> {
+        let began = runner.clock.steady();
+        let shards = runner.control.shards();
+        let pipeline = runner.restore(shards)?;
+        let restored = runner.clock.steady().saturating_sub(began);
+        if pipeline.epoch() > 0 && !runner.is_blocked() {
+            runner.say(
+                EventKind::Restored,
+                format!(
+                    "at epoch {}, {} entries and {} bytes of state, in {} ms",
+                    pipeline.epoch(),
+                    pipeline.state_entries(),
+                    pipeline.state_bytes(),
+                    restored.as_millis()
+                ),
+            );
+        }
+        let pipeline = pipeline.with_executor(course.executor(runner, shards));
+        let epochs = EpochLoop::new(pipeline, runner.limits).with_pace(course.pace);
+        runner.shown.set_shards(shards);
+        if !runner.is_blocked() {
+            runner.shown.set_state(PipelineState::Running);
+        }
+        Ok(Attempt { runner, course, epochs, shards, in_flight: None })
+    }
+
+    /// Turns epochs to the end.
+    pub(super) fn run(mut self) -> Result<PipelineState, RunError> {
+        let ended = loop {
+            // Windows that are given in part are given to their end: whatever takes the pipeline up finds whole ones.
+            if self.runner.control.is_stopping() && !self.epochs.pipeline().emission_pending() {
+                break PipelineState::Stopped;
+            }
+            let news = self.look_around()?;
+            let began = self.runner.clock.steady();
+            self.runner.shown.enter(Phase::Computing, began);
+            let now = self.runner.clock.now_ms();
+            match self.epochs.turn(&mut self.runner.logs, now, self.runner.clock.now_ms().unsigned_abs()) {
+                Ok(Turn::Finished) => break PipelineState::Finished,
+                Ok(Turn::Committed { progress, ticket }) => self.committed(*progress, ticket, began)?,
+                Ok(Turn::Idle) => self.wait_for(&news)?,
+                Err(error) => return Err(self.failed(error)),
+            }
+        };
+        self.settle()?;
+        self.runner.shown.set_sizes(self.epochs.pipeline().operator_sizes());
+        Ok(ended)
+    }
+
+    /// What has changed around it since the last turn. What is published from here on ends a wait at once.
+    fn look_around(&mut self) -> Result<DataWait, RunError> {
+        if self.runner.control.shards() != self.shards {
+            self.settle()?;
+            return Err(RunError::Rescaled);
+        }
+        let sources = self.runner.sources()?;
+        let ends = self.runner.control.ends().map(|ends| flat(&ends));
+        let partitions = self.epochs.pipeline().spec().inputs.len();
+        if sources.len() != partitions || ends.as_ref().is_some_and(|ends| ends.len() != partitions) {
+            self.settle()?;
+            return Err(RunError::Repartitioned);
+        }
+        if let Some(ends) = ends {
+            self.epochs.declare_ends(ends)?;
+        }
+        Ok(DataWait::register(sources))
+    }
+
+    /// An epoch is sequenced: waits for the one before it.
+    fn committed(
+        &mut self,
+        progress: Progress,
+        ticket: oneshot::Receiver<()>,
+        began: Duration,
+    ) -> Result<(), RunError> {
+        let computed = self.runner.clock.steady();
+        self.runner.unblock();
+        let pipeline = self.epochs.pipeline();
+        let counts = self.course.counted.is_none_or(|at| computed.saturating_sub(at) >= COUNT_EVERY);
+        if counts {
+            self.course.counted = Some(computed);
+        }
+        let durable = Durable {
+            progress,
+            open_windows: pipeline.open_windows(),
+            sizes: counts.then(|| pipeline.operator_sizes()),
+            rejected: pipeline.last_rejected().cloned(),
+        };
+        let written = self.runner.logs.written();
+        let epoch = InFlight { ticket, durable, written, began, computed };
+        let before = self.in_flight.replace(epoch);
+        self.settle_one(before)?;
+        self.check_budget()?;
+        self.course.pace = self.epochs.pace();
+        Ok(())
+    }
+
+    /// There is nothing to do: waits for input, for its time, or for an order.
+    fn wait_for(&mut self, news: &DataWait) -> Result<(), RunError> {
+        self.runner.unblock();
+        self.settle()?;
+        if self.course.counted.take().is_some() {
+            self.runner.shown.set_sizes(self.epochs.pipeline().operator_sizes());
+        }
+        let clock = &self.runner.clock;
+        self.runner.shown.enter(Phase::WaitingForInput, clock.steady());
+        // Processing time and idleness come without news.
+        let due = self.epochs.wake_at().map(|at| at.saturating_sub(clock.now_ms()).max(10));
+        let wait = due.map_or(IDLE_LOOK, |ms| IDLE_LOOK.min(Duration::from_millis(ms.unsigned_abs())));
+        let control = &self.runner.control;
+        self.runner.runtime.block_on(async {
+            tokio::select! {
+                _ = news.published(wait) => {}
+                () = control.changed() => {}
+            }
+        });
+        Ok(())
+    }
+
+    /// A turn failed. What was committed before stays committed, and is shown.
+    fn failed(&mut self, error: TurnError) -> RunError {
+        if let Err(error) = self.settle() {
+            return error;
+        }
+        if let TurnError::Commit(CommitError::TooLarge { bytes, limit, .. }) = error
+            && self.epochs.shrink()
+        {
+            self.course.pace = self.epochs.pace();
+            return RunError::TooLarge { bytes, limit };
+        }
+        error.into()
+    }
+
+    /// Holds the pipeline while its state is over its budget. The state stays where it is.
+    fn check_budget(&mut self) -> Result<(), RunError> {
+        let pipeline = self.epochs.pipeline();
+        let bytes = pipeline.state_bytes();
+        let within = check_budget(self.runner.control.memory(), bytes, || pipeline.operator_sizes());
+        if let Err(error) = within {
+            self.settle()?;
+            let runner = &mut *self.runner;
+            runner.shown.set_sizes(self.epochs.pipeline().operator_sizes());
+            runner.shown.block(failure(&error, runner.now()), &runner.events);
+            runner.wait_for_memory(bytes);
+            if !runner.control.is_stopping() {
+                runner.unblock();
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits until the last epoch is durable, and shows it.
+    fn settle(&mut self) -> Result<(), RunError> {
+        let in_flight = self.in_flight.take();
+        self.settle_one(in_flight)
+    }
+
+    fn settle_one(&mut self, in_flight: Option<InFlight>) -> Result<(), RunError> {
+        let Some(epoch) = in_flight else { return Ok(()) };
+        let (runner, course) = (&mut *self.runner, &mut *self.course);
+        runner.shown.enter(Phase::WaitingForDisk, runner.clock.steady());
+        runner.logs.wait(epoch.ticket)?;
+        let now = runner.clock.steady();
+        let took = now.saturating_sub(epoch.began);
+        let number = epoch.durable.progress.epoch;
+        let counters = epoch.durable.progress.counters;
+        let rejected = epoch.durable.rejected.clone();
+        let Written { progress_offset, changelog_end, log_bytes } = epoch.written;
+        let progress = epoch.durable.progress.clone();
+        runner.keeper.committed(Cut { progress, progress_offset, changelog_end }, log_bytes);
+        runner.shown.set_durable(epoch.durable, Some(took));
+        runner.shown.enter(Phase::Computing, now);
+        let is_due = |told: Option<Duration>, pause| told.is_none_or(|at| now.saturating_sub(at) >= pause);
+        if took >= SLOW_EPOCH && is_due(course.told_slow, SLOW_EPOCHS_EVERY) {
+            course.told_slow = Some(now);
+            runner.say(
+                EventKind::SlowEpoch,
+                format!(
+                    "epoch {number} with {} records took {} ms, {} of them to compute",
+                    counters.read,
+                    took.as_millis(),
+                    epoch.computed.saturating_sub(epoch.began).as_millis()
+                ),
+            );
+        }
+        if let Some(rejected) = rejected.filter(|_| counters.skipped + counters.dead_lettered > 0) {
+            if is_due(course.told_rejecting, REJECTING_ANEW) {
+                runner.say(EventKind::Rejecting, rejecting(&rejected));
+            }
+            course.told_rejecting = Some(now);
+        }
+        Ok(())
+    }
+}
+
+impl Course {
+    /// Who computes so many shards: threads, where there are processors for several. They stay while the number does.
+    fn executor(&mut self, runner: &Runner, shards: u32) -> Arc<dyn Executor> {
+        if let Some((before, executor)) = &self.shards {
+            if *before == shards {
+                return Arc::clone(executor);
+            }
+            let text = format!("its work is split into {shards} shards from here on, and was into {before}");
+            runner.say(EventKind::Changed, text);
+        }
+        let executor: Arc<dyn Executor> = match shards.min(runner.threads) {
+            0 | 1 => Arc::new(Serial),
+            width => match ShardThreads::start(&runner.name, width as usize) {
+                Ok(threads) => Arc::new(threads),
+                Err(error) => {
+                    tracing::warn!(pipeline = runner.name, %error, "no threads for shards: they are computed in turn");
+                    Arc::new(Serial)
+                }
+            },
+        };
+        self.shards = Some((shards, Arc::clone(&executor)));
+        executor
+    }
+}
+
+fn rejecting(rejected: &Rejected) -> String {
+    let Rejected { partition, offset, error, dead_letter } = rejected;
+    let becomes = match dead_letter {
+        Some(topic) => format!("goes to {topic}"),
+        None => "is skipped".to_owned(),
+    };
+    format!("the record at {partition}, offset {offset} {becomes}: it {error}")
+}
+
+fn flat(ends: &InputEnds) -> BTreeMap<TopicPartition, i64> {
+    ends.iter()
+        .flat_map(|(topic, ends)| {
+            (0..)
+                .zip(ends)
+                .map(move |(partition, end)| (TopicPartition::new(topic.as_str(), partition), *end))
+        })
+        .collect()
+}

@@ -1,0 +1,249 @@
+//! The operators of one node, one for each shard: rows are dealt out to them by key group, and what they give is merged.
+//!
+//! ```text
+//! rows ─► keys ─┬─► shard 0: takes its rows, process ─┐             ┌─► shard 0: advance ─┐
+//!               └─► shard 1: takes its rows, process ─┴─► how far? ─┴─► shard 1: advance ─┴─► merged in serial order
+//! ```
+//!
+//! A shard owns whole key groups. What the shards give is merged in the order of the rows that caused it, or of time
+//! and key, so that neither their number nor which is done first changes anything.
+
+use std::sync::Arc;
+
+use crate::column::Column;
+use crate::executor::{Executor, each};
+use crate::operators::{self, Due, EpochTime, Keyed, Operator, Output, Place, Timed};
+use crate::plan::Plan;
+use crate::rows::{Mark, NO_ORIGIN, Rows};
+use crate::state::{ChangelogSink, Keys};
+
+/// The key space is cut into this many groups.
+const KEY_GROUPS: usize = 256;
+
+fn shard_of(group: u8, shards: usize) -> usize {
+    usize::from(group) * shards / KEY_GROUPS
+}
+
+/// The operators of a node; none for nodes that are evaluated in place, one where rows have no keys.
+#[derive(Debug)]
+pub(super) struct Shards {
+    operators: Vec<Box<dyn Operator>>,
+}
+
+/// Rows of one input, and the places of those of each shard.
+struct Dealt {
+    input: usize,
+    rows: Rows,
+    keys: Keys,
+    places: Vec<Vec<u32>>,
+}
+
+impl Shards {
+    pub(super) fn build(plan: &Plan, node: usize, count: usize) -> Shards {
+        Shards { operators: (0..count).filter_map(|_| operators::build(plan, node)).collect() }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.operators.is_empty()
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &dyn Operator> {
+        self.operators.iter().map(|operator| &**operator)
+    }
+
+    /// The operator that has a key group.
+    pub(super) fn of_group(&mut self, group: u8) -> &mut dyn Operator {
+        let shard = shard_of(group, self.operators.len());
+        &mut *self.operators[shard]
+    }
+
+    /// Gives each operator its rows of each input, of which these columns are the keys.
+    pub(super) fn process(
+        &mut self,
+        executor: &dyn Executor,
+        rows: usize,
+        time: EpochTime,
+        keys: Option<Vec<Vec<usize>>>,
+        inputs: Vec<Vec<Rows>>,
+    ) -> Vec<Output> {
+        if let [operator] = &mut *self.operators {
+            let mut given = Output::new();
+            operator.process(time, keyed(keys, inputs), &mut given);
+            return vec![given];
+        }
+        let keys = keys.expect("without keys there is one operator");
+        let (count, shards) = (inputs.len(), self.operators.len());
+        let chunks = inputs.into_iter().enumerate();
+        let chunks = chunks.flat_map(|(input, chunks)| chunks.into_iter().map(move |rows| (input, rows)));
+        let deal = move |(input, rows): (usize, Rows)| {
+            let keys = Keys::of(&rows, &keys[input]);
+            let mut places: Vec<Vec<u32>> = vec![Vec::new(); shards];
+            (0..rows.len()).for_each(|row| places[shard_of(keys.get(row)[0], shards)].push(row as u32));
+            Dealt { input, rows, keys, places }
+        };
+        let dealt = Arc::new(each(executor, rows, chunks.collect(), deal));
+        let own = move |shard: usize| {
+            let mut own: Vec<Vec<Keyed>> = (0..count).map(|_| Vec::new()).collect();
+            for Dealt { input, rows, keys, places } in &*dealt {
+                let places = &places[shard];
+                if !places.is_empty() {
+                    own[*input].push(Keyed { rows: rows.take(places), keys: keys.take(places) });
+                }
+            }
+            own
+        };
+        let pieces = (0..shards).map(|_| ()).collect();
+        self.each(executor, rows, pieces, move |shard, operator, ()| {
+            let mut given = Output::new();
+            operator.process(time, own(shard), &mut given);
+            given
+        })
+    }
+
+    /// How far the node may go in one epoch: as far as the watermark, or as many rows allow; and about how many that are.
+    pub(super) fn reach(&self, from: &Place, watermark: i64, emit_rows: usize) -> (Place, usize) {
+        let mut windows = Due::new();
+        for (end, rows) in self.iter().flat_map(|operator| operator.due(from, watermark)) {
+            *windows.entry(end).or_default() += rows;
+        }
+        let mut rows = 0;
+        let mut reached = from.watermark;
+        for (end, window) in windows {
+            if rows + window <= emit_rows {
+                rows += window;
+                reached = end;
+                continue;
+            }
+            if rows > 0 {
+                return (Place::behind(reached), rows);
+            }
+            // One window alone may have too many: as many of its keys as fit, and one at least.
+            let mut keys: Vec<_> = self.iter().flat_map(|operator| operator.due_rows(from, end)).collect();
+            keys.sort_unstable();
+            let mut last = None;
+            for (key, of_key) in keys {
+                if let Some(last) = last.take_if(|_| rows + of_key > emit_rows) {
+                    return (Place { watermark: reached, partial: Some((end, last)) }, rows);
+                }
+                rows += of_key;
+                last = Some(key);
+            }
+            reached = end;
+        }
+        (Place::behind(watermark), rows)
+    }
+
+    /// Lets each operator give what is due between two places, behind what it has given.
+    pub(super) fn advance(
+        &mut self,
+        executor: &dyn Executor,
+        rows: usize,
+        time: EpochTime,
+        (from, to): (&Place, &Place),
+        outputs: Vec<Output>,
+    ) -> Vec<Output> {
+        let (from, to) = (from.clone(), to.clone());
+        self.each(executor, rows, outputs, move |_, operator, mut given| {
+            operator.advance(time, &from, &to, &mut given);
+            given
+        })
+    }
+
+    /// Hands over what the epoch has changed, shard by shard.
+    pub(super) fn drain_changes(&mut self, sink: &mut dyn ChangelogSink) {
+        self.operators.iter_mut().for_each(|operator| operator.drain_changes(sink));
+    }
+
+    /// Lets go of a span of a table that is a log.
+    pub(super) fn forget(&mut self, table: u8, span: i64) {
+        self.operators.iter_mut().for_each(|operator| operator.forget(table, span));
+    }
+
+    /// Lets each operator do something with a piece of its own, and gives what comes of it in the order of the shards.
+    fn each<P, T>(
+        &mut self,
+        executor: &dyn Executor,
+        rows: usize,
+        pieces: Vec<P>,
+        work: impl Fn(usize, &mut dyn Operator, P) -> T + Send + Sync + 'static,
+    ) -> Vec<T>
+    where
+        P: Send + 'static,
+        T: Send + 'static,
+    {
+        let operators = std::mem::take(&mut self.operators).into_iter().zip(pieces).enumerate();
+        let work = move |(shard, (mut operator, piece)): (usize, (Box<dyn Operator>, P))| {
+            let given = work(shard, &mut *operator, piece);
+            (operator, given)
+        };
+        let done = each(executor, rows, operators.collect(), work);
+        let (operators, given) = done.into_iter().unzip();
+        self.operators = operators;
+        given
+    }
+}
+
+/// The rows of the only shard, with their keys.
+fn keyed(keys: Option<Vec<Vec<usize>>>, inputs: Vec<Vec<Rows>>) -> Vec<Vec<Keyed>> {
+    let of_input = |(input, chunks): (usize, Vec<Rows>)| -> Vec<Keyed> {
+        let keyed = |rows: Rows| {
+            let keys = keys.as_ref().map_or_else(Keys::default, |keys| Keys::of(&rows, &keys[input]));
+            Keyed { rows, keys }
+        };
+        chunks.into_iter().map(keyed).collect()
+    };
+    inputs.into_iter().enumerate().map(of_input).collect()
+}
+
+/// What all shards give, in serial order; numbered anew.
+pub(super) fn merge(executor: &dyn Executor, mut outputs: Vec<Output>, keeps_rows: bool) -> Vec<Rows> {
+    let rows = outputs.iter_mut().flat_map(|given| std::mem::take(&mut given.rows)).collect();
+    let mut merged = in_order(executor, rows);
+    let timed: Vec<Timed> = outputs.into_iter().flat_map(|given| given.timed).collect();
+    merged.extend(merge_timed(executor, timed));
+    for (order, mark) in merged.iter_mut().flat_map(|rows| &mut rows.marks).enumerate() {
+        mark.order = order as u64;
+        if !keeps_rows {
+            mark.origin = NO_ORIGIN;
+        }
+    }
+    merged
+}
+
+/// The rows in the order of what caused them. An operator gives them as it likes, and one shard like several.
+fn in_order(executor: &dyn Executor, given: Vec<Rows>) -> Vec<Rows> {
+    let orders = || given.iter().flat_map(|rows| &rows.marks).map(|mark| mark.order);
+    if orders().is_sorted() {
+        return given;
+    }
+    let orders: Vec<u64> = orders().collect();
+    let mut places: Vec<u32> = (0..orders.len() as u32).collect();
+    // Rows of one cause come from one shard, and stay in the order it gave them.
+    places.sort_by_key(|place| orders[*place as usize]);
+    vec![gather(executor, given, places)]
+}
+
+fn merge_timed(executor: &dyn Executor, mut timed: Vec<Timed>) -> Vec<Rows> {
+    if timed.windows(2).all(|pair| pair[0].sort.last() <= pair[1].sort.first()) {
+        return timed.into_iter().map(|timed| timed.rows).collect();
+    }
+    let sort: Vec<_> = timed.iter_mut().flat_map(|timed| std::mem::take(&mut timed.sort)).collect();
+    let mut places: Vec<u32> = (0..sort.len() as u32).collect();
+    places.sort_by(|left, right| sort[*left as usize].cmp(&sort[*right as usize]));
+    vec![gather(executor, timed.into_iter().map(|timed| timed.rows).collect(), places)]
+}
+
+/// The rows of all chunks, of which there is one at least, in the order in which their places are named.
+fn gather(executor: &dyn Executor, chunks: Vec<Rows>, places: Vec<u32>) -> Rows {
+    let mut columns: Vec<Vec<Column>> = (0..chunks[0].columns.len()).map(|_| Vec::new()).collect();
+    let mut marks: Vec<Mark> = Vec::with_capacity(places.len());
+    for rows in chunks {
+        columns.iter_mut().zip(rows.columns).for_each(|(parts, column)| parts.push(column));
+        marks.extend(rows.marks);
+    }
+    let marks = places.iter().map(|place| marks[*place as usize]).collect();
+    let rows = places.len();
+    let columns =
+        each(executor, rows, columns, move |parts: Vec<Column>| Column::concat(&parts).take(&places));
+    Rows { columns, marks }
+}
