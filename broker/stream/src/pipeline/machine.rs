@@ -402,7 +402,7 @@ impl Pipeline {
         counters.late = late.len() as u64;
         counters.processed -= counters.late;
         let mut changelog = ChangelogWriter::new(cut.now);
-        self.graph.drain_changes(&*executor, |key, value| changelog.push(key, value));
+        self.graph.drain_changes(|key, value| changelog.push(key, value));
         let changelog = changelog.finish();
         assert!(counters.is_conserved(), "every record is accounted for: {counters:?}");
         self.pending = self.graph.is_pending(&plan, &sources);
