@@ -154,7 +154,7 @@ impl Runner {
                 self.say(
                     EventKind::Pace,
                     format!(
-                        "an epoch came out with {bytes} bytes, and a frame may have {limit}: those to come take less in"
+                        "an epoch came out with {bytes} bytes, and may have {limit}: those to come take less in"
                     ),
                 );
             }
@@ -256,7 +256,7 @@ impl Runner {
                 Err(error) => {
                     // What was committed before stays committed, and is shown.
                     self.settle(in_flight.take(), course)?;
-                    if let TurnError::Commit(CommitError::TooLarge { bytes, limit, .. }) = error
+                    if let Some((bytes, limit)) = error.too_large()
                         && epochs.shrink()
                     {
                         course.pace = epochs.pace();

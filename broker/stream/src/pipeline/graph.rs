@@ -70,6 +70,8 @@ pub(super) struct GraphEpoch<'e> {
     pub(super) plan: &'e Plan,
     pub(super) now: i64,
     pub(super) emit_rows: u32,
+    /// How many bytes of rows one operator may give.
+    pub(super) room: usize,
     pub(super) times: Times<'e>,
 }
 
@@ -313,15 +315,17 @@ impl Graph {
         let time = EpochTime { now: epoch.now, before: node.place.watermark };
         let mut outputs: Vec<Output> = Vec::with_capacity(shards);
         for (operator, inputs) in node.operators.iter_mut().zip(split(keys, inputs, shards)) {
-            let mut given = Output::new();
+            let mut given = Output::within(epoch.room);
             operator.process(time, inputs, &mut given);
             outputs.push(given);
+            check_room(&outputs, epoch.room, false)?;
         }
         if node.place.watermark < watermark {
             let to = reach(&node.operators, &node.place, watermark, epoch.emit_rows as usize);
             for (operator, given) in node.operators.iter_mut().zip(&mut outputs) {
                 operator.advance(time, &node.place, &to, given);
             }
+            check_room(&outputs, epoch.room, true)?;
             node.place = to;
         }
         let keeps_rows = node.keeps_rows;
@@ -543,6 +547,17 @@ fn reach(operators: &[Box<dyn Operator>], from: &Place, watermark: i64, emit_row
         reached = end;
     }
     Place::behind(watermark)
+}
+
+/// That the shards of one operator do not give more than it may, on account of rows or of time.
+fn check_room(outputs: &[Output], room: usize, by_time: bool) -> Result<(), EpochError> {
+    let bytes: usize = outputs.iter().map(Output::bytes).fold(0, usize::saturating_add);
+    if bytes <= room && outputs.iter().all(Output::has_room) {
+        return Ok(());
+    }
+    let timed = outputs.iter().flat_map(|given| &given.timed).map(|timed| timed.rows.len() as u64);
+    let rows = if by_time { timed.sum() } else { 0 };
+    Err(EpochError::TooMuch { bytes: bytes as u64, limit: room as u64, rows })
 }
 
 /// What all shards give, in serial order; numbered anew.
