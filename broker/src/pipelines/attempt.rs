@@ -198,7 +198,7 @@ impl<'r> Attempt<'r> {
         if let Err(error) = self.settle() {
             return error;
         }
-        if let TurnError::Commit(CommitError::TooLarge { bytes, limit, .. }) = error
+        if let Some((bytes, limit)) = error.too_large()
             && self.epochs.shrink()
         {
             self.course.pace = self.epochs.pace();

@@ -30,7 +30,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::plan::{self, Plan};
-use crate::rows::{END_OF_TIME, Mark, NO_ORIGIN, NO_TIME, Rows};
+use crate::rows::{END_OF_TIME, MOST_BYTES, Mark, NO_ORIGIN, NO_TIME, Rows};
 use crate::state::{ChangelogSink, Keys};
 
 /// What an epoch is for an operator.
@@ -94,6 +94,10 @@ pub(crate) struct Output {
     pub(crate) closed: BTreeSet<i64>,
     /// How many sessions were. Each is one shard's.
     pub(crate) sessions_closed: u64,
+    /// About how many bytes its rows have, those that time caused too.
+    bytes: usize,
+    /// How many they may have.
+    room: usize,
 }
 
 /// Rows that time caused, in the order of what they are sorted by among all shards.
@@ -268,17 +272,39 @@ pub(crate) fn key_columns(operator: &plan::Operator) -> Option<Vec<Vec<usize>>> 
     }
 }
 
+/// For each node the source whose clock alone has judged its rows, each as it came.
+fn clocks(plan: &Plan) -> Vec<Option<usize>> {
+    let mut clocks: Vec<Option<usize>> = Vec::with_capacity(plan.nodes.len());
+    for plan::Node { operator, inputs, .. } in &plan.nodes {
+        clocks.push(match operator {
+            plan::Operator::Source { source } => Some(*source),
+            plan::Operator::Map { .. }
+            | plan::Operator::AssignWindows { .. }
+            | plan::Operator::Contenders(_)
+            | plan::Operator::Union => {
+                let of_first = clocks[inputs[0]];
+                of_first.filter(|_| inputs.iter().all(|input| clocks[*input] == of_first))
+            }
+            _ => None,
+        });
+    }
+    clocks
+}
+
 /// Makes the operator of a node; `None` for those that are evaluated in place.
-pub(crate) fn build(plan: &Plan, node: usize) -> Option<Box<dyn Operator>> {
-    let node = &plan.nodes[node];
+pub(crate) fn build(plan: &Plan, index: usize) -> Option<Box<dyn Operator>> {
+    let node = &plan.nodes[index];
     let input = |index: usize| &plan.nodes[node.inputs[index]];
     Some(match &node.operator {
         plan::Operator::Source { .. } | plan::Operator::Map { .. } => return None,
         plan::Operator::AssignWindows { kind, time } => {
             Box::new(assign_windows::AssignWindows::new(*kind, *time))
         }
-        // What is late is decided by the operator's own time in both.
-        plan::Operator::Union | plan::Operator::ProcessingTime => Box::new(union::Union),
+        plan::Operator::Union => Box::new(match clocks(plan)[index] {
+            Some(_) => union::Union::of_one_clock(),
+            None => union::Union::by_own_time(),
+        }),
+        plan::Operator::ProcessingTime => Box::new(union::Union::by_own_time()),
         plan::Operator::Contenders(contenders) => Box::new(contenders::Contenders::new(*contenders)),
         plan::Operator::WindowAggregate(window) => Box::new(window_aggregate::WindowAggregate::new(
             window,
@@ -333,14 +359,45 @@ impl Output {
             faults: Vec::new(),
             closed: BTreeSet::new(),
             sessions_closed: 0,
+            bytes: 0,
+            room: MOST_BYTES,
         }
+    }
+
+    /// With room for so many bytes of rows.
+    pub(crate) fn within(room: usize) -> Output {
+        Output { room, ..Output::new() }
     }
 
     /// Gives rows that rows caused.
     pub(crate) fn push(&mut self, rows: Rows) {
         if !rows.is_empty() {
+            self.bytes += rows.bytes();
             self.rows.push(rows);
         }
+    }
+
+    /// Gives rows that time caused, with what they are sorted by.
+    pub(crate) fn push_timed(&mut self, rows: Rows, sort: Vec<(i64, Arc<[u8]>)>) {
+        if !rows.is_empty() {
+            self.bytes += rows.bytes();
+            self.timed.push(Timed { rows, sort });
+        }
+    }
+
+    /// Takes note of bytes that rows to be given are made of.
+    pub(crate) fn note(&mut self, bytes: usize) {
+        self.bytes = self.bytes.saturating_add(bytes);
+    }
+
+    /// About how many bytes its rows have.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Whether it may be given more. If not, the epoch is given up: whatever else it does is of no use.
+    pub(crate) fn has_room(&self) -> bool {
+        self.bytes <= self.room
     }
 }
 

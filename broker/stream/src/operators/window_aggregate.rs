@@ -24,8 +24,7 @@ use self::held::{Held, HeldRows};
 use super::accumulator::Accumulator;
 use super::aggregated::{Aggregates, ValueChanges, check_key, key_text, key_values};
 use super::{
-    Due, EpochTime, Keyed, Operator, OperatorFault, Output, Place, StateSize, Timed, timed_mark,
-    window_timestamp,
+    Due, EpochTime, Keyed, Operator, OperatorFault, Output, Place, StateSize, timed_mark, window_timestamp,
 };
 use crate::plan::{self, Emit, WindowKind, WindowOf};
 use crate::rows::{END_OF_TIME, Mark, NO_TIME, Rows, RowsBuilder};
@@ -327,7 +326,7 @@ impl WindowAggregate {
             }
         }
         if !rows.is_empty() {
-            out.timed.push(Timed { rows: rows.finish(), sort });
+            out.push_timed(rows.finish(), sort);
         }
     }
 
@@ -336,8 +335,12 @@ impl WindowAggregate {
         let mut given = RowsBuilder::new(&self.row_types);
         changes.sort_by_key(|changed| changed.window.end);
         let mut rows = Vec::with_capacity(changes.len());
+        // Windows come by their ends: what is held is looked through once for each.
+        let mut folded = None;
         for Changed { window, key, mark, before } in changes {
-            self.fold_held(window.end.saturating_add(self.lateness()));
+            if folded.replace(window.end) != Some(window.end) {
+                self.fold_held(window.end.saturating_add(self.lateness()));
+            }
             rows.push((before, self.row(window, &key), mark, window));
         }
         // However many shards there are, rows come in the order of what changed them last.

@@ -15,7 +15,7 @@ use super::size::{OperatorSize, SizeMeter};
 use crate::column::Column;
 use crate::eval::{Evaluator, too_much_text};
 use crate::executor::Executor;
-use crate::operators::{self, EpochTime, OperatorFault, Place, key_columns};
+use crate::operators::{self, EpochTime, OperatorFault, Output, Place, key_columns};
 use crate::plan::{self, Expression, Plan, SinkErrorPolicy};
 use crate::rows::{END_OF_TIME, NO_ORIGIN, NO_TIME, Rows, row_text};
 use crate::state::{Blocks, ChangelogKey, block_rows};
@@ -68,6 +68,8 @@ pub(super) struct GraphEpoch<'e> {
     pub(super) plan: &'e Plan,
     pub(super) now: i64,
     pub(super) emit_rows: u32,
+    /// How many bytes of rows one operator may give.
+    pub(super) room: usize,
     pub(super) times: Times<'e>,
     pub(super) executor: &'e dyn Executor,
 }
@@ -311,12 +313,14 @@ impl Graph {
         let node = &mut self.nodes[index];
         let time = EpochTime { now: epoch.now, before: node.place.watermark };
         node.worked = inputs.iter().flatten().map(Rows::len).sum();
-        let mut outputs = node.shards.process(epoch.executor, node.worked, time, keys, inputs);
+        let mut outputs = node.shards.process(epoch.executor, node.worked, time, keys, inputs, epoch.room);
+        check_room(&outputs, epoch.room, false)?;
         if node.place.watermark < watermark {
             let (to, due) = node.shards.reach(&node.place, watermark, epoch.emit_rows as usize);
             node.worked += due;
             let between = (&node.place, &to);
             outputs = node.shards.advance(epoch.executor, node.worked, time, between, outputs);
+            check_room(&outputs, epoch.room, true)?;
             node.place = to;
         }
         let keeps_rows = node.keeps_rows;
@@ -467,4 +471,15 @@ impl NodeState {
     fn output_watermark(&self, node: &plan::Node) -> i64 {
         operators::held_back(self.place.watermark, operators::delay_ms(&node.operator))
     }
+}
+
+/// That the shards of one operator do not give more than it may, on account of rows or of time.
+fn check_room(outputs: &[Output], room: usize, by_time: bool) -> Result<(), EpochError> {
+    let bytes: usize = outputs.iter().map(Output::bytes).fold(0, usize::saturating_add);
+    if bytes <= room && outputs.iter().all(Output::has_room) {
+        return Ok(());
+    }
+    let timed = outputs.iter().flat_map(|given| &given.timed).map(|timed| timed.rows.len() as u64);
+    let rows = if by_time { timed.sum() } else { 0 };
+    Err(EpochError::TooMuch { bytes: bytes as u64, limit: room as u64, rows })
 }

@@ -57,7 +57,8 @@ impl Shards {
         &mut *self.operators[shard]
     }
 
-    /// Gives each operator its rows of each input, of which these columns are the keys.
+    /// Gives each operator its rows of each input, of which these columns are the keys. None gives more bytes than there is
+    /// room for.
     pub(super) fn process(
         &mut self,
         executor: &dyn Executor,
@@ -65,9 +66,10 @@ impl Shards {
         time: EpochTime,
         keys: Option<Vec<Vec<usize>>>,
         inputs: Vec<Vec<Rows>>,
+        room: usize,
     ) -> Vec<Output> {
         if let [operator] = &mut *self.operators {
-            let mut given = Output::new();
+            let mut given = Output::within(room);
             operator.process(time, keyed(keys, inputs), &mut given);
             return vec![given];
         }
@@ -94,7 +96,7 @@ impl Shards {
         };
         let pieces = (0..shards).map(|_| ()).collect();
         self.each(executor, rows, pieces, move |shard, operator, ()| {
-            let mut given = Output::new();
+            let mut given = Output::within(room);
             operator.process(time, own(shard), &mut given);
             given
         })

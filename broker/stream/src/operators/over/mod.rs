@@ -19,9 +19,9 @@ use super::ordered::{OrderedRows, Partition, difference, order_of};
 use super::rank::instant;
 use super::schedule::Schedule;
 use super::time_to_live::TimeToLive;
-use super::{Due, EpochTime, Keyed, Operator, Output, Place, StateSize, Timed, timed_mark, window_timestamp};
+use super::{Due, EpochTime, Keyed, Operator, Output, Place, StateSize, timed_mark, window_timestamp};
 use crate::plan::{self, FrameUnit, OverKind, OverMode};
-use crate::rows::{Mark, NO_ORIGIN, Rows, RowsBuilder};
+use crate::rows::{MOST_BYTES, Mark, NO_ORIGIN, Rows, RowsBuilder};
 use crate::state::{ChangelogSink, Table, decode_row, decode_row_into, encode_values};
 use crate::value::{DataType, Value};
 
@@ -145,6 +145,12 @@ impl Over {
         let count =
             if matches!(self.over.mode, OverMode::OnTime { .. }) { wanted.end } else { partition.len() };
         let rows = self.decode(partition, count);
+        if rows.len() < count {
+            // There is no room for so many texts: the epoch is given up.
+            out.note(rows.bytes());
+            return wanted.map(|_| None).collect();
+        }
+        let mut made = 0;
         let times = self
             .over
             .order
@@ -158,7 +164,7 @@ impl Over {
         for (index, function) in self.over.functions.iter().enumerate() {
             let is_running = self.running_functions().any(|(running, _)| running == index);
             let state = if is_running { states.next() } else { None };
-            let column = evaluate(function, &ordered, wanted.clone(), state, &name);
+            let column = evaluate(function, &ordered, wanted.clone(), state, &mut made, &name);
             for (row, value) in values.iter_mut().zip(column) {
                 match (value, row.as_mut()) {
                     (Ok(value), Some(values)) => values.push(value),
@@ -169,6 +175,9 @@ impl Over {
                     (_, None) => {}
                 }
             }
+        }
+        if made > MOST_BYTES {
+            out.note(made);
         }
         values
     }
@@ -382,6 +391,9 @@ impl Operator for Over {
         }
         let mut due: Vec<DueRow> = Vec::new();
         for key in partitions {
+            if !out.has_room() {
+                return;
+            }
             let Some(partition) = self.rows.get(&key) else { continue };
             let wanted = match on_time {
                 true => self.given_rows(partition, &key, from)..self.given_rows(partition, &key, to),
@@ -422,7 +434,7 @@ impl Operator for Over {
             sort.push(place);
         }
         if !rows.is_empty() {
-            out.timed.push(Timed { rows: rows.finish(), sort });
+            out.push_timed(rows.finish(), sort);
         }
         self.forget(to);
     }
