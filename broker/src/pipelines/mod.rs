@@ -16,6 +16,8 @@
 //! budget makes it wait, an epoch that is too large for a frame is computed in parts.
 
 mod control;
+mod deleting;
+mod ending;
 mod error;
 mod events;
 mod failure;
@@ -24,6 +26,7 @@ mod manager;
 mod meter;
 mod output_ends;
 mod query;
+mod replaying;
 mod restoring;
 mod runner;
 mod savepoints;
@@ -62,10 +65,11 @@ pub mod draft {
 }
 
 pub use control::InputEnds;
+pub use ending::InputEnd;
 pub use error::PipelineError;
 pub use events::{Event, EventKind};
 pub use failure::Failure;
-pub use manager::{InputEnd, PipelineSettings, PipelineSurroundings, Pipelines};
+pub use manager::{PipelineSettings, PipelineSurroundings, Pipelines};
 pub use meter::{EpochTimes, Phase, Shares};
 pub use query::{AskError, QueryAnswer};
 pub use savepoints::SavepointView;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use logmill_stream::{
-    CommitError, EpochLimits, EpochLoop, Logs, Pace, Plan, Rejected, TopicPartition, Turn, TurnError,
+    CommitError, EpochLimits, EpochLoop, Pace, Plan, Rejected, TopicPartition, Turn, TurnError,
 };
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
@@ -188,12 +188,27 @@ impl Runner {
                 ),
             );
         }
-        let partitions = pipeline.spec().inputs.len();
         let mut epochs = EpochLoop::new(pipeline, self.limits).with_pace(course.pace);
         if !self.is_blocked() {
             self.shown.set_state(PipelineState::Running);
         }
         let mut in_flight: Option<InFlight> = None;
+        let ended = self.turns(&mut epochs, &mut in_flight, course);
+        // However it ends: what was accepted is waited for, and shown.
+        let settled = self.settle(in_flight, course);
+        let ended = ended?;
+        settled?;
+        self.shown.set_sizes(epochs.pipeline().operator_sizes());
+        Ok(ended)
+    }
+
+    fn turns(
+        &mut self,
+        epochs: &mut EpochLoop,
+        in_flight: &mut Option<InFlight>,
+        course: &mut Course,
+    ) -> Result<PipelineState, RunError> {
+        let partitions = epochs.pipeline().spec().inputs.len();
         let ended = loop {
             // Windows that are given in part are given to their end: whatever takes the pipeline up finds whole ones.
             if self.control.is_stopping() && !epochs.pipeline().emission_pending() {
@@ -203,7 +218,6 @@ impl Runner {
             let sources = self.sources()?;
             let ends = self.control.ends().map(|ends| flat(&ends));
             if sources.len() != partitions || ends.as_ref().is_some_and(|ends| ends.len() != partitions) {
-                self.settle(in_flight, course)?;
                 return Err(RunError::Repartitioned);
             }
             if let Some(ends) = ends {
@@ -231,7 +245,7 @@ impl Runner {
                     let written = self.logs.written();
                     let before = in_flight.replace(InFlight { ticket, durable, written, began, computed });
                     self.settle(before, course)?;
-                    self.check_budget(&epochs, &mut in_flight, course)?;
+                    self.check_budget(epochs, in_flight, course)?;
                     course.pace = epochs.pace();
                 }
                 Ok(Turn::Idle) => {
@@ -254,8 +268,6 @@ impl Runner {
                     });
                 }
                 Err(error) => {
-                    // What was committed before stays committed, and is shown.
-                    self.settle(in_flight.take(), course)?;
                     if let TurnError::Commit(CommitError::TooLarge { bytes, limit, .. }) = error
                         && epochs.shrink()
                     {
@@ -266,8 +278,6 @@ impl Runner {
                 }
             }
         };
-        self.settle(in_flight, course)?;
-        self.shown.set_sizes(epochs.pipeline().operator_sizes());
         Ok(ended)
     }
 
@@ -304,7 +314,9 @@ impl Runner {
     fn settle(&mut self, in_flight: Option<InFlight>, course: &mut Course) -> Result<(), RunError> {
         let Some(epoch) = in_flight else { return Ok(()) };
         self.shown.enter(Phase::WaitingForDisk, self.clock.steady());
-        self.logs.wait(epoch.ticket)?;
+        if !self.logs.wait_unless_stopped(epoch.ticket)? {
+            return Err(RunError::Stopped);
+        }
         let now = self.clock.steady();
         let took = now.saturating_sub(epoch.began);
         let number = epoch.durable.progress.epoch;
