@@ -12,7 +12,7 @@ use logmill_pipelines::check::{Checked, RunKind, Ways, check, judge_records};
 use logmill_pipelines::compare::compare;
 use logmill_pipelines::expected::{Expected, read_rows};
 use logmill_pipelines::input::Events;
-use logmill_pipelines::{engine, flights, golden, nexmark, printed};
+use logmill_pipelines::{engine, flights, fuzz, golden, nexmark, printed};
 
 #[derive(Debug, Parser)]
 #[command(name = "pipelines", about = "Whole pipelines against what another engine computes")]
@@ -76,6 +76,13 @@ enum Command {
         /// The folder that the oracle wrote to
         expected: PathBuf,
     },
+    /// Ask random queries of random rows, and print each with what came of it: a JSON object a line
+    Fuzz {
+        /// The first seed
+        seed: u64,
+        /// How many queries, each with the next seed
+        count: u64,
+    },
     /// Keep what the oracle says about a small input in the folder of the cases
     Keep {
         /// The folder that the oracle wrote to
@@ -132,6 +139,8 @@ fn main() -> ExitCode {
             judge(&Folder::of_this_crate(&cases), &case, &records, &expected)
         }
         Command::Compare { by_hand, expected } => compare_all(&by_hand, &expected),
+        Command::Fuzz { seed, count } => (seed..seed.saturating_add(count))
+            .try_for_each(|seed| Ok(writeln!(io::stdout(), "{}", fuzz::Case::new(seed).line())?)),
         Command::Keep { expected, cases } => keep(&expected, &Folder::of_this_crate(&cases)),
     };
     match done {
