@@ -123,7 +123,7 @@ impl Pipelines {
     /// What was written behind the cut is written again by the pipeline that goes back.
     ///
     /// # Errors
-    /// [`PipelineError`]; nothing is changed then, but a new pipeline may exist, without state.
+    /// [`PipelineError`]; nothing is changed then, but that topics of a new pipeline may exist, empty.
     pub async fn restore_savepoint(
         &self,
         name: &str,
@@ -158,11 +158,11 @@ impl Pipelines {
         }
         let plan = Arc::new(plan);
         self.check_positions(&header)?;
-        let (generation, epoch) = match to == name {
+        let (known, generation, epoch) = match to == name {
             true => {
                 let standing = self.standing(name).await?;
                 self.claim_for(name, Arc::clone(&plan)).await?;
-                (standing.progress.generation, standing.progress.epoch)
+                (record, standing.progress.generation, standing.progress.epoch)
             }
             false => {
                 if to.len() > MAX_NAME || check_name(to).is_err() {
@@ -171,6 +171,8 @@ impl Pipelines {
                 if self.0.known.lock().contains_key(to) {
                     return Err(misfit("exists already; use another name".to_owned()));
                 }
+                // It comes with the frame that has its state: there is no moment at which it is there without.
+                self.make_topics(to, &plan, true).await?;
                 let new = PipelineRecord {
                     name: to.to_owned(),
                     script: script.clone(),
@@ -181,13 +183,8 @@ impl Pipelines {
                     shards: record.shards,
                     created_ms: self.0.clock.now_ms(),
                 };
-                self.create(new, Arc::clone(&plan)).await?;
-                (0, 0)
+                (new, 0, 0)
             }
-        };
-        let known = {
-            let known = self.0.known.lock();
-            known.get(to).ok_or_else(|| PipelineError::Unknown(to.to_owned()))?.record.clone()
         };
         let generation = known.generation.max(generation) + 1;
         let mut progress = header.progress.taken_up(to, generation, epoch + 1, 0);

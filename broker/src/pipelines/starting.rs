@@ -45,8 +45,31 @@ impl Pipelines {
     /// one of them cannot be.
     pub(super) async fn create(&self, record: PipelineRecord, plan: Arc<Plan>) -> Result<(), PipelineError> {
         let name = record.name.clone();
-        self.sources(&plan)?;
-        let sinks = sinks(&plan);
+        self.make_topics(&name, &plan, record.generation == 0).await?;
+        let claimed =
+            self.0.topics.claim(&sinks(&plan), &name, MetadataRecord::Pipeline(record.clone())).await;
+        claimed.map_err(|error| unclaimed(&name, error))?;
+        let mut known = self.0.known.lock();
+        match known.get_mut(&name) {
+            Some(known) => {
+                known.record = record;
+                known.plan = Ok(plan);
+            }
+            None => drop(known.insert(name, self.0.known(record, Ok(plan)))),
+        }
+        Ok(())
+    }
+
+    /// Makes the topics a pipeline needs. Those that are there belong to nobody else; nothing is taken yet. For a `first`
+    /// generation what an earlier pipeline of the name has left goes.
+    pub(super) async fn make_topics(
+        &self,
+        name: &str,
+        plan: &Plan,
+        first: bool,
+    ) -> Result<(), PipelineError> {
+        self.sources(plan)?;
+        let sinks = sinks(plan);
         let mut missing = Vec::new();
         for sink in &sinks {
             let refuse = |reason: String| PipelineError::Sink { topic: sink.clone(), reason };
@@ -75,34 +98,12 @@ impl Pipelines {
         for new in missing {
             self.0.topics.create(new).await?;
         }
-        self.make_own_topics(&name).await?;
-        if record.generation == 0 {
-            // What an earlier pipeline of the name may have left.
-            let files = self.0.snapshots(&name);
+        self.make_own_topics(name).await?;
+        if first {
+            let files = self.0.snapshots(name);
             let removed = beside(move || files.alone(SnapshotFiles::remove_all)).await;
             let removed = removed.map_err(|_| PipelineError::Stopping)?;
             removed.map_err(|error| PipelineError::Files(error.to_string()))?;
-        }
-        let claimed = self.0.topics.claim(&sinks, &name, MetadataRecord::Pipeline(record.clone())).await;
-        claimed.map_err(|error| match error {
-            ClaimError::Metadata(error) => PipelineError::Metadata(error),
-            ClaimError::Unknown(topic) => {
-                PipelineError::Sink { topic, reason: "it was deleted meanwhile".to_owned() }
-            }
-            ClaimError::Internal(topic) => {
-                PipelineError::Sink { topic, reason: "it is internal to the broker".to_owned() }
-            }
-            ClaimError::Owned { topic, owner } => {
-                PipelineError::Sink { topic, reason: format!("it belongs to pipeline {owner:?}") }
-            }
-        })?;
-        let mut known = self.0.known.lock();
-        match known.get_mut(&name) {
-            Some(known) => {
-                known.record = record;
-                known.plan = Ok(plan);
-            }
-            None => drop(known.insert(name, self.0.known(record, Ok(plan)))),
         }
         Ok(())
     }
@@ -242,5 +243,24 @@ impl Pipelines {
         let find =
             |topic: &str| self.0.topics.get(topic).ok_or_else(|| PipelineError::NoSource(topic.to_owned()));
         plan.source_topics().into_iter().map(find).collect()
+    }
+}
+
+/// Why a pipeline was not given its sinks.
+pub(super) fn unclaimed(name: &str, error: ClaimError) -> PipelineError {
+    match error {
+        ClaimError::Metadata(error) => PipelineError::Metadata(error),
+        ClaimError::Unknown(topic) => {
+            PipelineError::Sink { topic, reason: "it was deleted meanwhile".to_owned() }
+        }
+        ClaimError::Internal(topic) => {
+            PipelineError::Sink { topic, reason: "it is internal to the broker".to_owned() }
+        }
+        ClaimError::Owned { topic, owner } => {
+            PipelineError::Sink { topic, reason: format!("it belongs to pipeline {owner:?}") }
+        }
+        ClaimError::Refused(reason) => {
+            PipelineError::State { name: name.to_owned(), reason: format!("was not changed: {reason}") }
+        }
     }
 }

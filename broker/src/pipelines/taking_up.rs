@@ -1,4 +1,4 @@
-//! A pipeline that does not run, taken up elsewhere: at the cut of a savepoint, or by another script.
+//! A pipeline that does not run, taken up elsewhere: at the cut of a savepoint, or by another script. It may be new.
 //!
 //! ```text
 //! 1. snapshot of the new state, durable ─► 2. one frame: progress record, mirrored offsets, metadata ─► 3. old state let go
@@ -12,13 +12,15 @@ mod tests;
 
 use std::sync::Arc;
 
+use logmill_storage::Append;
 use logmill_stream::{EpochOutput, Plan, Progress, SNAPSHOT_VERSION, SnapshotHeader, SnapshotOperator};
 
 use super::error::PipelineError;
 use super::logs::BrokerLogs;
-use super::manager::{Pipelines, group_of, join};
+use super::manager::{Known, Pipelines, group_of, join, sinks};
 use super::shown::Durable;
 use super::snapshots::{Cut, FileError, OwnLogs, SnapshotFiles, Snapshots, Stop};
+use super::starting::unclaimed;
 use super::status::PipelineState;
 use crate::blocking::beside;
 use crate::topics::{CHANGELOG_PREFIX, MetadataRecord, PROGRESS_PREFIX, PipelineRecord};
@@ -121,7 +123,8 @@ impl Pipelines {
         ))
     }
 
-    /// Takes a pipeline up that does not run, and that nobody else changes meanwhile.
+    /// Takes a pipeline up that does not run, and that nobody else changes meanwhile; its topics are made. One that is not
+    /// there yet is there with the frame.
     pub(super) async fn take_up(
         &self,
         name: &str,
@@ -132,10 +135,8 @@ impl Pipelines {
         self.0.coordinators.loaded().await;
         // The frame has the offsets of its group, which a new pipeline does not have yet.
         self.own_group(name, &self.sources(&plan)?).await?;
-        let snapshots = {
-            let known = self.0.known.lock();
-            known.get(name).ok_or_else(|| PipelineError::Unknown(name.to_owned()))?.snapshots.clone()
-        };
+        let snapshots = self.0.known.lock().get(name).map(|known| known.snapshots.clone());
+        let snapshots = snapshots.unwrap_or_else(|| self.0.snapshots(name));
         let logs = self.own_logs(name)?;
         let mut broker_logs = self.broker_logs(name)?;
         let changelog_end = logs.changelog.sequenced_end();
@@ -154,21 +155,21 @@ impl Pipelines {
         let (writing, for_file, stop) = (snapshots.clone(), header.clone(), self.closing());
         let filled = beside(move || writing.alone(|files| fill(files, &for_file, &file, &stop))).await;
         filled.map_err(|_| PipelineError::Stopping)?.map_err(|error| files_error(&error))?;
-        {
-            let metadata = self.0.topics.metadata();
-            let metadata = metadata.lock().await;
-            let append =
-                metadata.append_of(self.0.clock.now_ms(), &[MetadataRecord::Pipeline(record.clone())]);
-            let epoch = EpochOutput::standing(progress.clone());
-            let durable = broker_logs.take_up(&epoch, append).map_err(|reason| PipelineError::State {
-                name: name.to_owned(),
-                reason: format!("was not changed: {reason}"),
-            })?;
-            durable.await.map_err(|_| PipelineError::Stopping)?;
-        }
+        let epoch = EpochOutput::standing(progress.clone());
+        let commit = |append: Append| broker_logs.take_up(&epoch, append);
+        let stored = MetadataRecord::Pipeline(record.clone());
+        let claimed = self.0.topics.claim_in(&sinks(&plan), name, stored, commit).await;
+        claimed.map_err(|error| unclaimed(name, error))?;
         let cut = Cut { progress, progress_offset: header.progress_offset, changelog_end };
         snapshots.set_durable(Some(cut.clone()));
         self.forget_output_ends(name);
+        {
+            let mut known = self.0.known.lock();
+            known.entry(name.to_owned()).or_insert_with(|| {
+                let new = self.0.known(record.clone(), Ok(Arc::clone(&plan)));
+                Known { snapshots: snapshots.clone(), ..new }
+            });
+        }
         self.update(name, |known| {
             known.record = record;
             known.plan = Ok(plan);

@@ -4,6 +4,8 @@
 
 use std::sync::Arc;
 
+use logmill_storage::Append;
+use tokio::sync::oneshot;
 use uuid::Uuid;
 
 use super::image::{Image, Topic};
@@ -29,10 +31,16 @@ pub enum ClaimError {
         /// The pipeline.
         owner: String,
     },
+    /// The frame that they were to be given in.
+    #[error("{0}")]
+    Refused(String),
     /// The metadata log.
     #[error(transparent)]
     Metadata(#[from] MetadataError),
 }
+
+/// A topic as it is when it is given to a pipeline.
+type Claimed = (TopicRecord, Arc<Topic>);
 
 impl Topics {
     /// Gives topics to a pipeline, which alone may write to them from here on, in one step with `record`.
@@ -46,7 +54,40 @@ impl Topics {
         record: MetadataRecord,
     ) -> Result<(), ClaimError> {
         let mut metadata = self.0.metadata.lock().await;
-        let mut claimed: Vec<(TopicRecord, Arc<Topic>)> = Vec::new();
+        let claimed = self.claimed(names, owner)?;
+        let mut records = records_of(&claimed);
+        records.push(record);
+        metadata.append(self.0.clock.now_ms(), &records).await?;
+        self.give(&claimed);
+        Ok(())
+    }
+
+    /// The same in one step with what else is in a frame of the caller's, which `commit` makes and hands over: it gives
+    /// what is told when the frame is durable, or why there is none.
+    ///
+    /// # Errors
+    /// As [`Topics::claim`].
+    pub(crate) async fn claim_in(
+        &self,
+        names: &[String],
+        owner: &str,
+        record: MetadataRecord,
+        commit: impl FnOnce(Append) -> Result<oneshot::Receiver<()>, String> + Send,
+    ) -> Result<(), ClaimError> {
+        let metadata = self.0.metadata.lock().await;
+        let claimed = self.claimed(names, owner)?;
+        let mut records = records_of(&claimed);
+        records.push(record);
+        let append = metadata.append_of(self.0.clock.now_ms(), &records);
+        let durable = commit(append).map_err(ClaimError::Refused)?;
+        durable.await.map_err(|_| MetadataError::Stopping)?;
+        self.give(&claimed);
+        Ok(())
+    }
+
+    /// Those of the topics that are not the pipeline's yet, as they will be. Asked under the metadata's lock.
+    fn claimed(&self, names: &[String], owner: &str) -> Result<Vec<Claimed>, ClaimError> {
+        let mut claimed = Vec::new();
         for name in names {
             let topic = self.get(name).ok_or_else(|| ClaimError::Unknown(name.clone()))?;
             if topic.internal {
@@ -62,15 +103,15 @@ impl Topics {
             let record = TopicRecord { owner: Some(owner.to_owned()), ..record_of(&topic) };
             claimed.push((record, topic));
         }
-        let mut records: Vec<MetadataRecord> =
-            claimed.iter().map(|(record, _)| MetadataRecord::Topic(record.clone())).collect();
-        records.push(record);
-        metadata.append(self.0.clock.now_ms(), &records).await?;
+        Ok(claimed)
+    }
+
+    /// Shows them as the pipeline's. Called under the metadata's lock.
+    fn give(&self, claimed: &[Claimed]) {
         let image = claimed.iter().fold(Image::clone(&self.0.image.load()), |image, (record, topic)| {
             image.with(self.topic(record, topic.partitions.clone()))
         });
         self.0.image.store(Arc::new(image));
-        Ok(())
     }
 
     /// Whether the disk is full: what is accepted waits for room, and nothing more is.
@@ -117,4 +158,8 @@ impl Topics {
         }
         Ok(())
     }
+}
+
+fn records_of(claimed: &[Claimed]) -> Vec<MetadataRecord> {
+    claimed.iter().map(|(record, _)| MetadataRecord::Topic(record.clone())).collect()
 }
