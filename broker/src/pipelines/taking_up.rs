@@ -102,6 +102,19 @@ impl Pipelines {
         standing.ok_or_else(|| state("has committed nothing yet".to_owned()))
     }
 
+    /// Shows where pipelines stand that the broker finds at its start, until they run. One whose log cannot be read says why
+    /// when it is run.
+    pub(super) fn show_standing(&self) {
+        let names: Vec<String> = self.0.known.lock().keys().cloned().collect();
+        for name in names {
+            let standing = self.own_logs(&name).ok().and_then(|logs| logs.standing().ok().flatten());
+            if let Some(Cut { progress, .. }) = standing {
+                let durable = Durable { progress, open_windows: 0, sizes: None, rejected: None };
+                self.update(&name, |known| known.shown.set_durable(durable, None));
+            }
+        }
+    }
+
     /// Takes the topics that another plan writes for a pipeline, which stays what it is.
     pub(super) async fn claim_for(&self, name: &str, plan: Arc<Plan>) -> Result<(), PipelineError> {
         let (record, before, ..) = self.for_savepoints(name)?;
