@@ -22,16 +22,21 @@ pub(crate) const PAYLOAD: u64 = 64 << 20;
 
 /// p50, p99, p99.9 and the most, in µs.
 #[derive(Clone, Debug, Default)]
-struct Quantiles([Runs; 4]);
+pub(crate) struct Quantiles([Runs; 4]);
 
 impl Quantiles {
-    fn add(&mut self, histogram: &Histogram) {
+    pub(crate) fn add(&mut self, histogram: &Histogram) {
         let figures =
             [histogram.quantile(0.5), histogram.quantile(0.99), histogram.quantile(0.999), histogram.max()];
         self.0.iter_mut().zip(figures).for_each(|(runs, figure)| runs.push(micros(figure)));
     }
 
-    fn show(&self) -> Vec<String> {
+    /// The median of the runs' p99, in µs.
+    pub(crate) fn p99(&self) -> f64 {
+        self.0[1].median()
+    }
+
+    pub(crate) fn show(&self) -> Vec<String> {
         self.0.iter().map(|runs| runs.show(0)).collect()
     }
 }

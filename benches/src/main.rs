@@ -29,6 +29,7 @@ mod floor;
 mod footprint;
 mod grid;
 mod histogram;
+mod isolation;
 mod journal;
 mod kafka;
 mod latency;
@@ -131,6 +132,8 @@ enum Command {
     },
     /// Producing and fetching for a minute while compaction runs, and for another without.
     Compacting,
+    /// A producer beside pipelines that go wrong, and beside a process that computes at their priority.
+    Isolation,
     /// W1 while the metrics are read every second, and while nobody reads them.
     Scraped,
     /// Fills a small file system, until the broker refuses to write; makes room, and goes on.
@@ -154,6 +157,9 @@ enum Command {
     },
     /// The do-nothing server.
     Floor(floor::Settings),
+    /// Computes without end, beside what is measured.
+    #[command(hide = true)]
+    Spin,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -185,7 +191,12 @@ fn main() -> anyhow::Result<()> {
     if let Command::Floor(settings) = &arguments.command {
         return floor::run(settings);
     }
-    let scheduling = realtime::enter(!arguments.ordinary);
+    if let Command::Spin = &arguments.command {
+        isolation::spin();
+    }
+    // Under SCHED_RR priorities say nothing, and it is about them.
+    let ordinary = arguments.ordinary || matches!(arguments.command, Command::Isolation);
+    let scheduling = realtime::enter(!ordinary);
     let bench = arguments.bench()?;
     let how = arguments.how();
     let sized = |workload: Workload| arguments.sized(workload);
@@ -256,9 +267,10 @@ fn main() -> anyhow::Result<()> {
         Command::Nexmark(settings) => nexmark::run(&bench, &settings, how.runs)?,
         Command::Sealed { gib } => shows::sealed(&bench, gib << 30)?,
         Command::Compacting => shows::compacting(&bench)?,
+        Command::Isolation => isolation::run(&bench, how.runs)?,
         Command::Scraped => scraped::run(&bench, sized(Workload::W1), how)?,
         Command::FullDisk { mounted } => shows::full_disk(&bench, &mounted)?,
-        Command::Produce { .. } | Command::Consume { .. } | Command::Floor(_) => {}
+        Command::Produce { .. } | Command::Consume { .. } | Command::Floor(_) | Command::Spin => {}
     }
     Ok(())
 }

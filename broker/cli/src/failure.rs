@@ -57,9 +57,6 @@ fn hint(error: &Error) -> Option<String> {
         Error::Rpc { code: RpcCode::Unimplemented, .. } => {
             "pipelines and queries need a Logmill broker, not older than this command".to_owned()
         }
-        Error::Rpc { code: RpcCode::AlreadyExists, .. } => {
-            "give the new script another name with --name, or stop the old one".to_owned()
-        }
         Error::UnknownTopic { topic } => {
             format!("`logmill topic list` shows the topics; `logmill topic create {topic}` creates it")
         }

@@ -21,7 +21,8 @@ pub enum PipelineError {
     Unknown(String),
     /// The name runs another script.
     #[error(
-        "pipeline {0:?} exists with another script; use another name, or delete it first (`logmill pipeline delete {0}`)"
+        "pipeline {0:?} exists with another script; let that take its place (`logmill pipeline upgrade {0} FILE`), use another \
+         name, or delete it first (`logmill pipeline delete {0}`)"
     )]
     OtherScript(String),
     /// A topic it reads is not there.

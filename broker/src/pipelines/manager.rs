@@ -160,7 +160,9 @@ impl Pipelines {
         };
         *manager.known.lock() = live.into_iter().map(load).collect();
         manager.remove_left_over();
-        Self(Arc::new(manager))
+        let pipelines = Self(Arc::new(manager));
+        pipelines.show_standing();
+        pipelines
     }
 
     /// Starts every pipeline that was running when the broker stopped, except those that somebody was quicker to

@@ -45,6 +45,7 @@ mod upgrades;
 /// Scripts planned and tried without a broker.
 pub mod trial {
     pub use logmill_record::Record;
+    pub use logmill_stream::time::Iso;
     pub use logmill_stream::{
         EpochLimits, Plan, SqlError, Trial, TrialError, TrialOptions, TrialRecord, compile, embed_modules,
         run_trial,

@@ -1,4 +1,4 @@
-//! A pipeline that does not run, taken up elsewhere: at the cut of a savepoint, or by another script.
+//! A pipeline that does not run, taken up elsewhere: at the cut of a savepoint, or by another script. It may be new.
 //!
 //! ```text
 //! 1. snapshot of the new state, durable ─► 2. one frame: progress record, mirrored offsets, pipeline and sinks ─► 3. old state let go
@@ -143,6 +143,19 @@ impl Pipelines {
                 ),
             }),
             _ => Ok(()),
+        }
+    }
+
+    /// Shows where pipelines stand that the broker finds at its start, until they run. One whose log cannot be read says why
+    /// when it is run.
+    pub(super) fn show_standing(&self) {
+        let names: Vec<String> = self.0.known.lock().keys().cloned().collect();
+        for name in names {
+            let standing = self.own_logs(&name).ok().and_then(|logs| logs.standing().ok().flatten());
+            if let Some(Cut { progress, .. }) = standing {
+                let durable = Durable { progress, open_windows: 0, sizes: None, rejected: None };
+                self.update(&name, |known| known.shown.set_durable(durable, None));
+            }
         }
     }
 

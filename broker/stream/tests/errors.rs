@@ -221,7 +221,7 @@ fn queries() {
     query("INSERT INTO out »SELECT DISTINCT a FROM t", "never complete", "UNBOUNDED");
     query("INSERT INTO out SELECT »q.a FROM (SELECT a FROM t) AS p", "no table `q` in FROM", "the name `p`");
     query("INSERT INTO out SELECT a FROM t ORDER BY »a", "ORDER BY", "leave it out");
-    query("»INSERT INTO out SELECT a FROM t LIMIT 5", "LIMIT", "leave it out");
+    query("INSERT INTO out SELECT a FROM t LIMIT »5", "LIMIT", "leave it out");
     query(
         "INSERT INTO out »WITH RECURSIVE q AS (SELECT a FROM t) SELECT a FROM q",
         "RECURSIVE",
@@ -233,7 +233,7 @@ fn queries() {
         "the same number",
     );
     query("»INSERT INTO out SELECT a FROM t UNION ALL SELECT s FROM t", "a BIGINT on one side", "CAST");
-    query("»INSERT INTO out SELECT a FROM t EXCEPT SELECT a FROM t", "EXCEPT", "a join");
+    query("INSERT INTO out SELECT a FROM t EXCEPT »SELECT a FROM t", "EXCEPT", "a join");
     query("»INSERT INTO out VALUES (1)", "VALUES", "SELECT");
     query(
         "INSERT INTO out SELECT »s FROM t",
@@ -385,6 +385,17 @@ fn expressions() {
     query(&where_("JSON_OBJECT('a'») = s"), "VALUE and what belongs to the key", "");
     query(&where_("»JSON_BUILD_OBJECT('a') = s"), "a key without a value", "JSON_OBJECT('key' VALUE");
     query(&where_("»SUBSTRNG(s, 1) = s"), "no function SUBSTRNG", "did you mean `SUBSTRING`?");
+    query(&where_("»ARRAY_SUM(s) = s"), "no function ARRAY_SUM", "FUNCTIONS.md");
+    query(
+        "INSERT INTO out SELECT a FROM t GROUP BY »TUMBLE(ts, INTERVAL '1' HOUR)",
+        "no function TUMBLE",
+        "FROM TABLE(TUMBLE(TABLE <table>, DESCRIPTOR(<event time>)",
+    );
+    query(
+        "INSERT INTO out SELECT »a FROM t JOIN t ON TRUE",
+        "a column of several tables",
+        "AS x JOIN t AS y",
+    );
     query(&where_("»LPAD(s) = s"), "LPAD with 1 arguments", "LPAD(text, length [, fill])");
     query(&where_("»CASE WHEN ok THEN 1 ELSE 'x' END = 1"), "no type in common: BIGINT, STRING", "CAST");
     query(&where_("»UPER(s) = 'X'"), "no function UPER", "did you mean `UPPER`?");

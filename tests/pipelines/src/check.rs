@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::io::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use bytes::Bytes;
@@ -51,6 +51,24 @@ pub enum RunKind {
     Each,
 }
 
+/// In which ways to run a case.
+#[derive(Debug, Clone)]
+pub struct Ways {
+    /// The ways, in this order.
+    pub kinds: Vec<RunKind>,
+    /// Where random cuts and crashes fall.
+    pub seed: u64,
+    /// How long each may take.
+    pub limit: Duration,
+}
+
+impl Ways {
+    /// These, as long as they take.
+    pub fn new(kinds: &[RunKind], seed: u64) -> Ways {
+        Ways { kinds: kinds.to_vec(), seed, limit: Duration::MAX }
+    }
+}
+
 /// How a case ended that did not fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Checked {
@@ -66,8 +84,7 @@ pub fn check(
     case: &Case,
     events: &Events,
     expected: &Path,
-    runs: &[RunKind],
-    seed: u64,
+    ways: &Ways,
     report: &mut impl Write,
 ) -> Result<Checked> {
     let answers: HashMap<&str, Expected> = case
@@ -82,7 +99,7 @@ pub fn check(
         ensure!(differences.is_empty(), "{}: {differences}", question.name);
         Ok(())
     };
-    run_all(folder, case, events, runs, seed, &Judge { columns: &columns, judge: &judge }, report)
+    run_all(folder, case, events, ways, &Judge { columns: &columns, judge: &judge }, report)
 }
 
 /// Runs a case in these ways, and compares with the answers that are kept beside the cases.
@@ -90,14 +107,13 @@ pub fn check_kept(
     folder: &Folder,
     case: &Case,
     events: &Events,
-    runs: &[RunKind],
-    seed: u64,
+    ways: &Ways,
     report: &mut impl Write,
 ) -> Result<Checked> {
     let kept = folder.path().join("expected");
     let columns = |question: &Question| read_columns(&kept.join(format!("{}.columns", question.name)));
     let judge = |question: &Question, found: &[Bytes]| golden::check(&kept, &question.name, found);
-    run_all(folder, case, events, runs, seed, &Judge { columns: &columns, judge: &judge }, report)
+    run_all(folder, case, events, ways, &Judge { columns: &columns, judge: &judge }, report)
 }
 
 /// Who knows what is right.
@@ -111,14 +127,11 @@ fn run_all(
     folder: &Folder,
     case: &Case,
     events: &Events,
-    runs: &[RunKind],
-    seed: u64,
+    ways: &Ways,
     judge: &Judge<'_>,
     report: &mut impl Write,
 ) -> Result<Checked> {
-    let tried = catch_unwind(AssertUnwindSafe(|| each_way(case, events, runs, seed, judge, report)));
-    let done = tried.unwrap_or_else(|_| bail!("a panic, told of above"));
-    match (done, folder.awaits(case)) {
+    match (each_way(case, events, ways, judge, report), folder.awaits(case)) {
         (Ok(()), false) => Ok(Checked::Passed),
         (Ok(()), true) => {
             writeln!(report, "{}: passes now: take it off the list `awaited`", case.name)?;
@@ -136,49 +149,71 @@ fn run_all(
 fn each_way(
     case: &Case,
     events: &Events,
-    runs: &[RunKind],
-    seed: u64,
+    ways: &Ways,
     judge: &Judge<'_>,
     report: &mut impl Write,
 ) -> Result<()> {
     let plan = case.plan()?;
-    let mut bytes_of_random = None;
-    for kind in runs {
-        let mut random = Random::new(seed);
-        let records = if *kind == RunKind::Each { 1 } else { RECORDS_PER_BATCH };
-        let input = events.batches(&plan.source_topics(), records);
-        let ways = ways(*kind, &input, &mut random);
+    let (mut bytes_of_random, mut failed) = (None, Vec::new());
+    for kind in &ways.kinds {
         let started = Instant::now();
-        let outcome = run(&plan, &input, &ways).with_context(|| format!("{kind:?}"))?;
-        let took = started.elapsed();
-        let records = |topic: &str| outcome.logs.records(topic);
-        let mut rows = 0;
-        for question in &case.questions {
-            let found = rows_of(case, &plan, question, &records, &(judge.columns)(question)?)?;
-            rows += found.len();
-            (judge.judge)(question, &found).with_context(|| format!("{kind:?}"))?;
-        }
-        writeln!(
-            report,
-            "{}: {kind:?}: {} records, {} epochs, {} restored, {rows} rows, {:.1} s",
-            case.name,
-            input.records(),
-            outcome.epochs,
-            outcome.restored,
-            took.as_secs_f64()
-        )?;
-        match (kind, &bytes_of_random) {
-            (RunKind::Random, _) => bytes_of_random = Some(outcome.logs.digests().to_vec()),
-            (RunKind::Two | RunKind::Three | RunKind::Rescale | RunKind::Crashes, Some(digests)) => {
-                same_bytes(digests, &outcome).with_context(|| format!("{kind:?}"))?;
-            }
-            _ => {}
+        // What one way shows says nothing of the next one.
+        let done = catch_unwind(AssertUnwindSafe(|| {
+            one_way(case, &plan, events, (*kind, ways), judge, &mut bytes_of_random, report)
+        }));
+        if let Err(error) = done.unwrap_or_else(|_| bail!("a panic, told of above")) {
+            let (name, took) = (&case.name, started.elapsed().as_secs_f64());
+            writeln!(report, "{name}: {kind:?}: FAILED after {took:.1} s: {error:#}")?;
+            failed.push(format!("{kind:?}: {error:#}"));
         }
     }
+    ensure!(failed.is_empty(), "{}", failed.join("; "));
     Ok(())
 }
 
-fn ways(kind: RunKind, input: &Input, random: &mut Random) -> Run {
+fn one_way(
+    case: &Case,
+    plan: &Plan,
+    events: &Events,
+    (kind, ways): (RunKind, &Ways),
+    judge: &Judge<'_>,
+    bytes_of_random: &mut Option<Vec<u32>>,
+    report: &mut impl Write,
+) -> Result<()> {
+    let mut random = Random::new(ways.seed);
+    let records = if kind == RunKind::Each { 1 } else { RECORDS_PER_BATCH };
+    let input = events.batches(&plan.source_topics(), records);
+    let way = way(kind, &input, &mut random).within(ways.limit);
+    let started = Instant::now();
+    let outcome = run(plan, &input, &way)?;
+    let took = started.elapsed();
+    let records = |topic: &str| outcome.logs.records(topic);
+    let mut rows = 0;
+    for question in &case.questions {
+        let found = rows_of(case, plan, question, &records, &(judge.columns)(question)?)?;
+        rows += found.len();
+        (judge.judge)(question, &found)?;
+    }
+    match (kind, &bytes_of_random) {
+        (RunKind::Random, _) => *bytes_of_random = Some(outcome.logs.digests().to_vec()),
+        (RunKind::Two | RunKind::Three | RunKind::Rescale | RunKind::Crashes, Some(digests)) => {
+            same_bytes(digests, &outcome)?;
+        }
+        _ => {}
+    }
+    writeln!(
+        report,
+        "{}: {kind:?}: {} records, {} epochs, {} restored, {rows} rows, {:.1} s",
+        case.name,
+        input.records(),
+        outcome.epochs,
+        outcome.restored,
+        took.as_secs_f64()
+    )?;
+    Ok(())
+}
+
+fn way(kind: RunKind, input: &Input, random: &mut Random) -> Run {
     let whole = vec![input.batches.len()];
     match kind {
         RunKind::Own => return Run::new(Cuts::Own(EpochLimits::default())),

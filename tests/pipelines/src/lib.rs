@@ -17,6 +17,7 @@ pub mod engine;
 pub mod expected;
 pub mod final_rows;
 pub mod flights;
+pub mod fuzz;
 pub mod golden;
 pub mod input;
 pub mod logs;

@@ -3,15 +3,16 @@
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::{Args, Parser, Subcommand};
 use logmill_pipelines::case::{Case, Folder};
-use logmill_pipelines::check::{Checked, RunKind, check, judge_records};
+use logmill_pipelines::check::{Checked, RunKind, Ways, check, judge_records};
 use logmill_pipelines::compare::compare;
 use logmill_pipelines::expected::{Expected, read_rows};
 use logmill_pipelines::input::Events;
-use logmill_pipelines::{engine, flights, golden, nexmark, printed};
+use logmill_pipelines::{engine, flights, fuzz, golden, nexmark, printed};
 
 #[derive(Debug, Parser)]
 #[command(name = "pipelines", about = "Whole pipelines against what another engine computes")]
@@ -40,7 +41,7 @@ enum Command {
         #[arg(long)]
         expected: PathBuf,
         /// In which ways to run
-        #[arg(long, value_delimiter = ',', default_value = "own,random,two,three,rescale,crashes")]
+        #[arg(long, value_delimiter = ',', default_value = "own,whole,random,two,three,rescale,crashes")]
         runs: Vec<RunKind>,
         /// Only these cases
         #[arg(long, value_delimiter = ',')]
@@ -48,6 +49,9 @@ enum Command {
         /// Where random cuts and crashes fall
         #[arg(long, default_value_t = 1)]
         seed: u64,
+        /// How many seconds one run may take
+        #[arg(long, default_value_t = 3_600)]
+        limit: u64,
     },
     /// Print the cases that must pass, and the topics they write
     List {
@@ -71,6 +75,13 @@ enum Command {
         by_hand: PathBuf,
         /// The folder that the oracle wrote to
         expected: PathBuf,
+    },
+    /// Ask random queries of random rows, and print each with what came of it: a JSON object a line
+    Fuzz {
+        /// The first seed
+        seed: u64,
+        /// How many queries, each with the next seed
+        count: u64,
     },
     /// Keep what the oracle says about a small input in the folder of the cases
     Keep {
@@ -119,14 +130,17 @@ fn main() -> ExitCode {
             true => Ok(events.write_records(&out)?),
             false => Ok(events.write(&out)?),
         }),
-        Command::Check { data, expected, runs, only, seed } => {
-            check_all(&data, &expected, &runs, &only, seed)
+        Command::Check { data, expected, runs, only, seed, limit } => {
+            let ways = Ways { limit: Duration::from_secs(limit), ..Ways::new(&runs, seed) };
+            check_all(&data, &expected, &ways, &only)
         }
         Command::List { cases } => list(&Folder::of_this_crate(&cases)),
         Command::Judge { cases, case, records, expected } => {
             judge(&Folder::of_this_crate(&cases), &case, &records, &expected)
         }
         Command::Compare { by_hand, expected } => compare_all(&by_hand, &expected),
+        Command::Fuzz { seed, count } => (seed..seed.saturating_add(count))
+            .try_for_each(|seed| Ok(writeln!(io::stdout(), "{}", fuzz::Case::new(seed).line())?)),
         Command::Keep { expected, cases } => keep(&expected, &Folder::of_this_crate(&cases)),
     };
     match done {
@@ -179,7 +193,7 @@ fn compare_all(by_hand: &Path, expected: &Path) -> Result<()> {
     Ok(writeln!(io::stdout(), "{tables} tables are as worked out by hand")?)
 }
 
-fn check_all(data: &Data, expected: &Path, runs: &[RunKind], only: &[String], seed: u64) -> Result<()> {
+fn check_all(data: &Data, expected: &Path, ways: &Ways, only: &[String]) -> Result<()> {
     let folder = Folder::of_this_crate(&data.cases);
     let cases = folder.cases()?;
     if let Some(unknown) = only.iter().find(|name| cases.iter().all(|case| case.name != **name)) {
@@ -193,7 +207,7 @@ fn check_all(data: &Data, expected: &Path, runs: &[RunKind], only: &[String], se
         if events.0 != partitions {
             events = (partitions, data.events(partitions)?);
         }
-        let verdict = check(&folder, case, &events.1, expected, runs, seed, &mut io::stdout());
+        let verdict = check(&folder, case, &events.1, expected, ways, &mut io::stdout());
         match verdict {
             Ok(Checked::Passed) => passed += 1,
             Ok(Checked::Awaited) => awaited += 1,

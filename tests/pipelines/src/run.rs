@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use logmill_stream::{CommitError, EpochLimits, EpochLoop, Executor, Pipeline, Plan, Task, Turn, TurnError};
@@ -61,12 +62,19 @@ pub struct Run {
     /// Into how many shards the work is split, each on a thread where there are several: one number after the other, a new
     /// one with each restart, round and round.
     pub shards: Vec<usize>,
+    /// How long it may take. Looked at after each epoch.
+    pub limit: Duration,
 }
 
 impl Run {
     /// A run without a crash.
     pub fn new(cuts: Cuts) -> Run {
-        Run { cuts, crashes: BTreeMap::new(), shards: vec![1] }
+        Run { cuts, crashes: BTreeMap::new(), shards: vec![1], limit: Duration::MAX }
+    }
+
+    /// The same within that time.
+    pub fn within(self, limit: Duration) -> Run {
+        Run { limit, ..self }
     }
 
     /// The same in so many shards, changed at each restart.
@@ -121,6 +129,8 @@ struct Driver<'r> {
     arrived: usize,
     crashes: BTreeMap<u64, Crash>,
     shards: Vec<usize>,
+    started: Instant,
+    limit: Duration,
     generation: u32,
     logs: MemoryLogs,
 }
@@ -148,8 +158,19 @@ impl<'r> Driver<'r> {
         ensure!(arrivals.iter().sum::<usize>() == input.batches.len(), "the cuts do not cover the input");
         arrivals.reverse();
         let crashes = run.crashes.clone();
-        let shards = run.shards.clone();
-        Ok(Driver { plan, input, limits, arrivals, arrived: 0, crashes, shards, generation: 0, logs })
+        Ok(Driver {
+            plan,
+            input,
+            limits,
+            arrivals,
+            arrived: 0,
+            crashes,
+            shards: run.shards.clone(),
+            started: Instant::now(),
+            limit: run.limit,
+            generation: 0,
+            logs,
+        })
     }
 
     /// Restores the pipeline and runs it until it crashes, which is `false`, or is finished.
@@ -166,6 +187,13 @@ impl<'r> Driver<'r> {
                 epochs.declare_ends(self.input.ends.clone())?;
             }
             let epoch = epochs.pipeline().epoch() + 1;
+            ensure!(
+                self.started.elapsed() < self.limit,
+                "not done within {} s: {} of {} batches had arrived at epoch {epoch}",
+                self.limit.as_secs(),
+                self.arrived,
+                self.input.batches.len()
+            );
             let crash = self.crashes.get(&epoch).copied();
             self.logs.refuse_next = crash == Some(Crash::Before);
             let now = FIRST_NOW_MS + epoch as i64 * NOW_STEP_MS;

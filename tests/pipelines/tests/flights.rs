@@ -4,7 +4,7 @@ use std::io;
 use std::path::Path;
 
 use logmill_pipelines::case::Folder;
-use logmill_pipelines::check::{Checked, RunKind, check_kept};
+use logmill_pipelines::check::{Checked, RunKind, Ways, check_kept};
 use logmill_pipelines::flights;
 
 #[test]
@@ -21,8 +21,8 @@ fn every_question_gets_duckdbs_answer() {
             Some(1) => &events[0],
             _ => &events[1],
         };
-        let runs = [RunKind::Random, RunKind::Crashes];
-        match check_kept(&folder, case, events, &runs, 1, &mut io::sink()) {
+        let ways = Ways::new(&[RunKind::Random, RunKind::Crashes], 1);
+        match check_kept(&folder, case, events, &ways, &mut io::sink()) {
             Ok(Checked::Passed | Checked::Awaited) => {}
             Err(error) => failed.push(format!("{}: {error:#}", case.name)),
         }

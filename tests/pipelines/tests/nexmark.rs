@@ -4,7 +4,7 @@
 use std::io;
 
 use logmill_pipelines::case::Folder;
-use logmill_pipelines::check::{Checked, RunKind, check_kept, rows_of};
+use logmill_pipelines::check::{Checked, RunKind, Ways, check_kept, rows_of};
 use logmill_pipelines::compare::compare;
 use logmill_pipelines::expected::{read_columns, read_rows};
 use logmill_pipelines::nexmark;
@@ -21,8 +21,8 @@ fn every_query_gives_what_duckdb_gives() {
     assert!(queries.into_iter().all(|name| cases.iter().any(|case| case.name == name)));
     let mut failed = Vec::new();
     for case in &cases {
-        let runs = [RunKind::Random, RunKind::Crashes];
-        match check_kept(&folder, case, &events, &runs, 1, &mut io::sink()) {
+        let ways = Ways::new(&[RunKind::Random, RunKind::Crashes], 1);
+        match check_kept(&folder, case, &events, &ways, &mut io::sink()) {
             Ok(Checked::Passed | Checked::Awaited) => {}
             Err(error) => failed.push(format!("{}: {error:#}", case.name)),
         }

@@ -129,6 +129,21 @@ async fn a_pipeline_that_resumes_is_never_shown_as_stopped() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_stopped_pipeline_is_shown_after_a_restart_where_it_stands() {
+    let rig = Rig::start().await;
+    rig.topic("in", 1).await;
+    rig.produce("in", 0, rows(0..3)).await;
+    rig.run("copy", COPY).await;
+    rig.until("copy", |pipeline| pipeline.counters.unwrap_or_default().records_in == 3).await;
+    let stopped = rig.pipelines.stop("copy").await.expect("it stops");
+    let rig = rig.restart_with(|_| {}).await;
+    let pipeline = rig.describe("copy").await;
+    assert_eq!(pipeline.state(), PipelineState::Stopped);
+    assert_eq!((pipeline.epoch, pipeline.counters), (stopped.epoch, stopped.counters));
+    assert_eq!((pipeline.sources[0].position, pipeline.sources[0].lag), (3, 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_pipeline_is_described_with_lag_times_state_and_what_limits_it() {
     let rig = Rig::start().await;
     rig.topic("in", 2).await;

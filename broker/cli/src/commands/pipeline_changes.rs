@@ -3,10 +3,13 @@
 use std::path::PathBuf;
 
 use anyhow::Context as _;
+use logmill_broker::pipelines::trial::Iso;
 use logmill_client::{PartitionOffset, Pipelines, Savepoint, UpgradePlan};
 use serde_json::{Value, json};
 
+use super::{cases, pipeline_view};
 use crate::arguments::Output;
+use crate::failure::Usage;
 use crate::output::{self, note};
 
 #[derive(Debug, clap::Args)]
@@ -93,6 +96,10 @@ pub(crate) async fn restore(
     let Restore { pipeline, savepoint, to, .. } = command;
     let restored =
         pipelines.restore_savepoint(&pipeline, &savepoint, to.as_deref(), script.as_deref()).await?;
+    let name = &restored.name;
+    note(format!(
+        "pipeline {name} stands at savepoint {savepoint} of {pipeline}; `logmill pipeline resume {name}` lets it go on"
+    ));
     Ok(restored)
 }
 
@@ -107,13 +114,17 @@ pub(crate) async fn explain_upgrade(
 
 pub(crate) async fn upgrade(pipelines: &Pipelines, command: &Upgrade, form: Output) -> anyhow::Result<()> {
     let Upgrade { of, allow_incomplete } = command;
-    let (_, plan) = pipelines.upgrade(&of.pipeline, &read(&of.file)?, *allow_incomplete).await?;
+    let (upgraded, plan) = pipelines.upgrade(&of.pipeline, &read(&of.file)?, *allow_incomplete).await?;
+    let state = pipeline_view::state(&upgraded);
+    note(format!("pipeline {} has the script {} now, and is {state}", of.pipeline, of.file.display()));
     show_plan(&plan, "pipeline upgrade", form)
 }
 
+/// A script, with the modules that lie beside it.
 fn read(file: impl AsRef<std::path::Path>) -> anyhow::Result<String> {
     let file = file.as_ref();
-    std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))
+    let script = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
+    Ok(cases::with_modules(script, file).map_err(|error| Usage(error.to_string()))?)
 }
 
 fn places(offsets: &[PartitionOffset]) -> Vec<String> {
@@ -134,10 +145,16 @@ fn show_savepoints(savepoints: &[Savepoint], command: &str, form: Output) -> any
         return Ok(());
     }
     let row = |of: &Savepoint| {
-        vec![of.name.clone(), of.epoch.to_string(), of.bytes.to_string(), places(&of.positions).join(", ")]
+        vec![
+            of.name.clone(),
+            Iso(of.created_ms).to_string(),
+            of.epoch.to_string(),
+            of.bytes.to_string(),
+            places(&of.positions).join(", "),
+        ]
     };
     let rows: Vec<Vec<String>> = savepoints.iter().map(row).collect();
-    Ok(output::table(&["savepoint", "epoch", "bytes", "positions"], &rows)?)
+    Ok(output::table(&["savepoint", "made", "epoch", "bytes", "positions"], &rows)?)
 }
 
 fn show_plan(plan: &UpgradePlan, command: &str, form: Output) -> anyhow::Result<()> {

@@ -1,5 +1,6 @@
 //! How a pipeline is shown.
 
+use logmill_broker::pipelines::trial::Iso;
 use logmill_client::{Limiting, Pipeline, PipelineEvent, PipelineState};
 use serde_json::{Value, json};
 
@@ -23,7 +24,7 @@ pub(super) fn row(pipeline: &Pipeline) -> Vec<String> {
     ]
 }
 
-fn state(pipeline: &Pipeline) -> &'static str {
+pub(super) fn state(pipeline: &Pipeline) -> &'static str {
     match pipeline.state() {
         PipelineState::Unspecified => "unknown",
         PipelineState::Starting => "starting",
@@ -287,5 +288,5 @@ pub(super) fn event(event: &PipelineEvent) -> Value {
 }
 
 pub(super) fn event_line(event: &PipelineEvent) -> String {
-    format!("{}  {:<10}  {}", event.at_ms, event.kind, event.text)
+    format!("{:<24}  {:<10}  {}", Iso(event.at_ms).to_string(), event.kind, event.text)
 }

@@ -16,7 +16,9 @@
 //! | `i08_watermarks` | watermarks never go back, and never pass the slowest partition |
 //! | `i09_windows_close_once` | windows and sessions are given once, and leave nothing |
 //! | `i12_retractions` | the sum of the changes is the table |
+//! | `i14_bounded` | what is held is bounded, however slow the sink |
 //! | `i15_replay` | the same cuts give the same bytes, on any number of shards, in turn or on threads |
+//! | `i17_overtaken` | what retention takes is never passed over, and compaction changes no table |
 
 mod faults;
 mod history;
@@ -30,7 +32,9 @@ mod i07_conservation;
 mod i08_watermarks;
 mod i09_windows_close_once;
 mod i12_retractions;
+mod i14_bounded;
 mod i15_replay;
+mod i17_overtaken;
 mod input;
 mod queries;
 #[path = "../support/mod.rs"]

@@ -200,8 +200,8 @@ impl<'s> QueryBinder<'s> {
                     }
                 }
             }
-            SetExpr::SetOperation { op, .. } => Err(SqlError::at(
-                at,
+            SetExpr::SetOperation { op, right, .. } => Err(SqlError::at(
+                start_or(right.span(), at),
                 format!("{op} is not supported"),
                 "write it as a join, or as UNION ALL with GROUP BY",
             )),
@@ -480,6 +480,7 @@ fn refuse_around(query: &Query, at: Location) -> Result<(), SqlError> {
         );
     }
     if query.limit_clause.is_some() || query.fetch.is_some() {
+        let at = query.limit_clause.as_ref().map_or(at, |clause| start_or(clause.span(), at));
         return refuse(
             at,
             "LIMIT",

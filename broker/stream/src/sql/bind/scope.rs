@@ -282,11 +282,15 @@ impl<'a> Binder<'a> {
                         .as_ref()
                         .map_or(column.name.clone(), |table| format!("{table}.{}", column.name))
                 };
-                Err(self.error(
-                    expr,
-                    format!("`{}` is a column of several tables", name.value),
-                    format!("write `{}` or `{}`", qualified(*first), qualified(*second)),
-                ))
+                let (first, second) = (qualified(*first), qualified(*second));
+                let help = match first == second {
+                    true => {
+                        "give each table a name of its own: FROM t AS x JOIN t AS y ON x.a = y.a".to_owned()
+                    }
+                    false => format!("write `{first}` or `{second}`"),
+                };
+                let message = format!("`{}` is a column of several tables", name.value);
+                Err(self.error(expr, message, help))
             }
         }
     }

@@ -1,6 +1,6 @@
 //! The table of built-in functions that are written as plain calls: names, arguments, and how to write them.
 
-use super::super::error::suggest;
+use super::super::error::did_you_mean;
 use crate::plan::{Digest, Function, Math, Side, TimeField, TimeUnit};
 
 /// What an argument must be, or become by itself.
@@ -265,10 +265,20 @@ pub(super) fn is_built_in(name: &str) -> bool {
     find(name).is_some() || OTHER_NAMES.contains(&name)
 }
 
-/// The help for an unknown function: the likely one, or those there are.
+/// The help for an unknown function: the likely one, or where those there are stand.
 pub(super) fn suggest_function<'a>(name: &str, own: impl Iterator<Item = &'a str> + Clone) -> String {
+    if let "TUMBLE" | "HOP" | "CUMULATE" | "SESSION" = name {
+        return format!(
+            "windows are tables: FROM TABLE({name}(TABLE <table>, DESCRIPTOR(<event time>), INTERVAL '1' MINUTE ...)) GROUP BY \
+             window_start, window_end"
+        );
+    }
     let known = SIGNATURES.iter().flat_map(|signature| signature.names).chain(OTHER_NAMES).copied();
-    suggest(name, known.chain(own))
+    match did_you_mean(name, known.chain(own)) {
+        Some(likely) => format!("did you mean `{likely}`?"),
+        None => "those there are stand in broker/stream/FUNCTIONS.md; CREATE FUNCTION brings one of your own"
+            .to_owned(),
+    }
 }
 
 #[cfg(test)]
