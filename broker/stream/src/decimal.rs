@@ -4,6 +4,7 @@
 //! whole numbers of the scale's smallest unit. What does not fit the precision is an error, never a wrap; what has
 //! too many digits after the point is rounded, halves away from zero, as PostgreSQL does.
 
+use std::cmp::Ordering;
 use std::fmt;
 
 use arrow_buffer::i256;
@@ -85,6 +86,18 @@ impl Decimal {
         self.unscaled.unsigned_abs() < power_of_ten(precision)
     }
 
+    /// The order of two numbers, whatever their scales.
+    pub fn compare(self, other: Decimal) -> Ordering {
+        if self.scale > other.scale {
+            return other.compare(self).reverse();
+        }
+        match self.unscaled.checked_mul(power_of_ten(other.scale - self.scale) as i128) {
+            Some(aligned) => aligned.cmp(&other.unscaled),
+            // It is further from zero than anything at the other scale.
+            None => self.unscaled.cmp(&0),
+        }
+    }
+
     /// Digits needed to write it.
     pub fn precision(self) -> u8 {
         let digits = self.unscaled.unsigned_abs().checked_ilog10().map_or(1, |log| log as u8 + 1);
@@ -92,13 +105,13 @@ impl Decimal {
     }
 
     /// The whole number below (`Less`), above (`Greater`) or towards zero (`Equal`), at scale 0.
-    pub fn to_whole(self, towards: std::cmp::Ordering) -> Decimal {
+    pub fn to_whole(self, towards: Ordering) -> Decimal {
         let unit = power_of_ten(self.scale) as i128;
         let (whole, rest) = (self.unscaled / unit, self.unscaled % unit);
         let step = match towards {
-            std::cmp::Ordering::Less => -i128::from(rest < 0),
-            std::cmp::Ordering::Greater => i128::from(rest > 0),
-            std::cmp::Ordering::Equal => 0,
+            Ordering::Less => -i128::from(rest < 0),
+            Ordering::Greater => i128::from(rest > 0),
+            Ordering::Equal => 0,
         };
         Decimal { unscaled: whole + step, scale: 0 }
     }
@@ -196,11 +209,22 @@ fn capped(precision: u32, scale: u32) -> Shape {
     (MAX_PRECISION, room.max(scale.min(u32::from(MIN_SCALE))).min(scale) as u8)
 }
 
-/// The shape that holds every value of both.
+/// The shape that holds every value of both, rounded where no shape has room for all of their digits.
 pub(crate) fn common_shape(left: Shape, right: Shape) -> Shape {
-    let scale = left.1.max(right.1);
+    let (whole, scale) = digits_of_both(left, right);
+    capped(whole + scale, scale)
+}
+
+/// Whether there is a shape that holds every value of both exactly.
+pub(crate) fn have_common_shape(left: Shape, right: Shape) -> bool {
+    let (whole, scale) = digits_of_both(left, right);
+    whole + scale <= u32::from(MAX_PRECISION)
+}
+
+/// How many digits values of both shapes have before and after the point.
+fn digits_of_both(left: Shape, right: Shape) -> (u32, u32) {
     let whole = (left.0 - left.1).max(right.0 - right.1);
-    capped(u32::from(whole) + u32::from(scale), u32::from(scale))
+    (u32::from(whole), u32::from(left.1.max(right.1)))
 }
 
 /// The shape of a result.
@@ -376,6 +400,25 @@ mod tests {
             combine(BinaryOperator::Divide, one, decimal("0.00"), (38, 6)).unwrap_err(),
             "division by zero"
         );
+    }
+
+    #[test]
+    fn numbers_are_compared_whatever_their_scales() {
+        let large = Decimal { unscaled: i128::pow(10, 38) - 1, scale: 0 };
+        let negative = Decimal { unscaled: -large.unscaled, ..large };
+        let small = Decimal { unscaled: large.unscaled, scale: 38 };
+        for (left, right, order) in [
+            (decimal("1.00"), decimal("1"), Ordering::Equal),
+            (decimal("1.00"), decimal("1.0000001"), Ordering::Less),
+            (decimal("-0.5"), decimal("-0.50000001"), Ordering::Greater),
+            (large, small, Ordering::Greater),
+            (negative, small, Ordering::Less),
+            (decimal("0"), small, Ordering::Less),
+        ] {
+            assert_eq!(left.compare(right), order, "{left} {right}");
+            assert_eq!(right.compare(left), order.reverse(), "{right} {left}");
+        }
+        assert!(have_common_shape((38, 18), (20, 0)) && !have_common_shape((38, 18), (38, 2)));
     }
 
     fn any_decimal() -> impl Strategy<Value = Decimal> {

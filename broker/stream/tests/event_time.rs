@@ -2,7 +2,8 @@
 
 mod support;
 
-use support::cases::{SOURCE, append, check, lines, rows, run, runs};
+use logmill_stream::compile;
+use support::cases::{SOURCE, append, check, check_table, lines, rows, run, runs, upsert};
 use support::{MemoryLogs, plan, run_bounded};
 
 #[test]
@@ -32,9 +33,9 @@ fn sessions_are_in_time_for_what_uses_their_window() {
 #[test]
 fn sessions_that_change_are_in_time_for_what_uses_their_window() {
     let script = format!(
-        "{SOURCE} CREATE TABLE o (e TIMESTAMP(3), keys BIGINT, n BIGINT, PRIMARY KEY (e) NOT ENFORCED)
+        "{SOURCE} CREATE TABLE o (s TIMESTAMP(3), e TIMESTAMP(3), n BIGINT, PRIMARY KEY (s, e) NOT ENFORCED)
          WITH ('topic' = 'out', 'format' = 'json', 'output' = 'upsert');
-         INSERT INTO o SELECT window_end, COUNT(*), SUM(n) FROM (
+         INSERT INTO o SELECT window_start, window_end, SUM(n) FROM (
            SELECT window_start, window_end, k, COUNT(*) AS n
            FROM TABLE(SESSION(TABLE src PARTITION BY k, DESCRIPTOR(ts), INTERVAL '5' SECOND))
            GROUP BY k, window_start, window_end)
@@ -46,10 +47,10 @@ fn sessions_that_change_are_in_time_for_what_uses_their_window() {
         let logs = run(&script, &lines(&input), how);
         let left: Vec<String> = support::cases::table(&logs).into_values().collect();
         let expected = [
-            r#"{"e":"1970-01-01T00:00:11Z","keys":1,"n":2}"#,
-            r#"{"e":"1970-01-01T00:00:13Z","keys":1,"n":1}"#,
-            r#"{"e":"1970-01-01T00:00:25Z","keys":1,"n":1}"#,
-            r#"{"e":"1970-01-01T00:00:26Z","keys":1,"n":1}"#,
+            r#"{"s":"1970-01-01T00:00:01Z","e":"1970-01-01T00:00:11Z","n":2}"#,
+            r#"{"s":"1970-01-01T00:00:08Z","e":"1970-01-01T00:00:13Z","n":1}"#,
+            r#"{"s":"1970-01-01T00:00:20Z","e":"1970-01-01T00:00:25Z","n":1}"#,
+            r#"{"s":"1970-01-01T00:00:21Z","e":"1970-01-01T00:00:26Z","n":1}"#,
         ];
         assert_eq!(left, expected, "{how:?}");
         assert_eq!(logs.last_progress().unwrap().totals.late_rows, 0, "{how:?}");
@@ -153,7 +154,7 @@ fn records_are_late_behind_operators_that_keep_rows() {
         [(ranked("src", TUMBLE), 0, 4), (ranked("src", HOP), 2, 7), (union, 0, 4), (looked_up, 0, 4)]
     {
         let plan = plan(&format!("{WITH_LATE_TOPIC} {query}"));
-        for (limits, crash_every, shards) in runs().into_iter().skip(2) {
+        for (limits, crash_every, shards) in runs() {
             let mut logs = MemoryLogs { shards, ..MemoryLogs::default() };
             for topic in ["in", "names", "out", "late"] {
                 logs.create(topic, 1);
@@ -166,4 +167,65 @@ fn records_are_late_behind_operators_that_keep_rows() {
             assert_eq!(logs.values("out").len(), results, "{query}");
         }
     }
+}
+
+/// What a ranking takes back has no window that closes: its groups change as the rows do.
+#[test]
+fn windows_of_rows_that_are_taken_back_are_plain_groups() {
+    let query = "INSERT INTO o SELECT window_start, window_end, COUNT(*) FROM (
+           SELECT window_start, window_end, ROW_NUMBER() OVER (PARTITION BY k ORDER BY x DESC) AS r
+           FROM TABLE(TUMBLE(TABLE src, DESCRIPTOR(ts), INTERVAL '10' SECOND)))
+         WHERE r <= 1 GROUP BY window_start, window_end UNBOUNDED";
+    let columns = "s TIMESTAMP(3), e TIMESTAMP(3), n BIGINT";
+    let script = upsert(&format!("{columns}, PRIMARY KEY (s, e) NOT ENFORCED"), query);
+    // The second row takes the place of the first, whose window is long over.
+    check_table(
+        &script,
+        &rows(&[("a", 5, 1), ("a", 9, 41)]),
+        r#"{"s":"1970-01-01T00:00:40Z","e":"1970-01-01T00:00:50Z","n":1}"#,
+    );
+    let error = compile(&append(columns, query)).unwrap_err();
+    assert!(error.message.contains("changes rows that it gave before"), "{error}");
+}
+
+/// Rows that an operator gives later than they came are behind the watermark by any time but the one it went by.
+#[test]
+fn only_the_time_rows_were_ordered_by_is_an_event_time_behind_it() {
+    let refused = |rows: &str, time: &str| {
+        let script = append(
+            "s TIMESTAMP(3), n BIGINT",
+            &format!(
+                "CREATE VIEW given AS {rows};
+                 INSERT INTO o SELECT window_start, COUNT(*)
+                 FROM TABLE(TUMBLE(TABLE given, DESCRIPTOR({time}), INTERVAL '10' MINUTE))
+                 GROUP BY window_start, window_end UNBOUNDED"
+            ),
+        );
+        compile(&script).err().map(|error| error.to_string()).unwrap_or_default()
+    };
+    let pairs = "(SELECT a.k AS k, a.x AS x, a.ts AS ats, b.ts AS bts FROM src AS a JOIN src AS b
+        ON a.k = b.k AND b.ts BETWEEN a.ts - INTERVAL '1' HOUR AND a.ts)";
+    let summed = format!(
+        "SELECT ats, bts, SUM(x) OVER (PARTITION BY k ORDER BY ats
+           RANGE BETWEEN INTERVAL '1' HOUR PRECEDING AND CURRENT ROW) AS s FROM {pairs}"
+    );
+    let first = format!(
+        "SELECT ats, bts FROM (SELECT *, ROW_NUMBER() OVER (PARTITION BY k ORDER BY ats) AS r FROM {pairs}) WHERE r = 1"
+    );
+    let top = "SELECT ts, window_time FROM (
+         SELECT *, ROW_NUMBER() OVER (PARTITION BY window_start, window_end ORDER BY x) AS r
+         FROM TABLE(TUMBLE(TABLE src, DESCRIPTOR(ts), INTERVAL '10' MINUTE))) WHERE r <= 2";
+    for (rows, time, wrong) in [(&*summed, "ats", "bts"), (&first, "ats", "bts"), (top, "window_time", "ts")]
+    {
+        assert_eq!(refused(rows, time), "", "{rows}");
+        let error = refused(rows, wrong);
+        assert!(error.contains(&format!("`{wrong}` is not the event time of `given`")), "{rows}: {error}");
+        assert!(error.contains(&format!("DESCRIPTOR({time})")), "{rows}: {error}");
+    }
+    let error = refused(
+        "SELECT ts FROM (SELECT *, ROW_NUMBER() OVER (PARTITION BY window_start, window_end ORDER BY x) AS r
+         FROM TABLE(TUMBLE(TABLE src, DESCRIPTOR(ts), INTERVAL '10' MINUTE))) WHERE r <= 2",
+        "ts",
+    );
+    assert!(error.contains("query `given` has no event time") && error.contains("window_time"), "{error}");
 }

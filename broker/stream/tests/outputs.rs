@@ -4,7 +4,7 @@ mod support;
 
 use std::collections::BTreeMap;
 
-use logmill_stream::EpochLimits;
+use logmill_stream::{EpochLimits, compile};
 use proptest::prelude::*;
 use support::cases::{SOURCE, lines, rows, run, runs, table, upsert};
 use support::{MemoryLogs, json, plan, run_bounded, small_epochs};
@@ -80,6 +80,92 @@ fn a_row_that_cannot_be_written_does_not_take_the_one_before_it_along() {
         assert_eq!(table(&logs).into_values().collect::<Vec<_>>(), [r#"{"k":"a","x":2}"#], "{how:?}");
         assert_eq!(logs.last_progress().unwrap().totals.unwritten, 1);
     }
+}
+
+/// A record that replaces another, or is deleted, is found by its key.
+#[test]
+fn a_row_without_its_key_is_not_written() {
+    let query = "INSERT INTO o SELECT k, COUNT(*) FROM src GROUP BY k UNBOUNDED";
+    let input = lines(&format!("{}{{\"k\":null,\"ts\":1}}\n{{\"k\":null,\"ts\":2}}", rows(&[("a", 1, 0)])));
+    let keyed = "k STRING, n BIGINT, PRIMARY KEY (k) NOT ENFORCED";
+    for columns in [keyed, "k STRING, n BIGINT"] {
+        let script = written(columns, "'output' = 'upsert', 'on-error' = 'skip'", query);
+        for how in runs() {
+            let logs = run(&script, &input, how);
+            assert_eq!(logs.values("out"), [r#"{"k":"a","n":1}"#], "{columns} {how:?}");
+            assert!(logs.last_progress().unwrap().totals.unwritten > 0, "{columns} {how:?}");
+        }
+        let plan = plan(&written(columns, "'output' = 'upsert'", query));
+        let mut logs = MemoryLogs::default();
+        logs.create("in", 1);
+        logs.create("out", 1);
+        logs.produce("in", 0, &input);
+        let error = run_bounded(&plan, &mut logs, EpochLimits::default(), 0).unwrap_err().to_string();
+        assert!(error.contains("`k`") && error.contains("it is NULL"), "{columns}: {error}");
+    }
+}
+
+/// Rows that a query tells apart by something else than the primary key may share it: one that goes would take
+/// another along.
+#[test]
+fn rows_that_may_share_a_primary_key_are_not_written_as_one() {
+    let counted = "SELECT k, COUNT(*) AS n FROM src GROUP BY k";
+    let of = |query: &str, key: &str, mode: &str| {
+        let script = written(
+            &format!("k STRING, n BIGINT, PRIMARY KEY ({key}) NOT ENFORCED"),
+            &format!("'output' = '{mode}'"),
+            &format!("INSERT INTO o {query} UNBOUNDED"),
+        );
+        compile(&script).err().map(|error| error.to_string()).unwrap_or_default()
+    };
+    let both = format!("{counted} UNION ALL {counted} HAVING COUNT(*) > 3");
+    let mixed = format!("{counted} UNION ALL SELECT k, x FROM src");
+    let dropped = "SELECT 'a', n FROM (SELECT k, COUNT(*) AS n FROM src GROUP BY k)";
+    let twice_dropped = format!(
+        "SELECT t.k, c.n FROM ({counted}) AS c JOIN (SELECT 'a' AS k, n FROM ({counted})) AS t ON c.n = t.n"
+    );
+    for (query, key) in [(&*both, "k"), (&mixed, "k"), (dropped, "n"), (&twice_dropped, "k")] {
+        for mode in ["upsert", "changes"] {
+            let error = of(query, key, mode);
+            assert!(
+                error.contains("several rows of the query may have one primary key of `o`"),
+                "{query}: {error}"
+            );
+            assert!(error.contains("GROUP BY"), "{query}: {error}");
+        }
+        assert_eq!(of(query, key, "retract"), "", "{query}");
+    }
+    let again = format!("SELECT k, SUM(n) FROM ({both}) GROUP BY k");
+    assert_eq!(of(&again, "k", "upsert"), "");
+    // A key is still one as a text.
+    let by_x = "SELECT x, COUNT(*) AS n FROM src GROUP BY x";
+    assert_eq!(of(&format!("SELECT 'x-' || CAST(x AS STRING), n FROM ({by_x})"), "k", "upsert"), "");
+    assert!(
+        of(&format!("SELECT CAST(x % 3 AS STRING), n FROM ({by_x})"), "k", "upsert").contains("several rows")
+    );
+    // Of a window one bound is enough; what is left of a ranking is what was ranked.
+    let windows = |key: &str| {
+        format!(
+        "SELECT k, COUNT(*) AS n FROM TABLE(HOP(TABLE src, DESCRIPTOR(ts), INTERVAL '1' SECOND, INTERVAL '2' SECOND))
+         GROUP BY window_start, window_end, {key}"
+    )
+    };
+    let ranked = |rows: &str| {
+        format!(
+            "SELECT k, n FROM (SELECT *, ROW_NUMBER() OVER (ORDER BY n DESC) AS r FROM ({rows})) WHERE r <= 3"
+        )
+    };
+    assert_eq!(of(&ranked(counted), "k", "upsert"), "");
+    assert_eq!(of(&ranked("SELECT k, x AS n FROM src"), "k", "upsert"), "");
+    assert_eq!(of(&ranked(&windows("k")), "k", "upsert"), "");
+    assert!(of(&ranked(&both), "k", "upsert").contains("several rows"));
+    // What is never the same on two sides tells their rows apart.
+    let part =
+        |name: &str| format!("SELECT '{name}' AS k, n FROM (SELECT x AS n, COUNT(*) FROM src GROUP BY x)");
+    let apart = [part("a"), part("b"), part("c")].join(" UNION ALL ");
+    assert_eq!(of(&apart, "k, n", "upsert"), "");
+    assert!(of(&apart, "n", "upsert").contains("share the primary key"));
+    assert!(of(&format!("{apart} UNION ALL {}", part("b")), "k, n", "upsert").contains("several rows"));
 }
 
 /// What a topic of changes says is there, in each partition; a row that is not there cannot go.

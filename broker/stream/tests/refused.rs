@@ -51,6 +51,21 @@ fn windows_and_groups_that_do_not_go_together() {
     let hour = |query: &str| query.replace("{hour}", HOUR);
     let cases = [
         (
+            "INSERT INTO out SELECT COUNT(*) FROM TABLE(CUMULATE(TABLE t, DESCRIPTOR(ts), INTERVAL '1' MINUTE, INTERVAL '3' MINUTE)) GROUP BY »window_start",
+            "`window_start` alone does not say which window",
+            "GROUP BY window_start, window_end",
+        ),
+        (
+            "INSERT INTO out SELECT COUNT(*) FROM (SELECT window_start, window_end, a FROM TABLE(CUMULATE(TABLE t, DESCRIPTOR(ts), INTERVAL '1' MINUTE, INTERVAL '3' MINUTE))) GROUP BY a, »window_start",
+            "`window_start` alone does not say which window",
+            "GROUP BY window_start, window_end",
+        ),
+        (
+            "INSERT INTO out SELECT COUNT(*) FROM (SELECT a, window_start, window_end FROM TABLE(SESSION(TABLE t PARTITION BY a, DESCRIPTOR(ts), INTERVAL '1' MINUTE)) GROUP BY a, window_start, window_end) GROUP BY »window_end",
+            "`window_end` alone does not say which window",
+            "GROUP BY window_start, window_end",
+        ),
+        (
             "INSERT INTO out SELECT STRING_AGG(s, »s) FROM {hour} GROUP BY window_start",
             "not a constant text",
             "', '",

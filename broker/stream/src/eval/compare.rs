@@ -7,7 +7,7 @@ use arrow_buffer::{BooleanBuffer, NullBuffer};
 
 use super::logic;
 use super::operand::{Operand, both_valid, slice, zip_bits};
-use crate::column::Column;
+use crate::column::{Column, decimal_at};
 use crate::plan::BinaryOperator;
 
 /// The order of two values that are not `NULL`.
@@ -23,7 +23,10 @@ fn order_at(left: &Column, left_row: usize, right: &Column, right_row: usize) ->
         (Column::Timestamp(left), Column::Timestamp(right)) => {
             left.value(left_row).cmp(&right.value(right_row))
         }
-        (Column::Decimal(left), Column::Decimal(right)) => left.value(left_row).cmp(&right.value(right_row)),
+        // The binder leaves them their scales where no decimal has room for the digits of both.
+        (Column::Decimal(left), Column::Decimal(right)) => {
+            decimal_at(left, left_row).compare(decimal_at(right, right_row))
+        }
         (Column::Date(left), Column::Date(right)) => left.value(left_row).cmp(&right.value(right_row)),
         (Column::Bytes(left), Column::Bytes(right)) => left.value(left_row).cmp(right.value(right_row)),
         _ => unreachable!("the binder gives both sides one type"),
@@ -72,7 +75,9 @@ pub(super) fn compare(operator: BinaryOperator, left: &Operand, right: &Operand)
         }
         (Column::Double(a), Column::Double(b)) => plain!(operator, slice(left, a), slice(right, b), rows),
         (Column::Date(a), Column::Date(b)) => plain!(operator, slice(left, a), slice(right, b), rows),
-        (Column::Decimal(a), Column::Decimal(b)) => plain!(operator, slice(left, a), slice(right, b), rows),
+        (Column::Decimal(a), Column::Decimal(b)) if a.scale() == b.scale() => {
+            plain!(operator, slice(left, a), slice(right, b), rows)
+        }
         (Column::String(a), Column::String(b)) => {
             let equal = matches!(operator, BinaryOperator::Equal | BinaryOperator::Same);
             match equal {

@@ -268,17 +268,39 @@ pub(crate) fn key_columns(operator: &plan::Operator) -> Option<Vec<Vec<usize>>> 
     }
 }
 
+/// For each node the source whose clock alone has judged its rows, each as it came.
+fn clocks(plan: &Plan) -> Vec<Option<usize>> {
+    let mut clocks: Vec<Option<usize>> = Vec::with_capacity(plan.nodes.len());
+    for plan::Node { operator, inputs, .. } in &plan.nodes {
+        clocks.push(match operator {
+            plan::Operator::Source { source } => Some(*source),
+            plan::Operator::Map { .. }
+            | plan::Operator::AssignWindows { .. }
+            | plan::Operator::Contenders(_)
+            | plan::Operator::Union => {
+                let of_first = clocks[inputs[0]];
+                of_first.filter(|_| inputs.iter().all(|input| clocks[*input] == of_first))
+            }
+            _ => None,
+        });
+    }
+    clocks
+}
+
 /// Makes the operator of a node; `None` for those that are evaluated in place.
-pub(crate) fn build(plan: &Plan, node: usize) -> Option<Box<dyn Operator>> {
-    let node = &plan.nodes[node];
+pub(crate) fn build(plan: &Plan, index: usize) -> Option<Box<dyn Operator>> {
+    let node = &plan.nodes[index];
     let input = |index: usize| &plan.nodes[node.inputs[index]];
     Some(match &node.operator {
         plan::Operator::Source { .. } | plan::Operator::Map { .. } => return None,
         plan::Operator::AssignWindows { kind, time } => {
             Box::new(assign_windows::AssignWindows::new(*kind, *time))
         }
-        // What is late is decided by the operator's own time in both.
-        plan::Operator::Union | plan::Operator::ProcessingTime => Box::new(union::Union),
+        plan::Operator::Union => Box::new(match clocks(plan)[index] {
+            Some(_) => union::Union::of_one_clock(),
+            None => union::Union::by_own_time(),
+        }),
+        plan::Operator::ProcessingTime => Box::new(union::Union::by_own_time()),
         plan::Operator::Contenders(contenders) => Box::new(contenders::Contenders::new(*contenders)),
         plan::Operator::WindowAggregate(window) => Box::new(window_aggregate::WindowAggregate::new(
             window,

@@ -10,7 +10,7 @@ use super::progress::Counters;
 use super::sinks::{TopicWriter, codec};
 use crate::format::{RecordEncoder, encode_key};
 use crate::murmur2::partition_for_key;
-use crate::plan::{Column, OutputMode, Sink, SinkErrorPolicy};
+use crate::plan::{OutputMode, Sink, SinkErrorPolicy};
 use crate::rows::{Rows, row_text};
 use crate::state::{Keys, encode_row};
 
@@ -254,14 +254,21 @@ impl<'p> SinkWriter<'p> {
         }
     }
 
-    /// A `NOT NULL` column for which the row has no value.
-    fn missing(&self, rows: &Rows, row: usize) -> Option<&Column> {
+    /// A column for which the row has no value and must have one, and why.
+    fn missing(&self, rows: &Rows, row: usize) -> Option<(&str, &'static str)> {
         let mut declared = self.sink.columns.iter().zip(&rows.columns);
         let missing = declared.find(|(declared, column)| declared.required && column.is_null(row));
-        missing.map(|(declared, _)| declared)
+        let missing =
+            missing.map(|(declared, _)| (&*declared.name, "it is NULL, but the column is NOT NULL"));
+        missing.or_else(|| match self.sink.key.as_slice() {
+            [only] if self.sink.mode == OutputMode::Upsert && rows.columns[only.column].is_null(row) => {
+                Some((&*only.name, "it is NULL, and a record that replaces another has it for its key"))
+            }
+            _ => None,
+        })
     }
 
-    /// Whether the row can be written: it has a value for every `NOT NULL` column.
+    /// Whether the row can be written: it has a value wherever it must have one.
     fn check(
         &self,
         rows: &Rows,
@@ -269,9 +276,8 @@ impl<'p> SinkWriter<'p> {
         counters: &mut Counters,
         origin: &impl Fn(u64) -> Option<String>,
     ) -> Result<bool, EpochError> {
-        let Some(missing) = self.missing(rows, row) else { return Ok(true) };
-        let reason = "it is NULL, but the column is NOT NULL".to_owned();
-        self.refuse(rows, row, missing.name.clone(), reason, counters, origin)?;
+        let Some((missing, reason)) = self.missing(rows, row) else { return Ok(true) };
+        self.refuse(rows, row, missing.to_owned(), reason.to_owned(), counters, origin)?;
         Ok(false)
     }
 

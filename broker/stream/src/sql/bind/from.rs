@@ -222,7 +222,9 @@ impl QueryBinder<'_> {
                 "group without a window: GROUP BY FLOOR(<time> TO HOUR), <columns>",
             ));
         }
-        let time = time_column(&input, time, table_name, call_at)?;
+        let declared = self.script.tables.iter().any(|table| table.name.value == table_name.value)
+            && self.common_table(&table_name.value).is_none();
+        let time = time_column(&input, time, table_name, declared, call_at)?;
         let input = match input.columns[time].role {
             Role::ProcessingTime => self.by_processing_time(input, time),
             _ => input,
@@ -384,8 +386,14 @@ fn window_input(data: &Expr, at: Location) -> Result<(&Ident, Vec<&Ident>), SqlE
     }
 }
 
-/// The column a `DESCRIPTOR` names, which must be the event time.
-fn time_column(input: &Relation, time: &Expr, table: &Ident, at: Location) -> Result<usize, SqlError> {
+/// The column a `DESCRIPTOR` names, which must be the event time of a table that is declared, or of a query.
+fn time_column(
+    input: &Relation,
+    time: &Expr,
+    table: &Ident,
+    is_declared: bool,
+    at: Location,
+) -> Result<usize, SqlError> {
     let descriptor = descriptor_column(time, at)?;
     let named = input.columns.iter().position(|column| column.name == descriptor.value);
     if let Some(named) = named.filter(|named| {
@@ -394,7 +402,16 @@ fn time_column(input: &Relation, time: &Expr, table: &Ident, at: Location) -> Re
     }) {
         return Ok(named);
     }
-    let Some(event_time) = input.time() else {
+    let window_time = || input.columns.iter().position(|column| column.role == Role::WindowTime);
+    let Some(event_time) = input.time().or_else(window_time) else {
+        if !is_declared {
+            return Err(SqlError::at(
+                table.span.start,
+                format!("query `{}` has no event time", table.value),
+                "a row that is taken back, or given when its window closes, is behind the times of its columns: select \
+                 window_time of its window, or take the windows before",
+            ));
+        }
         return Err(SqlError::at(
             table.span.start,
             format!("table `{}` has no event time", table.value),
@@ -402,11 +419,12 @@ fn time_column(input: &Relation, time: &Expr, table: &Ident, at: Location) -> Re
              for windows of processing time",
         ));
     };
-    let declared = &input.columns[event_time].name;
+    let known = &input.columns[event_time].name;
+    let which = if is_declared { "the column of the WATERMARK" } else { "the time its rows are given by" };
     Err(SqlError::at(
         descriptor.span.start,
         format!("`{}` is not the event time of `{}`", descriptor.value, table.value),
-        format!("write DESCRIPTOR({declared}), the column of the WATERMARK"),
+        format!("write DESCRIPTOR({known}), {which}"),
     ))
 }
 

@@ -150,7 +150,7 @@ impl Binder<'_> {
             ("IFNULL" | "NVL", [_, _]) => self.same_type(expr, Function::Coalesce, &arguments),
             ("GREATEST", [_, ..]) => self.same_type(expr, Function::Greatest, &arguments),
             ("LEAST", [_, ..]) => self.same_type(expr, Function::Least, &arguments),
-            ("NULLIF", [_, _]) => self.same_type(expr, Function::NullIf, &arguments),
+            ("NULLIF", [left, right]) => self.bind_null_if(expr, left, right),
             ("IF" | "IIF", [condition, then, otherwise]) => {
                 let when = self.bind_condition(condition, &name)?;
                 let branches = vec![self.bind(then)?, self.bind(otherwise)?];
@@ -337,6 +337,20 @@ impl Binder<'_> {
         let bound = arguments.iter().map(|argument| self.bind(argument)).collect::<Result<Vec<_>, _>>()?;
         let arguments = self.unify(expr, bound, &format!("the arguments of {}", function.name()))?;
         Ok(call(function, arguments))
+    }
+
+    /// The first argument, or `NULL` where the second equals it.
+    fn bind_null_if(&mut self, expr: &Expr, left: &Expr, right: &Expr) -> Result<Expression, SqlError> {
+        let bound = vec![self.bind(left)?, self.bind(right)?];
+        let arguments = match types::compared_types(&bound[0], &bound[1]) {
+            Some(wanted) if wanted[0] != wanted[1] => {
+                let to =
+                    |(side, wanted)| types::coerce(side, wanted).expect("the type is reached from its side");
+                bound.into_iter().zip(wanted).map(to).collect()
+            }
+            _ => self.unify(expr, bound, "the arguments of NULLIF")?,
+        };
+        Ok(call(Function::NullIf, arguments))
     }
 
     /// Rounding leaves a whole number as it is.

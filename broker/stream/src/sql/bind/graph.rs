@@ -1,6 +1,16 @@
 //! The plan while it is being made: nodes are added once, however often a script writes the same.
 
-use crate::plan::{Column, Node, Operator, Plan, Sink, Source};
+use crate::plan::{
+    Column, Expression, Node, Operator, Plan, Sink, Source, WindowAggregate, WindowKind, WindowOf,
+};
+use crate::value::Value;
+
+/// Which kinds of windows, whose one bound does not tell the other, rows may have been given.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct WindowsBefore {
+    pub(super) cumulate: bool,
+    pub(super) sessions: bool,
+}
 
 /// Collects the nodes of a plan.
 #[derive(Debug)]
@@ -49,6 +59,54 @@ impl GraphBuilder {
 
     pub(super) fn node_at(&self, node: usize) -> &Node {
         &self.plan.nodes[node]
+    }
+
+    /// The windows of a node and of all before it.
+    pub(super) fn windows_before(&self, node: usize) -> WindowsBefore {
+        let mut found = WindowsBefore::default();
+        let mut is_before = vec![false; node + 1];
+        is_before[node] = true;
+        // A node's inputs are made before it.
+        for index in (0..=node).rev() {
+            if !is_before[index] {
+                continue;
+            }
+            let Node { operator, inputs, .. } = &self.plan.nodes[index];
+            inputs.iter().for_each(|input| is_before[*input] = true);
+            match operator {
+                Operator::AssignWindows { kind, .. }
+                | Operator::WindowAggregate(WindowAggregate {
+                    window: WindowOf::Assigned { kind, .. },
+                    ..
+                }) => found.cumulate |= matches!(kind, WindowKind::Cumulate { .. }),
+                Operator::SessionAggregate(_) => found.sessions = true,
+                _ => {}
+            }
+        }
+        found
+    }
+
+    /// The only values a column of a node has, where the script says so in not too many places.
+    pub(super) fn constants(&self, node: usize, column: usize) -> Option<Vec<Value>> {
+        let mut places = 1_000;
+        self.constants_within(node, column, &mut places)
+    }
+
+    fn constants_within(&self, node: usize, column: usize, places: &mut usize) -> Option<Vec<Value>> {
+        *places = places.checked_sub(1)?;
+        let Node { operator, inputs, .. } = self.node_at(node);
+        match operator {
+            Operator::Map { outputs, .. } => match &outputs[column] {
+                Expression::Literal { value, .. } => Some(vec![value.clone()]),
+                Expression::Column { index, .. } => self.constants_within(inputs[0], *index, places),
+                _ => None,
+            },
+            Operator::Union => {
+                let of_inputs = inputs.iter().map(|input| self.constants_within(*input, column, places));
+                Some(of_inputs.collect::<Option<Vec<_>>>()?.concat())
+            }
+            _ => None,
+        }
     }
 
     pub(super) fn source_at(&self, source: usize) -> &Source {

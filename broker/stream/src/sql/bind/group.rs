@@ -4,14 +4,15 @@ use sqlparser::ast::{Expr, GroupByExpr, Select, SelectItem};
 use sqlparser::tokenizer::Location;
 
 use super::super::error::SqlError;
-use super::graph::column;
+use super::graph::{WindowsBefore, column};
 use super::query::{Item, QueryBinder, bind_items};
 use super::relation::{Relation, WINDOW_COLUMNS, Windows, of_node};
 use super::scope::{Binder, BoundAggregate, Groups, NamedExpression, Role, ScopeColumn};
 use super::sink::Target;
 use crate::functions::Functions;
 use crate::plan::{
-    Aggregate, Column, Emit, Expression, Grouping, Operator, SessionAggregate, WindowAggregate, WindowOf,
+    Aggregate, Column, Emit, Expression, Grouping, Operator, SessionAggregate, WindowAggregate, WindowKind,
+    WindowOf,
 };
 use crate::value::DataType;
 
@@ -75,8 +76,11 @@ impl QueryBinder<'_> {
             None => None,
         };
         let filter = super::rank_limit::without_implied(filter, &from);
-        let (keys, by_window) = bind_keys(&mut binder, select)?;
-        let window = group_window(&from, by_window);
+        let (keys, bounds) = bind_keys(&mut binder, select)?;
+        if let Some(bounds) = &bounds {
+            bounds.check(self.graph.windows_before(from.node), from.windows.as_ref())?;
+        }
+        let window = group_window(&from, bounds.is_some());
         let mut groups = Groups::default();
         if !matches!(window, GroupWindow::None) {
             groups.keys.extend(window_keys(&from));
@@ -108,8 +112,8 @@ impl QueryBinder<'_> {
             let condition = binder.bind_condition(condition, "WHERE")?;
             condition.for_each_column(&mut |index| found |= index >= width);
         }
-        let (_, by_window) = bind_keys(&mut binder, select)?;
-        Ok(found || !by_window)
+        let (_, bounds) = bind_keys(&mut binder, select)?;
+        Ok(found || bounds.is_none())
     }
 
     /// The node of an aggregate. Its row is the keys, then the aggregates.
@@ -206,6 +210,9 @@ impl QueryBinder<'_> {
         let node = self.graph.node(operator, vec![input], row, changes);
         let mut relation = Relation::new(node, None, self.graph);
         relation.key = Some((0..keys.len()).collect());
+        if bounds > 0 {
+            relation.apart.bounds = telling(self.graph.windows_before(from.node), from.windows.as_ref());
+        }
         relation.record_key =
             keys.iter().enumerate().skip(bounds).map(|(index, key)| (key.name.clone(), index)).collect();
         if changes && bounds > 0 {
@@ -309,8 +316,48 @@ fn window_keys(from: &Relation) -> Vec<NamedExpression> {
     bounds.into_iter().flatten().collect()
 }
 
-/// The keys of `GROUP BY` beside the window, and whether the window is among them.
-fn bind_keys(binder: &mut Binder<'_>, select: &Select) -> Result<(Vec<NamedExpression>, bool), SqlError> {
+/// Which bounds of a window `GROUP BY` names.
+struct Bounds {
+    start: bool,
+    end: bool,
+    /// Where the first of them is named.
+    at: Location,
+}
+
+impl Bounds {
+    /// That they say which window it is, given what made the windows.
+    fn check(&self, before: WindowsBefore, assigned: Option<&Windows>) -> Result<(), SqlError> {
+        let (start_tells, end_tells) = telling(before, assigned);
+        let alone = match (self.start, self.end) {
+            (true, false) if !start_tells => "window_start",
+            (false, true) if !end_tells => "window_end",
+            _ => return Ok(()),
+        };
+        Err(SqlError::at(
+            self.at,
+            format!("`{alone}` alone does not say which window a group is of"),
+            "write GROUP BY window_start, window_end, <columns>",
+        ))
+    }
+}
+
+/// Whether the start of a window says which its end is, and its end which its start is, given what made the windows.
+fn telling(before: WindowsBefore, assigned: Option<&Windows>) -> (bool, bool) {
+    match assigned {
+        // Windows that grow end at different times.
+        Some(Windows::Fixed { kind, .. }) => (!matches!(kind, WindowKind::Cumulate { .. }), true),
+        // One session of a key begins, and ends, at a time.
+        Some(Windows::Session { .. }) => (true, true),
+        // Sessions of different keys begin together, or end together.
+        None => (!before.cumulate && !before.sessions, !before.sessions),
+    }
+}
+
+/// The keys of `GROUP BY` beside the window, and the window's bounds, if they are among them.
+fn bind_keys(
+    binder: &mut Binder<'_>,
+    select: &Select,
+) -> Result<(Vec<NamedExpression>, Option<Bounds>), SqlError> {
     let at = select.select_token.0.span.start;
     let help = "write GROUP BY window_start, window_end, <columns>";
     let GroupByExpr::Expressions(expressions, modifiers) = &select.group_by else {
@@ -320,7 +367,7 @@ fn bind_keys(binder: &mut Binder<'_>, select: &Select) -> Result<(Vec<NamedExpre
         return Err(SqlError::at(at, "GROUP BY with a modifier is not supported", help));
     }
     let mut keys: Vec<NamedExpression> = Vec::new();
-    let mut by_window = false;
+    let mut bounds: Option<Bounds> = None;
     for expr in expressions {
         let key_at = binder.locate(expr);
         match expr {
@@ -334,8 +381,9 @@ fn bind_keys(binder: &mut Binder<'_>, select: &Select) -> Result<(Vec<NamedExpre
         }
         let expression =
             binder.bind(expr).or_else(|error| named_item(binder, select, expr).ok_or(error)?)?;
-        if binder.role(&expression).is_some_and(Role::is_window) {
-            by_window = true;
+        if let Some(role) = binder.role(&expression).filter(|role| role.is_window()) {
+            let bounds = bounds.get_or_insert(Bounds { start: false, end: false, at: key_at });
+            *if role == Role::WindowStart { &mut bounds.start } else { &mut bounds.end } = true;
             continue;
         }
         if keys.iter().any(|key| key.expression == expression) {
@@ -344,7 +392,7 @@ fn bind_keys(binder: &mut Binder<'_>, select: &Select) -> Result<(Vec<NamedExpre
         let name = key_name(binder, select, &expression, keys.len());
         keys.push(NamedExpression { name, expression });
     }
-    Ok((keys, by_window))
+    Ok((keys, bounds))
 }
 
 /// A name in `GROUP BY` that is no column may be one that the `SELECT` gives.

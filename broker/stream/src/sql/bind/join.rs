@@ -14,6 +14,7 @@ use sqlparser::ast::{
 use sqlparser::tokenizer::Location;
 
 use super::super::error::SqlError;
+use super::apart::Apart;
 use super::from::{alias_name, simple_name};
 use super::graph::column;
 use super::pair_condition::{PairConditions, all_of, conjuncts, counted_from, plain};
@@ -183,8 +184,11 @@ impl QueryBinder<'_> {
         let operator = Operator::Map { filter: Some(filter), outputs };
         let node = self.graph.node(operator, vec![relation.node], columns, changes);
         let width = relation.columns.len();
+        let is_known = relation.key.is_some();
         let key = relation.key.filter(|key| key.iter().all(|column| *column < width));
-        Relation { node, key, record_key: Vec::new(), ..relation }
+        let lost = relation.apart.lost || changes && is_known && key.is_none();
+        let apart = Apart { lost, ..Apart::default() };
+        Relation { node, key, apart, record_key: Vec::new(), ..relation }
     }
 
     /// The node of an input with columns for these expressions, and which columns they are.
@@ -227,6 +231,9 @@ impl QueryBinder<'_> {
         let is_state = matches!(bound, JoinBound::State(_));
         let changes = is_state && (sides_change || kind != JoinKind::Inner);
         let key = joined_key(&left, &right, kind, &conditions);
+        let both_known = left.key.is_some() && right.key.is_some();
+        let lost = left.apart.lost || right.apart.lost || changes && both_known && key.is_none();
+        let apart = Apart { lost, ..Apart::default() };
         let equalities = std::mem::take(&mut conditions.equalities);
         let (left_keys, right_keys): (Vec<_>, Vec<_>) =
             equalities.into_iter().map(|equality| (equality.left, equality.right)).unzip();
@@ -261,7 +268,7 @@ impl QueryBinder<'_> {
                 column.role = Role::Plain;
             }
         }
-        Ok(Relation { key, ..Relation::joined(node, columns) })
+        Ok(Relation { key, apart, ..Relation::joined(node, columns) })
     }
 
     /// Asks a table for its rows.

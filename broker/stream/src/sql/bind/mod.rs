@@ -6,6 +6,7 @@
 //! ```
 
 mod aggregate;
+mod apart;
 mod expression;
 mod format;
 mod from;

@@ -299,7 +299,7 @@ impl Binder<'_> {
         operator: BinaryOperator,
         right: Expression,
     ) -> Result<Expression, SqlError> {
-        let Some(wanted) = types::common_type([&left, &right].into_iter()) else {
+        let Some([of_left, of_right]) = types::compared_types(&left, &right) else {
             let (left_type, right_type) = (left.data_type(), right.data_type());
             let help = match (left_type, right_type) {
                 (DataType::Timestamp, DataType::String) | (DataType::String, DataType::Timestamp) => {
@@ -313,8 +313,8 @@ impl Binder<'_> {
                 help,
             ));
         };
-        let to = |side| types::coerce(side, wanted).expect("the common type is reached from both sides");
-        Ok(binary(operator, to(left), to(right)))
+        let to = |side, wanted| types::coerce(side, wanted).expect("the type is reached from its side");
+        Ok(binary(operator, to(left, of_left), to(right, of_right)))
     }
 
     pub(super) fn bind_in(

@@ -10,6 +10,7 @@
 use sqlparser::tokenizer::Location;
 
 use super::super::error::SqlError;
+use super::apart::Apart;
 use super::graph::column;
 use super::over::{CallKind, Order, OverCall};
 use super::query::{Item, QueryBinder};
@@ -138,7 +139,7 @@ impl QueryBinder<'_> {
             }
         }
         let over = self.over(base, &calls)?;
-        let items = items.into_iter().map(|item| item.moved(width, over.functions)).collect();
+        let items = over.items(items, width);
         self.project(&over.relation, None, items, target, at)
     }
 
@@ -163,7 +164,7 @@ impl QueryBinder<'_> {
             Some(limit) => (self.rank(base, &call, limit)?, Some(limit)),
             None => (self.over(base, std::slice::from_ref(&call))?, None),
         };
-        let items: Vec<Item> = items.into_iter().map(|item| item.moved(width, over.functions)).collect();
+        let items = over.items(items, width);
         let mut ranked = self.project(&over.relation, None, items, None, at)?;
         for (column, known) in ranked.columns.iter_mut().zip(&relation.columns) {
             column.name.clone_from(&known.name);
@@ -195,12 +196,19 @@ impl QueryBinder<'_> {
         let node = self.graph.node(Operator::Rank(rank), vec![base.node], columns.clone(), changes);
         let mut relation = Relation { node, ..base };
         let unique = function == RankFunction::RowNumber;
+        let before = relation.key.clone();
         relation.key = match limit {
             1 if unique => Some(partition.clone()),
             _ if unique => Some(partition.iter().copied().chain([number]).collect()),
             _ => relation.key,
         };
         let named = |index: &usize| (columns[*index].name.clone(), *index);
+        relation.apart = Apart {
+            lost: relation.apart.lost && !unique,
+            numbered: unique && before.is_none() && !relation.apart.lost,
+            other: before.filter(|_| unique),
+            bounds: (false, false),
+        };
         relation.record_key = match (changes, &relation.key) {
             (false, _) => {
                 let plain = |index: &&usize| {
@@ -211,8 +219,11 @@ impl QueryBinder<'_> {
             (true, Some(key)) => key.iter().map(named).collect(),
             (true, None) => Vec::new(),
         };
-        let keeps_time = matches!(mode, RankMode::First { .. });
-        relation.columns.iter_mut().for_each(|column| column.role = column.role.after(changes, keeps_time));
+        let ordered_by = match mode {
+            RankMode::First { time, .. } => Some(time),
+            RankMode::Window { .. } | RankMode::Changes { .. } => None,
+        };
+        relation.order(changes, ordered_by);
         Ok(OverRelation { relation, functions: number })
     }
 
@@ -281,7 +292,7 @@ impl QueryBinder<'_> {
         let over = Over { partition, order, functions, mode };
         let node = self.graph.node(Operator::Over(over), vec![base.node], columns, changes);
         let mut relation = Relation { node, ..base };
-        relation.columns.iter_mut().for_each(|column| column.role = column.role.after(changes, on_time));
+        relation.order(changes, by_time.filter(|_| on_time));
         Ok(relation)
     }
 
@@ -320,6 +331,31 @@ struct OverRelation {
     relation: Relation,
     /// The node's column of the first function.
     functions: usize,
+}
+
+impl OverRelation {
+    /// The items of a `SELECT` that were bound over the rows before the functions, which had `width` columns.
+    fn items(&self, items: Vec<Item>, width: usize) -> Vec<Item> {
+        let columns = &self.relation.columns;
+        let moved = |item: Item| {
+            let mut item = item.moved(width, self.functions);
+            // What a column says about time it says behind the functions.
+            if let Expression::Column { index, .. } = item.expression {
+                item.role = columns.get(index).map_or(Role::Plain, |column| column.role);
+            }
+            item
+        };
+        items.into_iter().map(moved).collect()
+    }
+}
+
+impl Relation {
+    /// Behind an operator that orders rows; by which event time, if it gives them as that passes.
+    fn order(&mut self, changes: bool, by_time: Option<usize>) {
+        for (index, column) in self.columns.iter_mut().enumerate() {
+            column.role = column.role.after(changes, by_time == Some(index));
+        }
+    }
 }
 
 impl OverCall {
@@ -409,11 +445,12 @@ impl Item {
 }
 
 impl Role {
-    /// What a column says about time behind an operator that orders rows.
-    fn after(self, changes: bool, keeps_time: bool) -> Role {
+    /// What a column says about time behind an operator that orders rows; whether it orders them by this one.
+    fn after(self, changes: bool, ordered_by: bool) -> Role {
         match self {
             _ if changes => Role::Plain,
-            Role::Time if !keeps_time => Role::Plain,
+            // Rows wait until the time they are ordered by has passed; another one may lie further behind.
+            Role::Time if !ordered_by => Role::Plain,
             // A row may come out in a later epoch than it came in.
             Role::ProcessingTime => Role::Plain,
             role => role,

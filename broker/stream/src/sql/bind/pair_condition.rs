@@ -123,6 +123,9 @@ fn is_time(role: Role) -> bool {
 
 fn equality(condition: &Expression, width: usize) -> Option<Equality> {
     let Expression::Binary { operator: BinaryOperator::Equal, left, right } = condition else { return None };
+    if !is_one_key(left.data_type(), right.data_type()) {
+        return None;
+    }
     match (side(left, width)?, side(right, width)?) {
         (false, true) => {
             Some(Equality { left: (**left).clone(), right: counted_from((**right).clone(), width) })
@@ -131,6 +134,14 @@ fn equality(condition: &Expression, width: usize) -> Option<Equality> {
             Some(Equality { left: (**right).clone(), right: counted_from((**left).clone(), width) })
         }
         _ => None,
+    }
+}
+
+/// Whether equal values of two types are one key. Decimals of two scales are equal in value alone.
+fn is_one_key(left: DataType, right: DataType) -> bool {
+    match (left, right) {
+        (DataType::Decimal { scale: left, .. }, DataType::Decimal { scale: right, .. }) => left == right,
+        _ => true,
     }
 }
 

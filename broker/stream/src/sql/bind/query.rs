@@ -9,6 +9,7 @@ use sqlparser::tokenizer::Location;
 
 use super::super::error::SqlError;
 use super::super::statement::{CreateView, Insert, Script};
+use super::apart;
 use super::graph::{GraphBuilder, column};
 use super::rank_limit::{self, Limits};
 use super::relation::{Relation, of_node};
@@ -262,6 +263,8 @@ impl<'s> QueryBinder<'s> {
         let changes = inputs.iter().any(|input| self.graph.changes(*input));
         let node = self.graph.node(Operator::Union, inputs, columns.clone(), changes);
         let mut union = Relation::new(node, None, self.graph);
+        union.key = apart::union_key([&left, &right], self.graph, node);
+        union.apart.lost = changes && union.key.is_none();
         for (column, (left, right)) in union.columns.iter_mut().zip(left.columns.iter().zip(&right.columns)) {
             if left.role == right.role {
                 column.role = left.role;
@@ -355,10 +358,7 @@ impl<'s> QueryBinder<'s> {
                 |item: &Item| matches!(item.expression, Expression::Column { index: i, .. } if i == index);
             items.iter().position(is_it)
         };
-        let key = from
-            .key
-            .as_ref()
-            .and_then(|key| key.iter().map(|column| place(*column)).collect::<Option<Vec<usize>>>());
+        let (key, apart) = apart::projected(self.graph, from, &items);
         let node_columns = self.graph.columns(from.node).to_vec();
         let mut columns: Vec<Column> =
             items.iter().map(|item| column(&*item.name, item.expression.data_type())).collect();
@@ -382,7 +382,7 @@ impl<'s> QueryBinder<'s> {
             merged: false,
         });
         let columns = columns.collect();
-        Ok(Relation { node, columns, windows: None, key, record_key, pending: None, ranked: None })
+        Ok(Relation { node, columns, windows: None, key, apart, record_key, pending: None, ranked: None })
     }
 }
 

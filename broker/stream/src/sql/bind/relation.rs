@@ -1,5 +1,6 @@
 //! A table as a query sees it: a node of the plan, and what its columns are called.
 
+use super::apart::Apart;
 use super::graph::{GraphBuilder, column};
 use super::over_node::PendingRank;
 use super::scope::{Role, ScopeColumn, last_instant};
@@ -17,6 +18,8 @@ pub(super) struct Relation {
     pub(super) windows: Option<Windows>,
     /// The columns of the node whose values no two rows share at a time, if that is known.
     pub(super) key: Option<Vec<usize>>,
+    /// What else is known of telling its rows apart.
+    pub(super) apart: Apart,
     /// What the key of a record made of a row is, unless its table says so: names and columns of the node.
     pub(super) record_key: Vec<(String, usize)>,
     /// A rank that the query around it may bound; the node is not the relation's before that is decided.
@@ -63,6 +66,7 @@ impl Relation {
             columns: graph.columns(node).iter().map(scope).collect(),
             windows: None,
             key: None,
+            apart: Apart::default(),
             record_key: Vec::new(),
             pending: None,
             ranked: None,
@@ -76,6 +80,7 @@ impl Relation {
             columns,
             windows: None,
             key: None,
+            apart: Apart::default(),
             record_key: Vec::new(),
             pending: None,
             ranked: None,

@@ -60,6 +60,17 @@ pub(super) fn bind(script: &Script, insert: &Insert, graph: &mut GraphBuilder) -
     let key = key(declared, &declaration, &relation, changes)?;
     let mode = mode(declared, &declaration, changes, !key.is_empty())?;
     frozen_time::check(graph, relation.node, mode, &key, insert.at)?;
+    if relation.apart.lost
+        && !declaration.primary_key.is_empty()
+        && matches!(mode, OutputMode::Upsert | OutputMode::Update)
+    {
+        return Err(SqlError::at(
+            declared.name.span.start,
+            format!("several rows of the query may have one primary key of `{}`", declaration.table),
+            "aggregate them by it: SELECT k, SUM(n) FROM (<query>) GROUP BY k, or select what tells them apart (in each \
+             part of a UNION ALL a constant of its own) and add that to the PRIMARY KEY",
+        ));
+    }
     let mut format = declaration.format;
     if let (OutputMode::Retract, Format::Json(json)) = (mode, &format.value) {
         format.value = Format::Debezium(DebeziumFormat { json: *json, ..DebeziumFormat::default() });

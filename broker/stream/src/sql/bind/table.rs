@@ -85,13 +85,16 @@ pub(super) fn sink(table: &CreateTable) -> Result<SinkDeclaration, SqlError> {
     let mut columns = columns(table)?;
     columns.retain(|column| written(&column.name));
     let topic = options.topic("topic")?;
+    let primary_key = primary_key(table, &columns)?;
+    // A record without a key can neither be replaced nor deleted.
+    primary_key.iter().for_each(|column| columns[*column].required = true);
     let format = options.format(&mut columns)?;
     format::check_sink(&format, &columns, &table.options, table.name.span.start)?;
     Ok(SinkDeclaration {
         table: table.name.value.clone(),
         topic,
         format,
-        primary_key: primary_key(table, &columns)?,
+        primary_key,
         mode: options.output()?,
         columns,
         compression: options.compression()?,

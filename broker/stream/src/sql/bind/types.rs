@@ -189,6 +189,20 @@ pub(super) fn common_type<'a>(expressions: impl Iterator<Item = &'a Expression> 
     }
 }
 
+/// The types two expressions are compared in: the one they have in common, or each its own where that would round.
+pub(super) fn compared_types(left: &Expression, right: &Expression) -> Option<[DataType; 2]> {
+    let common = common_type([left, right].into_iter())?;
+    let [of_left, of_right] = [left, right].map(decimal_shape);
+    let rounds = matches!(common, DataType::Decimal { .. })
+        && !is_null(left)
+        && !is_null(right)
+        && !decimal::have_common_shape(of_left, of_right);
+    Some(match rounds {
+        true => [of_left, of_right].map(|(precision, scale)| DataType::Decimal { precision, scale }),
+        false => [common, common],
+    })
+}
+
 /// Whether `CAST` knows the way from one type to another.
 pub(super) fn can_cast(from: DataType, to: DataType) -> bool {
     use DataType::{BigInt, Boolean, Bytes, Date, Decimal, Double, String, Timestamp};
