@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use logmill_stream::{
-    CommitError, EpochLoop, Executor, Logs, Pace, Progress, Rejected, Serial, TopicPartition, Turn, TurnError,
+    EpochLoop, Executor, Logs, Pace, Progress, Rejected, Serial, TopicPartition, Turn, TurnError,
 };
 use tokio::sync::oneshot;
 
@@ -198,7 +198,7 @@ impl<'r> Attempt<'r> {
         if let Err(error) = self.settle() {
             return error;
         }
-        if let TurnError::Commit(CommitError::TooLarge { bytes, limit, .. }) = error
+        if let Some((bytes, limit)) = error.too_large()
             && self.epochs.shrink()
         {
             self.course.pace = self.epochs.pace();

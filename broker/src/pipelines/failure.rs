@@ -45,8 +45,8 @@ pub(super) enum RunError {
     /// It was told to stop while its state was restored.
     #[error("it was stopped")]
     Stopped,
-    /// An epoch is too large for a frame, and those to come will be smaller.
-    #[error("an epoch has {bytes} bytes, and a frame may have {limit}")]
+    /// An epoch is too large for a frame, or for memory, and those to come will be smaller.
+    #[error("an epoch has {bytes} bytes, and may have {limit}")]
     TooLarge { bytes: u64, limit: u64 },
     /// A source has other partitions than the run knows.
     #[error("a source has got partitions")]
@@ -123,6 +123,13 @@ fn epoch(error: &EpochError) -> (String, Option<(String, i32, i64)>, String) {
             error.to_string(),
             None,
             "Set 'on-error' = 'skip' on the sink to go on without such rows, or write the expression so that it cannot fail"
+                .to_owned(),
+        ),
+        // Of more records less is taken in.
+        EpochError::TooMuch { .. } => (
+            error.to_string(),
+            None,
+            "One record alone makes so many rows: join or window it more narrowly, or select fewer of its columns"
                 .to_owned(),
         ),
         error => (error.to_string(), None, "Run it again; its state is restored".to_owned()),

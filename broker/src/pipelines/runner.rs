@@ -118,7 +118,7 @@ impl Runner {
                 self.say(
                     EventKind::Pace,
                     format!(
-                        "an epoch came out with {bytes} bytes, and a frame may have {limit}: those to come take less in"
+                        "an epoch came out with {bytes} bytes, and may have {limit}: those to come take less in"
                     ),
                 );
             }

@@ -70,6 +70,28 @@ impl Column {
         self.array().is_null(row)
     }
 
+    /// Bytes of the texts in it.
+    pub(crate) fn text_bytes(&self) -> usize {
+        let of = |offsets: &[i32]| {
+            let (first, last) = (offsets.first().copied(), offsets.last().copied());
+            (last.unwrap_or(0) - first.unwrap_or(0)) as usize
+        };
+        match self {
+            Column::String(array) => of(array.value_offsets()),
+            Column::Bytes(array) => of(array.value_offsets()),
+            _ => 0,
+        }
+    }
+
+    /// Bytes of a row's text.
+    pub(crate) fn text_bytes_at(&self, row: usize) -> usize {
+        match self {
+            Column::String(array) => array.value_length(row) as usize,
+            Column::Bytes(array) => array.value_length(row) as usize,
+            _ => 0,
+        }
+    }
+
     /// The value of a row.
     pub(crate) fn value(&self, row: usize) -> Value {
         if self.is_null(row) {
@@ -206,6 +228,15 @@ impl ColumnBuilder {
             }
             DataType::Date => Self::Date(Date32Builder::with_capacity(rows)),
             DataType::Bytes => Self::Bytes(BinaryBuilder::with_capacity(rows, rows * 8)),
+        }
+    }
+
+    /// Bytes of the texts so far.
+    pub(crate) fn text_bytes(&self) -> usize {
+        match self {
+            Self::String(builder) => builder.values_slice().len(),
+            Self::Bytes(builder) => builder.values_slice().len(),
+            _ => 0,
         }
     }
 

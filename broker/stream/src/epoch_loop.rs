@@ -26,6 +26,7 @@ use crate::logs::{CommitError, Logs, LogsError};
 use crate::pipeline::{
     Cut, EpochError, EpochOutput, Input, OffsetRange, Pipeline, Progress, RecordError, TopicPartition,
 };
+use crate::rows::GIVEN_BYTES;
 
 /// How large epochs grow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -113,6 +114,20 @@ pub enum TurnError {
     Commit(#[from] CommitError),
 }
 
+impl TurnError {
+    /// Of an epoch that was too large: how many bytes it had, and how many it may have. It was not committed; see
+    /// [`EpochLoop::shrink`].
+    pub fn too_large(&self) -> Option<(u64, u64)> {
+        match self {
+            TurnError::Commit(CommitError::TooLarge { bytes, limit, .. })
+            | TurnError::Epoch { error: EpochError::TooMuch { bytes, limit, .. }, .. } => {
+                Some((*bytes, *limit))
+            }
+            _ => None,
+        }
+    }
+}
+
 /// An end of the input that cannot be declared.
 #[derive(Debug, Error, PartialEq, Eq)]
 pub enum DeclareEndError {
@@ -170,7 +185,12 @@ impl EpochLoop {
     pub fn new(pipeline: Pipeline, limits: EpochLimits) -> EpochLoop {
         // Some copies of each record are allowed for, more are known of beforehand.
         let copies = (pipeline.plan().rows_of_record() / COPIES).max(1);
-        let limits = EpochLimits { input_records: (limits.input_records / copies).max(1), ..limits };
+        let rows = usize::try_from(pipeline.plan().rows_of_record()).unwrap_or(usize::MAX);
+        let limits = EpochLimits {
+            input_records: (limits.input_records / copies).max(1),
+            unpacked_bytes: limits.unpacked_bytes.min(GIVEN_BYTES / rows.max(1)),
+            ..limits
+        };
         EpochLoop {
             ends: pipeline.declared_ends(),
             idleness: Idleness::new(&pipeline),
@@ -210,8 +230,8 @@ impl EpochLoop {
     /// Makes the epochs that come half as large as the last one, until they are small for long enough. False when it
     /// was one record or one row already.
     ///
-    /// It is for a frame that was too large to be committed, so that the same input is parted among more of them. The
-    /// pipeline has gone on meanwhile; so restore it and go on with a new loop at this one's [`EpochLoop::pace`].
+    /// It is for an epoch that was too large ([`TurnError::too_large`]), so that the same input is parted among more of
+    /// them. The pipeline has gone on meanwhile; so restore it and go on with a new loop at this one's [`EpochLoop::pace`].
     pub fn shrink(&mut self) -> bool {
         self.pace.shrink(&self.load, 2)
     }
@@ -331,23 +351,32 @@ impl EpochLoop {
                         budget = usize::MAX;
                     }
                 }
-                Err(error) => return Err(TurnError::Epoch { pipeline: self.name(), error }),
+                Err(error) => {
+                    if let EpochError::TooMuch { rows, .. } = error {
+                        self.load = self.load_of_failed(cut, input, rows);
+                    }
+                    return Err(TurnError::Epoch { pipeline: self.name(), error });
+                }
             }
         }
     }
 
+    /// What an epoch was that gave too much; `rows` are those that time made due, if these were it.
+    fn load_of_failed(&self, cut: &Cut, input: &[Input], rows: u64) -> Load {
+        let offsets = cut.ranges.values().map(|range| u64::try_from(range.to - range.from).unwrap_or(0));
+        let records = if rows > 0 { 0 } else { offsets.sum() };
+        Load { bytes: covered_bytes(cut, input), records, unpacked: 0, rows, output: 0, full: true }
+    }
+
     /// What the pipeline's last epoch was.
     fn load(&self, cut: &Cut, input: &[Input], output: &EpochOutput) -> Load {
-        let mut bytes = 0;
         let mut full = self.pipeline.emission_pending() || !self.left_out.is_empty();
         for Input { partition, batches, .. } in input {
             let to = cut.ranges.get(partition).map_or(i64::MAX, |range| range.to);
-            let covered = batches.iter().filter(|batch| batch.header().base_offset < to);
-            bytes += covered.map(Batch::size).sum::<usize>();
             full |= batches.last().is_some_and(|batch| batch.header().next_offset() > to);
         }
         Load {
-            bytes,
+            bytes: covered_bytes(cut, input),
             records: output.progress.counters.read,
             unpacked: self.pipeline.unpacked_bytes(),
             rows: self.pipeline.timed_rows(),
@@ -440,4 +469,13 @@ impl EpochLoop {
         }
         ranges
     }
+}
+
+/// The size of the batches a cut covers.
+fn covered_bytes(cut: &Cut, input: &[Input]) -> usize {
+    let covered = input.iter().flat_map(|Input { partition, batches, .. }| {
+        let to = cut.ranges.get(partition).map_or(i64::MAX, |range| range.to);
+        batches.iter().filter(move |batch| batch.header().base_offset < to)
+    });
+    covered.map(Batch::size).sum()
 }

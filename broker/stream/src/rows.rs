@@ -13,6 +13,16 @@ pub(crate) const END_OF_TIME: i64 = i64::MAX;
 /// A row that was made of other rows: no record of a source is at fault for what happens to it.
 pub(crate) const NO_ORIGIN: u64 = u64::MAX;
 
+/// Bytes of rows that are made at once, where each row is copied often.
+pub(crate) const PIECE_BYTES: usize = 64 << 20;
+
+/// Bytes of rows that one operator may give in an epoch of several records.
+pub(crate) const GIVEN_BYTES: usize = 256 << 20;
+
+/// Bytes of rows that stand in one piece: far below the 2 GiB that an array of texts has room for. One operator gives no
+/// more in an epoch of one record.
+pub(crate) const MOST_BYTES: usize = 1 << 30;
+
 /// Where a row stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Mark {
@@ -45,6 +55,22 @@ impl Rows {
 
     pub(crate) fn is_empty(&self) -> bool {
         self.marks.is_empty()
+    }
+
+    /// About how many bytes they take.
+    pub(crate) fn bytes(&self) -> usize {
+        let texts: usize = self.columns.iter().map(Column::text_bytes).sum();
+        texts + self.len() * self.fixed_bytes()
+    }
+
+    /// About how many bytes one of them takes.
+    pub(crate) fn bytes_at(&self, row: usize) -> usize {
+        self.columns.iter().map(|column| column.text_bytes_at(row)).sum::<usize>() + self.fixed_bytes()
+    }
+
+    /// Bytes of a row beside its texts.
+    fn fixed_bytes(&self) -> usize {
+        size_of::<Mark>() + self.columns.len() * size_of::<i64>()
     }
 
     /// The rows at these places, in their order.
@@ -84,7 +110,8 @@ pub(crate) fn row_text(columns: &[Column], row: usize) -> String {
     }
 }
 
-/// Collects rows one by one.
+/// Collects rows one by one. Behind more than [`MOST_BYTES`] of texts it takes no more: whoever gives the rows away is
+/// told then that they are too much, and has no use for them.
 #[derive(Debug)]
 pub(crate) struct RowsBuilder {
     types: Vec<DataType>,
@@ -102,8 +129,15 @@ impl RowsBuilder {
         self.marks.is_empty()
     }
 
+    fn is_full(&self) -> bool {
+        self.builders.iter().map(ColumnBuilder::text_bytes).sum::<usize>() > MOST_BYTES
+    }
+
     /// Appends a row.
     pub(crate) fn push<'v>(&mut self, mark: Mark, values: impl IntoIterator<Item = &'v Value>) {
+        if self.is_full() {
+            return;
+        }
         let mut values = values.into_iter();
         for builder in &mut self.builders {
             builder.append(values.next().unwrap_or(&Value::Null));
@@ -114,6 +148,9 @@ impl RowsBuilder {
 
     /// Appends a row whose columns `fill` appends, one value to each builder.
     pub(crate) fn push_with(&mut self, mark: Mark, fill: impl FnOnce(&mut [ColumnBuilder])) {
+        if self.is_full() {
+            return;
+        }
         fill(&mut self.builders);
         self.marks.push(mark);
     }

@@ -53,7 +53,7 @@ async fn an_epoch_too_large_for_a_frame_is_computed_in_parts() {
     assert_eq!(rig.values("out").await.len(), 200);
     let events = rig.pipelines.events("p", 0).await.expect("events");
     let told = events.iter().find(|event| event.kind == "pace").expect("it is told");
-    assert!(told.text.contains("a frame may have"), "{}", told.text);
+    assert!(told.text.contains("bytes, and may have"), "{}", told.text);
     rig.others_are_served().await;
 }
 

@@ -33,7 +33,7 @@ pub(crate) use self::json::JsonPath;
 use self::operand::Operand;
 use self::regex::RegexCall;
 pub(crate) use self::regex::of_similar;
-pub(crate) use self::room::{mask, too_much_text};
+pub(crate) use self::room::{check_length, mask, too_much_text};
 use crate::column::Column;
 use crate::plan::{BinaryOperator, Expression, Function};
 

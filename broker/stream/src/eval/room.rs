@@ -59,7 +59,7 @@ pub(crate) fn mask(
 }
 
 /// Whether a function may make a text of so many bytes; asked before it is made.
-pub(super) fn check_length(bytes: usize) -> Result<(), String> {
+pub(crate) fn check_length(bytes: usize) -> Result<(), String> {
     match bytes <= MAX_TEXT_BYTES {
         true => Ok(()),
         false => Err(format!("the text would have more than {} MiB", MAX_TEXT_BYTES >> 20)),

@@ -1,9 +1,9 @@
 //! `FROM TABLE(TUMBLE | HOP | CUMULATE ...)` as a table: each row once for every window it lies in.
 
 use super::{EpochTime, Keyed, Operator, Output, StateSize};
-use crate::column::{Column, ColumnBuilder};
+use crate::column::ColumnBuilder;
 use crate::plan::WindowKind;
-use crate::rows::{NO_ORIGIN, Rows};
+use crate::rows::{NO_ORIGIN, PIECE_BYTES, Rows};
 use crate::state::ChangelogSink;
 use crate::value::{DataType, Value};
 
@@ -18,37 +18,69 @@ impl AssignWindows {
         Self { kind, time }
     }
 
-    fn assign(&self, rows: &Rows) -> Rows {
+    /// Gives the copies of rows piece by piece: a row may lie in a thousand windows.
+    fn assign(&self, rows: &Rows, out: &mut Output) {
         let times = rows.columns[self.time].timestamp();
-        let mut places = Vec::with_capacity(rows.len());
-        let mut starts = ColumnBuilder::new(DataType::Timestamp, rows.len());
-        let mut ends = ColumnBuilder::new(DataType::Timestamp, rows.len());
+        let mut piece = Piece::new();
         for row in 0..rows.len() {
             if arrow_array::Array::is_null(times, row) {
                 continue;
             }
-            for (start, end) in self.kind.windows_of(self.kind.slice_end(times.value(row))) {
-                places.push(row as u32);
-                starts.append(&Value::Timestamp(start));
-                ends.append(&Value::Timestamp(end));
+            let bytes = rows.bytes_at(row);
+            let mut windows = self.kind.windows_of(self.kind.slice_end(times.value(row))).peekable();
+            while let Some((start, end)) = windows.next() {
+                piece.places.push(row as u32);
+                // A record is late when it is late for the last of its windows; for others it is counted there.
+                piece.last.push(windows.peek().is_none());
+                piece.starts.append(&Value::Timestamp(start));
+                piece.ends.append(&Value::Timestamp(end));
+                piece.bytes += bytes;
+                if piece.bytes >= PIECE_BYTES {
+                    piece.give(rows, out);
+                    if !out.has_room() {
+                        return;
+                    }
+                }
             }
         }
+        piece.give(rows, out);
+    }
+}
+
+/// Copies of rows that are made at once.
+struct Piece {
+    places: Vec<u32>,
+    /// Whether it is the last copy of its row.
+    last: Vec<bool>,
+    starts: ColumnBuilder,
+    ends: ColumnBuilder,
+    bytes: usize,
+}
+
+impl Piece {
+    fn new() -> Self {
+        let times = || ColumnBuilder::new(DataType::Timestamp, 0);
+        Self { places: Vec::new(), last: Vec::new(), starts: times(), ends: times(), bytes: 0 }
+    }
+
+    /// Gives the copies, and begins anew.
+    fn give(&mut self, rows: &Rows, out: &mut Output) {
+        let Piece { places, last, mut starts, mut ends, .. } = std::mem::replace(self, Piece::new());
         let mut assigned = rows.take(&places);
-        // A record is late when it is late for the last of its windows; for others it is counted there.
-        for row in 1..places.len() {
-            if places[row - 1] == places[row] {
-                assigned.marks[row - 1].origin = NO_ORIGIN;
-            }
-        }
-        assigned.columns.extend([starts.finish(), ends.finish()] as [Column; 2]);
-        assigned
+        let others = assigned.marks.iter_mut().zip(last).filter(|(_, last)| !last);
+        others.for_each(|(mark, _)| mark.origin = NO_ORIGIN);
+        assigned.columns.extend([starts.finish(), ends.finish()]);
+        out.push(assigned);
     }
 }
 
 impl Operator for AssignWindows {
     fn process(&mut self, _time: EpochTime, inputs: Vec<Vec<Keyed>>, out: &mut Output) {
         for Keyed { rows, .. } in inputs.into_iter().flatten() {
-            out.push(self.assign(&rows));
+            self.assign(&rows, out);
+            if !out.has_room() {
+                return;
+            }
         }
     }
 

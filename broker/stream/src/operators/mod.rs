@@ -30,7 +30,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::plan::{self, Plan};
-use crate::rows::{END_OF_TIME, Mark, NO_ORIGIN, NO_TIME, Rows};
+use crate::rows::{END_OF_TIME, MOST_BYTES, Mark, NO_ORIGIN, NO_TIME, Rows};
 use crate::state::{ChangelogSink, Keys};
 
 /// What an epoch is for an operator.
@@ -94,6 +94,10 @@ pub(crate) struct Output {
     pub(crate) closed: BTreeSet<i64>,
     /// How many sessions were. Each is one shard's.
     pub(crate) sessions_closed: u64,
+    /// About how many bytes its rows have, those that time caused too.
+    bytes: usize,
+    /// How many they may have.
+    room: usize,
 }
 
 /// Rows that time caused, in the order of what they are sorted by among all shards.
@@ -355,14 +359,45 @@ impl Output {
             faults: Vec::new(),
             closed: BTreeSet::new(),
             sessions_closed: 0,
+            bytes: 0,
+            room: MOST_BYTES,
         }
+    }
+
+    /// With room for so many bytes of rows.
+    pub(crate) fn within(room: usize) -> Output {
+        Output { room, ..Output::new() }
     }
 
     /// Gives rows that rows caused.
     pub(crate) fn push(&mut self, rows: Rows) {
         if !rows.is_empty() {
+            self.bytes += rows.bytes();
             self.rows.push(rows);
         }
+    }
+
+    /// Gives rows that time caused, with what they are sorted by.
+    pub(crate) fn push_timed(&mut self, rows: Rows, sort: Vec<(i64, Arc<[u8]>)>) {
+        if !rows.is_empty() {
+            self.bytes += rows.bytes();
+            self.timed.push(Timed { rows, sort });
+        }
+    }
+
+    /// Takes note of bytes that rows to be given are made of.
+    pub(crate) fn note(&mut self, bytes: usize) {
+        self.bytes = self.bytes.saturating_add(bytes);
+    }
+
+    /// About how many bytes its rows have.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Whether it may be given more. If not, the epoch is given up: whatever else it does is of no use.
+    pub(crate) fn has_room(&self) -> bool {
+        self.bytes <= self.room
     }
 }
 

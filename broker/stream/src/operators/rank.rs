@@ -14,7 +14,7 @@ use std::sync::Arc;
 use super::ordered::{OrderedRows, Partition, difference, order_of};
 use super::schedule::Schedule;
 use super::time_to_live::TimeToLive;
-use super::{Due, EpochTime, Keyed, Operator, Output, Place, StateSize, Timed, timed_mark, window_timestamp};
+use super::{Due, EpochTime, Keyed, Operator, Output, Place, StateSize, timed_mark, window_timestamp};
 use crate::plan::{self, RankFunction, RankMode};
 use crate::rows::{Mark, Rows, RowsBuilder};
 use crate::state::{ChangelogSink, Table, decode_row, decode_row_into};
@@ -364,7 +364,7 @@ impl Operator for Rank {
             }
         }
         if !rows.is_empty() {
-            out.timed.push(Timed { rows: rows.finish(), sort });
+            out.push_timed(rows.finish(), sort);
         }
     }
 

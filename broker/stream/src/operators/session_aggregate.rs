@@ -18,7 +18,7 @@ use super::accumulator::Accumulator;
 use super::aggregated::{Aggregates, check_key, key_text, key_values};
 use super::schedule::Schedule;
 use super::{
-    Due, EpochTime, Keyed, Operator, OperatorFault, Output, Place, StateSize, Timed, held_back, timed_mark,
+    Due, EpochTime, Keyed, Operator, OperatorFault, Output, Place, StateSize, held_back, timed_mark,
     window_timestamp,
 };
 use crate::plan::{self, Emit};
@@ -233,7 +233,7 @@ impl Operator for SessionAggregate {
             }
         }
         if !rows.is_empty() {
-            out.timed.push(Timed { rows: rows.finish(), sort });
+            out.push_timed(rows.finish(), sort);
         }
     }
 

@@ -24,8 +24,7 @@ use self::held::{Held, HeldRows};
 use super::accumulator::Accumulator;
 use super::aggregated::{Aggregates, ValueChanges, check_key, key_text, key_values};
 use super::{
-    Due, EpochTime, Keyed, Operator, OperatorFault, Output, Place, StateSize, Timed, timed_mark,
-    window_timestamp,
+    Due, EpochTime, Keyed, Operator, OperatorFault, Output, Place, StateSize, timed_mark, window_timestamp,
 };
 use crate::plan::{self, Emit, WindowKind, WindowOf};
 use crate::rows::{END_OF_TIME, Mark, NO_TIME, Rows, RowsBuilder};
@@ -327,7 +326,7 @@ impl WindowAggregate {
             }
         }
         if !rows.is_empty() {
-            out.timed.push(Timed { rows: rows.finish(), sort });
+            out.push_timed(rows.finish(), sort);
         }
     }
 

@@ -115,6 +115,17 @@ pub enum EpochError {
         /// Why.
         reason: String,
     },
+    /// An operator gives more than it may in one epoch: rows of which joins and windows made many copies, or many large
+    /// ones that time made due. The pipeline must be restored; over less input, or with fewer rows due, it goes on.
+    #[error("an operator gives {bytes} bytes of rows or more in one epoch, and may give {limit}")]
+    TooMuch {
+        /// How many bytes of rows there were when it was stopped.
+        bytes: u64,
+        /// How many there may be.
+        limit: u64,
+        /// Rows that time made due, if these were too much; else 0.
+        rows: u64,
+    },
     /// An earlier epoch failed half-way. The pipeline must be restored.
     #[error("an earlier epoch failed; restore the pipeline from its changelog")]
     NeedsRestore,
@@ -124,7 +135,7 @@ impl EpochError {
     /// Whether the pipeline object is spoilt and must be rebuilt with
     /// [`Pipeline::restore`](crate::Pipeline::restore).
     pub fn needs_restore(&self) -> bool {
-        matches!(self, EpochError::OutputRow { .. } | EpochError::NeedsRestore)
+        matches!(self, EpochError::OutputRow { .. } | EpochError::TooMuch { .. } | EpochError::NeedsRestore)
     }
 }
 

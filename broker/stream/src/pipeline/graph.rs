@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::changes::StateChanges;
 use super::errors::EpochError;
 use super::progress::Counters;
+use super::room::check_room;
 use super::shards::{Shards, merge};
 use super::size::{OperatorSize, SizeMeter};
 use crate::column::Column;
@@ -68,6 +69,8 @@ pub(super) struct GraphEpoch<'e> {
     pub(super) plan: &'e Plan,
     pub(super) now: i64,
     pub(super) emit_rows: u32,
+    /// How many bytes of rows one operator may give.
+    pub(super) room: usize,
     pub(super) times: Times<'e>,
     pub(super) executor: &'e dyn Executor,
 }
@@ -311,12 +314,14 @@ impl Graph {
         let node = &mut self.nodes[index];
         let time = EpochTime { now: epoch.now, before: node.place.watermark };
         node.worked = inputs.iter().flatten().map(Rows::len).sum();
-        let mut outputs = node.shards.process(epoch.executor, node.worked, time, keys, inputs);
+        let mut outputs = node.shards.process(epoch.executor, node.worked, time, epoch.room, keys, inputs);
+        check_room(&outputs, epoch.room, false)?;
         if node.place.watermark < watermark {
             let (to, due) = node.shards.reach(&node.place, watermark, epoch.emit_rows as usize);
             node.worked += due;
             let between = (&node.place, &to);
             outputs = node.shards.advance(epoch.executor, node.worked, time, between, outputs);
+            check_room(&outputs, epoch.room, true)?;
             node.place = to;
         }
         let keeps_rows = node.keeps_rows;

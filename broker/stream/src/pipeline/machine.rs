@@ -14,6 +14,7 @@ use super::output::EpochOutput;
 use super::prepare::{Early, Preparation, Prepared};
 use super::progress::{Counters, InputProgress, OperatorProgress, PROGRESS_VERSION, Progress};
 use super::restore::Restoring;
+use super::room::room;
 use super::side;
 use super::size::OperatorSize;
 use super::spec::PipelineSpec;
@@ -373,8 +374,14 @@ impl Pipeline {
         let processing = if self.is_at_end() { END_OF_TIME } else { self.now };
         let times = Times { sources: &sources, processing };
         let executor = Arc::clone(&self.executor);
-        let epoch =
-            GraphEpoch { plan: &plan, now: cut.now, emit_rows: cut.emit_rows, times, executor: &*executor };
+        let epoch = GraphEpoch {
+            plan: &plan,
+            now: cut.now,
+            emit_rows: cut.emit_rows,
+            room: room(cut, ranges),
+            times,
+            executor: &*executor,
+        };
         let rows = std::mem::take(&mut prepared.rows);
         let graph = self.graph.run(&epoch, rows, &mut counters)?;
         self.timed_rows = graph.timed_rows;

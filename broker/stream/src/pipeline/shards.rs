@@ -57,17 +57,18 @@ impl Shards {
         &mut *self.operators[shard]
     }
 
-    /// Gives each operator its rows of each input, of which these columns are the keys.
+    /// Gives each operator its rows of each input, of which these columns are the keys, and room for what it gives.
     pub(super) fn process(
         &mut self,
         executor: &dyn Executor,
         rows: usize,
         time: EpochTime,
+        room: usize,
         keys: Option<Vec<Vec<usize>>>,
         inputs: Vec<Vec<Rows>>,
     ) -> Vec<Output> {
         if let [operator] = &mut *self.operators {
-            let mut given = Output::new();
+            let mut given = Output::within(room);
             operator.process(time, keyed(keys, inputs), &mut given);
             return vec![given];
         }
@@ -94,7 +95,7 @@ impl Shards {
         };
         let pieces = (0..shards).map(|_| ()).collect();
         self.each(executor, rows, pieces, move |shard, operator, ()| {
-            let mut given = Output::new();
+            let mut given = Output::within(room);
             operator.process(time, own(shard), &mut given);
             given
         })

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use logmill_record::{Batch, BatchBuilder, BatchOptions, ProducerStamp, Record};
 use logmill_stream::{
-    AbortedRange, CommitError, EpochLimits, EpochLoop, EpochOutput, InputPartition, Logs, LogsError,
+    AbortedRange, CommitError, EpochLimits, EpochLoop, EpochOutput, InputPartition, Logs, LogsError, Pace,
     Pipeline, PipelineSpec, Plan, Progress, ReadBatches, TopicPartition, Turn, TurnError, compile,
 };
 use serde_json::Value;
@@ -224,11 +224,12 @@ pub(crate) fn run_bounded(
     let ends =
         plan.source_topics().into_iter().flat_map(|topic| logs.ends(topic)).collect::<BTreeMap<_, _>>();
     let mut generation = 1;
+    let mut pace = Pace::default();
     loop {
         if logs.compacted {
             logs.compact();
         }
-        let mut epochs = EpochLoop::new(restored(plan, logs, generation), limits);
+        let mut epochs = EpochLoop::new(restored(plan, logs, generation), limits).with_pace(pace);
         epochs.declare_ends(ends.clone()).unwrap();
         let mut left = crash_every;
         loop {
@@ -239,6 +240,7 @@ pub(crate) fn run_bounded(
                 Ok(Turn::Committed { .. }) => {}
                 // What was computed and not committed never happened.
                 Err(TurnError::Commit(CommitError::Refused { .. })) => break,
+                Err(error) if error.too_large().is_some() && epochs.shrink() => break,
                 Err(error) => return Err(error),
             }
             left = left.wrapping_sub(1);
@@ -246,6 +248,7 @@ pub(crate) fn run_bounded(
                 break;
             }
         }
+        pace = epochs.pace();
         generation += 1;
     }
 }

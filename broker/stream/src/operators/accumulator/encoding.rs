@@ -4,6 +4,7 @@ use arrow_buffer::i256;
 
 use super::Accumulator;
 use super::distinct_sketch::DistinctSketch;
+use super::joined::Joined;
 use super::moments::{ExactMoments, Moments};
 use super::quantile_sketch::QuantileSketch;
 use crate::functions::UserState;
@@ -49,11 +50,12 @@ impl Accumulator {
                 out.extend_from_slice(&count.to_be_bytes());
             }
             Accumulator::Joined(joined) => match joined {
-                None => out.push(0),
-                Some(joined) => {
+                Joined::Nothing => out.push(0),
+                Joined::Text(text) => {
                     out.push(1);
-                    encode_bytes(out, joined.as_bytes());
+                    encode_bytes(out, text.as_bytes());
                 }
+                Joined::TooLong => out.push(2),
             },
             Accumulator::Truth { yes, no } => {
                 out.extend_from_slice(&yes.to_be_bytes());
@@ -129,8 +131,9 @@ impl Accumulator {
             }
             Accumulator::Joined(joined) => {
                 *joined = match take(bytes)? {
-                    [0] => None,
-                    [1] => Some(std::str::from_utf8(take_bytes(bytes)?).ok()?.to_owned()),
+                    [0] => Joined::Nothing,
+                    [1] => Joined::Text(std::str::from_utf8(take_bytes(bytes)?).ok()?.to_owned()),
+                    [2] => Joined::TooLong,
                     _ => return None,
                 };
             }

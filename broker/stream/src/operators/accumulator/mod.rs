@@ -2,6 +2,7 @@
 
 mod distinct_sketch;
 mod encoding;
+mod joined;
 mod moments;
 mod quantile_sketch;
 mod values;
@@ -10,6 +11,7 @@ use arrow_array::Array;
 use arrow_buffer::i256;
 
 use self::distinct_sketch::DistinctSketch;
+use self::joined::Joined;
 use self::moments::{ExactMoments, Moments};
 use self::quantile_sketch::QuantileSketch;
 pub(crate) use self::values::Values;
@@ -45,7 +47,7 @@ pub(crate) enum Accumulator {
     /// The first value, or the last, by its key.
     Edge { last: bool, value: Option<Box<[u8]>> },
     /// Texts end to end.
-    Joined(Option<String>),
+    Joined(Joined),
     /// How many are true, and how many are false.
     Truth { yes: i64, no: i64 },
     /// How far whole numbers are from their mean.
@@ -81,7 +83,7 @@ impl Accumulator {
                 Accumulator::Edge { last: false, value: None }
             }
             (AggregateFunction::Last, _) => Accumulator::Edge { last: true, value: None },
-            (AggregateFunction::Join, _) => Accumulator::Joined(None),
+            (AggregateFunction::Join, _) => Accumulator::Joined(Joined::default()),
             (AggregateFunction::Every | AggregateFunction::Some, _) => Accumulator::Truth { yes: 0, no: 0 },
             (function, DataType::BigInt) if function.is_spread() => {
                 Accumulator::ExactMoments(ExactMoments::default())
@@ -177,7 +179,7 @@ impl Accumulator {
                 }
             }
             (Accumulator::Joined(joined), Column::String(array)) => {
-                join(joined, array.value(row), separator(aggregate));
+                joined.push(array.value(row), separator(aggregate));
             }
             (Accumulator::Truth { yes, no }, Column::Boolean(array)) => {
                 *if array.value(row) { yes } else { no } += sign;
@@ -285,7 +287,7 @@ impl Accumulator {
                 }
             }
             (Accumulator::Joined(joined), Accumulator::Joined(other)) => {
-                other.iter().for_each(|other| join(joined, other, separator(aggregate)));
+                joined.merge(other, separator(aggregate));
             }
             (Accumulator::Truth { yes, no }, Accumulator::Truth { yes: other_yes, no: other_no }) => {
                 *yes += other_yes;
@@ -335,7 +337,9 @@ impl Accumulator {
             }
             Accumulator::SumDecimal { count: 0, .. } => Value::Null,
             Accumulator::SumDecimal { sum, count } => finish_decimal(*sum, *count, aggregate)?,
-            Accumulator::Joined(joined) => joined.clone().map_or(Value::Null, Value::String),
+            Accumulator::Joined(joined) => {
+                joined.text()?.map_or(Value::Null, |text| Value::String(text.to_owned()))
+            }
             Accumulator::Truth { yes: 0, no: 0 } => Value::Null,
             Accumulator::Truth { yes, no } => Value::Boolean(match aggregate.function {
                 AggregateFunction::Every => *no == 0,
@@ -398,16 +402,6 @@ fn separator(aggregate: &Aggregate) -> &str {
     match &aggregate.parameter {
         Value::String(separator) => separator,
         _ => "",
-    }
-}
-
-fn join(joined: &mut Option<String>, text: &str, separator: &str) {
-    match joined {
-        None => *joined = Some(text.to_owned()),
-        Some(joined) => {
-            joined.push_str(separator);
-            joined.push_str(text);
-        }
     }
 }
 

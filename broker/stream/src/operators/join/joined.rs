@@ -3,13 +3,14 @@
 use std::collections::BTreeSet;
 use std::ops::Range;
 
+use arrow_array::builder::BooleanBufferBuilder;
 use arrow_buffer::BooleanBuffer;
 
 use super::super::{OperatorFault, Output};
 use crate::column::{Column, ColumnBuilder};
 use crate::eval;
 use crate::plan::{Expression, JoinSide};
-use crate::rows::{Mark, Rows, row_text};
+use crate::rows::{MOST_BYTES, Mark, PIECE_BYTES, Rows, row_text};
 use crate::state::{decode_row, decode_row_into, encode_row};
 use crate::value::{DataType, Value};
 
@@ -46,6 +47,8 @@ pub(super) struct Candidates {
     builders: Vec<ColumnBuilder>,
     /// For each candidate the row of the chunk that found it.
     rows: Vec<u32>,
+    /// The bytes of the candidates.
+    bytes: usize,
     /// For each row of the chunk where its candidates end.
     ends: Vec<usize>,
 }
@@ -129,6 +132,7 @@ impl JoinedRow {
             builders: types.iter().map(|data_type| ColumnBuilder::new(*data_type, 0)).collect(),
             types,
             rows: Vec::new(),
+            bytes: 0,
             ends: Vec::new(),
         }
     }
@@ -142,35 +146,56 @@ impl JoinedRow {
         now: i64,
         out: &mut Output,
     ) -> Found {
-        let Candidates { mut builders, rows, ends, .. } = candidates;
+        let Candidates { mut builders, rows, ends, bytes, .. } = candidates;
+        if bytes > MOST_BYTES {
+            out.note(bytes);
+        }
         let stored: Vec<Column> = builders.iter_mut().map(ColumnBuilder::finish).collect();
         let all = BooleanBuffer::new_set(rows.len());
         let pairs = match &self.condition {
             Some(condition) if !rows.is_empty() => {
-                let columns = self.condition_columns(probing, chunk, &rows, &stored);
-                let (pairs, faults) = eval::mask(condition, &columns, rows.len(), now);
-                for (pair, fault) in faults {
-                    out.faults.push(OperatorFault {
-                        row: row_text(chunk, rows[pair] as usize),
-                        expression: fault.expression,
-                        reason: fault.reason,
-                    });
+                let mut pairs = BooleanBufferBuilder::new(rows.len());
+                for piece in self.pieces(probing, chunk, &rows) {
+                    let columns = self.condition_columns(probing, chunk, &rows, &stored, &piece);
+                    let (found, faults) = eval::mask(condition, &columns, piece.len(), now);
+                    pairs.append_buffer(&found);
+                    for (pair, fault) in faults {
+                        out.faults.push(OperatorFault {
+                            row: row_text(chunk, rows[piece.start + pair] as usize),
+                            expression: fault.expression,
+                            reason: fault.reason,
+                        });
+                    }
                 }
-                pairs
+                pairs.finish()
             }
             _ => all,
         };
         Found { stored, pairs, ends }
     }
 
-    /// The joined row's columns as far as the condition reads them.
+    /// The candidates in pieces whose copies of the chunk's rows are not too many bytes, as far as the condition reads
+    /// them.
+    fn pieces(&self, probing: usize, chunk: &[Column], rows: &[u32]) -> Vec<Range<usize>> {
+        let before = if probing == LEFT { 0 } else { self.sides[LEFT].types.len() };
+        let read = |column: &usize| self.read.contains(&(before + column));
+        let read: Vec<&Column> = (0..chunk.len()).filter(read).map(|column| &chunk[column]).collect();
+        let bytes = |at: usize| read.iter().map(|column| column.text_bytes_at(rows[at] as usize)).sum();
+        in_pieces(rows.len(), bytes)
+    }
+
+    /// The joined row's columns as far as the condition reads them, of one piece of the candidates.
     fn condition_columns(
         &self,
         probing: usize,
         chunk: &[Column],
         rows: &[u32],
         stored: &[Column],
+        piece: &Range<usize>,
     ) -> Vec<Column> {
+        let rows = &rows[piece.clone()];
+        let whole = stored.first().is_none_or(|stored| stored.len() == rows.len());
+        let places: Vec<u32> = piece.clone().map(|at| at as u32).collect();
         let unread = Column::repeat(&Value::Null, DataType::Boolean, 0);
         let mut columns = Vec::new();
         for side in [LEFT, RIGHT] {
@@ -178,7 +203,8 @@ impl JoinedRow {
                 columns.push(match (self.read.contains(&columns.len()), side == probing) {
                     (false, _) => unread.clone(),
                     (true, true) => chunk[column].take(rows),
-                    (true, false) => stored[column].clone(),
+                    (true, false) if whole => stored[column].clone(),
+                    (true, false) => stored[column].take(&places),
                 });
             }
         }
@@ -194,8 +220,28 @@ impl JoinedRow {
         given: Given,
         out: &mut Output,
     ) {
-        if let Some(rows) = self.rows(probing, chunk, stored, given) {
-            out.push(rows);
+        let bytes = |at: usize| {
+            let of = |columns: &[Column], place: u32| match place {
+                NONE => 0,
+                place => columns.iter().map(|column| column.text_bytes_at(place as usize)).sum::<usize>(),
+            };
+            of(chunk, given.chunk[at]) + of(stored, given.stored[at])
+        };
+        let pieces = in_pieces(given.marks.len(), bytes);
+        if let [_] = pieces.as_slice() {
+            self.rows(probing, chunk, stored, given).into_iter().for_each(|rows| out.push(rows));
+            return;
+        }
+        for piece in pieces {
+            if !out.has_room() {
+                return;
+            }
+            let part = Given {
+                chunk: given.chunk[piece.clone()].to_vec(),
+                stored: given.stored[piece.clone()].to_vec(),
+                marks: given.marks[piece].to_vec(),
+            };
+            self.rows(probing, chunk, stored, part).into_iter().for_each(|rows| out.push(rows));
         }
     }
 
@@ -232,11 +278,16 @@ impl JoinedRow {
 
 impl Candidates {
     pub(super) fn is_full(&self) -> bool {
-        self.rows.len() >= CANDIDATES
+        self.rows.len() >= CANDIDATES || self.bytes >= PIECE_BYTES
     }
 
     /// A stored row for a row of the chunk.
     pub(super) fn push(&mut self, row: usize, stored: &[u8]) {
+        // Behind too many candidates of one row the epoch is given up.
+        if self.bytes > MOST_BYTES {
+            return;
+        }
+        self.bytes += stored.len();
         decode_row_into(stored, &self.types, &mut self.builders);
         self.rows.push(row as u32);
     }
@@ -277,6 +328,23 @@ impl Given {
         self.stored.push(stored as u32);
         self.marks.push(mark);
     }
+}
+
+/// Places in a row of pieces, each of not too many bytes or of one place.
+fn in_pieces(places: usize, bytes: impl Fn(usize) -> usize) -> Vec<Range<usize>> {
+    let mut pieces = Vec::new();
+    let (mut first, mut sum) = (0, 0);
+    for at in 0..places {
+        sum += bytes(at);
+        if sum >= PIECE_BYTES {
+            pieces.push(first..at + 1);
+            (first, sum) = (at + 1, 0);
+        }
+    }
+    if first < places {
+        pieces.push(first..places);
+    }
+    pieces
 }
 
 /// Where a row stands that a row of a side has caused: behind all that the side before it has.

@@ -65,7 +65,7 @@ impl RegularJoin {
         let chunk = self.row.columns(side, rows);
         let mut bytes = Vec::new();
         let mut first = 0;
-        while first < rows.len() {
+        while first < rows.len() && out.has_room() {
             let mut candidates = self.row.candidates(stored);
             let mut partners = Vec::new();
             let mut end = first;

@@ -10,11 +10,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::super::{Due, EpochTime, Keyed, Operator, Output, Place, StateSize, Timed, timed_mark};
+use super::super::{Due, EpochTime, Keyed, Operator, Output, Place, StateSize, timed_mark};
 use super::joined::{Given, JoinedRow, LEFT, RIGHT, caused};
 use crate::column::ColumnBuilder;
 use crate::plan;
-use crate::rows::{Mark, Rows};
+use crate::rows::{Mark, PIECE_BYTES, Rows};
 use crate::state::{ChangelogSink, Keys, RowId, RowTable, TimeTable, decode_row_into, time_bytes, time_of};
 use crate::value::DataType;
 
@@ -208,25 +208,33 @@ impl Operator for TemporalJoin {
     }
 
     fn advance(&mut self, time: EpochTime, _from: &Place, to: &Place, out: &mut Output) {
-        let due = self.take_due(to);
-        if !due.is_empty() {
+        let mut due = self.take_due(to).into_iter().peekable();
+        while due.peek().is_some() && out.has_room() {
             let types = self.row.types(LEFT);
             let mut builders: Vec<ColumnBuilder> =
-                types.iter().map(|data_type| ColumnBuilder::new(*data_type, due.len())).collect();
+                types.iter().map(|data_type| ColumnBuilder::new(*data_type, 0)).collect();
             let mut candidates = self.row.candidates(RIGHT);
-            for (row, DueRow { end, id, .. }) in due.iter().enumerate() {
+            let mut asking = Vec::new();
+            let mut bytes = 0;
+            while bytes < PIECE_BYTES
+                && !candidates.is_full()
+                && let Some(row) = due.next()
+            {
+                let DueRow { end, id, .. } = &row;
+                bytes += id.row.len();
                 decode_row_into(&id.row[..id.row.len() - PARTITION_BYTES], types, &mut builders);
                 let newest = self.versions.range(&id.key, &[], Some(&time_bytes(*end))).next_back();
                 if let Some((_, Some(version))) = newest {
-                    candidates.push(row, version);
+                    candidates.push(asking.len(), version);
                 }
                 candidates.end_row();
+                asking.push(row);
             }
             let chunk: Vec<_> = builders.iter_mut().map(ColumnBuilder::finish).collect();
             let found = self.row.find(LEFT, &chunk, candidates, time.now, out);
             let mut given = Given::default();
             let mut sort = Vec::new();
-            for (row, DueRow { end, sort: key, id, count }) in due.into_iter().enumerate() {
+            for (row, DueRow { end, sort: key, id, count }) in asking.into_iter().enumerate() {
                 let partition = id.row.last_chunk().map_or(0, |bytes| i32::from_be_bytes(*bytes));
                 let mark = Mark { partition, ..timed_mark(end.saturating_sub(1), time) };
                 let version = found.of_row(row).next();
@@ -240,7 +248,7 @@ impl Operator for TemporalJoin {
                 }
             }
             if let Some(rows) = self.row.rows(LEFT, &chunk, &found.stored, given) {
-                out.timed.push(Timed { rows, sort });
+                out.push_timed(rows, sort);
             }
         }
         self.drop_versions(to.watermark);

@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
-use super::super::{Due, EpochTime, Keyed, Operator, Output, Place, StateSize, Timed, held_back, timed_mark};
+use super::super::{Due, EpochTime, Keyed, Operator, Output, Place, StateSize, held_back, timed_mark};
 use super::joined::{Given, JoinedRow, LEFT, RIGHT, caused};
 use super::noted::{NotedRows, place_key};
 use crate::plan;
@@ -136,7 +136,7 @@ impl TimedJoin {
         let keeps = self.sides[side].keeps();
         let mut bytes = Vec::new();
         let mut first = 0;
-        while first < rows.len() {
+        while first < rows.len() && out.has_room() {
             let mut candidates = self.row.candidates(stored);
             let mut partners: Vec<(Arc<[u8]>, u32)> = Vec::new();
             let mut plain: Vec<&[u8]> = Vec::new();
@@ -300,7 +300,7 @@ impl Operator for TimedJoin {
                 sort.push((end, Arc::clone(&key)));
             }
         }
-        out.timed.push(Timed { rows: rows.finish(), sort });
+        out.push_timed(rows.finish(), sort);
     }
 
     fn drain_changes(&mut self, log: &mut dyn ChangelogSink) {

@@ -5,7 +5,7 @@ use std::ops::Range;
 use crate::operators::OperatorFault;
 use crate::operators::accumulator::Accumulator;
 use crate::plan::{Aggregate, Frame, FrameUnit, OverFunction, OverKind, RankFunction};
-use crate::rows::Rows;
+use crate::rows::{MOST_BYTES, Rows};
 use crate::value::Value;
 
 /// The rows of a partition, in order.
@@ -112,20 +112,22 @@ fn first_without(range: Range<usize>, holds: impl Fn(usize) -> bool) -> usize {
 }
 
 /// The values of a function for some rows. `running` is the state of an aggregate over everything before the first
-/// of them, where the rows before them are not there any more; it is left behind the last.
+/// of them, where the rows before them are not there any more; it is left behind the last. `made` counts the bytes of
+/// their texts: behind [`MOST_BYTES`] of them values are `NULL`, and of no use.
 pub(super) fn evaluate(
     function: &OverFunction,
     ordered: &Ordered<'_>,
     wanted: Range<usize>,
     running: Option<&mut Accumulator>,
+    made: &mut usize,
     name: &impl Fn() -> String,
 ) -> Vec<Result<Value, OperatorFault>> {
     match &function.kind {
         OverKind::Aggregate { aggregate, frame } => {
             let fault = |reason| OperatorFault { row: name(), expression: function.text.clone(), reason };
             let values = match running {
-                Some(running) => run(aggregate, *frame, ordered, wanted, running),
-                None => slide(aggregate, *frame, ordered, wanted),
+                Some(running) => run(aggregate, *frame, ordered, wanted, running, made),
+                None => slide(aggregate, *frame, ordered, wanted, made),
             };
             values.into_iter().map(|value| value.map_err(fault)).collect()
         }
@@ -163,13 +165,14 @@ fn run(
     ordered: &Ordered<'_>,
     wanted: Range<usize>,
     running: &mut Accumulator,
+    made: &mut usize,
 ) -> Vec<Result<Value, String>> {
     let mut taken = wanted.start;
     let values = wanted.map(|row| {
         let behind = ordered.frame(frame, row).end;
         take(aggregate, running, ordered.rows, taken..behind, false);
         taken = taken.max(behind);
-        running.finish(aggregate)
+        finish(running, aggregate, made)
     });
     values.collect()
 }
@@ -181,6 +184,7 @@ fn slide(
     frame: Frame,
     ordered: &Ordered<'_>,
     wanted: Range<usize>,
+    made: &mut usize,
 ) -> Vec<Result<Value, String>> {
     // A state that may be taken back, where that is exact.
     let mut state = Accumulator::new(aggregate, true);
@@ -199,9 +203,21 @@ fn slide(
         take(aggregate, &mut state, ordered.rows, held.start..frame.start, true);
         take(aggregate, &mut state, ordered.rows, held.end..frame.end, false);
         held = frame;
-        state.finish(aggregate)
+        finish(&state, aggregate, made)
     });
     values.collect()
+}
+
+/// The value of a state, while there is room for it.
+fn finish(state: &Accumulator, aggregate: &Aggregate, made: &mut usize) -> Result<Value, String> {
+    if *made > MOST_BYTES {
+        return Ok(Value::Null);
+    }
+    let value = state.finish(aggregate)?;
+    if let Value::String(text) = &value {
+        *made += text.len();
+    }
+    Ok(value)
 }
 
 fn take(aggregate: &Aggregate, state: &mut Accumulator, rows: &Rows, range: Range<usize>, back: bool) {

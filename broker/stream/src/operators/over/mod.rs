@@ -19,9 +19,9 @@ use super::ordered::{OrderedRows, Partition, difference, order_of};
 use super::rank::instant;
 use super::schedule::Schedule;
 use super::time_to_live::TimeToLive;
-use super::{Due, EpochTime, Keyed, Operator, Output, Place, StateSize, Timed, timed_mark, window_timestamp};
+use super::{Due, EpochTime, Keyed, Operator, Output, Place, StateSize, timed_mark, window_timestamp};
 use crate::plan::{self, FrameUnit, OverKind, OverMode};
-use crate::rows::{Mark, NO_ORIGIN, Rows, RowsBuilder};
+use crate::rows::{MOST_BYTES, Mark, NO_ORIGIN, Rows, RowsBuilder};
 use crate::state::{ChangelogSink, Table, decode_row, decode_row_into, encode_values};
 use crate::value::{DataType, Value};
 
@@ -139,12 +139,18 @@ impl Over {
         partition: &Partition,
         wanted: Range<usize>,
         running: &mut [Accumulator],
+        made: &mut usize,
         out: &mut Output,
     ) -> Vec<Option<Vec<Value>>> {
         // Functions that are given in time do not look ahead.
         let count =
             if matches!(self.over.mode, OverMode::OnTime { .. }) { wanted.end } else { partition.len() };
         let rows = self.decode(partition, count);
+        if rows.len() < count {
+            // There is no room for so many texts: the epoch is given up.
+            out.note(rows.bytes());
+            return wanted.map(|_| None).collect();
+        }
         let times = self
             .over
             .order
@@ -158,7 +164,7 @@ impl Over {
         for (index, function) in self.over.functions.iter().enumerate() {
             let is_running = self.running_functions().any(|(running, _)| running == index);
             let state = if is_running { states.next() } else { None };
-            let column = evaluate(function, &ordered, wanted.clone(), state, &name);
+            let column = evaluate(function, &ordered, wanted.clone(), state, made, &name);
             for (row, value) in values.iter_mut().zip(column) {
                 match (value, row.as_mut()) {
                     (Ok(value), Some(values)) => values.push(value),
@@ -185,7 +191,9 @@ impl Over {
     /// The rows a partition has given, encoded.
     fn given(&self, key: &[u8], out: &mut Output) -> Vec<Arc<[u8]>> {
         let Some(partition) = self.rows.get(key) else { return Vec::new() };
-        let values = self.evaluate(key, partition, 0..partition.len(), &mut [], out);
+        let mut made = 0;
+        let values = self.evaluate(key, partition, 0..partition.len(), &mut [], &mut made, out);
+        note(made, out);
         let types = &self.row_types[self.input_types.len()..];
         let rows = partition.values().zip(values).filter_map(|(held, values)| {
             let mut bytes = held.row.to_vec();
@@ -343,6 +351,13 @@ impl Over {
     }
 }
 
+/// Tells of texts that are too much to be given.
+fn note(made: usize, out: &mut Output) {
+    if made > MOST_BYTES {
+        out.note(made);
+    }
+}
+
 impl Operator for Over {
     fn process(&mut self, time: EpochTime, inputs: Vec<Vec<Keyed>>, out: &mut Output) {
         let inputs: Vec<Keyed> = inputs.into_iter().flatten().collect();
@@ -381,7 +396,11 @@ impl Operator for Over {
             }
         }
         let mut due: Vec<DueRow> = Vec::new();
+        let mut made = 0;
         for key in partitions {
+            if made > MOST_BYTES {
+                break;
+            }
             let Some(partition) = self.rows.get(&key) else { continue };
             let wanted = match on_time {
                 true => self.given_rows(partition, &key, from)..self.given_rows(partition, &key, to),
@@ -394,7 +413,7 @@ impl Operator for Over {
                     .map(|(_, aggregate)| Accumulator::new(aggregate, false))
                     .collect(),
             };
-            let values = self.evaluate(&key, partition, wanted.clone(), &mut running, out);
+            let values = self.evaluate(&key, partition, wanted.clone(), &mut running, &mut made, out);
             for (held, values) in partition.values().skip(wanted.start).zip(values) {
                 let end = self.end_of(&held.row).unwrap_or(i64::MAX);
                 if let Some(values) = values {
@@ -414,6 +433,7 @@ impl Operator for Over {
             }
             self.trim(&key, wanted.end, to.watermark);
         }
+        note(made, out);
         due.sort_by(|left, right| left.place.cmp(&right.place));
         let mut rows = RowsBuilder::new(&self.row_types);
         let mut sort = Vec::with_capacity(due.len());
@@ -422,7 +442,7 @@ impl Operator for Over {
             sort.push(place);
         }
         if !rows.is_empty() {
-            out.timed.push(Timed { rows: rows.finish(), sort });
+            out.push_timed(rows.finish(), sort);
         }
         self.forget(to);
     }
