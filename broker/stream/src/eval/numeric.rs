@@ -63,7 +63,8 @@ fn integer_at(value: i64, digits: i64, cut: bool) -> Result<i64, String> {
     if digits >= 0 {
         return Ok(value);
     }
-    let Some(unit) = u32::try_from(-digits).ok().and_then(|digits| 10_i128.checked_pow(digits)) else {
+    let before_point = u32::try_from(digits.unsigned_abs()).ok();
+    let Some(unit) = before_point.and_then(|digits| 10_i128.checked_pow(digits)) else {
         return Ok(0);
     };
     let value = i128::from(value);
@@ -249,6 +250,7 @@ mod tests {
         assert_eq!(integer_at(1250, -2, false), Ok(1300));
         assert_eq!(integer_at(-1250, -2, true), Ok(-1200));
         assert_eq!(integer_at(5, -40, false), Ok(0));
+        assert_eq!(integer_at(5, i64::MIN, false), Ok(0));
         assert!(integer_at(i64::MAX, -1, false).is_err());
         let decimal =
             |text: &str, digits, cut| decimal_at_digit(Decimal::parse(text).unwrap(), digits, cut, 38, 2);

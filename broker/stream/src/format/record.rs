@@ -67,6 +67,8 @@ pub(crate) struct RowDecoder {
     /// Of each column, whether it is nowhere but in the value.
     only_in_value: Vec<bool>,
     key: Option<Decoder>,
+    /// The columns of the primary key: all that is needed of a row that goes.
+    primary_key: Vec<usize>,
     /// Reads the primary key of a record without a value, where the key's columns are the value's.
     deleted: Option<Decoder>,
     headers: Vec<(String, usize)>,
@@ -125,6 +127,7 @@ impl RowDecoder {
             in_value,
             only_in_value: columns.iter().map(|column| column.origin == ColumnOrigin::Value).collect(),
             key,
+            primary_key: Vec::new(),
             deleted: None,
             headers: Vec::new(),
             places: Vec::new(),
@@ -153,6 +156,7 @@ impl RowDecoder {
             in_value: self.in_value.clone(),
             only_in_value: self.only_in_value.clone(),
             key: self.key.clone(),
+            primary_key: self.primary_key.clone(),
             deleted: self.deleted.clone(),
             headers: self.headers.clone(),
             places: self.places.clone(),
@@ -163,8 +167,10 @@ impl RowDecoder {
     }
 
     /// A record without a value deletes the row of its key: these columns are then read from the key, as a table with
-    /// this primary key writes it. It is the plain text of one column, or a JSON object of several.
+    /// this primary key writes it. It is the plain text of one column, or a JSON object of several. Of a row that is
+    /// taken back they are all that there must be: Debezium knows no more of it under PostgreSQL's usual replica identity.
     pub(crate) fn with_primary_key(mut self, columns: &[usize]) -> Self {
+        self.primary_key = columns.to_vec();
         let mut fields = columns.iter().map(|column| (*column, self.slots[*column].name.as_str()));
         self.deleted = match columns {
             [] => None,
@@ -283,7 +289,8 @@ impl RowDecoder {
         for first in rows {
             for (index, slot) in self.slots[..width].iter().enumerate() {
                 let elsewhere = landed == Landed::Tombstone && self.only_in_value[index];
-                if elsewhere {
+                let goes = *first == width && !self.primary_key.is_empty();
+                if elsewhere || goes && !self.primary_key.contains(&index) {
                     continue;
                 }
                 slot.check(&cells[first + index])?;
@@ -428,6 +435,35 @@ mod tests {
         let two = RecordFormat { key: Some(Format::Raw), value: Format::Raw, key_in_value: false };
         let two = RowDecoder::new(&two, &columns, 1).unwrap_err();
         assert!(two.to_string().contains("a raw value is one column, `b` is another"));
+    }
+
+    /// PostgreSQL's usual replica identity: of a row that goes its primary key is known, and nothing else.
+    #[test]
+    fn of_a_row_that_goes_the_primary_key_is_enough() {
+        let required = |name: &str, data_type| plan::Column {
+            required: true,
+            ..column(name, data_type, ColumnOrigin::Value)
+        };
+        let columns = [required("name", DataType::String), required("id", DataType::BigInt)];
+        let format = RecordFormat::of_value(Format::Debezium(DebeziumFormat::default()));
+        let keyed = || RowDecoder::new(&format, &columns, 1).unwrap().with_primary_key(&[1]);
+        let deleted = r#"{"before":{"id":1,"name":null},"after":null,"op":"d"}"#;
+        let moved = r#"{"before":{"id":1},"after":{"id":2,"name":"x"},"op":"u"}"#;
+        let mut decoder = keyed();
+        assert_eq!(decode(&mut decoder, None, Some(deleted), &[]), Ok(Landed::TakenBack));
+        assert_eq!(decode(&mut decoder, None, Some(moved), &[]), Ok(Landed::Replaced));
+        let gone = vec![Value::Null, Value::BigInt(1)];
+        assert_eq!(rows(&mut decoder), [gone.clone(), gone, vec![text("x"), Value::BigInt(2)]]);
+        for (change, part) in [
+            (deleted.replace("1", "null"), "field `id` is null or missing"),
+            (moved.replace(r#""x""#, "null"), "field `name` is null or missing"),
+        ] {
+            let error = decode(&mut keyed(), None, Some(&change), &[]).unwrap_err();
+            assert!(error.contains(part), "{change}: {error}");
+        }
+        // Without a key every column says which row it is.
+        let mut decoder = RowDecoder::new(&format, &columns, 1).unwrap();
+        assert!(decode(&mut decoder, None, Some(deleted), &[]).is_err());
     }
 
     #[test]

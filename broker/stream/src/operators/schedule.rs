@@ -10,6 +10,8 @@ use super::{Due, Place};
 #[derive(Debug, Default)]
 pub(crate) struct Schedule {
     ends: BTreeMap<i64, BTreeMap<Arc<[u8]>, u32>>,
+    /// How many keys there are at all ends.
+    len: usize,
 }
 
 impl Schedule {
@@ -18,12 +20,15 @@ impl Schedule {
         let keys = self.ends.entry(end).or_default();
         if !keys.contains_key(key) {
             keys.insert(key.into(), 1);
+            self.len += 1;
         }
     }
 
     /// One more row of a key is due at an end.
     pub(crate) fn add(&mut self, end: i64, key: &Arc<[u8]>) {
-        *self.ends.entry(end).or_default().entry(Arc::clone(key)).or_default() += 1;
+        let count = self.ends.entry(end).or_default().entry(Arc::clone(key)).or_default();
+        self.len += usize::from(*count == 0);
+        *count += 1;
     }
 
     /// One row of a key less is due at an end.
@@ -38,7 +43,7 @@ impl Schedule {
     /// A key is not due at an end.
     pub(crate) fn remove(&mut self, end: i64, key: &[u8]) {
         let Some(keys) = self.ends.get_mut(&end) else { return };
-        keys.remove(key);
+        self.len -= usize::from(keys.remove(key).is_some());
         if keys.is_empty() {
             self.ends.remove(&end);
         }
@@ -46,7 +51,7 @@ impl Schedule {
 
     /// How many keys there are at all ends.
     pub(crate) fn len(&self) -> usize {
-        self.ends.values().map(BTreeMap::len).sum()
+        self.len
     }
 
     /// The ends at which keys are due.
@@ -90,15 +95,19 @@ impl Schedule {
         // Of what was restored some may be given already.
         let behind = from.watermark.saturating_add(1);
         if behind > from.watermark {
-            self.ends = self.ends.split_off(&behind);
+            let kept = self.ends.split_off(&behind);
+            self.len -= self.ends.values().map(BTreeMap::len).sum::<usize>();
+            self.ends = kept;
         }
         let mut taken = Vec::new();
         let ends: Vec<i64> = self.ends.range(..=to.last_end()).map(|(end, _)| *end).collect();
         for end in ends {
             let Some(keys) = self.ends.get_mut(&end) else { continue };
+            let before = keys.len();
             keys.retain(|key, _| !from.is_given(end, key));
             let mut due: Vec<Arc<[u8]>> = keys.keys().filter(|key| to.is_given(end, key)).cloned().collect();
             keys.retain(|key, _| !to.is_given(end, key));
+            self.len -= before - keys.len();
             if keys.is_empty() {
                 self.ends.remove(&end);
             }
@@ -126,8 +135,17 @@ mod tests {
         assert_eq!(schedule.due_keys(&from, 5), [Arc::<[u8]>::from(&b"a"[..]), Arc::from(&b"b"[..])]);
         assert_eq!(schedule.due_rows(&from, 5), [(Arc::from(&b"a"[..]), 2), (Arc::from(&b"b"[..]), 1)]);
         let part = Place { watermark: 4, partial: Some((5, Arc::from(&b"a"[..]))) };
+        assert_eq!(schedule.len(), 4);
         assert_eq!(schedule.take(&from, &part), [(5, vec![Arc::clone(&a)])]);
+        assert_eq!(schedule.len(), 3);
         assert_eq!(schedule.take(&part, &Place::behind(8)), [(5, vec![b]), (6, vec![c])]);
+        assert_eq!(schedule.len(), 1);
+        schedule.insert(9, &a);
+        schedule.insert(12, &a);
+        schedule.remove(12, &b"none"[..]);
+        assert_eq!(schedule.len(), 2);
+        schedule.take(&Place::behind(8), &Place::behind(8));
+        schedule.remove(12, &a);
         schedule.subtract(9, &a);
         assert_eq!((schedule.len(), schedule.ends().count()), (0, 0));
     }
