@@ -335,8 +335,12 @@ impl WindowAggregate {
         let mut given = RowsBuilder::new(&self.row_types);
         changes.sort_by_key(|changed| changed.window.end);
         let mut rows = Vec::with_capacity(changes.len());
+        // Windows come by their ends: what is held is looked through once for each.
+        let mut folded = None;
         for Changed { window, key, mark, before } in changes {
-            self.fold_held(window.end.saturating_add(self.lateness()));
+            if folded.replace(window.end) != Some(window.end) {
+                self.fold_held(window.end.saturating_add(self.lateness()));
+            }
             rows.push((before, self.row(window, &key), mark, window));
         }
         // However many shards there are, rows come in the order of what changed them last.
