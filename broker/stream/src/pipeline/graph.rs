@@ -10,12 +10,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::changes::StateChanges;
 use super::errors::EpochError;
 use super::progress::Counters;
+use super::room::check_room;
 use super::shards::{Shards, merge};
 use super::size::{OperatorSize, SizeMeter};
 use crate::column::Column;
 use crate::eval::{Evaluator, too_much_text};
 use crate::executor::Executor;
-use crate::operators::{self, EpochTime, OperatorFault, Output, Place, key_columns};
+use crate::operators::{self, EpochTime, OperatorFault, Place, key_columns};
 use crate::plan::{self, Expression, Plan, SinkErrorPolicy};
 use crate::rows::{END_OF_TIME, NO_ORIGIN, NO_TIME, Rows, row_text};
 use crate::state::{Blocks, ChangelogKey, block_rows};
@@ -313,7 +314,7 @@ impl Graph {
         let node = &mut self.nodes[index];
         let time = EpochTime { now: epoch.now, before: node.place.watermark };
         node.worked = inputs.iter().flatten().map(Rows::len).sum();
-        let mut outputs = node.shards.process(epoch.executor, node.worked, time, keys, inputs, epoch.room);
+        let mut outputs = node.shards.process(epoch.executor, node.worked, time, epoch.room, keys, inputs);
         check_room(&outputs, epoch.room, false)?;
         if node.place.watermark < watermark {
             let (to, due) = node.shards.reach(&node.place, watermark, epoch.emit_rows as usize);
@@ -471,15 +472,4 @@ impl NodeState {
     fn output_watermark(&self, node: &plan::Node) -> i64 {
         operators::held_back(self.place.watermark, operators::delay_ms(&node.operator))
     }
-}
-
-/// That the shards of one operator do not give more than it may, on account of rows or of time.
-fn check_room(outputs: &[Output], room: usize, by_time: bool) -> Result<(), EpochError> {
-    let bytes: usize = outputs.iter().map(Output::bytes).fold(0, usize::saturating_add);
-    if bytes <= room && outputs.iter().all(Output::has_room) {
-        return Ok(());
-    }
-    let timed = outputs.iter().flat_map(|given| &given.timed).map(|timed| timed.rows.len() as u64);
-    let rows = if by_time { timed.sum() } else { 0 };
-    Err(EpochError::TooMuch { bytes: bytes as u64, limit: room as u64, rows })
 }

@@ -14,6 +14,7 @@ use super::output::EpochOutput;
 use super::prepare::{Early, Preparation, Prepared};
 use super::progress::{Counters, InputProgress, OperatorProgress, PROGRESS_VERSION, Progress};
 use super::restore::Restoring;
+use super::room::room;
 use super::side;
 use super::size::OperatorSize;
 use super::spec::PipelineSpec;

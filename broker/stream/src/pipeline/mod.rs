@@ -19,6 +19,7 @@ mod output;
 mod prepare;
 mod progress;
 mod restore;
+mod room;
 mod shards;
 mod side;
 mod sinks;

@@ -57,16 +57,15 @@ impl Shards {
         &mut *self.operators[shard]
     }
 
-    /// Gives each operator its rows of each input, of which these columns are the keys. None gives more bytes than there is
-    /// room for.
+    /// Gives each operator its rows of each input, of which these columns are the keys, and room for what it gives.
     pub(super) fn process(
         &mut self,
         executor: &dyn Executor,
         rows: usize,
         time: EpochTime,
+        room: usize,
         keys: Option<Vec<Vec<usize>>>,
         inputs: Vec<Vec<Rows>>,
-        room: usize,
     ) -> Vec<Output> {
         if let [operator] = &mut *self.operators {
             let mut given = Output::within(room);

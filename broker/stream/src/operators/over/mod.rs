@@ -139,6 +139,7 @@ impl Over {
         partition: &Partition,
         wanted: Range<usize>,
         running: &mut [Accumulator],
+        made: &mut usize,
         out: &mut Output,
     ) -> Vec<Option<Vec<Value>>> {
         // Functions that are given in time do not look ahead.
@@ -150,7 +151,6 @@ impl Over {
             out.note(rows.bytes());
             return wanted.map(|_| None).collect();
         }
-        let mut made = 0;
         let times = self
             .over
             .order
@@ -164,7 +164,7 @@ impl Over {
         for (index, function) in self.over.functions.iter().enumerate() {
             let is_running = self.running_functions().any(|(running, _)| running == index);
             let state = if is_running { states.next() } else { None };
-            let column = evaluate(function, &ordered, wanted.clone(), state, &mut made, &name);
+            let column = evaluate(function, &ordered, wanted.clone(), state, made, &name);
             for (row, value) in values.iter_mut().zip(column) {
                 match (value, row.as_mut()) {
                     (Ok(value), Some(values)) => values.push(value),
@@ -175,9 +175,6 @@ impl Over {
                     (_, None) => {}
                 }
             }
-        }
-        if made > MOST_BYTES {
-            out.note(made);
         }
         values
     }
@@ -194,7 +191,9 @@ impl Over {
     /// The rows a partition has given, encoded.
     fn given(&self, key: &[u8], out: &mut Output) -> Vec<Arc<[u8]>> {
         let Some(partition) = self.rows.get(key) else { return Vec::new() };
-        let values = self.evaluate(key, partition, 0..partition.len(), &mut [], out);
+        let mut made = 0;
+        let values = self.evaluate(key, partition, 0..partition.len(), &mut [], &mut made, out);
+        note(made, out);
         let types = &self.row_types[self.input_types.len()..];
         let rows = partition.values().zip(values).filter_map(|(held, values)| {
             let mut bytes = held.row.to_vec();
@@ -352,6 +351,13 @@ impl Over {
     }
 }
 
+/// Tells of texts that are too much to be given.
+fn note(made: usize, out: &mut Output) {
+    if made > MOST_BYTES {
+        out.note(made);
+    }
+}
+
 impl Operator for Over {
     fn process(&mut self, time: EpochTime, inputs: Vec<Vec<Keyed>>, out: &mut Output) {
         let inputs: Vec<Keyed> = inputs.into_iter().flatten().collect();
@@ -390,9 +396,10 @@ impl Operator for Over {
             }
         }
         let mut due: Vec<DueRow> = Vec::new();
+        let mut made = 0;
         for key in partitions {
-            if !out.has_room() {
-                return;
+            if made > MOST_BYTES {
+                break;
             }
             let Some(partition) = self.rows.get(&key) else { continue };
             let wanted = match on_time {
@@ -406,7 +413,7 @@ impl Operator for Over {
                     .map(|(_, aggregate)| Accumulator::new(aggregate, false))
                     .collect(),
             };
-            let values = self.evaluate(&key, partition, wanted.clone(), &mut running, out);
+            let values = self.evaluate(&key, partition, wanted.clone(), &mut running, &mut made, out);
             for (held, values) in partition.values().skip(wanted.start).zip(values) {
                 let end = self.end_of(&held.row).unwrap_or(i64::MAX);
                 if let Some(values) = values {
@@ -426,6 +433,7 @@ impl Operator for Over {
             }
             self.trim(&key, wanted.end, to.watermark);
         }
+        note(made, out);
         due.sort_by(|left, right| left.place.cmp(&right.place));
         let mut rows = RowsBuilder::new(&self.row_types);
         let mut sort = Vec::with_capacity(due.len());
