@@ -104,6 +104,18 @@ pub enum Error {
         /// The offset that does not exist, if there was one.
         offset: Option<i64>,
     },
+    /// The topic that was to be read is gone, and another one has its name.
+    #[error(
+        "topic {topic} is another one than the one that was read: that had the id {read}, this has {found}"
+    )]
+    OtherTopic {
+        /// The topic's name.
+        topic: String,
+        /// The id of the one that was to be read.
+        read: uuid::Uuid,
+        /// The id of the one that there is.
+        found: uuid::Uuid,
+    },
     /// A record that cannot be sent.
     #[error(
         "a record of {size} bytes is over the producer's limit of {limit}; raise max_request or send less"

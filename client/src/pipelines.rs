@@ -172,13 +172,28 @@ impl Pipelines {
     /// Deletes a pipeline that does not run, with its state. The topics it wrote are free, and keep their records.
     ///
     /// # Errors
-    /// [`RpcCode::NotFound`], or [`RpcCode::FailedPrecondition`] when it runs.
+    /// [`RpcCode::NotFound`], or [`RpcCode::FailedPrecondition`] when it runs or has savepoints.
     ///
     /// # Cancel safety
     /// The pipeline may be gone although the future was dropped.
     pub async fn delete(&self, name: &str) -> Result<()> {
+        self.delete_any(name, false).await
+    }
+
+    /// Deletes a pipeline that does not run, with its state and its savepoints.
+    ///
+    /// # Errors
+    /// [`RpcCode::NotFound`], or [`RpcCode::FailedPrecondition`] when it runs.
+    ///
+    /// # Cancel safety
+    /// The pipeline may be gone although the future was dropped.
+    pub async fn delete_with_savepoints(&self, name: &str) -> Result<()> {
+        self.delete_any(name, true).await
+    }
+
+    async fn delete_any(&self, name: &str, with_savepoints: bool) -> Result<()> {
         const OPERATION: &str = "deleting a pipeline";
-        let request = v1::DeletePipelineRequest { name: name.to_owned() };
+        let request = v1::DeletePipelineRequest { name: name.to_owned(), with_savepoints };
         let response = self.client(OPERATION).await?.delete(request).await;
         response.map_err(failed(OPERATION))?;
         Ok(())

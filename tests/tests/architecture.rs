@@ -257,6 +257,7 @@ const RULES: &[Rule] = &[
             "broker/src/partitions/threads.rs",
             "broker/src/partitions/cleaning.rs",
             "broker/src/pipelines/starting.rs",
+            "broker/src/pipelines/replaying.rs",
             "broker/src/pipelines/snapshots/keeper.rs",
             "broker/src/pipelines/query.rs",
             "broker/src/coordinators/starting.rs",

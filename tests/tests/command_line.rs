@@ -298,7 +298,12 @@ fn pipelines_run_and_are_shown_stopped_and_finished() {
     let wrong = scratch.write("wrong.sql", "INSERT INTO nowhere SELECT 1;\n");
     let refused = broker.try_run(&["pipeline", "run", &wrong], "");
     assert_eq!(refused.status.code(), Some(1));
-    broker.run(&["pipeline", "delete", "pages"]);
+    // Savepoints are kept until somebody says that they go.
+    broker.run(&["pipeline", "savepoint", "pages", "--name", "end"]);
+    let kept = broker.try_run(&["pipeline", "delete", "pages"], "");
+    assert_eq!(kept.status.code(), Some(1), "{}", kept.log);
+    assert!(kept.log.contains("end") && kept.log.contains("--with-savepoints"), "{}", kept.log);
+    broker.run(&["pipeline", "delete", "pages", "--with-savepoints"]);
     let gone = broker.try_run(&["pipeline", "describe", "pages"], "");
     assert_eq!(gone.status.code(), Some(1), "{}", gone.log);
     assert!(refused.log.contains("line 1, column 13"), "line and column: {}", refused.log);

@@ -1,13 +1,10 @@
-//! What is changed of a pipeline that goes on: the memory of its state, its shards, the end of its input.
+//! What is changed of a pipeline that goes on: the memory of its state, its shards.
 
-use std::sync::Arc;
-
-use super::control::InputEnds;
 use super::error::PipelineError;
 use super::events::EventKind;
-use super::manager::{InputEnd, MAX_SHARDS, Pipelines, unplanned};
+use super::manager::{MAX_SHARDS, Pipelines};
 use super::status::{PipelineState, PipelineView};
-use crate::topics::{PipelineRecord, Topic};
+use crate::topics::PipelineRecord;
 
 /// That a pipeline may have so many shards.
 pub(super) fn check_shards(shards: u32) -> Result<(), PipelineError> {
@@ -18,16 +15,6 @@ pub(super) fn check_shards(shards: u32) -> Result<(), PipelineError> {
 }
 
 impl Pipelines {
-    /// Declares where the input ends; the pipeline reads up to there, closes every window and is finished.
-    /// Durable when this returns. Declaring again changes nothing: the first declaration holds.
-    ///
-    /// # Errors
-    /// [`PipelineError`].
-    pub async fn finish_input(&self, name: &str, end: InputEnd) -> Result<InputEnds, PipelineError> {
-        let _changing = self.hold(name).await;
-        self.declare_end(name, end).await
-    }
-
     /// Says how many bytes the state of a pipeline may have; one that waits for more goes on.
     ///
     /// # Errors
@@ -115,47 +102,5 @@ impl Pipelines {
             known.control.set_shards(shards);
         });
         Ok(())
-    }
-
-    pub(super) async fn declare_end(&self, name: &str, end: InputEnd) -> Result<InputEnds, PipelineError> {
-        let (mut record, plan) = {
-            let known = self.0.known.lock();
-            let known = known.get(name).ok_or_else(|| PipelineError::Unknown(name.to_owned()))?;
-            (known.record.clone(), known.plan.clone())
-        };
-        if let Some(ends) = record.input_ends {
-            return Ok(ends);
-        }
-        let plan = plan.map_err(|error| unplanned(name, &error))?;
-        let end_now = |topic: &Arc<Topic>| {
-            let ends = topic.partitions.iter().map(|partition| partition.published().last_stable_offset);
-            (topic.name.to_string(), ends.collect::<Vec<i64>>())
-        };
-        let now: InputEnds = self.sources(&plan)?.iter().map(end_now).collect();
-        let ends = match end {
-            InputEnd::Now => now,
-            InputEnd::At(ends) => {
-                let fits = |(topic, now): (&String, &Vec<i64>)| {
-                    ends.get(topic).is_some_and(|given| given.len() == now.len())
-                };
-                if ends.len() != now.len() || !now.iter().all(fits) {
-                    let counts: Vec<String> =
-                        now.iter().map(|(topic, ends)| format!("{} of {topic:?}", ends.len())).collect();
-                    return Err(PipelineError::Ends(format!(
-                        "name the end of each partition ({}), and of no other topic",
-                        counts.join(", ")
-                    )));
-                }
-                ends
-            }
-        };
-        record.input_ends = Some(ends.clone());
-        self.save(&record).await?;
-        self.update(name, |known| {
-            known.record = record;
-            known.control.finish_at(ends.clone());
-            known.events.say(self.0.clock.now_ms(), EventKind::Changed, "its input was declared finished");
-        });
-        Ok(ends)
     }
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use logmill_stream::{
-    CommitError, EpochLoop, Executor, Logs, Pace, Progress, Rejected, Serial, TopicPartition, Turn, TurnError,
+    CommitError, EpochLoop, Executor, Pace, Progress, Rejected, Serial, TopicPartition, Turn, TurnError,
 };
 use tokio::sync::oneshot;
 
@@ -102,38 +102,43 @@ impl<'r> Attempt<'r> {
 
     /// Turns epochs to the end.
     pub(super) fn run(mut self) -> Result<PipelineState, RunError> {
-        let ended = loop {
+        let ended = self.turns();
+        // However it ends: what was accepted is waited for, and shown.
+        let settled = self.settle();
+        let ended = ended?;
+        settled?;
+        self.runner.shown.set_sizes(self.epochs.pipeline().operator_sizes());
+        Ok(ended)
+    }
+
+    fn turns(&mut self) -> Result<PipelineState, RunError> {
+        loop {
             // Windows that are given in part are given to their end: whatever takes the pipeline up finds whole ones.
             if self.runner.control.is_stopping() && !self.epochs.pipeline().emission_pending() {
-                break PipelineState::Stopped;
+                return Ok(PipelineState::Stopped);
             }
             let news = self.look_around()?;
             let began = self.runner.clock.steady();
             self.runner.shown.enter(Phase::Computing, began);
             let now = self.runner.clock.now_ms();
             match self.epochs.turn(&mut self.runner.logs, now, self.runner.clock.now_ms().unsigned_abs()) {
-                Ok(Turn::Finished) => break PipelineState::Finished,
+                Ok(Turn::Finished) => return Ok(PipelineState::Finished),
                 Ok(Turn::Committed { progress, ticket }) => self.committed(*progress, ticket, began)?,
                 Ok(Turn::Idle) => self.wait_for(&news)?,
                 Err(error) => return Err(self.failed(error)),
             }
-        };
-        self.settle()?;
-        self.runner.shown.set_sizes(self.epochs.pipeline().operator_sizes());
-        Ok(ended)
+        }
     }
 
     /// What has changed around it since the last turn. What is published from here on ends a wait at once.
     fn look_around(&mut self) -> Result<DataWait, RunError> {
         if self.runner.control.shards() != self.shards {
-            self.settle()?;
             return Err(RunError::Rescaled);
         }
         let sources = self.runner.sources()?;
         let ends = self.runner.control.ends().map(|ends| flat(&ends));
         let partitions = self.epochs.pipeline().spec().inputs.len();
         if sources.len() != partitions || ends.as_ref().is_some_and(|ends| ends.len() != partitions) {
-            self.settle()?;
             return Err(RunError::Repartitioned);
         }
         if let Some(ends) = ends {
@@ -235,7 +240,9 @@ impl<'r> Attempt<'r> {
         let Some(epoch) = in_flight else { return Ok(()) };
         let (runner, course) = (&mut *self.runner, &mut *self.course);
         runner.shown.enter(Phase::WaitingForDisk, runner.clock.steady());
-        runner.logs.wait(epoch.ticket)?;
+        if !runner.logs.wait_unless_stopped(epoch.ticket)? {
+            return Err(RunError::Stopped);
+        }
         let now = runner.clock.steady();
         let took = now.saturating_sub(epoch.began);
         let number = epoch.durable.progress.epoch;

@@ -70,6 +70,18 @@ pub enum PipelineError {
         /// The savepoint.
         savepoint: String,
     },
+    /// It would go with savepoints that are kept until they are deleted.
+    #[error(
+        "pipeline {name:?} has savepoints, which would go with it: {}; delete them first (`logmill pipeline savepoint \
+         {name} --delete SAVEPOINT`), or say --with-savepoints",
+        savepoints.join(", ")
+    )]
+    HasSavepoints {
+        /// The pipeline.
+        name: String,
+        /// Its savepoints.
+        savepoints: Vec<String>,
+    },
     /// Records that are needed are not there any more.
     #[error(
         "{topic}-{partition} begins at offset {start}: the records from offset {needed} on are gone, which are needed"
@@ -83,6 +95,34 @@ pub enum PipelineError {
         needed: i64,
         /// Where the log begins.
         start: i64,
+    },
+    /// A log ends before what was read of it.
+    #[error(
+        "{topic}-{partition} ends at offset {end}, and was read up to {read}: the topic was made anew, or has lost records; \
+         start the script under another name to read what there is"
+    )]
+    Beyond {
+        /// The topic.
+        topic: String,
+        /// The partition.
+        partition: i32,
+        /// Up to where it was read.
+        read: i64,
+        /// Where the log ends.
+        end: i64,
+    },
+    /// A topic it has read is gone, and another one has its name.
+    #[error(
+        "topic {topic:?} is another one than the one that was read: that had the id {read}, this has {found}; start the \
+         script under another name to read the new topic from its beginning"
+    )]
+    OtherSource {
+        /// The topic.
+        topic: String,
+        /// The id of the topic that was read.
+        read: String,
+        /// The id of the topic that there is now.
+        found: String,
     },
     /// The new script cannot take over.
     #[error("pipeline {name:?} cannot be upgraded: {reason}")]

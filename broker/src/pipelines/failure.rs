@@ -61,6 +61,9 @@ pub(super) enum RunError {
 
 const OTHER_NAME: &str = "Start the script again under another name";
 
+/// The input of before is gone, and that of now was never read.
+const FROM_THE_BEGINNING: &str = "Delete the pipeline and run the script again to read what there is now from its beginning (sinks keep their records), or start it under another name, with other sinks";
+
 /// Where an error is in the input, and what to do about it.
 pub(super) fn failure(error: &RunError, at_ms: i64) -> Failure {
     let at = |partition: &TopicPartition, offset: i64| {
@@ -81,6 +84,7 @@ pub(super) fn failure(error: &RunError, at_ms: i64) -> Failure {
         RunError::Restore(RestoreError::OtherPlan { .. }) => {
             (error.to_string(), None, format!("Run the script it was started with. {OTHER_NAME} else"))
         }
+        RunError::Restore(RestoreError::OtherTopic { topic, read, found }) => other_topic(topic, read, found),
         RunError::Restore(_) | RunError::OwnLog(_) => (
             error.to_string(),
             None,
@@ -129,6 +133,16 @@ fn epoch(error: &EpochError) -> (String, Option<(String, i32, i64)>, String) {
     }
 }
 
+fn other_topic(topic: &str, read: &str, found: &str) -> (String, Option<(String, i32, i64)>, String) {
+    (
+        format!(
+            "topic {topic} was deleted and made again: the pipeline has read the one with the id {read}, and this one has the id {found}"
+        ),
+        None,
+        FROM_THE_BEGINNING.to_owned(),
+    )
+}
+
 fn logs(error: &LogsError) -> (String, Option<(String, i32, i64)>, String) {
     match error {
         LogsError::OffsetOutOfRange { partition, offset, log_start } => (
@@ -138,10 +152,19 @@ fn logs(error: &LogsError) -> (String, Option<(String, i32, i64)>, String) {
             Some((partition.topic.clone(), partition.partition, *offset)),
             format!("{OTHER_NAME}, and keep the topic's records longer (retention.ms, retention.bytes)"),
         ),
+        LogsError::BeyondEnd { partition, offset, log_end } => (
+            format!(
+                "the log ends at offset {log_end}, before what the pipeline has read: the topic was made anew, or has lost records"
+            ),
+            Some((partition.topic.clone(), partition.partition, *offset)),
+            FROM_THE_BEGINNING.to_owned(),
+        ),
+        LogsError::OtherTopic { topic, read, found } => other_topic(topic, read, found),
         LogsError::UnknownPartition { partition } => (
             format!("{partition} does not exist any more"),
             None,
-            "Create the topic again, or delete the pipeline".to_owned(),
+            "Delete the pipeline; its sinks keep their records. A topic that is made anew is not gone on with: run the script again to read it from its beginning"
+                .to_owned(),
         ),
         error => (
             error.to_string(),

@@ -1,5 +1,6 @@
 //! The engine's seam over this broker's own partitions.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use logmill_coordinator::groups::{Record, StoredOffset};
@@ -9,6 +10,7 @@ use logmill_wire::Str;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
+use super::control::Control;
 use super::output_ends::{self, OutputEnds};
 use super::snapshots::OwnLogs;
 use crate::coordinators::{CommitError as FrameError, Coordinators};
@@ -17,6 +19,10 @@ use crate::topics::Topics;
 
 /// How long an epoch may take to the disk before it is asked whether that is full.
 const LOOK_AT_DISK: Duration = Duration::from_secs(1);
+
+/// How often it is looked whether what an earlier run has written is durable, and how many looks are that long.
+const LOOK: Duration = Duration::from_millis(5);
+const LOOKS_AT_DISK: u32 = 200;
 
 /// Told why an epoch cannot be committed now; waits, and says whether to try again.
 pub(super) type Patience = Box<dyn FnMut(String) -> bool + Send>;
@@ -28,6 +34,8 @@ pub(super) struct BrokerLogs {
     group: String,
     changelog: Partition,
     progress: Partition,
+    /// The source topics that are read; another one of the same name is not.
+    topic_ids: BTreeMap<String, String>,
     /// Where the progress log ends if nobody else is the pipeline's runner.
     progress_end: i64,
     /// The offset behind the last change of state that was committed.
@@ -67,6 +75,7 @@ impl BrokerLogs {
             group,
             changelog,
             progress,
+            topic_ids: BTreeMap::new(),
             progress_end,
             changelog_end,
             log_bytes: 0,
@@ -74,6 +83,11 @@ impl BrokerLogs {
             ends,
             runtime,
         }
+    }
+
+    /// Reads these topics from here on, and none that takes the place of one of them.
+    pub(super) fn read_only(&mut self, topic_ids: BTreeMap<String, String>) {
+        self.topic_ids = topic_ids;
     }
 
     /// The next epoch goes on behind what was read of the progress log. If an epoch of an earlier runner is still on
@@ -105,8 +119,47 @@ impl BrokerLogs {
         committed.map(|(_, durable)| durable).map_err(|error| error.to_string())
     }
 
+    /// Waits until an epoch is durable. `false` when there is an order to stop while the disk has no room for it: it is
+    /// accepted, and whoever goes on with the pipeline waits for it first ([`BrokerLogs::settle_own`]).
+    pub(super) fn wait_unless_stopped(&mut self, ticket: oneshot::Receiver<()>) -> Result<bool, LogsError> {
+        let runtime = self.runtime.clone();
+        wait_while(&runtime, ticket, LOOK_AT_DISK, || self.has_patience())
+    }
+
+    /// Waits until everything that an earlier run has written is durable; `false` when there is an order to stop.
+    pub(super) fn settle_own(&mut self, control: &Control) -> bool {
+        let own = OwnLogs { changelog: self.changelog.clone(), progress: self.progress.clone() };
+        let mut looks = 0;
+        while !is_settled(&own) {
+            if control.is_stopping() {
+                return false;
+            }
+            looks += 1;
+            if looks % LOOKS_AT_DISK == 0 && !self.has_patience() {
+                return false;
+            }
+            self.runtime.block_on(async { tokio::time::sleep(LOOK).await });
+        }
+        true
+    }
+
+    /// Tells whoever looks why an accepted epoch is not durable yet, if the disk is full. Gives whether to wait on.
+    fn has_patience(&mut self) -> bool {
+        if !self.topics.storage_full() {
+            return true;
+        }
+        (self.patience)("it is accepted, and waits for room: the disk is full".to_owned())
+    }
+
     fn source(&self, partition: &TopicPartition) -> Result<Partition, LogsError> {
         let topic = self.topics.get(&partition.topic);
+        if let Some(topic) = &topic
+            && let Some(read) = self.topic_ids.get(&partition.topic)
+            && *read != topic.id.to_string()
+        {
+            let (read, found) = (read.clone(), topic.id.to_string());
+            return Err(LogsError::OtherTopic { topic: partition.topic.clone(), read, found });
+        }
         let found = topic.and_then(|topic| topic.partition(partition.partition).cloned());
         found.ok_or_else(|| LogsError::UnknownPartition { partition: partition.clone() })
     }
@@ -283,19 +336,33 @@ impl Logs for BrokerLogs {
         }
     }
 
-    fn wait(&mut self, mut ticket: Self::Ticket) -> Result<(), LogsError> {
-        let stopping = |_| LogsError::Failed { what: "the broker is stopping".to_owned() };
-        loop {
-            let waited = async { tokio::time::timeout(LOOK_AT_DISK, &mut ticket).await };
-            match self.runtime.block_on(waited) {
-                Ok(durable) => return durable.map_err(stopping),
-                // It is accepted, and will be durable: whoever looks is told why it is not yet.
-                Err(_) if self.topics.storage_full() => {
-                    let reason = "it is accepted, and waits for room: the disk is full".to_owned();
-                    (self.patience)(reason);
-                }
-                Err(_) => {}
-            }
+    fn wait(&mut self, ticket: Self::Ticket) -> Result<(), LogsError> {
+        match self.wait_unless_stopped(ticket)? {
+            true => Ok(()),
+            false => Err(LogsError::Failed { what: "the epoch was not waited for".to_owned() }),
+        }
+    }
+}
+
+/// Whether everything that was accepted for a pipeline's own logs is durable.
+pub(super) fn is_settled(logs: &OwnLogs) -> bool {
+    [&logs.changelog, &logs.progress].iter().all(|log| log.sequenced_end() == log.published().high_watermark)
+}
+
+/// Waits until an epoch is durable, or gives `false` when it is not to be waited for any longer, which is asked now and then.
+fn wait_while(
+    runtime: &Handle,
+    mut ticket: oneshot::Receiver<()>,
+    look: Duration,
+    mut goes_on: impl FnMut() -> bool,
+) -> Result<bool, LogsError> {
+    let stopping = |_| LogsError::Failed { what: "the broker is stopping".to_owned() };
+    loop {
+        let waited = async { tokio::time::timeout(look, &mut ticket).await };
+        match runtime.block_on(waited) {
+            Ok(durable) => return durable.map(|()| true).map_err(stopping),
+            Err(_) if !goes_on() => return Ok(false),
+            Err(_) => {}
         }
     }
 }
@@ -310,5 +377,31 @@ fn is_passing(error: &FrameError, own: &[PartitionId]) -> bool {
             Some(partition) => !own.contains(&partition),
             None => matches!(rejection, Rejection::StorageFull | Rejection::Closed | Rejection::Failed),
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_epoch_that_has_no_room_is_waited_for_until_there_is_an_order_to_stop() {
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_time().build().unwrap();
+        let look = Duration::from_millis(1);
+        let (durable, ticket) = oneshot::channel();
+        let mut looks = 0;
+        let waited = wait_while(runtime.handle(), ticket, look, || {
+            looks += 1;
+            looks < 3
+        });
+        assert!(matches!(waited, Ok(false)), "{waited:?}");
+        assert_eq!(looks, 3);
+        drop(durable);
+        let (durable, ticket) = oneshot::channel();
+        durable.send(()).unwrap();
+        assert!(matches!(wait_while(runtime.handle(), ticket, look, || false), Ok(true)));
+        let (_, ticket) = oneshot::channel();
+        assert!(wait_while(runtime.handle(), ticket, look, || true).is_err());
     }
 }

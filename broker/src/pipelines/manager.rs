@@ -5,28 +5,28 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
-use logmill_coordinator::groups::{Command, Delete, Disown};
 use logmill_stream::{EpochLimits, Functions, Plan, compile_with};
-use logmill_wire::Str;
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
-use tokio::sync::OwnedMutexGuard;
+use tokio::sync::{OwnedMutexGuard, Semaphore};
 
 use super::adjusting::check_shards;
-use super::control::{Control, InputEnds};
+use super::control::Control;
+use super::ending::InputEnd;
 use super::error::PipelineError;
 use super::events::{Event, EventKind, Events};
 use super::failure::Failure;
 use super::output_ends::OutputEnds;
 use super::query::Asked;
+use super::replaying::Replays;
 use super::shown::Shown;
-use super::snapshots::{SnapshotFiles, SnapshotSettings, Snapshots};
+use super::snapshots::{SnapshotSettings, Snapshots};
 use super::status::{PipelineState, PipelineView, SourceView};
 use crate::blocking::beside;
 use crate::clock::Clock;
-use crate::coordinators::{Coordinators, Patience};
+use crate::coordinators::Coordinators;
 use crate::partitions::Partitions;
-use crate::topics::{CHANGELOG_PREFIX, MetadataRecord, PROGRESS_PREFIX, PipelineRecord, Topics, check_name};
+use crate::topics::{MetadataRecord, PipelineRecord, Topics, check_name};
 
 /// The longest name of a pipeline: its topics carry it behind a prefix.
 pub(super) const MAX_NAME: usize = 200;
@@ -36,15 +36,6 @@ pub const MAX_SHARDS: u32 = 256;
 
 /// Names that are being changed are forgotten when there are more, and nobody is at them.
 const NAMES: usize = 64;
-
-/// Where the input of a pipeline ends.
-#[derive(Clone, Debug)]
-pub enum InputEnd {
-    /// Where the committed records end now.
-    Now,
-    /// At these offsets.
-    At(InputEnds),
-}
 
 /// How a pipeline is to run, where that is said when it is started.
 #[derive(Clone, Debug, Default)]
@@ -88,7 +79,7 @@ pub(super) struct Manager {
     pub(super) settings: PipelineSettings,
     /// Those of the program around the broker.
     functions: Functions,
-    snapshots: SnapshotSettings,
+    pub(super) snapshots: SnapshotSettings,
     partitions: Partitions,
     /// Held by whoever makes a snapshot in the background.
     snapshot_turn: Arc<Mutex<()>>,
@@ -99,6 +90,10 @@ pub(super) struct Manager {
     output_ends: Mutex<BTreeMap<String, OutputEnds>>,
     /// Held by whoever starts, stops or finishes the one of the name: these take several steps.
     changing: Mutex<BTreeMap<String, Arc<tokio::sync::Mutex<()>>>>,
+    /// Upgrades that make state of what was read.
+    pub(super) replays: Replays,
+    /// Queries that run; others wait.
+    pub(super) queries: Arc<Semaphore>,
     /// No thread starts any more. Changed under the lock of `known`.
     pub(super) closing: AtomicBool,
 }
@@ -151,6 +146,8 @@ impl Pipelines {
             known: Mutex::new(BTreeMap::new()),
             output_ends: Mutex::default(),
             changing: Mutex::new(BTreeMap::new()),
+            replays: Replays::default(),
+            queries: Arc::new(Semaphore::new(super::query::AT_A_TIME)),
             closing: AtomicBool::new(false),
         };
         let load = |(name, record): (String, PipelineRecord)| {
@@ -162,6 +159,7 @@ impl Pipelines {
             (name, known)
         };
         *manager.known.lock() = live.into_iter().map(load).collect();
+        manager.remove_left_over();
         Self(Arc::new(manager))
     }
 
@@ -223,8 +221,9 @@ impl Pipelines {
                 return Err(PipelineError::OtherScript(name.to_owned()));
             }
             Some((_, state, true)) => !state.is_live() && state != PipelineState::Finished,
-            // The script that this binary cannot plan any more is replaced: its state stays if the new one has the same plan.
+            // The script that this binary cannot plan any more is replaced, if its state goes with the new one.
             Some((record, _, false)) => {
+                self.check_same_plan(name, &plan).await?;
                 self.create(PipelineRecord { script: script.to_owned(), ..record }, plan).await?;
                 true
             }
@@ -333,11 +332,12 @@ impl Pipelines {
         Ok(known.events.after(after))
     }
 
-    /// Stops a pipeline after its running epoch; its state stays.
+    /// Stops a pipeline after its running epoch; its state stays. An upgrade that makes state of its input is given up.
     ///
     /// # Errors
     /// [`PipelineError`].
     pub async fn stop(&self, name: &str) -> Result<PipelineView, PipelineError> {
+        self.0.replays.give_up(name);
         let _changing = self.hold(name).await;
         let (mut record, control, thread) = {
             let mut known = self.0.known.lock();
@@ -359,47 +359,6 @@ impl Pipelines {
             });
         }
         self.view(name)
-    }
-
-    /// Deletes a pipeline that does not run, with its state: its sinks are free, and keep their records.
-    ///
-    /// # Errors
-    /// [`PipelineError`].
-    pub async fn delete(&self, name: &str) -> Result<(), PipelineError> {
-        let _changing = self.hold(name).await;
-        let thread = {
-            let mut known = self.0.known.lock();
-            let known = known.get_mut(name).ok_or_else(|| PipelineError::Unknown(name.to_owned()))?;
-            if known.shown.state().is_live() {
-                return Err(PipelineError::State {
-                    name: name.to_owned(),
-                    reason: format!("runs; stop it first (`logmill pipeline stop {name}`)"),
-                });
-            }
-            known.thread.take()
-        };
-        join(thread).await;
-        self.0.coordinators.loaded().await;
-        let group = group_of(name);
-        let disown = Command::Disown(Disown { group: group.as_str().into(), owner: name.into() });
-        // Before the record goes: nobody could give the group back behind it. One that was never owned is no matter.
-        let patience = Patience::default();
-        self.0.coordinators.group(&group, &patience, disown).await.map_err(PipelineError::Group)?;
-        let own = [CHANGELOG_PREFIX, PROGRESS_PREFIX].map(|prefix| format!("{prefix}{name}"));
-        self.0.topics.release(name, &own, MetadataRecord::PipelineDeleted(name.to_owned())).await?;
-        self.0.known.lock().remove(name);
-        self.forget_output_ends(name);
-        let files = self.0.snapshots(name);
-        match beside(move || files.alone(SnapshotFiles::remove_all)).await {
-            Ok(Ok(())) | Err(_) => {}
-            Ok(Err(error)) => tracing::warn!(pipeline = name, %error, "snapshots of a deleted pipeline stay"),
-        }
-        let delete = Command::Delete(Delete { groups: vec![Str::from(group.as_str())] });
-        if let Err(error) = self.0.coordinators.group(&group, &patience, delete).await {
-            tracing::warn!(group, ?error, "the group of a deleted pipeline stays, empty");
-        }
-        tracing::info!(pipeline = name, "deleted");
-        Ok(())
     }
 
     /// Stops all runners, for the end of the process; what is meant to run stays so.
@@ -461,6 +420,20 @@ impl Pipelines {
     #[cfg(test)]
     pub(super) fn names_held(&self) -> usize {
         self.0.changing.lock().len()
+    }
+
+    /// The same for two pipelines, of which one may be the other. Whoever else wants both waits for the same one first.
+    pub(super) async fn hold_both(
+        &self,
+        one: &str,
+        other: &str,
+    ) -> (OwnedMutexGuard<()>, Option<OwnedMutexGuard<()>>) {
+        let first = self.hold(one.min(other)).await;
+        let second = match one == other {
+            true => None,
+            false => Some(self.hold(one.max(other)).await),
+        };
+        (first, second)
     }
 
     /// The right to change the pipeline of a name: whoever else wants to waits, and only for this one.

@@ -18,6 +18,8 @@
 mod adjusting;
 mod attempt;
 mod control;
+mod deleting;
+mod ending;
 mod error;
 mod events;
 mod failure;
@@ -26,6 +28,7 @@ mod manager;
 mod meter;
 mod output_ends;
 mod query;
+mod replaying;
 mod restoring;
 mod runner;
 mod savepoints;
@@ -65,10 +68,11 @@ pub mod draft {
 }
 
 pub use control::InputEnds;
+pub use ending::InputEnd;
 pub use error::PipelineError;
 pub use events::{Event, EventKind};
 pub use failure::Failure;
-pub use manager::{InputEnd, MAX_SHARDS, PipelineSettings, PipelineSurroundings, Pipelines, RunOptions};
+pub use manager::{MAX_SHARDS, PipelineSettings, PipelineSurroundings, Pipelines, RunOptions};
 pub use meter::{EpochTimes, Phase, Shares};
 pub use query::{AskError, QueryAnswer};
 pub use savepoints::SavepointView;

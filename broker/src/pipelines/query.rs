@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use logmill_storage::{Isolation, PartitionId, ReadRequest};
 use logmill_stream::{Plan, Progress, QueryError, QueryRows, QueryTable, SqlError, TableQuery, TableRows};
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::oneshot;
 
 use super::error::PipelineError;
 use super::manager::Pipelines;
@@ -23,7 +23,7 @@ use crate::partitions::Partition;
 use crate::topics::{PROGRESS_PREFIX, Topics};
 
 /// Queries that run at a time; others wait.
-const AT_A_TIME: usize = 2;
+pub(super) const AT_A_TIME: usize = 2;
 /// What the rows that one query looks at take in memory.
 const MAX_BYTES: usize = 128 << 20;
 /// The most rows of an answer.
@@ -38,8 +38,6 @@ const SETTLING: Duration = Duration::from_secs(5);
 const READ_BYTES: usize = 4 << 20;
 /// What a progress record's batch may unpack to.
 const PROGRESS_BYTES: usize = 4 << 20;
-
-static PERMITS: Semaphore = Semaphore::const_new(AT_A_TIME);
 
 /// What a query gave.
 #[derive(Debug)]
@@ -96,12 +94,15 @@ impl Pipelines {
         }
         let (pipelines, sql) = (self.clone(), sql.to_owned());
         let only = pipeline.map(str::to_owned);
-        let _permit = PERMITS.acquire().await.map_err(|error| AskError::Read(error.to_string()))?;
+        let permit = Arc::clone(&self.0.queries).acquire_owned().await;
+        let permit = permit.map_err(|error| AskError::Read(error.to_string()))?;
         let (answer, answered) = oneshot::channel();
         let ask = move || {
             lower_priority();
-            // Whoever asked may have gone.
-            let _ = answer.send(pipelines.ask(&sql, only.as_deref()));
+            // Whoever asked may have gone: then nothing more is computed. It counts as long as it runs.
+            let result = pipelines.ask(&sql, only.as_deref(), &|| !answer.is_closed());
+            let _ = answer.send(result);
+            drop(permit);
         };
         std::thread::Builder::new().name("query".to_owned()).spawn(ask).map_err(PipelineError::Thread)?;
         answered
@@ -109,7 +110,13 @@ impl Pipelines {
             .map_err(|_| AskError::Read("the query met a defect of the broker: see its log".to_owned()))?
     }
 
-    fn ask(&self, sql: &str, only: Option<&str>) -> Result<QueryAnswer, AskError> {
+    /// `is_wanted` says whether anybody still waits for the answer.
+    fn ask(
+        &self,
+        sql: &str,
+        only: Option<&str>,
+        is_wanted: &dyn Fn() -> bool,
+    ) -> Result<QueryAnswer, AskError> {
         let pipelines = self.asked();
         let pipelines = pipelines.iter().filter(|asked| only.is_none_or(|only| only == asked.name));
         let table = |asked: &Asked, sink: &logmill_stream::plan::Sink| QueryTable {
@@ -127,8 +134,8 @@ impl Pipelines {
             reason: format!("has lost its topic {:?}", sink.topic),
         })?;
         let began = Instant::now();
-        let in_time = || began.elapsed() < TIME;
-        let (epoch, ends) = self.cut(&pipeline, &topic.partitions)?;
+        let in_time = || began.elapsed() < TIME && is_wanted();
+        let (epoch, ends) = self.cut(&pipeline, &topic.partitions, is_wanted)?;
         let mut rows = query.rows(MAX_BYTES);
         for partition in &topic.partitions {
             let end = ends.get(&partition.id()).copied().unwrap_or(0);
@@ -146,6 +153,7 @@ impl Pipelines {
         &self,
         pipeline: &str,
         partitions: &[Partition],
+        is_wanted: &dyn Fn() -> bool,
     ) -> Result<(u64, BTreeMap<PartitionId, i64>), AskError> {
         let outputs: OutputEnds = self.output_ends(pipeline);
         let began = Instant::now();
@@ -164,7 +172,7 @@ impl Pipelines {
                     return Ok((epoch, ends));
                 }
             }
-            if began.elapsed() > SETTLING {
+            if began.elapsed() > SETTLING || !is_wanted() {
                 return Err(AskError::Read(format!(
                     "pipeline {pipeline:?} gives no rest to look at it; try again"
                 )));

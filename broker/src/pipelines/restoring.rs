@@ -1,5 +1,6 @@
 //! From the logs of its own back to a running pipeline.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use logmill_stream::{
@@ -17,10 +18,20 @@ impl Runner {
     /// Builds the machine from the last progress record, the newest snapshot that is whole, and the changelog behind it, in
     /// so many shards: the state says nothing of how many there were.
     pub(super) fn restore(&mut self, shards: u32) -> Result<Pipeline, RunError> {
+        if !self.logs.settle_own(&self.control) {
+            return Err(RunError::Stopped);
+        }
         let cut = self.keeper.logs().standing().map_err(own_log)?;
-        let logs = self.keeper.logs();
-        let changelog_end = logs.changelog.published().high_watermark;
-        self.logs.go_on_from(logs.progress.published().high_watermark, changelog_end);
+        self.logs.read_only(topic_ids(&self.sources()?));
+        // All of one cut: whatever else is published meanwhile is another runner's, and fences this one.
+        let (progress_end, changelog_end) = match &cut {
+            Some(cut) => (cut.progress_offset + 1, cut.changelog_end),
+            None => {
+                let logs = self.keeper.logs();
+                (logs.progress.published().high_watermark, logs.changelog.published().high_watermark)
+            }
+        };
+        self.logs.go_on_from(progress_end, changelog_end);
         let pipeline = self.restored_state(cut.as_ref(), changelog_end, shards)?.finish();
         let sizes = pipeline.operator_sizes();
         match &cut {
@@ -159,14 +170,22 @@ impl Runner {
             start: source.published().log_start_offset,
         };
         let outputs = self.plan.sink_topics().into_iter().chain(self.plan.side_topics());
+        let sources = self.sources()?;
         Ok(PipelineSpec {
             name: self.name.clone(),
             generation: self.generation,
-            inputs: self.sources()?.iter().map(input).collect(),
+            inputs: sources.iter().map(input).collect(),
+            topic_ids: topic_ids(&sources),
             outputs: outputs.map(|topic| (topic.to_owned(), count(topic))).collect(),
             shards: shards as usize,
         })
     }
+}
+
+/// What tells the topics of these partitions from others of their names.
+pub(super) fn topic_ids(sources: &[Partition]) -> BTreeMap<String, String> {
+    let id = |source: &Partition| (source.topic_name().to_string(), source.id().topic.to_string());
+    sources.iter().map(id).collect()
 }
 
 /// That the state is within its budget; `sizes` says which operator holds the most.

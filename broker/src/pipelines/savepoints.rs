@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use logmill_stream::{SnapshotHeader, StateChanges, merge_snapshot};
+use logmill_stream::{Progress, SnapshotError, SnapshotHeader, StateChanges, merge_snapshot};
 
 use super::error::PipelineError;
 use super::events::EventKind;
 use super::manager::{MAX_NAME, Pipelines};
-use super::snapshots::{SnapshotFiles, Source, make};
+use super::snapshots::{FileError, SnapshotFiles, Source, make};
 use super::status::PipelineView;
 use super::taking_up::{Fill, TakenUp, files_error};
 use crate::blocking::beside;
@@ -123,7 +123,7 @@ impl Pipelines {
     /// What was written behind the cut is written again by the pipeline that goes back.
     ///
     /// # Errors
-    /// [`PipelineError`]; nothing is changed then, but a new pipeline may exist, without state.
+    /// [`PipelineError`]; nothing is changed then, but topics that the new pipeline was to write may have been made.
     pub async fn restore_savepoint(
         &self,
         name: &str,
@@ -132,7 +132,8 @@ impl Pipelines {
         script: Option<&str>,
     ) -> Result<PipelineView, PipelineError> {
         let to = to.unwrap_or(name);
-        let _changing = self.hold(to).await;
+        // The savepoint stays what it is until its state is taken over.
+        let _changing = self.hold_both(name, to).await;
         let (record, _, snapshots, _) = self.for_savepoints(name)?;
         let file = SnapshotFiles::of_savepoint(savepoint);
         let (files, opened, stop) = (snapshots.files().clone(), file.clone(), self.closing());
@@ -157,52 +158,60 @@ impl Pipelines {
             ));
         }
         let plan = Arc::new(plan);
-        self.check_positions(&header)?;
-        let (generation, epoch) = match to == name {
-            true => {
-                let standing = self.standing(name).await?;
-                self.claim_for(name, Arc::clone(&plan)).await?;
-                (standing.progress.generation, standing.progress.epoch)
+        self.check_positions(&header.progress)?;
+        let is_new = to != name;
+        let (known, generation, epoch) = if is_new {
+            if to.len() > MAX_NAME || check_name(to).is_err() {
+                return Err(PipelineError::Name(to.to_owned()));
             }
-            false => {
-                if to.len() > MAX_NAME || check_name(to).is_err() {
-                    return Err(PipelineError::Name(to.to_owned()));
-                }
-                if self.0.known.lock().contains_key(to) {
-                    return Err(misfit("exists already; use another name".to_owned()));
-                }
-                let new = PipelineRecord {
-                    name: to.to_owned(),
-                    script: script.clone(),
-                    generation: 0,
-                    running: false,
-                    input_ends: None,
-                    memory: record.memory,
-                    shards: record.shards,
-                    created_ms: self.0.clock.now_ms(),
-                };
-                self.create(new, Arc::clone(&plan)).await?;
-                (0, 0)
+            if self.0.known.lock().contains_key(to) {
+                return Err(misfit("exists already; use another name".to_owned()));
             }
+            // It is there only with its state: without it, it would begin anew, in the same sinks.
+            let new = PipelineRecord {
+                name: to.to_owned(),
+                script: script.clone(),
+                generation: 0,
+                running: false,
+                input_ends: None,
+                memory: record.memory,
+                shards: record.shards,
+                created_ms: self.0.clock.now_ms(),
+            };
+            (new, 0, 0)
+        } else {
+            let standing = self.standing(name).await?;
+            (record, standing.progress.generation, standing.progress.epoch)
         };
-        let known = {
-            let known = self.0.known.lock();
-            known.get(to).ok_or_else(|| PipelineError::Unknown(to.to_owned()))?.record.clone()
-        };
+        self.prepare(to, &plan, is_new).await?;
         let generation = known.generation.max(generation) + 1;
         let mut progress = header.progress.taken_up(to, generation, epoch + 1, 0);
         progress.plan = plan.fingerprint();
         progress.inputs.iter_mut().for_each(|input| input.end = None);
         progress.finished = false;
         let record = PipelineRecord { script, generation, running: false, input_ends: None, ..known };
-        let from = snapshots.files().clone();
+        let (from, planned) = (snapshots.files().clone(), header);
         let fill: Fill = Box::new(move |files, header, to, stop| {
             let (mut reader, _) = from.open(&file, stop)?;
+            if *reader.header() != planned {
+                let reason = "it was replaced meanwhile".to_owned();
+                return Err(FileError::Snapshot {
+                    path: file.into(),
+                    error: SnapshotError::Misfit { reason },
+                });
+            }
             let none = StateChanges::default();
             files.write(to, stop, |out| merge_snapshot(header, Some(&mut reader), &none, |_| true, out))?;
             Ok(())
         });
-        self.take_up(to, TakenUp { record, plan, progress }, fill).await?;
+        let taken_up = self.take_up(to, TakenUp { record, plan, progress }, fill).await;
+        if let Err(error) = taken_up {
+            if is_new {
+                // Nobody else could give it back.
+                let _ = self.disown_group(to).await;
+            }
+            return Err(error);
+        }
         self.update(to, |known| {
             let text = format!("it stands at savepoint {savepoint} of {name}");
             known.events.say(self.0.clock.now_ms(), EventKind::Changed, text);
@@ -210,19 +219,37 @@ impl Pipelines {
         self.view(to)
     }
 
-    /// That the records behind a cut are still there.
-    fn check_positions(&self, header: &SnapshotHeader) -> Result<(), PipelineError> {
-        for input in &header.progress.inputs {
+    /// That the topics of a cut are those that were read, and that the records behind it are still there.
+    pub(super) fn check_positions(&self, progress: &Progress) -> Result<(), PipelineError> {
+        for input in &progress.inputs {
             let topic = self.0.topics.get(&input.topic);
-            let partition = topic.as_ref().and_then(|topic| topic.partition(input.partition));
+            let topic = topic.ok_or_else(|| PipelineError::NoSource(input.topic.clone()))?;
+            let read = progress.topic_ids.get(&input.topic);
+            if let Some(read) = read.filter(|read| **read != topic.id.to_string()) {
+                return Err(PipelineError::OtherSource {
+                    topic: input.topic.clone(),
+                    read: read.clone(),
+                    found: topic.id.to_string(),
+                });
+            }
+            let partition = topic.partition(input.partition);
             let partition = partition.ok_or_else(|| PipelineError::NoSource(input.topic.clone()))?;
-            let start = partition.published().log_start_offset;
+            let published = partition.published();
+            let (start, end) = (published.log_start_offset, published.last_stable_offset);
             if input.to < start {
                 return Err(PipelineError::Gone {
                     topic: input.topic.clone(),
                     partition: input.partition,
                     needed: input.to,
                     start,
+                });
+            }
+            if input.to > end {
+                return Err(PipelineError::Beyond {
+                    topic: input.topic.clone(),
+                    partition: input.partition,
+                    read: input.to,
+                    end,
                 });
             }
         }

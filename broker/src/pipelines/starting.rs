@@ -40,13 +40,51 @@ fn own_configs() -> BTreeMap<String, String> {
     .into()
 }
 
+/// Why a topic was not given to a pipeline that writes it.
+pub(super) fn unclaimed(error: ClaimError) -> PipelineError {
+    match error {
+        ClaimError::Metadata(error) => PipelineError::Metadata(error),
+        ClaimError::Unknown(topic) => {
+            PipelineError::Sink { topic, reason: "it was deleted meanwhile".to_owned() }
+        }
+        ClaimError::Internal(topic) => {
+            PipelineError::Sink { topic, reason: "it is internal to the broker".to_owned() }
+        }
+        ClaimError::Owned { topic, owner } => {
+            PipelineError::Sink { topic, reason: format!("it belongs to pipeline {owner:?}") }
+        }
+    }
+}
+
 impl Pipelines {
     /// Makes the topics a pipeline needs, and takes its sinks for it in one step with its record. Nothing is taken when
     /// one of them cannot be.
     pub(super) async fn create(&self, record: PipelineRecord, plan: Arc<Plan>) -> Result<(), PipelineError> {
         let name = record.name.clone();
-        self.sources(&plan)?;
-        let sinks = sinks(&plan);
+        let sinks = self.prepare(&name, &plan, record.generation == 0).await?;
+        let claimed = self.0.topics.claim(&sinks, &name, MetadataRecord::Pipeline(record.clone())).await;
+        claimed.map_err(unclaimed)?;
+        let mut known = self.0.known.lock();
+        match known.get_mut(&name) {
+            Some(known) => {
+                known.record = record;
+                known.plan = Ok(plan);
+            }
+            None => drop(known.insert(name, self.0.known(record, Ok(plan)))),
+        }
+        Ok(())
+    }
+
+    /// Makes the topics that the pipeline of a name needs and that are not there. Nobody owns them by that, and none is made
+    /// when one that it is to write cannot be its own. Gives the topics that it writes.
+    pub(super) async fn prepare(
+        &self,
+        name: &str,
+        plan: &Plan,
+        is_new: bool,
+    ) -> Result<Vec<String>, PipelineError> {
+        self.sources(plan)?;
+        let sinks = sinks(plan);
         let mut missing = Vec::new();
         for sink in &sinks {
             let refuse = |reason: String| PipelineError::Sink { topic: sink.clone(), reason };
@@ -75,36 +113,15 @@ impl Pipelines {
         for new in missing {
             self.0.topics.create(new).await?;
         }
-        self.make_own_topics(&name).await?;
-        if record.generation == 0 {
+        self.make_own_topics(name).await?;
+        if is_new {
             // What an earlier pipeline of the name may have left.
-            let files = self.0.snapshots(&name);
+            let files = self.0.snapshots(name);
             let removed = beside(move || files.alone(SnapshotFiles::remove_all)).await;
             let removed = removed.map_err(|_| PipelineError::Stopping)?;
             removed.map_err(|error| PipelineError::Files(error.to_string()))?;
         }
-        let claimed = self.0.topics.claim(&sinks, &name, MetadataRecord::Pipeline(record.clone())).await;
-        claimed.map_err(|error| match error {
-            ClaimError::Metadata(error) => PipelineError::Metadata(error),
-            ClaimError::Unknown(topic) => {
-                PipelineError::Sink { topic, reason: "it was deleted meanwhile".to_owned() }
-            }
-            ClaimError::Internal(topic) => {
-                PipelineError::Sink { topic, reason: "it is internal to the broker".to_owned() }
-            }
-            ClaimError::Owned { topic, owner } => {
-                PipelineError::Sink { topic, reason: format!("it belongs to pipeline {owner:?}") }
-            }
-        })?;
-        let mut known = self.0.known.lock();
-        match known.get_mut(&name) {
-            Some(known) => {
-                known.record = record;
-                known.plan = Ok(plan);
-            }
-            None => drop(known.insert(name, self.0.known(record, Ok(plan)))),
-        }
-        Ok(())
+        Ok(sinks)
     }
 
     /// Makes the topics of a pipeline's own that are not there.

@@ -1,27 +1,33 @@
 //! A pipeline that does not run, taken up elsewhere: at the cut of a savepoint, or by another script.
 //!
 //! ```text
-//! 1. snapshot of the new state, durable ─► 2. one frame: progress record, mirrored offsets, metadata ─► 3. old state let go
+//! 1. snapshot of the new state, durable ─► 2. one frame: progress record, mirrored offsets, pipeline and sinks ─► 3. old state let go
 //! ```
 //!
 //! Before the frame nothing has happened: the snapshot names a progress record that there is not, and is passed over.
 //! Behind it everything has: script, generation, positions and state are those of the frame.
 
 #[cfg(test)]
-mod tests;
+pub(in crate::pipelines) mod tests;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use logmill_stream::{EpochOutput, Plan, Progress, SNAPSHOT_VERSION, SnapshotHeader, SnapshotOperator};
 
 use super::error::PipelineError;
-use super::logs::BrokerLogs;
-use super::manager::{Pipelines, group_of, join};
+use super::logs::{BrokerLogs, is_settled};
+use super::manager::{Pipelines, group_of, join, sinks};
 use super::shown::Durable;
 use super::snapshots::{Cut, FileError, OwnLogs, SnapshotFiles, Snapshots, Stop};
+use super::starting::unclaimed;
 use super::status::PipelineState;
 use crate::blocking::beside;
 use crate::topics::{CHANGELOG_PREFIX, MetadataRecord, PROGRESS_PREFIX, PipelineRecord};
+
+/// How long an epoch that was accepted is waited for, and how often it is looked for.
+const SETTLING: Duration = Duration::from_secs(10);
+const LOOK: Duration = Duration::from_millis(5);
 
 /// Where a pipeline is to go on.
 pub(super) struct TakenUp {
@@ -83,6 +89,15 @@ impl Pipelines {
 
     /// Where a pipeline that does not run stands. Waits for its thread.
     pub(super) async fn standing(&self, name: &str) -> Result<Cut, PipelineError> {
+        self.stood(name).await?.ok_or_else(|| PipelineError::State {
+            name: name.to_owned(),
+            reason: "has committed nothing yet".to_owned(),
+        })
+    }
+
+    /// The same; `None` when it has committed nothing. An epoch that was accepted is waited for: what is not durable yet is
+    /// part of where the pipeline stands.
+    pub(super) async fn stood(&self, name: &str) -> Result<Option<Cut>, PipelineError> {
         let thread = {
             let mut known = self.0.known.lock();
             let known = known.get_mut(name).ok_or_else(|| PipelineError::Unknown(name.to_owned()))?;
@@ -96,16 +111,39 @@ impl Pipelines {
         };
         join(thread).await;
         let state = |reason: String| PipelineError::State { name: name.to_owned(), reason };
-        let standing = self.own_logs(name)?.standing().map_err(state)?;
-        standing.ok_or_else(|| state("has committed nothing yet".to_owned()))
+        let logs = self.own_logs(name)?;
+        let settled = async {
+            while !is_settled(&logs) {
+                tokio::time::sleep(LOOK).await;
+            }
+        };
+        if tokio::time::timeout(SETTLING, settled).await.is_err() {
+            return Err(state(
+                "has an epoch that is accepted and not durable yet; try again when the disk has room"
+                    .to_owned(),
+            ));
+        }
+        logs.standing().map_err(state)
     }
 
-    /// Takes the topics that another plan writes for a pipeline, which stays what it is.
-    pub(super) async fn claim_for(&self, name: &str, plan: Arc<Plan>) -> Result<(), PipelineError> {
-        let (record, before, ..) = self.for_savepoints(name)?;
-        let claimed = self.create(record, plan).await;
-        self.update(name, |known| known.plan = before);
-        claimed
+    /// That a script goes with the state of a pipeline whose own script cannot be planned any more.
+    pub(super) async fn check_same_plan(&self, name: &str, plan: &Plan) -> Result<(), PipelineError> {
+        // Without logs of its own it has no state.
+        if self.own_logs(name).is_err() {
+            return Ok(());
+        }
+        match self.stood(name).await? {
+            Some(cut) if cut.progress.plan != plan.fingerprint() => Err(PipelineError::State {
+                name: name.to_owned(),
+                reason: format!(
+                    "keeps its script: its state is of plan {:08x}, and the script given has plan {:08x}. Correct only what \
+                     leaves the plan as it was, bring back the functions it calls, or delete the pipeline",
+                    cut.progress.plan,
+                    plan.fingerprint()
+                ),
+            }),
+            _ => Ok(()),
+        }
     }
 
     /// Reads the logs of sources for a pipeline, and commits for it where nothing else does.
@@ -121,7 +159,8 @@ impl Pipelines {
         ))
     }
 
-    /// Takes a pipeline up that does not run, and that nobody else changes meanwhile.
+    /// Takes a pipeline up that does not run, or that is not there yet, and that nobody else changes meanwhile. What its
+    /// plan writes is its own from here on, and nothing else is.
     pub(super) async fn take_up(
         &self,
         name: &str,
@@ -132,10 +171,8 @@ impl Pipelines {
         self.0.coordinators.loaded().await;
         // The frame has the offsets of its group, which a new pipeline does not have yet.
         self.own_group(name, &self.sources(&plan)?).await?;
-        let snapshots = {
-            let known = self.0.known.lock();
-            known.get(name).ok_or_else(|| PipelineError::Unknown(name.to_owned()))?.snapshots.clone()
-        };
+        let snapshots = self.0.known.lock().get(name).map(|known| known.snapshots.clone());
+        let snapshots = snapshots.unwrap_or_else(|| self.0.snapshots(name));
         let logs = self.own_logs(name)?;
         let mut broker_logs = self.broker_logs(name)?;
         let changelog_end = logs.changelog.sequenced_end();
@@ -155,21 +192,25 @@ impl Pipelines {
         let filled = beside(move || writing.alone(|files| fill(files, &for_file, &file, &stop))).await;
         filled.map_err(|_| PipelineError::Stopping)?.map_err(|error| files_error(&error))?;
         {
-            let metadata = self.0.topics.metadata();
-            let metadata = metadata.lock().await;
-            let append =
-                metadata.append_of(self.0.clock.now_ms(), &[MetadataRecord::Pipeline(record.clone())]);
+            let sinks = sinks(&plan);
+            let handover = self.0.topics.hand_over(&sinks, name, true).await.map_err(unclaimed)?;
+            let append = handover.append(self.0.clock.now_ms(), MetadataRecord::Pipeline(record.clone()));
             let epoch = EpochOutput::standing(progress.clone());
             let durable = broker_logs.take_up(&epoch, append).map_err(|reason| PipelineError::State {
                 name: name.to_owned(),
                 reason: format!("was not changed: {reason}"),
             })?;
             durable.await.map_err(|_| PipelineError::Stopping)?;
+            self.0.topics.handed_over(handover);
         }
         let cut = Cut { progress, progress_offset: header.progress_offset, changelog_end };
         snapshots.set_durable(Some(cut.clone()));
         self.forget_output_ends(name);
-        self.update(name, |known| {
+        {
+            let mut known = self.0.known.lock();
+            let new = || self.0.known(record.clone(), Ok(Arc::clone(&plan)));
+            let known = known.entry(name.to_owned()).or_insert_with(new);
+            known.snapshots = snapshots.clone();
             known.record = record;
             known.plan = Ok(plan);
             let progress = cut.progress.clone();
@@ -177,7 +218,7 @@ impl Pipelines {
             known.shown.set_durable(durable, None);
             // One that had finished has not any more.
             known.shown.set_state(PipelineState::Stopped);
-        });
+        }
         let let_go = beside(move || {
             snapshots.alone(|_| {
                 snapshots.let_go(&logs, &cut)?;

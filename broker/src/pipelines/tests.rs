@@ -1,5 +1,8 @@
 //! Pipelines over a data directory, without a port.
 
+mod changes;
+mod sources;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -22,7 +25,7 @@ use crate::partitions::{LogThreads, Partitions};
 use crate::telemetry::Telemetry;
 use crate::topics::{MetadataRecord, NewTopic, PipelineRecord};
 
-const COPY: &str = "CREATE TABLE a (x BIGINT) WITH ('topic' = 'in', 'format' = 'json');
+pub(super) const COPY: &str = "CREATE TABLE a (x BIGINT) WITH ('topic' = 'in', 'format' = 'json');
     CREATE TABLE b (x BIGINT) WITH ('topic' = 'out', 'format' = 'json');
     INSERT INTO b SELECT x FROM a;";
 
@@ -34,7 +37,7 @@ pub(super) struct Parts {
 
 impl Parts {
     /// Pipelines as the metadata says, and further records.
-    async fn open(directory: &TempDir, further: Vec<MetadataRecord>) -> Self {
+    pub(super) async fn open(directory: &TempDir, further: Vec<MetadataRecord>) -> Self {
         Self::open_with(directory, further, 1 << 30).await
     }
 
@@ -43,6 +46,16 @@ impl Parts {
         directory: &TempDir,
         further: Vec<MetadataRecord>,
         interval_bytes: u64,
+    ) -> Self {
+        Self::open_limited(directory, further, interval_bytes, EpochLimits::default()).await
+    }
+
+    /// The same with epochs of these limits.
+    pub(super) async fn open_limited(
+        directory: &TempDir,
+        further: Vec<MetadataRecord>,
+        interval_bytes: u64,
+        limits: EpochLimits,
     ) -> Self {
         let config = Config { data_dir: directory.path().to_owned(), ..Config::default() };
         let clock = Clock::system();
@@ -61,8 +74,7 @@ impl Parts {
         let loading = assembly.coordinators.begin_loading();
         node::blocking(move || loading.run(&CancellationToken::new(), 1)).await;
         let records = [assembly.records, further].concat();
-        let settings =
-            PipelineSettings { limits: EpochLimits::default(), memory: 1 << 28, shards: 1, threads: 2 };
+        let settings = PipelineSettings { limits, memory: 1 << 28, shards: 1, threads: 2 };
         let snapshots =
             SnapshotSettings { disk: Arc::new(RealDisk), data_dir: config.data_dir.clone(), interval_bytes };
         let pipelines = Pipelines::load(
@@ -126,7 +138,7 @@ async fn a_pipeline_whose_script_does_not_plan_any_more_is_there_and_can_be_corr
     assert!(!created);
     assert_eq!((view.generation, view.script.as_str()), (5, COPY));
     // The other one can go.
-    pipelines.delete("unwanted").await.unwrap();
+    pipelines.delete("unwanted", false).await.unwrap();
     assert_eq!(pipelines.list().len(), 1);
     parts.close().await;
 }
@@ -140,7 +152,7 @@ async fn whoever_changes_a_pipeline_holds_up_no_other() {
     let held = pipelines.hold("slow").await;
     pipelines.run("quick", &COPY.replace("'out'", "'other'"), None).await.unwrap();
     pipelines.stop("quick").await.unwrap();
-    pipelines.delete("quick").await.unwrap();
+    pipelines.delete("quick", false).await.unwrap();
     assert!(pipelines.stop("slow").now_or_never().is_none(), "that one is held");
     drop(held);
     assert_eq!(pipelines.stop("slow").await.unwrap().state, PipelineState::Stopped);

@@ -18,12 +18,13 @@ use logmill_stream::{
 
 use super::error::PipelineError;
 use super::events::EventKind;
-use super::logs::BrokerLogs;
 use super::manager::{Pipelines, unplanned};
+use super::replaying::Running;
+use super::restoring::topic_ids;
 use super::snapshots::{Cut, SnapshotFiles, Source, Stop, make};
 use super::status::PipelineView;
 use super::taking_up::{Fill, TakenUp};
-use crate::blocking::beside;
+use crate::partitions::Partition;
 use crate::topics::PipelineRecord;
 
 /// What an upgrade would do.
@@ -37,10 +38,49 @@ pub struct UpgradeView {
     pub to_read: i64,
 }
 
-/// A shadow on its way, and what it reads.
-struct Running {
-    shadow: Shadow,
-    logs: BrokerLogs,
+/// That a shadow has read as far as the pipeline in each partition that the new script reads: what it has left out would be
+/// missing in the state it made, and what it has read beyond that would be given by nobody.
+fn check_read<'p>(
+    standing: &Progress,
+    topics: &[&str],
+    shadow: impl Iterator<Item = (&'p TopicPartition, i64)>,
+) -> Result<(), String> {
+    let positions: BTreeMap<&TopicPartition, i64> = shadow.collect();
+    for input in standing.inputs.iter().filter(|input| topics.contains(&&*input.topic)) {
+        let partition = TopicPartition::new(&*input.topic, input.partition);
+        match positions.get(&partition) {
+            Some(at) if *at == input.to => {}
+            Some(at) => return Err(format!("{partition} could be read up to offset {at} only")),
+            None => {
+                return Err(format!("{partition} was added while its state was made; upgrade it once more"));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Where a shadow is to read to, of partitions with their ends: as far as the pipeline, and in topics that the old script
+/// does not read to their end. Of a partition that the pipeline has not begun nothing is read: it is still to come, as rows
+/// too.
+fn targets(
+    old: &[&str],
+    standing: Option<&Progress>,
+    ends: impl Iterator<Item = (TopicPartition, i64)>,
+) -> BTreeMap<TopicPartition, i64> {
+    let target = |(partition, end): (TopicPartition, i64)| {
+        let mut inputs = standing.iter().flat_map(|progress| &progress.inputs);
+        let input =
+            inputs.find(|input| (&input.topic, input.partition) == (&partition.topic, partition.partition));
+        let target = match (standing, input) {
+            // Not known yet: nothing is read beyond it.
+            (None, _) => 0,
+            (_, Some(input)) => input.to,
+            (_, None) if old.contains(&&*partition.topic) => 0,
+            (_, None) => end,
+        };
+        (partition, target)
+    };
+    ends.map(target).collect()
 }
 
 impl Pipelines {
@@ -54,10 +94,12 @@ impl Pipelines {
     }
 
     /// Puts a script in the place of a pipeline's. One that runs goes on with it; one that does not stays so. State that
-    /// has to be made is made of the whole input: with `incomplete`, of what is left of it.
+    /// has to be made is made of the whole input: with `incomplete`, of what is left of it. Topics that the new script does
+    /// not write are free then.
     ///
     /// # Errors
-    /// [`PipelineError`]; the pipeline is what it was then.
+    /// [`PipelineError`]; the pipeline is what it was then, and so are the topics, but for new ones that may have been made:
+    /// these are empty, and nobody's. [`Pipelines::stop`] and [`Pipelines::delete`] give an upgrade up that makes state.
     pub async fn upgrade(
         &self,
         name: &str,
@@ -80,13 +122,13 @@ impl Pipelines {
                 "its input was declared finished; start the new script under another name".to_owned(),
             ));
         }
-        self.claim_for(name, Arc::clone(&new)).await?;
+        self.prepare(name, &new, false).await?;
         let mut running = None;
         if view.upgrade.replays() {
             let at = snapshots.durable().filter(|_| is_live);
-            let targets = self.targets(&new, at.as_ref().map(|cut| &cut.progress));
+            let targets = self.targets((&old, &new), at.as_ref().map(|cut| &cut.progress));
             let started = self.shadow(name, &new, targets)?;
-            running = Some(self.catch_up(started).await.map_err(refuse)?);
+            running = Some(self.catch_up(name, self.budget(&record), started).await.map_err(refuse)?);
         }
         if is_live {
             self.pause(name).await;
@@ -117,6 +159,7 @@ impl Pipelines {
     ) -> Result<(), PipelineError> {
         let refuse = |reason: String| PipelineError::Upgrade { name: name.to_owned(), reason };
         let cut = self.standing(name).await?;
+        self.check_positions(&cut.progress)?;
         if cut.progress.emission_pending(old).map_err(|error| refuse(error.to_string()))? {
             return Err(refuse(
                 "windows it has closed are not wholly written; let it run on for a moment (`logmill pipeline resume`)"
@@ -125,17 +168,10 @@ impl Pipelines {
         }
         let (mut changes, mut made) = (StateChanges::default(), None);
         if let Some(mut running) = running {
-            running.shadow.set_targets(self.targets(new, Some(&cut.progress)));
-            let caught_up = self.catch_up(running).await.map_err(refuse)?;
-            let behind = |(partition, at): (&TopicPartition, i64)| {
-                let inputs = cut.progress.inputs.iter();
-                let read = inputs
-                    .filter(|input| input.topic == partition.topic && input.partition == partition.partition);
-                read.map(|input| input.to).any(|to| to != at)
-            };
-            if let Some((partition, at)) = caught_up.shadow.positions().find(|position| behind(*position)) {
-                return Err(refuse(format!("{partition} could be read up to offset {at} only")));
-            }
+            running.shadow.set_targets(self.targets((old, new), Some(&cut.progress)));
+            let budget = self.budget(&self.for_savepoints(name)?.0);
+            let caught_up = self.catch_up(name, budget, running).await.map_err(refuse)?;
+            check_read(&cut.progress, &new.source_topics(), caught_up.shadow.positions()).map_err(refuse)?;
             (changes, made) = caught_up.shadow.finish();
             upgrade.take_made(&mut changes);
         }
@@ -195,27 +231,23 @@ impl Pipelines {
         Ok(UpgradeView { upgrade, incomplete, to_read })
     }
 
-    /// Where a shadow is to read to: as far as the pipeline, and in topics it does not read to their end.
-    fn targets(&self, new: &Plan, standing: Option<&Progress>) -> BTreeMap<TopicPartition, i64> {
+    /// How many bytes the state of a pipeline may have.
+    fn budget(&self, record: &PipelineRecord) -> u64 {
+        record.memory.unwrap_or(self.0.settings.memory)
+    }
+
+    fn targets(
+        &self,
+        (old, new): (&Plan, &Plan),
+        standing: Option<&Progress>,
+    ) -> BTreeMap<TopicPartition, i64> {
         let topics = new.source_topics().into_iter().filter_map(|topic| self.0.topics.get(topic));
-        let mut targets: BTreeMap<TopicPartition, i64> = BTreeMap::new();
-        for topic in topics {
-            for partition in &topic.partitions {
-                let end = partition.published().last_stable_offset;
-                targets.insert(TopicPartition::new(&*topic.name, partition.index()), end);
-            }
-        }
-        match standing {
-            Some(progress) => {
-                for input in &progress.inputs {
-                    let partition = TopicPartition::new(input.topic.as_str(), input.partition);
-                    targets.entry(partition).and_modify(|target| *target = input.to);
-                }
-            }
-            // Not known yet: nothing is read beyond it.
-            None => targets.values_mut().for_each(|target| *target = 0),
-        }
-        targets
+        let partitions: Vec<Partition> = topics.flat_map(|topic| topic.partitions.clone()).collect();
+        let end = |partition: &Partition| {
+            let end = partition.published().last_stable_offset;
+            (TopicPartition::new(partition.topic_name(), partition.index()), end)
+        };
+        targets(&old.source_topics(), standing, partitions.iter().map(end))
     }
 
     fn shadow(
@@ -224,7 +256,7 @@ impl Pipelines {
         plan: &Plan,
         targets: BTreeMap<TopicPartition, i64>,
     ) -> Result<Running, PipelineError> {
-        let input = |partition: &crate::partitions::Partition| InputPartition {
+        let input = |partition: &Partition| InputPartition {
             partition: TopicPartition::new(partition.topic_name(), partition.index()),
             start: partition.published().log_start_offset,
         };
@@ -234,34 +266,20 @@ impl Pipelines {
         };
         let sources = self.sources(plan)?;
         let outputs = plan.sink_topics().into_iter().chain(plan.side_topics());
+        let partitions: Vec<Partition> = sources.iter().flat_map(|topic| topic.partitions.clone()).collect();
+        let mut logs = self.broker_logs(name)?;
+        logs.read_only(topic_ids(&partitions));
         let spec = PipelineSpec {
             name: name.to_owned(),
             generation: 0,
-            inputs: sources.iter().flat_map(|topic| &topic.partitions).map(input).collect(),
+            inputs: partitions.iter().map(input).collect(),
+            topic_ids: topic_ids(&partitions),
             outputs: outputs.map(|topic| (topic.to_owned(), count(topic))).collect(),
             shards: 1,
         };
         let shadow = Shadow::new(plan.clone(), spec, self.0.settings.limits, targets);
         let shadow = shadow
             .map_err(|error| PipelineError::Upgrade { name: name.to_owned(), reason: error.to_string() })?;
-        Ok(Running { shadow, logs: self.broker_logs(name)? })
-    }
-
-    /// Runs a shadow to its targets.
-    async fn catch_up(&self, mut running: Running) -> Result<Running, String> {
-        let (clock, stop) = (self.0.clock.clone(), self.closing());
-        let work = beside(move || {
-            let turn = |running: &mut Running| {
-                let now = clock.now_ms();
-                running.shadow.turn(&mut running.logs, now, now.unsigned_abs())
-            };
-            while turn(&mut running).map_err(|error| error.to_string())? {
-                if stop() {
-                    return Err("the broker is stopping".to_owned());
-                }
-            }
-            Ok(running)
-        });
-        work.await.map_err(|_| "the broker is stopping".to_owned())?
+        Ok(Running { shadow, logs })
     }
 }

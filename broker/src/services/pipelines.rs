@@ -83,8 +83,9 @@ impl pipelines_server::Pipelines for PipelineService {
         request: Request<DeletePipelineRequest>,
     ) -> Result<Response<DeletePipelineResponse>, Status> {
         admit(&self.access, Call::PipelineDelete)?;
-        let (pipelines, name) = (self.pipelines.clone(), request.into_inner().name);
-        to_the_end(async move { pipelines.delete(&name).await }).await?;
+        let DeletePipelineRequest { name, with_savepoints } = request.into_inner();
+        let pipelines = self.pipelines.clone();
+        to_the_end(async move { pipelines.delete(&name, with_savepoints).await }).await?;
         Ok(Response::new(DeletePipelineResponse {}))
     }
 
@@ -164,7 +165,11 @@ pub(super) fn status(error: PipelineError) -> Status {
     match error {
         PipelineError::NoSavepoint { .. } => Status::not_found(text),
         PipelineError::SavepointExists { .. } => Status::already_exists(text),
-        PipelineError::Gone { .. } | PipelineError::Upgrade { .. } => Status::failed_precondition(text),
+        PipelineError::Gone { .. }
+        | PipelineError::Beyond { .. }
+        | PipelineError::OtherSource { .. }
+        | PipelineError::HasSavepoints { .. }
+        | PipelineError::Upgrade { .. } => Status::failed_precondition(text),
         PipelineError::Files(_) => Status::internal(text),
         PipelineError::Name(_)
         | PipelineError::Script(_)

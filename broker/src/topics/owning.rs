@@ -4,10 +4,12 @@
 
 use std::sync::Arc;
 
+use logmill_storage::Append;
+use tokio::sync::OwnedMutexGuard;
 use uuid::Uuid;
 
 use super::image::{Image, Topic};
-use super::metadata_log::MetadataError;
+use super::metadata_log::{MetadataError, MetadataLog};
 use super::registry::{Topics, record_of};
 use super::schema::{MetadataRecord, TopicRecord};
 
@@ -34,6 +36,25 @@ pub enum ClaimError {
     Metadata(#[from] MetadataError),
 }
 
+/// Topics that change hands, in one step with a pipeline's record. Nobody else changes what is known of topics meanwhile.
+pub(crate) struct Handover {
+    metadata: OwnedMutexGuard<MetadataLog>,
+    changed: Vec<(TopicRecord, Arc<Topic>)>,
+}
+
+impl Handover {
+    fn records(&self, record: MetadataRecord) -> Vec<MetadataRecord> {
+        let topics = self.changed.iter().map(|(record, _)| MetadataRecord::Topic(record.clone()));
+        topics.chain([record]).collect()
+    }
+
+    /// What is to be appended to the metadata log, for a frame that has more than this. Once it is durable, say so
+    /// ([`Topics::handed_over`]).
+    pub(crate) fn append(&self, now_ms: i64, record: MetadataRecord) -> Append {
+        self.metadata.append_of(now_ms, &self.records(record))
+    }
+}
+
 impl Topics {
     /// Gives topics to a pipeline, which alone may write to them from here on, in one step with `record`.
     ///
@@ -45,8 +66,26 @@ impl Topics {
         owner: &str,
         record: MetadataRecord,
     ) -> Result<(), ClaimError> {
-        let mut metadata = self.0.metadata.lock().await;
-        let mut claimed: Vec<(TopicRecord, Arc<Topic>)> = Vec::new();
+        let mut handover = self.hand_over(names, owner, false).await?;
+        let records = handover.records(record);
+        handover.metadata.append(self.0.clock.now_ms(), &records).await?;
+        self.handed_over(handover);
+        Ok(())
+    }
+
+    /// Makes ready what gives these topics to a pipeline, and with `frees_others` takes back those that it owns beside
+    /// them. Nothing is changed by this.
+    ///
+    /// # Errors
+    /// [`ClaimError`]: one of them cannot be given to it.
+    pub(crate) async fn hand_over(
+        &self,
+        names: &[String],
+        owner: &str,
+        frees_others: bool,
+    ) -> Result<Handover, ClaimError> {
+        let metadata = self.metadata().lock_owned().await;
+        let mut changed: Vec<(TopicRecord, Arc<Topic>)> = Vec::new();
         for name in names {
             let topic = self.get(name).ok_or_else(|| ClaimError::Unknown(name.clone()))?;
             if topic.internal {
@@ -60,17 +99,25 @@ impl Topics {
                 None => {}
             }
             let record = TopicRecord { owner: Some(owner.to_owned()), ..record_of(&topic) };
-            claimed.push((record, topic));
+            changed.push((record, topic));
         }
-        let mut records: Vec<MetadataRecord> =
-            claimed.iter().map(|(record, _)| MetadataRecord::Topic(record.clone())).collect();
-        records.push(record);
-        metadata.append(self.0.clock.now_ms(), &records).await?;
-        let image = claimed.iter().fold(Image::clone(&self.0.image.load()), |image, (record, topic)| {
-            image.with(self.topic(record, topic.partitions.clone()))
-        });
+        if frees_others {
+            let image = self.image();
+            let others = image.iter().filter(|topic| topic.owner.as_deref() == Some(owner));
+            for topic in others.filter(|topic| !names.iter().any(|name| **name == *topic.name)) {
+                changed.push((TopicRecord { owner: None, ..record_of(topic) }, Arc::clone(topic)));
+            }
+        }
+        Ok(Handover { metadata, changed })
+    }
+
+    /// What a handover says is durable: it is so.
+    pub(crate) fn handed_over(&self, handover: Handover) {
+        let image =
+            handover.changed.iter().fold(Image::clone(&self.0.image.load()), |image, (record, topic)| {
+                image.with(self.topic(record, topic.partitions.clone()))
+            });
         self.0.image.store(Arc::new(image));
-        Ok(())
     }
 
     /// Whether the disk is full: what is accepted waits for room, and nothing more is.

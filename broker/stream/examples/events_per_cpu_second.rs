@@ -112,6 +112,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             name: "measure".to_owned(),
             generation: 1,
             inputs: inputs.collect(),
+            topic_ids: BTreeMap::new(),
             outputs: BTreeMap::from([("carrier-hourly".to_owned(), PARTITIONS)]),
             shards: 1,
         };

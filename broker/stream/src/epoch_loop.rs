@@ -221,6 +221,11 @@ impl EpochLoop {
         &self.pipeline
     }
 
+    /// Where the input is declared to end; nothing while it is not.
+    pub fn ends(&self) -> impl Iterator<Item = (&TopicPartition, i64)> + '_ {
+        self.ends.iter().flatten().map(|(partition, end)| (partition, *end))
+    }
+
     /// Declares the input finished: each partition ends at this offset, later records are not read. The next epoch
     /// records it. Declaring the same ends again changes nothing.
     pub fn declare_ends(&mut self, ends: BTreeMap<TopicPartition, i64>) -> Result<(), DeclareEndError> {
@@ -371,6 +376,10 @@ impl EpochLoop {
         let mut readable = Vec::new();
         for (partition, position) in self.pipeline.positions() {
             let mut end = logs.readable_end(partition)?;
+            if position > end {
+                let partition = partition.clone();
+                return Err(LogsError::BeyondEnd { partition, offset: position, log_end: end });
+            }
             self.idleness.note(partition, position >= end, now);
             if let Some(bound) = self.bound(partition) {
                 end = end.min(bound);

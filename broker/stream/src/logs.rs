@@ -58,6 +58,34 @@ pub enum LogsError {
         /// The first offset that is left.
         log_start: i64,
     },
+    /// The log ends before where the pipeline is: it is not the one that was read, or has lost records.
+    #[error(
+        "{partition}: the pipeline has read up to offset {offset}, and the log ends at {log_end}; the topic was made anew, \
+         or has lost records: delete the pipeline and run it again to read what there is, or start it under another name, \
+         with other sinks"
+    )]
+    BeyondEnd {
+        /// The partition.
+        partition: TopicPartition,
+        /// The offset the pipeline is at.
+        offset: i64,
+        /// Where the log ends.
+        log_end: i64,
+    },
+    /// The topic was deleted, and another one has its name.
+    #[error(
+        "topic {topic} was deleted and made again while it was read: it had the id {read}, and has {found} now; delete the \
+         pipeline and run it again to read the new topic from its beginning, or start it under another name, with other \
+         sinks"
+    )]
+    OtherTopic {
+        /// The topic.
+        topic: String,
+        /// The id of the topic that was read.
+        read: String,
+        /// The id of the topic that there is now.
+        found: String,
+    },
     /// The partition does not exist.
     #[error("{partition}: no such partition")]
     UnknownPartition {

@@ -176,6 +176,7 @@ impl TrialLogs {
             name: "trial".to_owned(),
             generation,
             inputs: self.sources.keys().map(input).collect(),
+            topic_ids: BTreeMap::new(),
             outputs: topics.map(|topic| (topic.to_owned(), 1)).collect(),
             shards,
         };

@@ -318,6 +318,20 @@ fn a_pipeline_is_not_restored_from_what_is_not_its_own() {
     twice.inputs.push(good.inputs[0].clone());
     assert!(refused(restore(&twice, &progress)).contains("twice"));
 
+    // A topic that took the place of the one it has read. Records that say nothing of it are older.
+    let topic = |id: &str| [("in".to_owned(), id.to_owned())].into();
+    let of_one = Progress { topic_ids: topic("one"), ..progress.clone() };
+    let over = |id: &str| PipelineSpec { topic_ids: topic(id), ..good.clone() };
+    let other = refused(restore(&over("two"), &of_one));
+    assert!(other.contains("had the id one, this has two"), "{other}");
+    assert!(restore(&over("one"), &of_one).is_ok() && restore(&over("two"), &progress).is_ok());
+    assert!(restore(&good, &of_one).is_ok());
+    let again = restore(&over("one"), &progress).unwrap().finish();
+    let mut epochs = EpochLoop::new(again, EpochLimits::default());
+    logs.produce("in", 0, &[r#"{"a": 2, "ts": 1}"#.to_owned()]);
+    epochs.turn(&mut logs, 0, 0).unwrap();
+    assert_eq!(logs.last_progress().unwrap().topic_ids, of_one.topic_ids);
+
     let apply = |key: &[u8], value: Option<&[u8]>| {
         let mut builder = BatchBuilder::new(BatchOptions::default());
         builder.push(0, Some(key), value, &[]);
@@ -507,4 +521,22 @@ fn the_formats_stay_as_they_are() {
     ];
     assert_eq!(progress, expected.concat());
     assert_eq!(logs.progress[0].key(), b"test@1");
+}
+
+#[test]
+fn a_log_that_ends_before_what_was_read_of_it_is_never_waited_for() {
+    let plan = window();
+    let mut logs = logs_with(&[&[r#"{"a": 1, "ts": 0}"#, r#"{"a": 2, "ts": 1}"#], &[]]);
+    let mut epochs = EpochLoop::new(restored(&plan, &logs, 1), EpochLimits::default());
+    epochs.turn(&mut logs, 0, 0).unwrap();
+    logs.partitions.values_mut().for_each(Vec::clear);
+    logs.produce("in", 0, &[r#"{"a": 3, "ts": 2}"#.to_owned()]);
+    let mut again = EpochLoop::new(restored(&plan, &logs, 1), EpochLimits::default());
+    for epochs in [&mut epochs, &mut again] {
+        let error = epochs.turn(&mut logs, 0, 0).expect_err("it is another log").to_string();
+        assert!(
+            error.contains("in-0: the pipeline has read up to offset 2, and the log ends at 1"),
+            "{error}"
+        );
+    }
 }

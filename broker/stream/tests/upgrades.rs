@@ -314,3 +314,30 @@ fn wrong_upgrades_are_seen() {
         assert_ne!(wrong, fresh, "{way:?} is not seen in {new}");
     }
 }
+
+#[test]
+fn a_partition_that_the_old_plan_has_not_begun_is_still_to_come() {
+    let pairs = pairs();
+    let (old, new, _) = &pairs[1];
+    let (old, new) = (plan(old), plan(new));
+    let mut logs = empty_logs();
+    let row = |ts: i64| vec![serde_json::json!({ "k": "a", "x": 1, "y": 1, "ts": ts }).to_string()];
+    logs.produce("left", 0, &row(10_000));
+    let mut epochs = EpochLoop::new(restored(&old, &logs, 1), EpochLimits::default());
+    run(&mut epochs, &mut logs);
+    let standing = logs.last_progress().unwrap();
+    // The topic has got a partition since, and a shadow of the new plan has seen it.
+    let grown = standing.inputs.iter().filter(|input| input.topic == "left").count() as i32;
+    logs.produce("left", grown, &row(10_001));
+    let mut shadow =
+        Shadow::new(new.clone(), spec(&new, &logs, 1), EpochLimits::default(), ends(&new, &logs)).unwrap();
+    while shadow.turn(&mut logs, 1_000_000, 0).unwrap() {}
+    assert!(shadow.bytes() > 0 && shadow.operator_sizes().iter().any(|size| size.bytes > 0));
+    let (_, made) = shadow.finish();
+    let made = made.unwrap();
+    assert!(made.inputs.iter().any(|input| input.partition == grown && input.to == 1));
+    let upgrade = Upgrade::between(&old, &new);
+    let progress = upgrade.progress((&old, &new), &standing, Some(&made), 2, 0).unwrap();
+    let left: Vec<i32> = progress.inputs.iter().map(|input| input.partition).collect();
+    assert!(!left.contains(&grown), "{left:?}");
+}

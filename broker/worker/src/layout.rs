@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use logmill_client::{Admin, Error, ErrorCode, NewTopic};
 use logmill_stream::{Plan, TopicPartition};
+use uuid::Uuid;
 
 use crate::error::WorkerError;
 use crate::names::Names;
@@ -42,6 +43,8 @@ impl Division {
 pub(crate) struct Layout {
     /// Source topics with their numbers of partitions.
     pub(crate) sources: BTreeMap<String, i32>,
+    /// The ids of source topics, where the cluster has any: another topic of the name is not gone on with.
+    pub(crate) ids: BTreeMap<String, Uuid>,
     /// The topics it writes.
     pub(crate) outputs: BTreeMap<String, i32>,
     /// The tasks.
@@ -56,7 +59,7 @@ impl Layout {
         names: &Names,
         partitioned: bool,
     ) -> Result<Layout, WorkerError> {
-        let sources = sources(admin, plan).await?;
+        let (sources, ids) = sources(admin, plan).await?;
         let division = divide(plan, &sources, partitioned)?;
         let mut outputs = BTreeMap::new();
         for sink in plan.sink_topics().into_iter().chain(plan.side_topics()) {
@@ -78,7 +81,7 @@ impl Layout {
             }
             check_compacted(admin, topic).await?;
         }
-        Ok(Layout { sources, outputs, division })
+        Ok(Layout { sources, ids, outputs, division })
     }
 
     /// The partitions a task reads.
@@ -112,17 +115,23 @@ fn cluster(what: impl Into<String>) -> impl FnOnce(Error) -> WorkerError {
     move |source| WorkerError::Cluster { what, source }
 }
 
-/// The source topics with their numbers of partitions.
-async fn sources(admin: &Admin, plan: &Plan) -> Result<BTreeMap<String, i32>, WorkerError> {
-    let mut sources = BTreeMap::new();
+/// The source topics with their numbers of partitions, and their ids.
+async fn sources(
+    admin: &Admin,
+    plan: &Plan,
+) -> Result<(BTreeMap<String, i32>, BTreeMap<String, Uuid>), WorkerError> {
+    let (mut sources, mut ids) = (BTreeMap::new(), BTreeMap::new());
     for topic in plan.source_topics() {
         let found = admin.describe_topic(topic).await.map_err(|error| match error {
             Error::UnknownTopic { topic } => WorkerError::NoSource { topic },
             other => cluster("looking at the sources")(other),
         })?;
         sources.insert(topic.to_owned(), found.partitions.len() as i32);
+        if !found.id.is_nil() {
+            ids.insert(topic.to_owned(), found.id);
+        }
     }
-    Ok(sources)
+    Ok((sources, ids))
 }
 
 fn divide(plan: &Plan, sources: &BTreeMap<String, i32>, partitioned: bool) -> Result<Division, WorkerError> {

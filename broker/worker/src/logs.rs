@@ -1,6 +1,6 @@
 //! The engine's seam over a Kafka cluster.
 
-use logmill_client::{BatchReader, Client, Error, Isolation, OffsetSpec};
+use logmill_client::{BatchReader, Client, Error, Isolation};
 use logmill_stream::{AbortedRange, CommitError, EpochOutput, Logs, LogsError, ReadBatches, TopicPartition};
 use tokio::runtime::Handle;
 
@@ -36,6 +36,11 @@ impl ClusterLogs {
         self.read(partition, from, 0).map(drop)
     }
 
+    /// Says where a partition's part ends: nothing behind it is held.
+    pub(crate) fn read_to(&mut self, partition: &TopicPartition, end: i64) -> Result<(), LogsError> {
+        self.reader.read_to(&partition.topic, partition.partition, end).map_err(|error| self.failed(error))
+    }
+
     fn failed(&mut self, error: Error) -> LogsError {
         let what = error.to_string();
         self.met = Some(error);
@@ -46,16 +51,23 @@ impl ClusterLogs {
         match error {
             Error::NoOffset { .. } => {
                 let admin = self.client.admin();
-                let (topic, index) = (&partition.topic, partition.partition);
-                let start = admin.list_offset(topic, index, OffsetSpec::Earliest, Isolation::Uncommitted);
-                match self.runtime.block_on(start) {
-                    Ok(start) => LogsError::OffsetOutOfRange {
+                let offsets = admin.offsets(&partition.topic, partition.partition, Isolation::Uncommitted);
+                match self.runtime.block_on(offsets) {
+                    Ok(offsets) if offsets.end < from => LogsError::BeyondEnd {
                         partition: partition.clone(),
                         offset: from,
-                        log_start: start.unwrap_or(0),
+                        log_end: offsets.end,
+                    },
+                    Ok(offsets) => LogsError::OffsetOutOfRange {
+                        partition: partition.clone(),
+                        offset: from,
+                        log_start: offsets.start,
                     },
                     Err(error) => self.failed(error),
                 }
+            }
+            Error::OtherTopic { topic, read, found } => {
+                LogsError::OtherTopic { topic, read: read.to_string(), found: found.to_string() }
             }
             error => self.failed(error),
         }

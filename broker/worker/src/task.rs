@@ -85,6 +85,8 @@ impl Task {
             let reader = pipeline.positions().fold(reader, |reader, (partition, position)| {
                 reader.partition(&partition.topic, partition.partition, position)
             });
+            let reader =
+                self.layout.ids.iter().fold(reader, |reader, (topic, id)| reader.topic_id(topic, *id));
             let commits = Commits::start(producer, self.common.names.clone(), self.number);
             (reader.start(), commits)
         };
@@ -137,7 +139,7 @@ impl Task {
 
     async fn spec(&self, progress: Option<&Progress>) -> Result<PipelineSpec, Error> {
         let mut inputs = Vec::new();
-        for partition in self.layout.inputs(self.number) {
+        for partition in to_read(self.layout.inputs(self.number), progress) {
             let has_read = progress.is_some_and(|progress| {
                 let mut inputs = progress.inputs.iter();
                 inputs.any(|input| (&input.topic, input.partition) == (&partition.topic, partition.partition))
@@ -149,6 +151,7 @@ impl Task {
             name: self.common.names.pipeline.clone(),
             generation: progress.map_or(0, |progress| progress.generation) + 1,
             inputs,
+            topic_ids: self.layout.ids.iter().map(|(topic, id)| (topic.clone(), id.to_string())).collect(),
             outputs: self.layout.outputs.clone(),
             shards: 1,
         })
@@ -174,6 +177,9 @@ impl Task {
                 ends.insert(partition, end);
             }
             epochs.declare_ends(ends)?;
+        }
+        for (partition, end) in epochs.ends() {
+            logs.read_to(partition, end)?;
         }
         let mut in_flight: Option<InFlight> = None;
         let ended = loop {
@@ -227,6 +233,19 @@ impl Task {
     }
 }
 
+/// The partitions a task reads. Where its input was declared to end, those that came later are beyond the end.
+fn to_read(mut partitions: Vec<TopicPartition>, progress: Option<&Progress>) -> Vec<TopicPartition> {
+    let inputs = progress.map_or(&[][..], |progress| &progress.inputs);
+    if inputs.iter().any(|input| input.end.is_some()) {
+        partitions.retain(|partition| {
+            inputs
+                .iter()
+                .any(|input| (&input.topic, input.partition) == (&partition.topic, partition.partition))
+        });
+    }
+    partitions
+}
+
 fn failed(error: TaskError, met: Option<&Error>) -> Outcome {
     let remedy = error.remedy(met);
     Outcome::Failed(error, remedy)
@@ -236,4 +255,28 @@ fn failed(error: TaskError, met: Option<&Error>) -> Outcome {
 fn now_ms() -> i64 {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn partitions_that_came_behind_a_declared_end_are_not_read() {
+        let record = |end: &str| {
+            let text = format!(
+                r#"{{"version":2,"pipeline":"p","generation":1,"epoch":1,"plan":1,"now":0,"seed":0,"emit_rows":1,
+                "inputs":[{{"topic":"t","partition":0,"from":0,"to":3,"end":{end},"watermarks":[]}}],
+                "watermark":null,"sources":[],"operators":[],"counters":{none},"totals":{none},"digest":0,
+                "finished":false}}"#,
+                none = r#"{"read":0,"processed":0,"late":0,"skipped":0,"without_value":0,"dead_lettered":0,
+                "filtered":0,"written":0,"unwritten":0,"windows_closed":0}"#
+            );
+            Progress::decode(text.as_bytes()).expect("a record")
+        };
+        let all = || (0..2).map(|partition| TopicPartition::new("t", partition)).collect::<Vec<_>>();
+        assert_eq!(to_read(all(), None), all());
+        assert_eq!(to_read(all(), Some(&record("null"))), all());
+        assert_eq!(to_read(all(), Some(&record("5"))), all()[..1]);
+    }
 }

@@ -22,6 +22,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
+use uuid::Uuid;
 
 use super::assigned::{Key, Wanted};
 use super::fetcher::fetch;
@@ -72,12 +73,13 @@ pub struct BatchReaderBuilder {
     cluster: Arc<Cluster>,
     fetch: FetchSettings,
     partitions: BTreeMap<Key, Ahead>,
+    ids: BTreeMap<Arc<str>, Uuid>,
 }
 
 impl BatchReaderBuilder {
     pub(crate) fn new(cluster: Arc<Cluster>) -> Self {
         let fetch = FetchSettings { reset: Reset::Fail, ..FetchSettings::default() };
-        Self { cluster, fetch, partitions: BTreeMap::new() }
+        Self { cluster, fetch, partitions: BTreeMap::new(), ids: BTreeMap::new() }
     }
 
     /// Which records are asked for. Default: [`Isolation::Committed`].
@@ -110,6 +112,13 @@ impl BatchReaderBuilder {
         self
     }
 
+    /// Reads a topic only while it has this id: another one that takes its place when it is deleted fails with
+    /// [`Error::OtherTopic`], instead of being gone on with in the middle.
+    pub fn topic_id(mut self, topic: &str, id: Uuid) -> Self {
+        self.ids.insert(Arc::from(topic), id);
+        self
+    }
+
     /// Starts reading. A partition that cannot be read tells so when it is asked for.
     pub fn start(self) -> BatchReader {
         let lane = self.cluster.new_lane();
@@ -118,6 +127,7 @@ impl BatchReaderBuilder {
             settings: self.fetch,
             lane,
             ahead: Mutex::new(self.partitions),
+            ids: self.ids,
             ready: Notify::new(),
             work: Notify::new(),
         });
@@ -156,9 +166,25 @@ impl BatchReader {
         ahead.get(&key).map(|ahead| ahead.fetch).ok_or_else(|| not_read(&key))
     }
 
-    /// Bytes that are held of all partitions.
+    /// Bytes that are held of all partitions but those that are fetched up to their end ([`BatchReader::read_to`]).
     pub fn buffered(&self) -> usize {
-        self.shared.ahead.lock().values().map(|ahead| ahead.bytes).sum()
+        held(&self.shared.ahead.lock())
+    }
+
+    /// Says where a partition's part ends: nothing is fetched any more once that is reached, and what lies behind the
+    /// first batch that reaches it is let go.
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`] for a partition that is not read.
+    pub fn read_to(&self, topic: &str, partition: i32, end: i64) -> Result<()> {
+        let mut all = self.shared.ahead.lock();
+        let key: Key = (Arc::from(topic), partition);
+        let ahead = all.get_mut(&key).ok_or_else(|| not_read(&key))?;
+        ahead.read_to(end);
+        drop(all);
+        // What is not held any more is room for others.
+        self.shared.work.notify_one();
+        Ok(())
     }
 
     /// What has been fetched from `from` on: whole batches, about `max_bytes` of them and at least one if there is any.
@@ -190,11 +216,19 @@ fn not_read((topic, partition): &Key) -> Error {
     Error::InvalidArgument(format!("{topic}-{partition} is none of the reader's partitions"))
 }
 
+/// Bytes that are held of partitions of which more is to be fetched. What the others hold grows no more, and nobody may
+/// come for it: counted, it would keep the rest from being fetched for ever.
+fn held(ahead: &BTreeMap<Key, Ahead>) -> usize {
+    ahead.values().filter(|ahead| !ahead.is_at_end()).map(|ahead| ahead.bytes).sum()
+}
+
 /// One partition, as far as it has been fetched.
 #[derive(Debug)]
 struct Ahead {
     /// Where the next fetch begins.
     fetch: i64,
+    /// Where its part ends.
+    end: i64,
     batches: VecDeque<Batch>,
     bytes: usize,
     aborted: Vec<AbortedTransaction>,
@@ -204,7 +238,28 @@ struct Ahead {
 
 impl Ahead {
     fn new(offset: i64) -> Self {
-        Self { fetch: offset, batches: VecDeque::new(), bytes: 0, aborted: Vec::new(), failed: None }
+        Self {
+            fetch: offset,
+            end: i64::MAX,
+            batches: VecDeque::new(),
+            bytes: 0,
+            aborted: Vec::new(),
+            failed: None,
+        }
+    }
+
+    fn is_at_end(&self) -> bool {
+        self.fetch >= self.end
+    }
+
+    /// The batch that reaches the end stays, also where it begins behind it: there may be a gap.
+    fn read_to(&mut self, end: i64) {
+        self.end = end;
+        let reaches = self.batches.iter().position(|batch| batch.header().next_offset() >= end);
+        if let Some(last) = reaches {
+            self.bytes -= self.batches.drain(last + 1..).map(|batch| batch.size()).sum::<usize>();
+            self.fetch = self.batches[last].header().next_offset();
+        }
     }
 
     fn read(&mut self, from: i64, max_bytes: usize) -> Result<FetchedBatches> {
@@ -268,7 +323,7 @@ impl Ahead {
                     ended.last_offset = header.base_offset;
                 }
             }
-            if header.last_offset() >= offset {
+            if header.last_offset() >= offset && !self.is_at_end() {
                 self.bytes += batch.size();
                 self.fetch = self.fetch.max(header.next_offset());
                 self.batches.push_back(batch);
@@ -284,6 +339,8 @@ struct Shared {
     settings: FetchSettings,
     lane: Lane,
     ahead: Mutex<BTreeMap<Key, Ahead>>,
+    /// The ids of topics, where they matter.
+    ids: BTreeMap<Arc<str>, Uuid>,
     /// Something was fetched.
     ready: Notify,
     /// There is room again.
@@ -294,15 +351,24 @@ impl Shared {
     /// Partitions to fetch from, while there is room.
     fn wanted(&self) -> Vec<Wanted> {
         let ahead = self.ahead.lock();
-        if ahead.values().map(|ahead| ahead.bytes).sum::<usize>() >= self.settings.buffer_bytes {
+        if held(&ahead) >= self.settings.buffer_bytes {
             return Vec::new();
         }
-        let room = |ahead: &Ahead| ahead.failed.is_none() && ahead.bytes < self.settings.partition_bytes;
+        let room = |ahead: &Ahead| {
+            ahead.failed.is_none() && !ahead.is_at_end() && ahead.bytes < self.settings.partition_bytes
+        };
         ahead
             .iter()
             .filter(|(_, ahead)| room(ahead))
             .map(|(key, ahead)| Wanted { key: key.clone(), epoch: 0, offset: ahead.fetch })
             .collect()
+    }
+
+    /// That a topic which was found is not the one to be read. Brokers older than ids name none.
+    fn other_topic(&self, topic: &str, found: Uuid) -> Option<Error> {
+        let read = *self.ids.get(topic)?;
+        let is_other = !read.is_nil() && !found.is_nil() && read != found;
+        is_other.then(|| Error::OtherTopic { topic: topic.to_owned(), read, found })
     }
 
     fn fail(&self, key: &Key, error: Error) {
@@ -399,6 +465,12 @@ impl Fetcher {
         let mut leaderless: BTreeSet<Arc<str>> = BTreeSet::new();
         for wanted in self.shared.wanted() {
             let topic = self.shared.cluster.cached_topic(&wanted.key.0);
+            if let Some(error) =
+                topic.as_ref().and_then(|topic| self.shared.other_topic(&wanted.key.0, topic.id))
+            {
+                self.shared.fail(&wanted.key, error);
+                continue;
+            }
             let leader = topic.as_ref().and_then(|topic| topic.partitions.get(&wanted.key.1));
             match leader.map(|partition| partition.leader).filter(|leader| *leader >= 0) {
                 Some(leader) => by_leader.entry(leader).or_default().push(wanted),

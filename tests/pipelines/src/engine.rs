@@ -1,5 +1,7 @@
 //! What the engine is told about a pipeline.
 
+use std::collections::BTreeMap;
+
 use logmill_stream::{InputPartition, PipelineSpec, Plan};
 
 use crate::input::Input;
@@ -20,6 +22,7 @@ pub fn spec(plan: &Plan, input: &Input, generation: u32, shards: usize) -> Pipel
         name: "pipeline".to_owned(),
         generation,
         inputs: inputs.map(|partition| InputPartition { partition: partition.clone(), start: 0 }).collect(),
+        topic_ids: BTreeMap::new(),
         outputs: outputs(plan).into_iter().map(|topic| (topic.to_owned(), OUTPUT_PARTITIONS)).collect(),
         shards,
     }

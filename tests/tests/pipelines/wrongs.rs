@@ -157,6 +157,6 @@ async fn a_source_that_is_gone_is_named() {
     rig.produce("other", 0, ["x".to_owned()]).await;
     let pipeline = rig.until_state("p", PipelineState::Failed).await;
     assert!(pipeline.error.contains("in-0 does not exist"), "{}", pipeline.error);
-    assert!(pipeline.last_error.expect("an error").remedy.contains("Create the topic again"));
+    assert!(pipeline.last_error.expect("an error").remedy.contains("Delete the pipeline"));
     rig.others_are_served().await;
 }

@@ -169,6 +169,14 @@ fn what_cannot_run_is_refused_with_what_to_do() {
     let other = run(&other, "orders");
     assert_eq!(other.status.code(), Some(1));
     assert!(other.log.contains("was written by another query"), "{}", other.log);
+    // Another topic of the name is not gone on with, however many records it has.
+    for topic in ["orders", "payments"] {
+        broker.run(&["topic", "delete", topic, "--yes"]);
+    }
+    runtime.block_on(Orders::new(80).write(&broker.address, 2));
+    let anew = run(&script, "orders");
+    assert_eq!(anew.status.code(), Some(1), "{}", anew.log);
+    assert!(anew.log.contains("is another one than the one that was read"), "{}", anew.log);
     // State is by partition, and keys have moved.
     for topic in ["orders", "payments"] {
         broker.run(&["topic", "alter", topic, "--partitions", "3"]);

@@ -75,8 +75,18 @@ pub(crate) enum Pipeline {
     /// unseen, while the old one goes on; then it takes over, without a gap and without a repeat. `explain upgrade` says
     /// beforehand what is kept. Rows that were written before stay what they are.
     Upgrade(Upgrade),
-    /// Delete a pipeline that does not run, with its state. The topics it wrote stay, and anybody may write them.
-    Delete(Named),
+    /// Delete a pipeline that does not run, with its state. The topics it wrote stay, and anybody may write them. One that
+    /// has savepoints is deleted only if they are to go with it.
+    Delete(Delete),
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Delete {
+    /// Name of the pipeline.
+    name: String,
+    /// Delete its savepoints, too.
+    #[arg(long)]
+    with_savepoints: bool,
 }
 
 #[derive(Debug, clap::Args)]
@@ -236,8 +246,11 @@ pub(crate) async fn run(command: Pipeline, connection: &Connection) -> anyhow::R
             let pipeline = pipelines.describe(&name).await?;
             show_row(&pipeline, "pipeline finish", form)
         }
-        Pipeline::Delete(Named { name }) => {
-            pipelines.delete(&name).await?;
+        Pipeline::Delete(Delete { name, with_savepoints }) => {
+            match with_savepoints {
+                true => pipelines.delete_with_savepoints(&name).await?,
+                false => pipelines.delete(&name).await?,
+            }
             match form {
                 Output::Json => output::json("pipeline delete", json!({ "pipeline": name }))?,
                 Output::Table => note(format!("pipeline {name} is deleted")),

@@ -50,6 +50,20 @@ impl SnapshotFiles {
         &self.directory
     }
 
+    /// The names of the pipelines that have files.
+    pub(in crate::pipelines) fn pipelines(
+        disk: &dyn Disk,
+        data_dir: &Path,
+    ) -> Result<Vec<String>, FileError> {
+        let path = data_dir.join(DIRECTORY);
+        let failed = |error| FileError::Io { path: path.clone(), error };
+        if !disk.exists(&path).map_err(failed)? {
+            return Ok(Vec::new());
+        }
+        let entries = disk.read_dir(&path).map_err(failed)?;
+        Ok(entries.into_iter().filter(|entry| entry.is_dir).map(|entry| entry.name).collect())
+    }
+
     /// The name of an epoch's snapshot.
     pub(in crate::pipelines) fn of_epoch(epoch: u64) -> String {
         format!("{SNAPSHOT}{epoch:020}{EXTENSION}")

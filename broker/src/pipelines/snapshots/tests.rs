@@ -36,6 +36,7 @@ fn header(epoch: u64) -> SnapshotHeader {
         digest: 0,
         finished: false,
         state_from: None,
+        topic_ids: BTreeMap::new(),
     };
     SnapshotHeader {
         version: SNAPSHOT_VERSION,

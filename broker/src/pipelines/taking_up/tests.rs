@@ -12,7 +12,7 @@ use super::super::tests::Parts;
 use super::super::{PipelineError, PipelineState};
 use crate::partitions::Acknowledge;
 
-fn script(aggregates: &str, select: &str, filter: &str) -> String {
+pub(in crate::pipelines) fn script(aggregates: &str, select: &str, filter: &str) -> String {
     format!(
         "CREATE TABLE a (k STRING, x BIGINT) WITH ('topic' = 'in', 'format' = 'json');
          CREATE TABLE b (k STRING, n BIGINT {aggregates})
@@ -21,12 +21,16 @@ fn script(aggregates: &str, select: &str, filter: &str) -> String {
     )
 }
 
-fn counts() -> String {
+pub(in crate::pipelines) fn counts() -> String {
     script("", "", "")
 }
 
 impl Parts {
     pub(in crate::pipelines) async fn produce(&self, topic: &str, rows: &[(&str, i64)]) {
+        self.produce_to(topic, 0, rows).await;
+    }
+
+    pub(in crate::pipelines) async fn produce_to(&self, topic: &str, partition: i32, rows: &[(&str, i64)]) {
         let topic = self.pipelines.0.topics.get(topic).unwrap();
         for rows in rows.chunks(3) {
             let mut builder = BatchBuilder::new(BatchOptions::default());
@@ -36,7 +40,7 @@ impl Parts {
             }
             let batch = builder.build();
             let check = Check::Internal { expected_end: None };
-            let partition = topic.partition(0).unwrap();
+            let partition = topic.partition(partition).unwrap();
             let pending = self.partitions.submit(partition, batch, check, Acknowledge::Durable).unwrap();
             pending.wait().await.unwrap();
         }
@@ -92,7 +96,7 @@ impl Parts {
     }
 }
 
-fn files(directory: &TempDir, name: &str) -> Vec<PathBuf> {
+pub(in crate::pipelines) fn files(directory: &TempDir, name: &str) -> Vec<PathBuf> {
     let found = std::fs::read_dir(directory.path().join("pipelines").join(name));
     let mut files: Vec<PathBuf> =
         found.map_or_else(|_| Vec::new(), |found| found.map(|entry| entry.unwrap().path()).collect());
@@ -245,7 +249,10 @@ async fn a_pipeline_goes_back_to_a_savepoint_and_another_begins_there() {
         assert_eq!(parts.read(topic).last().unwrap(), r#"{"k":"d","n":2}"#);
     }
     parts.pipelines.stop("p").await.unwrap();
-    parts.pipelines.delete("p").await.unwrap();
+    let kept = parts.pipelines.delete("p", false).await;
+    assert!(matches!(kept, Err(PipelineError::HasSavepoints { .. })), "{kept:?}");
+    assert_eq!(parts.pipelines.view("p").unwrap().state, PipelineState::Stopped);
+    parts.pipelines.delete("p", true).await.unwrap();
     assert!(files(&directory, "p").is_empty());
     parts.close().await;
 }

@@ -155,6 +155,20 @@ pub enum RestoreError {
         /// What does not fit.
         reason: String,
     },
+    /// The topic it has read is gone, and another one has its name.
+    #[error(
+        "topic {topic} is another one than the one that was read: that had the id {read}, this has {found}; its records \
+         were never read. Delete the pipeline and run it again to read the new topic from its beginning, or start it \
+         under another name, with other sinks"
+    )]
+    OtherTopic {
+        /// The topic.
+        topic: String,
+        /// The id of the topic that was read.
+        read: String,
+        /// The id of the topic that there is now.
+        found: String,
+    },
     /// A changelog record cannot be read.
     #[error("changelog record {index}: {reason}")]
     DamagedChangelog {

@@ -470,6 +470,7 @@ impl Pipeline {
             digest,
             finished: self.finished,
             state_from: self.state_from,
+            topic_ids: self.spec.topic_ids.clone(),
         }
     }
 }

@@ -3,6 +3,8 @@
 //! It is committed in the same frame as the epoch's outputs and state changes, and it is the truth about how far the
 //! pipeline is. Its value is JSON, so that any Kafka client can read it.
 
+use std::collections::BTreeMap;
+
 use logmill_record::{Batch, BatchBuilder, BatchOptions};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -56,6 +58,10 @@ pub struct Progress {
     /// restored or the plan was replaced. `None`: the changelog from its beginning is the state.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub state_from: Option<i64>,
+    /// What tells each source topic from another one of its name, where that is known: the offsets are those of this
+    /// topic, and of none that is made when it is gone.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub topic_ids: BTreeMap<String, String>,
 }
 
 /// One input partition after an epoch.

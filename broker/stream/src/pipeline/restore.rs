@@ -105,6 +105,12 @@ impl Restoring {
                 expected,
             });
         }
+        for (topic, read) in &progress.topic_ids {
+            if let Some(found) = spec.topic_ids.get(topic).filter(|found| *found != read) {
+                let (topic, read, found) = (topic.clone(), read.clone(), found.clone());
+                return Err(RestoreError::OtherTopic { topic, read, found });
+            }
+        }
         let mut ends = Vec::new();
         for input in &progress.inputs {
             let same = |other: &super::InputPartition| {

@@ -15,6 +15,9 @@ pub struct PipelineSpec {
     pub generation: u32,
     /// Every partition of every source topic.
     pub inputs: Vec<InputPartition>,
+    /// What tells each source topic from another one of its name; none for those of which it is not known. A pipeline
+    /// never goes on in a topic that took the place of the one it has read.
+    pub topic_ids: BTreeMap<String, String>,
     /// How many partitions each topic has that it writes: sinks, dead letters, late records.
     pub outputs: BTreeMap<String, i32>,
     /// Into how many parts the work on keys is split, 1 to 256. It changes nothing of what is written.

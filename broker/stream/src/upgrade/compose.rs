@@ -52,6 +52,12 @@ impl Upgrade {
         progress.operators = self.places((old, new), standing, made);
         progress.watermark = progress.sources.iter().copied().min().flatten();
         progress.finished = false;
+        let topics = new.source_topics();
+        progress.topic_ids.retain(|topic, _| topics.contains(&topic.as_str()));
+        // Topics that only the new plan reads were read by nobody else.
+        for (topic, id) in made.iter().flat_map(|made| &made.topic_ids) {
+            progress.topic_ids.entry(topic.clone()).or_insert_with(|| id.clone());
+        }
         Ok(progress)
     }
 
@@ -106,11 +112,10 @@ impl Sources<'_> {
         let topics = self.new.source_topics();
         let is_read = |input: &&InputProgress| topics.contains(&input.topic.as_str());
         let mut inputs: Vec<InputProgress> = self.standing.inputs.iter().filter(is_read).cloned().collect();
-        for made in self.made.iter().flat_map(|made| &made.inputs) {
-            if !inputs.iter().any(|input| input.topic == made.topic && input.partition == made.partition) {
-                inputs.push(made.clone());
-            }
-        }
+        // What the old plan reads and has not begun is still to come, also where a shadow has seen it.
+        let was_read = self.old.source_topics();
+        let made = self.made.iter().flat_map(|made| &made.inputs);
+        inputs.extend(made.filter(|input| !was_read.contains(&&*input.topic)).cloned());
         inputs.sort_by(|left, right| (&left.topic, left.partition).cmp(&(&right.topic, right.partition)));
         for input in &mut inputs {
             input.from = input.to;

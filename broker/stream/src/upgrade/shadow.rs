@@ -6,7 +6,9 @@ use thiserror::Error;
 
 use crate::epoch_loop::{EpochLimits, EpochLoop, Turn, TurnError};
 use crate::logs::{CommitError, Logs, LogsError, ReadBatches};
-use crate::pipeline::{EpochOutput, Pipeline, PipelineSpec, Progress, RestoreError, TopicPartition};
+use crate::pipeline::{
+    EpochOutput, OperatorSize, Pipeline, PipelineSpec, Progress, RestoreError, TopicPartition,
+};
 use crate::plan::Plan;
 use crate::snapshot::StateChanges;
 
@@ -57,6 +59,16 @@ impl Shadow {
     /// Where it is in each partition.
     pub fn positions(&self) -> impl Iterator<Item = (&TopicPartition, i64)> + '_ {
         self.epochs.pipeline().positions()
+    }
+
+    /// Bytes of the state it has come to, and of the changes that have led there.
+    pub fn bytes(&self) -> u64 {
+        self.epochs.pipeline().state_bytes() + self.came_to.changes.bytes() as u64
+    }
+
+    /// How much each operator has.
+    pub fn operator_sizes(&self) -> Vec<OperatorSize> {
+        self.epochs.pipeline().operator_sizes()
     }
 
     /// Runs one epoch; false once everything is read, and given what time made due.

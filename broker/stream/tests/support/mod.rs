@@ -199,6 +199,7 @@ pub(crate) fn spec(plan: &Plan, logs: &MemoryLogs, generation: u32) -> PipelineS
         name: "test".to_owned(),
         generation,
         inputs: inputs.map(|partition| InputPartition { partition: partition.clone(), start: 0 }).collect(),
+        topic_ids: BTreeMap::new(),
         outputs: outputs.chain(side).collect(),
         shards: logs.shards.max(1),
     }

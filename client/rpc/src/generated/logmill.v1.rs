@@ -111,6 +111,9 @@ pub struct DeletePipelineRequest {
     /// Its name.
     #[prost(string, tag = "1")]
     pub name: ::prost::alloc::string::String,
+    /// Its savepoints go with it. Without this, one that has some is not deleted.
+    #[prost(bool, tag = "2")]
+    pub with_savepoints: bool,
 }
 /// A pipeline that is gone.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]

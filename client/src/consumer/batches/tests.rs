@@ -116,3 +116,44 @@ fn a_fetch_may_begin_inside_a_batch() {
     assert_eq!(ahead.take(11, batch.into_bytes(), Vec::new()), Ok(true));
     assert_eq!((offsets(&ahead.read(11, 0).expect("read")), ahead.fetch), (vec![10], 13));
 }
+
+#[test]
+fn nothing_is_held_behind_the_end_of_a_part() {
+    let log = Log::default().plain().plain().plain().plain();
+    // Said before anything is fetched.
+    let mut ahead = Ahead::new(0);
+    ahead.read_to(2);
+    assert_eq!(ahead.take(0, log.bytes(0..4), Vec::new()), Ok(true));
+    assert_eq!(offsets(&ahead.read(0, usize::MAX).expect("read")), [0, 1]);
+    assert!(ahead.is_at_end());
+    // Said when there is more already.
+    let mut ahead = Ahead::new(0);
+    assert_eq!(ahead.take(0, log.bytes(0..4), Vec::new()), Ok(true));
+    let whole = ahead.bytes;
+    ahead.read_to(2);
+    assert_eq!((ahead.bytes, ahead.fetch), (whole / 2, 2));
+    assert_eq!(offsets(&ahead.read(0, usize::MAX).expect("read")), [0, 1]);
+    // The records before the end are gone: only what begins behind it shows that there are none.
+    let mut ahead = Ahead::new(0);
+    ahead.read_to(2);
+    assert_eq!(ahead.take(0, log.bytes(3..4), Vec::new()), Ok(true));
+    assert_eq!(offsets(&ahead.read(0, usize::MAX).expect("read")), [3]);
+    // A part that is empty.
+    let mut ahead = Ahead::new(2);
+    ahead.read_to(2);
+    assert!(ahead.is_at_end());
+}
+
+#[test]
+fn what_is_held_of_a_part_that_is_fetched_leaves_the_others_their_room() {
+    let log = Log::default().plain().plain().plain();
+    let mut all: BTreeMap<Key, Ahead> = BTreeMap::new();
+    for partition in 0..2 {
+        let mut ahead = Ahead::new(0);
+        assert_eq!(ahead.take(0, log.bytes(0..3), Vec::new()), Ok(true));
+        all.insert((Arc::from("t"), partition), ahead);
+    }
+    let both = held(&all);
+    all.values_mut().next().expect("a partition").read_to(2);
+    assert_eq!(held(&all), both / 2);
+}

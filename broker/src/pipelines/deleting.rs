@@ -1,0 +1,92 @@
+//! A pipeline that goes, with its state.
+
+use logmill_coordinator::groups::{Command, Delete, Disown};
+use logmill_wire::Str;
+
+use super::error::PipelineError;
+use super::manager::{Manager, Pipelines, group_of, join};
+use super::snapshots::SnapshotFiles;
+use super::taking_up::files_error;
+use crate::blocking::beside;
+use crate::coordinators::Patience;
+use crate::topics::{CHANGELOG_PREFIX, MetadataRecord, PROGRESS_PREFIX};
+
+impl Pipelines {
+    /// Deletes a pipeline that does not run, with its state: its sinks are free, and keep their records. Savepoints are
+    /// kept until they are deleted: one that has some is deleted only `with_savepoints`.
+    ///
+    /// # Errors
+    /// [`PipelineError`].
+    pub async fn delete(&self, name: &str, with_savepoints: bool) -> Result<(), PipelineError> {
+        self.0.replays.give_up(name);
+        let _changing = self.hold(name).await;
+        let (thread, files) = {
+            let mut known = self.0.known.lock();
+            let known = known.get_mut(name).ok_or_else(|| PipelineError::Unknown(name.to_owned()))?;
+            if known.shown.state().is_live() {
+                return Err(PipelineError::State {
+                    name: name.to_owned(),
+                    reason: format!("runs; stop it first (`logmill pipeline stop {name}`)"),
+                });
+            }
+            (known.thread.take(), known.snapshots.files().clone())
+        };
+        join(thread).await;
+        let savepoints = beside(move || files.savepoints()).await.map_err(|_| PipelineError::Stopping)?;
+        let savepoints = savepoints.map_err(|error| files_error(&error))?;
+        if !savepoints.is_empty() && !with_savepoints {
+            return Err(PipelineError::HasSavepoints { name: name.to_owned(), savepoints });
+        }
+        self.0.coordinators.loaded().await;
+        // Before the record goes: nobody could give the group back behind it. One that was never owned is no matter.
+        self.disown_group(name).await?;
+        let own = [CHANGELOG_PREFIX, PROGRESS_PREFIX].map(|prefix| format!("{prefix}{name}"));
+        self.0.topics.release(name, &own, MetadataRecord::PipelineDeleted(name.to_owned())).await?;
+        self.0.known.lock().remove(name);
+        self.forget_output_ends(name);
+        let files = self.0.snapshots(name);
+        match beside(move || files.alone(SnapshotFiles::remove_all)).await {
+            Ok(Ok(())) | Err(_) => {}
+            Ok(Err(error)) => tracing::warn!(pipeline = name, %error, "snapshots of a deleted pipeline stay"),
+        }
+        let group = group_of(name);
+        let delete = Command::Delete(Delete { groups: vec![Str::from(group.as_str())] });
+        if let Err(error) = self.0.coordinators.group(&group, &Patience::default(), delete).await {
+            tracing::warn!(group, ?error, "the group of a deleted pipeline stays, empty");
+        }
+        tracing::info!(pipeline = name, "deleted");
+        Ok(())
+    }
+
+    /// Gives the consumer group back that mirrors a pipeline's input offsets.
+    pub(super) async fn disown_group(&self, name: &str) -> Result<(), PipelineError> {
+        let group = group_of(name);
+        let disown = Command::Disown(Disown { group: group.as_str().into(), owner: name.into() });
+        let disowned = self.0.coordinators.group(&group, &Patience::default(), disown).await;
+        disowned.map(drop).map_err(PipelineError::Group)
+    }
+}
+
+impl Manager {
+    /// Removes the files of pipelines that are gone: the process ended between a pipeline's record and its files, or
+    /// before a pipeline that was to begin at a savepoint was there.
+    pub(super) fn remove_left_over(&self) {
+        let known = self.known.lock();
+        let found = SnapshotFiles::pipelines(&*self.snapshots.disk, &self.snapshots.data_dir);
+        let names = match found {
+            Ok(names) => names,
+            Err(error) => {
+                tracing::warn!(%error, "files of pipelines that are gone may stay");
+                return;
+            }
+        };
+        for name in names.into_iter().filter(|name| !known.contains_key(name)) {
+            match self.snapshots(&name).files().remove_all() {
+                Ok(()) => tracing::info!(pipeline = name, "removed the files of a pipeline that is gone"),
+                Err(error) => {
+                    tracing::warn!(pipeline = name, %error, "files of a pipeline that is gone stay")
+                }
+            }
+        }
+    }
+}

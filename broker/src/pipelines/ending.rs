@@ -1,0 +1,109 @@
+//! Where the input of a pipeline ends: declared once, and kept.
+
+use std::sync::Arc;
+
+use logmill_stream::{Progress, TopicPartition};
+
+use super::control::InputEnds;
+use super::error::PipelineError;
+use super::events::EventKind;
+use super::manager::{Pipelines, unplanned};
+use crate::topics::Topic;
+
+/// Where the input of a pipeline ends.
+#[derive(Clone, Debug)]
+pub enum InputEnd {
+    /// Where the committed records end now.
+    Now,
+    /// At these offsets.
+    At(InputEnds),
+}
+
+/// A partition that was read beyond the end it is to have.
+#[derive(Debug, PartialEq, Eq)]
+struct Passed {
+    partition: TopicPartition,
+    position: i64,
+    end: i64,
+}
+
+/// The first partition that was read beyond its end, if there is one: such ends can never be reached.
+fn passed(ends: &InputEnds, progress: Option<&Progress>) -> Option<Passed> {
+    progress?.inputs.iter().find_map(|input| {
+        let ends = ends.get(&input.topic)?;
+        let end = *ends.get(usize::try_from(input.partition).ok()?)?;
+        let partition = TopicPartition::new(&*input.topic, input.partition);
+        (end < input.to).then_some(Passed { partition, position: input.to, end })
+    })
+}
+
+impl Pipelines {
+    /// Declares where the input ends; the pipeline reads up to there, closes every window and is finished.
+    /// Durable when this returns. Declaring again changes nothing: the first declaration holds, unless the pipeline does
+    /// not run and has read beyond it.
+    ///
+    /// # Errors
+    /// [`PipelineError`].
+    pub async fn finish_input(&self, name: &str, end: InputEnd) -> Result<InputEnds, PipelineError> {
+        let _changing = self.hold(name).await;
+        self.declare_end(name, end).await
+    }
+
+    pub(super) async fn declare_end(&self, name: &str, end: InputEnd) -> Result<InputEnds, PipelineError> {
+        let (mut record, plan, is_live, shown) = {
+            let known = self.0.known.lock();
+            let known = known.get(name).ok_or_else(|| PipelineError::Unknown(name.to_owned()))?;
+            let shown = known.shown.get(self.0.clock.steady());
+            (known.record.clone(), known.plan.clone(), shown.state.is_live(), shown.progress)
+        };
+        if is_live && let Some(ends) = record.input_ends {
+            return Ok(ends);
+        }
+        // One that has just been created has no logs that say where it is.
+        let progress = match is_live || self.own_logs(name).is_err() {
+            true => shown,
+            false => self.stood(name).await?.map(|cut| cut.progress),
+        };
+        if let Some(ends) = record.input_ends.take()
+            && passed(&ends, progress.as_ref()).is_none()
+        {
+            return Ok(ends);
+        }
+        let plan = plan.map_err(|error| unplanned(name, &error))?;
+        let end_now = |topic: &Arc<Topic>| {
+            let ends = topic.partitions.iter().map(|partition| partition.published().last_stable_offset);
+            (topic.name.to_string(), ends.collect::<Vec<i64>>())
+        };
+        let now: InputEnds = self.sources(&plan)?.iter().map(end_now).collect();
+        let ends = match end {
+            InputEnd::Now => now,
+            InputEnd::At(ends) => {
+                let fits = |(topic, now): (&String, &Vec<i64>)| {
+                    ends.get(topic).is_some_and(|given| given.len() == now.len())
+                };
+                if ends.len() != now.len() || !now.iter().all(fits) {
+                    let counts: Vec<String> =
+                        now.iter().map(|(topic, ends)| format!("{} of {topic:?}", ends.len())).collect();
+                    return Err(PipelineError::Ends(format!(
+                        "name the end of each partition ({}), and of no other topic",
+                        counts.join(", ")
+                    )));
+                }
+                ends
+            }
+        };
+        if let Some(Passed { partition, position, end }) = passed(&ends, progress.as_ref()) {
+            return Err(PipelineError::Ends(format!(
+                "{partition} cannot end at {end}: it has been read up to offset {position}; name that or a later one"
+            )));
+        }
+        record.input_ends = Some(ends.clone());
+        self.save(&record).await?;
+        self.update(name, |known| {
+            known.record = record;
+            known.control.finish_at(ends.clone());
+            known.events.say(self.0.clock.now_ms(), EventKind::Changed, "its input was declared finished");
+        });
+        Ok(ends)
+    }
+}

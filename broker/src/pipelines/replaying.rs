@@ -1,0 +1,122 @@
+//! State made of what was read already: on a thread of its own, within the pipeline's budget, until somebody gives it up.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use logmill_stream::Shadow;
+use parking_lot::Mutex;
+use tokio::sync::oneshot;
+
+use super::failure::RunError;
+use super::logs::BrokerLogs;
+use super::manager::Pipelines;
+use super::restoring::check_budget;
+use super::runner::lower_priority;
+
+/// A shadow on its way, and what it reads.
+pub(super) struct Running {
+    pub(super) shadow: Shadow,
+    pub(super) logs: BrokerLogs,
+}
+
+/// The replays that are under way, each with whether it is given up, by pipeline.
+#[derive(Default)]
+pub(super) struct Replays(Mutex<BTreeMap<String, Arc<AtomicBool>>>);
+
+impl Replays {
+    fn begin(&self, name: &str) -> Replay<'_> {
+        let given_up = Arc::new(AtomicBool::new(false));
+        self.0.lock().insert(name.to_owned(), Arc::clone(&given_up));
+        Replay { replays: self, name: name.to_owned(), given_up }
+    }
+
+    #[cfg(test)]
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.lock().is_empty()
+    }
+
+    /// Ends the replay for a pipeline, if there is one: it is to be changed in another way.
+    pub(super) fn give_up(&self, name: &str) {
+        if let Some(given_up) = self.0.lock().get(name) {
+            given_up.store(true, Ordering::Relaxed);
+        }
+    }
+}
+
+/// One of them, until it is dropped.
+struct Replay<'r> {
+    replays: &'r Replays,
+    name: String,
+    given_up: Arc<AtomicBool>,
+}
+
+impl Drop for Replay<'_> {
+    fn drop(&mut self) {
+        self.replays.0.lock().remove(&self.name);
+    }
+}
+
+/// Whether a replay may go on.
+struct Rules {
+    /// How many bytes it may hold.
+    budget: u64,
+    closing: Box<dyn Fn() -> bool + Send>,
+    given_up: Arc<AtomicBool>,
+}
+
+impl Rules {
+    fn check(&self, shadow: &Shadow) -> Result<(), String> {
+        if (self.closing)() {
+            return Err("the broker is stopping".to_owned());
+        }
+        if self.given_up.load(Ordering::Relaxed) {
+            return Err("it was given up, for the pipeline is to be stopped or deleted".to_owned());
+        }
+        let bytes = shadow.bytes();
+        match check_budget(self.budget, bytes, || shadow.operator_sizes()) {
+            Err(RunError::OverBudget { bytes, budget, operator }) => Err(format!(
+                "making its state takes {bytes} bytes, twice what there is of it, and the pipeline may have {budget}; most of \
+                 it is in {operator}. Give it more (`logmill pipeline resume NAME --memory {}MiB`), or keep less: a state \
+                 time-to-live, a smaller window",
+                bytes.saturating_mul(2).div_ceil(1 << 20)
+            )),
+            Err(error) => Err(error.to_string()),
+            Ok(()) => Ok(()),
+        }
+    }
+}
+
+impl Pipelines {
+    /// Runs a shadow to its targets, with a pipeline's priority.
+    pub(super) async fn catch_up(
+        &self,
+        name: &str,
+        budget: u64,
+        mut running: Running,
+    ) -> Result<Running, String> {
+        let replay = self.0.replays.begin(name);
+        let (clock, closing) = (self.0.clock.clone(), self.closing());
+        let rules =
+            Rules { budget, closing: Box::new(move || closing()), given_up: Arc::clone(&replay.given_up) };
+        let (done, ended) = oneshot::channel();
+        let work = move || {
+            lower_priority();
+            let mut run = || loop {
+                rules.check(&running.shadow)?;
+                let now = clock.now_ms();
+                match running.shadow.turn(&mut running.logs, now, now.unsigned_abs()) {
+                    Ok(true) => {}
+                    Ok(false) => return Ok(()),
+                    Err(error) => return Err(error.to_string()),
+                }
+            };
+            let result = run();
+            // The upgrade has ended if nobody waits for it.
+            let _ = done.send(result.map(|()| running));
+        };
+        let thread = std::thread::Builder::new().name(format!("upgrade-{name}"));
+        thread.spawn(work).map_err(|error| format!("no thread to make its state: {error}"))?;
+        ended.await.map_err(|_| "making its state met a defect of the broker: see its log".to_owned())?
+    }
+}
