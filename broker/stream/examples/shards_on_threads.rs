@@ -167,6 +167,7 @@ fn run(query: &str, input: &Arc<BTreeMap<TopicPartition, Vec<Batch>>>, threads: 
         name: "measure".to_owned(),
         generation: 1,
         inputs: inputs.collect(),
+        topic_ids: BTreeMap::new(),
         outputs: BTreeMap::from([("out".to_owned(), PARTITIONS)]),
         shards: threads,
     };
