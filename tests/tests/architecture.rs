@@ -250,7 +250,7 @@ const RULES: &[Rule] = &[
         except: &[],
     },
     Rule {
-        why: "threads are started where they are known: the log's, the cleaner, one for each pipeline, those that load coordinators, a worker's tasks",
+        why: "threads are started where they are known: the log's, the cleaner, a pipeline's, those that load coordinators, a worker's tasks",
         rooms: &["broker/src/", "broker/worker/src/"],
         words: &["thread::spawn", "thread::scope", "thread::Builder", "thread::{"],
         except: &[
@@ -258,6 +258,7 @@ const RULES: &[Rule] = &[
             "broker/src/partitions/cleaning.rs",
             "broker/src/pipelines/starting.rs",
             "broker/src/pipelines/replaying.rs",
+            "broker/src/pipelines/shard_threads.rs",
             "broker/src/pipelines/snapshots/keeper.rs",
             "broker/src/pipelines/query.rs",
             "broker/src/coordinators/starting.rs",

@@ -214,6 +214,8 @@ mod tests {
         assert!(panicked.downcast_ref::<String>().is_some_and(|text| text.contains("a defect in task")));
         assert_eq!(ran.load(Ordering::Relaxed), 17);
         let barrier = Arc::new(Barrier::new(2));
-        threads.run(tasks(2, move |_| drop(barrier.wait())));
+        threads.run(tasks(2, move |_| {
+            barrier.wait();
+        }));
     }
 }
