@@ -21,7 +21,7 @@ use super::spec::PipelineSpec;
 use super::stretch::Workshop;
 use crate::executor::Executor;
 use crate::plan::{ErrorPolicy, Plan};
-use crate::rows::{END_OF_TIME, GIVEN_BYTES, MOST_BYTES, NO_TIME};
+use crate::rows::{END_OF_TIME, NO_TIME};
 
 /// A changelog batch is closed when it has grown to this many bytes.
 const CHANGELOG_BATCH_BYTES: usize = 512 * 1024;
@@ -492,15 +492,6 @@ impl Pipeline {
             .filter(|(source, _)| source.topic == *topic)
             .map(|(_, clock)| clock.partition_watermark(slot))
             .collect()
-    }
-}
-
-/// How many bytes of rows an operator may give in an epoch. What gives more is done in parts, as far as there are some.
-fn room(cut: &Cut, ranges: &[OffsetRange]) -> usize {
-    let offsets: i64 = ranges.iter().map(|range| range.to - range.from).sum();
-    match offsets == 1 || offsets == 0 && cut.emit_rows == 1 {
-        true => MOST_BYTES,
-        false => GIVEN_BYTES,
     }
 }
 
