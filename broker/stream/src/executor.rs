@@ -77,13 +77,13 @@ where
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Mutex;
+    use std::sync::atomic::{AtomicUsize, Ordering};
 
     use super::*;
 
     /// Runs the last task first, and remembers how many it was given.
     #[derive(Debug)]
-    struct Backwards(Mutex<Vec<usize>>, usize);
+    struct Backwards(AtomicUsize, usize);
 
     impl Executor for Backwards {
         fn width(&self) -> usize {
@@ -95,30 +95,30 @@ mod tests {
         }
 
         fn run(&self, tasks: Vec<Task>) {
-            self.0.lock().unwrap().push(tasks.len());
+            self.0.fetch_add(tasks.len(), Ordering::Relaxed);
             tasks.into_iter().rev().for_each(|task| task());
         }
     }
 
-    fn doubled(executor: &Backwards, rows: usize, pieces: Vec<u32>) -> (Vec<u32>, Vec<usize>) {
+    fn doubled(executor: &Backwards, rows: usize, pieces: Vec<u32>) -> (Vec<u32>, usize) {
         let given = each(executor, rows, pieces, |piece| 2 * piece);
-        (given, std::mem::take(&mut *executor.0.lock().unwrap()))
+        (given, executor.0.swap(0, Ordering::Relaxed))
     }
 
     #[test]
     fn pieces_come_in_their_order_whichever_is_done_first() {
-        let executor = Backwards(Mutex::default(), 3);
-        assert_eq!(doubled(&executor, 10, vec![1, 2, 3, 4]), (vec![2, 4, 6, 8], vec![4]));
+        let executor = Backwards(AtomicUsize::new(0), 3);
+        assert_eq!(doubled(&executor, 10, vec![1, 2, 3, 4]), (vec![2, 4, 6, 8], 4));
     }
 
     #[test]
     fn what_is_little_or_one_piece_is_run_at_once() {
-        let executor = Backwards(Mutex::default(), 3);
-        assert_eq!(doubled(&executor, 9, vec![1, 2]), (vec![2, 4], vec![]));
-        assert_eq!(doubled(&executor, 1_000, vec![5]), (vec![10], vec![]));
-        assert_eq!(doubled(&executor, 1_000, vec![]), (vec![], vec![]));
-        let alone = Backwards(Mutex::default(), 1);
-        assert_eq!(doubled(&alone, 1_000, vec![1, 2]), (vec![2, 4], vec![]));
+        let executor = Backwards(AtomicUsize::new(0), 3);
+        assert_eq!(doubled(&executor, 9, vec![1, 2]), (vec![2, 4], 0));
+        assert_eq!(doubled(&executor, 1_000, vec![5]), (vec![10], 0));
+        assert_eq!(doubled(&executor, 1_000, vec![]), (vec![], 0));
+        let alone = Backwards(AtomicUsize::new(0), 1);
+        assert_eq!(doubled(&alone, 1_000, vec![1, 2]), (vec![2, 4], 0));
     }
 
     #[test]
