@@ -22,7 +22,7 @@ fn rows(numbers: impl IntoIterator<Item = i64>) -> Vec<String> {
     numbers.into_iter().map(|x| format!("{{\"x\":{x}}}")).collect()
 }
 
-fn written(pipeline: &Pipeline) -> u64 {
+fn written(pipeline: &Pipeline) -> i64 {
     pipeline.counters.unwrap_or_default().records_out
 }
 
@@ -67,7 +67,7 @@ async fn a_function_that_never_ends_costs_its_record_and_no_other() {
 /// With much fuel each record takes its time. Others have theirs, and the pipeline is shown at work.
 #[tokio::test(flavor = "multi_thread")]
 async fn others_are_served_while_a_function_runs_on() {
-    const RECORDS: u64 = 20;
+    const RECORDS: i64 = 20;
     let rig = Rig::start_with(|config| {
         config.pipelines.epoch_bytes = ByteSize::kib(1);
         config.pipelines.epoch_records = 1;
