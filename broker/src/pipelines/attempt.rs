@@ -46,11 +46,19 @@ pub(super) struct Course {
     counted: Option<Duration>,
     told_slow: Option<Duration>,
     told_rejecting: Option<Duration>,
+    told_shedding: Option<Duration>,
 }
 
 impl Course {
     pub(super) fn new() -> Course {
-        Course { pace: Pace::default(), shards: None, counted: None, told_slow: None, told_rejecting: None }
+        Course {
+            pace: Pace::default(),
+            shards: None,
+            counted: None,
+            told_slow: None,
+            told_rejecting: None,
+            told_shedding: None,
+        }
     }
 }
 
@@ -262,6 +270,16 @@ impl<'r> Attempt<'r> {
                     epoch.computed.saturating_sub(epoch.began).as_millis()
                 ),
             );
+        }
+        if counters.shed > 0 {
+            if is_due(course.told_shedding, REJECTING_ANEW) {
+                let text = format!(
+                    "{} of {} records of epoch {number}: it is further behind than its script says",
+                    counters.shed, counters.read
+                );
+                runner.say(EventKind::Shedding, text);
+            }
+            course.told_shedding = Some(now);
         }
         if let Some(rejected) = rejected.filter(|_| counters.skipped + counters.dead_lettered > 0) {
             if is_due(course.told_rejecting, REJECTING_ANEW) {

@@ -24,6 +24,8 @@ pub enum EventKind {
     Pace,
     /// Records are skipped or sent to a dead-letter topic, after a time without.
     Rejecting,
+    /// A table begins to shed records, or ends it.
+    Shedding,
     /// It cannot go on until something is done.
     Blocked,
     /// It goes on by itself: the reason is gone.
@@ -48,6 +50,7 @@ impl EventKind {
             Self::SlowEpoch => "slow-epoch",
             Self::Pace => "pace",
             Self::Rejecting => "rejecting",
+            Self::Shedding => "shedding",
             Self::Blocked => "blocked",
             Self::Unblocked => "unblocked",
             Self::Changed => "changed",
@@ -58,7 +61,7 @@ impl EventKind {
     }
 
     const fn is_bad(self) -> bool {
-        matches!(self, Self::SlowEpoch | Self::Rejecting | Self::Blocked | Self::Failed)
+        matches!(self, Self::SlowEpoch | Self::Rejecting | Self::Shedding | Self::Blocked | Self::Failed)
     }
 }
 

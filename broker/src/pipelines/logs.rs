@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use logmill_coordinator::groups::{Record, StoredOffset};
 use logmill_storage::{Append, Check, Frame, Isolation, PartitionId, ReadError, ReadRequest, Rejection};
-use logmill_stream::{AbortedRange, CommitError, EpochOutput, Logs, LogsError, ReadBatches, TopicPartition};
+use logmill_stream::{
+    AbortedRange, CommitError, EpochOutput, Logs, LogsError, ReadBatches, TopicPartition, look_for_time,
+};
 use logmill_wire::Str;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
@@ -267,6 +269,24 @@ impl Logs for BrokerLogs {
             })
             .collect();
         Ok(ReadBatches { batches, aborted })
+    }
+
+    fn offset_at(
+        &mut self,
+        partition: &TopicPartition,
+        from: i64,
+        time: i64,
+    ) -> Result<Option<i64>, LogsError> {
+        let log = self.source(partition)?;
+        let found = log.offset_for_timestamp(time).map_err(|error| LogsError::Failed {
+            what: format!("{partition} cannot be searched for the time {time}: {error}"),
+        })?;
+        let end = log.published().last_stable_offset;
+        match found.map(|(offset, _)| offset).filter(|offset| *offset < end) {
+            // Timestamps are in no order there.
+            Some(offset) if offset < from => look_for_time(self, partition, from, time),
+            found => Ok(found),
+        }
     }
 
     fn commit(&mut self, epoch: EpochOutput) -> Result<Self::Ticket, CommitError> {

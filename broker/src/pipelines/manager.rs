@@ -21,7 +21,7 @@ use super::query::Asked;
 use super::replaying::Replays;
 use super::shown::Shown;
 use super::snapshots::{SnapshotSettings, Snapshots};
-use super::status::{PipelineState, PipelineView, SourceView};
+use super::status::{PipelineState, PipelineView, ShedView, SourceView};
 use crate::blocking::beside;
 use crate::clock::Clock;
 use crate::coordinators::Coordinators;
@@ -302,6 +302,10 @@ impl Pipelines {
             name: name.to_owned(),
             state: shown.state,
             generation: known.record.generation,
+            shedding: known
+                .plan
+                .as_ref()
+                .map_or_else(|_| Vec::new(), |plan| ShedView::of(plan, shown.progress.as_ref())),
             progress: shown.progress,
             open_windows: shown.open_windows,
             script: known.record.script.clone(),

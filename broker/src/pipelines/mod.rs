@@ -45,10 +45,11 @@ mod upgrades;
 /// Scripts planned and tried without a broker.
 pub mod trial {
     pub use logmill_record::Record;
+    pub use logmill_stream::plan::ShedPolicy;
     pub use logmill_stream::time::Iso;
     pub use logmill_stream::{
-        EpochLimits, Plan, SqlError, Trial, TrialError, TrialOptions, TrialRecord, compile, embed_modules,
-        run_trial,
+        EpochLimits, Plan, ShedControl, SqlError, Trial, TrialError, TrialOptions, TrialRecord, WHOLE_LEVEL,
+        compile, embed_modules, run_trial,
     };
 }
 
@@ -78,5 +79,5 @@ pub use meter::{EpochTimes, Phase, Shares};
 pub use query::{AskError, QueryAnswer};
 pub use savepoints::SavepointView;
 pub use snapshots::SnapshotSettings;
-pub use status::{PipelineState, PipelineView, SourceView};
+pub use status::{PipelineState, PipelineView, ShedView, SourceView};
 pub use upgrades::UpgradeView;

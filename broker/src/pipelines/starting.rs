@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 
 use logmill_coordinator::groups::{Command, Own, Reply};
 use logmill_stream::Plan;
+use logmill_stream::plan::OutputMode;
 use logmill_wire::{ErrorCode, Str};
 
 use super::error::PipelineError;
@@ -56,6 +57,14 @@ pub(super) fn unclaimed(error: ClaimError) -> PipelineError {
     }
 }
 
+/// Whether a topic of a plan holds nothing but the last row of each key.
+fn holds_last_rows(plan: &Plan, topic: &str) -> bool {
+    let mut sinks = plan.sinks.iter().filter(|sink| sink.topic == topic).peekable();
+    sinks.peek().is_some()
+        && sinks.all(|sink| sink.mode == OutputMode::Upsert)
+        && !plan.side_topics().contains(&topic)
+}
+
 impl Pipelines {
     /// Makes the topics a pipeline needs, and takes its sinks for it in one step with its record. Nothing is taken when
     /// one of them cannot be.
@@ -103,7 +112,10 @@ impl Pipelines {
                 },
                 None => {
                     // Rows bear the time of their events. Whoever computes the past wants to find it.
-                    let configs = BTreeMap::from([("retention.ms".to_owned(), "-1".to_owned())]);
+                    let mut configs = BTreeMap::from([("retention.ms".to_owned(), "-1".to_owned())]);
+                    if holds_last_rows(&plan, sink) {
+                        configs.insert("cleanup.policy".to_owned(), "compact".to_owned());
+                    }
                     let new = NewTopic { name: sink.clone(), configs, ..NewTopic::default() };
                     self.0.topics.validate(&new)?;
                     missing.push(new);

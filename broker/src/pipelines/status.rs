@@ -1,6 +1,6 @@
 //! What is shown of a pipeline.
 
-use logmill_stream::{OperatorSize, Progress, Rejected};
+use logmill_stream::{OperatorSize, Plan, Progress, Rejected, WHOLE_LEVEL};
 
 use super::failure::Failure;
 use super::meter::{EpochTimes, Phase, Shares};
@@ -52,6 +52,8 @@ pub struct PipelineView {
     pub sources: Vec<SourceView>,
     /// The topics written, sorted.
     pub sinks: Vec<String>,
+    /// The tables that may shed, in the plan's order, and how much they do.
+    pub shedding: Vec<ShedView>,
     /// What each operator keeps, in the plan's order; a moment old.
     pub operators: Vec<OperatorSize>,
     /// The most bytes that its state may have.
@@ -79,6 +81,38 @@ impl PipelineView {
     #[must_use]
     pub fn state_bytes(&self) -> u64 {
         self.operators.iter().map(|operator| operator.bytes).sum()
+    }
+}
+
+/// What a table of a pipeline sheds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ShedView {
+    /// The table's name.
+    pub table: String,
+    /// What it declares, as `EXPLAIN` shows it.
+    pub declared: String,
+    /// How many of 10,000 records the last epoch shed; all of them where the policy takes no share, 0 for none.
+    pub level: u32,
+}
+
+impl ShedView {
+    /// Of each table that may shed.
+    pub(super) fn of(plan: &Plan, progress: Option<&Progress>) -> Vec<ShedView> {
+        let level = |index: usize, topic: &str| {
+            let progress = progress?;
+            let passes_over =
+                progress.inputs.iter().any(|input| input.topic == topic && input.passed_over.is_some());
+            let level = progress.shedding.iter().find(|shedding| shedding.source == index);
+            level.map(|shedding| shedding.level).or(passes_over.then_some(WHOLE_LEVEL))
+        };
+        let shed = |(index, source): (usize, &logmill_stream::plan::Source)| {
+            Some(ShedView {
+                table: source.table.clone(),
+                declared: source.shed.as_ref()?.to_string(),
+                level: level(index, &source.topic).unwrap_or(0),
+            })
+        };
+        plan.sources.iter().enumerate().filter_map(shed).collect()
     }
 }
 

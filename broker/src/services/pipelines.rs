@@ -8,7 +8,7 @@ use logmill_rpc::v1::{
     ListPipelinesRequest, ListPipelinesResponse, OperatorState, PartitionOffset, Pipeline, PipelineCounters,
     PipelineEvent, PipelineEventsRequest, PipelineEventsResponse, PipelineFailure,
     PipelineState as WireState, RejectedRecord, RescalePipelineRequest, RescalePipelineResponse,
-    RunPipelineRequest, RunPipelineResponse, SetPipelineMemoryRequest, SetPipelineMemoryResponse,
+    RunPipelineRequest, RunPipelineResponse, SetPipelineMemoryRequest, SetPipelineMemoryResponse, ShedTable,
     SourcePosition, StopPipelineRequest, StopPipelineResponse, TimeShares, input_end, pipelines_server,
 };
 use tonic::{Request, Response, Status};
@@ -264,6 +264,7 @@ pub(super) fn shown(view: PipelineView) -> Pipeline {
             unwritten: signed(totals.unwritten),
             late_rows: signed(totals.late_rows),
             windows_closed: signed(totals.windows_closed),
+            shed: signed(totals.shed),
         }),
         watermark_ms: view.progress.and_then(|progress| progress.watermark).filter(|_| !finished),
         error,
@@ -308,6 +309,11 @@ pub(super) fn shown(view: PipelineView) -> Pipeline {
             waiting_for_disk: view.shares.waiting_for_disk,
         }),
         memory_bytes: view.memory,
+        shedding: view
+            .shedding
+            .into_iter()
+            .map(|shed| ShedTable { table: shed.table, declared: shed.declared, level: shed.level })
+            .collect(),
         last_error: view.last_failure.map(|failure| PipelineFailure {
             at_ms: failure.at_ms,
             what: failure.what,

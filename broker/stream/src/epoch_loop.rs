@@ -10,21 +10,27 @@
 //! }
 //! ```
 
+mod alignment;
 mod idleness;
 mod pace;
+mod shedding;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use logmill_record::Batch;
 use thiserror::Error;
 
+use self::alignment::{Aligned, Alignment};
 use self::idleness::Idleness;
 use self::pace::Load;
 pub use self::pace::Pace;
+pub use self::shedding::ShedControl;
+use self::shedding::{Shedder, Unread};
 
 use crate::logs::{CommitError, Logs, LogsError};
 use crate::pipeline::{
-    Cut, EpochError, EpochOutput, Input, OffsetRange, Pipeline, Progress, RecordError, TopicPartition,
+    Cut, EpochError, EpochOutput, Input, Newest, OffsetRange, Pipeline, Progress, RecordError, Shedding,
+    TopicPartition,
 };
 use crate::rows::GIVEN_BYTES;
 
@@ -174,6 +180,8 @@ pub struct EpochLoop {
     load: Load,
     ends: Option<BTreeMap<TopicPartition, i64>>,
     idleness: Idleness,
+    shedder: Shedder,
+    alignment: Alignment,
     /// Offsets that are not read beyond, for now.
     stops: BTreeMap<TopicPartition, i64>,
     /// Partitions the last epoch had no room for: their turn is next.
@@ -194,6 +202,8 @@ impl EpochLoop {
         EpochLoop {
             ends: pipeline.declared_ends(),
             idleness: Idleness::new(&pipeline),
+            shedder: Shedder::new(&pipeline),
+            alignment: Alignment::new(&pipeline),
             pipeline,
             limits,
             cuts_batches: copies > 1,
@@ -220,6 +230,12 @@ impl EpochLoop {
     /// Epochs begin at this pace: that of the loop before, whose last epoch could not be committed.
     pub fn with_pace(self, pace: Pace) -> EpochLoop {
         EpochLoop { pace, ..self }
+    }
+
+    /// It is decided in this way what is shed.
+    pub fn with_shedding(mut self, control: ShedControl) -> EpochLoop {
+        self.shedder.set_control(control);
+        self
     }
 
     /// How large epochs are at the moment.
@@ -284,8 +300,8 @@ impl EpochLoop {
         }
         let now = now.max(self.pipeline.last_now());
         let limits = self.pace.of(&self.limits);
-        let input = match self.pipeline.emission_pending() {
-            true => Vec::new(),
+        let (input, shedding, aligned) = match self.pipeline.emission_pending() {
+            true => (Vec::new(), Shedding::default(), Aligned::default()),
             false => self
                 .read(logs, &limits, now)
                 .map_err(|error| TurnError::Logs { pipeline: self.name(), error })?,
@@ -296,11 +312,12 @@ impl EpochLoop {
         };
         let mut cut = Cut {
             idle,
-            ranges: self.ranges(&input, &limits),
+            ranges: self.ranges(&input, &shedding, &aligned, &limits),
             now,
             seed,
             emit_rows: limits.emit_rows,
             ends: self.ends.clone(),
+            shedding,
         };
         let news = self.pipeline.emission_pending() || self.ends != self.pipeline.declared_ends();
         let news = news || !cut.idle.iter().eq(self.pipeline.idle());
@@ -308,7 +325,7 @@ impl EpochLoop {
         if !news && cut.ranges.values().all(OffsetRange::is_empty) && !due() {
             return Ok(Turn::Idle);
         }
-        let output = self.step_over_less(&mut cut, &input)?;
+        let output = self.step_over_less(&mut cut, &input, &aligned.newest)?;
         self.load = self.load(&cut, &input, &output);
         self.pace.note(&self.limits, &self.load);
         let progress = Box::new(output.progress.clone());
@@ -318,12 +335,17 @@ impl EpochLoop {
 
     /// Steps over the cut, or over what comes before the records in it that fail or have no room. Once nothing does in
     /// the partition of the first record that fails, this is the end: no other partition runs on without it.
-    fn step_over_less(&mut self, cut: &mut Cut, input: &[Input]) -> Result<EpochOutput, TurnError> {
+    fn step_over_less(
+        &mut self,
+        cut: &mut Cut,
+        input: &[Input],
+        newest: &Newest,
+    ) -> Result<EpochOutput, TurnError> {
         let mut budget = self.limits.unpacked_bytes;
         let mut had_no_room = false;
         let mut something_before = false;
         loop {
-            match self.pipeline.step_within(cut, input, budget) {
+            match self.pipeline.step_within(cut, input, budget, newest) {
                 Ok(output) => {
                     if had_no_room {
                         self.pace.hold(&self.load(cut, input, &output));
@@ -338,12 +360,21 @@ impl EpochLoop {
                         return Err(TurnError::Poison { pipeline: self.name(), partition, offset, error });
                     }
                 }
+                // An epoch of nothing is one, too: the next one knows what comes.
+                Err(EpochError::Ahead { stops }) => {
+                    for (partition, stop) in stops {
+                        let range = cut.ranges.get_mut(&partition).expect("the record lies in the cut");
+                        range.to = stop.offset;
+                        self.alignment.note(partition, stop);
+                    }
+                }
                 Err(EpochError::OverBudget { partition, offset, rest }) => {
                     had_no_room = true;
                     for partition in rest {
                         if let Some(range) = cut.ranges.get_mut(&partition).filter(|range| !range.is_empty())
                         {
                             range.to = range.from;
+                            cut.shedding.passed_over.remove(&partition);
                             self.left_out.insert(partition);
                         }
                     }
@@ -382,7 +413,7 @@ impl EpochLoop {
         }
         Load {
             bytes: covered_bytes(cut, input),
-            records: output.progress.counters.read,
+            records: output.progress.counters.read.saturating_sub(self.passed_over(cut)),
             unpacked: self.pipeline.unpacked_bytes(),
             rows: self.pipeline.timed_rows(),
             output: output.size_bytes(),
@@ -390,19 +421,33 @@ impl EpochLoop {
         }
     }
 
+    /// How many offsets of a cut are counted as read, and are not.
+    fn passed_over(&self, cut: &Cut) -> u64 {
+        let readers = |topic: &str| {
+            self.pipeline.plan().sources.iter().filter(|source| source.topic == topic).count() as u64
+        };
+        let passed_over = cut.shedding.passed_over.iter();
+        let offsets = passed_over.filter_map(|(partition, to)| {
+            let range = cut.ranges.get(partition)?;
+            Some(u64::try_from(to - range.from).ok()? * readers(&partition.topic))
+        });
+        offsets.sum()
+    }
+
     fn name(&self) -> String {
         self.pipeline.spec().name.clone()
     }
 
-    /// Batches from where the pipeline is, of every partition that has some; of those alone that the last epoch left
-    /// out, if there are any.
+    /// Batches from where the pipeline is, or from behind what is passed over, of every partition that has some; of those
+    /// alone that the last epoch left out, if there are any. And what the epoch sheds.
     fn read<L: Logs>(
         &mut self,
         logs: &mut L,
         limits: &EpochLimits,
         now: i64,
-    ) -> Result<Vec<Input>, LogsError> {
-        let mut readable = Vec::new();
+    ) -> Result<(Vec<Input>, Shedding, Aligned), LogsError> {
+        let mut readable = BTreeMap::new();
+        let mut unread = BTreeMap::new();
         for (partition, position) in self.pipeline.positions() {
             let mut end = logs.readable_end(partition)?;
             if position > end {
@@ -410,35 +455,52 @@ impl EpochLoop {
                 return Err(LogsError::BeyondEnd { partition, offset: position, log_end: end });
             }
             self.idleness.note(partition, position >= end, now);
-            if let Some(bound) = self.bound(partition) {
-                end = end.min(bound);
+            let bound = self.bound(partition).unwrap_or(i64::MAX);
+            end = end.min(bound);
+            if self.alignment.is_asked_for() {
+                let end = logs.committed_end(partition)?.min(bound);
+                if position < end {
+                    unread.insert(partition.clone(), Unread { position, end });
+                }
             }
             if position < end {
-                readable.push((partition.clone(), position));
+                readable.insert(partition.clone(), Unread { position, end });
             }
         }
         let left_out = std::mem::take(&mut self.left_out);
-        if readable.iter().any(|(partition, _)| left_out.contains(partition)) {
-            readable.retain(|(partition, _)| left_out.contains(partition));
+        let mut shedding = self.shedder.decide(&readable, logs, now)?;
+        let aligned = self.alignment.decide(&self.pipeline, &unread);
+        readable.retain(|partition, _| !aligned.waiting.contains(partition));
+        if readable.keys().any(|partition| left_out.contains(partition)) {
+            readable.retain(|partition, _| left_out.contains(partition));
         }
         let share = limits.input_bytes / readable.len().max(1);
         let mut bytes = 0;
         let mut inputs = Vec::with_capacity(readable.len());
-        for (partition, position) in readable {
+        for (partition, Unread { position, .. }) in readable {
             // A batch of each of very many partitions may be more than an epoch should hold.
             if bytes > limits.unpacked_bytes {
                 self.left_out.insert(partition);
                 continue;
             }
-            let read = logs.read(&partition, position, share)?;
+            let from = shedding.passed_over.get(&partition).copied().unwrap_or(position);
+            let read = logs.read(&partition, from, share)?;
             bytes += read.batches.iter().map(Batch::size).sum::<usize>();
             inputs.push(Input { partition, batches: read.batches, aborted: read.aborted });
         }
-        Ok(inputs)
+        let is_read = |partition: &TopicPartition| inputs.iter().any(|input| input.partition == *partition);
+        shedding.passed_over.retain(|partition, _| is_read(partition));
+        Ok((inputs, shedding, aligned))
     }
 
     /// The ranges that the batches read cover, as far as the limit of records and the declared ends allow.
-    fn ranges(&mut self, input: &[Input], limits: &EpochLimits) -> BTreeMap<TopicPartition, OffsetRange> {
+    fn ranges(
+        &mut self,
+        input: &[Input],
+        shedding: &Shedding,
+        aligned: &Aligned,
+        limits: &EpochLimits,
+    ) -> BTreeMap<TopicPartition, OffsetRange> {
         let positions: BTreeMap<&TopicPartition, i64> = self.pipeline.positions().collect();
         let share = limits.input_records / input.len().max(1) as u64;
         // The first batch of each is taken whole, unless epochs were too large: then no more than the limit.
@@ -449,13 +511,14 @@ impl EpochLoop {
         let mut ranges = BTreeMap::new();
         for Input { partition, batches, .. } in input {
             let from = positions[partition];
-            let mut to = from;
+            let begin = shedding.passed_over.get(partition).copied().unwrap_or(from);
+            let mut to = begin;
             let mut records = 0;
             for header in batches.iter().map(Batch::header) {
                 let first = header.base_offset.max(to);
                 let offsets = u64::try_from(header.next_offset() - first).unwrap_or(0);
                 let count = offsets.min(u64::try_from(header.count).unwrap_or(0));
-                if records + count > share && to > from {
+                if records + count > share && to > begin {
                     break;
                 }
                 if count > left {
@@ -471,7 +534,10 @@ impl EpochLoop {
             if let Some(bound) = self.bound(partition) {
                 to = to.min(bound);
             }
-            if to == from && !batches.is_empty() {
+            if let Some(offsets) = aligned.unknown.get(partition) {
+                to = to.min(begin.saturating_add_unsigned(*offsets));
+            }
+            if to == begin && !batches.is_empty() {
                 self.left_out.insert(partition.clone());
             }
             ranges.insert(partition.clone(), OffsetRange { from, to });

@@ -37,14 +37,14 @@ mod upgrade;
 mod value;
 
 pub use decimal::{Decimal, MAX_PRECISION};
-pub use epoch_loop::{DeclareEndError, EpochLimits, EpochLoop, Pace, Turn, TurnError};
+pub use epoch_loop::{DeclareEndError, EpochLimits, EpochLoop, Pace, ShedControl, Turn, TurnError};
 pub use executor::{Executor, Serial, Task};
 pub use format::{FormatError, InferError, RecordSample, TableDraft, csv_header, infer};
 pub use functions::{
     Argument, FunctionError, FunctionSignature, Functions, UserAggregate, UserFunction, UserScalar,
 };
 pub use logmill_record::Batch;
-pub use logs::{CommitError, Logs, LogsError, ReadBatches};
+pub use logs::{CommitError, Logs, LogsError, ReadBatches, look_for_time};
 pub use pipeline::*;
 pub use plan::Plan;
 pub use scalar::Scalar;

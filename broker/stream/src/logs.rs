@@ -25,12 +25,63 @@ pub trait Logs {
         max_bytes: usize,
     ) -> Result<ReadBatches, LogsError>;
 
+    /// The end of the committed records of a partition: at or behind the readable end, where not all of them are at hand.
+    fn committed_end(&mut self, partition: &TopicPartition) -> Result<i64, LogsError> {
+        self.readable_end(partition)
+    }
+
+    /// The timestamp of the batch that holds the record at an offset, or the first one behind it: of its first record, in
+    /// milliseconds. `None` where there is none to be read.
+    fn time_at(&mut self, partition: &TopicPartition, offset: i64) -> Result<Option<i64>, LogsError> {
+        let read = self.read(partition, offset, 1)?;
+        Ok(read.batches.first().map(|batch| batch.header().base_timestamp))
+    }
+
+    /// The offset of the first record at or behind `from` whose timestamp is at least `time`, or one shortly before it;
+    /// `None` where there is none to be read. A log with a time index overrides this: it looks through the batches.
+    fn offset_at(
+        &mut self,
+        partition: &TopicPartition,
+        from: i64,
+        time: i64,
+    ) -> Result<Option<i64>, LogsError> {
+        look_for_time(self, partition, from, time)
+    }
+
     /// Commits an epoch as one frame, under its precondition (see [`EpochOutput`]). `Ok` is definite as to order:
     /// nothing else can come between; the ticket tells when it is durable. `Err` is definite too: nothing happened.
     fn commit(&mut self, epoch: EpochOutput) -> Result<Self::Ticket, CommitError>;
 
     /// Waits until a committed epoch is durable.
     fn wait(&mut self, ticket: Self::Ticket) -> Result<(), LogsError>;
+}
+
+/// See [`Logs::offset_at`]: what looks through the batches.
+///
+/// # Errors
+/// What keeps the partition from being read.
+pub fn look_for_time<L: Logs + ?Sized>(
+    logs: &mut L,
+    partition: &TopicPartition,
+    from: i64,
+    time: i64,
+) -> Result<Option<i64>, LogsError> {
+    const AT_ONCE: usize = 1024 * 1024;
+    let end = logs.readable_end(partition)?;
+    let mut next = from;
+    while next < end {
+        let read = logs.read(partition, next, AT_ONCE)?;
+        for header in read.batches.iter().map(Batch::header) {
+            if header.max_timestamp >= time {
+                return Ok(Some(header.base_offset.max(next)));
+            }
+            next = next.max(header.next_offset());
+        }
+        if read.batches.is_empty() {
+            break;
+        }
+    }
+    Ok(None)
 }
 
 /// What a read found.

@@ -113,6 +113,7 @@ impl TableQuery {
             OutputMode::Append | OutputMode::Upsert => return Ok(TableQuery { bound, table }),
             OutputMode::Update => "the topic does not say which rows are gone",
             OutputMode::Retract => "its records are changes",
+            OutputMode::Complete => "its records are whole tables, one behind the other",
         };
         Err(SqlError {
             line: 1,
@@ -281,6 +282,8 @@ fn source(sink: &Sink) -> Source {
         on_error: ErrorPolicy::Fail,
         late_topic: None,
         idle_ms: None,
+        max_ahead_ms: None,
+        shed: None,
     }
 }
 

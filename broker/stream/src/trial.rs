@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use logmill_record::{Batch, BatchBuilder, BatchOptions, Record};
 use thiserror::Error;
 
-use crate::epoch_loop::{DeclareEndError, EpochLimits, EpochLoop, Turn, TurnError};
+use crate::epoch_loop::{DeclareEndError, EpochLimits, EpochLoop, ShedControl, Turn, TurnError};
 use crate::logs::{CommitError, Logs, LogsError, ReadBatches};
 use crate::pipeline::{
     Counters, EpochOutput, InputPartition, Pipeline, PipelineSpec, Progress, RestoreError, TopicPartition,
@@ -20,7 +20,7 @@ use crate::plan::Plan;
 const DECOMPRESSED_BATCH_BYTES: usize = 256 * 1024 * 1024;
 
 /// How a trial runs.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct TrialOptions {
     /// How large its epochs are.
     pub limits: EpochLimits,
@@ -32,12 +32,21 @@ pub struct TrialOptions {
     pub now: i64,
     /// The input is declared finished: every window closes.
     pub finish: bool,
+    /// How it is decided what is shed.
+    pub shedding: ShedControl,
 }
 
 impl Default for TrialOptions {
-    /// Epochs of the usual size, one shard, no restores, time begins in 1970, and the input is finished.
+    /// Epochs of the usual size, one shard, no restores, time begins in 1970, the input is finished, and nothing is shed.
     fn default() -> Self {
-        Self { limits: EpochLimits::default(), restore_every: 0, shards: 1, now: 0, finish: true }
+        Self {
+            limits: EpochLimits::default(),
+            restore_every: 0,
+            shards: 1,
+            now: 0,
+            finish: true,
+            shedding: ShedControl::Never,
+        }
     }
 }
 
@@ -118,7 +127,8 @@ pub(crate) fn run_while(
     let mut generation = 1;
     let mut epoch: u64 = 0;
     loop {
-        let mut epochs = EpochLoop::new(logs.pipeline(plan, generation, options.shards)?, options.limits);
+        let epochs = EpochLoop::new(logs.pipeline(plan, generation, options.shards)?, options.limits);
+        let mut epochs = epochs.with_shedding(options.shedding.clone());
         if options.finish {
             epochs.declare_ends(logs.ends())?;
         }

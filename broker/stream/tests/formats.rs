@@ -372,5 +372,5 @@ fn the_readmes_tables_are_tables() {
         plan(&script);
         compiled += 1;
     }
-    assert_eq!(compiled, 2);
+    assert_eq!(compiled, 3);
 }

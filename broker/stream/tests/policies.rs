@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use logmill_record::{Batch, BatchBuilder, BatchOptions, EndTxnMarker, ProducerStamp, control};
 use logmill_stream::{
     AbortedRange, Cut, EpochError, EpochLimits, EpochLoop, Input, OffsetRange, Pipeline, PipelineSpec, Plan,
-    Progress, ProgressError, RecordError, RestoreError, TopicPartition, Turn, TurnError,
+    Progress, ProgressError, RecordError, RestoreError, Shedding, TopicPartition, Turn, TurnError,
 };
 use proptest::prelude::*;
 use support::{MemoryLogs, batch_of, plan, restored, run_bounded, small_epochs, spec};
@@ -187,8 +187,15 @@ fn nothing_is_processed_after_the_end() {
     assert_eq!(epochs.declare_ends(ends.clone()), Ok(()), "the same ends again");
     assert!(epochs.declare_ends(logs.ends("in")).unwrap_err().to_string().contains("declared already"));
     let mut pipeline = restored(&plan, &logs, 9);
-    let idle = BTreeSet::new();
-    let cut = Cut { ranges: BTreeMap::new(), now: 0, seed: 0, emit_rows: 1, ends: Some(ends), idle };
+    let cut = Cut {
+        ranges: BTreeMap::new(),
+        now: 0,
+        seed: 0,
+        emit_rows: 1,
+        ends: Some(ends),
+        idle: BTreeSet::new(),
+        shedding: Shedding::default(),
+    };
     assert!(matches!(pipeline.step(&cut, &[]), Err(EpochError::Finished { .. })));
 }
 
@@ -230,6 +237,7 @@ fn a_wrong_cut_changes_nothing() {
         emit_rows,
         ends: ends.map(|end| BTreeMap::from([(partition.clone(), end)])),
         idle: BTreeSet::new(),
+        shedding: Shedding::default(),
     };
     let input = vec![Input {
         partition: partition.clone(),

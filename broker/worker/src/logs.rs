@@ -98,6 +98,22 @@ impl Logs for ClusterLogs {
         Ok(ReadBatches { aborted: aborted.collect(), batches: read.batches })
     }
 
+    fn committed_end(&mut self, partition: &TopicPartition) -> Result<i64, LogsError> {
+        self.reader.end(&partition.topic, partition.partition).map_err(|error| self.failed(error))
+    }
+
+    fn offset_at(
+        &mut self,
+        partition: &TopicPartition,
+        _from: i64,
+        time: i64,
+    ) -> Result<Option<i64>, LogsError> {
+        let admin = self.client.admin();
+        let (topic, index) = (&partition.topic, partition.partition);
+        let found = admin.list_offset(topic, index, OffsetSpec::Timestamp(time), Isolation::Committed);
+        self.runtime.block_on(found).map_err(|error| self.failed(error))
+    }
+
     fn commit(&mut self, epoch: EpochOutput) -> Result<Self::Ticket, CommitError> {
         let (pipeline, generation, number) = (epoch.pipeline().to_owned(), epoch.generation(), epoch.epoch());
         self.commits.commit(epoch).map_err(|error| {

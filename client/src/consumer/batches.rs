@@ -166,6 +166,17 @@ impl BatchReader {
         ahead.get(&key).map(|ahead| ahead.fetch).ok_or_else(|| not_read(&key))
     }
 
+    /// The end of the partition's records that may be read, as far as the last fetch told; at least
+    /// [`BatchReader::fetched_to`].
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`] for a partition that is not read.
+    pub fn end(&self, topic: &str, partition: i32) -> Result<i64> {
+        let ahead = self.shared.ahead.lock();
+        let key: Key = (Arc::from(topic), partition);
+        ahead.get(&key).map(|ahead| ahead.told.max(ahead.fetch)).ok_or_else(|| not_read(&key))
+    }
+
     /// Bytes that are held of all partitions but those that are fetched up to their end ([`BatchReader::read_to`]).
     pub fn buffered(&self) -> usize {
         held(&self.shared.ahead.lock())
@@ -188,7 +199,8 @@ impl BatchReader {
     }
 
     /// What has been fetched from `from` on: whole batches, about `max_bytes` of them and at least one if there is any.
-    /// Never waits. They stay until a later call begins behind them; batches that lie before `from` are let go.
+    /// Never waits. They stay until a later call begins behind them; batches that lie before `from` are let go. Where `from`
+    /// is behind all that was fetched, what is between is not fetched any more.
     ///
     /// # Errors
     /// What keeps the partition from being read, once what was fetched before it is behind `from`:
@@ -227,6 +239,8 @@ fn held(ahead: &BTreeMap<Key, Ahead>) -> usize {
 struct Ahead {
     /// Where the next fetch begins.
     fetch: i64,
+    /// The end of what may be read, as the last fetch told.
+    told: i64,
     /// Where its part ends.
     end: i64,
     batches: VecDeque<Batch>,
@@ -241,6 +255,7 @@ impl Ahead {
         Self {
             fetch: offset,
             end: i64::MAX,
+            told: offset,
             batches: VecDeque::new(),
             bytes: 0,
             aborted: Vec::new(),
@@ -267,6 +282,10 @@ impl Ahead {
             self.bytes -= passed.size();
         }
         self.aborted.retain(|aborted| aborted.last_offset >= from);
+        if from > self.fetch {
+            // What ends in between is not seen: the next fetch lists what is aborted from here on.
+            (self.fetch, self.aborted) = (from, Vec::new());
+        }
         let mut taken = 0;
         let fits = |batch: &&Batch| {
             let first = taken == 0;
@@ -396,6 +415,13 @@ impl Shared {
                 self.fail(&wanted.key, error);
             }
             return true;
+        }
+        let end = match self.settings.isolation {
+            Isolation::Committed => data.last_stable_offset,
+            Isolation::Uncommitted => data.high_watermark,
+        };
+        if let Some(ahead) = self.ahead.lock().get_mut(&wanted.key) {
+            ahead.told = end;
         }
         let records = data.records.map(logmill_wire::Chunks::into_bytes).filter(|bytes| !bytes.is_empty());
         let Some(records) = records else { return false };

@@ -77,6 +77,32 @@ async fn a_deleted_pipeline_leaves_its_topics_to_others_and_its_name_too() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_topic_made_for_the_last_row_of_each_key_is_compacted_and_no_other_is() {
+    let rig = Rig::start().await;
+    rig.topic("in", 1).await;
+    rig.topic("there", 1).await;
+    let table = |name: &str, mode: &str| {
+        format!(
+            "CREATE TABLE {name} (x BIGINT, n BIGINT, PRIMARY KEY (x) NOT ENFORCED)
+             WITH ('topic' = '{name}', 'format' = 'json', 'output' = '{mode}');
+             INSERT INTO {name} SELECT x, COUNT(*) FROM a GROUP BY x UNBOUNDED;"
+        )
+    };
+    let script = format!(
+        "CREATE TABLE a (x BIGINT) WITH ('topic' = 'in', 'format' = 'json'); {} {} {}",
+        table("rows", "upsert"),
+        table("changes", "changes"),
+        table("there", "upsert")
+    );
+    rig.run("counts", &script).await;
+    for (topic, policy) in [("rows", "compact"), ("changes", "delete"), ("there", "delete")] {
+        let configs = rig.client.admin().topic_configs(topic).await.expect("its configs");
+        let found = configs.into_iter().find(|config| config.name == "cleanup.policy").expect("there is one");
+        assert_eq!(found.value.as_deref(), Some(policy), "{topic}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn partitions_that_a_source_gets_are_read() {
     let rig = Rig::start().await;
     rig.topic("in", 1).await;

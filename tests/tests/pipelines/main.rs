@@ -5,4 +5,5 @@ mod limits;
 mod lives;
 mod rig;
 mod shards;
+mod shedding;
 mod wrongs;

@@ -5,25 +5,28 @@
 //!   pipeline.sql                     the script
 //!   input/<topic>.jsonl              a record's value a line; partition 0
 //!   input/<topic>.records.jsonl      or whole records: {"partition": 0, "timestamp": 0, "key": "a", "value": {…}, "headers": {…}}
+//!   shed.json                        what tables shed: {"<table>": 2500} of 10,000 records; without it nothing is shed
 //!   expected/<topic>.jsonl           the values the topic must hold, in their order
 //!   expected/<topic>.records.jsonl   or keys and values: {"key": "a", "value": null}
 //! ```
 //!
 //! Each case is run whole, with one record an epoch, restored after every epoch, and in several shards: the answer must be
-//! the same each time.
+//! the same each time. Where something is shed, which records go depends on the epochs: then it is run whole and in shards.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use logmill_broker::pipelines::trial::{
-    EpochLimits, Plan, Record, SqlError, Trial, TrialError, TrialOptions, TrialRecord, compile,
-    embed_modules, run_trial,
+    EpochLimits, Plan, Record, ShedControl, ShedPolicy, SqlError, Trial, TrialError, TrialOptions,
+    TrialRecord, WHOLE_LEVEL, compile, embed_modules, run_trial,
 };
 use serde_json::Value;
 
 /// The script's name in a case.
 const SCRIPT: &str = "pipeline.sql";
+/// The name of the file that says what is shed.
+const SHED: &str = "shed.json";
 /// How a file of whole records ends.
 const RECORDS: &str = ".records.jsonl";
 /// How a file of values ends.
@@ -113,8 +116,9 @@ pub(crate) fn run_case(directory: &Path, update: bool) -> Result<CaseReport, Cas
     for (topic, path, whole) in files(&directory.join("input"))? {
         inputs.entry(topic).or_default().extend(records_of(&path, whole)?);
     }
+    let shed = shed_of(directory, &plan)?;
     let small = EpochLimits { input_records: 1, input_bytes: 1, ..EpochLimits::default() };
-    let ways = [
+    let mut ways = vec![
         ("whole", TrialOptions::default()),
         ("one record an epoch", TrialOptions { limits: small, ..TrialOptions::default() }),
         (
@@ -123,6 +127,10 @@ pub(crate) fn run_case(directory: &Path, update: bool) -> Result<CaseReport, Cas
         ),
         ("in three shards", TrialOptions { shards: 3, ..TrialOptions::default() }),
     ];
+    if let Some(shedding) = shed {
+        ways.retain(|(_, options)| options.limits == EpochLimits::default());
+        ways.iter_mut().for_each(|(_, options)| options.shedding = shedding.clone());
+    }
     let mut report = CaseReport { records_in: 0, records_out: 0, differences: Vec::new() };
     for (index, (how, options)) in ways.into_iter().enumerate() {
         let trial = run_trial(&plan, &inputs, options)
@@ -140,6 +148,32 @@ pub(crate) fn run_case(directory: &Path, update: bool) -> Result<CaseReport, Cas
         }
     }
     Ok(report)
+}
+
+/// What the case says is shed.
+fn shed_of(directory: &Path, plan: &Plan) -> Result<Option<ShedControl>, CaseError> {
+    let path = directory.join(SHED);
+    if !path.exists() {
+        return Ok(None);
+    }
+    let wrong = |reason: String| CaseError::Line { path: path.clone(), line: 1, reason };
+    let levels: BTreeMap<String, u32> =
+        serde_json::from_str(&read(&path)?).map_err(|error| wrong(error.to_string()))?;
+    for (table, level) in &levels {
+        let source = plan.sources.iter().find(|source| source.table == *table);
+        let Some(shed) = source.and_then(|source| source.shed.as_ref()) else {
+            return Err(wrong(format!("the script reads no table `{table}` that declares SHED")));
+        };
+        if shed.policy == ShedPolicy::Oldest {
+            return Err(wrong(format!(
+                "`{table}` sheds its oldest, which goes by how far behind it is alone"
+            )));
+        }
+        if *level > WHOLE_LEVEL {
+            return Err(wrong(format!("`{table}` cannot shed {level} of {WHOLE_LEVEL} records")));
+        }
+    }
+    Ok(Some(ShedControl::Always(levels)))
 }
 
 fn io(path: &Path) -> impl FnOnce(std::io::Error) -> CaseError {

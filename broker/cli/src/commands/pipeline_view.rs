@@ -82,6 +82,7 @@ pub(super) fn summary(pipeline: &Pipeline) -> Value {
         "records_in": counters.records_in,
         "records_out": counters.records_out,
         "late": counters.late,
+        "shed": counters.shed,
         "rejected": counters.rejected,
         "skipped": counters.skipped,
         "dead_lettered": counters.dead_lettered,
@@ -172,6 +173,12 @@ fn document(pipeline: &Pipeline) -> Value {
                 "waiting_for_disk": shares.waiting_for_disk,
             }),
         );
+        let shedding: Vec<Value> = pipeline
+            .shedding
+            .iter()
+            .map(|shed| json!({ "table": shed.table, "declared": shed.declared, "level": shed.level }))
+            .collect();
+        fields.insert("shedding".to_owned(), shedding.into());
         fields.insert("last_error".to_owned(), failure.into());
         fields.insert("last_rejected".to_owned(), rejected.into());
         fields.insert("plan".to_owned(), pipeline.plan.clone().into());
@@ -266,15 +273,23 @@ fn facts(pipeline: &Pipeline) -> Vec<String> {
     }
     let counters = pipeline.counters.unwrap_or_default();
     lines.push(format!(
-        "of the input: {} filtered, {} late, {} skipped, {} dead letters; of the output: {} rows unwritten, {} late rows, {} windows closed",
+        "of the input: {} filtered, {} late, {} shed, {} skipped, {} dead letters; of the output: {} rows unwritten, {} late rows, {} windows closed",
         counters.filtered,
         counters.late,
+        counters.shed,
         counters.skipped,
         counters.dead_lettered,
         counters.unwritten,
         counters.late_rows,
         counters.windows_closed
     ));
+    for shed in &pipeline.shedding {
+        let now = match shed.level {
+            0 => "nothing now".to_owned(),
+            level => format!("{:.1} % in the last epoch", f64::from(level) / 100.0),
+        };
+        lines.push(format!("{} sheds {now}; declared: {}", shed.table, shed.declared));
+    }
     lines.push(format!("state: {} bytes of {}", state_bytes(pipeline), pipeline.memory_bytes));
     lines.push(match (pipeline.running_shards, pipeline.shards) {
         (running, wanted) if running == wanted || running == 0 => format!("shards: {wanted}"),

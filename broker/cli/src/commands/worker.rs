@@ -122,7 +122,7 @@ fn show(name: &str, ended: Ended, tasks: &[TaskReport], form: Output) -> anyhow:
                         "task": task.task, "state": state(task), "epoch": task.progress.epoch,
                         "generation": task.progress.generation, "watermark_ms": task.progress.watermark,
                         "records_in": totals.read, "records_out": totals.written,
-                        "late": totals.late + totals.late_rows, "skipped": totals.skipped,
+                        "late": totals.late + totals.late_rows, "shed": totals.shed, "skipped": totals.skipped,
                         "dead_lettered": totals.dead_lettered,
                     })
                 })

@@ -31,6 +31,7 @@ fn header(epoch: u64) -> SnapshotHeader {
         watermark: None,
         sources: Vec::new(),
         operators: Vec::new(),
+        shedding: Vec::new(),
         counters: Counters::default(),
         totals: Counters::default(),
         digest: 0,
@@ -46,6 +47,7 @@ fn header(epoch: u64) -> SnapshotHeader {
         changelog_end: 0,
         script: String::new(),
         operators: Vec::new(),
+        shedding: Vec::new(),
         created_ms: 0,
     }
 }

@@ -28,7 +28,7 @@ impl Scraper {
         );
         let mut records = Family::counter(
             "logmill_pipeline_records_total",
-            "Records by what became of them. read is the sum of processed, late, skipped and dead_lettered.",
+            "Records by what became of them. read is the sum of processed, late, shed, skipped and dead_lettered.",
         );
         let mut windows =
             Family::counter("logmill_pipeline_windows_closed_total", "Windows closed and written.");
@@ -54,6 +54,10 @@ impl Scraper {
         let mut bytes = Family::gauge("logmill_pipeline_state_bytes", "Bytes of them, about.");
         let mut memory =
             Family::gauge("logmill_pipeline_memory_bytes", "The most bytes that the state of all may have.");
+        let mut shedding = Family::gauge(
+            "logmill_pipeline_shed_ratio",
+            "Share of a table's records that the last epoch shed, where the table declares that it may shed.",
+        );
         for view in self.pipelines.list() {
             let pipeline = || label("pipeline", view.name.clone());
             let is = |state: bool| number(u64::from(state));
@@ -74,6 +78,10 @@ impl Scraper {
             busy.push(pipeline(), seconds(if runs { view.shares.computing } else { 0.0 }));
             held_up.push(pipeline(), seconds(if runs { view.shares.waiting_for_disk } else { 0.0 }));
             memory.push(pipeline(), number(view.memory));
+            for shed in &view.shedding {
+                let ratio = f64::from(shed.level) / f64::from(logmill_stream::WHOLE_LEVEL);
+                shedding.push(with(&view, "table", shed.table.clone()), seconds(ratio));
+            }
             for size in &view.operators {
                 let of = |size: &logmill_stream::OperatorSize| {
                     with(&view, "operator", format!("{}-{:08x}", size.operator, size.identity))
@@ -88,6 +96,7 @@ impl Scraper {
                 ("read", totals.read),
                 ("processed", totals.processed),
                 ("late", totals.late),
+                ("shed", totals.shed),
                 ("skipped", totals.skipped),
                 ("dead_lettered", totals.dead_lettered),
                 ("filtered", totals.filtered),
@@ -100,7 +109,7 @@ impl Scraper {
         }
         vec![
             running, blocked, failed, epochs, latency, records, windows, open, lag, watermark, busy, held_up,
-            entries, bytes, memory,
+            entries, bytes, memory, shedding,
         ]
     }
 }

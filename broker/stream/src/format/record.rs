@@ -77,6 +77,8 @@ pub(crate) struct RowDecoder {
     rows: usize,
     /// Rows since the last call of [`RowDecoder::finish`], and the bytes they were decoded from.
     collected: (usize, usize),
+    /// See [`ColumnOrigin::ShedFraction`].
+    shed_fraction: f64,
     /// Kept for its memory, always empty.
     cells: Vec<Cell<'static>>,
 }
@@ -133,6 +135,7 @@ impl RowDecoder {
             places: Vec::new(),
             rows,
             collected: (0, 0),
+            shed_fraction: 0.0,
             cells: Vec::new(),
         };
         for (index, column) in columns.iter().enumerate() {
@@ -162,8 +165,14 @@ impl RowDecoder {
             places: self.places.clone(),
             rows: self.rows,
             collected: (0, 0),
+            shed_fraction: 0.0,
             cells: Vec::new(),
         }
+    }
+
+    /// The records it decodes are what is left when this share of all is shed.
+    pub(crate) fn with_shed_fraction(self, shed_fraction: f64) -> Self {
+        Self { shed_fraction, ..self }
     }
 
     /// A record without a value deletes the row of its key: these columns are then read from the key, as a table with
@@ -248,6 +257,7 @@ impl RowDecoder {
                     TimestampType::LogAppendTime => "LogAppendTime",
                 })?,
                 ColumnOrigin::Topic => slot.text(Cow::Borrowed(place.topic))?,
+                ColumnOrigin::ShedFraction => slot.float(self.shed_fraction)?,
                 ColumnOrigin::Value | ColumnOrigin::Key | ColumnOrigin::Header(_) => {
                     unreachable!("filled by their decoders")
                 }

@@ -12,6 +12,7 @@
 mod accumulator;
 mod aggregated;
 mod assign_windows;
+mod collect;
 mod contenders;
 mod group_aggregate;
 mod join;
@@ -228,7 +229,8 @@ pub(crate) fn keeps_rows(operator: &plan::Operator) -> bool {
         | plan::Operator::Rank(_)
         | plan::Operator::Over(_)
         | plan::Operator::Join(_)
-        | plan::Operator::Upsert(_) => false,
+        | plan::Operator::Upsert(_)
+        | plan::Operator::Collect(_) => false,
     }
 }
 
@@ -263,6 +265,8 @@ pub(crate) fn key_columns(operator: &plan::Operator) -> Option<Vec<Vec<usize>>> 
             Some(vec![left.keys.clone(), right.keys.clone()])
         }
         plan::Operator::Upsert(upsert) => Some(vec![upsert.keys.clone()]),
+        // The whole of it is in one place.
+        plan::Operator::Collect(_) => Some(vec![Vec::new()]),
         plan::Operator::Source { .. }
         | plan::Operator::Map { .. }
         | plan::Operator::AssignWindows { .. }
@@ -347,6 +351,7 @@ pub(crate) fn build(plan: &Plan, index: usize) -> Option<Box<dyn Operator>> {
             }
         }
         plan::Operator::Upsert(upsert) => Box::new(upsert::Upsert::new(upsert, &node.types())),
+        plan::Operator::Collect(collect) => Box::new(collect::Collect::new(collect, &node.types())),
     })
 }
 

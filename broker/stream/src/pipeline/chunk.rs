@@ -15,19 +15,22 @@ use crate::time;
 
 impl Workshop {
     /// Evaluates a chunk of a source: its computed columns, and every stateless node behind it. Rows that are not
-    /// there have nothing to compute and no time. Gives nothing when the texts made of it would be too much.
+    /// there have nothing to compute and no time; those that are shed have their time only. Gives nothing when the texts
+    /// made of it would be too much.
     pub(super) fn evaluate(
         &self,
         index: usize,
         decoded: Vec<Column>,
         there: &BooleanBuffer,
+        shed: &BooleanBuffer,
     ) -> Option<Evaluated> {
         let source = &self.plan.sources[index];
         let rows = there.len();
         let mut made = 0;
         let mut refused: BTreeMap<usize, RecordError> = BTreeMap::new();
         let mut columns = decoded;
-        let mut active = there.clone();
+        let timed = there | shed;
+        let mut active = timed.clone();
         let keep_faults = |refused: &mut BTreeMap<usize, RecordError>, evaluator: Evaluator<'_>| {
             for (row, fault) in evaluator.into_faults() {
                 refused
@@ -46,9 +49,9 @@ impl Workshop {
         if let Some(event_time) = source.event_time {
             let array = columns[event_time.column].timestamp().clone();
             if let Some(nulls) = array.nulls().filter(|nulls| nulls.null_count() > 0) {
-                active = nulls.inner() & there;
+                active = nulls.inner() & &timed;
                 let column = &source.row()[event_time.column].name;
-                for row in (0..array.len()).filter(|row| array.is_null(*row) && there.value(*row)) {
+                for row in (0..array.len()).filter(|row| array.is_null(*row) && timed.value(*row)) {
                     refused.entry(row).or_insert(RecordError::NoEventTime { column: column.clone() });
                 }
             }
@@ -72,7 +75,7 @@ impl Workshop {
                     keep_faults(&mut refused, evaluator);
                     (outputs, kept)
                 }
-                _ => (columns.clone(), &active | &!there),
+                _ => (columns.clone(), &(&active | &!&timed) & &!shed),
             };
             nodes.insert(*node, evaluated);
         }
@@ -83,6 +86,7 @@ impl Workshop {
 }
 
 /// Rows of one source that are evaluated together.
+#[derive(Debug)]
 pub(super) struct Chunk {
     pub(super) columns: Vec<Column>,
     pub(super) offsets: Vec<i64>,

@@ -68,6 +68,34 @@ pub struct Cut {
     /// The partitions that have had no record for longer than their table's `'idle-timeout'`: they hold no watermark
     /// back. Of these the cut covers nothing.
     pub idle: BTreeSet<TopicPartition>,
+    /// What of the ranges is shed.
+    pub shedding: Shedding,
+}
+
+/// So many shed records of so many are all of them.
+pub const WHOLE_LEVEL: u32 = 10_000;
+
+/// What an epoch sheds, decided before it runs.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Shedding {
+    /// The sources that shed now, by their index in the plan, and how many of [`WHOLE_LEVEL`] records each: 1 or more.
+    /// Where the policy takes no share it is [`WHOLE_LEVEL`].
+    pub levels: BTreeMap<usize, u32>,
+    /// The first offset that is read, of partitions whose oldest records are passed over. It lies in the cut's range, or
+    /// is its end.
+    pub passed_over: BTreeMap<TopicPartition, i64>,
+}
+
+/// The newest event time that an epoch may take of each source, by its index in the plan; no bound for others.
+pub(crate) type Newest = BTreeMap<usize, i64>;
+
+/// The first record of a partition that is beyond what an epoch may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AheadStop {
+    /// Its offset.
+    pub offset: i64,
+    /// Its event time, in milliseconds.
+    pub time: i64,
 }
 
 /// What a reader hands to an epoch for one partition: durable batches that cover the cut's range.

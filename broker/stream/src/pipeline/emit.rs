@@ -17,12 +17,14 @@ use crate::state::{Keys, encode_row};
 /// Writes one sink's records of one epoch.
 #[derive(Debug)]
 pub(super) struct SinkWriter<'p> {
-    sink: &'p Sink,
+    pub(super) sink: &'p Sink,
     partitions: i32,
-    encoder: RecordEncoder,
-    writer: TopicWriter,
+    pub(super) encoder: RecordEncoder,
+    pub(super) writer: TopicWriter,
     names: Vec<String>,
     value: Vec<u8>,
+    /// What each record says beside its row.
+    pub(super) own_headers: Vec<(&'static str, Vec<u8>)>,
 }
 
 /// A row of an epoch: its chunk, and its place there.
@@ -65,14 +67,16 @@ impl<'p> SinkWriter<'p> {
             writer: TopicWriter::new(&sink.topic, codec(sink.compression)),
             names: sink.key.iter().map(|key| key.name.clone()).collect(),
             value: Vec::new(),
+            own_headers: Vec::new(),
             sink,
         }
     }
 
-    /// Writes the epoch's rows; `origin` says where a row came from that is a source's.
+    /// Writes the rows of an epoch of this number; `origin` says where a row came from that is a source's.
     pub(super) fn write(
         mut self,
         chunks: &[Rows],
+        epoch: u64,
         counters: &mut Counters,
         origin: impl Fn(u64) -> Option<String>,
     ) -> Result<Vec<OutputBatch>, EpochError> {
@@ -90,11 +94,12 @@ impl<'p> SinkWriter<'p> {
             OutputMode::Upsert | OutputMode::Update | OutputMode::Retract => {
                 self.write_changes(chunks, counters, &origin)?;
             }
+            OutputMode::Complete => self.write_table(chunks, epoch, counters, &origin)?,
         }
         Ok(self.writer.finish())
     }
 
-    fn write_row(
+    pub(super) fn write_row(
         &mut self,
         rows: &Rows,
         row: usize,
@@ -128,8 +133,9 @@ impl<'p> SinkWriter<'p> {
         let partition = self.partition(key.as_deref(), rows, row);
         let timestamp = self.encoder.timestamp(&rows.columns, row).unwrap_or(rows.marks[row].timestamp);
         let headers = self.encoder.headers(&rows.columns, row);
+        let own = self.own_headers.iter().map(|(name, value)| (name.as_bytes(), Some(value.as_slice())));
         let headers: Vec<(&[u8], Option<&[u8]>)> =
-            headers.iter().map(|(name, value)| (*name, Some(value.as_slice()))).collect();
+            headers.iter().map(|(name, value)| (*name, Some(value.as_slice()))).chain(own).collect();
         let value = has_value.then_some(&*self.value);
         self.writer.push(partition, timestamp, key.as_deref(), value, &headers);
         counters.written += 1;
@@ -143,6 +149,7 @@ impl<'p> SinkWriter<'p> {
 
     fn partition(&self, key: Option<&[u8]>, rows: &Rows, row: usize) -> i32 {
         match key {
+            _ if self.sink.mode == OutputMode::Complete => 0,
             Some(key) => partition_for_key(key, self.partitions),
             None if !self.sink.key.is_empty() => 0,
             // A row and what takes it back may be caused by records of different partitions.
@@ -269,7 +276,7 @@ impl<'p> SinkWriter<'p> {
     }
 
     /// Whether the row can be written: it has a value wherever it must have one.
-    fn check(
+    pub(super) fn check(
         &self,
         rows: &Rows,
         row: usize,
@@ -282,7 +289,7 @@ impl<'p> SinkWriter<'p> {
     }
 
     /// Applies the sink's policy to a row.
-    fn refuse(
+    pub(super) fn refuse(
         &self,
         rows: &Rows,
         row: usize,

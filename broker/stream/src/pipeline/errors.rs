@@ -1,9 +1,11 @@
 //! What can go wrong in an epoch, and what it leaves behind.
 
+use std::collections::BTreeMap;
+
 use logmill_record::BatchError;
 use thiserror::Error;
 
-use super::cut::TopicPartition;
+use super::cut::{AheadStop, TopicPartition};
 use super::progress::ProgressError;
 
 /// Why one record cannot be used.
@@ -79,6 +81,13 @@ pub enum EpochError {
         offset: i64,
         /// The partitions behind it, of which not everything was looked at.
         rest: Vec<TopicPartition>,
+    },
+    /// Records of the cut are beyond the event time that the epoch may take; only where a caller gave a bound. The pipeline
+    /// is unchanged: it can still run the epoch that stops before these records.
+    #[error("records of {} partitions are too far ahead in event time", stops.len())]
+    Ahead {
+        /// The first such record of each partition that has one.
+        stops: BTreeMap<TopicPartition, AheadStop>,
     },
     /// A batch cannot be opened. The pipeline is unchanged.
     #[error("{partition}, batch at offset {base_offset}: {error}")]

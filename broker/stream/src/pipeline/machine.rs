@@ -6,13 +6,15 @@ use std::sync::Arc;
 use logmill_record::{Batch, BatchBuilder, BatchOptions};
 
 use super::clock::EventClock;
-use super::cut::{Cut, Input, OffsetRange, TopicPartition};
+use super::cut::{Cut, Input, Newest, OffsetRange, Shedding, TopicPartition};
 use super::emit::{SinkWriter, digest};
 use super::errors::{EpochError, Rejected, RestoreError};
 use super::graph::{Graph, GraphEpoch, Times};
 use super::output::EpochOutput;
 use super::prepare::{Early, Preparation, Prepared};
-use super::progress::{Counters, InputProgress, OperatorProgress, PROGRESS_VERSION, Progress};
+use super::progress::{
+    Counters, InputProgress, OperatorProgress, PROGRESS_VERSION, Progress, SourceShedding,
+};
 use super::restore::Restoring;
 use super::room::room;
 use super::side;
@@ -45,6 +47,8 @@ pub struct Pipeline {
     pub(super) ends: Option<Vec<i64>>,
     /// Whether each input is idle.
     pub(super) idle: Vec<bool>,
+    /// What the last epoch shed.
+    pub(super) shedding: Shedding,
     /// Event time, for each source.
     pub(super) clocks: Vec<EventClock>,
     pub(super) early: Arc<Early>,
@@ -113,10 +117,25 @@ impl Pipeline {
         Some(partitions.zip(ends.iter().copied()).collect())
     }
 
+    /// The newest event time that was seen in a partition; of several sources that read it, that which is furthest back.
+    pub(crate) fn newest_time(&self, partition: &TopicPartition) -> Option<i64> {
+        let input = self.spec.inputs.iter().position(|input| input.partition == *partition)?;
+        let delays = self.plan.sources.iter().filter(|source| source.topic == partition.topic);
+        let watermarks = self.partition_watermarks(input).into_iter().zip(delays);
+        let times = watermarks
+            .filter_map(|(watermark, source)| Some(watermark?.saturating_add(source.event_time?.delay_ms)));
+        times.min()
+    }
+
     /// The input partitions that hold no watermark back, because they have had no record for long.
     pub fn idle(&self) -> impl Iterator<Item = &TopicPartition> + '_ {
         let inputs = self.spec.inputs.iter().zip(&self.idle);
         inputs.filter(|(_, idle)| **idle).map(|(input, _)| &input.partition)
+    }
+
+    /// What the last epoch shed.
+    pub fn shedding(&self) -> &Shedding {
+        &self.shedding
     }
 
     /// When an epoch is due although no input has grown, in milliseconds: the first window of processing time ends.
@@ -183,15 +202,17 @@ impl Pipeline {
     /// `input` holds, for every range of the cut that is not empty, the batches that cover it. After an error for
     /// which [`EpochError::needs_restore`] is false the pipeline is as before.
     pub fn step(&mut self, cut: &Cut, input: &[Input]) -> Result<EpochOutput, EpochError> {
-        self.step_within(cut, input, usize::MAX)
+        self.step_within(cut, input, usize::MAX, &Newest::new())
     }
 
-    /// Computes one epoch whose records unpack to at most `budget` bytes, or which is one record.
+    /// Computes one epoch whose records unpack to at most `budget` bytes, or which is one record, and are no newer than
+    /// `newest` says.
     pub(crate) fn step_within(
         &mut self,
         cut: &Cut,
         input: &[Input],
         budget: usize,
+        newest: &Newest,
     ) -> Result<EpochOutput, EpochError> {
         if self.spoilt {
             return Err(EpochError::NeedsRestore);
@@ -199,11 +220,14 @@ impl Pipeline {
         let ranges = self.check_cut(cut)?;
         let ends = self.check_ends(cut, &ranges)?;
         let idle = self.check_idle(cut, &ranges)?;
-        let given = self.given(&ranges, input)?;
-        let prepared = self.prepare(cut, &ranges, &idle, &given, budget)?;
+        let read = self.check_shedding(cut, &ranges)?;
+        let given = self.given(&read, input)?;
+        let mut prepared = self.prepare(cut, &read, &idle, &given, budget, newest)?;
+        self.count_passed_over(&ranges, &read, &mut prepared.counters);
         // From here on the state changes: an error leaves it half-way.
         self.spoilt = true;
         self.idle = idle;
+        self.shedding = cut.shedding.clone();
         let output = self.run(cut, &ranges, ends, &given, prepared)?;
         self.spoilt = false;
         Ok(output)
@@ -219,7 +243,7 @@ impl Pipeline {
         self.timed_rows
     }
 
-    fn wrong_cut(&self, reason: String) -> EpochError {
+    pub(super) fn wrong_cut(&self, reason: String) -> EpochError {
         EpochError::WrongCut { epoch: self.epoch + 1, reason }
     }
 
@@ -342,11 +366,20 @@ impl Pipeline {
         idle: &[bool],
         given: &[Option<&Input>],
         budget: usize,
+        newest: &Newest,
     ) -> Result<Prepared, EpochError> {
         let mut clocks = self.clocks.clone();
         self.set_idle(&mut clocks, idle);
         let (plan, early) = (Arc::clone(&self.plan), Arc::clone(&self.early));
-        let workshop = Workshop { plan, early, now: cut.now };
+        let workshop = Workshop {
+            plan,
+            early,
+            now: cut.now,
+            seed: cut.seed,
+            levels: cut.shedding.levels.clone(),
+            newest: newest.clone(),
+        };
+        let workshop = Arc::new(workshop);
         let preparation = Preparation { workshop, spec: &self.spec, budget, executor: &*self.executor };
         preparation.run(ranges, given, clocks)
     }
@@ -393,7 +426,7 @@ impl Pipeline {
                 Some(format!("{}, offset {offset}", self.spec.inputs[input].partition))
             };
             let writer = SinkWriter::new(sink, self.spec.partitions(&sink.topic));
-            outputs.extend(writer.write(rows, &mut counters, origin)?);
+            outputs.extend(writer.write(rows, self.epoch + 1, &mut counters, origin)?);
         }
         self.rejected = prepared.skipped.as_ref().or(prepared.refused.last()).map(|refused| Rejected {
             partition: self.spec.inputs[refused.input].partition.clone(),
@@ -454,10 +487,16 @@ impl Pipeline {
                 partition: partition.partition,
                 from: range.from,
                 to: range.to,
+                passed_over: cut.shedding.passed_over.get(partition).copied(),
                 end: self.ends.as_ref().map(|ends| ends[index]),
                 idle: self.idle[index],
                 watermarks: self.partition_watermarks(index),
             }
+        };
+        let shedding = |(source, level): (&usize, &u32)| SourceShedding {
+            source: *source,
+            table: self.plan.sources[*source].table.clone(),
+            level: *level,
         };
         Progress {
             version: PROGRESS_VERSION,
@@ -472,6 +511,7 @@ impl Pipeline {
             watermark: self.watermark(),
             sources: self.clocks.iter().map(EventClock::watermark).collect(),
             operators: self.graph.places().iter().map(OperatorProgress::of).collect(),
+            shedding: cut.shedding.levels.iter().map(shedding).collect(),
             counters,
             totals: self.totals,
             digest,

@@ -12,6 +12,7 @@ mod chunk;
 mod clock;
 mod cut;
 mod emit;
+mod emit_table;
 mod errors;
 mod graph;
 mod machine;
@@ -21,19 +22,22 @@ mod progress;
 mod restore;
 mod room;
 mod shards;
+mod shed;
 mod side;
 mod sinks;
 mod size;
 mod spec;
 mod stretch;
 
-pub use cut::{AbortedRange, Cut, Input, OffsetRange, TopicPartition};
+pub(crate) use cut::Newest;
+pub use cut::{AbortedRange, AheadStop, Cut, Input, OffsetRange, Shedding, TopicPartition, WHOLE_LEVEL};
 pub use errors::{EpochError, RecordError, Rejected, RestoreError};
 pub use machine::Pipeline;
 pub use output::{EpochOutput, OutputBatch};
 pub(crate) use prepare::DECOMPRESSED_BATCH_BYTES;
 pub use progress::{
     Counters, InputProgress, OperatorProgress, PROGRESS_VERSION, PartialWindow, Progress, ProgressError,
+    SourceShedding,
 };
 pub use restore::Restoring;
 pub use size::OperatorSize;

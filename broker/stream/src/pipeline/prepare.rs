@@ -9,10 +9,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
+use super::chunk::Chunk;
 use super::clock::EventClock;
-use super::cut::{Input, OffsetRange, TopicPartition};
+use super::cut::{AheadStop, Input, OffsetRange, TopicPartition};
 use super::errors::{EpochError, RecordError};
 use super::progress::Counters;
+use super::shed::Sieve;
 use super::spec::PipelineSpec;
 use super::stretch::{CHUNK_ROWS, Room, Stretch, Stretched, Workshop};
 use crate::executor::{Executor, each, is_worth_it};
@@ -50,6 +52,8 @@ pub(super) struct Prepared {
     /// Records that become dead letters, in serial order; and the last of those that are skipped.
     pub(super) refused: Vec<Refused>,
     pub(super) skipped: Option<Refused>,
+    /// Records that are shed and written to a topic, in serial order: the source, the input and the offset.
+    pub(super) shed: Vec<(usize, usize, i64)>,
     pub(super) counters: Counters,
     /// The sources' clocks behind the epoch's records.
     pub(super) clocks: Vec<EventClock>,
@@ -66,6 +70,7 @@ impl Prepared {
             rows: BTreeMap::new(),
             refused: Vec::new(),
             skipped: None,
+            shed: Vec::new(),
             counters: Counters::default(),
             clocks,
             unpacked: 0,
@@ -76,7 +81,7 @@ impl Prepared {
 
     /// Takes what a stretch gives behind those before it. Event time goes on with its rows.
     fn take(&mut self, stretch: &Stretch, stretched: Stretched) {
-        let Stretched { chunks, refused, skipped, counters, unpacked } = stretched;
+        let Stretched { chunks, refused, skipped, shed, counters, unpacked, .. } = stretched;
         let clock = &mut self.clocks[stretch.source];
         for chunk in chunks {
             let first_order = self.next_order;
@@ -100,6 +105,7 @@ impl Prepared {
         }
         self.refused.extend(refused);
         self.skipped = skipped.or(self.skipped.take());
+        self.shed.extend(shed.into_iter().map(|offset| (stretch.source, stretch.input, offset)));
         self.counters.add(&counters);
         self.unpacked += unpacked;
     }
@@ -170,7 +176,7 @@ impl Early {
 /// Prepares an epoch.
 #[derive(Debug)]
 pub(super) struct Preparation<'p> {
-    pub(super) workshop: Workshop,
+    pub(super) workshop: Arc<Workshop>,
     pub(super) spec: &'p PipelineSpec,
     /// The records may unpack to so many bytes.
     pub(super) budget: usize,
@@ -188,12 +194,24 @@ impl Preparation<'_> {
         let stretches = self.stretches(ranges, given);
         let spec = self.spec;
         let plan = Arc::clone(&self.workshop.plan);
-        let stretched = self.compute(&stretches).map_err(|(at, mut error)| {
+        let stretched = self.compute(&stretches);
+        let stretched = stretched.and_then(|stretched| self.evaluate_held(&stretches, stretched));
+        let stretched = stretched.map_err(|(at, mut error)| {
             if let EpochError::OverBudget { rest, .. } = &mut error {
                 *rest = behind(&plan, spec, stretches[at].source, stretches[at].input);
             }
             error
         })?;
+        let mut stops: BTreeMap<TopicPartition, AheadStop> = BTreeMap::new();
+        for (stretch, stretched) in stretches.iter().zip(&stretched) {
+            if let Some(stop) = stretched.ahead {
+                let known = stops.entry(spec.inputs[stretch.input].partition.clone()).or_insert(stop);
+                *known = if stop.offset < known.offset { stop } else { *known };
+            }
+        }
+        if !stops.is_empty() {
+            return Err(EpochError::Ahead { stops });
+        }
         let mut prepared = Prepared::new(clocks);
         for (stretch, stretched) in stretches.iter().zip(stretched) {
             prepared.take(stretch, stretched);
@@ -216,13 +234,13 @@ impl Preparation<'_> {
     }
 
     /// What each stretch gives; or the first error in serial order, and of which stretch it is.
-    fn compute(self, stretches: &[Arc<Stretch>]) -> Result<Vec<Stretched>, (usize, EpochError)> {
+    fn compute(&self, stretches: &[Arc<Stretch>]) -> Result<Vec<Stretched>, (usize, EpochError)> {
         let Preparation { workshop, budget, executor, .. } = self;
+        let (budget, executor) = (*budget, *executor);
         let records = stretches.iter().map(|stretch| stretch.records).sum();
-        let workshop = Arc::new(workshop);
         if is_worth_it(executor, records, stretches.len()) {
             let room = Room { budget, before: 0, together: Some(Arc::new(AtomicUsize::new(0))) };
-            let workshop = Arc::clone(&workshop);
+            let workshop = Arc::clone(workshop);
             let work = move |stretch: Arc<Stretch>| workshop.compute(&stretch, room.clone());
             let given = each(executor, records, stretches.to_vec(), work);
             let given: Result<Vec<Stretched>, EpochError> = given.into_iter().collect();
@@ -243,6 +261,37 @@ impl Preparation<'_> {
             given.push(stretched);
         }
         Ok(given)
+    }
+}
+
+impl Preparation<'_> {
+    /// Evaluates the chunks that waited until all of their source were decoded, once it is known which of their rows are
+    /// shed.
+    fn evaluate_held(
+        &self,
+        stretches: &[Arc<Stretch>],
+        mut stretched: Vec<Stretched>,
+    ) -> Result<Vec<Stretched>, (usize, EpochError)> {
+        let workshop = &self.workshop;
+        for (source, of) in workshop.plan.sources.iter().enumerate() {
+            let Some(sieve) = workshop.sieve(source).filter(Sieve::holds) else { continue };
+            let mut held = Vec::new();
+            for index in (0..stretches.len()).filter(|index| stretches[*index].source == source) {
+                let chunks = std::mem::take(&mut stretched[index].held);
+                held.extend(chunks.into_iter().map(|chunk| (index, chunk)));
+            }
+            let mut chosen: BTreeMap<usize, Vec<Chunk>> = BTreeMap::new();
+            for (index, chunk) in sieve.choose(held, &of.computed, workshop.now) {
+                chosen.entry(index).or_default().push(chunk);
+            }
+            for (index, chunks) in chosen {
+                let room = Room { budget: self.budget, before: 0, together: None };
+                let begun = std::mem::take(&mut stretched[index]);
+                let evaluated = workshop.go_on(&stretches[index], room, begun, chunks);
+                stretched[index] = evaluated.map_err(|error| (index, error))?;
+            }
+        }
+        Ok(stretched)
     }
 }
 

@@ -9,7 +9,7 @@ use logmill_record::{Batch, BatchBuilder, BatchOptions};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use super::cut::{Cut, OffsetRange, TopicPartition};
+use super::cut::{Cut, OffsetRange, Shedding, TopicPartition};
 use super::graph::is_pending;
 use crate::operators::Place;
 use crate::plan::Plan;
@@ -46,6 +46,9 @@ pub struct Progress {
     pub sources: Vec<Option<i64>>,
     /// How far each operator has given what time made due, in the plan's order.
     pub operators: Vec<OperatorProgress>,
+    /// The sources that shed records in this epoch, in the plan's order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub shedding: Vec<SourceShedding>,
     /// What this epoch did.
     pub counters: Counters,
     /// What all epochs up to this one did.
@@ -64,6 +67,17 @@ pub struct Progress {
     pub topic_ids: BTreeMap<String, String>,
 }
 
+/// What one source sheds in an epoch.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SourceShedding {
+    /// Its place in the plan.
+    pub source: usize,
+    /// Its table.
+    pub table: String,
+    /// See [`Shedding::levels`].
+    pub level: u32,
+}
+
 /// One input partition after an epoch.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InputProgress {
@@ -75,6 +89,9 @@ pub struct InputProgress {
     pub from: i64,
     /// The offset after the last one covered: where the next epoch begins.
     pub to: i64,
+    /// The first offset that was read, where those before it were shed unread.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub passed_over: Option<i64>,
     /// The end the input is declared to have.
     pub end: Option<i64>,
     /// It holds no watermark back: it has had no record for long.
@@ -130,15 +147,18 @@ impl OperatorProgress {
 }
 
 /// What happened to every record of the input, and what was written. Exact:
-/// `read = processed + late + skipped + dead_lettered`.
+/// `read = processed + late + shed + skipped + dead_lettered`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counters {
-    /// Committed records the cut covered.
+    /// Committed records the cut covered. Of what is shed unread these are offsets, some of which may have no record.
     pub read: u64,
     /// Records that were computed, those that a filter then left out included.
     pub processed: u64,
     /// Records whose window was closed already.
     pub late: u64,
+    /// Records left out because the pipeline was behind, as `SHED` declares; see `read`. Not written where there are none.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub shed: u64,
     /// Records left out under `'on-error' = 'skip'`, and records without a value.
     pub skipped: u64,
     /// Of the skipped, records without a value (tombstones).
@@ -158,10 +178,14 @@ pub struct Counters {
     pub windows_closed: u64,
 }
 
+fn is_none(count: &u64) -> bool {
+    *count == 0
+}
+
 impl Counters {
     /// Whether every record read is accounted for.
     pub fn is_conserved(&self) -> bool {
-        self.read == self.processed + self.late + self.skipped + self.dead_lettered
+        self.read == self.processed + self.late + self.shed + self.skipped + self.dead_lettered
     }
 
     /// Adds what another epoch did.
@@ -169,6 +193,7 @@ impl Counters {
         self.read += other.read;
         self.processed += other.processed;
         self.late += other.late;
+        self.shed += other.shed;
         self.skipped += other.skipped;
         self.without_value += other.without_value;
         self.dead_lettered += other.dead_lettered;
@@ -222,6 +247,14 @@ impl Progress {
             emit_rows: self.emit_rows,
             ends: self.inputs.iter().map(end).collect(),
             idle: self.inputs.iter().filter(|input| input.idle).map(partition).collect(),
+            shedding: Shedding {
+                levels: self.shedding.iter().map(|source| (source.source, source.level)).collect(),
+                passed_over: self
+                    .inputs
+                    .iter()
+                    .filter_map(|input| Some((partition(input), input.passed_over?)))
+                    .collect(),
+            },
         }
     }
 
@@ -240,13 +273,15 @@ impl Progress {
     /// it, with this state: how a pipeline goes back to a savepoint. Its state comes from a snapshot, and the changes
     /// behind `state_from` in its changelog.
     pub fn taken_up(&self, name: &str, generation: u32, epoch: u64, state_from: i64) -> Progress {
-        let standing = |input: &InputProgress| InputProgress { from: input.to, ..input.clone() };
+        let standing =
+            |input: &InputProgress| InputProgress { from: input.to, passed_over: None, ..input.clone() };
         Progress {
             version: PROGRESS_VERSION,
             pipeline: name.to_owned(),
             generation,
             epoch,
             inputs: self.inputs.iter().map(standing).collect(),
+            shedding: Vec::new(),
             counters: Counters::default(),
             digest: 0,
             state_from: Some(state_from),

@@ -67,6 +67,7 @@ impl Restoring {
             epoch: 0,
             now: NO_TIME,
             ends: None,
+            shedding: Default::default(),
             pending: false,
             totals: Default::default(),
             finished: false,
@@ -146,6 +147,7 @@ impl Restoring {
             pipeline.end_clocks();
         }
         pipeline.epoch = progress.epoch;
+        pipeline.shedding = progress.cut().shedding;
         pipeline.now = progress.now;
         pipeline.totals = progress.totals;
         pipeline.finished = progress.finished;

@@ -1,4 +1,4 @@
-//! Records that did not become rows, sent to topics of their own: dead letters and late records.
+//! Records that did not become rows, sent to topics of their own: dead letters, late records, and what is shed.
 //!
 //! They are looked up in the epoch's batches again, each batch once: they are few, and keeping every record for their
 //! sake would be dear.
@@ -13,7 +13,7 @@ use super::sinks::TopicWriter;
 use super::spec::PipelineSpec;
 use crate::plan::{ErrorPolicy, Plan};
 
-/// The batches of dead letters, and of late records: source, input and offset of each.
+/// The batches of dead letters, of late records (source, input and offset of each), and of what is shed.
 pub(super) fn write(
     plan: &Plan,
     spec: &PipelineSpec,
@@ -42,19 +42,41 @@ pub(super) fn write(
         }
         if let Some(topic) = &source.late_topic {
             let mut writer = TopicWriter::new(topic, Codec::None);
-            let mut late: Vec<_> = late.iter().filter(|(source, _, _)| *source == index).collect();
-            late.sort_unstable();
-            for same in late.chunk_by(|(_, one, _), (_, other, _)| one == other) {
-                let partition = &spec.inputs[same[0].1].partition;
-                let offsets: Vec<i64> = same.iter().map(|(_, _, offset)| *offset).collect();
-                for_each(given[same[0].1], &offsets, |record| {
-                    write_record(partition, record, &[], spec.partitions(topic), &mut writer);
-                })?;
-            }
+            write_records(index, late, spec, given, &[], &mut writer)?;
+            outputs.extend(writer.finish());
+        }
+        if let Some(shed) = &source.shed
+            && let Some(topic) = &shed.topic
+        {
+            let mut writer = TopicWriter::new(topic, Codec::None);
+            let reasons = [(&b"logmill.shed"[..], shed.policy.name().as_bytes())];
+            write_records(index, &prepared.shed, spec, given, &reasons, &mut writer)?;
             outputs.extend(writer.finish());
         }
     }
     Ok(outputs)
+}
+
+/// Writes those of the records that are of a source: source, input and offset of each.
+fn write_records(
+    index: usize,
+    records: &[(usize, usize, i64)],
+    spec: &PipelineSpec,
+    given: &[Option<&Input>],
+    reasons: &[(&[u8], &[u8])],
+    writer: &mut TopicWriter,
+) -> Result<(), EpochError> {
+    let mut records: Vec<_> = records.iter().filter(|(source, _, _)| *source == index).collect();
+    records.sort_unstable();
+    let partitions = spec.partitions(writer.topic());
+    for same in records.chunk_by(|(_, one, _), (_, other, _)| one == other) {
+        let partition = &spec.inputs[same[0].1].partition;
+        let offsets: Vec<i64> = same.iter().map(|(_, _, offset)| *offset).collect();
+        for_each(given[same[0].1], &offsets, |record| {
+            write_record(partition, record, reasons, partitions, writer);
+        })?;
+    }
+    Ok(())
 }
 
 /// Hands over the records at offsets of the epoch, which ascend. Says how many batches it has opened.

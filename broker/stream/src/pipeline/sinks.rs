@@ -30,6 +30,11 @@ pub(super) struct TopicWriter {
 }
 
 impl TopicWriter {
+    /// The topic it is for.
+    pub(super) fn topic(&self) -> &str {
+        &self.topic
+    }
+
     pub(super) fn new(topic: &str, codec: Codec) -> Self {
         Self { topic: topic.to_owned(), codec, open: BTreeMap::new(), closed: Vec::new() }
     }

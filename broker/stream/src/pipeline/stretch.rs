@@ -8,6 +8,7 @@
 //! What a stretch gives hangs on nothing but its records: its rows are numbered from its own beginning, and instead of a
 //! watermark they have the newest event time so far.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -16,10 +17,11 @@ use arrow_buffer::BooleanBuffer;
 use logmill_record::{Batch, OpenBatch, RecordView};
 
 use super::chunk::{Chunk, Evaluated};
-use super::cut::{Input, OffsetRange, TopicPartition};
+use super::cut::{AheadStop, Input, Newest, OffsetRange, TopicPartition};
 use super::errors::{EpochError, RecordError};
 use super::prepare::{DECOMPRESSED_BATCH_BYTES, Early, Refused};
 use super::progress::Counters;
+use super::shed::Sieve;
 use crate::format::{Landed, RecordPlace, RowDecoder};
 use crate::plan::{ErrorPolicy, Plan, Source};
 use crate::rows::{Mark, NO_TIME, Rows};
@@ -116,6 +118,12 @@ pub(super) struct Stretched {
     /// Records that become dead letters, by their offsets; and the last of those that are skipped.
     pub(super) refused: Vec<Refused>,
     pub(super) skipped: Option<Refused>,
+    /// The offsets of records that are shed and written to a topic.
+    pub(super) shed: Vec<i64>,
+    /// Chunks that wait until it is known which of their rows are shed.
+    pub(super) held: Vec<Chunk>,
+    /// The first record that is beyond the event time the epoch may take.
+    pub(super) ahead: Option<AheadStop>,
     pub(super) counters: Counters,
     /// About how many bytes the records unpacked to, with the texts that were made of them.
     pub(super) unpacked: usize,
@@ -140,23 +148,53 @@ pub(super) struct Workshop {
     pub(super) early: Arc<Early>,
     /// Frozen processing time, in milliseconds.
     pub(super) now: i64,
+    /// The epoch's seed.
+    pub(super) seed: u64,
+    /// What of the sources is shed; see [`Shedding::levels`](super::Shedding::levels).
+    pub(super) levels: BTreeMap<usize, u32>,
+    /// The newest event time there is room for.
+    pub(super) newest: Newest,
 }
 
 impl Workshop {
-    /// Computes a stretch. An error is that of its first record which has one.
-    pub(super) fn compute(&self, stretch: &Stretch, room: Room) -> Result<Stretched, EpochError> {
-        let collecting = Collecting {
+    /// What is shed of a source in this epoch.
+    pub(super) fn sieve(&self, source: usize) -> Option<Sieve<'_>> {
+        Sieve::of(&self.plan.sources[source], *self.levels.get(&source)?, self.seed)
+    }
+
+    /// Evaluates chunks of a stretch that have waited.
+    pub(super) fn go_on(
+        &self,
+        stretch: &Stretch,
+        room: Room,
+        begun: Stretched,
+        chunks: Vec<Chunk>,
+    ) -> Result<Stretched, EpochError> {
+        let mut collecting = Collecting { stretched: begun, ..self.collecting(stretch, room) };
+        chunks.into_iter().try_for_each(|chunk| collecting.take_chunk(chunk))?;
+        Ok(collecting.finish())
+    }
+
+    fn collecting<'s>(&'s self, stretch: &'s Stretch, room: Room) -> Collecting<'s> {
+        let sieve = self.sieve(stretch.source);
+        let fraction = sieve.as_ref().map_or(0.0, Sieve::fraction);
+        Collecting {
             workshop: self,
             stretch,
             room,
             told: 0,
-            decoder: self.early.decoder(stretch.source),
+            decoder: self.early.decoder(stretch.source).with_shed_fraction(fraction),
+            sieve,
             offsets: Vec::new(),
             timestamps: Vec::new(),
             landings: Vec::new(),
             stretched: Stretched::default(),
-        };
-        collecting.run()
+        }
+    }
+
+    /// Computes a stretch. An error is that of its first record which has one.
+    pub(super) fn compute(&self, stretch: &Stretch, room: Room) -> Result<Stretched, EpochError> {
+        self.collecting(stretch, room).run()
     }
 }
 
@@ -168,6 +206,7 @@ struct Collecting<'s> {
     /// The bytes that the others know of.
     told: usize,
     decoder: RowDecoder,
+    sieve: Option<Sieve<'s>>,
     offsets: Vec<i64>,
     timestamps: Vec<i64>,
     landings: Vec<Landing>,
@@ -184,6 +223,8 @@ pub(super) enum Landing {
     Deleted,
     /// The row behind it, of the same record, is in its place.
     Replaced,
+    /// It is left out, and moves event time only.
+    Shed,
 }
 
 impl Landing {
@@ -213,6 +254,9 @@ impl Collecting<'_> {
         let stretch = self.stretch;
         let partition = &stretch.partition;
         for batch in &stretch.batches {
+            if self.stretched.ahead.is_some() {
+                break;
+            }
             let header = batch.header();
             let damaged = |error| EpochError::DamagedBatch {
                 partition: partition.clone(),
@@ -233,12 +277,29 @@ impl Collecting<'_> {
             }
         }
         self.flush()?;
+        Ok(self.finish())
+    }
+
+    fn finish(mut self) -> Stretched {
         // Records refused while they were decoded lie between the rows.
         self.stretched.refused.sort_by_key(|refused| refused.offset);
-        Ok(self.stretched)
+        self.stretched
+    }
+
+    /// Leaves one record out.
+    fn shed(&mut self, offset: i64) {
+        self.stretched.counters.shed += 1;
+        if self.sieve.as_ref().is_some_and(Sieve::writes) {
+            self.stretched.shed.push(offset);
+        }
     }
 
     fn add_record<'r>(&mut self, place: RecordPlace<'r>, view: &RecordView<'r>) -> Result<(), EpochError> {
+        if self.sieve.as_ref().is_some_and(|sieve| sieve.drops(place.partition, view.offset)) {
+            self.stretched.counters.read += 1;
+            self.shed(view.offset);
+            return Ok(());
+        }
         let bytes = view.data_len() + ROW_BYTES;
         let taken = self.room.before + self.stretched.unpacked;
         // One record is always taken.
@@ -328,7 +389,11 @@ impl Collecting<'_> {
             timestamps: std::mem::take(&mut self.timestamps),
             landings: std::mem::take(&mut self.landings),
         };
-        self.take_chunk(chunk)
+        match self.sieve.as_ref().is_some_and(Sieve::holds) {
+            true => self.stretched.held.push(chunk),
+            false => self.take_chunk(chunk)?,
+        }
+        Ok(())
     }
 
     /// Evaluates a chunk, in parts where it is too much at once.
@@ -336,7 +401,9 @@ impl Collecting<'_> {
         let rows = chunk.offsets.len();
         let has_value = |row: usize| matches!(chunk.landings[row], Landing::Given | Landing::Back);
         let there = BooleanBuffer::collect_bool(rows, has_value);
-        let evaluated = match self.workshop.evaluate(self.stretch.source, chunk.columns.clone(), &there) {
+        let shed = BooleanBuffer::collect_bool(rows, |row| chunk.landings[row] == Landing::Shed);
+        let source = self.stretch.source;
+        let evaluated = match self.workshop.evaluate(source, chunk.columns.clone(), &there, &shed) {
             Some(evaluated) => evaluated,
             None => match chunk.halves() {
                 Some([first, second]) => {
@@ -359,7 +426,14 @@ impl Collecting<'_> {
         }
         let is_sound = |row: usize| !refused.contains_key(&row) && landings[row] != Landing::Replaced;
         let sound = BooleanBuffer::collect_bool(rows, is_sound);
-        let (marks, reached) = self.marks(&(&sound & &there), times.as_ref(), &timestamps, &landings);
+        let has_time = &sound & &(&there | &shed);
+        if let (Some(times), Some(newest)) = (&times, self.workshop.newest.get(&source)) {
+            let beyond = has_time.set_indices().find(|row| times.value(*row) > *newest);
+            let stop = beyond.map(|row| AheadStop { offset: offsets[row], time: times.value(row) });
+            self.stretched.ahead = self.stretched.ahead.or(stop);
+        }
+        let (marks, reached) = self.marks(&has_time, times.as_ref(), &timestamps, &landings);
+        let sound = &sound & &!&shed;
         let mut passed = BooleanBuffer::new_unset(rows);
         let mut given = Vec::with_capacity(outputs.len());
         for (node, columns, kept) in outputs {
@@ -371,8 +445,12 @@ impl Collecting<'_> {
             }
         }
         let is_first = |row: usize| row == 0 || offsets[row - 1] != offsets[row];
-        let taken = (0..rows).filter(|row| is_first(*row) && !refused.contains_key(row));
-        self.stretched.counters.processed += taken.count() as u64;
+        for row in (0..rows).filter(|row| is_first(*row) && !refused.contains_key(row)) {
+            match landings[row] {
+                Landing::Shed => self.shed(offsets[row]),
+                _ => self.stretched.counters.processed += 1,
+            }
+        }
         self.stretched.counters.filtered += (sound.count_set_bits() - passed.count_set_bits()) as u64;
         for (row, error) in refused {
             if is_first(row) {

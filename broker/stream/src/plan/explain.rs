@@ -15,7 +15,7 @@ impl Plan {
     pub fn explain(&self) -> String {
         let mut out = String::new();
         let numbers = shared(self).into_iter().map(|index| (index, Some(index))).collect();
-        let mut text = Text { plan: self, written: BTreeSet::new(), numbers, out: &mut out };
+        let mut text = Text { plan: self, written: BTreeSet::new(), numbers, whole: true, out: &mut out };
         text.plan().expect("writing to a string cannot fail");
         out
     }
@@ -33,7 +33,8 @@ impl Plan {
         for index in 0..self.nodes.len() {
             let mut out = String::new();
             let numbers = shared_below(self, index).into_iter().map(|shared| (shared, None)).collect();
-            let mut text = Text { plan: self, written: BTreeSet::new(), numbers, out: &mut out };
+            let mut text =
+                Text { plan: self, written: BTreeSet::new(), numbers, whole: false, out: &mut out };
             text.node(index, 0).expect("writing to a string cannot fail");
             let mut identity = crc32fast::hash(out.as_bytes());
             while identities.contains(&identity) {
@@ -78,6 +79,8 @@ struct Text<'p> {
     /// The nodes that are read more than once, with the number that each is called by. A node without a number gets
     /// one when it is written: the next, so that the text says nothing of nodes elsewhere.
     numbers: BTreeMap<usize, Option<usize>>,
+    /// Whether to write what changes nothing of what a node computes of its rows.
+    whole: bool,
     out: &'p mut String,
 }
 
@@ -130,8 +133,12 @@ impl Text<'_> {
                 return self.node(node.inputs[0], depth);
             }
             (Operator::Source { source }, _) => {
-                let text = self.plan.sources[*source].text();
-                self.line(depth, &format!("{name}{text}"))?;
+                let source = &self.plan.sources[*source];
+                let shed = source.shed.as_ref().filter(|_| self.whole);
+                let mut shed = shed.map_or_else(String::new, |shed| format!(" shed={shed}"));
+                let ahead = source.max_ahead_ms.filter(|_| self.whole);
+                shed.extend(ahead.map(|ms| format!(" max-ahead={ms}ms")));
+                self.line(depth, &format!("{name}{}{shed}", source.text()))?;
             }
             (operator, _) => {
                 let columns: Vec<&[Column]> = inputs.iter().map(|input| &*input.columns).collect();
@@ -250,6 +257,7 @@ fn operator_text(operator: &Operator, inputs: &[&[Column]]) -> String {
             format!("{kind} {} {sides}{times}", if join.keeps_left { "LEFT" } else { "INNER" })
         }
         Operator::Upsert(upsert) => format!("Upsert keys=[{}]", names(&upsert.keys)),
+        Operator::Collect(collect) => format!("Collect order=[{}]", names(&collect.order)),
     }
 }
 

@@ -58,6 +58,8 @@ pub enum ColumnOrigin {
     TimestampType,
     /// Its topic: a `STRING`.
     Topic,
+    /// The share of its table's records that its epoch sheds, 0 to 1: a `DOUBLE`. 0 where the policy takes no share.
+    ShedFraction,
 }
 
 impl ColumnOrigin {
@@ -82,6 +84,7 @@ impl fmt::Display for ColumnOrigin {
             ColumnOrigin::Timestamp => f.write_str("timestamp"),
             ColumnOrigin::TimestampType => f.write_str("timestamp-type"),
             ColumnOrigin::Topic => f.write_str("topic"),
+            ColumnOrigin::ShedFraction => f.write_str("shed-fraction"),
         }
     }
 }

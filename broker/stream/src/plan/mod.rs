@@ -6,6 +6,7 @@
 //! restored under the plan that wrote it.
 
 mod aggregate;
+mod collect;
 mod contenders;
 mod explain;
 mod expression;
@@ -18,12 +19,14 @@ mod over;
 mod partitioned;
 mod pattern;
 mod prune;
+mod shed;
 mod simplify;
 mod sink;
 mod source;
 mod state;
 
 pub use aggregate::{Aggregate, AggregateFunction};
+pub use collect::Collect;
 pub use contenders::Contenders;
 pub use expression::{BinaryOperator, Branch, Expression, RegexOperation};
 pub use format::{
@@ -43,6 +46,7 @@ pub use over::{
 pub use partitioned::NeedsExchange;
 pub use pattern::Pattern;
 use serde::{Deserialize, Serialize};
+pub use shed::{LagMeasure, Shed, ShedPolicy};
 pub(crate) use simplify::simplify;
 pub use sink::{Compression, OutputMode, Sink, SinkErrorPolicy, SinkKey};
 pub use source::{Computed, ErrorPolicy, EventTime, Source};
@@ -167,14 +171,15 @@ impl Plan {
         rows.into_iter().max().unwrap_or(1)
     }
 
-    /// The topics that take records which did not become rows: dead letters and late records, each once.
+    /// The topics that take records which did not become rows: dead letters, late records and what is shed, each once.
     pub fn side_topics(&self) -> Vec<&str> {
         once(self.sources.iter().flat_map(|source| {
             let dead = match &source.on_error {
                 ErrorPolicy::DeadLetter { topic } => Some(topic.as_str()),
                 ErrorPolicy::Fail | ErrorPolicy::Skip => None,
             };
-            dead.into_iter().chain(source.late_topic.as_deref())
+            let shed = source.shed.as_ref().and_then(|shed| shed.topic.as_deref());
+            dead.into_iter().chain(source.late_topic.as_deref()).chain(shed)
         }))
     }
 }

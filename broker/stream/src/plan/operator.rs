@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Aggregate, Contenders, Expression, Join, Over, Rank, TemporalJoin, Upsert};
+use super::{Aggregate, Collect, Contenders, Expression, Join, Over, Rank, TemporalJoin, Upsert};
 
 /// What a node does with its rows.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -49,6 +49,8 @@ pub enum Operator {
     TemporalJoin(TemporalJoin),
     /// The rows of a source that replace one another, as changes.
     Upsert(Upsert),
+    /// All rows of a table after every epoch that changed it.
+    Collect(Collect),
 }
 
 /// A `GROUP BY` over windows. Its row: `window_start`, `window_end`, the keys, the aggregates.

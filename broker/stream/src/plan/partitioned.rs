@@ -94,6 +94,9 @@ impl Plan {
                 covered(inputs[0], &upsert.keys)?;
                 through(&|column| places(&upsert.columns, column, 0))
             }
+            Operator::Collect(_) => {
+                return Err("a whole table is written from one place, as one".to_owned());
+            }
             Operator::Join(Join { left, right, kind, .. }) => join(inputs, left, right, *kind)?,
             Operator::TemporalJoin(temporal) => {
                 let kind = if temporal.keeps_left { JoinKind::Left } else { JoinKind::Inner };
@@ -122,6 +125,7 @@ impl Plan {
             Operator::Rank(rank) => format!("the ranking by {}", columns(0, &rank.partition)),
             Operator::Over(over) => format!("the OVER by {}", columns(0, &over.partition)),
             Operator::Upsert(upsert) => format!("the table by {}", columns(0, &upsert.keys)),
+            Operator::Collect(_) => "the whole table".to_owned(),
             Operator::Join(Join { left, .. }) => format!("the join by {}", columns(0, &left.keys)),
             Operator::TemporalJoin(temporal) => format!("the join by {}", columns(0, &temporal.left.keys)),
             Operator::Source { .. }

@@ -134,6 +134,10 @@ fn read_by(node: &Node, asked: &BTreeSet<usize>, widths: &[usize]) -> Vec<BTreeS
             read.extend(&upsert.keys);
             read.extend(asked.iter().map(|index| upsert.columns[*index]));
         }
+        Operator::Collect(collect) => {
+            read.extend(asked);
+            read.extend(&collect.order);
+        }
     }
     vec![read]
 }
@@ -272,6 +276,10 @@ fn rewrite(node: &mut Node, inputs: &[&Moved], asked: &BTreeSet<usize>) -> Moved
             upsert.columns.iter_mut().for_each(|column| *column = at(*column));
             only(width, asked)
         }
+        Operator::Collect(collect) => {
+            collect.order.iter_mut().for_each(|column| *column = at(*column));
+            inputs[0].clone()
+        }
     }
 }
 
@@ -298,6 +306,11 @@ fn prune_source(source: &mut Source, asked: &BTreeSet<usize>) -> Moved {
     kept.extend(&source.upsert_key);
     let required = source.columns.iter().enumerate().filter(|(_, column)| column.required);
     kept.extend(required.map(|(index, _)| index));
+    for expression in source.shed.iter().flat_map(|shed| shed.policy.expressions()) {
+        expression.for_each_column(&mut |column| {
+            kept.insert(column);
+        });
+    }
     // A computed column reads columns before it only.
     for (index, computed) in source.computed.iter().enumerate().rev() {
         if kept.contains(&(read + index)) {
@@ -319,6 +332,8 @@ fn prune_source(source: &mut Source, asked: &BTreeSet<usize>) -> Moved {
         kept.contains(&(index - 1))
     });
     source.computed.iter_mut().for_each(|computed| computed.expression.remap_columns(&at));
+    let shed = source.shed.iter_mut().flat_map(|shed| shed.policy.expressions_mut());
+    shed.for_each(|expression| expression.remap_columns(&at));
     if let Some(time) = &mut source.event_time {
         time.column = at(time.column);
     }

@@ -48,6 +48,10 @@ pub enum OutputMode {
     Update,
     /// Every change of a key in an epoch is a record with the row before and after it, in Debezium's manner.
     Retract,
+    /// All rows of the table after every epoch that changed it, in partition 0: each a record whose headers
+    /// `logmill.epoch`, `logmill.row` and `logmill.rows` say of which epoch the table is, the row's place in it from 0, and
+    /// how many there are. An empty table is one record without key and value, of 0 rows.
+    Complete,
 }
 
 impl OutputMode {
@@ -58,6 +62,7 @@ impl OutputMode {
             OutputMode::Upsert => "upsert",
             OutputMode::Update => "changes",
             OutputMode::Retract => "retract",
+            OutputMode::Complete => "complete",
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Column, Expression, Format, RecordFormat};
+use super::{Column, Expression, Format, RecordFormat, Shed};
 
 /// A topic read as a table.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -33,6 +33,13 @@ pub struct Source {
     /// has a record again. `None`: it always does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub idle_ms: Option<i64>,
+    /// By how many milliseconds a partition may be ahead of the slowest in event time while there is more to read in that
+    /// one; `None`: by any time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_ahead_ms: Option<i64>,
+    /// What it leaves out when the pipeline is behind; `None`: nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shed: Option<Shed>,
 }
 
 impl Source {

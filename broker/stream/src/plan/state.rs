@@ -118,6 +118,11 @@ fn describe(node: &Node, input: &[Column]) -> Option<(&'static str, String, Stri
             entry("the row for each value", &upsert.keys, &node.columns),
             "a record without a value deletes it".to_owned(),
         ),
+        Operator::Collect(_) => (
+            "Collect",
+            format!("the rows of the whole table, about {} bytes each", bytes(&node.columns)),
+            "they are taken back".to_owned(),
+        ),
         Operator::Source { .. }
         | Operator::Map { .. }
         | Operator::AssignWindows { .. }

@@ -12,6 +12,7 @@ mod dialect;
 mod error;
 mod module_file;
 mod script;
+mod shed;
 mod statement;
 
 pub(crate) use bind::{BoundSelect, Fold, RESULT_TOPIC, SelectOrder, is_built_in};

@@ -160,6 +160,7 @@ impl<'a> Statements<'a> {
             watermark: None,
             primary_key: None,
             options: Vec::new(),
+            shed: None,
         };
         loop {
             self.table_item(&mut table)?;
@@ -171,6 +172,7 @@ impl<'a> Statements<'a> {
         if self.parser.parse_keyword(Keyword::WITH) {
             table.options = self.options()?;
         }
+        table.shed = self.shed()?;
         Ok(table)
     }
 

@@ -4,6 +4,7 @@ use sqlparser::ast::{DataType, Expr, Ident, Query};
 use sqlparser::tokenizer::Location;
 
 use super::create_function::CreateFunction;
+use super::shed::ShedClause;
 use crate::functions::Functions;
 use crate::plan::{Emit, Source, StateBound};
 
@@ -20,7 +21,7 @@ pub(crate) struct Script {
     pub(crate) given: Vec<Source>,
 }
 
-/// `CREATE TABLE name (...) WITH (...)`.
+/// `CREATE TABLE name (...) WITH (...) [SHED WHEN ...]`.
 #[derive(Debug)]
 pub(crate) struct CreateTable {
     pub(crate) name: Ident,
@@ -29,6 +30,7 @@ pub(crate) struct CreateTable {
     pub(crate) watermark: Option<Watermark>,
     pub(crate) primary_key: Option<PrimaryKey>,
     pub(crate) options: Vec<TableOption>,
+    pub(crate) shed: Option<ShedClause>,
 }
 
 /// `name TYPE [NOT NULL] [METADATA [FROM 'name'] [VIRTUAL]]`.

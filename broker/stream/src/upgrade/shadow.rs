@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use thiserror::Error;
 
-use crate::epoch_loop::{EpochLimits, EpochLoop, Turn, TurnError};
+use crate::epoch_loop::{EpochLimits, EpochLoop, ShedControl, Turn, TurnError};
 use crate::logs::{CommitError, Logs, LogsError, ReadBatches};
 use crate::pipeline::{
     EpochOutput, OperatorSize, Pipeline, PipelineSpec, Progress, RestoreError, TopicPartition,
@@ -46,7 +46,9 @@ impl Shadow {
         limits: EpochLimits,
         targets: BTreeMap<TopicPartition, i64>,
     ) -> Result<Shadow, ShadowError> {
-        let mut epochs = EpochLoop::new(Pipeline::new(plan, spec)?, limits);
+        // It is behind by nature, and its state is to be that of the whole input.
+        let epochs = EpochLoop::new(Pipeline::new(plan, spec)?, limits);
+        let mut epochs = epochs.with_shedding(ShedControl::Never);
         epochs.stop_at(targets);
         Ok(Shadow { epochs, came_to: CameTo::default() })
     }
@@ -107,6 +109,10 @@ impl<L: Logs> Logs for Unseen<'_, L> {
         max_bytes: usize,
     ) -> Result<ReadBatches, LogsError> {
         self.logs.read(partition, from, max_bytes)
+    }
+
+    fn committed_end(&mut self, partition: &TopicPartition) -> Result<i64, LogsError> {
+        self.logs.committed_end(partition)
     }
 
     fn commit(&mut self, epoch: EpochOutput) -> Result<(), CommitError> {

@@ -178,7 +178,7 @@ pub struct PipelineEvent {
     /// When, in milliseconds since the epoch.
     #[prost(int64, tag = "2")]
     pub at_ms: i64,
-    /// started, restored, slow-epoch, pace, rejecting, blocked, unblocked, changed, failed, stopped or finished.
+    /// started, restored, slow-epoch, pace, rejecting, shedding, blocked, unblocked, changed, failed, stopped or finished.
     #[prost(string, tag = "3")]
     pub kind: ::prost::alloc::string::String,
     /// What happened.
@@ -265,6 +265,22 @@ pub struct Pipeline {
     /// Into how many it is split; another number until the next epoch after a rescale, 0 while it does not run.
     #[prost(uint32, tag = "20")]
     pub running_shards: u32,
+    /// The tables that may shed records when the pipeline is behind, and how much they do.
+    #[prost(message, repeated, tag = "21")]
+    pub shedding: ::prost::alloc::vec::Vec<ShedTable>,
+}
+/// What a table of a pipeline sheds.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ShedTable {
+    /// The table's name.
+    #[prost(string, tag = "1")]
+    pub table: ::prost::alloc::string::String,
+    /// What it declares, as EXPLAIN shows it.
+    #[prost(string, tag = "2")]
+    pub declared: ::prost::alloc::string::String,
+    /// How many of 10000 records the last epoch shed; 10000 where the policy takes no share, 0 for none.
+    #[prost(uint32, tag = "3")]
+    pub level: u32,
 }
 /// How long epochs took from their first read until they were durable.
 #[derive(Clone, Copy, PartialEq, ::prost::Message)]
@@ -379,6 +395,9 @@ pub struct PipelineCounters {
     /// Windows closed and wholly written.
     #[prost(int64, tag = "11")]
     pub windows_closed: i64,
+    /// Records left out because the pipeline was behind, as SHED declares.
+    #[prost(int64, tag = "12")]
+    pub shed: i64,
 }
 /// How far a source partition is read.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

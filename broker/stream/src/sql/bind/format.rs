@@ -70,6 +70,7 @@ pub(super) fn metadata(name: &str, data_type: DataType, at: Location) -> Result<
         ("timestamp", _) => (ColumnOrigin::Timestamp, DataType::Timestamp),
         ("timestamp-type", _) => (ColumnOrigin::TimestampType, DataType::String),
         ("topic", _) => (ColumnOrigin::Topic, DataType::String),
+        ("shed-fraction", _) => (ColumnOrigin::ShedFraction, DataType::Double),
         ("headers", _) => {
             return Err(SqlError::at(
                 at,
@@ -78,8 +79,16 @@ pub(super) fn metadata(name: &str, data_type: DataType, at: Location) -> Result<
             ));
         }
         _ => {
-            let known =
-                ["key", "offset", "partition", "timestamp", "timestamp-type", "topic", "header:<name>"];
+            let known = [
+                "key",
+                "offset",
+                "partition",
+                "timestamp",
+                "timestamp-type",
+                "topic",
+                "shed-fraction",
+                "header:<name>",
+            ];
             return Err(SqlError::at(at, format!("a record has no '{name}'"), suggest(name, known)));
         }
     };

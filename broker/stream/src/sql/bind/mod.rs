@@ -27,6 +27,7 @@ mod relation;
 mod scope;
 mod select;
 mod shared;
+mod shed;
 mod signature;
 mod sink;
 mod table;
@@ -60,6 +61,7 @@ pub(crate) fn bind(script: &Script) -> Result<Plan, SqlError> {
     }
     let mut plan = graph.finish();
     plan::simplify(&mut plan);
+    shed::check_shared(script, &plan.sources)?;
     Ok(plan)
 }
 

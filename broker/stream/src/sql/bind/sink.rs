@@ -9,7 +9,10 @@ use super::query::{Item, QueryBinder};
 use super::relation::{Relation, of_node};
 use super::scope::Role;
 use super::{frozen_time, literal, table, types};
-use crate::plan::{Column, DebeziumFormat, Emit, Format, OutputMode, Sink, SinkKey};
+use crate::plan::{
+    Collect, Column, DebeziumFormat, Emit, Format, Operator, OutputMode, RankFunction, RankMode, Sink,
+    SinkKey, StateBound,
+};
 use crate::value::{DataType, Value};
 
 /// The table an `INSERT` writes.
@@ -75,9 +78,18 @@ pub(super) fn bind(script: &Script, insert: &Insert, graph: &mut GraphBuilder) -
     if let (OutputMode::Retract, Format::Json(json)) = (mode, &format.value) {
         format.value = Format::Debezium(DebeziumFormat { json: *json, ..DebeziumFormat::default() });
     }
+    let input = match (mode, declaration.mode) {
+        (OutputMode::Complete, Some((_, at))) => {
+            check_bounded(graph, relation.node, insert, at)?;
+            let order = key.iter().map(|key| key.column).collect();
+            let columns = graph.columns(relation.node).to_vec();
+            graph.node(Operator::Collect(Collect { order }), vec![relation.node], columns, false)
+        }
+        _ => relation.node,
+    };
     graph.sink(Sink {
         table: declaration.table,
-        input: relation.node,
+        input,
         topic: declaration.topic,
         format,
         columns: declaration.columns,
@@ -87,6 +99,39 @@ pub(super) fn bind(script: &Script, insert: &Insert, graph: &mut GraphBuilder) -
         on_error: declaration.on_error,
     });
     Ok(())
+}
+
+/// That a table which is written again and again does not grow for ever, or the script says that it may.
+fn check_bounded(graph: &GraphBuilder, node: usize, insert: &Insert, at: Location) -> Result<(), SqlError> {
+    if insert.bound == Some(StateBound::Unbounded) || is_bounded(graph, node) {
+        return Ok(());
+    }
+    let help = match insert.bound {
+        Some(StateBound::TimeToLive { .. }) => {
+            "write UNBOUNDED in place of STATE TTL, which forgets rows and does not take them back; or keep the result small: \
+             no GROUP BY, or the first rows by ROW_NUMBER() without PARTITION BY"
+        }
+        _ => {
+            "keep the result small: no GROUP BY, or the first rows by ROW_NUMBER() without PARTITION BY; or write UNBOUNDED \
+             behind the query"
+        }
+    };
+    Err(SqlError::at(at, "'complete' writes the whole result after every epoch, and nothing bounds it", help))
+}
+
+/// Whether there are never more than so many rows of a node at a time, whatever comes.
+fn is_bounded(graph: &GraphBuilder, node: usize) -> bool {
+    let known = graph.node_at(node);
+    let inputs = || known.inputs.iter().all(|input| is_bounded(graph, *input));
+    match &known.operator {
+        Operator::GroupAggregate(grouping) => grouping.keys.is_empty(),
+        Operator::Rank(rank) => {
+            let of_all = rank.partition.is_empty() && rank.function == RankFunction::RowNumber;
+            of_all && matches!(rank.mode, RankMode::Changes { .. }) || inputs()
+        }
+        Operator::Map { .. } | Operator::Union => inputs(),
+        _ => false,
+    }
 }
 
 fn find_table<'s>(script: &'s Script, insert: &Insert) -> Result<&'s CreateTable, SqlError> {

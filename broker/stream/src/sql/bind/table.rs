@@ -6,18 +6,19 @@ use sqlparser::tokenizer::Location;
 use super::super::error::{SqlError, suggest};
 use super::super::statement::{CreateTable, TableOption, Watermark};
 use super::scope::{Binder, Role, ScopeColumn};
-use super::{format, literal, types};
+use super::{format, literal, shed, types};
 use crate::functions::Functions;
 use crate::plan::{
-    Column, ColumnOrigin, Compression, Computed, ErrorPolicy, EventTime, OutputMode, RecordFormat,
+    Column, ColumnOrigin, Compression, Computed, ErrorPolicy, EventTime, Format, OutputMode, RecordFormat,
     SinkErrorPolicy, Source,
 };
 use crate::value::DataType;
 
-const SOURCE_OPTIONS: [&str; 5] = ["topic", "on-error", "dlq-topic", "late-topic", "idle-timeout"];
+const SOURCE_OPTIONS: [&str; 6] =
+    ["topic", "on-error", "dlq-topic", "late-topic", "idle-timeout", "max-time-ahead"];
 const SINK_OPTIONS: [&str; 4] = ["topic", "compression", "on-error", "output"];
 
-/// The longest time after which a partition is idle.
+/// The longest time after which a partition is idle, or by which it is ahead.
 const MAX_IDLE_MS: i64 = 30 * 86_400_000;
 
 /// What a table that is written to declares.
@@ -45,11 +46,16 @@ pub(super) fn source(table: &CreateTable, functions: &Functions) -> Result<Sourc
         computed.iter().map(|computed| Column::of_value(&computed.name, computed.expression.data_type())),
     );
     let event_time = table.watermark.as_ref().map(|watermark| event_time(watermark, &row)).transpose()?;
+    let upsert_key = primary_key(table, &columns)?;
+    let replaces = !upsert_key.is_empty() || matches!(format.value, Format::Debezium(_));
+    let shed = table.shed.as_ref();
     Ok(Source {
+        shed: shed.map(|clause| shed::bind(table, clause, &row, replaces, functions)).transpose()?,
         key_fields: columns.iter().filter(|column| column.origin == ColumnOrigin::Key).count(),
-        upsert_key: primary_key(table, &columns)?,
+        upsert_key,
         late_topic: options.late_topic(event_time.is_some())?,
-        idle_ms: options.idle_ms(event_time.is_some())?,
+        idle_ms: options.span_ms("idle-timeout", event_time.is_some())?,
+        max_ahead_ms: options.span_ms("max-time-ahead", event_time.is_some())?,
         computed,
         table: table.name.value.clone(),
         topic,
@@ -68,6 +74,13 @@ pub(super) fn sink(table: &CreateTable) -> Result<SinkDeclaration, SqlError> {
             watermark.column.span.start,
             format!("`{}` is written to, a WATERMARK means nothing there", table.name.value),
             "leave the WATERMARK out",
+        ));
+    }
+    if let Some(shed) = &table.shed {
+        return Err(SqlError::at(
+            shed.at,
+            format!("`{}` is written to, and only what is read is shed", table.name.value),
+            "write SHED behind the table that is read",
         ));
     }
     if let Some(computed) = table.computed.first() {
@@ -253,16 +266,7 @@ impl<'a> Options<'a> {
 
     fn topic(&self, key: &str) -> Result<String, SqlError> {
         let Some(option) = self.get(key) else { return Err(self.missing("topic", "'<topic name>'")) };
-        let legal = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
-        let name = &option.value;
-        if name.is_empty() || name.len() > 249 || name == "." || name == ".." || !name.bytes().all(legal) {
-            return Err(SqlError::at(
-                option.value_at,
-                format!("'{name}' is not a topic's name"),
-                "use 1 to 249 of the letters a-z, A-Z, 0-9, `.`, `_` and `-`",
-            ));
-        }
-        Ok(name.clone())
+        topic_name(&option.value, option.value_at)
     }
 
     fn format(&self, columns: &mut [Column]) -> Result<RecordFormat, SqlError> {
@@ -308,13 +312,14 @@ impl<'a> Options<'a> {
         }
     }
 
-    fn idle_ms(&self, has_time: bool) -> Result<Option<i64>, SqlError> {
-        let Some(option) = self.get("idle-timeout") else { return Ok(None) };
+    /// A length of time that means something only where there is event time.
+    fn span_ms(&self, key: &str, has_time: bool) -> Result<Option<i64>, SqlError> {
+        let Some(option) = self.get(key) else { return Ok(None) };
         if !has_time {
             return Err(SqlError::at(
                 option.key_at,
-                "'idle-timeout' means something only where there is a WATERMARK",
-                "add WATERMARK FOR <column> AS <column> - INTERVAL '5' SECOND, or leave 'idle-timeout' out",
+                format!("'{key}' means something only where there is a WATERMARK"),
+                format!("add WATERMARK FOR <column> AS <column> - INTERVAL '5' SECOND, or leave '{key}' out"),
             ));
         }
         let digits = option.value.find(|c: char| !c.is_ascii_digit()).unwrap_or(option.value.len());
@@ -331,7 +336,8 @@ impl<'a> Options<'a> {
         match ms.filter(|ms| (1..=MAX_IDLE_MS).contains(ms)) {
             Some(ms) => Ok(Some(ms)),
             None => {
-                Err(choice(option, "a time up to 30 days in ms, s, min, h or d: 'idle-timeout' = '30 s'"))
+                let help = format!("a time up to 30 days in ms, s, min, h or d: '{key}' = '30 s'");
+                Err(choice(option, &help))
             }
         }
     }
@@ -343,8 +349,10 @@ impl<'a> Options<'a> {
             "upsert" => OutputMode::Upsert,
             "changes" => OutputMode::Update,
             "retract" => OutputMode::Retract,
+            "complete" => OutputMode::Complete,
             _ => {
-                return Err(choice(option, "'output' = 'append', 'upsert', 'changes' or 'retract'"));
+                let help = "'output' = 'append', 'upsert', 'changes', 'retract' or 'complete'";
+                return Err(choice(option, help));
             }
         };
         Ok(Some((mode, option.value_at)))
@@ -380,6 +388,19 @@ impl<'a> Options<'a> {
             format!("add WITH ('{key}' = {value})"),
         )
     }
+}
+
+/// A topic's name, if it is one.
+pub(super) fn topic_name(name: &str, at: Location) -> Result<String, SqlError> {
+    let legal = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
+    if name.is_empty() || name.len() > 249 || name == "." || name == ".." || !name.bytes().all(legal) {
+        return Err(SqlError::at(
+            at,
+            format!("'{name}' is not a topic's name"),
+            "use 1 to 249 of the letters a-z, A-Z, 0-9, `.`, `_` and `-`",
+        ));
+    }
+    Ok(name.to_owned())
 }
 
 fn choice(option: &TableOption, help: &str) -> SqlError {
