@@ -1,6 +1,6 @@
 //! The engine's seam over a Kafka cluster.
 
-use logmill_client::{BatchReader, Client, Error, Isolation};
+use logmill_client::{BatchReader, Client, Error, Isolation, OffsetSpec};
 use logmill_stream::{AbortedRange, CommitError, EpochOutput, Logs, LogsError, ReadBatches, TopicPartition};
 use tokio::runtime::Handle;
 

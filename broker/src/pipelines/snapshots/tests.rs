@@ -47,7 +47,6 @@ fn header(epoch: u64) -> SnapshotHeader {
         changelog_end: 0,
         script: String::new(),
         operators: Vec::new(),
-        shedding: Vec::new(),
         created_ms: 0,
     }
 }
