@@ -223,10 +223,10 @@ impl Node {
                     ..EpochLimits::default()
                 },
                 memory: config.pipelines.memory.get(),
-                shards: match config.pipelines.shards {
-                    0 => processors.saturating_sub(1).clamp(1, MOST_SHARDS_UNASKED),
-                    shards => shards,
-                },
+                shards: config
+                    .pipelines
+                    .shards
+                    .unwrap_or_else(|| processors.saturating_sub(1).clamp(1, MOST_SHARDS_UNASKED)),
                 threads: processors,
             },
             PipelineSurroundings {

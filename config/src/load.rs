@@ -228,9 +228,9 @@ fn check(loaded: &Loaded) -> Result<(), ConfigError> {
     if topics.partitions > 10_000 {
         return contradiction("topics.partitions", &topics.partitions, "is more than 10000");
     }
-    if config.pipelines.shards > 256 {
+    if let Some(shards) = config.pipelines.shards.filter(|shards| *shards > 256) {
         let problem = "is more than 256: a shard has one of 256 groups of keys at least";
-        return contradiction("pipelines.shards", &config.pipelines.shards, problem);
+        return contradiction("pipelines.shards", &shards, problem);
     }
     times::in_order(config, |key| loaded.origins.contains_key(key))
         .or_else(|wrong| contradiction(wrong.key, &times::Written(wrong.time), &wrong.problem))

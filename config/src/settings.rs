@@ -140,8 +140,8 @@ settings! {
         emit_rows: u32 = 50_000,
         /// Memory for the state of each pipeline that has none of its own; beyond it the pipeline waits, and says so.
         memory: ByteSize = ByteSize::gib(1),
-        /// Into how many shards the work of each pipeline is split that has no number of its own, at most 256; they are computed at the same time, as far as there are processors (0 = one fewer than those, from 1 to 8).
-        shards: u32 = 0,
+        /// Into how many shards the work of each pipeline is split that has no number of its own, at most 256; they are computed at the same time, as far as there are processors ("auto" = one fewer than those, from 1 to 8).
+        shards: Option<u32> = None,
         /// After so many bytes of changes and progress, and at least as many as its state has, a pipeline's state is written to a file, and older changes may go.
         snapshot_interval: ByteSize = ByteSize::mib(64),
     }

@@ -260,6 +260,22 @@ impl Value for u32 {
     }
 }
 
+/// A number, or none where the broker finds its own.
+impl Value for Option<u32> {
+    const EXPECTED: &'static str = "\"auto\" or a whole number from 1 to 4294967295, such as 12";
+
+    fn read(raw: Raw<'_>) -> Option<Self> {
+        match raw {
+            Raw::Text("auto") => Some(None),
+            _ => u32::read(raw).map(Some),
+        }
+    }
+
+    fn to_toml(&self) -> String {
+        self.map_or_else(|| "\"auto\"".to_owned(), |number| number.to_string())
+    }
+}
+
 macro_rules! choice {
     ($(#[$doc:meta])+ $name:ident ($expected:literal) { $($(#[$variant_doc:meta])+ $variant:ident = $text:literal,)+ }) => {
         $(#[$doc])+

@@ -110,7 +110,7 @@ async fn a_rescale_while_it_runs_loses_and_doubles_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn shards_are_given_kept_and_told() {
-    let rig = Rig::start_with(|config| config.pipelines.shards = 5).await;
+    let rig = Rig::start_with(|config| config.pipelines.shards = Some(5)).await;
     rig.topic("in", 1).await;
     rig.run("p", &script("p")).await;
     until_split(&rig, "p", 5).await;
@@ -122,7 +122,7 @@ async fn shards_are_given_kept_and_told() {
     let told = rig.pipelines.events("p", 0).await.expect("events");
     assert!(told.iter().any(|event| event.kind == "changed" && event.text.contains("3 shards")), "{told:?}");
     // The number of the broker is not what it was; its own stays.
-    let rig = rig.restart_with(|config| config.pipelines.shards = 2).await;
+    let rig = rig.restart_with(|config| config.pipelines.shards = Some(2)).await;
     assert_eq!(rig.describe("p").await.shards, 3);
     let pipeline = rig.pipelines.stop("p").await.expect("it stops");
     assert_eq!((pipeline.shards, pipeline.running_shards), (3, 0));

@@ -1,5 +1,8 @@
 //! When snapshots are made, and what may go once they are.
 
+#[cfg(test)]
+mod tests;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

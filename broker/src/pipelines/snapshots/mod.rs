@@ -11,8 +11,6 @@
 
 mod files;
 mod keeper;
-#[cfg(test)]
-mod keeping_tests;
 mod making;
 mod own_logs;
 #[cfg(test)]

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-use super::super::tests::Parts;
 use super::find;
+use crate::pipelines::tests::Parts;
 use crate::topics::{CHANGELOG_PREFIX, ConfigUpdate, PROGRESS_PREFIX};
 
 const COUNTS: &str = "CREATE TABLE a (k STRING, x BIGINT) WITH ('topic' = 'in', 'format' = 'json');
