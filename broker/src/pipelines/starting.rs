@@ -113,7 +113,7 @@ impl Pipelines {
                 None => {
                     // Rows bear the time of their events. Whoever computes the past wants to find it.
                     let mut configs = BTreeMap::from([("retention.ms".to_owned(), "-1".to_owned())]);
-                    if holds_last_rows(&plan, sink) {
+                    if holds_last_rows(plan, sink) {
                         configs.insert("cleanup.policy".to_owned(), "compact".to_owned());
                     }
                     let new = NewTopic { name: sink.clone(), configs, ..NewTopic::default() };
