@@ -392,7 +392,7 @@ fn expressions() {
         "FROM TABLE(TUMBLE(TABLE <table>, DESCRIPTOR(<event time>)",
     );
     query(
-        "INSERT INTO out SELECT »a FROM t JOIN t ON TRUE",
+        "INSERT INTO out SELECT »a FROM t JOIN t ON TRUE UNBOUNDED",
         "a column of several tables",
         "AS x JOIN t AS y",
     );
