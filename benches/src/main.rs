@@ -40,6 +40,7 @@ mod partitions;
 mod procfs;
 mod produce;
 mod realtime;
+mod recovery;
 mod report;
 mod schedule;
 mod scraped;
@@ -129,6 +130,15 @@ enum Command {
         /// How much to write first; it is removed at the end.
         #[arg(long, default_value_t = 20)]
         gib: u64,
+    },
+    /// Builds a pipeline's state, kills the broker, and measures until the pipeline runs again.
+    Recovery {
+        /// How large the state is.
+        #[arg(long, default_value_t = 1)]
+        gib: u64,
+        /// The pipeline's budget of memory.
+        #[arg(long, default_value = "512 MiB")]
+        memory: String,
     },
     /// Producing and fetching for a minute while compaction runs, and for another without.
     Compacting,
@@ -266,6 +276,7 @@ fn main() -> anyhow::Result<()> {
         }
         Command::Nexmark(settings) => nexmark::run(&bench, &settings, how.runs)?,
         Command::Sealed { gib } => shows::sealed(&bench, gib << 30)?,
+        Command::Recovery { gib, memory } => recovery::run(&bench, gib << 30, &memory)?,
         Command::Compacting => shows::compacting(&bench)?,
         Command::Isolation => isolation::run(&bench, how.runs)?,
         Command::Scraped => scraped::run(&bench, sized(Workload::W1), how)?,

@@ -39,7 +39,7 @@ use crate::entropy::Entropy;
 use crate::loggers::Loggers;
 use crate::net::{Listener, MetricsPage, NetSettings};
 use crate::partitions::{CleaningSettings, LogThreads, Partition, Partitions};
-use crate::pipelines::{PipelineSettings, PipelineSurroundings, Pipelines, SnapshotSettings};
+use crate::pipelines::{PipelineSettings, PipelineSurroundings, Pipelines, SnapshotSettings, SpillSettings};
 use crate::security::Access;
 use crate::services::{self, NodeService, PipelineService, QueryService};
 use crate::telemetry::{Health, Limits, Scraper, Telemetry, UnreadTimes};
@@ -230,6 +230,12 @@ impl Node {
                 threads: processors,
             },
             PipelineSurroundings {
+                spill: SpillSettings {
+                    disk: Arc::clone(&disk),
+                    is_on: config.pipelines.spill,
+                    directory: config.pipelines.spill_dir.clone(),
+                    data_dir: config.data_dir.clone(),
+                },
                 snapshots: SnapshotSettings {
                     disk,
                     data_dir: config.data_dir.clone(),

@@ -211,6 +211,21 @@ impl Value for PathBuf {
     }
 }
 
+impl Value for Option<PathBuf> {
+    const EXPECTED: &'static str = "a path, such as \"/var/lib/logmill\", or \"\"";
+
+    fn read(raw: Raw<'_>) -> Option<Self> {
+        match raw {
+            Raw::Text("") => Some(None),
+            _ => PathBuf::read(raw).map(Some),
+        }
+    }
+
+    fn to_toml(&self) -> String {
+        self.as_ref().map_or_else(|| "\"\"".to_owned(), PathBuf::to_toml)
+    }
+}
+
 impl Value for String {
     const EXPECTED: &'static str = "a text, such as \"info\"";
 

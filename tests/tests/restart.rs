@@ -268,3 +268,53 @@ async fn all<F: Future<Output = ()>>(futures: impl Iterator<Item = F>) {
     })
     .await;
 }
+
+/// Counts each key, for ever.
+const COUNTS: &str = "CREATE TABLE a (k STRING) WITH ('topic' = 'in', 'format' = 'json');
+    CREATE TABLE b (k STRING, n BIGINT, PRIMARY KEY (k) NOT ENFORCED)
+    WITH ('topic' = 'out', 'format' = 'json', 'output' = 'upsert');
+    INSERT INTO b SELECT k, COUNT(*) FROM a GROUP BY k UNBOUNDED;";
+
+/// A state ten times as large as its budget is on disk, in a store that is not flushed: every kill takes some of it, or
+/// leaves it behind what is committed.
+#[test]
+fn a_pipeline_whose_state_is_on_disk_counts_on_after_kills() {
+    const KEYS: u64 = 7_000;
+    let scratch = Scratch::new();
+    let mut chance = Chance::seeded();
+    let kills = number("LOGMILL_KILLS").unwrap_or(KILLS);
+    let settings = ["--set", "pipelines.memory=64 KiB", "--set", "pipelines.epoch_records=500"];
+    let mut broker = Process::serve_with(&scratch, "0", "data", &settings, &[]);
+    broker.run(&["topic", "create", "in"]);
+    let script = scratch.write("counts.sql", COUNTS);
+    broker.run(&["pipeline", "deploy", &script]);
+    let each_key: String = (0..KEYS).map(|key| format!("{{\"k\":\"key-{key}\"}}\n")).collect();
+    for kill in 1..=kills {
+        broker.run_with_input(&["produce", "in"], &each_key);
+        std::thread::sleep(Duration::from_millis(chance.below(1_500)));
+        assert!(broker.process.kill().was_killed());
+        broker = Process::serve_with(&scratch, &kill.to_string(), "data", &settings, &[]);
+    }
+    let began = Instant::now();
+    let described = loop {
+        let described = broker.json(&["pipeline", "describe", "counts"]);
+        if described["records_in"].as_u64() == Some(kills * KEYS) {
+            break described;
+        }
+        assert!(began.elapsed() < PATIENCE, "{described}");
+        std::thread::sleep(Duration::from_millis(50));
+    };
+    let bytes = |field: &str| described[field].as_u64().expect("bytes");
+    assert!(bytes("state_bytes") > 10 * 64 << 10, "{described}");
+    assert!(bytes("state_memory_bytes") < 64 << 10, "{described}");
+    let mut counts = std::collections::BTreeMap::new();
+    for line in broker.run(&["consume", "out", "--exit"]).lines() {
+        let row: serde_json::Value = serde_json::from_str(line).expect("a row");
+        let count = row["n"].as_u64().expect("a count");
+        let before = counts.insert(row["k"].to_string(), count).unwrap_or(0);
+        assert!(before < count, "{row} behind {before}");
+    }
+    assert_eq!(counts.len() as u64, KEYS);
+    assert!(counts.values().all(|count| *count == kills), "every record is counted once");
+    assert!(broker.stop().status.success());
+}

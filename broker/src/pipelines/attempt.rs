@@ -21,6 +21,7 @@ use super::runner::Runner;
 use super::shard_threads::ShardThreads;
 use super::shown::Durable;
 use super::snapshots::Cut;
+use super::spill::{position, share_of};
 use super::status::PipelineState;
 use crate::partitions::DataWait;
 
@@ -91,10 +92,11 @@ impl<'r> Attempt<'r> {
             runner.say(
                 EventKind::Restored,
                 format!(
-                    "at epoch {}, {} entries and {} bytes of state, in {} ms",
+                    "at epoch {}, {} entries and {} bytes of state, {} of them in memory, in {} ms",
                     pipeline.epoch(),
                     pipeline.state_entries(),
                     pipeline.state_bytes(),
+                    pipeline.memory_bytes(),
                     restored.as_millis()
                 ),
             );
@@ -217,11 +219,23 @@ impl<'r> Attempt<'r> {
         error.into()
     }
 
-    /// Holds the pipeline while its state is over its budget. The state stays where it is.
+    /// Holds the pipeline while its state in memory is over its budget. The state stays where it is.
     fn check_budget(&mut self) -> Result<(), RunError> {
+        let budget = self.runner.control.memory();
+        self.epochs.keep_in_memory(share_of(budget));
+        if self.epochs.pipeline().is_spilt() && self.epochs.pipeline().memory_bytes() > budget {
+            // What is on its way to the store is in memory until it is committed.
+            self.settle()?;
+        }
         let pipeline = self.epochs.pipeline();
-        let bytes = pipeline.state_bytes();
-        let within = check_budget(self.runner.control.memory(), bytes, || pipeline.operator_sizes());
+        let bytes = pipeline.memory_bytes();
+        let can_spill = pipeline.can_spill() && !pipeline.is_spilt();
+        if let Err(spills) = self.runner.spill.check_share(budget, bytes, can_spill) {
+            self.settle()?;
+            return Err(spills);
+        }
+        let pipeline = self.epochs.pipeline();
+        let within = check_budget(budget, bytes, || pipeline.operator_sizes());
         if let Err(error) = within {
             self.settle()?;
             let runner = &mut *self.runner;
@@ -255,7 +269,9 @@ impl<'r> Attempt<'r> {
         let rejected = epoch.durable.rejected.clone();
         let Written { progress_offset, changelog_end, log_bytes } = epoch.written;
         let progress = epoch.durable.progress.clone();
-        runner.keeper.committed(Cut { progress, progress_offset, changelog_end }, log_bytes);
+        let cut = Cut { progress, progress_offset, changelog_end };
+        let at = self.epochs.pipeline().is_spilt().then(|| position(runner.keeper.logs(), &cut));
+        runner.keeper.committed(cut, log_bytes);
         runner.shown.set_durable(epoch.durable, Some(took));
         runner.shown.enter(Phase::Computing, now);
         let is_due = |told: Option<Duration>, pause| told.is_none_or(|at| now.saturating_sub(at) >= pause);
@@ -286,6 +302,11 @@ impl<'r> Attempt<'r> {
                 runner.say(EventKind::Rejecting, rejecting(&rejected));
             }
             course.told_rejecting = Some(now);
+        }
+        // Last: an epoch is durable and shown whatever becomes of the store.
+        if let Some(at) = at {
+            self.epochs.committed(number, at)?;
+            self.runner.spill.worked();
         }
         Ok(())
     }

@@ -45,7 +45,12 @@ impl Pipelines {
         self.0.known.lock().remove(name);
         self.forget_output_ends(name);
         let files = self.0.snapshots(name);
-        match beside(move || files.alone(SnapshotFiles::remove_all)).await {
+        let spill = self.0.spill_directory(name);
+        let remove = move || {
+            spill.remove().map_err(|error| spill.failed(error))?;
+            files.alone(SnapshotFiles::remove_all)
+        };
+        match beside(remove).await {
             Ok(Ok(())) | Err(_) => {}
             Ok(Err(error)) => tracing::warn!(pipeline = name, %error, "snapshots of a deleted pipeline stay"),
         }

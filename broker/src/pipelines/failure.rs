@@ -3,8 +3,10 @@
 use std::fmt;
 
 use logmill_stream::{
-    CommitError, DeclareEndError, EpochError, LogsError, RestoreError, TopicPartition, TurnError,
+    ColdError, CommitError, DeclareEndError, EpochError, LogsError, RestoreError, TopicPartition, TurnError,
 };
+
+use super::spill::store_error;
 
 /// An error that a pipeline met, or what keeps it from going on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,6 +59,12 @@ pub(super) enum RunError {
     /// It holds more than it may.
     #[error("its state has {bytes} bytes, and it may have {budget}; most of it is in {operator}")]
     OverBudget { bytes: u64, budget: u64, operator: String },
+    /// So much is in memory that what is not used is to go to disk.
+    #[error("its state has {bytes} bytes, and {share} may be in memory")]
+    Spills { bytes: u64, share: u64 },
+    /// The store of what is not in memory fails.
+    #[error("state cannot be kept on disk: {0}")]
+    Spill(#[from] ColdError),
 }
 
 const OTHER_NAME: &str = "Start the script again under another name";
@@ -70,6 +78,12 @@ pub(super) fn failure(error: &RunError, at_ms: i64) -> Failure {
         Some((partition.topic.clone(), partition.partition, offset))
     };
     let (what, position, remedy) = match error {
+        error if store_error(error).is_some() => (
+            error.to_string(),
+            None,
+            "Free space where it spills (pipelines.spill_dir, or the data directory), or give it more memory; it goes on by itself, and nothing is lost"
+                .to_owned(),
+        ),
         RunError::Turn(TurnError::Poison { partition, offset, error, .. }) => (
             format!("the record {error}; everything before it is committed"),
             at(partition, *offset),
@@ -101,7 +115,12 @@ pub(super) fn failure(error: &RunError, at_ms: i64) -> Failure {
                 mebibytes(*budget)
             ),
         ),
-        RunError::Stopped | RunError::TooLarge { .. } | RunError::Repartitioned | RunError::Rescaled => {
+        RunError::Stopped
+        | RunError::TooLarge { .. }
+        | RunError::Repartitioned
+        | RunError::Rescaled
+        | RunError::Spills { .. }
+        | RunError::Spill(_) => {
             (error.to_string(), None, "Run it again".to_owned())
         }
     };

@@ -21,6 +21,7 @@ use super::query::Asked;
 use super::replaying::Replays;
 use super::shown::Shown;
 use super::snapshots::{SnapshotSettings, Snapshots};
+use super::spill::{SpillDirectory, SpillSettings};
 use super::status::{PipelineState, PipelineView, ShedView, SourceView};
 use crate::blocking::beside;
 use crate::clock::Clock;
@@ -63,6 +64,8 @@ pub struct PipelineSettings {
 pub struct PipelineSurroundings {
     /// Where snapshots go, and how often.
     pub snapshots: SnapshotSettings,
+    /// Where state goes that is not in memory.
+    pub spill: SpillSettings,
     /// For logs that are read, written and trimmed.
     pub partitions: Partitions,
     /// Functions that scripts may call.
@@ -80,6 +83,7 @@ pub(super) struct Manager {
     /// Those of the program around the broker.
     functions: Functions,
     pub(super) snapshots: SnapshotSettings,
+    spill: SpillSettings,
     partitions: Partitions,
     /// Held by whoever makes a snapshot in the background.
     snapshot_turn: Arc<Mutex<()>>,
@@ -132,13 +136,14 @@ impl Pipelines {
                 _ => {}
             }
         }
-        let PipelineSurroundings { snapshots, partitions, functions } = around;
+        let PipelineSurroundings { snapshots, spill, partitions, functions } = around;
         let manager = Manager {
             topics,
             coordinators,
             settings,
             functions,
             snapshots,
+            spill,
             partitions,
             snapshot_turn: Arc::default(),
             clock,
@@ -482,6 +487,11 @@ impl Manager {
     pub(super) fn control(&self, record: &PipelineRecord) -> Control {
         let memory = record.memory.unwrap_or(self.settings.memory);
         Control::new(record.input_ends.clone(), memory, record.shards.unwrap_or(self.settings.shards))
+    }
+
+    /// Where a pipeline's state is that is not in memory.
+    pub(super) fn spill_directory(&self, name: &str) -> SpillDirectory {
+        SpillDirectory::new(&self.spill, name)
     }
 
     /// The snapshots of a pipeline that is not known yet.

@@ -11,7 +11,7 @@ use super::events::EventKind;
 use super::failure::RunError;
 use super::runner::Runner;
 use super::shown::Durable;
-use super::snapshots::{Cut, Found, Stop, find, for_each_batch, is_whole};
+use super::snapshots::{Cut, Stop, Usable, find, for_each_batch, is_whole};
 use crate::partitions::Partition;
 
 impl Runner {
@@ -32,7 +32,10 @@ impl Runner {
             }
         };
         self.logs.go_on_from(progress_end, changelog_end);
-        let pipeline = self.restored_state(cut.as_ref(), changelog_end, shards)?.finish();
+        let pipeline = match self.restored_spilt(cut.as_ref(), changelog_end, shards)? {
+            Some(pipeline) => pipeline,
+            None => self.restored_state(cut.as_ref(), changelog_end, shards)?.finish(),
+        };
         let sizes = pipeline.operator_sizes();
         match &cut {
             Some(cut) => {
@@ -47,72 +50,98 @@ impl Runner {
         Ok(pipeline)
     }
 
+    /// A pipeline that knows its progress and has no state yet.
+    pub(super) fn begin(&self, cut: Option<&Cut>, shards: u32) -> Result<Restoring, RunError> {
+        let progress = cut.map(|cut| cut.progress.clone());
+        Ok(Pipeline::restore((*self.plan).clone(), self.spec(shards)?, progress)?)
+    }
+
+    /// Asked while something long is read: whether to give up.
+    pub(super) fn stop(&self) -> Stop {
+        let control = self.control.clone();
+        Arc::new(move || control.is_stopping())
+    }
+
+    /// The snapshots to go on from, newest first.
+    pub(super) fn bases(&self, cut: &Cut) -> Result<Vec<Usable>, RunError> {
+        let logs = self.keeper.logs();
+        let found = self.keeper.snapshots().alone(|files| find(files, logs, cut));
+        let found = found.map_err(|error| own_log(error.to_string()))?;
+        for file in &found.unread {
+            self.say(EventKind::Changed, format!("the snapshot {file} cannot be read"));
+        }
+        Ok(found.usable)
+    }
+
+    pub(super) fn say_unusable(&self, file: &str, error: &str) {
+        self.say(EventKind::Changed, format!("the snapshot {file} cannot be used: {error}"));
+    }
+
+    /// There is nothing from which a cut can be come to.
+    pub(super) fn no_base(&self, cut: &Cut) -> RunError {
+        own_log(format!(
+            "no snapshot in {} can be read that goes with the changelog, which begins at offset {}, and with epoch {}",
+            self.keeper.snapshots().files().directory().display(),
+            self.keeper.logs().changelog.published().log_start_offset,
+            cut.progress.epoch
+        ))
+    }
+
+    /// A snapshot of so many bytes was gone on from, and so many of the changelog behind it.
+    pub(super) fn note_restored(&mut self, snapshot_bytes: u64, changelog_bytes: u64) {
+        // Progress counts whole: what of it lies before the last snapshot goes with the next one.
+        let progress = self.keeper.logs().progress.size_bytes();
+        self.keeper.restored(snapshot_bytes, changelog_bytes + progress);
+    }
+
     fn restored_state(
         &mut self,
         cut: Option<&Cut>,
         changelog_end: i64,
         shards: u32,
     ) -> Result<Restoring, RunError> {
-        let begin = || {
-            let progress = cut.map(|cut| cut.progress.clone());
-            Ok::<_, RunError>(Pipeline::restore((*self.plan).clone(), self.spec(shards)?, progress)?)
-        };
-        let logs = self.keeper.logs().clone();
-        let control = self.control.clone();
-        let stop: Stop = Arc::new(move || control.is_stopping());
-        let snapshots = self.keeper.snapshots().clone();
-        let bases = match cut {
-            Some(cut) => snapshots
-                .alone(|files| find(files, &logs, cut))
-                .map_err(|error| own_log(error.to_string()))?,
-            None => Found::default(),
-        };
-        for file in &bases.unread {
-            self.say(EventKind::Changed, format!("the snapshot {file} cannot be read"));
-        }
-        for base in bases.usable {
-            let restoring = begin()?;
+        let stop = self.stop();
+        let files = self.keeper.snapshots().files().clone();
+        for base in cut.map_or_else(|| Ok(Vec::new()), |cut| self.bases(cut))? {
+            let restoring = self.begin(cut, shards)?;
             let read = || {
-                let (mut reader, _) =
-                    snapshots.files().open(&base.file, &stop).map_err(|error| error.to_string())?;
+                let (mut reader, _) = files.open(&base.file, &stop).map_err(|error| error.to_string())?;
                 restoring.apply_snapshot(&mut reader).map_err(|error| error.to_string())
             };
             match read() {
                 Ok(restoring) => {
-                    let restoring =
-                        self.replay(restoring, base.header.changelog_end, changelog_end, base.bytes)?;
+                    let from = base.header.changelog_end;
+                    let (restoring, bytes) = self.replayed(restoring, from, changelog_end)?;
+                    self.note_restored(base.bytes, bytes);
                     return Ok(restoring);
                 }
                 Err(_) if self.control.is_stopping() => return Err(RunError::Stopped),
-                Err(error) => {
-                    let text = format!("the snapshot {} cannot be used: {error}", base.file);
-                    self.say(EventKind::Changed, text);
-                }
+                Err(error) => self.say_unusable(&base.file, &error),
             }
         }
-        let start = logs.changelog.published().log_start_offset;
+        let logs = self.keeper.logs().clone();
         if let Some(cut) = cut.filter(|cut| !is_whole(&logs, &cut.progress)) {
-            return Err(own_log(format!(
-                "no snapshot in {} can be read that goes with the changelog, which begins at offset {start}, and with \
-                 epoch {}",
-                snapshots.files().directory().display(),
-                cut.progress.epoch
-            )));
+            return Err(self.no_base(cut));
         }
-        let restoring = begin()?;
-        self.replay(restoring, start, changelog_end, 0)
+        let restoring = self.begin(cut, shards)?;
+        let from = logs.changelog.published().log_start_offset;
+        let (restoring, bytes) = self.replayed(restoring, from, changelog_end)?;
+        self.note_restored(0, bytes);
+        Ok(restoring)
     }
 
-    /// Applies a stretch of the changelog to what a snapshot of so many bytes has given.
-    fn replay(
-        &mut self,
+    /// Applies a stretch of the changelog to what a snapshot or a store has given; gives the bytes it had, too.
+    pub(super) fn replayed(
+        &self,
         mut restoring: Restoring,
         from: i64,
         to: i64,
-        snapshot_bytes: u64,
-    ) -> Result<Restoring, RunError> {
+    ) -> Result<(Restoring, u64), RunError> {
+        let can_spill = restoring.can_spill();
         let check = |restoring: &Restoring| {
-            check_budget(self.control.memory(), restoring.state_bytes(), || restoring.operator_sizes())
+            let (budget, bytes) = (self.control.memory(), restoring.memory_bytes());
+            self.spill.check_share(budget, bytes, can_spill && !restoring.is_spilt())?;
+            check_budget(budget, bytes, || restoring.operator_sizes())
                 .inspect_err(|_| self.shown.set_sizes(restoring.operator_sizes()))
         };
         check(&restoring)?;
@@ -132,14 +161,10 @@ impl Runner {
             })
         });
         match (failed, read) {
-            (Some(error), _) => return Err(error),
-            (None, Err(what)) => return Err(own_log(what)),
-            (None, Ok(_)) => {}
+            (Some(error), _) => Err(error),
+            (None, Err(what)) => Err(own_log(what)),
+            (None, Ok(_)) => Ok((restoring, bytes)),
         }
-        // Progress counts whole: what of it lies before the last snapshot goes with the next one.
-        let progress = self.keeper.logs().progress.size_bytes();
-        self.keeper.restored(snapshot_bytes, bytes + progress);
-        Ok(restoring)
     }
 
     /// The partitions it reads. Where the input was declared to end, those that came later are beyond the end.
@@ -188,7 +213,7 @@ pub(super) fn topic_ids(sources: &[Partition]) -> BTreeMap<String, String> {
     sources.iter().map(id).collect()
 }
 
-/// That the state is within its budget; `sizes` says which operator holds the most.
+/// That the state in memory is within its budget; `sizes` says which operator holds the most.
 pub(super) fn check_budget(
     budget: u64,
     bytes: u64,
@@ -197,19 +222,19 @@ pub(super) fn check_budget(
     if bytes <= budget {
         return Ok(());
     }
-    let largest = sizes().into_iter().max_by_key(|size| size.bytes);
+    let largest = sizes().into_iter().max_by_key(|size| size.memory_bytes);
     let operator = largest.map_or_else(
         || "no operator".to_owned(),
         |size| {
             format!(
                 "{} {:08x} ({} bytes, {} entries)",
-                size.operator, size.identity, size.bytes, size.entries
+                size.operator, size.identity, size.memory_bytes, size.entries
             )
         },
     );
     Err(RunError::OverBudget { bytes, budget, operator })
 }
 
-fn own_log(what: String) -> RunError {
+pub(super) fn own_log(what: String) -> RunError {
     RunError::OwnLog(what)
 }

@@ -14,6 +14,7 @@ use super::logs::{BrokerLogs, Patience};
 use super::meter::Phase;
 use super::shown::Shown;
 use super::snapshots::Keeper;
+use super::spill::{Spill, store_error};
 use super::status::PipelineState;
 use crate::clock::Clock;
 use crate::topics::Topics;
@@ -55,6 +56,7 @@ pub(super) struct Runner {
     pub(super) topics: Topics,
     pub(super) logs: BrokerLogs,
     pub(super) keeper: Keeper,
+    pub(super) spill: Spill,
     pub(super) control: Control,
     pub(super) shown: Shown,
     pub(super) events: Events,
@@ -133,9 +135,19 @@ impl Runner {
                 self.shown.block(failure(&error, self.now()), &self.events);
                 self.wait_for_memory(bytes);
             }
+            RunError::Spills { bytes, .. } => self.begin_to_spill(bytes),
+            error if store_error(&error).is_some() => return self.recover_store(&error),
             error => return Some(PipelineState::Failed(failure(&error, self.now()))),
         }
         self.control.is_stopping().then_some(PipelineState::Stopped)
+    }
+
+    /// Waits a moment before what failed is tried again, or until an order comes.
+    pub(super) fn pause(&self) {
+        self.shown.enter(Phase::WaitingForDisk, self.clock.steady());
+        self.runtime.block_on(async {
+            let _ = tokio::time::timeout(REFUSED_PAUSE, self.control.changed()).await;
+        });
     }
 
     /// Waits until the budget is as large as the state, or an order to stop comes.

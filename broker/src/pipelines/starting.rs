@@ -16,6 +16,7 @@ use super::logs::BrokerLogs;
 use super::manager::{Pipelines, group_of, join, sinks, unplanned};
 use super::runner::{Runner, patience};
 use super::snapshots::{Keeper, SnapshotFiles};
+use super::spill::Spill;
 use super::status::PipelineState;
 use crate::blocking::beside;
 use crate::coordinators::Patience;
@@ -128,8 +129,12 @@ impl Pipelines {
         self.make_own_topics(name).await?;
         if is_new {
             // What an earlier pipeline of the name may have left.
-            let files = self.0.snapshots(name);
-            let removed = beside(move || files.alone(SnapshotFiles::remove_all)).await;
+            let (files, spill) = (self.0.snapshots(name), self.0.spill_directory(name));
+            let removed = beside(move || {
+                spill.remove().map_err(|error| spill.failed(error))?;
+                files.alone(SnapshotFiles::remove_all)
+            });
+            let removed = removed.await;
             let removed = removed.map_err(|_| PipelineError::Stopping)?;
             removed.map_err(|error| PipelineError::Files(error.to_string()))?;
         }
@@ -226,6 +231,7 @@ impl Pipelines {
                 runtime.clone(),
             ),
             keeper,
+            spill: Spill::new(self.0.spill_directory(name)),
             control,
             shown,
             events,

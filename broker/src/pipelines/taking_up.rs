@@ -204,6 +204,10 @@ impl Pipelines {
         let (writing, for_file, stop) = (snapshots.clone(), header.clone(), self.closing());
         let filled = beside(move || writing.alone(|files| fill(files, &for_file, &file, &stop))).await;
         filled.map_err(|_| PipelineError::Stopping)?.map_err(|error| files_error(&error))?;
+        // What is on disk of the state is that of where the pipeline stood.
+        let spill = self.0.spill_directory(name);
+        let removed = beside(move || spill.remove().map_err(|error| spill.failed(error))).await;
+        removed.map_err(|_| PipelineError::Stopping)?.map_err(|error| files_error(&error))?;
         {
             let sinks = sinks(&plan);
             let handover = self.0.topics.hand_over(&sinks, name, true).await.map_err(unclaimed)?;

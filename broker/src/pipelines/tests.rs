@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     PipelineError, PipelineSettings, PipelineState, PipelineSurroundings, Pipelines, SnapshotSettings,
+    SpillSettings,
 };
 use crate::assembly::Assembly;
 use crate::clock::Clock;
@@ -84,6 +85,12 @@ impl Parts {
             settings,
             PipelineSurroundings {
                 snapshots,
+                spill: SpillSettings {
+                    disk: Arc::new(RealDisk),
+                    is_on: true,
+                    directory: None,
+                    data_dir: config.data_dir.clone(),
+                },
                 partitions: assembly.partitions.clone(),
                 functions: Functions::new(),
             },

@@ -300,6 +300,7 @@ pub(super) fn shown(view: PipelineView) -> Pipeline {
                 entries: size.entries,
                 bytes: size.bytes,
                 windows: size.windows,
+                memory_bytes: size.memory_bytes,
             })
             .collect(),
         limiting: limiting.into(),

@@ -33,6 +33,7 @@ use crate::pipeline::{
     TopicPartition,
 };
 use crate::rows::GIVEN_BYTES;
+use crate::state::{ColdError, ColdPosition};
 
 /// How large epochs grow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -260,6 +261,16 @@ impl EpochLoop {
     /// Where the input is declared to end; nothing while it is not.
     pub fn ends(&self) -> impl Iterator<Item = (&TopicPartition, i64)> + '_ {
         self.ends.iter().flatten().map(|(partition, end)| (partition, *end))
+    }
+
+    /// See [`Pipeline::committed`].
+    pub fn committed(&mut self, epoch: u64, at: ColdPosition) -> Result<(), ColdError> {
+        self.pipeline.committed(epoch, at)
+    }
+
+    /// See [`Pipeline::keep_in_memory`].
+    pub fn keep_in_memory(&mut self, keep: u64) {
+        self.pipeline.keep_in_memory(keep);
     }
 
     /// Declares the input finished: each partition ends at this offset, later records are not read. The next epoch

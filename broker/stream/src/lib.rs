@@ -53,6 +53,10 @@ pub use snapshot::{
     SnapshotWriter, StateChanges, merge_snapshot,
 };
 pub use sql::{SqlError, compile, compile_with, embed_modules};
+pub use state::{
+    COLD_VERSION, ColdError, ColdFill, ColdMark, ColdPosition, ColdSize, ColdStore, MemoryColdStore,
+    TakeEntry,
+};
 pub use table_query::{QueryError, QueryRows, QueryTable, TableQuery, TableRows};
 pub use trial::{Trial, TrialError, TrialOptions, TrialRecord, run_trial};
 pub use upgrade::{Fate, OperatorChange, Shadow, ShadowError, Upgrade, UpgradeError};

@@ -72,7 +72,11 @@ async fn a_record_too_large_for_a_frame_ends_its_pipeline_with_the_sizes() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_state_over_its_budget_waits_for_more() {
-    let rig = Rig::start_with(|config| config.pipelines.memory = ByteSize::kib(64)).await;
+    let rig = Rig::start_with(|config| {
+        config.pipelines.memory = ByteSize::kib(64);
+        config.pipelines.spill = false;
+    })
+    .await;
     rig.topic("in", 1).await;
     rig.produce("in", 0, texts(3_000, 1)).await;
     rig.run("p", COUNTS).await;
@@ -106,7 +110,11 @@ async fn a_state_over_its_budget_waits_for_more() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pipeline_that_waits_for_memory_can_be_stopped() {
-    let rig = Rig::start_with(|config| config.pipelines.memory = ByteSize::kib(1)).await;
+    let rig = Rig::start_with(|config| {
+        config.pipelines.memory = ByteSize::kib(1);
+        config.pipelines.spill = false;
+    })
+    .await;
     rig.topic("in", 1).await;
     rig.produce("in", 0, texts(100, 1)).await;
     rig.run("p", COUNTS).await;

@@ -6,4 +6,5 @@ mod lives;
 mod rig;
 mod shards;
 mod shedding;
+mod spilled;
 mod wrongs;

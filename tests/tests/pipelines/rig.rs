@@ -1,7 +1,7 @@
 //! A broker in this process, and what a test does to it and asks of it.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -68,6 +68,18 @@ impl Rig {
         let client = Client::connect(&node.local_addr().to_string()).await.expect("a connection");
         let pipelines = client.pipelines();
         Rig { node: Some(node), client, pipelines, disk, config, _directory: directory }
+    }
+
+    /// Where a pipeline's state is that is not in memory.
+    pub(crate) fn spill(&self, pipeline: &str) -> PathBuf {
+        self.config.data_dir.join("pipelines").join(pipeline).join("spill")
+    }
+
+    /// Stops cleanly, changes what is on the disk, and starts again.
+    pub(crate) async fn restart_after(mut self, meanwhile: impl FnOnce(&Path)) -> Rig {
+        self.node.take().expect("it runs").shutdown().await.expect("it stops");
+        meanwhile(&self.config.data_dir);
+        Rig::open(Arc::clone(&self.disk), self.config.clone(), self._directory.take()).await
     }
 
     /// Stops cleanly and starts again, with other settings perhaps.

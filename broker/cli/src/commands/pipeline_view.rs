@@ -53,6 +53,10 @@ fn state_bytes(pipeline: &Pipeline) -> u64 {
     pipeline.operators.iter().map(|operator| operator.bytes).sum()
 }
 
+fn state_in_memory(pipeline: &Pipeline) -> u64 {
+    pipeline.operators.iter().map(|operator| operator.memory_bytes).sum()
+}
+
 /// A line that says what it is at.
 pub(super) fn working(pipeline: &Pipeline) -> String {
     let counters = pipeline.counters.unwrap_or_default();
@@ -127,6 +131,7 @@ fn document(pipeline: &Pipeline) -> Value {
                 "identity": format!("{:08x}", operator.identity),
                 "entries": operator.entries,
                 "bytes": operator.bytes,
+                "memory_bytes": operator.memory_bytes,
                 "windows": operator.windows,
             })
         })
@@ -159,6 +164,7 @@ fn document(pipeline: &Pipeline) -> Value {
         fields.insert("sources".to_owned(), sources.into());
         fields.insert("operators".to_owned(), operators.into());
         fields.insert("state_bytes".to_owned(), state_bytes(pipeline).into());
+        fields.insert("state_memory_bytes".to_owned(), state_in_memory(pipeline).into());
         fields.insert(
             "epochs".to_owned(),
             json!({
@@ -227,11 +233,12 @@ pub(super) fn show(pipeline: &Pipeline, command: &str, form: Output) -> anyhow::
                     format!("{:08x}", operator.identity),
                     operator.entries.to_string(),
                     operator.bytes.to_string(),
+                    operator.memory_bytes.to_string(),
                     operator.windows.to_string(),
                 ]
             })
             .collect();
-        output::table(&["operator", "identity", "entries", "bytes", "windows"], &rows)?;
+        output::table(&["operator", "identity", "entries", "bytes", "in-memory", "windows"], &rows)?;
     }
     output::lines(["", pipeline.plan.trim_end()])?;
     Ok(())
@@ -290,7 +297,14 @@ fn facts(pipeline: &Pipeline) -> Vec<String> {
         };
         lines.push(format!("{} sheds {now}; declared: {}", shed.table, shed.declared));
     }
-    lines.push(format!("state: {} bytes of {}", state_bytes(pipeline), pipeline.memory_bytes));
+    let (state, memory) = (state_bytes(pipeline), state_in_memory(pipeline));
+    lines.push(match state == memory {
+        true => format!("state: {state} bytes of {}", pipeline.memory_bytes),
+        false => format!(
+            "state: {state} bytes, {memory} of them in memory of {}, the others on disk",
+            pipeline.memory_bytes
+        ),
+    });
     lines.push(match (pipeline.running_shards, pipeline.shards) {
         (running, wanted) if running == wanted || running == 0 => format!("shards: {wanted}"),
         (running, wanted) => format!("shards: {running}, and {wanted} from the next epoch on"),

@@ -2,7 +2,7 @@
 
 use logmill_record::Batch;
 use logmill_storage::{Isolation, ReadRequest};
-use logmill_stream::Progress;
+use logmill_stream::{ColdPosition, Progress};
 
 use crate::partitions::Partition;
 
@@ -70,6 +70,14 @@ impl OwnLogs {
         }
         let found = self.progress_from(offset)?;
         Ok(found.is_some_and(|(found, at)| found == *progress && at == offset))
+    }
+
+    /// Whether an epoch is where it is said to be; the log must go back so far.
+    pub(in crate::pipelines) fn vouches_for(&self, at: &ColdPosition) -> bool {
+        let published = self.progress.published();
+        let is_there = (published.log_start_offset..published.high_watermark).contains(&at.progress_offset);
+        let found = is_there.then(|| self.progress_from(at.progress_offset));
+        matches!(found, Some(Ok(Some((found, offset)))) if at.is_of(&found) && offset == at.progress_offset)
     }
 
     /// What tells the changelog from another one of the same name.

@@ -52,6 +52,10 @@ impl Scraper {
             "Rows, groups and windows that an operator keeps.",
         );
         let mut bytes = Family::gauge("logmill_pipeline_state_bytes", "Bytes of them, about.");
+        let mut held = Family::gauge(
+            "logmill_pipeline_state_memory_bytes",
+            "How many of them are in memory; the others are on disk.",
+        );
         let mut memory =
             Family::gauge("logmill_pipeline_memory_bytes", "The most bytes that the state of all may have.");
         let mut shedding = Family::gauge(
@@ -88,6 +92,7 @@ impl Scraper {
                 };
                 entries.push(of(size), number(size.entries));
                 bytes.push(of(size), number(size.bytes));
+                held.push(of(size), number(size.memory_bytes));
             }
             let Some(progress) = &view.progress else { continue };
             let totals = &progress.totals;
@@ -109,7 +114,7 @@ impl Scraper {
         }
         vec![
             running, blocked, failed, epochs, latency, records, windows, open, lag, watermark, busy, held_up,
-            entries, bytes, memory, shedding,
+            entries, bytes, held, memory, shedding,
         ]
     }
 }

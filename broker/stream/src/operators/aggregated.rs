@@ -6,7 +6,7 @@ use super::OperatorFault;
 use super::accumulator::Accumulator;
 use crate::plan::Aggregate;
 use crate::rows::Rows;
-use crate::state::{ChangelogSink, decode_key};
+use crate::state::{ChangelogSink, RECORD_HEADER, decode_key, entry_size};
 use crate::value::{DataType, Value};
 
 /// The aggregates of an operator.
@@ -108,6 +108,26 @@ impl Aggregates {
         let count = count.map(|count| count.try_into().map(i64::from_be_bytes)).transpose();
         values.restore(value, count.map_err(|_| "a damaged count")?);
         Ok(())
+    }
+
+    /// Whether some of its state has entries of its own.
+    pub(crate) fn keeps_values(&self) -> bool {
+        self.empty().iter().any(|state| matches!(state, Accumulator::Values(values) if values.is_apart()))
+    }
+
+    /// What the values of a group count for that have entries of their own; `key` is the length of the group's.
+    pub(crate) fn values_size(key: usize, accumulators: &[Accumulator]) -> u32 {
+        let mut size: u32 = 0;
+        for accumulator in accumulators {
+            if let Accumulator::Values(values) = accumulator
+                && values.is_apart()
+            {
+                let (count, bytes) = values.extent();
+                let entry = entry_size(RECORD_HEADER + key + 1, size_of::<i64>()) as usize;
+                size = size.saturating_add(u32::try_from(count * entry + bytes).unwrap_or(u32::MAX));
+            }
+        }
+        size
     }
 
     /// Moves values that have entries of their own from one state of a group to another.

@@ -8,10 +8,11 @@ use std::sync::Arc;
 
 use super::accumulator::Accumulator;
 use super::aggregated::{Aggregates, ValueChanges, check_key, key_text, key_values};
+use super::spilling::{Spilling, missing};
 use super::{EpochTime, Keyed, Operator, OperatorFault, Output, StateSize};
 use crate::plan::{self, StateBound};
 use crate::rows::{Mark, RowsBuilder};
-use crate::state::{ChangelogSink, Table, TimeTable, key_length};
+use crate::state::{ChangelogSink, ColdError, ColdTables, Growth, Table, TimeTable, key_length};
 use crate::value::{DataType, Value};
 
 /// The table of groups.
@@ -185,11 +186,12 @@ impl Operator for GroupAggregate {
 
     fn drain_changes(&mut self, log: &mut dyn ChangelogSink) {
         let values = &mut self.values;
-        self.groups.drain_changes_mut(GROUPS, log, |key, group, out| {
+        self.groups.drain_with_parts(GROUPS, log, |key, group, out| {
             out.extend_from_slice(&group.rows.to_be_bytes());
             out.extend_from_slice(&group.touched.to_be_bytes());
             Aggregates::encode(&group.accumulators, out);
             values.take_group(key, &mut group.accumulators);
+            Aggregates::values_size(key.len(), &group.accumulators)
         });
         values.drain(VALUES, log);
         self.touched.forget_changes();
@@ -230,5 +232,44 @@ impl Operator for GroupAggregate {
 
     fn size(&self) -> StateSize {
         StateSize { entries: self.groups.len() as u64, sessions: 0 }
+    }
+
+    /// Groups that are forgotten after a time are found by it, not by a row: they stay in memory.
+    fn spilling(&mut self) -> Option<&mut dyn Spilling> {
+        (!self.forgets()).then_some(self)
+    }
+}
+
+impl Spilling for GroupAggregate {
+    fn read_back(&mut self, inputs: &[Vec<Keyed>], cold: &ColdTables) -> Result<(), ColdError> {
+        let keeps_values = self.aggregates.keeps_values();
+        for key in missing(inputs.iter().flatten(), |key| self.groups.holds(key)) {
+            let Some((group, mut size)) = cold.get(GROUPS, key)? else { continue };
+            self.restore(GROUPS, key, Some(&group)).map_err(ColdError::damaged)?;
+            if keeps_values {
+                cold.scan(VALUES, key, |entry, count, of_value| {
+                    size = size.saturating_add(of_value);
+                    self.restore(VALUES, entry, Some(count)).map_err(ColdError::damaged)
+                })?;
+            }
+            self.groups.read_back(key, size);
+        }
+        Ok(())
+    }
+
+    fn held(&self) -> u64 {
+        self.groups.held()
+    }
+
+    fn let_go(&mut self, keep: u64) {
+        self.groups.let_go(keep);
+    }
+
+    fn take_growth(&mut self) -> Growth {
+        self.groups.take_growth()
+    }
+
+    fn counts(&self, table: u8) -> bool {
+        table == GROUPS
     }
 }

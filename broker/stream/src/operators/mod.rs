@@ -21,6 +21,7 @@ mod over;
 mod rank;
 mod schedule;
 mod session_aggregate;
+mod spilling;
 mod time_to_live;
 mod union;
 mod upsert;
@@ -30,6 +31,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
+pub(crate) use self::spilling::Spilling;
 use crate::plan::{self, Plan};
 use crate::rows::{END_OF_TIME, MOST_BYTES, Mark, NO_ORIGIN, NO_TIME, Rows};
 use crate::state::{ChangelogSink, Keys};
@@ -173,6 +175,11 @@ pub(crate) trait Operator: fmt::Debug + Send {
     /// The ends of windows that are open, or closed and not wholly written. Shards share windows.
     fn window_ends(&self) -> BTreeSet<i64> {
         BTreeSet::new()
+    }
+
+    /// The operator, if its entries need not all be in memory.
+    fn spilling(&mut self) -> Option<&mut dyn Spilling> {
+        None
     }
 }
 

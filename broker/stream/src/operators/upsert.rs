@@ -5,10 +5,13 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::spilling::{Spilling, missing};
 use super::{EpochTime, Keyed, Operator, Output, StateSize};
 use crate::plan;
 use crate::rows::{Mark, RowsBuilder};
-use crate::state::{ChangelogSink, Table, decode_row, decode_row_into, encode_row};
+use crate::state::{
+    ChangelogSink, ColdError, ColdTables, Growth, Table, decode_row, decode_row_into, encode_row,
+};
 use crate::value::DataType;
 
 /// The table of rows.
@@ -101,5 +104,33 @@ impl Operator for Upsert {
 
     fn size(&self) -> StateSize {
         StateSize { entries: self.rows.len() as u64, sessions: 0 }
+    }
+
+    fn spilling(&mut self) -> Option<&mut dyn Spilling> {
+        Some(self)
+    }
+}
+
+impl Spilling for Upsert {
+    fn read_back(&mut self, inputs: &[Vec<Keyed>], cold: &ColdTables) -> Result<(), ColdError> {
+        for key in missing(inputs.iter().flatten(), |key| self.rows.holds(key)) {
+            if let Some((row, size)) = cold.get(ROWS, key)? {
+                self.restore(ROWS, key, Some(&row)).map_err(ColdError::damaged)?;
+                self.rows.read_back(key, size);
+            }
+        }
+        Ok(())
+    }
+
+    fn held(&self) -> u64 {
+        self.rows.held()
+    }
+
+    fn let_go(&mut self, keep: u64) {
+        self.rows.let_go(keep);
+    }
+
+    fn take_growth(&mut self) -> Growth {
+        self.rows.take_growth()
     }
 }

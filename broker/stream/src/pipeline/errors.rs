@@ -7,6 +7,7 @@ use thiserror::Error;
 
 use super::cut::{AheadStop, TopicPartition};
 use super::progress::ProgressError;
+use crate::state::ColdError;
 
 /// Why one record cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -135,6 +136,10 @@ pub enum EpochError {
         /// Rows that time made due, if these were too much; else 0.
         rows: u64,
     },
+    /// What the epoch needs of the state that is not in memory cannot be read back. The pipeline must be restored, with
+    /// another store.
+    #[error("state cannot be read back: {0}")]
+    Cold(#[from] ColdError),
     /// An earlier epoch failed half-way. The pipeline must be restored.
     #[error("an earlier epoch failed; restore the pipeline from its changelog")]
     NeedsRestore,
@@ -144,7 +149,13 @@ impl EpochError {
     /// Whether the pipeline object is spoilt and must be rebuilt with
     /// [`Pipeline::restore`](crate::Pipeline::restore).
     pub fn needs_restore(&self) -> bool {
-        matches!(self, EpochError::OutputRow { .. } | EpochError::TooMuch { .. } | EpochError::NeedsRestore)
+        matches!(
+            self,
+            EpochError::OutputRow { .. }
+                | EpochError::TooMuch { .. }
+                | EpochError::Cold(_)
+                | EpochError::NeedsRestore
+        )
     }
 }
 
@@ -197,4 +208,7 @@ pub enum RestoreError {
         /// What is wrong.
         reason: String,
     },
+    /// The store for state that is not in memory fails.
+    #[error(transparent)]
+    Cold(#[from] ColdError),
 }

@@ -12,28 +12,30 @@ use super::errors::EpochError;
 use super::progress::Counters;
 use super::room::check_room;
 use super::shards::{Shards, merge};
-use super::size::{OperatorSize, SizeMeter};
+use super::size::SizeMeter;
 use crate::column::Column;
 use crate::eval::{Evaluator, too_much_text};
 use crate::executor::Executor;
 use crate::operators::{self, EpochTime, OperatorFault, Place, key_columns};
 use crate::plan::{self, Expression, Plan, SinkErrorPolicy};
 use crate::rows::{END_OF_TIME, NO_ORIGIN, NO_TIME, Rows, row_text};
-use crate::state::{Blocks, ChangelogKey, block_rows};
+use crate::state::{Blocks, ChangelogKey, Spilt, block_rows};
 
 /// The operators with their state.
 #[derive(Debug)]
 pub(super) struct Graph {
-    nodes: Vec<NodeState>,
+    pub(super) nodes: Vec<NodeState>,
+    /// Where entries are that are not in memory, if they need not be.
+    pub(super) spilt: Option<Spilt>,
 }
 
 #[derive(Debug)]
-struct NodeState {
-    shards: Shards,
+pub(super) struct NodeState {
+    pub(super) shards: Shards,
     /// What identifies its records in the changelog.
-    identity: u32,
+    pub(super) identity: u32,
     /// Its operator's name, if it keeps state.
-    name: Option<&'static str>,
+    pub(super) name: Option<&'static str>,
     /// Everything before it is given.
     place: Place,
     /// Whether a row that cannot be made ends the run.
@@ -44,18 +46,22 @@ struct NodeState {
     keeps_rows: bool,
     /// What the changelog has of its logs.
     blocks: Blocks,
-    size: SizeMeter,
+    pub(super) size: SizeMeter,
+    /// Whether its entries need not be in memory where there is a cold store.
+    pub(super) spills: bool,
+    /// Bytes of those that are.
+    pub(super) held: u64,
     /// How many rows it took or gave in the last epoch, about.
     worked: usize,
 }
 
 impl NodeState {
-    fn entries(&self) -> u64 {
+    pub(super) fn entries(&self) -> u64 {
         self.shards.iter().map(|operator| operator.size().entries).sum()
     }
 
     /// Windows by their ends: those of two shards that end together are one.
-    fn open_windows(&self) -> u64 {
+    pub(super) fn open_windows(&self) -> u64 {
         let sessions: u64 = self.shards.iter().map(|operator| operator.size().sessions).sum();
         let mut ends = BTreeSet::new();
         self.shards.iter().for_each(|operator| ends.append(&mut operator.window_ends()));
@@ -105,8 +111,12 @@ impl Graph {
         let node = |index: usize| {
             let keyed = key_columns(&plan.nodes[index].operator).is_some();
             let count = if keyed { shards } else { 1 };
+            let mut shards = Shards::build(plan, index, count);
+            let spills = shards.spilling().next().is_some();
             NodeState {
-                shards: Shards::build(plan, index, count),
+                shards,
+                spills,
+                held: 0,
                 identity: identities[index],
                 name: names.get(&identities[index]).copied(),
                 place: Place::behind(NO_TIME),
@@ -118,7 +128,7 @@ impl Graph {
                 worked: 0,
             }
         };
-        Graph { nodes: (0..plan.nodes.len()).map(node).collect() }
+        Graph { nodes: (0..plan.nodes.len()).map(node).collect(), spilt: None }
     }
 
     /// Where each node is; for the progress record.
@@ -159,29 +169,9 @@ impl Graph {
         first
     }
 
-    /// How many entries the state has.
-    pub(super) fn entries(&self) -> u64 {
-        self.nodes.iter().map(NodeState::entries).sum()
-    }
-
     /// How many windows and sessions hold state.
     pub(super) fn open_windows(&self) -> u64 {
         self.nodes.iter().map(NodeState::open_windows).sum()
-    }
-
-    /// Bytes of all state; see [`OperatorSize::bytes`].
-    pub(super) fn bytes(&self) -> u64 {
-        self.nodes.iter().map(|node| node.size.bytes()).sum()
-    }
-
-    /// How much each operator holds that keeps state, in the plan's order.
-    pub(super) fn sizes(&self) -> Vec<OperatorSize> {
-        let of = |node: &NodeState| {
-            let (operator, bytes) = (node.name?, node.size.bytes());
-            let (entries, windows) = (node.entries(), node.open_windows());
-            Some(OperatorSize { operator, identity: node.identity, entries, windows, bytes })
-        };
-        self.nodes.iter().filter_map(of).collect()
     }
 
     /// Runs an epoch over the rows of the nodes that were evaluated already.
@@ -314,7 +304,9 @@ impl Graph {
         let node = &mut self.nodes[index];
         let time = EpochTime { now: epoch.now, before: node.place.watermark };
         node.worked = inputs.iter().flatten().map(Rows::len).sum();
-        let mut outputs = node.shards.process(epoch.executor, node.worked, time, epoch.room, keys, inputs);
+        let cold = self.spilt.as_ref().map(|spilt| spilt.tables(node.identity));
+        let mut outputs =
+            node.shards.process(epoch.executor, node.worked, time, epoch.room, keys, inputs, cold)?;
         check_room(&outputs, epoch.room, false)?;
         if node.place.watermark < watermark {
             let (to, due) = node.shards.reach(&node.place, watermark, epoch.emit_rows as usize);
@@ -350,10 +342,17 @@ impl Graph {
             let mut changes = StateChanges::of(node.identity);
             node.shards.drain_changes(&mut changes);
             let size = &mut node.size;
+            let mut kept = Vec::new();
             changes.finish(&mut node.blocks, |key, value| {
                 size.put(key, value);
                 put(key, value);
+                if self.spilt.is_some() {
+                    kept.push((key.to_vec(), value.map(<[u8]>::to_vec)));
+                }
             });
+            if let Some(spilt) = &mut self.spilt {
+                spilt.changed(node.identity, kept);
+            }
         }
     }
 

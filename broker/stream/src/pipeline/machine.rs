@@ -447,6 +447,7 @@ impl Pipeline {
         assert!(counters.is_conserved(), "every record is accounted for: {counters:?}");
         self.pending = self.graph.is_pending(&plan, &sources);
         self.epoch += 1;
+        self.graph.end_epoch(self.epoch);
         self.totals.add(&counters);
         self.finished = self.is_at_end() && !self.pending;
         let digest = digest(outputs.iter().map(|output| &output.batch).chain(&changelog));

@@ -26,7 +26,9 @@ mod shed;
 mod side;
 mod sinks;
 mod size;
+mod sizes;
 mod spec;
+mod spill;
 mod stretch;
 
 pub(crate) use cut::Newest;
@@ -42,3 +44,4 @@ pub use progress::{
 pub use restore::Restoring;
 pub use size::OperatorSize;
 pub use spec::{InputPartition, PipelineSpec};
+pub use spill::FillError;

@@ -13,11 +13,12 @@ use super::prepare::{DECOMPRESSED_BATCH_BYTES, Early};
 use super::progress::{OperatorProgress, Progress};
 use super::size::OperatorSize;
 use super::spec::PipelineSpec;
+use super::spill::Gap;
 use crate::executor::Serial;
 use crate::format::{FormatError, RecordEncoder};
 use crate::plan::Plan;
 use crate::rows::NO_TIME;
-use crate::snapshot::{SnapshotError, SnapshotReader};
+use crate::snapshot::{SnapshotError, SnapshotHeader, SnapshotReader};
 use crate::state::decode_changelog_key;
 
 /// A pipeline on its way back: its progress is known, its changelog is being read.
@@ -26,8 +27,10 @@ use crate::state::decode_changelog_key;
 /// it.
 #[derive(Debug)]
 pub struct Restoring {
-    pipeline: Pipeline,
-    records: u64,
+    pub(super) pipeline: Pipeline,
+    pub(super) records: u64,
+    /// What was read of the changelog, where there is a cold store.
+    pub(super) gap: Option<Gap>,
 }
 
 /// That every epoch can make the encoders of its sinks.
@@ -78,7 +81,7 @@ impl Restoring {
             rejected: None,
             executor: Arc::new(Serial),
         };
-        let mut restoring = Restoring { pipeline, records: 0 };
+        let mut restoring = Restoring { pipeline, records: 0, gap: None };
         if let Some(progress) = progress {
             restoring.apply_progress(progress)?;
         }
@@ -164,8 +167,17 @@ impl Restoring {
         mut self,
         snapshot: &mut SnapshotReader<R>,
     ) -> Result<Restoring, SnapshotError> {
+        self.check_snapshot(snapshot.header())?;
+        while let Some((key, value)) = snapshot.next_entry()? {
+            self.apply_change(key, Some(value)).map_err(|reason| SnapshotError::Misfit { reason })?;
+        }
+        Ok(self)
+    }
+
+    /// That a snapshot is one of this pipeline, and not of a later epoch.
+    pub(super) fn check_snapshot(&self, header: &SnapshotHeader) -> Result<(), SnapshotError> {
         let Pipeline { plan, spec, epoch, .. } = &self.pipeline;
-        let of = &snapshot.header().progress;
+        let of = &header.progress;
         let misfit = |reason: String| Err(SnapshotError::Misfit { reason });
         if of.pipeline != spec.name {
             return misfit(format!("it is of pipeline {}", of.pipeline));
@@ -176,10 +188,7 @@ impl Restoring {
         if of.epoch > *epoch {
             return misfit(format!("it is of epoch {}, the last committed one is {epoch}", of.epoch));
         }
-        while let Some((key, value)) = snapshot.next_entry()? {
-            self.apply_change(key, Some(value)).map_err(|reason| SnapshotError::Misfit { reason })?;
-        }
-        Ok(self)
+        Ok(())
     }
 
     /// Applies one batch of the changelog.
@@ -197,7 +206,10 @@ impl Restoring {
             let Some(key) = view.key else {
                 return Err(damaged(index, "it has no key".to_owned()));
             };
-            self.apply_change(key, view.value).map_err(|reason| damaged(index, reason))?;
+            match self.gap {
+                Some(_) => self.put_cold(key, view.value)?,
+                None => self.apply_change(key, view.value).map_err(|reason| damaged(index, reason))?,
+            }
         }
         Ok(())
     }
@@ -213,6 +225,21 @@ impl Restoring {
     /// Bytes of the state so far; see [`OperatorSize::bytes`].
     pub fn state_bytes(&self) -> u64 {
         self.pipeline.state_bytes()
+    }
+
+    /// Bytes of it that are in memory; see [`OperatorSize::memory_bytes`].
+    pub fn memory_bytes(&self) -> u64 {
+        self.pipeline.memory_bytes()
+    }
+
+    /// Whether there is something in its state that need not be in memory.
+    pub fn can_spill(&self) -> bool {
+        self.pipeline.can_spill()
+    }
+
+    /// Whether its state is in a cold store.
+    pub fn is_spilt(&self) -> bool {
+        self.pipeline.is_spilt()
     }
 
     /// How much each operator has so far.

@@ -12,10 +12,10 @@ use std::sync::Arc;
 
 use crate::column::Column;
 use crate::executor::{Executor, each};
-use crate::operators::{self, Due, EpochTime, Keyed, Operator, Output, Place, Timed};
+use crate::operators::{self, Due, EpochTime, Keyed, Operator, Output, Place, Spilling, Timed};
 use crate::plan::Plan;
 use crate::rows::{Mark, NO_ORIGIN, Rows};
-use crate::state::{ChangelogSink, Keys};
+use crate::state::{ChangelogSink, ColdError, ColdTables, Keys};
 
 /// The key space is cut into this many groups.
 const KEY_GROUPS: usize = 256;
@@ -51,13 +51,20 @@ impl Shards {
         self.operators.iter().map(|operator| &**operator)
     }
 
+    /// Those whose entries need not be in memory.
+    pub(super) fn spilling(&mut self) -> impl Iterator<Item = &mut dyn Spilling> {
+        self.operators.iter_mut().filter_map(|operator| operator.spilling())
+    }
+
     /// The operator that has a key group.
     pub(super) fn of_group(&mut self, group: u8) -> &mut dyn Operator {
         let shard = shard_of(group, self.operators.len());
         &mut *self.operators[shard]
     }
 
-    /// Gives each operator its rows of each input, of which these columns are the keys, and room for what it gives.
+    /// Gives each operator its rows of each input, of which these columns are the keys, and room for what it gives. Entries
+    /// that are not here are read back from `cold` first, if there is one.
+    #[expect(clippy::too_many_arguments, reason = "what an epoch is for one node, and where its entries are")]
     pub(super) fn process(
         &mut self,
         executor: &dyn Executor,
@@ -66,11 +73,19 @@ impl Shards {
         room: usize,
         keys: Option<Vec<Vec<usize>>>,
         inputs: Vec<Vec<Rows>>,
-    ) -> Vec<Output> {
+        cold: Option<ColdTables>,
+    ) -> Result<Vec<Output>, ColdError> {
+        let process =
+            move |operator: &mut dyn Operator, inputs: Vec<Vec<Keyed>>| -> Result<Output, ColdError> {
+                if let (Some(cold), Some(operator)) = (&cold, operator.spilling()) {
+                    operator.read_back(&inputs, cold)?;
+                }
+                let mut given = Output::within(room);
+                operator.process(time, inputs, &mut given);
+                Ok(given)
+            };
         if let [operator] = &mut *self.operators {
-            let mut given = Output::within(room);
-            operator.process(time, keyed(keys, inputs), &mut given);
-            return vec![given];
+            return Ok(vec![process(&mut **operator, keyed(keys, inputs))?]);
         }
         let keys = keys.expect("without keys there is one operator");
         let (count, shards) = (inputs.len(), self.operators.len());
@@ -94,11 +109,9 @@ impl Shards {
             own
         };
         let pieces = (0..shards).map(|_| ()).collect();
-        self.each(executor, rows, pieces, move |shard, operator, ()| {
-            let mut given = Output::within(room);
-            operator.process(time, own(shard), &mut given);
-            given
-        })
+        let outputs =
+            self.each(executor, rows, pieces, move |shard, operator, ()| process(operator, own(shard)));
+        outputs.into_iter().collect()
     }
 
     /// How far the node may go in one epoch: as far as the watermark, or as many rows allow; and about how many that are.

@@ -27,6 +27,8 @@ pub struct OperatorSize {
     pub windows: u64,
     /// Bytes of its keys and values, and what an entry costs beside them; about, where there are more than some thousand.
     pub bytes: u64,
+    /// How many of them are in memory: all, but where there is a cold store.
+    pub memory_bytes: u64,
 }
 
 /// The ledger of one operator.

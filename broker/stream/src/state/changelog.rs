@@ -5,7 +5,8 @@
 //! ```
 
 const VERSION: u8 = 2;
-const HEADER: usize = 6;
+/// How long a record's key is beside the entry's.
+pub(crate) const RECORD_HEADER: usize = 6;
 
 /// Takes the changes of an epoch, in a fixed order.
 pub(crate) trait ChangelogSink {
@@ -55,6 +56,12 @@ impl ChangelogKey<'_> {
     }
 }
 
+/// What the keys of all records of an operator begin with.
+pub(crate) fn operator_prefix(operator: u32) -> [u8; 5] {
+    let [a, b, c, d] = operator.to_be_bytes();
+    [VERSION, a, b, c, d]
+}
+
 /// Reads a record's key.
 pub(crate) fn decode_changelog_key(bytes: &[u8]) -> Result<ChangelogKey<'_>, String> {
     match bytes.first() {
@@ -64,7 +71,7 @@ pub(crate) fn decode_changelog_key(bytes: &[u8]) -> Result<ChangelogKey<'_>, Str
         }
         None => return Err("the key is empty".to_owned()),
     }
-    let Some((header, key)) = bytes.split_at_checked(HEADER) else {
+    let Some((header, key)) = bytes.split_at_checked(RECORD_HEADER) else {
         return Err("the key is too short".to_owned());
     };
     let operator = u32::from_be_bytes([header[1], header[2], header[3], header[4]]);

@@ -11,19 +11,32 @@
 //! between shards without a key being rewritten.
 //!
 //! Rows that never change and go by their time are kept in a [`RowLog`] instead: an epoch's are one record, of all shards.
+//!
+//! Where a pipeline has a cold store, operators that keep rows and groups by key hold only a part of their entries in
+//! memory (`spilt.rs`); what an epoch touches is read back before it is computed, so that nothing depends on what is
+//! where.
 
 mod blocks;
 mod changelog;
+mod cold;
+mod cold_memory;
 mod key;
 mod row;
 mod row_log;
 mod row_table;
+mod spilt;
 mod table;
 
 pub(crate) use blocks::{AppendedRows, Blocks, block_rows};
-pub(crate) use changelog::{Appended, ChangelogKey, ChangelogSink, decode_changelog_key};
+pub(crate) use changelog::{
+    Appended, ChangelogKey, ChangelogSink, RECORD_HEADER, decode_changelog_key, operator_prefix,
+};
+pub use cold::{COLD_VERSION, ColdError, ColdFill, ColdMark, ColdPosition, ColdSize, ColdStore, TakeEntry};
+pub(crate) use cold::{Growth, entry_size};
+pub use cold_memory::MemoryColdStore;
 pub(crate) use key::{Keys, decode_key, encode_key_part, encode_sort_part, key_length};
 pub(crate) use row::{decode_row, decode_row_into, encode_row, encode_values};
 pub(crate) use row_log::RowLog;
 pub(crate) use row_table::{RowId, RowTable};
+pub(crate) use spilt::{ColdTables, Spilt};
 pub(crate) use table::{Bucket, TIME_BYTES, Table, TimeTable, time_bytes, time_of};

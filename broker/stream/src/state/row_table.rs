@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, HashMap, btree_map};
 use std::ops::Bound;
 use std::sync::Arc;
 
-use super::changelog::ChangelogSink;
+use super::changelog::{ChangelogSink, RECORD_HEADER};
+use super::cold::{Growth, entry_size};
 
 /// A key with more rows than this keeps them in a tree.
 const FEW: usize = 16;
@@ -12,10 +13,17 @@ const FEW: usize = 16;
 /// Rows by key, and within a key in the order of their bytes. The key's first byte is its key group.
 ///
 /// An entry's key in the changelog is the key, the row, and the length of the key in four bytes.
+///
+/// Where there is a cold store the table may hold the rows of a part of its keys, all rows of each; see
+/// [`Table`](super::Table).
 #[derive(Debug)]
 pub(crate) struct RowTable<V> {
-    keys: HashMap<Arc<[u8]>, RowsOfKey<V>>,
+    keys: HashMap<Arc<[u8]>, KeyRows<V>>,
     len: usize,
+    /// What the rows here count for, as of their last change in the changelog.
+    held: u64,
+    /// By how much all rows have grown since it was last asked, here or not.
+    growth: Growth,
     /// Rows changed or removed in this epoch, in the order of their first change, and whether the changelog has a
     /// record of them; a row may be there twice.
     changed: Vec<(RowId, bool)>,
@@ -35,6 +43,18 @@ struct Entry<V> {
     changed: bool,
     /// The changelog has a record of it.
     logged: bool,
+    /// What it counted for when it was last handed to the changelog, or read back.
+    size: u32,
+}
+
+/// What a table has of a key.
+#[derive(Debug)]
+struct KeyRows<V> {
+    rows: RowsOfKey<V>,
+    /// What they count for.
+    size: u64,
+    /// Asked for since rows were last let go of.
+    used: bool,
 }
 
 /// The rows of one key.
@@ -47,7 +67,7 @@ enum RowsOfKey<V> {
 
 impl<V> Default for RowTable<V> {
     fn default() -> Self {
-        Self { keys: HashMap::new(), len: 0, changed: Vec::new() }
+        Self { keys: HashMap::new(), len: 0, held: 0, growth: Growth::default(), changed: Vec::new() }
     }
 }
 
@@ -64,7 +84,7 @@ impl<V> RowTable<V> {
         from: &[u8],
         to: Option<&[u8]>,
     ) -> impl DoubleEndedIterator<Item = (&Arc<[u8]>, &V)> {
-        let rows = self.keys.get(key).map(|rows| rows.range(from, to));
+        let rows = self.keys.get(key).map(|of_key| of_key.rows.range(from, to));
         rows.into_iter().flatten().map(|(row, entry)| (row, &entry.value))
     }
 
@@ -74,14 +94,14 @@ impl<V> RowTable<V> {
     }
 
     pub(crate) fn get(&self, key: &[u8], row: &[u8]) -> Option<&V> {
-        self.keys.get(key)?.get(row).map(|entry| &entry.value)
+        self.keys.get(key)?.rows.get(row).map(|entry| &entry.value)
     }
 
     /// The row, if it is there; marks it changed.
     pub(crate) fn get_mut(&mut self, key: &[u8], row: &[u8]) -> Option<&mut V> {
         let (known_key, _) = self.keys.get_key_value(key)?;
         let known_key = Arc::clone(known_key);
-        let (known_row, entry) = self.keys.get_mut(key)?.get_mut(row)?;
+        let (known_row, entry) = self.keys.get_mut(key)?.rows.get_mut(row)?;
         if !entry.changed {
             entry.changed = true;
             self.changed.push((RowId { key: known_key, row: Arc::clone(known_row) }, entry.logged));
@@ -91,15 +111,20 @@ impl<V> RowTable<V> {
 
     /// Adds a row that is not there yet.
     pub(crate) fn insert(&mut self, key: &[u8], row: &[u8], value: V) -> RowId {
-        let id = self.place(key, row, Entry { value, changed: true, logged: false });
+        let id = self.place(key, row, Entry { value, changed: true, logged: false, size: 0 });
         self.changed.push((id.clone(), false));
         id
     }
 
     pub(crate) fn remove(&mut self, key: &[u8], row: &[u8]) -> Option<V> {
-        let rows = self.keys.get_mut(key)?;
-        let (row, entry) = rows.remove(row)?;
-        let emptied = rows.is_empty();
+        let of_key = self.keys.get_mut(key)?;
+        let (row, entry) = of_key.rows.remove(row)?;
+        of_key.size -= u64::from(entry.size);
+        self.held -= u64::from(entry.size);
+        if entry.logged {
+            self.growth.note(Some(entry.size), None);
+        }
+        let emptied = of_key.rows.is_empty();
         let (known_key, _) = self.keys.get_key_value(key)?;
         let known_key = Arc::clone(known_key);
         if emptied {
@@ -123,12 +148,18 @@ impl<V> RowTable<V> {
         let mut record_key = Vec::new();
         for (id, logged) in std::mem::take(&mut self.changed) {
             id.encode(&mut record_key);
-            match self.keys.get_mut(&id.key).and_then(|rows| rows.get_mut(&id.row)) {
-                Some((_, entry)) if entry.changed => {
-                    entry.changed = false;
-                    entry.logged = true;
+            let of_key = self.keys.get_mut(&id.key);
+            let found = of_key.and_then(|of_key| Some((of_key.rows.get_mut(&id.row)?.1, &mut of_key.size)));
+            match found {
+                Some((entry, of_key)) if entry.changed => {
                     bytes.clear();
                     encode(&entry.value, &mut bytes);
+                    let size = entry_size(RECORD_HEADER + record_key.len(), bytes.len());
+                    self.growth.note(entry.logged.then_some(entry.size), Some(size));
+                    resize(&mut [&mut self.held, of_key], entry.size, size);
+                    entry.changed = false;
+                    entry.logged = true;
+                    entry.size = size;
                     log.put(table, &record_key, Some(&bytes));
                 }
                 // Listed twice: removed and added again.
@@ -139,19 +170,72 @@ impl<V> RowTable<V> {
         }
     }
 
+    /// Whether the rows of a key are here; those that are stay for a while.
+    pub(crate) fn holds(&mut self, key: &[u8]) -> bool {
+        self.keys.get_mut(key).map(|of_key| of_key.used = true).is_some()
+    }
+
+    /// A row was read back from the cold store, with [`RowTable::restore`]: what it counts for.
+    pub(crate) fn read_back(&mut self, record_key: &[u8], size: u32) -> Result<(), String> {
+        let id = RowId::decode(record_key)?;
+        if let Some(of_key) = self.keys.get_mut(&id.key)
+            && let Some((_, entry)) = of_key.rows.get_mut(&id.row)
+        {
+            resize(&mut [&mut self.held, &mut of_key.size], entry.size, size);
+            entry.size = size;
+        }
+        Ok(())
+    }
+
+    /// What the rows here count for.
+    pub(crate) fn held(&self) -> u64 {
+        self.held
+    }
+
+    /// By how much all rows have grown since it was last asked.
+    pub(crate) fn take_growth(&mut self) -> Growth {
+        std::mem::take(&mut self.growth)
+    }
+
+    /// Lets go of the rows of keys until those that are left count for `keep` at most: first of keys that were not used
+    /// since the last time. Every change was handed to the changelog.
+    pub(crate) fn let_go(&mut self, keep: u64) {
+        let Self { keys, len, held, .. } = self;
+        for spares_used in [true, false] {
+            if *held <= keep {
+                break;
+            }
+            keys.retain(|_, of_key| {
+                if *held <= keep || (std::mem::take(&mut of_key.used) && spares_used) {
+                    return true;
+                }
+                *held -= of_key.size;
+                *len -= of_key.rows.len();
+                false
+            });
+        }
+        if keys.capacity() > 4 * keys.len() {
+            keys.shrink_to(2 * keys.len());
+        }
+    }
+
     /// Puts a row back as the changelog has it, or takes it away; tells which.
     pub(crate) fn restore(&mut self, record_key: &[u8], value: Option<V>) -> Result<RowId, String> {
         let id = RowId::decode(record_key)?;
-        if let Some(rows) = self.keys.get_mut(&id.key)
-            && rows.remove(&id.row).is_some()
+        if let Some(of_key) = self.keys.get_mut(&id.key)
+            && let Some((_, entry)) = of_key.rows.remove(&id.row)
         {
             self.len -= 1;
-            if rows.is_empty() {
+            self.held -= u64::from(entry.size);
+            of_key.size -= u64::from(entry.size);
+            if of_key.rows.is_empty() {
                 self.keys.remove(&id.key);
             }
         }
         match value {
-            Some(value) => Ok(self.place(&id.key, &id.row, Entry { value, changed: false, logged: true })),
+            Some(value) => {
+                Ok(self.place(&id.key, &id.row, Entry { value, changed: false, logged: true, size: 0 }))
+            }
             None => Ok(id),
         }
     }
@@ -162,8 +246,9 @@ impl<V> RowTable<V> {
             None => key.into(),
         };
         let row: Arc<[u8]> = row.into();
-        let rows = self.keys.entry(Arc::clone(&key)).or_insert_with(|| RowsOfKey::Few(Vec::with_capacity(1)));
-        rows.insert(Arc::clone(&row), entry);
+        let few = || KeyRows { rows: RowsOfKey::Few(Vec::with_capacity(1)), size: 0, used: true };
+        let of_key = self.keys.entry(Arc::clone(&key)).or_insert_with(few);
+        of_key.rows.insert(Arc::clone(&row), entry);
         self.len += 1;
         RowId { key, row }
     }
@@ -190,7 +275,19 @@ impl RowId {
     }
 }
 
+/// Something counts for more or less in these sums.
+fn resize(sums: &mut [&mut u64], before: u32, after: u32) {
+    sums.iter_mut().for_each(|sum| **sum = **sum - u64::from(before) + u64::from(after));
+}
+
 impl<V> RowsOfKey<V> {
+    fn len(&self) -> usize {
+        match self {
+            RowsOfKey::Few(rows) => rows.len(),
+            RowsOfKey::Many(rows) => rows.len(),
+        }
+    }
+
     fn is_empty(&self) -> bool {
         match self {
             RowsOfKey::Few(rows) => rows.is_empty(),
@@ -316,8 +413,8 @@ mod tests {
 
     fn contents(table: &RowTable<u8>) -> Vec<(Vec<u8>, Vec<u8>, u8)> {
         let mut found = Vec::new();
-        for (key, rows) in &table.keys {
-            let rows = rows.range(&[], None);
+        for (key, of_key) in &table.keys {
+            let rows = of_key.rows.range(&[], None);
             found.extend(rows.map(|(row, entry)| (key.to_vec(), row.to_vec(), entry.value)));
         }
         found.sort();

@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use super::changelog::ChangelogSink;
+use super::changelog::{ChangelogSink, RECORD_HEADER};
+use super::cold::{Growth, entry_size};
 
 #[derive(Debug)]
 struct Entry<V> {
@@ -12,12 +13,23 @@ struct Entry<V> {
     changed: bool,
     /// The changelog has a record of it.
     logged: bool,
+    /// Asked for since entries were last let go of.
+    used: bool,
+    /// What it counted for when it was last handed to the changelog, or read back.
+    size: u32,
 }
 
 /// Entries by key, in no order. The key's first byte is its key group.
+///
+/// Where there is a cold store the table may hold a part of its entries: those that an epoch touches are read back
+/// before ([`Table::holds`], [`Table::read_back`]), and others are let go of behind it ([`Table::let_go`]).
 #[derive(Debug)]
 pub(crate) struct Table<V> {
     entries: HashMap<Arc<[u8]>, Entry<V>>,
+    /// What the entries here count for, as of their last change in the changelog.
+    held: u64,
+    /// By how much all entries have grown since it was last asked, here or not.
+    growth: Growth,
     /// Keys changed or removed in this epoch, in the order of their first change, and whether the changelog has a
     /// record of them; a key may be there twice.
     changed: Vec<(Arc<[u8]>, bool)>,
@@ -25,7 +37,14 @@ pub(crate) struct Table<V> {
 
 impl<V> Default for Table<V> {
     fn default() -> Self {
-        Self { entries: HashMap::new(), changed: Vec::new() }
+        Self { entries: HashMap::new(), held: 0, growth: Growth::default(), changed: Vec::new() }
+    }
+}
+
+impl<V> Entry<V> {
+    /// As the changelog has it.
+    fn restored(value: V) -> Entry<V> {
+        Entry { value, changed: false, logged: true, used: true, size: 0 }
     }
 }
 
@@ -43,7 +62,8 @@ impl<V> Table<V> {
         if !self.entries.contains_key(key) {
             let key: Arc<[u8]> = key.into();
             self.changed.push((Arc::clone(&key), false));
-            self.entries.insert(Arc::clone(&key), Entry { value: empty(), changed: true, logged: false });
+            let entry = Entry { value: empty(), changed: true, logged: false, used: true, size: 0 };
+            self.entries.insert(Arc::clone(&key), entry);
             return &mut self.entries.get_mut(&key).expect("it was just put there").value;
         }
         let entry = self.entries.get_mut(key).expect("it is there");
@@ -66,6 +86,10 @@ impl<V> Table<V> {
 
     pub(crate) fn remove(&mut self, key: &[u8]) -> Option<V> {
         let (key, entry) = self.entries.remove_entry(key)?;
+        self.held -= u64::from(entry.size);
+        if entry.logged {
+            self.growth.note(Some(entry.size), None);
+        }
         if !entry.changed {
             self.changed.push((key, entry.logged));
         }
@@ -89,14 +113,31 @@ impl<V> Table<V> {
         log: &mut dyn ChangelogSink,
         mut encode: impl FnMut(&[u8], &mut V, &mut Vec<u8>),
     ) {
+        self.drain_with_parts(table, log, |key, value, out| {
+            encode(key, value, out);
+            0
+        });
+    }
+
+    /// The same where `encode` says what parts of the entry count for that have records of their own.
+    pub(crate) fn drain_with_parts(
+        &mut self,
+        table: u8,
+        log: &mut dyn ChangelogSink,
+        mut encode: impl FnMut(&[u8], &mut V, &mut Vec<u8>) -> u32,
+    ) {
         let mut bytes = Vec::new();
         for (key, logged) in std::mem::take(&mut self.changed) {
             match self.entries.get_mut(&key) {
                 Some(entry) if entry.changed => {
+                    bytes.clear();
+                    let parts = encode(&key, &mut entry.value, &mut bytes);
+                    let size = entry_size(RECORD_HEADER + key.len(), bytes.len()).saturating_add(parts);
+                    self.growth.note(entry.logged.then_some(entry.size), Some(size));
+                    self.held = self.held - u64::from(entry.size) + u64::from(size);
                     entry.changed = false;
                     entry.logged = true;
-                    bytes.clear();
-                    encode(&key, &mut entry.value, &mut bytes);
+                    entry.size = size;
                     log.put(table, &key, Some(&bytes));
                 }
                 // Listed twice: removed and made again.
@@ -107,27 +148,72 @@ impl<V> Table<V> {
         }
     }
 
+    /// Whether an entry is here; one that is stays for a while.
+    pub(crate) fn holds(&mut self, key: &[u8]) -> bool {
+        let found = self.entries.get_mut(key);
+        found.map(|entry| entry.used = true).is_some()
+    }
+
+    /// An entry was read back from the cold store, with [`Table::restore`]: what it counts for.
+    pub(crate) fn read_back(&mut self, key: &[u8], size: u32) {
+        if let Some(entry) = self.entries.get_mut(key) {
+            self.held = self.held - u64::from(entry.size) + u64::from(size);
+            entry.size = size;
+        }
+    }
+
+    /// What the entries here count for.
+    pub(crate) fn held(&self) -> u64 {
+        self.held
+    }
+
+    /// By how much all entries have grown since it was last asked.
+    pub(crate) fn take_growth(&mut self) -> Growth {
+        std::mem::take(&mut self.growth)
+    }
+
+    /// Lets go of entries until those that are left count for `keep` at most: first of those that were not used since
+    /// the last time. Every change was handed to the changelog.
+    pub(crate) fn let_go(&mut self, keep: u64) {
+        let mut held = self.held;
+        for spares_used in [true, false] {
+            if held <= keep {
+                break;
+            }
+            self.entries.retain(|_, entry| {
+                if held <= keep || entry.changed || std::mem::take(&mut entry.used) && spares_used {
+                    return true;
+                }
+                held -= u64::from(entry.size);
+                false
+            });
+        }
+        self.held = held;
+        if self.entries.capacity() > 4 * self.entries.len() {
+            self.entries.shrink_to(2 * self.entries.len());
+        }
+    }
+
     /// Takes an entry away while the changelog is read; no change of this epoch.
     pub(crate) fn get_restored(&mut self, key: &[u8]) -> Option<V> {
-        self.entries.remove(key).map(|entry| entry.value)
+        let entry = self.entries.remove(key)?;
+        self.held -= u64::from(entry.size);
+        Some(entry.value)
     }
 
     /// The entry, made by `empty` if it is new, while the changelog is read; no change of this epoch.
     pub(crate) fn restored(&mut self, key: &[u8], empty: impl FnOnce() -> V) -> &mut V {
         let entry = self.entries.entry(key.into());
-        &mut entry.or_insert_with(|| Entry { value: empty(), changed: false, logged: true }).value
+        &mut entry.or_insert_with(|| Entry::restored(empty())).value
     }
 
     /// Puts an entry back as the changelog has it; no change of this epoch.
     pub(crate) fn restore(&mut self, key: &[u8], value: Option<V>) {
-        match value {
-            Some(value) => {
-                self.entries.insert(key.into(), Entry { value, changed: false, logged: true });
-            }
-            None => {
-                self.entries.remove(key);
-            }
-        }
+        let before = match value {
+            Some(value) => self.entries.insert(key.into(), Entry::restored(value)),
+            None => self.entries.remove(key),
+        };
+        self.held -= before.map_or(0, |entry| u64::from(entry.size));
     }
 }
 

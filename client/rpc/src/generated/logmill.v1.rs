@@ -316,6 +316,9 @@ pub struct OperatorState {
     /// Windows that are open.
     #[prost(uint64, tag = "5")]
     pub windows: u64,
+    /// How many of the bytes are in memory; the others are on disk.
+    #[prost(uint64, tag = "6")]
+    pub memory_bytes: u64,
 }
 /// Shares of time; they add up to 1, or are all 0.
 #[derive(Clone, Copy, PartialEq, ::prost::Message)]

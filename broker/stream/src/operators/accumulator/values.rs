@@ -9,6 +9,8 @@ pub(crate) struct Values {
     counts: BTreeMap<Box<[u8]>, i64>,
     /// How many are there more than not at all.
     there: usize,
+    /// Bytes of all keys.
+    bytes: usize,
     /// Values changed in this epoch, and whether the changelog has an entry of them; only where each has one.
     changed: Option<BTreeMap<Box<[u8]>, bool>>,
 }
@@ -28,10 +30,16 @@ impl Values {
         let before = self.counts.get(key).copied();
         let after = before.unwrap_or(0) + by;
         match (before, after) {
-            (Some(_), 0) => _ = self.counts.remove(key),
+            (Some(_), 0) => {
+                self.counts.remove(key);
+                self.bytes -= key.len();
+            }
             (None, 0) => {}
             (Some(_), after) => _ = self.counts.get_mut(key).map(|count| *count = after),
-            (None, after) => _ = self.counts.insert(key.into(), after),
+            (None, after) => {
+                self.counts.insert(key.into(), after);
+                self.bytes += key.len();
+            }
         }
         self.there += usize::from(after > 0);
         self.there -= usize::from(before.is_some_and(|before| before > 0));
@@ -50,6 +58,11 @@ impl Values {
     /// How many different values are there.
     pub(crate) fn len(&self) -> usize {
         self.there
+    }
+
+    /// How many there are with their debts, and the bytes of their keys.
+    pub(crate) fn extent(&self) -> (usize, usize) {
+        (self.counts.len(), self.bytes)
     }
 
     /// The values that are there, in order.

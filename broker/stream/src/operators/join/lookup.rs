@@ -1,10 +1,11 @@
 //! Rows with the newest row a table has for their key. The table's rows of an epoch are taken before the rows that ask.
 
+use super::super::spilling::{Spilling, missing};
 use super::super::{EpochTime, Keyed, Operator, Output, StateSize};
 use super::joined::{Given, JoinedRow, LEFT, RIGHT};
 use crate::plan;
 use crate::rows::Rows;
-use crate::state::{ChangelogSink, Keys, Table};
+use crate::state::{ChangelogSink, ColdError, ColdTables, Growth, Keys, Table};
 use crate::value::DataType;
 
 const LATEST: u8 = 0;
@@ -92,5 +93,33 @@ impl Operator for LookupJoin {
 
     fn size(&self) -> StateSize {
         StateSize { entries: self.latest.len() as u64, sessions: 0 }
+    }
+
+    fn spilling(&mut self) -> Option<&mut dyn Spilling> {
+        Some(self)
+    }
+}
+
+impl Spilling for LookupJoin {
+    fn read_back(&mut self, inputs: &[Vec<Keyed>], cold: &ColdTables) -> Result<(), ColdError> {
+        for key in missing(inputs.iter().flatten(), |key| self.latest.holds(key)) {
+            if let Some((row, size)) = cold.get(LATEST, key)? {
+                self.restore(LATEST, key, Some(&row)).map_err(ColdError::damaged)?;
+                self.latest.read_back(key, size);
+            }
+        }
+        Ok(())
+    }
+
+    fn held(&self) -> u64 {
+        self.latest.held()
+    }
+
+    fn let_go(&mut self, keep: u64) {
+        self.latest.let_go(keep);
+    }
+
+    fn take_growth(&mut self) -> Growth {
+        self.latest.take_growth()
     }
 }

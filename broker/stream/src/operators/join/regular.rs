@@ -8,11 +8,12 @@
 
 use std::sync::Arc;
 
+use super::super::spilling::{Spilling, missing};
 use super::super::{EpochTime, Keyed, Operator, Output, StateSize};
 use super::joined::{Found, Given, JoinedRow, LEFT, RIGHT, caused};
 use crate::plan::{self, StateBound};
 use crate::rows::{Mark, Rows};
-use crate::state::{ChangelogSink, Keys, RowId, RowTable, TimeTable};
+use crate::state::{ChangelogSink, ColdError, ColdTables, Growth, Keys, RowId, RowTable, TimeTable};
 use crate::value::DataType;
 
 #[derive(Debug)]
@@ -253,5 +254,43 @@ impl Operator for RegularJoin {
 
     fn size(&self) -> StateSize {
         StateSize { entries: self.sides.iter().map(|side| side.rows.len() as u64).sum(), sessions: 0 }
+    }
+
+    /// Rows that are forgotten after a time are found by it, not by a row: they stay in memory.
+    fn spilling(&mut self) -> Option<&mut dyn Spilling> {
+        matches!(self.bound, StateBound::Unbounded).then_some(self)
+    }
+}
+
+impl Spilling for RegularJoin {
+    /// A row meets those of its key on both sides.
+    fn read_back(&mut self, inputs: &[Vec<Keyed>], cold: &ColdTables) -> Result<(), ColdError> {
+        for side in [LEFT, RIGHT] {
+            let keys = missing(inputs.iter().flatten(), |key| self.sides[side].rows.holds(key));
+            for key in keys {
+                cold.scan(side as u8, key, |entry, kept, size| {
+                    self.restore(side as u8, entry, Some(kept)).map_err(ColdError::damaged)?;
+                    self.sides[side].rows.read_back(entry, size).map_err(ColdError::damaged)
+                })?;
+            }
+        }
+        Ok(())
+    }
+
+    fn held(&self) -> u64 {
+        self.sides.iter().map(|side| side.rows.held()).sum()
+    }
+
+    fn let_go(&mut self, keep: u64) {
+        let held = self.held().max(1);
+        for Side { rows, .. } in &mut self.sides {
+            let share = u128::from(rows.held()) * u128::from(keep) / u128::from(held);
+            rows.let_go(u64::try_from(share).unwrap_or(u64::MAX));
+        }
+    }
+
+    fn take_growth(&mut self) -> Growth {
+        let [left, right] = self.sides.each_mut().map(|side| side.rows.take_growth());
+        Growth { entries: left.entries + right.entries, bytes: left.bytes + right.bytes }
     }
 }

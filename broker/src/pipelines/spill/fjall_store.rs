@@ -1,0 +1,237 @@
+//! A store of a pipeline's state in fjall, a log-structured merge tree.
+//!
+//! ```text
+//! [0]              that there is a store; written to a table when it is made, and never again
+//! [1]              its mark
+//! [2] key          an entry
+//! [3] front        the entries whose keys are longer than fjall takes; see `long_keys.rs`
+//! ```
+//!
+//! Its journal is not flushed: what the power takes is in the changelog. What is left is what was written up to some point
+//! only within one keyspace, because each flushes its tables by itself: so there is one. It is written by the pipeline's
+//! thread, and flushes and compacts on a thread of its own.
+
+use std::collections::BTreeMap;
+use std::error::Error;
+use std::io::ErrorKind;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+
+use fjall::{Database, Keyspace, KeyspaceCreateOptions};
+use logmill_stream::{ColdError, ColdFill, ColdMark, ColdStore, TakeEntry};
+
+use super::long_keys::{self, MAX_KEY};
+
+const THERE: &[u8] = &[0];
+const MARK: &[u8] = &[1];
+const ENTRY: u8 = 2;
+const LONG: u8 = 3;
+
+/// The least a journal may grow to before what it holds is flushed to tables; fjall takes no less.
+const JOURNAL_BYTES: u64 = 64 << 20;
+
+/// What tables in memory and the cache of blocks have at least and at most, in bytes.
+const BUFFER_BYTES: (u64, u64) = (1 << 20, 64 << 20);
+const CACHE_BYTES: (u64, u64) = (1 << 20, 1 << 30);
+
+/// Files that are open at a time.
+const OPEN_FILES: usize = 64;
+
+pub(super) struct FjallStore {
+    database: Database,
+    state: Keyspace,
+}
+
+impl std::fmt::Debug for FjallStore {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("FjallStore").field("path", &self.state.path()).finish_non_exhaustive()
+    }
+}
+
+/// A key of fjall's.
+fn stored(kind: u8, key: &[u8]) -> Vec<u8> {
+    let mut stored = Vec::with_capacity(key.len() + 1);
+    stored.push(kind);
+    stored.extend_from_slice(key);
+    stored
+}
+
+impl FjallStore {
+    /// Opens the store in a directory, or makes one. Its tables in memory and its cache take about `memory` bytes.
+    pub(super) fn open(path: &Path, memory: u64) -> Result<FjallStore, ColdError> {
+        // What it does not expect of its own files is a panic in places.
+        let opened = catch_unwind(AssertUnwindSafe(|| FjallStore::try_open(path, memory)));
+        match opened {
+            Ok(Ok(Some(store))) => Ok(store),
+            Ok(Err(error @ (fjall::Error::Io(_) | fjall::Error::Locked))) => Err(failed(&error)),
+            Ok(Err(error)) => Err(ColdError::Damaged { what: error.to_string() }),
+            Ok(Ok(None)) | Err(_) => {
+                Err(ColdError::Damaged { what: "its files are not what they were".to_owned() })
+            }
+        }
+    }
+
+    /// `None` when there is a store without its tables: fjall makes new ones where it finds none.
+    fn try_open(path: &Path, memory: u64) -> fjall::Result<Option<FjallStore>> {
+        let buffer = (memory / 4).clamp(BUFFER_BYTES.0, BUFFER_BYTES.1);
+        let cache = (memory / 2).clamp(CACHE_BYTES.0, CACHE_BYTES.1);
+        let database = Database::builder(path)
+            .cache_size(cache)
+            .max_cached_files(Some(OPEN_FILES))
+            .max_journaling_size(JOURNAL_BYTES)
+            .worker_threads(1)
+            .open()?;
+        let options = || KeyspaceCreateOptions::default().max_memtable_size(buffer);
+        let state = database.keyspace("state", options)?;
+        if !state.contains_key(THERE)? {
+            if !state.is_empty()? {
+                return Ok(None);
+            }
+            let mut making = state.start_ingestion()?;
+            making.write(THERE, fjall::UserValue::empty())?;
+            making.finish()?;
+        }
+        Ok(Some(FjallStore { database, state }))
+    }
+
+    /// The long keys that begin with these bytes.
+    fn long(&self, front: &[u8]) -> Result<long_keys::Entries, ColdError> {
+        let found = self.state.get(stored(LONG, front)).map_err(|error| read_failed(&error))?;
+        found.map_or_else(|| Ok(BTreeMap::new()), |entries| long_keys::decode(&entries))
+    }
+}
+
+/// Why a call failed: for want of room, or otherwise.
+fn failed(error: &fjall::Error) -> ColdError {
+    let mut source: Option<&(dyn Error + 'static)> = Some(error);
+    while let Some(error) = source {
+        let io = error.downcast_ref::<std::io::Error>().map(std::io::Error::kind);
+        if matches!(io, Some(ErrorKind::StorageFull | ErrorKind::QuotaExceeded)) {
+            return ColdError::Full { what: error.to_string() };
+        }
+        source = error.source();
+    }
+    // Errors of the trees do not all say what they come from.
+    let what = error.to_string();
+    match what.contains("StorageFull") || what.contains("QuotaExceeded") {
+        true => ColdError::Full { what },
+        false => ColdError::Failed { what },
+    }
+}
+
+fn read_failed(error: &fjall::Error) -> ColdError {
+    match error {
+        fjall::Error::Io(_) | fjall::Error::Poisoned | fjall::Error::Locked => failed(error),
+        error => ColdError::Damaged { what: error.to_string() },
+    }
+}
+
+impl ColdStore for FjallStore {
+    fn mark(&self) -> Result<Option<ColdMark>, ColdError> {
+        let Some(mark) = self.state.get(MARK).map_err(|error| read_failed(&error))? else { return Ok(None) };
+        let mark = serde_json::from_slice(&mark);
+        mark.map(Some).map_err(|error| ColdError::Damaged { what: format!("its mark: {error}") })
+    }
+
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, ColdError> {
+        if key.len() <= MAX_KEY {
+            let found = self.state.get(stored(ENTRY, key)).map_err(|error| read_failed(&error))?;
+            return Ok(found.map(|value| value.to_vec()));
+        }
+        let (front, rest) = key.split_at(MAX_KEY);
+        Ok(self.long(front)?.remove(rest))
+    }
+
+    fn scan(&self, prefix: &[u8], take: &mut TakeEntry<'_>) -> Result<(), ColdError> {
+        let front = &prefix[..prefix.len().min(MAX_KEY)];
+        // Long keys are few: those that belong here are held beside the others, and come between them.
+        let mut long = Vec::new();
+        for guard in self.state.prefix(stored(LONG, front)) {
+            let (front, entries) = guard.into_inner().map_err(|error| read_failed(&error))?;
+            for (rest, value) in long_keys::decode(&entries)? {
+                let key = [&front[1..], &rest].concat();
+                if key.starts_with(prefix) {
+                    long.push((key, value));
+                }
+            }
+        }
+        let mut long = long.into_iter().peekable();
+        if prefix.len() <= MAX_KEY {
+            for guard in self.state.prefix(stored(ENTRY, prefix)) {
+                let (key, value) = guard.into_inner().map_err(|error| read_failed(&error))?;
+                while let Some((key, value)) = long.next_if(|(long, _)| **long < key[1..]) {
+                    take(&key, &value)?;
+                }
+                take(&key[1..], &value)?;
+            }
+        }
+        long.try_for_each(|(key, value)| take(&key, &value))
+    }
+
+    fn write(
+        &self,
+        changes: &mut dyn Iterator<Item = (&[u8], Option<&[u8]>)>,
+        mark: &ColdMark,
+    ) -> Result<(), ColdError> {
+        let mut batch = self.database.batch();
+        let mut long = long_keys::Changes::default();
+        for (key, value) in changes {
+            match (key.len() <= MAX_KEY, value) {
+                (true, Some(value)) => batch.insert(&self.state, stored(ENTRY, key), value),
+                (true, None) => batch.remove(&self.state, stored(ENTRY, key)),
+                (false, value) => long.put(key, value),
+            }
+        }
+        for (front, entries) in long.merged(|front| self.long(front))? {
+            match entries {
+                Some(entries) => batch.insert(&self.state, stored(LONG, &front), entries),
+                None => batch.remove(&self.state, stored(LONG, &front)),
+            }
+        }
+        let mark = serde_json::to_vec(mark).expect("a mark is plain data");
+        batch.insert(&self.state, MARK, mark);
+        batch.commit().map_err(|error| failed(&error))
+    }
+
+    fn fill(&self) -> Result<Box<dyn ColdFill + '_>, ColdError> {
+        let mut filling = Some(self.state.start_ingestion().map_err(|error| failed(&error))?);
+        let step = move |entry: Option<(Vec<u8>, &[u8])>| {
+            let done = match (entry, &mut filling) {
+                (Some((key, value)), Some(filling)) => filling.write(key, value),
+                (None, filling) => filling.take().map_or(Ok(()), |filling| filling.finish()),
+                (Some(_), None) => Ok(()),
+            };
+            done.map_err(|error| failed(&error))
+        };
+        Ok(Box::new(Filling { step: Box::new(step), long: long_keys::Changes::default() }))
+    }
+}
+
+/// Takes an entry of fjall's, or that there are no more.
+type Step<'s> = Box<dyn FnMut(Option<(Vec<u8>, &[u8])>) -> Result<(), ColdError> + 's>;
+
+struct Filling<'s> {
+    step: Step<'s>,
+    long: long_keys::Changes,
+}
+
+impl ColdFill for Filling<'_> {
+    fn push(&mut self, key: &[u8], value: &[u8]) -> Result<(), ColdError> {
+        if key.len() > MAX_KEY {
+            self.long.put(key, Some(value));
+            return Ok(());
+        }
+        (self.step)(Some((stored(ENTRY, key), value)))
+    }
+
+    /// The long ones come behind the others in fjall's order.
+    fn finish(self: Box<Self>) -> Result<(), ColdError> {
+        let Filling { mut step, long } = *self;
+        for (front, entries) in long.merged(|_| Ok(BTreeMap::new()))? {
+            if let Some(entries) = entries {
+                step(Some((stored(LONG, &front), &entries)))?;
+            }
+        }
+        step(None)
+    }
+}
