@@ -74,7 +74,6 @@ async fn a_record_too_large_for_a_frame_ends_its_pipeline_with_the_sizes() {
 async fn a_state_over_its_budget_waits_for_more() {
     let rig = Rig::start_with(|config| {
         config.pipelines.memory = ByteSize::kib(64);
-        config.pipelines.spill = false;
     })
     .await;
     rig.topic("in", 1).await;
@@ -112,7 +111,6 @@ async fn a_state_over_its_budget_waits_for_more() {
 async fn a_pipeline_that_waits_for_memory_can_be_stopped() {
     let rig = Rig::start_with(|config| {
         config.pipelines.memory = ByteSize::kib(1);
-        config.pipelines.spill = false;
     })
     .await;
     rig.topic("in", 1).await;

@@ -23,7 +23,11 @@ fn each_id() -> impl Iterator<Item = String> {
 }
 
 async fn start() -> Rig {
-    let rig = Rig::start_with(|config| config.pipelines.memory = ByteSize::bytes(BUDGET)).await;
+    let rig = Rig::start_with(|config| {
+        config.pipelines.spill = true;
+        config.pipelines.memory = ByteSize::bytes(BUDGET);
+    })
+    .await;
     rig.topic("in", 1).await;
     rig.produce("in", 0, each_id()).await;
     rig.run("p", SCRIPT).await;
