@@ -118,7 +118,7 @@ impl Figures {
 pub(crate) struct Sizes {
     pub(crate) files: u64,
     pub(crate) apparent: u64,
-    allocated: u64,
+    pub(crate) allocated: u64,
 }
 
 pub(crate) fn sizes(directory: &Path) -> std::io::Result<Sizes> {
