@@ -420,8 +420,9 @@ fn a_case_says_what_its_tables_shed() {
     put("shed.json", "{\"kept\": 10000}");
     let wrong = run(&["pipeline", "test", &directory], &[], "");
     assert!(
-        !wrong.status.success() && wrong.log.contains("no table `kept` that declares SHED"),
-        "{}",
+        !wrong.status.success() && wrong.out.contains("no table `kept` that declares SHED"),
+        "{} {}",
+        wrong.out,
         wrong.log
     );
     // Without the file nothing is shed, however much there is.
