@@ -131,8 +131,9 @@ fn a_pipeline_goes_back_to_a_savepoint_and_another_begins_there() {
     assert_eq!(broker.json(&["pipeline", "delete", "q"])["pipeline"], "q");
     let names = broker.json(&["pipeline", "list"]);
     assert_eq!(names["pipelines"].as_array().expect("pipelines").len(), 1, "{names}");
-    // Its topic is anybody's.
-    produce(&broker, "fork-out", &[("mine", 1)]);
+    // Its topic is anybody's; it is compacted, and wants keys.
+    let mine = broker.try_run(&["produce", "fork-out", "--key", "mine"], "1\n");
+    assert!(mine.status.success(), "{} {}", mine.out, mine.log);
     assert!(broker.stop().status.success());
 }
 
@@ -221,7 +222,7 @@ struct Killed<'s> {
 }
 
 /// Snapshots come all the time, and what lies before them goes.
-const EAGER: [&str; 2] = ["--set", "pipelines.snapshot_interval=1"];
+const EAGER: [&str; 2] = ["--set", "pipelines.snapshot_interval=1 B"];
 
 impl<'s> Killed<'s> {
     fn start(scratch: &'s Scratch) -> Killed<'s> {
