@@ -312,7 +312,7 @@ fn a_pipeline_whose_state_is_on_disk_counts_on_after_kills() {
         std::thread::sleep(Duration::from_millis(50));
     };
     let bytes = |field: &str| described[field].as_u64().expect("bytes");
-    assert!(bytes("state_bytes") > 10 * 64 << 10, "{described}");
+    assert!(bytes("state_bytes") > (10 * 64) << 10, "{described}");
     assert!(bytes("state_memory_bytes") < 64 << 10, "{described}");
     let mut counts = std::collections::BTreeMap::new();
     for line in broker.run(&["consume", "out", "--exit"]).lines() {
