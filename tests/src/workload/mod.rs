@@ -406,21 +406,51 @@ pub async fn copier(world: Arc<World>, mut chance: Chance) {
 /// Reads everything, to the end when there is one. Who that was.
 pub async fn everything(world: Arc<World>) -> Process {
     let process = world.recorder.process();
-    let starts = || partitions().into_iter().map(|partition| (partition, 0)).collect();
-    let mut input = loop {
-        let Some(client) = world.client().await else { continue };
-        if let Some(reader) = reader(&world, process, &client, starts()).await {
-            break reader;
-        }
-    };
+    let mut input = from_the_beginning(&world, process).await;
     loop {
         poll(&world, process, None, &mut input, 100).await;
-        let Some(ends) = world.ends.get() else { continue };
-        let at = |partition: &Partition| input.position(&partition.topic, partition.number);
-        if ends.iter().all(|(partition, end)| at(partition) >= Some(*end)) {
+        if world.ends.get().is_some_and(|ends| is_behind(&input, ends)) {
             return process;
         }
     }
+}
+
+/// Reads what is there by now, from the beginnings, of a broker that serves.
+pub async fn up_to_now(world: &World) -> Process {
+    let process = world.recorder.process();
+    let ends = ends(&world.client().await.expect("the broker serves")).await;
+    let mut input = from_the_beginning(world, process).await;
+    while !is_behind(&input, &ends) {
+        poll(world, process, None, &mut input, 100).await;
+    }
+    process
+}
+
+/// A reader of all partitions, as soon as the broker gives one.
+async fn from_the_beginning(world: &World, process: Process) -> Consumer {
+    let starts = || partitions().into_iter().map(|partition| (partition, 0)).collect();
+    loop {
+        let Some(client) = world.client().await else { continue };
+        if let Some(reader) = reader(world, process, &client, starts()).await {
+            return reader;
+        }
+    }
+}
+
+/// Whether a reader has come to all of these ends.
+fn is_behind(input: &Consumer, ends: &BTreeMap<Partition, i64>) -> bool {
+    let at = |partition: &Partition| input.position(&partition.topic, partition.number);
+    ends.iter().all(|(partition, end)| at(partition) >= Some(*end))
+}
+
+/// Where all partitions end, for readers of what is committed.
+async fn ends(client: &Client) -> BTreeMap<Partition, i64> {
+    let mut ends = BTreeMap::new();
+    for partition in partitions() {
+        let offsets = client.admin().offsets(&partition.topic, partition.number, Isolation::Committed).await;
+        ends.insert(partition, offsets.expect("it is served again").end);
+    }
+    ends
 }
 
 /// Ends what was left open, finds the ends of all partitions, and asks a last time how far the groups have come.
@@ -438,10 +468,5 @@ pub async fn settle(world: &World) {
     for group in [(COPIERS, &["orders"][..]), (READERS, &["orders", "output"]), (MOVERS, &["output"])] {
         group_offsets(world, process, &client, group).await.expect("the group is served again");
     }
-    let mut ends = BTreeMap::new();
-    for partition in partitions() {
-        let offsets = client.admin().offsets(&partition.topic, partition.number, Isolation::Committed).await;
-        ends.insert(partition, offsets.expect("it is served again").end);
-    }
-    world.ends.set(ends).expect("once");
+    world.ends.set(ends(&client).await).expect("once");
 }
