@@ -37,6 +37,10 @@ impl Pipelines {
         if !savepoints.is_empty() && !with_savepoints {
             return Err(PipelineError::HasSavepoints { name: name.to_owned(), savepoints });
         }
+        // Nothing is lost with it, and behind the record nobody would know whose it was.
+        let spill = self.0.spill_directory(name);
+        let removed = beside(move || spill.remove().map_err(|error| spill.failed(error))).await;
+        removed.map_err(|_| PipelineError::Stopping)?.map_err(|error| files_error(&error))?;
         self.0.coordinators.loaded().await;
         // Before the record goes: nobody could give the group back behind it. One that was never owned is no matter.
         self.disown_group(name).await?;
@@ -45,12 +49,7 @@ impl Pipelines {
         self.0.known.lock().remove(name);
         self.forget_output_ends(name);
         let files = self.0.snapshots(name);
-        let spill = self.0.spill_directory(name);
-        let remove = move || {
-            spill.remove().map_err(|error| spill.failed(error))?;
-            files.alone(SnapshotFiles::remove_all)
-        };
-        match beside(remove).await {
+        match beside(move || files.alone(SnapshotFiles::remove_all)).await {
             Ok(Ok(())) | Err(_) => {}
             Ok(Err(error)) => tracing::warn!(pipeline = name, %error, "snapshots of a deleted pipeline stay"),
         }

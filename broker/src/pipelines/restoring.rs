@@ -104,11 +104,17 @@ impl Runner {
         let files = self.keeper.snapshots().files().clone();
         for base in cut.map_or_else(|| Ok(Vec::new()), |cut| self.bases(cut))? {
             let restoring = self.begin(cut, shards)?;
+            let mut failed = None;
             let read = || {
                 let (mut reader, _) = files.open(&base.file, &stop).map_err(|error| error.to_string())?;
-                restoring.apply_snapshot(&mut reader).map_err(|error| error.to_string())
+                let applied = restoring.apply_snapshot(&mut reader, &mut self.watch(&mut failed));
+                applied.map_err(|error| error.to_string())
             };
-            match read() {
+            let read = read();
+            if let Some(error) = failed {
+                return Err(error);
+            }
+            match read {
                 Ok(restoring) => {
                     let from = base.header.changelog_end;
                     let (restoring, bytes) = self.replayed(restoring, from, changelog_end)?;
@@ -137,25 +143,14 @@ impl Runner {
         from: i64,
         to: i64,
     ) -> Result<(Restoring, u64), RunError> {
-        let can_spill = restoring.can_spill();
-        let check = |restoring: &Restoring| {
-            let (budget, bytes) = (self.control.memory(), restoring.memory_bytes());
-            self.spill.check_share(budget, bytes, can_spill && !restoring.is_spilt())?;
-            check_budget(budget, bytes, || restoring.operator_sizes())
-                .inspect_err(|_| self.shown.set_sizes(restoring.operator_sizes()))
-        };
-        check(&restoring)?;
+        self.check_restoring(&restoring)?;
         let mut failed = None;
         let mut bytes = 0;
         let changelog = &self.keeper.logs().changelog;
         let read = for_each_batch(changelog, from, to, |batch| {
             bytes += batch.bytes().len() as u64;
-            // Restoring may take long, and whoever stops it does not want to wait for that.
-            let applied = match self.control.is_stopping() {
-                true => Err(RunError::Stopped),
-                false => restoring.apply(batch).map_err(RunError::from).and_then(|()| check(&restoring)),
-            };
-            applied.map_err(|error| {
+            let applied = restoring.apply(batch).map_err(RunError::from);
+            applied.and_then(|()| self.check_restoring(&restoring)).map_err(|error| {
                 failed = Some(error);
                 String::new()
             })
@@ -164,6 +159,25 @@ impl Runner {
             (Some(error), _) => Err(error),
             (None, Err(what)) => Err(own_log(what)),
             (None, Ok(_)) => Ok((restoring, bytes)),
+        }
+    }
+
+    /// That what is restored so far may be in memory, and that nobody wants to stop: restoring may take long.
+    fn check_restoring(&self, restoring: &Restoring) -> Result<(), RunError> {
+        if self.control.is_stopping() {
+            return Err(RunError::Stopped);
+        }
+        let (budget, bytes) = (self.control.memory(), restoring.memory_bytes());
+        self.spill.check_share(budget, bytes, !restoring.is_spilt() && restoring.can_spill())?;
+        check_budget(budget, bytes, || restoring.operator_sizes())
+            .inspect_err(|_| self.shown.set_sizes(restoring.operator_sizes()))
+    }
+
+    /// Asked while a part is restored that may be large; notes why not to go on.
+    pub(super) fn watch(&self, failed: &mut Option<RunError>) -> impl FnMut(&Restoring) -> bool {
+        |restoring| {
+            *failed = self.check_restoring(restoring).err();
+            failed.is_none()
         }
     }
 

@@ -7,8 +7,9 @@ use std::collections::BTreeMap;
 
 use logmill_record::Batch;
 use logmill_stream::{
-    EpochLimits, EpochLoop, Pipeline, Plan, Progress, SNAPSHOT_VERSION, SnapshotError, SnapshotHeader,
-    SnapshotOperator, SnapshotReader, SnapshotWriter, StateChanges, TopicPartition, Turn, merge_snapshot,
+    EpochLimits, EpochLoop, LOOK_BYTES, Pipeline, Plan, Progress, Restoring, SNAPSHOT_VERSION, SnapshotError,
+    SnapshotHeader, SnapshotOperator, SnapshotReader, SnapshotWriter, StateChanges, TopicPartition, Turn,
+    merge_snapshot,
 };
 use proptest::prelude::*;
 use support::{MemoryLogs, restored, spec};
@@ -149,7 +150,7 @@ fn restored_from(plan: &Plan, logs: &MemoryLogs, generation: u32, kept: &Kept) -
     let spec = spec(plan, logs, generation);
     let restoring = Pipeline::restore(plan.clone(), spec, logs.last_progress()).unwrap();
     let mut reader = SnapshotReader::open(&*kept.bytes).unwrap();
-    let mut restoring = restoring.apply_snapshot(&mut reader).unwrap();
+    let mut restoring = restoring.apply_snapshot(&mut reader, &mut |_| true).unwrap();
     logs.changelog[kept.batches..].iter().for_each(|batch| restoring.apply(batch).unwrap());
     restoring.finish()
 }
@@ -333,7 +334,10 @@ fn a_snapshot_of_something_else_is_refused() {
     let other = query(0);
     let refused = |plan: &Plan, progress: Progress| {
         let restoring = Pipeline::restore(plan.clone(), spec(plan, &logs, 9), Some(progress)).unwrap();
-        restoring.apply_snapshot(&mut SnapshotReader::open(&*kept.bytes).unwrap()).unwrap_err().to_string()
+        restoring
+            .apply_snapshot(&mut SnapshotReader::open(&*kept.bytes).unwrap(), &mut |_| true)
+            .unwrap_err()
+            .to_string()
     };
     let last = logs.last_progress().unwrap();
     let of_other = Progress { plan: other.fingerprint(), operators: Vec::new(), ..last.clone() };
@@ -344,8 +348,37 @@ fn a_snapshot_of_something_else_is_refused() {
     assert_eq!((renamed.generation, renamed.epoch, renamed.state_from), (3, 8, Some(17)));
     let spec = logmill_stream::PipelineSpec { name: "other".to_owned(), ..spec(&plan, &logs, 9) };
     let restoring = Pipeline::restore(plan.clone(), spec, Some(renamed)).unwrap();
-    let error = restoring.apply_snapshot(&mut SnapshotReader::open(&*kept.bytes).unwrap()).unwrap_err();
+    let error = restoring
+        .apply_snapshot(&mut SnapshotReader::open(&*kept.bytes).unwrap(), &mut |_| true)
+        .unwrap_err();
     assert!(error.to_string().contains("it is of pipeline test"), "{error}");
+}
+
+/// Whoever restores is asked on the way, and not when all of a large state is in memory.
+#[test]
+fn a_large_snapshot_is_given_up_on_the_way() {
+    let plan = query(1);
+    let keys = 8 * LOOK_BYTES / 1000;
+    let row = |key| serde_json::json!({ "k": format!("{key:01000}"), "x": 1, "d": 0.0, "ts": 0 }).to_string();
+    let mut logs = logs(&[]);
+    logs.produce("left", 0, &(0..keys).map(row).collect::<Vec<_>>());
+    run(&plan, &mut logs, EpochLimits::default(), 0, 1);
+    let kept = snapshot(&plan, &logs, None);
+    let apply = |budget: u64| {
+        let restoring = Pipeline::restore(plan.clone(), spec(&plan, &logs, 9), logs.last_progress()).unwrap();
+        let mut seen = Vec::new();
+        let mut go_on = |restoring: &Restoring| {
+            seen.push(restoring.memory_bytes());
+            restoring.memory_bytes() <= budget
+        };
+        let applied = restoring.apply_snapshot(&mut SnapshotReader::open(&*kept.bytes).unwrap(), &mut go_on);
+        (applied.map(|restoring| restoring.memory_bytes()), seen)
+    };
+    let (whole, seen) = apply(u64::MAX);
+    assert!(whole.unwrap() > 8 * LOOK_BYTES as u64 && seen.len() >= 7, "{seen:?}");
+    let (given_up, seen) = apply(2 * LOOK_BYTES as u64);
+    assert!(matches!(given_up, Err(SnapshotError::GivenUp)), "{given_up:?}");
+    assert!(seen.iter().all(|bytes| *bytes < 4 * LOOK_BYTES as u64), "{seen:?}");
 }
 
 #[test]

@@ -146,7 +146,7 @@ impl<'p> Spilt<'p> {
         };
         logs.changelog[from as usize..].iter().for_each(|batch| restoring.apply(batch).unwrap());
         let at = logs.last_progress().map_or_else(|| self.nowhere(), |progress| self.position(&progress));
-        restoring.finish_spilt(at).unwrap()
+        restoring.finish_spilt(at, &mut |_| true).unwrap()
     }
 
     /// Runs until the crash, or to the end: then it is true.

@@ -200,7 +200,7 @@ fn upgrade(old: &Plan, new: &Plan, logs: &mut MemoryLogs, limits: EpochLimits, w
     logs.progress.push(progress.clone());
     logs.changelog.clear();
     let restoring = Pipeline::restore(new.clone(), spec(new, logs, 2), Some(progress)).unwrap();
-    restoring.apply_snapshot(&mut SnapshotReader::open(&*bytes).unwrap()).unwrap().finish()
+    restoring.apply_snapshot(&mut SnapshotReader::open(&*bytes).unwrap(), &mut |_| true).unwrap().finish()
 }
 
 /// What is written behind the cut, topic by topic, by a pipeline that was upgraded there, and by one that has always run

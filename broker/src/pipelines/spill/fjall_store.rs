@@ -16,8 +16,9 @@ use std::error::Error;
 use std::io::ErrorKind;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
+use std::time::{Duration, Instant};
 
-use fjall::{Database, Keyspace, KeyspaceCreateOptions};
+use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
 use logmill_stream::{ColdError, ColdFill, ColdMark, ColdStore, TakeEntry};
 
 use super::long_keys::{self, MAX_KEY};
@@ -34,12 +35,19 @@ const JOURNAL_BYTES: u64 = 64 << 20;
 const BUFFER_BYTES: (u64, u64) = (1 << 20, 64 << 20);
 const CACHE_BYTES: (u64, u64) = (1 << 20, 1 << 30);
 
+/// How long a write waits for tables in memory to be flushed, when those are twice as large as they should be, in all and
+/// between two looks. A compaction may take longer: then the next write waits again.
+const PATIENCE: Duration = Duration::from_secs(2);
+const LOOK: Duration = Duration::from_millis(5);
+
 /// Files that are open at a time.
 const OPEN_FILES: usize = 64;
 
 pub(super) struct FjallStore {
     database: Database,
     state: Keyspace,
+    /// What its tables in memory should have at most, in bytes.
+    buffer: u64,
 }
 
 impl std::fmt::Debug for FjallStore {
@@ -91,7 +99,19 @@ impl FjallStore {
             making.write(THERE, fjall::UserValue::empty())?;
             making.finish()?;
         }
-        Ok(Some(FjallStore { database, state }))
+        Ok(Some(FjallStore { database, state, buffer }))
+    }
+
+    /// Waits while its one thread compacts and flushes nothing: fjall looks only at tables that are full, and makes no
+    /// other full meanwhile.
+    fn wait_for_flushes(&self) -> Result<(), ColdError> {
+        let since = Instant::now();
+        while self.database.write_buffer_size() > 2 * self.buffer && since.elapsed() < PATIENCE {
+            // It says when the thread has failed.
+            self.database.persist(PersistMode::Buffer).map_err(|error| failed(&error))?;
+            std::thread::sleep(LOOK);
+        }
+        Ok(())
     }
 
     /// The long keys that begin with these bytes.
@@ -190,7 +210,8 @@ impl ColdStore for FjallStore {
         }
         let mark = serde_json::to_vec(mark).expect("a mark is plain data");
         batch.insert(&self.state, MARK, mark);
-        batch.commit().map_err(|error| failed(&error))
+        batch.commit().map_err(|error| failed(&error))?;
+        self.wait_for_flushes()
     }
 
     fn fill(&self) -> Result<Box<dyn ColdFill + '_>, ColdError> {

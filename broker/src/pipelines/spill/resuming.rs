@@ -121,11 +121,13 @@ impl Runner {
             self.remove_store()?;
             return Ok(None);
         }
-        if let Some((store, mark)) = self.found_store(cut, keep)? {
+        let newest = self.bases(cut)?.into_iter().next();
+        if let Some((store, mark)) =
+            self.found_store(cut, keep, newest.as_ref().map_or(0, |base| base.bytes))?
+        {
             let (at, sizes) = (mark.at.clone(), mark.sizes.clone());
             let restoring = self.begin(Some(cut), shards)?.go_on_with(store, mark, keep)?;
             let (restoring, _) = self.replayed(restoring, at.changelog_end, changelog_end)?;
-            let newest = self.bases(cut)?.into_iter().next();
             let entries: u64 = sizes.values().map(|size| size.entries).sum();
             let bytes: u64 = sizes.values().map(|size| size.bytes).sum();
             let each = bytes.checked_div(entries).unwrap_or(CHANGE_BYTES);
@@ -134,15 +136,14 @@ impl Runner {
             self.note_restored(snapshot, since);
             return self.finish_spilt(restoring, cut).map(Some);
         }
-        let newest = self.bases(cut)?.into_iter().next();
         if !self.spill.is_due && newest.is_none_or(|base| base.bytes <= keep) {
             return Ok(None);
         }
         self.filled(cut, changelog_end, keep, shards).map(Some)
     }
 
-    /// The store there is, if it can be gone on with.
-    fn found_store(&mut self, cut: &Cut, keep: u64) -> Result<Option<Found>, RunError> {
+    /// The store there is, if it can be gone on with. The newest snapshot of the whole state has so many bytes.
+    fn found_store(&mut self, cut: &Cut, keep: u64, snapshot: u64) -> Result<Option<Found>, RunError> {
         let directory = self.spill.directory.clone();
         if !directory.exists().map_err(|error| io_failed(&directory, &error))? {
             self.spill.unusable = None;
@@ -154,8 +155,9 @@ impl Runner {
             match opened.and_then(|store| Ok((store.mark()?, store))) {
                 Ok((Some(mark), store)) => match misfit(self.keeper.logs(), cut, &mark) {
                     None => {
+                        // The mark knows only of operators that leave entries in the store.
                         let bytes: u64 = mark.sizes.values().map(|size| size.bytes).sum();
-                        if self.spill.is_due || bytes > keep / SMALL {
+                        if self.spill.is_due || bytes.max(snapshot) > keep / SMALL {
                             return Ok(Some((store, mark)));
                         }
                         drop(store);
@@ -255,7 +257,10 @@ impl Runner {
     }
 
     fn finish_spilt(&mut self, restoring: Restoring, cut: &Cut) -> Result<Pipeline, RunError> {
-        let pipeline = restoring.finish_spilt(position(self.keeper.logs(), cut))?;
+        let mut failed = None;
+        let at = position(self.keeper.logs(), cut);
+        let finished = restoring.finish_spilt(at, &mut self.watch(&mut failed));
+        let pipeline = finished.map_err(|error| failed.unwrap_or_else(|| error.into()))?;
         self.spill.is_due = false;
         Ok(pipeline)
     }

@@ -200,6 +200,9 @@ pub enum RestoreError {
         /// The id of the topic that there is now.
         found: String,
     },
+    /// Whoever was asked did not want to go on.
+    #[error("the state was not read to its end")]
+    GivenUp,
     /// A changelog record cannot be read.
     #[error("changelog record {index}: {reason}")]
     DamagedChangelog {

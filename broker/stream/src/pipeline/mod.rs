@@ -41,7 +41,7 @@ pub use progress::{
     Counters, InputProgress, OperatorProgress, PROGRESS_VERSION, PartialWindow, Progress, ProgressError,
     SourceShedding,
 };
-pub use restore::Restoring;
+pub use restore::{GoOn, LOOK_BYTES, Restoring};
 pub use size::OperatorSize;
 pub use spec::{InputPartition, PipelineSpec};
 pub use spill::FillError;

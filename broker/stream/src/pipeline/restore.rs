@@ -21,6 +21,12 @@ use crate::rows::NO_TIME;
 use crate::snapshot::{SnapshotError, SnapshotHeader, SnapshotReader};
 use crate::state::decode_changelog_key;
 
+/// State that is read until somebody is asked whether to go on, in bytes.
+pub const LOOK_BYTES: usize = 1 << 20;
+
+/// Whether to go on with what is restored: asked while much of it is still to be read.
+pub type GoOn<'g> = dyn FnMut(&Restoring) -> bool + 'g;
+
 /// A pipeline on its way back: its progress is known, its changelog is being read.
 ///
 /// Give it a snapshot, if there is one, and every batch of the changelog behind it in order, then [`Restoring::finish`]
@@ -161,15 +167,24 @@ impl Restoring {
     }
 
     /// Takes the state of a snapshot, before any of the changelog: go on with the batches of the changelog from
-    /// [`SnapshotHeader::changelog_end`](crate::SnapshotHeader::changelog_end) on. After an error this is of no use any
-    /// more; begin again.
+    /// [`SnapshotHeader::changelog_end`](crate::SnapshotHeader::changelog_end) on. Every [`LOOK_BYTES`] `go_on` is asked
+    /// whether to. After an error this is of no use any more; begin again.
     pub fn apply_snapshot<R: Read>(
         mut self,
         snapshot: &mut SnapshotReader<R>,
+        go_on: &mut GoOn<'_>,
     ) -> Result<Restoring, SnapshotError> {
         self.check_snapshot(snapshot.header())?;
+        let mut unseen = 0;
         while let Some((key, value)) = snapshot.next_entry()? {
             self.apply_change(key, Some(value)).map_err(|reason| SnapshotError::Misfit { reason })?;
+            unseen += key.len() + value.len();
+            if unseen >= LOOK_BYTES {
+                unseen = 0;
+                if !go_on(&self) {
+                    return Err(SnapshotError::GivenUp);
+                }
+            }
         }
         Ok(self)
     }
@@ -214,7 +229,7 @@ impl Restoring {
         Ok(())
     }
 
-    fn apply_change(&mut self, key: &[u8], value: Option<&[u8]>) -> Result<(), String> {
+    pub(super) fn apply_change(&mut self, key: &[u8], value: Option<&[u8]>) -> Result<(), String> {
         let Pipeline { plan, graph, epoch, .. } = &mut self.pipeline;
         if *epoch == 0 {
             return Err("there is state, but no progress record".to_owned());

@@ -16,8 +16,7 @@ use super::errors::RestoreError;
 use super::graph::Graph;
 use super::machine::Pipeline;
 use super::progress::Progress;
-use super::restore::Restoring;
-use crate::plan::Plan;
+use super::restore::{GoOn, LOOK_BYTES, Restoring};
 use crate::snapshot::{SnapshotError, SnapshotReader};
 use crate::state::{
     COLD_VERSION, ColdError, ColdMark, ColdPosition, ColdStore, Growth, Spilt, decode_changelog_key,
@@ -26,6 +25,9 @@ use crate::state::{
 
 /// What is read of the changelog goes into the store when it has so many bytes.
 const GAP_BYTES: usize = 8 << 20;
+
+/// What may leave memory keeps at least one part of so many of what should be there.
+const LEAST_SHARE: u64 = 8;
 
 impl Graph {
     /// Whether there is an operator whose entries need not be in memory.
@@ -55,7 +57,9 @@ impl Graph {
         if memory <= keep {
             return;
         }
-        let room = (keep / 4 * 3).saturating_sub(memory - held);
+        // What needs all of its state in memory may leave nothing of it: then some is kept nevertheless, or what an epoch
+        // touches would be read back for each.
+        let room = (keep / 4 * 3).saturating_sub(memory - held).max(keep / LEAST_SHARE);
         for node in self.nodes.iter_mut().filter(|node| node.spills) {
             for operator in node.shards.spilling() {
                 let share = u128::from(operator.held()) * u128::from(room) / u128::from(held.max(1));
@@ -82,20 +86,6 @@ impl Graph {
             return Ok(None);
         }
         Ok(Some(node.shards.spilling().next().is_some_and(|operator| operator.counts(table))))
-    }
-
-    /// Reads the state of the operators that keep all of it in memory.
-    fn read_whole(&mut self, plan: &Plan) -> Result<(), ColdError> {
-        let Some(store) = self.spilt.as_ref().map(Spilt::store) else { return Ok(()) };
-        let whole = self.nodes.iter().filter(|node| !node.spills && !node.shards.is_empty());
-        let identities: Vec<u32> = whole.map(|node| node.identity).collect();
-        for identity in identities {
-            store.scan(&operator_prefix(identity), &mut |key, value| {
-                let restored = decode_changelog_key(key).and_then(|key| self.restore(plan, key, Some(value)));
-                restored.map_err(ColdError::damaged)
-            })?;
-        }
-        Ok(())
     }
 }
 
@@ -195,15 +185,40 @@ impl Restoring {
     }
 
     /// The pipeline, where its last committed epoch left it, which is `at`: nothing of what its store has is in memory
-    /// but the state of operators that need all of theirs.
-    pub fn finish_spilt(mut self, at: ColdPosition) -> Result<Pipeline, RestoreError> {
+    /// but the state of operators that need all of theirs. Every [`LOOK_BYTES`] of it `go_on` is asked whether to.
+    pub fn finish_spilt(mut self, at: ColdPosition, go_on: &mut GoOn<'_>) -> Result<Pipeline, RestoreError> {
         if let Some(gap) = &mut self.gap {
             gap.at = at;
         }
         self.write_gap()?;
-        let Pipeline { plan, graph, .. } = &mut self.pipeline;
-        graph.read_whole(plan)?;
+        self.read_whole(go_on)?;
         Ok(self.finish())
+    }
+
+    /// Reads the state of the operators that keep all of it in memory.
+    fn read_whole(&mut self, go_on: &mut GoOn<'_>) -> Result<(), RestoreError> {
+        let Some(store) = self.pipeline.graph.spilt.as_ref().map(Spilt::store) else { return Ok(()) };
+        let nodes = self.pipeline.graph.nodes.iter();
+        let whole = nodes.filter(|node| !node.spills && !node.shards.is_empty());
+        let identities: Vec<u32> = whole.map(|node| node.identity).collect();
+        let (mut unseen, mut gives_up) = (0, false);
+        for identity in identities {
+            let read = store.scan(&operator_prefix(identity), &mut |key, value| {
+                self.apply_change(key, Some(value)).map_err(ColdError::damaged)?;
+                unseen += key.len() + value.len();
+                if unseen >= LOOK_BYTES {
+                    unseen = 0;
+                    gives_up = !go_on(self);
+                }
+                // Only an error ends a scan before its end.
+                if gives_up { Err(ColdError::damaged("")) } else { Ok(()) }
+            });
+            match read {
+                Err(_) if gives_up => return Err(RestoreError::GivenUp),
+                read => read?,
+            }
+        }
+        Ok(())
     }
 }
 

@@ -43,6 +43,9 @@ pub enum SnapshotError {
         /// What does not fit.
         reason: String,
     },
+    /// Whoever was asked did not want to go on.
+    #[error("the snapshot was not read to its end")]
+    GivenUp,
     /// An entry is too long for a snapshot.
     #[error("an entry of {bytes} bytes is too long for a snapshot")]
     EntryTooLong {
