@@ -12,7 +12,8 @@
 //! the others are closed already or close at the end of the same epoch: there it is held until they are given.
 //!
 //! With `EMIT CHANGES` a group's row of a window is given whenever an epoch has changed it, until the window closes; with
-//! a lateness it is given when the window closes, and then whenever it changes, until the time allowed is over.
+//! a lateness it is given when the window closes, and then whenever it changes, until the time allowed is over. A group
+//! without aggregates is given with its first row, and then only remembered.
 
 mod held;
 
@@ -69,6 +70,13 @@ struct Window {
     start: i64,
 }
 
+/// What rows give that come.
+struct Given {
+    changes: Changes,
+    /// Of groups that are new.
+    first: RowsBuilder,
+}
+
 /// Rows of windows that an epoch has changed.
 #[derive(Default)]
 struct Changes {
@@ -108,7 +116,7 @@ impl WindowAggregate {
     fn lateness(&self) -> i64 {
         match self.emit {
             Emit::OnCloseAndLate { ms } => ms,
-            Emit::OnClose | Emit::Changes => 0,
+            Emit::OnClose | Emit::Changes | Emit::AtOnce => 0,
         }
     }
 
@@ -117,7 +125,7 @@ impl WindowAggregate {
         time: EpochTime,
         (rows, row): (&Rows, usize),
         key: &[u8],
-        changes: &mut Changes,
+        given: &mut Given,
         out: &mut Output,
     ) {
         let mark = rows.marks[row];
@@ -141,13 +149,31 @@ impl WindowAggregate {
         }
         let with_start = start.map(|start| [key, &start.to_be_bytes()].concat());
         let key = with_start.as_deref().unwrap_or(key);
-        if self.emit != Emit::OnClose {
-            self.note(time, slice_end, key, mark, changes);
+        match self.emit {
+            Emit::AtOnce => return self.give_first(slice_end, key, mark, &mut given.first),
+            Emit::OnClose => {}
+            Emit::OnCloseAndLate { .. } | Emit::Changes => {
+                self.note(time, slice_end, key, mark, &mut given.changes);
+            }
         }
         if self.is_late_for_some(slice_end, time.before, mark.watermark) {
             return self.held.push(key, slice_end, rows, row);
         }
         self.fold(slice_end, key, rows, row);
+    }
+
+    /// Gives the row of a group that is new; the slice is the window.
+    fn give_first(&mut self, end: i64, key: &[u8], mark: Mark, first: &mut RowsBuilder) {
+        if self.slices.has(end, key) {
+            return;
+        }
+        self.slices.entry(end, key, || Part { rows: 1, accumulators: Vec::new() });
+        let start = match self.window {
+            WindowOf::Assigned { kind, .. } => kind.start_of(end),
+            WindowOf::Given { .. } => 0,
+        };
+        let mark = Mark { timestamp: window_timestamp(end), ..mark };
+        first.push(mark, &self.leading(Window { end, start }, key).0);
     }
 
     /// Whether a row came too late for a window that may still be given, or changed, in this epoch.
@@ -181,7 +207,7 @@ impl WindowAggregate {
     /// Remembers the rows that a row is about to change: those of its windows that are given already.
     fn note(&self, time: EpochTime, slice_end: i64, key: &[u8], mark: Mark, changes: &mut Changes) {
         let (after, through) = match self.emit {
-            Emit::OnClose => return,
+            Emit::OnClose | Emit::AtOnce => return,
             Emit::OnCloseAndLate { ms } => (mark.watermark.saturating_sub(ms), time.before),
             Emit::Changes => (mark.watermark, END_OF_TIME),
         };
@@ -224,17 +250,8 @@ impl WindowAggregate {
         if parts.iter().map(|part| part.rows).sum::<i64>() <= 0 {
             return Ok(None);
         }
-        let (key, start) = match self.window {
-            WindowOf::Assigned { .. } => (key, window.start),
-            WindowOf::Given { .. } => {
-                let (key, start) = key.split_last_chunk().expect("the start is behind the key");
-                (key, i64::from_be_bytes(*start))
-            }
-        };
-        let keys = key_values(key, &self.key_types);
+        let (mut values, keys) = self.leading(window, key);
         let name = || format!("the window that ends {}, key {}", Iso(window.end), key_text(&keys));
-        let mut values = vec![Value::Timestamp(start), Value::Timestamp(window.end)];
-        values.extend(keys.iter().cloned());
         match parts {
             [only] => self.aggregates.finish(&only.accumulators, &mut values, name)?,
             parts => {
@@ -244,6 +261,21 @@ impl WindowAggregate {
             }
         }
         Ok(Some(values))
+    }
+
+    /// What a group's row begins with, bounds and keys; and the keys.
+    fn leading(&self, window: Window, key: &[u8]) -> (Vec<Value>, Vec<Value>) {
+        let (key, start) = match self.window {
+            WindowOf::Assigned { .. } => (key, window.start),
+            WindowOf::Given { .. } => {
+                let (key, start) = key.split_last_chunk().expect("the start is behind the key");
+                (key, i64::from_be_bytes(*start))
+            }
+        };
+        let keys = key_values(key, &self.key_types);
+        let mut values = vec![Value::Timestamp(start), Value::Timestamp(window.end)];
+        values.extend(keys.iter().cloned());
+        (values, keys)
     }
 
     /// The windows with rows of which something lies between two places, in the order of their ends.
@@ -430,13 +462,16 @@ impl WindowAggregate {
 
 impl Operator for WindowAggregate {
     fn process(&mut self, time: EpochTime, inputs: Vec<Vec<Keyed>>, out: &mut Output) {
-        let mut changes = Changes::default();
+        let mut given = Given { changes: Changes::default(), first: RowsBuilder::new(&self.row_types) };
         for Keyed { rows, keys } in inputs.into_iter().flatten() {
             for row in 0..rows.len() {
-                self.add(time, (&rows, row), keys.get(row), &mut changes, out);
+                self.add(time, (&rows, row), keys.get(row), &mut given, out);
             }
         }
-        self.give_changes(changes.list, out);
+        if self.emit == Emit::AtOnce {
+            return out.push(given.first.finish());
+        }
+        self.give_changes(given.changes.list, out);
         if self.emit == Emit::Changes {
             // Nothing is given when a window closes.
             self.fold_held(END_OF_TIME);
@@ -445,7 +480,7 @@ impl Operator for WindowAggregate {
 
     fn due(&self, from: &Place, watermark: i64) -> Due {
         let mut due = Due::new();
-        if self.emit == Emit::Changes {
+        if matches!(self.emit, Emit::Changes | Emit::AtOnce) {
             // All rows are given before their window closes.
             return due;
         }
@@ -495,7 +530,7 @@ impl Operator for WindowAggregate {
     fn advance(&mut self, time: EpochTime, from: &Place, to: &Place, out: &mut Output) {
         for window in self.windows(from, to) {
             self.fold_held(window.end.saturating_add(self.lateness()));
-            if self.emit != Emit::Changes {
+            if !matches!(self.emit, Emit::Changes | Emit::AtOnce) {
                 self.give(window, from, to, time, out);
             }
             if window.end <= to.watermark {

@@ -425,6 +425,7 @@ impl fmt::Display for Emit {
             Emit::OnClose => f.write_str("on-close"),
             Emit::OnCloseAndLate { ms } => write!(f, "on-close late={ms}ms"),
             Emit::Changes => f.write_str("changes"),
+            Emit::AtOnce => f.write_str("at-once"),
         }
     }
 }

@@ -78,6 +78,9 @@ pub enum Emit {
     },
     /// Whenever the rows of the window change, until it closes.
     Changes,
+    /// Once, when the first row of the group comes: of groups without aggregates, which nothing changes any more. Only
+    /// where each row is in one window, and rows are only added.
+    AtOnce,
 }
 
 /// How a row's window is known.

@@ -375,6 +375,11 @@ impl<V> TimeTable<V> {
         }
     }
 
+    /// Whether there is an entry.
+    pub(crate) fn has(&self, time: i64, key: &[u8]) -> bool {
+        self.buckets.get(&time).is_some_and(|bucket| bucket.contains_key(key))
+    }
+
     /// Whether there is an entry of a changelog key.
     pub(crate) fn contains(&self, record_key: &[u8]) -> bool {
         let Some((time, key)) = record_key.split_at_checked(TIME_BYTES) else { return false };

@@ -198,8 +198,18 @@ impl QueryBinder<'_> {
                 if let (WindowOf::Assigned { kind, .. }, Emit::Changes) = (window, emit) {
                     super::from::few_windows(kind, "each of them changes with it", at)?;
                 }
+                let changing = emit != Emit::OnClose;
+                let alone = matches!(
+                    window,
+                    WindowOf::Given { .. } | WindowOf::Assigned { kind: WindowKind::Tumble { .. }, .. }
+                );
+                let emit = match self.emits_freely && placed.is_empty() && alone && !changes {
+                    // What such a group says is known with its first row: nobody has to wait for it.
+                    true => Emit::AtOnce,
+                    false => emit,
+                };
                 let operator = WindowAggregate { window, keys: plain, aggregates: placed, emit };
-                (Operator::WindowAggregate(operator), emit != Emit::OnClose)
+                (Operator::WindowAggregate(operator), changing)
             }
             (_, None) => {
                 self.emits |= self.emit == Emit::Changes;

@@ -29,6 +29,8 @@ pub(super) struct QueryBinder<'s> {
     pub(super) bound: Option<StateBound>,
     /// When windows give their rows.
     pub(super) emit: Emit,
+    /// Nothing is said of when windows give rows.
+    pub(super) emits_freely: bool,
     /// Whether there is something that gives rows when the statement says.
     pub(super) emits: bool,
     /// Common tables in sight, the innermost last.
@@ -61,6 +63,7 @@ impl<'s> QueryBinder<'s> {
             graph,
             bound,
             emit,
+            emits_freely: insert.emit.is_none(),
             emits: false,
             common: Vec::new(),
             limits: Limits::new(),
