@@ -23,6 +23,8 @@ fn tables_that_pipelines_write_are_asked_with_sql() {
     broker.run(&["pipeline", "deploy", &script]);
     let all = ["sql", "SELECT * FROM totals ORDER BY amount DESC"];
     assert_eq!(broker.json(&all)["rows"].as_array().expect("rows").len(), 0);
+    let count = ["sql", "SELECT COUNT(*) FROM totals WHERE NOW() > TIMESTAMP '2020-01-01 00:00:00'"];
+    assert_eq!(broker.json(&count)["rows"], serde_json::json!([[0]]), "of no rows there are none");
     let mut orders = String::new();
     for n in 0..300 {
         orders.push_str(&format!("{{\"shop\":\"{}\",\"amount\":{}}}\n", ["a", "b", "c"][n % 3], n % 3 + 1));
@@ -52,6 +54,7 @@ fn tables_that_pipelines_write_are_asked_with_sql() {
     assert_eq!(table, "SHOP  MEAN\nb        2\n");
     let counted = broker.json(&["sql", "SELECT SUM(n), COUNT(*) FROM totals", "--pipeline", "shops"]);
     assert_eq!(counted["rows"], serde_json::json!([[300, 3]]));
+    assert_eq!(broker.json(&count)["rows"], serde_json::json!([[3]]), "it is later than 2020");
     let wrong = broker.try_run(&["sql", "SELECT shop,\n  amuont FROM totals"], "");
     assert_eq!(wrong.status.code(), Some(1));
     for part in ["line 2, column 3", "did you mean `amount`?", "2 |   amuont FROM totals\n  |   ^"] {

@@ -135,13 +135,14 @@ impl Pipelines {
         })?;
         let began = Instant::now();
         let in_time = || began.elapsed() < TIME && is_wanted();
+        let now = self.0.clock.now_ms();
         let (epoch, ends) = self.cut(&pipeline, &topic.partitions, is_wanted)?;
         let mut rows = query.rows(MAX_BYTES);
         for partition in &topic.partitions {
             let end = ends.get(&partition.id()).copied().unwrap_or(0);
             read(&query, partition, end, &mut rows, in_time)?;
         }
-        let rows = query.run(rows, MAX_ROWS, in_time)?;
+        let rows = query.run(rows, MAX_ROWS, now, in_time)?;
         if answer_bytes(&rows) > MAX_ANSWER_BYTES {
             return Err(AskError::Large);
         }

@@ -6,16 +6,19 @@
 //! ```
 
 use std::cmp::Ordering;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use logmill_record::{Batch, BatchBuilder, BatchError, BatchOptions, Record};
 use thiserror::Error;
 
 use crate::column::Column;
 use crate::epoch_loop::{EpochLimits, TurnError};
-use crate::format::{RecordPlace, RowDecoder};
-use crate::plan::{self, ColumnOrigin, ErrorPolicy, OutputMode, Sink, Source};
-use crate::sql::{BoundSelect, Fold, RESULT_TOPIC, SelectOrder, SqlError, compile_select};
+use crate::format::{Landed, RecordPlace, RowDecoder};
+use crate::plan::{ColumnOrigin, ErrorPolicy, OutputMode, Sink, Source};
+use crate::sql::{
+    BoundSelect, EMPTY_ROW_TOPIC, GivenTable, RESULT_TOPIC, SelectOrder, SqlError, compile_select,
+};
+use crate::state::encode_key_part;
 use crate::trial::{TrialError, TrialOptions, TrialRecord, run_while};
 use crate::value::{DataType, Value};
 
@@ -103,24 +106,20 @@ impl TableQuery {
     /// # Errors
     /// Where the query is wrong, and what to write.
     pub fn compile(sql: &str, tables: &[QueryTable]) -> Result<TableQuery, SqlError> {
-        let sources = tables.iter().map(|table| source(&table.sink)).collect();
-        let bound = compile_select(sources, sql)?;
-        let topic = bound.plan.sources[0].topic.as_str();
-        let name = bound.plan.sources[0].table.as_str();
-        let is_it = |table: &&QueryTable| table.sink.topic == topic && table.sink.table == name;
-        let table = tables.iter().find(is_it).expect("the query reads one of the tables").clone();
-        let help = match table.sink.mode {
-            OutputMode::Append | OutputMode::Upsert => return Ok(TableQuery { bound, table }),
-            OutputMode::Update => "the topic does not say which rows are gone",
-            OutputMode::Retract => "its records are changes",
-            OutputMode::Complete => "its records are whole tables, one behind the other",
+        let given = |table: &QueryTable| GivenTable {
+            source: source(&table.sink),
+            refusal: no_rows(table.sink.mode).map(|reason| {
+                let Sink { table, mode, .. } = &table.sink;
+                format!("`{table}` is written with 'output' = '{}': {reason}", mode.name())
+            }),
         };
-        Err(SqlError {
-            line: 1,
-            column: 1,
-            message: format!("`{name}` is written with 'output' = '{}': {help}", table.sink.mode.name()),
-            help: "query tables with 'output' = 'upsert' or 'append'".to_owned(),
-        })
+        let bound = compile_select(tables.iter().map(given).collect(), sql)?;
+        let read = bound.plan.sources.iter().find(|source| source.topic != EMPTY_ROW_TOPIC);
+        let is_it = |table: &&QueryTable| {
+            read.is_some_and(|read| read.topic == table.sink.topic && read.table == table.sink.table)
+        };
+        let table = tables.iter().find(is_it).expect("the query reads one of the tables").clone();
+        Ok(TableQuery { bound, table })
     }
 
     /// The table it reads.
@@ -139,7 +138,8 @@ impl TableQuery {
         }
     }
 
-    /// Computes the result over the table's rows. `go_on` is asked now and then whether there is time left.
+    /// Computes the result over the table's rows, at the time `now` in milliseconds. `go_on` is asked now and then whether
+    /// there is time left.
     ///
     /// # Errors
     /// [`QueryError`].
@@ -147,21 +147,25 @@ impl TableQuery {
         &self,
         rows: TableRows,
         max_rows: usize,
+        now: i64,
         mut go_on: impl FnMut() -> bool,
     ) -> Result<QueryRows, QueryError> {
         let records: Vec<TrialRecord> = rows.all.into_iter().chain(rows.by_key.into_values()).collect();
         let scanned = records.len() as u64;
-        // What is replaced without a key is told apart within one epoch only.
-        let input_records = if self.bound.fold == Fold::Last { u64::MAX } else { STEP_RECORDS };
-        let limits = EpochLimits { input_records, input_bytes: usize::MAX, ..EpochLimits::default() };
-        let options = TrialOptions { limits, ..TrialOptions::default() };
-        let inputs = BTreeMap::from([(self.table.sink.topic.clone(), records)]);
+        let limits =
+            EpochLimits { input_records: STEP_RECORDS, input_bytes: usize::MAX, ..EpochLimits::default() };
+        let options = TrialOptions { limits, now, epoch_ms: 0, ..TrialOptions::default() };
+        let mut inputs = BTreeMap::from([(self.table.sink.topic.clone(), records)]);
+        if self.bound.plan.source_topics().contains(&EMPTY_ROW_TOPIC) {
+            let row = TrialRecord { value: Some(b"{}".to_vec()), ..TrialRecord::default() };
+            inputs.insert(EMPTY_ROW_TOPIC.to_owned(), vec![row]);
+        }
         let trial = run_while(&self.bound.plan, inputs, options, &mut go_on);
         let mut trial = trial.map_err(|error| failed(&error))?.ok_or(QueryError::TimeOver)?;
-        let records = self.fold(trial.outputs.remove(RESULT_TOPIC).unwrap_or_default());
+        let records = trial.outputs.remove(RESULT_TOPIC).unwrap_or_default();
         let sink = &self.bound.plan.sinks[0];
-        let columns = decode(&sink.columns, &records)?;
-        let mut places: Vec<usize> = (0..records.len()).collect();
+        let given = GivenRows::decode(sink, &records)?;
+        let (mut places, columns) = (given.left(), given.columns);
         places.sort_by(|left, right| compare(&columns, &self.bound.order, *left, *right));
         let limit = self.bound.limit.unwrap_or(usize::MAX);
         let places: Vec<usize> = places.into_iter().skip(self.bound.offset).take(limit).collect();
@@ -176,27 +180,6 @@ impl TableQuery {
             rows: places.into_iter().map(row).collect(),
             scanned,
         })
-    }
-
-    /// The records that are the result.
-    fn fold(&self, records: Vec<Record>) -> Vec<Record> {
-        match self.bound.fold {
-            Fold::All => records,
-            Fold::Last => records.into_iter().rfind(|record| record.value.is_some()).into_iter().collect(),
-            Fold::ByKey => {
-                let mut places = BTreeMap::new();
-                let mut folded: Vec<Option<Record>> = Vec::new();
-                for record in records {
-                    let place = *places.entry(record.key.clone()).or_insert(folded.len());
-                    let record = Some(record).filter(|record| record.value.is_some());
-                    match folded.get_mut(place) {
-                        Some(known) => *known = record,
-                        None => folded.push(record),
-                    }
-                }
-                folded.into_iter().flatten().collect()
-            }
-        }
     }
 }
 
@@ -298,31 +281,74 @@ fn failed(error: &TrialError) -> QueryError {
     QueryError::Failed(text)
 }
 
-/// The values of records that the engine has written itself.
-fn decode(columns: &[plan::Column], records: &[Record]) -> Result<Vec<Column>, QueryError> {
-    let format = plan::RecordFormat::of_value(plan::Format::json());
-    let failed = |reason: String| QueryError::Failed(format!("the result cannot be read: {reason}"));
-    let mut decoder =
-        RowDecoder::new(&format, columns, records.len()).map_err(|error| failed(error.to_string()))?;
-    let mut builder = BatchBuilder::new(BatchOptions::default());
-    for record in records {
-        builder.push(0, None, record.value.as_deref(), &[]);
+/// Why the records of a topic are not the rows of a table, where they are not.
+fn no_rows(mode: OutputMode) -> Option<&'static str> {
+    match mode {
+        OutputMode::Append | OutputMode::Upsert => None,
+        OutputMode::Update => Some("the topic does not say which rows are gone"),
+        OutputMode::Retract => Some("its records are changes"),
+        OutputMode::Complete => Some("its records are whole tables, one behind the other"),
     }
-    if builder.is_empty() {
-        return Ok(decoder.finish());
+}
+
+/// The rows that the engine has written itself, those that it took back among them.
+struct GivenRows {
+    columns: Vec<Column>,
+    /// Of each row, whether it is taken back.
+    back: Vec<bool>,
+}
+
+impl GivenRows {
+    fn decode(sink: &Sink, records: &[Record]) -> Result<GivenRows, QueryError> {
+        let failed = |reason: String| QueryError::Failed(format!("the result cannot be read: {reason}"));
+        let mut decoder = RowDecoder::new(&sink.format, &sink.columns, records.len())
+            .map_err(|error| failed(error.to_string()))?;
+        let mut builder = BatchBuilder::new(BatchOptions::default());
+        for record in records {
+            builder.push(0, None, record.value.as_deref(), &[]);
+        }
+        let mut back = Vec::with_capacity(records.len());
+        if builder.is_empty() {
+            return Ok(GivenRows { columns: decoder.finish(), back });
+        }
+        let batch = builder.build();
+        let open = batch.open(usize::MAX).map_err(|error| failed(error.to_string()))?;
+        let place = RecordPlace {
+            topic: RESULT_TOPIC,
+            partition: 0,
+            timestamp_type: batch.header().attributes.timestamp_type(),
+        };
+        for view in open.records() {
+            let view = view.map_err(|error| failed(error.to_string()))?;
+            match decoder.decode(place, &view).map_err(failed)? {
+                Landed::Row | Landed::Tombstone => back.push(false),
+                Landed::TakenBack => back.push(true),
+                Landed::Replaced => back.extend([true, false]),
+                Landed::Nothing => {}
+            }
+        }
+        Ok(GivenRows { columns: decoder.finish(), back })
     }
-    let batch = builder.build();
-    let open = batch.open(usize::MAX).map_err(|error| failed(error.to_string()))?;
-    let place = RecordPlace {
-        topic: RESULT_TOPIC,
-        partition: 0,
-        timestamp_type: batch.header().attributes.timestamp_type(),
-    };
-    for view in open.records() {
-        let view = view.map_err(|error| failed(error.to_string()))?;
-        decoder.decode(place, &view).map_err(failed)?;
+
+    /// The places of the rows that were not taken back, in the order in which they were given.
+    fn left(&self) -> Vec<usize> {
+        if !self.back.contains(&true) {
+            return (0..self.back.len()).collect();
+        }
+        let mut given: HashMap<Vec<u8>, Vec<usize>> = HashMap::new();
+        for (place, back) in self.back.iter().enumerate() {
+            let mut row = Vec::new();
+            self.columns.iter().for_each(|column| encode_key_part(column, place, &mut row));
+            let places = given.entry(row).or_default();
+            match back {
+                true => drop(places.pop()),
+                false => places.push(place),
+            }
+        }
+        let mut left: Vec<usize> = given.into_values().flatten().collect();
+        left.sort_unstable();
+        left
     }
-    Ok(decoder.finish())
 }
 
 fn compare(columns: &[Column], order: &[SelectOrder], left: usize, right: usize) -> Ordering {

@@ -28,8 +28,10 @@ pub struct TrialOptions {
     pub restore_every: u64,
     /// Into how many shards the work is split.
     pub shards: usize,
-    /// Processing time of the first epoch, in milliseconds; each epoch is a second later than the one before.
+    /// Processing time of the first epoch, in milliseconds.
     pub now: i64,
+    /// How many milliseconds later each epoch is than the one before.
+    pub epoch_ms: i64,
     /// The input is declared finished: every window closes.
     pub finish: bool,
     /// How it is decided what is shed.
@@ -37,13 +39,15 @@ pub struct TrialOptions {
 }
 
 impl Default for TrialOptions {
-    /// Epochs of the usual size, one shard, no restores, time begins in 1970, the input is finished, and nothing is shed.
+    /// Epochs of the usual size, each a second of a time that begins in 1970, one shard, no restores, the input is finished,
+    /// and nothing is shed.
     fn default() -> Self {
         Self {
             limits: EpochLimits::default(),
             restore_every: 0,
             shards: 1,
             now: 0,
+            epoch_ms: 1_000,
             finish: true,
             shedding: ShedControl::Never,
         }
@@ -137,7 +141,8 @@ pub(crate) fn run_while(
             if !go_on() {
                 return Ok(None);
             }
-            let now = options.now.saturating_add_unsigned(epoch * 1_000);
+            let passed = options.epoch_ms.saturating_mul(i64::try_from(epoch).unwrap_or(i64::MAX));
+            let now = options.now.saturating_add(passed);
             match epochs.turn(&mut logs, now, epoch)? {
                 Turn::Committed { .. } => epoch += 1,
                 Turn::Idle | Turn::Finished => return logs.finish(epochs.pipeline()).map(Some),

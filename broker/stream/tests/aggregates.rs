@@ -480,3 +480,31 @@ proptest! {
         }
     }
 }
+
+/// The bounds of a window may be read by what is grouped and aggregated, and not only be the group.
+#[test]
+fn groups_read_the_bounds_of_their_windows() {
+    let at = |second: i64, x: i64| at(second, "k", x);
+    let input = [at(1, 1), at(4, 2), at(12, 3), at(63, 4)];
+    for (windows, expected) in [
+        (TUMBLE.to_owned(), [r#"{"x":0}"#, r#"{"x":0}"#, r#"{"x":1}"#]),
+        (
+            "CUMULATE(TABLE src, DESCRIPTOR(ts), INTERVAL '10' SECOND, INTERVAL '10' SECOND)".to_owned(),
+            [r#"{"x":0}"#, r#"{"x":0}"#, r#"{"x":1}"#],
+        ),
+    ] {
+        let table = "CREATE TABLE o (x BIGINT) WITH ('topic' = 'out', 'format' = 'json');";
+        let script = format!(
+            "{SOURCE} {table} INSERT INTO o SELECT EXTRACT(MINUTE FROM window_start) FROM TABLE({windows})
+             GROUP BY window_start, window_end, EXTRACT(MINUTE FROM window_start)"
+        );
+        let logs = run(&script, &input, small_epochs(1), 1, 2);
+        assert_eq!(logs.values("out"), expected, "{windows}");
+        let script = format!(
+            "{SOURCE} {table} INSERT INTO o SELECT COUNT(*) FILTER (WHERE ts < window_start + INTERVAL '3' SECOND)
+             FROM TABLE({windows}) GROUP BY window_start, window_end"
+        );
+        let logs = run(&script, &input, small_epochs(1), 1, 2);
+        assert_eq!(logs.values("out"), [r#"{"x":1}"#, r#"{"x":1}"#, r#"{"x":0}"#], "{windows}");
+    }
+}

@@ -111,6 +111,46 @@ fn windows_and_groups_that_do_not_go_together() {
             "GROUP BY window_start",
         ),
         (
+            "INSERT INTO out SELECT COUNT(*) FROM TABLE(SESSION(TABLE t PARTITION BY a, DESCRIPTOR(ts), INTERVAL '1' HOUR)) GROUP BY »window_start, window_end",
+            "the sessions are those of each `a`, and the groups are by the window alone",
+            "leave PARTITION BY out, or GROUP BY window_start, window_end, a",
+        ),
+        (
+            "INSERT INTO out SELECT COUNT(*) FROM TABLE(SESSION(TABLE t, DESCRIPTOR(ts), INTERVAL '1' HOUR)) GROUP BY »window_start, window_end, a",
+            "the sessions are those of all rows, and the groups are by `a`",
+            "PARTITION BY a, DESCRIPTOR(<time>), <gap>), or GROUP BY window_start, window_end",
+        ),
+        (
+            "INSERT INTO out SELECT COUNT(*) FROM TABLE(SESSION(TABLE t PARTITION BY a, DESCRIPTOR(ts), INTERVAL '1' HOUR)) GROUP BY »s, window_start, window_end",
+            "the sessions are those of each `a`, and the groups are by `s`",
+            "PARTITION BY s, DESCRIPTOR(<time>), <gap>), or GROUP BY window_start, window_end, a",
+        ),
+        (
+            "INSERT INTO out SELECT COUNT(*) FROM TABLE(SESSION(TABLE t PARTITION BY a, DESCRIPTOR(ts), INTERVAL '1' HOUR)) GROUP BY »window_start, window_end, a + 1",
+            "the groups are by",
+            "PARTITION BY a",
+        ),
+        (
+            "INSERT INTO out SELECT COUNT(*) FROM TABLE(SESSION(TABLE t PARTITION BY a, DESCRIPTOR(ts), INTERVAL '1' HOUR)) WHERE window_start > ts GROUP BY »window_start, window_end, a",
+            "reads the bounds of sessions",
+            "HAVING",
+        ),
+        (
+            "INSERT INTO out SELECT COUNT(DISTINCT window_end) FROM TABLE(SESSION(TABLE t PARTITION BY a, DESCRIPTOR(ts), INTERVAL '1' HOUR)) GROUP BY »window_start, window_end, a",
+            "reads the bounds of sessions",
+            "FROM (SELECT window_start",
+        ),
+        (
+            "INSERT INTO out »SELECT COUNT(*) FROM TABLE(SESSION(TABLE t PARTITION BY a, DESCRIPTOR(ts), INTERVAL '1' HOUR)) GROUP BY a UNBOUNDED",
+            "only when they are over",
+            "GROUP BY window_start",
+        ),
+        (
+            "INSERT INTO out SELECT COUNT(*) FROM TABLE(HOP(TABLE t, DESCRIPTOR(ts), INTERVAL »'1' HOUR, INTERVAL '10' MINUTE)) GROUP BY window_start",
+            "further apart than they are long",
+            "write the slide first",
+        ),
+        (
             "INSERT INTO out SELECT COUNT(*) FROM TABLE(SESSION(TABLE t, DESCRIPTOR(ts), INTERVAL '1' HOUR)) GROUP BY »window_start, window_end EMIT ON CLOSE ALLOWING LATENESS INTERVAL '1' HOUR",
             "do not change",
             "ALLOWING LATENESS",

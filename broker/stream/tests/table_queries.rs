@@ -6,6 +6,9 @@ use logmill_record::{Batch, BatchBuilder, BatchOptions};
 use logmill_stream::{DataType, QueryError, QueryRows, QueryTable, SqlError, TableQuery, Value};
 use support::plan;
 
+/// 2020-01-02 12:00:00, when the queries are asked.
+const NOW: i64 = 1_577_966_400_000;
+
 fn tables() -> Vec<QueryTable> {
     let script = "CREATE TABLE src (k STRING, n BIGINT, p DECIMAL(10, 2), ts TIMESTAMP(3)) WITH ('topic' = 'in', 'format' = 'json');
          CREATE TABLE now (k STRING, n BIGINT, p DECIMAL(10, 2), ts TIMESTAMP(3), PRIMARY KEY (k) NOT ENFORCED)
@@ -13,6 +16,11 @@ fn tables() -> Vec<QueryTable> {
          CREATE TABLE log (k STRING, n BIGINT) WITH ('topic' = 'log', 'format' = 'csv');
          CREATE TABLE changes (k STRING, n BIGINT, PRIMARY KEY (k) NOT ENFORCED)
          WITH ('topic' = 'changes', 'format' = 'json', 'output' = 'changes');
+         CREATE TABLE back (k STRING, n BIGINT) WITH ('topic' = 'back', 'format' = 'json', 'output' = 'retract');
+         CREATE TABLE whole (n BIGINT) WITH ('topic' = 'whole', 'format' = 'json', 'output' = 'complete');
+         CREATE TABLE created (k STRING, n BIGINT) WITH ('topic' = 'created', 'format' = 'debezium-json');
+         INSERT INTO back SELECT k, COUNT(*) FROM src GROUP BY k UNBOUNDED; INSERT INTO whole SELECT COUNT(*) FROM src UNBOUNDED;
+         INSERT INTO created SELECT k, n FROM src;
          INSERT INTO now SELECT k, n, p, ts FROM src; INSERT INTO log SELECT k, n FROM src;
          INSERT INTO changes SELECT k, COUNT(*) FROM src GROUP BY k UNBOUNDED";
     let sinks = plan(script).sinks;
@@ -49,7 +57,7 @@ fn ask_until(sql: &str, batches: &[Batch], end: i64) -> Result<QueryRows, String
     for batch in batches {
         rows.take(&query, 0, batch, end).map_err(|error| error.to_string())?;
     }
-    query.run(rows, 100, || true).map_err(|error| error.to_string())
+    query.run(rows, 100, NOW, || true).map_err(|error| error.to_string())
 }
 
 /// The rows of the answer over `now`, as text.
@@ -139,7 +147,7 @@ fn many_rows_are_the_same_as_few() {
     let mut table = query.rows(64 << 20);
     table.take(&query, 0, &batch(&rows, 0), i64::MAX).unwrap();
     let mut asked = 0;
-    let found = query.run(table, 100, || {
+    let found = query.run(table, 100, NOW, || {
         asked += 1;
         true
     });
@@ -161,8 +169,8 @@ fn memory_time_and_results_are_bounded() {
         rows.take(&query, 0, &now()[0], i64::MAX).unwrap();
         rows
     };
-    assert!(matches!(query.run(rows(), 3, || true), Err(QueryError::TooManyResults { rows: 4, .. })));
-    assert!(matches!(query.run(rows(), 100, || false), Err(QueryError::TimeOver)));
+    assert!(matches!(query.run(rows(), 3, NOW, || true), Err(QueryError::TooManyResults { rows: 4, .. })));
+    assert!(matches!(query.run(rows(), 100, NOW, || false), Err(QueryError::TimeOver)));
     let failing = ask_until("SELECT 1 / (n - 2) FROM now", &now(), i64::MAX).unwrap_err();
     assert!(failing.contains("division by zero"), "{failing}");
 }
@@ -177,15 +185,90 @@ fn a_query_that_is_wrong_says_where_and_what_to_write() {
     );
     let error = refused("SELECT kk FROM now");
     assert_eq!((error.line, error.column, error.help.as_str()), (1, 8, "did you mean `k`?"));
-    assert!(refused("SELECT * FROM changes").help.contains("'upsert' or 'append'"));
+    for (table, why) in
+        [("changes", "which rows are gone"), ("back", "are changes"), ("whole", "are whole tables")]
+    {
+        let error = refused(&format!("SELECT COUNT(*)\nFROM {table}"));
+        assert_eq!((error.line, error.column), (2, 6), "{error}");
+        assert!(error.message.contains(why) && error.help.contains("'upsert' or 'append'"), "{error}");
+    }
     assert!(refused("SELECT a.k FROM now a JOIN now b ON a.k = b.k").message.contains("one table"));
     assert!(refused("SELECT a.k FROM now a JOIN log b ON a.k = b.k").message.contains("one table"));
     assert!(refused("SELECT k FROM now ORDER BY 3").message.contains("no column of the result"));
     assert!(refused("SELECT k FROM now LIMIT k").message.contains("not a whole number"));
-    assert!(refused("INSERT INTO now SELECT * FROM now").help.contains("SELECT"));
+    for write in ["INSERT INTO now SELECT * FROM now", "DELETE FROM now", "UPDATE now SET n = 1"] {
+        let error = refused(write);
+        assert!(error.message.contains("changes none") && error.help.starts_with("write SELECT"), "{error}");
+    }
+    let none = TableQuery::compile("SELECT k FROM now", &[]).unwrap_err();
+    assert_eq!(
+        (&*none.message, &*none.help),
+        ("no pipeline writes a table `now`", "there is none to choose from")
+    );
     assert!(refused("SELECT k FROM now; SELECT k FROM now").message.contains("not expected"));
     let mut twice = tables();
     twice.extend(tables());
     let error = TableQuery::compile("SELECT k FROM now", &twice).unwrap_err();
     assert!(error.message.contains("several pipelines") && error.help.contains("--pipeline"), "{error}");
+}
+
+#[test]
+fn a_query_knows_the_time_of_day() {
+    assert_eq!(answer("SELECT k FROM now WHERE ts > NOW() - INTERVAL '1' DAY ORDER BY k"), ["'a'", "'b'"]);
+    assert_eq!(answer("SELECT k FROM now WHERE ts > NOW()"), ["'a'"]);
+    assert_eq!(
+        answer("SELECT DISTINCT UNIX_TIMESTAMP(), CURRENT_DATE FROM now"),
+        ["1577966400 DATE '2020-01-02'"]
+    );
+    // However many epochs it takes, it is one instant.
+    let values: Vec<String> = (0..20_000).map(|n| format!("k,{n}")).collect();
+    let rows: Vec<(Option<&str>, Option<&str>)> =
+        values.iter().map(|value| (None, Some(value.as_str()))).collect();
+    let query = TableQuery::compile("SELECT DISTINCT NOW() FROM log", &tables()).unwrap();
+    let mut table = query.rows(64 << 20);
+    table.take(&query, 0, &batch(&rows, 0), i64::MAX).unwrap();
+    assert_eq!(query.run(table, 100, NOW, || true).unwrap().rows, [[Value::Timestamp(NOW)]]);
+}
+
+#[test]
+fn a_group_of_all_rows_is_one_row_also_of_no_rows() {
+    assert_eq!(answer("SELECT COUNT(*), COUNT(n), SUM(n), MAX(k) FROM now WHERE k = 'z'"), ["0 0 NULL NULL"]);
+    assert_eq!(answer("SELECT COUNT(*) + 1 FROM now WHERE n > 100"), ["1"]);
+    assert_eq!(
+        answer("SELECT COUNT(DISTINCT n), COUNT(*) FILTER (WHERE n = 2), COUNT(*) FROM now"),
+        ["3 2 4"]
+    );
+    assert_eq!(answer("SELECT COUNT(*) FROM now WHERE n > 100 HAVING COUNT(*) > 0"), [""; 0]);
+    assert_eq!(answer("SELECT COUNT(*) FROM now WHERE n > 100 HAVING COUNT(*) = 0"), ["0"]);
+    assert_eq!(answer("SELECT n FROM now WHERE k = 'z' GROUP BY n"), [""; 0]);
+    assert_eq!(answer("SELECT c + 5 FROM (SELECT COUNT(*) AS c FROM now WHERE k = 'z') AS g"), ["5"]);
+    assert_eq!(answer("SELECT SUM(c) FROM (SELECT COUNT(*) AS c FROM now WHERE k = 'z') AS g"), ["0"]);
+    let nothing = ask_until("SELECT COUNT(*), MIN(k) FROM log", &[], i64::MAX).unwrap();
+    assert_eq!((nothing.rows, nothing.scanned), (vec![vec![Value::BigInt(0), Value::Null]], 0));
+}
+
+#[test]
+fn rows_that_change_on_the_way_need_nothing_that_tells_them_apart() {
+    let first = "SELECT k, n FROM (SELECT k, n, ROW_NUMBER() OVER (PARTITION BY n ORDER BY k DESC) AS r FROM now) AS q
+                 WHERE r = 1 ORDER BY k";
+    assert_eq!(answer(first), ["'a' 5", "'d' 2", "'e' 9"]);
+    let numbered = "SELECT k, ROW_NUMBER() OVER (ORDER BY n DESC, k) AS r FROM now ORDER BY r LIMIT 2";
+    assert_eq!(answer(numbered), ["'e' 1", "'a' 2"]);
+    let both = "SELECT n, COUNT(*) AS c FROM now GROUP BY n UNION ALL SELECT n, n FROM now ORDER BY n, c";
+    assert_eq!(answer(both), ["2 2", "2 2", "2 2", "5 1", "5 5", "9 1", "9 9"]);
+    assert_eq!(
+        answer("SELECT n FROM now UNION SELECT n - 3 FROM now ORDER BY n"),
+        ["-1", "2", "5", "6", "9"]
+    );
+    assert!(refused("SELECT k FROM now UNION ALL SELECT k FROM log").message.contains("one table"));
+}
+
+#[test]
+fn a_table_of_changes_that_only_adds_rows_is_one() {
+    let rows = [
+        (None, Some(r#"{"before": null, "after": {"k": "a", "n": 1}, "op": "c"}"#)),
+        (None, Some(r#"{"before": null, "after": {"k": "b", "n": 2}, "op": "c"}"#)),
+    ];
+    let found = ask_until("SELECT n FROM created WHERE k = 'b'", &[batch(&rows, 0)], i64::MAX).unwrap();
+    assert_eq!(found.rows, [[Value::BigInt(2)]]);
 }

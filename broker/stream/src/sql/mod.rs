@@ -15,19 +15,20 @@ mod script;
 mod shed;
 mod statement;
 
-pub(crate) use bind::{BoundSelect, Fold, RESULT_TOPIC, SelectOrder, is_built_in};
+pub(crate) use bind::{BoundSelect, EMPTY_ROW_TOPIC, RESULT_TOPIC, SelectOrder, is_built_in};
 pub use error::SqlError;
 pub use module_file::embed_modules;
+pub(crate) use statement::GivenTable;
 
 use crate::functions::Functions;
-use crate::plan::{Column, Expression, Plan, Source};
+use crate::plan::{Column, Expression, Plan};
 
 pub(crate) fn compile_expression(columns: &[Column], text: &str) -> Result<Expression, SqlError> {
     bind::bind_expression(columns, &script::parse_expression(text)?)
 }
 
 /// Compiles a query over the rows of one of these tables.
-pub(crate) fn compile_select(tables: Vec<Source>, text: &str) -> Result<BoundSelect, SqlError> {
+pub(crate) fn compile_select(tables: Vec<GivenTable>, text: &str) -> Result<BoundSelect, SqlError> {
     bind::bind_select(tables, script::parse_query(text)?)
 }
 

@@ -17,8 +17,16 @@ pub(crate) struct Script {
     pub(crate) create_functions: Vec<CreateFunction>,
     /// What calls may mean, beside the built-in functions.
     pub(crate) functions: Functions,
-    /// Of a query by itself: the tables it may read.
-    pub(crate) given: Vec<Source>,
+    /// Of a query by itself: the tables it may read. Of a script there are none.
+    pub(crate) given: Option<Vec<GivenTable>>,
+}
+
+/// A table that a query by itself may name.
+#[derive(Debug)]
+pub(crate) struct GivenTable {
+    pub(crate) source: Source,
+    /// Why its records are not the rows of a table, where they are not.
+    pub(crate) refusal: Option<String>,
 }
 
 /// `CREATE TABLE name (...) WITH (...) [SHED WHEN ...]`.

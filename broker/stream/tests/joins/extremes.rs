@@ -17,7 +17,7 @@ fn with_extreme(kind: &str, x: &str, extreme: &str, windows: &str, near: &str) -
 
 const TUMBLE: &str = "TUMBLE(TABLE a, DESCRIPTOR(ts), INTERVAL '10' SECOND)";
 const HOP: &str = "HOP(TABLE a, DESCRIPTOR(ts), INTERVAL '4' SECOND, INTERVAL '10' SECOND)";
-const GAPS: &str = "HOP(TABLE a, DESCRIPTOR(ts), INTERVAL '7' SECOND, INTERVAL '3' SECOND)";
+const GAPS: &str = "HOP(DATA => TABLE a, TIMECOL => DESCRIPTOR(ts), SLIDE => INTERVAL '7' SECOND, SIZE => INTERVAL '3' SECOND)";
 const CUMULATE: &str = "CUMULATE(TABLE a, DESCRIPTOR(ts), INTERVAL '5' SECOND, INTERVAL '10' SECOND)";
 const IN_WINDOW: &str = "INTERVAL '10' SECOND AND m.until";
 

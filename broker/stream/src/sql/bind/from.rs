@@ -7,7 +7,7 @@ use sqlparser::ast::{
 use sqlparser::tokenizer::Location;
 
 use super::super::error::{SqlError, suggest};
-use super::super::statement::CreateTable;
+use super::super::statement::{CreateTable, GivenTable};
 use super::query::{QueryBinder, start_or};
 use super::relation::{Relation, Windows};
 use super::scope::Role;
@@ -115,14 +115,18 @@ impl QueryBinder<'_> {
         if let Some(view) = self.script.views.iter().find(|view| view.name.value == name.value) {
             return self.bind_view(view, at);
         }
-        let mut given = self.script.given.iter().filter(|source| source.table == name.value);
-        if let Some(source) = given.next() {
+        let mut given = self.script.given.iter().flatten().filter(|given| given.source.table == name.value);
+        if let Some(GivenTable { source, refusal }) = given.next() {
             if given.next().is_some() {
                 return Err(SqlError::at(
                     at,
                     format!("several pipelines write a table `{}`", name.value),
                     "say which: --pipeline <name>",
                 ));
+            }
+            if let Some(reason) = refusal {
+                let help = "query tables with 'output' = 'upsert' or 'append'";
+                return Err(SqlError::at(at, reason.clone(), help));
             }
             let node = self.graph.source(source.clone());
             return Ok(Relation::new(node, Some(&name.value), self.graph));
@@ -166,8 +170,8 @@ impl QueryBinder<'_> {
     pub(super) fn unknown_table(&self, name: &Ident) -> SqlError {
         let tables = self.script.tables.iter().map(|table| table.name.value.as_str());
         let views = self.script.views.iter().map(|view| view.name.value.as_str());
-        if !self.script.given.is_empty() {
-            let given = self.script.given.iter().map(|source| source.table.as_str());
+        if let Some(given) = &self.script.given {
+            let given = given.iter().map(|given| given.source.table.as_str());
             let message = format!("no pipeline writes a table `{}`", name.value);
             return SqlError::at(name.span.start, message, suggest(&name.value, given));
         }
@@ -246,6 +250,20 @@ impl QueryBinder<'_> {
             .iter()
             .map(|length| length.map(|length| length_ms(length, call_at)).transpose())
             .collect::<Result<Vec<Option<(i64, Location)>>, SqlError>>()?;
+        let by_place = |arg: &FunctionArg| matches!(arg, FunctionArg::Unnamed(_));
+        if let ("HOP", [Some((slide, slide_at)), Some((size, _)), ..]) =
+            (&*name.value.to_ascii_uppercase(), &lengths[..])
+            && slide > size
+            && call.args.iter().any(by_place)
+        {
+            return Err(SqlError::at(
+                *slide_at,
+                "the windows begin further apart than they are long: records between them would be in none",
+                "write the slide first, then the length: HOP(TABLE <table>, DESCRIPTOR(<event time>), INTERVAL '10' MINUTE, \
+                 INTERVAL '1' HOUR); where gaps are meant, name all arguments: HOP(DATA => TABLE <table>, TIMECOL => \
+                 DESCRIPTOR(<event time>), SLIDE => ..., SIZE => ...)",
+            ));
+        }
         let windows = windows(&name.value, &lengths, time, partition_by, call_at)?;
         let alias = alias_name(alias, &table_name.value)?;
         Ok(input.named(&alias).with_windows(windows, &alias))

@@ -9,12 +9,13 @@ use super::query::{Item, QueryBinder, bind_items};
 use super::relation::{Relation, WINDOW_COLUMNS, Windows, of_node};
 use super::scope::{Binder, BoundAggregate, Groups, NamedExpression, Role, ScopeColumn};
 use super::sink::Target;
+use super::{empty_group, literal, session_keys};
 use crate::functions::Functions;
 use crate::plan::{
     Aggregate, Column, Emit, Expression, Grouping, Operator, SessionAggregate, WindowAggregate, WindowKind,
     WindowOf,
 };
-use crate::value::DataType;
+use crate::value::{DataType, Value};
 
 /// Whether a `SELECT` gives rows of groups.
 pub(super) fn is_grouped(select: &Select, from: &Relation, functions: &Functions, at: Location) -> bool {
@@ -43,6 +44,39 @@ enum GroupWindow {
     Given { start: usize, end: usize },
 }
 
+/// A grouped `SELECT`, its names looked up.
+struct BoundGroups {
+    /// `WHERE`.
+    filter: Option<Expression>,
+    /// The bounds of the window, if there is one, and behind them what else is in `GROUP BY`.
+    keys: Vec<NamedExpression>,
+    /// How many keys are bounds.
+    plain: usize,
+    bounds: Option<Bounds>,
+    aggregates: Vec<BoundAggregate>,
+    having: Option<Expression>,
+    items: Vec<Item>,
+    /// Where it is grouped.
+    at: Location,
+}
+
+impl BoundGroups {
+    /// Whether rows, and not only the bounds of groups, name the windows of `FROM`, which are in no column yet.
+    fn needs_windows(&self, from: &Relation) -> bool {
+        if from.windows.is_none() {
+            return false;
+        }
+        let width = from.columns.len() - WINDOW_COLUMNS.len();
+        let mut found = self.bounds.is_none();
+        let keys = self.keys[self.plain..].iter().map(|key| &key.expression);
+        let operands = self.aggregates.iter().flat_map(BoundAggregate::operands);
+        for expression in self.filter.iter().chain(keys).chain(operands) {
+            expression.for_each_column(&mut |index| found |= index >= width);
+        }
+        found
+    }
+}
+
 /// The expressions an aggregate reads, as the columns of the node before it.
 #[derive(Default)]
 struct Inputs {
@@ -66,34 +100,24 @@ impl QueryBinder<'_> {
         target: Option<&Target<'_>>,
         at: Location,
     ) -> Result<Relation, SqlError> {
-        let from = match self.needs_windows_first(select, &from, at)? {
-            true => self.assigned(from, at)?,
-            false => from,
-        };
-        let mut binder = Binder::new(&from.columns, at).with_functions(&self.script.functions);
-        let filter = match &select.selection {
-            Some(condition) => Some(binder.bind_condition(condition, "WHERE")?),
-            None => None,
-        };
-        let filter = super::rank_limit::without_implied(filter, &from);
-        let (keys, bounds) = bind_keys(&mut binder, select)?;
-        if let Some(bounds) = &bounds {
-            bounds.check(self.graph.windows_before(from.node), from.windows.as_ref())?;
+        let mut from = from;
+        let mut bound = self.bind_groups(select, &from, at)?;
+        if bound.needs_windows(&from) {
+            if let Some(Windows::Session { .. }) = from.windows
+                && bound.bounds.is_some()
+            {
+                return Err(SqlError::at(
+                    bound.at,
+                    "this reads the bounds of sessions, which are known only when these are over",
+                    "read them behind the groups: in SELECT or HAVING, or in a query around this one: \
+                     SELECT ... FROM (SELECT window_start, window_end, ... GROUP BY window_start, window_end, <columns>)",
+                ));
+            }
+            from = self.assigned(from, at)?;
+            bound = self.bind_groups(select, &from, at)?;
         }
-        let window = group_window(&from, bounds.is_some());
-        let mut groups = Groups::default();
-        if !matches!(window, GroupWindow::None) {
-            groups.keys.extend(window_keys(&from));
-        }
-        groups.keys.extend(keys);
-        binder.enter_groups(groups);
-        let having = match &select.having {
-            Some(condition) => Some(binder.bind_condition(condition, "HAVING")?),
-            None => None,
-        };
-        let items = bind_items(&mut binder, select, &from.columns)?;
-        let Groups { keys, aggregates, .. } = binder.leave_groups();
-        let group_at = first_key(select, &binder).unwrap_or(at);
+        let window = group_window(&from, bound.bounds.is_some());
+        let BoundGroups { filter, keys, aggregates, having, items, at: group_at, .. } = bound;
         let grouped = self.aggregate(&from, filter, &keys, &aggregates, window, group_at)?;
         let relation = self.project(&grouped, having, items, target, at)?;
         match select.distinct {
@@ -102,18 +126,39 @@ impl QueryBinder<'_> {
         }
     }
 
-    /// Whether rows or aggregates, and not only groups, name the windows of `FROM`.
-    fn needs_windows_first(&self, select: &Select, from: &Relation, at: Location) -> Result<bool, SqlError> {
-        let Some(Windows::Fixed { .. }) = from.windows else { return Ok(false) };
-        let width = from.columns.len() - WINDOW_COLUMNS.len();
+    /// The expressions of a grouped `SELECT`.
+    fn bind_groups(
+        &mut self,
+        select: &Select,
+        from: &Relation,
+        at: Location,
+    ) -> Result<BoundGroups, SqlError> {
         let mut binder = Binder::new(&from.columns, at).with_functions(&self.script.functions);
-        let mut found = false;
-        if let Some(condition) = &select.selection {
-            let condition = binder.bind_condition(condition, "WHERE")?;
-            condition.for_each_column(&mut |index| found |= index >= width);
+        let filter = match &select.selection {
+            Some(condition) => Some(binder.bind_condition(condition, "WHERE")?),
+            None => None,
+        };
+        let filter = super::rank_limit::without_implied(filter, from);
+        let (keys, bounds) = bind_keys(&mut binder, select)?;
+        let group_at = first_key(select, &binder).unwrap_or(at);
+        if let Some(bounds) = &bounds {
+            bounds.check(self.graph.windows_before(from.node), from.windows.as_ref())?;
+            session_keys::check(from, &keys, group_at)?;
         }
-        let (_, bounds) = bind_keys(&mut binder, select)?;
-        Ok(found || bounds.is_none())
+        let mut groups = Groups::default();
+        if !matches!(group_window(from, bounds.is_some()), GroupWindow::None) {
+            groups.keys.extend(window_keys(from));
+        }
+        let plain = groups.keys.len();
+        groups.keys.extend(keys);
+        binder.enter_groups(groups);
+        let having = match &select.having {
+            Some(condition) => Some(binder.bind_condition(condition, "HAVING")?),
+            None => None,
+        };
+        let items = bind_items(&mut binder, select, &from.columns)?;
+        let Groups { keys, aggregates, .. } = binder.leave_groups();
+        Ok(BoundGroups { filter, keys, plain, bounds, aggregates, having, items, at: group_at })
     }
 
     /// The node of an aggregate. Its row is the keys, then the aggregates.
@@ -145,6 +190,9 @@ impl QueryBinder<'_> {
             }
             GroupWindow::None => None,
         };
+        // A query has an answer where there are no rows, too.
+        let is_whole = self.script.given.is_some() && keys.is_empty();
+        let every_row = literal::literal(Value::Boolean(true), DataType::Boolean);
         let plain: Vec<usize> =
             keys[bounds..].iter().map(|key| inputs.add(key.name.clone(), &key.expression)).collect();
         let placed: Vec<Aggregate> = aggregates
@@ -152,7 +200,8 @@ impl QueryBinder<'_> {
             .map(|aggregate| {
                 let argument =
                     aggregate.argument.as_ref().map(|argument| inputs.add(argument.to_string(), argument));
-                let filter = aggregate.filter.as_ref().map(|filter| inputs.add(filter.to_string(), filter));
+                let filter = aggregate.filter.as_ref().or(is_whole.then_some(&every_row));
+                let filter = filter.map(|filter| inputs.add(filter.to_string(), filter));
                 aggregate.placed(argument, filter)
             })
             .collect();
@@ -166,7 +215,10 @@ impl QueryBinder<'_> {
                  aggregate",
             ));
         }
-        let input = self.inputs(from.node, filter, inputs, changes);
+        let mut input = self.inputs(from.node, filter, inputs, changes);
+        if is_whole {
+            input = empty_group::beside(self.graph, input, &placed);
+        }
         let mut row: Vec<Column> =
             keys.iter().map(|key| column(&*key.name, key.expression.data_type())).collect();
         row.extend(placed.iter().map(|aggregate| column(&*aggregate.text, aggregate.data_type())));

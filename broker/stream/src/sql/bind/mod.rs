@@ -7,6 +7,7 @@
 
 mod aggregate;
 mod apart;
+mod empty_group;
 mod expression;
 mod format;
 mod from;
@@ -26,6 +27,7 @@ mod rank_limit;
 mod relation;
 mod scope;
 mod select;
+mod session_keys;
 mod shared;
 mod shed;
 mod signature;
@@ -38,8 +40,9 @@ mod user_function;
 use sqlparser::ast::Expr;
 use sqlparser::tokenizer::Location;
 
+pub(crate) use self::empty_group::EMPTY_ROW_TOPIC;
 pub(super) use self::select::bind_select;
-pub(crate) use self::select::{BoundSelect, Fold, RESULT_TOPIC, SelectOrder};
+pub(crate) use self::select::{BoundSelect, RESULT_TOPIC, SelectOrder};
 pub(super) use self::user_function::declare;
 use super::error::SqlError;
 use super::statement::Script;

@@ -208,16 +208,19 @@ impl<'s> QueryBinder<'s> {
                 format!("{op} is not supported"),
                 "write it as a join, or as UNION ALL with GROUP BY",
             )),
-            SetExpr::Values(_) => Err(SqlError::at(
-                at,
-                "VALUES is not supported",
-                "write INSERT INTO ... SELECT ... FROM <table>",
-            )),
-            _ => Err(SqlError::at(
-                at,
-                "this kind of query is not supported",
-                "write INSERT INTO ... SELECT ... FROM <table>",
-            )),
+            SetExpr::Values(_) => Err(SqlError::at(at, "VALUES is not supported", self.query_help())),
+            SetExpr::Insert(_) | SetExpr::Update(_) | SetExpr::Delete(_) | SetExpr::Merge(_) => {
+                Err(SqlError::at(at, "a query reads rows, and changes none", self.query_help()))
+            }
+            _ => Err(SqlError::at(at, "this kind of query is not supported", self.query_help())),
+        }
+    }
+
+    /// What to write in the place of what is no query.
+    fn query_help(&self) -> &'static str {
+        match self.script.given {
+            Some(_) => "write SELECT ... FROM <table> WHERE ...",
+            None => "write INSERT INTO ... SELECT ... FROM <table>",
         }
     }
 

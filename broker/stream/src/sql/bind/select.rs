@@ -6,13 +6,14 @@ use sqlparser::ast::{
 use sqlparser::tokenizer::Location;
 
 use super::super::error::SqlError;
-use super::super::statement::{Insert, Script};
+use super::super::statement::{GivenTable, Insert, Script};
+use super::empty_group::EMPTY_ROW_TOPIC;
 use super::graph::GraphBuilder;
 use super::query::{QueryBinder, start_or};
 use super::relation::Relation;
 use crate::plan::{
-    self, Column, Compression, Format, Operator, OutputMode, Plan, RecordFormat, Sink, SinkErrorPolicy,
-    SinkKey, Source, StateBound,
+    self, Column, Compression, DebeziumFormat, Format, Operator, OutputMode, Plan, RecordFormat, Sink,
+    SinkErrorPolicy, StateBound,
 };
 
 /// The topic that the rows of the query go to.
@@ -28,21 +29,9 @@ pub(crate) struct BoundSelect {
     /// The names of the columns that are shown. Those of the plan's sink are numbers, and behind these stand others
     /// that serve the order.
     pub(crate) names: Vec<String>,
-    pub(crate) fold: Fold,
     pub(crate) order: Vec<SelectOrder>,
     pub(crate) offset: usize,
     pub(crate) limit: Option<usize>,
-}
-
-/// What of the records that the plan writes is the result.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Fold {
-    /// All of them.
-    All,
-    /// The last of each key.
-    ByKey,
-    /// The last.
-    Last,
 }
 
 /// A column that the rows are ordered by.
@@ -55,10 +44,10 @@ pub(crate) struct SelectOrder {
 
 /// Binds a query over one of some tables.
 pub(in super::super) fn bind_select(
-    tables: Vec<Source>,
+    tables: Vec<GivenTable>,
     mut query: Box<Query>,
 ) -> Result<BoundSelect, SqlError> {
-    let script = Script { given: tables, ..Script::default() };
+    let script = Script { given: Some(tables), ..Script::default() };
     let (offset, limit) = limits(&mut query)?;
     let order_by = query.order_by.take();
     let mut graph = GraphBuilder::new();
@@ -89,7 +78,11 @@ pub(in super::super) fn bind_select(
     }
     let mut graph = GraphBuilder::new();
     let (relation, changes) = bind(&script, &mut graph, &query)?;
-    let (fold, key) = fold(&relation, changes, &query)?;
+    // What rows take back others is told by the rows themselves: nothing else has to tell them apart.
+    let (mode, format) = match changes {
+        true => (OutputMode::Retract, Format::Debezium(DebeziumFormat::default())),
+        false => (OutputMode::Append, Format::json()),
+    };
     let numbered = |(index, column): (usize, &super::scope::ScopeColumn)| {
         Column::of_value(&index.to_string(), column.data_type)
     };
@@ -97,17 +90,17 @@ pub(in super::super) fn bind_select(
         table: RESULT_TOPIC.to_owned(),
         input: relation.node,
         topic: RESULT_TOPIC.to_owned(),
-        format: RecordFormat::of_value(Format::json()),
+        format: RecordFormat::of_value(format),
         columns: relation.columns.iter().enumerate().map(numbered).collect(),
-        key,
-        mode: if changes { OutputMode::Upsert } else { OutputMode::Append },
+        key: Vec::new(),
+        mode,
         compression: Compression::None,
         on_error: SinkErrorPolicy::Fail,
     });
     let mut plan = graph.finish();
     plan::simplify(&mut plan);
     check_tables(&plan, &query)?;
-    Ok(BoundSelect { plan, names, fold, order, offset, limit })
+    Ok(BoundSelect { plan, names, order, offset, limit })
 }
 
 fn bind(script: &Script, graph: &mut GraphBuilder, query: &Query) -> Result<(Relation, bool), SqlError> {
@@ -205,33 +198,14 @@ fn add_hidden(query: &mut Query, expr: &Expr, index: usize) -> Result<(), SqlErr
     Ok(())
 }
 
-/// What of the records is the result, and their key.
-fn fold(relation: &Relation, changes: bool, query: &Query) -> Result<(Fold, Vec<SinkKey>), SqlError> {
-    if !changes {
-        return Ok((Fold::All, Vec::new()));
-    }
-    let named = |(name, column): &(String, usize)| SinkKey { name: name.clone(), column: *column };
-    if !relation.record_key.is_empty() {
-        return Ok((Fold::ByKey, relation.record_key.iter().map(named).collect()));
-    }
-    match &relation.key {
-        Some(key) if key.is_empty() => Ok((Fold::Last, Vec::new())),
-        Some(key) => {
-            let key = key.iter().map(|column| SinkKey { name: column.to_string(), column: *column });
-            Ok((Fold::ByKey, key.collect()))
-        }
-        None => Err(SqlError::at(
-            start_or(query.body.span(), START),
-            "rows of the result change while it is computed, and nothing tells them apart",
-            "filter, group, order and limit the rows of one table; more is a pipeline's work",
-        )),
-    }
-}
-
 fn check_tables(plan: &Plan, query: &Query) -> Result<(), SqlError> {
     let joins = |operator: &Operator| matches!(operator, Operator::Join(_) | Operator::TemporalJoin(_));
-    let sources = plan.nodes.iter().filter(|node| matches!(node.operator, Operator::Source { .. })).count();
-    match sources == 1 && !plan.nodes.iter().any(|node| joins(&node.operator)) {
+    let is_table = |operator: &Operator| match operator {
+        Operator::Source { source } => plan.sources[*source].topic != EMPTY_ROW_TOPIC,
+        _ => false,
+    };
+    let tables = plan.nodes.iter().filter(|node| is_table(&node.operator)).count();
+    match tables == 1 && !plan.nodes.iter().any(|node| joins(&node.operator)) {
         true => Ok(()),
         false => Err(SqlError::at(
             start_or(query.body.span(), START),
