@@ -380,7 +380,7 @@ fn a_script_is_checked_explained_and_tried_without_a_broker() {
     put("expected/totals.jsonl", "{\"shop\": \"a\", \"n\": 1}\n{\"shop\": \"b\", \"n\": 7}\n");
     let failed = run(&["pipeline", "test", &directory], &[], "");
     assert_eq!(failed.status.code(), Some(1));
-    assert!(failed.out.contains("first that differs is number 2"), "{}", failed.out);
+    assert!(failed.out.contains("expected, and not given: {\"shop\":"), "{}", failed.out);
     let updated = run(&["pipeline", "test", "--update", &directory], &[], "");
     assert!(updated.status.success(), "{}", updated.log);
     let expected = std::fs::read_to_string(case.join("expected/totals.jsonl")).expect("a file");

@@ -6,31 +6,37 @@
 //!   input/<topic>.jsonl              a record's value a line; partition 0
 //!   input/<topic>.records.jsonl      or whole records: {"partition": 0, "timestamp": 0, "key": "a", "value": {…}, "headers": {…}}
 //!   shed.json                        what tables shed: {"<table>": 2500} of 10,000 records; without it nothing is shed
-//!   expected/<topic>.jsonl           the values the topic must hold, in their order
+//!   expected/<topic>.jsonl           the values the topic must hold
 //!   expected/<topic>.records.jsonl   or keys and values: {"key": "a", "value": null}
 //! ```
 //!
 //! Each case is run whole, with one record an epoch, restored after every epoch, and in several shards: the answer must be
-//! the same each time. Where something is shed, which records go depends on the epochs: then it is run whole and in shards.
+//! the same each time. What of a topic's records is the answer depends on its `'output'`: see `expected.rs`. Processing time
+//! stands still at 1970-01-01 00:00:00, so that `NOW()` has an answer too. Where something is shed, which records go depends
+//! on the epochs: then it is run whole and in shards.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use logmill_broker::pipelines::trial::{
-    EpochLimits, Plan, Record, ShedControl, ShedPolicy, SqlError, Trial, TrialError, TrialOptions,
-    TrialRecord, WHOLE_LEVEL, compile, embed_modules, run_trial,
+    EpochLimits, Plan, ShedControl, ShedPolicy, SqlError, TrialError, TrialOptions, TrialRecord,
+    WHOLE_LEVEL, compile, embed_modules, run_trial,
 };
 use serde_json::Value;
+
+use super::expected;
 
 /// The script's name in a case.
 const SCRIPT: &str = "pipeline.sql";
 /// The name of the file that says what is shed.
 const SHED: &str = "shed.json";
 /// How a file of whole records ends.
-const RECORDS: &str = ".records.jsonl";
+pub(super) const RECORDS: &str = ".records.jsonl";
 /// How a file of values ends.
-const VALUES: &str = ".jsonl";
+pub(super) const VALUES: &str = ".jsonl";
+
+/// How the run in one epoch is called, whose records come in an order that is always the same.
+pub(super) const WHOLE: &str = "whole";
 
 /// A case that could not be run.
 #[derive(Debug, thiserror::Error)]
@@ -118,14 +124,12 @@ pub(crate) fn run_case(directory: &Path, update: bool) -> Result<CaseReport, Cas
     }
     let shed = shed_of(directory, &plan)?;
     let small = EpochLimits { input_records: 1, input_bytes: 1, ..EpochLimits::default() };
+    let still = TrialOptions { epoch_ms: 0, ..TrialOptions::default() };
     let mut ways = vec![
-        ("whole", TrialOptions::default()),
-        ("one record an epoch", TrialOptions { limits: small, ..TrialOptions::default() }),
-        (
-            "restored after every epoch",
-            TrialOptions { limits: small, restore_every: 1, ..TrialOptions::default() },
-        ),
-        ("in three shards", TrialOptions { shards: 3, ..TrialOptions::default() }),
+        (WHOLE, still.clone()),
+        ("one record an epoch", TrialOptions { limits: small, ..still.clone() }),
+        ("restored after every epoch", TrialOptions { limits: small, restore_every: 1, ..still.clone() }),
+        ("in three shards", TrialOptions { shards: 3, ..still }),
     ];
     if let Some(shedding) = shed {
         ways.retain(|(_, options)| options.limits == EpochLimits::default());
@@ -139,10 +143,10 @@ pub(crate) fn run_case(directory: &Path, update: bool) -> Result<CaseReport, Cas
             report.records_in = trial.totals.read;
             report.records_out = trial.totals.written;
             if update {
-                write_expected(directory, &trial)?;
+                expected::write(directory, &plan, &trial)?;
             }
         }
-        compare(directory, how, &plan, &trial, &mut report.differences)?;
+        expected::compare(directory, how, &plan, &trial, &mut report.differences)?;
         if !report.differences.is_empty() {
             break;
         }
@@ -176,17 +180,17 @@ fn shed_of(directory: &Path, plan: &Plan) -> Result<Option<ShedControl>, CaseErr
     Ok(Some(ShedControl::Always(levels)))
 }
 
-fn io(path: &Path) -> impl FnOnce(std::io::Error) -> CaseError {
+pub(super) fn io(path: &Path) -> impl FnOnce(std::io::Error) -> CaseError {
     let path = path.to_owned();
     move |error| CaseError::Io { path, error }
 }
 
-fn read(path: &Path) -> Result<String, CaseError> {
+pub(super) fn read(path: &Path) -> Result<String, CaseError> {
     std::fs::read_to_string(path).map_err(io(path))
 }
 
 /// The files of a directory by topic, and whether they hold whole records; sorted.
-fn files(directory: &Path) -> Result<Vec<(String, PathBuf, bool)>, CaseError> {
+pub(super) fn files(directory: &Path) -> Result<Vec<(String, PathBuf, bool)>, CaseError> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(directory).map_err(io(directory))? {
         let path = entry.map_err(io(directory))?.path();
@@ -202,7 +206,7 @@ fn files(directory: &Path) -> Result<Vec<(String, PathBuf, bool)>, CaseError> {
 }
 
 /// The lines of a file that say something, with their numbers.
-fn lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
+pub(super) fn lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
     (1..).zip(text.lines()).map(|(line, text)| (line, text.trim())).filter(|(_, text)| !text.is_empty())
 }
 
@@ -257,90 +261,4 @@ fn bytes_of(value: Value) -> Option<Vec<u8>> {
         Value::String(text) => Some(text.into_bytes()),
         other => Some(other.to_string().into_bytes()),
     }
-}
-
-/// The record as a line of a file of values, or of whole records.
-fn line_of(record: &Record, whole: bool) -> String {
-    let text = |bytes: Option<&[u8]>| bytes.map(|bytes| String::from_utf8_lossy(bytes).into_owned());
-    if !whole {
-        return text(record.value.as_deref()).unwrap_or_else(|| "null".to_owned());
-    }
-    let json = |text: Option<String>| match text {
-        None => Value::Null,
-        Some(text) => serde_json::from_str(&text).unwrap_or(Value::String(text)),
-    };
-    let key = text(record.key.as_deref()).map_or(Value::Null, Value::String);
-    serde_json::json!({ "key": key, "value": json(text(record.value.as_deref())) }).to_string()
-}
-
-fn same(given: &str, expected: &str) -> bool {
-    let json = |text: &str| serde_json::from_str::<Value>(text);
-    given == expected
-        || matches!((json(given), json(expected)), (Ok(given), Ok(expected)) if given == expected)
-}
-
-fn compare(
-    directory: &Path,
-    how: &str,
-    plan: &Plan,
-    trial: &Trial,
-    differences: &mut Vec<String>,
-) -> Result<(), CaseError> {
-    let expected = files(&directory.join("expected"))?;
-    for topic in trial.outputs.keys().filter(|topic| !trial.outputs[*topic].is_empty()) {
-        if !expected.iter().any(|(known, _, _)| known == topic) {
-            differences.push(format!(
-                "{how}: topic {topic} has {} records, and there is no expected/{topic}{VALUES}",
-                trial.outputs[topic].len()
-            ));
-        }
-    }
-    for (topic, path, whole) in expected {
-        let Some(records) = trial.outputs.get(&topic) else {
-            let writes: Vec<&str> = plan.sink_topics().into_iter().chain(plan.side_topics()).collect();
-            differences.push(format!("the script writes no topic {topic}; it writes: {}", writes.join(", ")));
-            continue;
-        };
-        let text = read(&path)?;
-        let wanted: Vec<(usize, &str)> = lines(&text).collect();
-        let given: Vec<String> = records.iter().map(|record| line_of(record, whole)).collect();
-        let first = given
-            .iter()
-            .zip(&wanted)
-            .position(|(given, (_, wanted))| !same(given, wanted))
-            .or_else(|| (given.len() != wanted.len()).then(|| given.len().min(wanted.len())));
-        let Some(first) = first else { continue };
-        let mut difference = format!(
-            "{how}: topic {topic} has {} records, {} are expected; the first that differs is number {}",
-            given.len(),
-            wanted.len(),
-            first + 1
-        );
-        let shown = |text: Option<&str>| text.unwrap_or("nothing").to_owned();
-        let line = wanted.get(first).map_or_else(String::new, |(line, _)| format!(" (line {line})"));
-        let _ = write!(
-            difference,
-            "\n  expected{line}: {}\n  given: {}",
-            shown(wanted.get(first).map(|(_, text)| *text)),
-            shown(given.get(first).map(String::as_str))
-        );
-        differences.push(difference);
-    }
-    Ok(())
-}
-
-/// Writes what a run gave as what is expected: in the form that is there already, else values.
-fn write_expected(directory: &Path, trial: &Trial) -> Result<(), CaseError> {
-    let folder = directory.join("expected");
-    std::fs::create_dir_all(&folder).map_err(io(&folder))?;
-    for (topic, records) in &trial.outputs {
-        let whole = folder.join(format!("{topic}{RECORDS}"));
-        let (path, is_whole) = match whole.exists() || records.iter().any(|record| record.value.is_none()) {
-            true => (whole, true),
-            false => (folder.join(format!("{topic}{VALUES}")), false),
-        };
-        let text: String = records.iter().map(|record| line_of(record, is_whole) + "\n").collect();
-        std::fs::write(&path, text).map_err(io(&path))?;
-    }
-    Ok(())
 }
