@@ -301,3 +301,26 @@ fn calls_that_are_not_understood() {
         ("INSERT INTO out SELECT »SUM(a) OVER w FROM t", "a named window", "OVER"),
     ]);
 }
+
+#[test]
+fn what_is_written_is_not_read() {
+    let cases = [
+        (
+            "CREATE TABLE back (x BIGINT) WITH ('topic' = 'in', 'format' = 'json'); INSERT INTO »back SELECT a FROM t",
+            "`back` writes topic `in`, which the script reads as `t`",
+            "another topic",
+        ),
+        (
+            "INSERT INTO out SELECT a FROM t; INSERT INTO »needs SELECT a, a FROM t; INSERT INTO out SELECT y FROM needs",
+            "`needs` writes topic `needs`, which the script reads as `needs`",
+            "another topic",
+        ),
+        (
+            "CREATE TABLE »d (x BIGINT) WITH ('topic' = 'd', 'format' = 'json', 'on-error' = 'dlq', 'dlq-topic' = 'in');
+             INSERT INTO out SELECT x FROM d; INSERT INTO out SELECT a FROM t",
+            "`d` puts records aside in topic `in`, which the script reads as `t`",
+            "another topic",
+        ),
+    ];
+    queries_are_refused(&cases);
+}

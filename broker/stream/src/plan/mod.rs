@@ -173,14 +173,7 @@ impl Plan {
 
     /// The topics that take records which did not become rows: dead letters, late records and what is shed, each once.
     pub fn side_topics(&self) -> Vec<&str> {
-        once(self.sources.iter().flat_map(|source| {
-            let dead = match &source.on_error {
-                ErrorPolicy::DeadLetter { topic } => Some(topic.as_str()),
-                ErrorPolicy::Fail | ErrorPolicy::Skip => None,
-            };
-            let shed = source.shed.as_ref().and_then(|shed| shed.topic.as_deref());
-            dead.into_iter().chain(source.late_topic.as_deref()).chain(shed)
-        }))
+        once(self.sources.iter().flat_map(Source::side_topics))
     }
 }
 

@@ -48,6 +48,16 @@ impl Source {
         matches!(self.format.value, Format::Debezium(_)) && self.upsert_key.is_empty()
     }
 
+    /// The topics that take records of it which did not become rows: dead letters, late records and what is shed.
+    pub fn side_topics(&self) -> impl Iterator<Item = &str> {
+        let dead = match &self.on_error {
+            ErrorPolicy::DeadLetter { topic } => Some(topic.as_str()),
+            ErrorPolicy::Fail | ErrorPolicy::Skip => None,
+        };
+        let shed = self.shed.as_ref().and_then(|shed| shed.topic.as_deref());
+        dead.into_iter().chain(self.late_topic.as_deref()).chain(shed)
+    }
+
     /// The names and types of a row: what is read, then what is computed.
     pub fn row(&self) -> Vec<Column> {
         let computed = self

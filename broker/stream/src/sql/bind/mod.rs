@@ -64,6 +64,7 @@ pub(crate) fn bind(script: &Script) -> Result<Plan, SqlError> {
     }
     let mut plan = graph.finish();
     plan::simplify(&mut plan);
+    check_topics(script, &plan)?;
     shed::check_shared(script, &plan.sources)?;
     Ok(plan)
 }
@@ -86,6 +87,41 @@ pub(crate) fn bind_expression(columns: &[plan::Column], expr: &Expr) -> Result<E
     };
     let scope: Vec<_> = columns.iter().map(plain).collect();
     expression::Binder::new(&scope, Location { line: 1, column: 1 }).bind(expr)
+}
+
+/// That no topic is both read and written.
+fn check_topics(script: &Script, plan: &Plan) -> Result<(), SqlError> {
+    let reads = |topic: &str| plan.sources.iter().find(|source| source.topic == topic);
+    let at = |table: &str| {
+        let declared = script.tables.iter().find(|declared| declared.name.value == table);
+        declared.map_or(Location { line: 1, column: 1 }, |declared| declared.name.span.start)
+    };
+    let help = "write another topic; a pipeline of its own can read that and go on";
+    if let Some((sink, source)) = plan.sinks.iter().find_map(|sink| Some((sink, reads(&sink.topic)?))) {
+        let insert = script.inserts.iter().find(|insert| insert.table.value == sink.table);
+        return Err(SqlError::at(
+            insert.map_or_else(|| at(&sink.table), |insert| insert.table.span.start),
+            format!(
+                "`{}` writes topic `{}`, which the script reads as `{}`",
+                sink.table, sink.topic, source.table
+            ),
+            help,
+        ));
+    }
+    for source in &plan.sources {
+        let mut own = source.side_topics();
+        if let Some((topic, read)) = own.find_map(|topic| Some((topic, reads(topic)?))) {
+            return Err(SqlError::at(
+                at(&source.table),
+                format!(
+                    "`{}` puts records aside in topic `{topic}`, which the script reads as `{}`",
+                    source.table, read.table
+                ),
+                help,
+            ));
+        }
+    }
+    Ok(())
 }
 
 fn check_names(script: &Script) -> Result<(), SqlError> {
