@@ -96,7 +96,24 @@ fn a_module_beside_a_script_goes_with_it() {
     std::fs::write(scratch.path("twice.wasm"), TWICE).expect("a module");
     let checked = run(&["pipeline", "validate", &script], &[], "");
     assert!(checked.status.success(), "{}", checked.log);
+    // A mistake behind it is where it is in the file, and the module is not shown.
+    let wrong = "CREATE TABLE a (n BIGINT) WITH ('topic' = 'a', 'format' = 'json');
+         CREATE TABLE b (n BIGINT) WITH ('topic' = 'b', 'format' = 'json');
+         CREATE FUNCTION twice(n BIGINT) RETURNS BIGINT LANGUAGE wasm USING 'twice.wasm'; INSERT INTO b SELECT twice(n, 1) FROM a;";
+    let wrong = scratch.write("wrong.sql", wrong);
     broker.run(&["topic", "create", "a"]);
+    for refused in
+        [run(&["pipeline", "validate", &wrong], &[], ""), broker.try_run(&["pipeline", "deploy", &wrong], "")]
+    {
+        assert_eq!(refused.status.code(), Some(2), "{}", refused.log);
+        for part in [
+            "line 3, column 112",
+            "3 |          CREATE FUNCTION twice(n BIGINT)",
+            "USING 'twice.wasm'; INSERT",
+        ] {
+            assert!(refused.log.contains(part), "{part} in {}", refused.log);
+        }
+    }
     broker.run_with_input(&["produce", "a"], "{\"n\":21}\n");
     broker.run(&["pipeline", "run", &script, "--bounded"]);
     assert_eq!(broker.run(&["consume", "b", "--exit"]), "{\"n\":42}\n");

@@ -49,8 +49,8 @@ pub mod trial {
     pub use logmill_stream::plan::{OutputMode, ShedPolicy};
     pub use logmill_stream::time::Iso;
     pub use logmill_stream::{
-        EpochLimits, Plan, ShedControl, SqlError, Trial, TrialError, TrialOptions, TrialRecord, WHOLE_LEVEL,
-        compile, embed_modules, run_trial,
+        Embedded, EpochLimits, Plan, ShedControl, SqlError, Trial, TrialError, TrialOptions, TrialRecord,
+        WHOLE_LEVEL, compile, embed_modules, run_trial,
     };
 }
 

@@ -19,7 +19,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use logmill_broker::pipelines::trial::{
-    EpochLimits, Plan, ShedControl, ShedPolicy, SqlError, TrialError, TrialOptions, TrialRecord,
+    Embedded, EpochLimits, Plan, ShedControl, ShedPolicy, SqlError, TrialError, TrialOptions, TrialRecord,
     WHOLE_LEVEL, compile, embed_modules, run_trial,
 };
 use serde_json::Value;
@@ -95,17 +95,35 @@ pub(crate) struct CaseReport {
 /// # Errors
 /// [`CaseError::Io`] and [`CaseError::Script`].
 pub(crate) fn plan_script(path: &Path) -> Result<Plan, CaseError> {
-    let script = with_modules(read(path)?, path)?;
-    compile(&script).map_err(of_script(path, &script))
+    let script = read(path)?;
+    plan(&embed(&script, path)?, path, &script)
 }
 
-/// Puts the modules that `CREATE FUNCTION ... USING '<file>'` names into a script; files are looked for beside it.
+/// Puts the modules that `CREATE FUNCTION ... USING '<file>'` names into a script; files are looked for beside it. A script
+/// with modules is planned, too: the broker has only the text with the modules in it, where no place is what it was.
 ///
 /// # Errors
 /// [`CaseError::Script`].
 pub(crate) fn with_modules(script: String, path: &Path) -> Result<String, CaseError> {
+    let embedded = embed(&script, path)?;
+    if embedded.has_modules() {
+        match plan(&embedded, path, &script) {
+            // A broker inside of another program has functions of that, which only it knows.
+            Err(CaseError::Script { error, .. }) if error.is_unknown_function() => {}
+            planned => drop(planned?),
+        }
+    }
+    Ok(embedded.into_script())
+}
+
+fn embed(script: &str, path: &Path) -> Result<Embedded, CaseError> {
     let beside = path.parent().unwrap_or(Path::new(""));
-    embed_modules(&script, |file| std::fs::read(beside.join(file))).map_err(of_script(path, &script))
+    embed_modules(script, |file| std::fs::read(beside.join(file))).map_err(of_script(path, script))
+}
+
+fn plan(embedded: &Embedded, path: &Path, script: &str) -> Result<Plan, CaseError> {
+    let plan = compile(embedded.script()).map_err(|error| embedded.in_original(error));
+    plan.map_err(of_script(path, script))
 }
 
 fn of_script(path: &Path, script: &str) -> impl FnOnce(SqlError) -> CaseError {

@@ -3,6 +3,11 @@
 use sqlparser::tokenizer::Location;
 use thiserror::Error;
 
+/// How the message begins where a function is called that there is not.
+pub(super) const NO_FUNCTION: &str = "there is no function";
+/// So many characters of a line are shown.
+const MAX_EXCERPT: usize = 200;
+
 /// A script that cannot be run. It points at the text and says what to write.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("line {line}, column {column}: {message}\n  help: {help}")]
@@ -27,16 +32,37 @@ impl SqlError {
         }
     }
 
-    /// The script's line with a caret under the place, for a terminal.
+    /// Whether all that is wrong may be that a function is not known here: another program may have it.
+    pub fn is_unknown_function(&self) -> bool {
+        self.message.starts_with(NO_FUNCTION)
+    }
+
+    /// The script's line with a caret under the place, for a terminal; of a long line what is around the place.
     pub fn excerpt(&self, script: &str) -> String {
         let line = script.lines().nth((self.line - 1) as usize).unwrap_or_default();
+        let column = (self.column - 1) as usize;
+        let length = line.chars().count();
+        let skipped = match length > MAX_EXCERPT {
+            true => column.min(length).saturating_sub(MAX_EXCERPT / 2),
+            false => 0,
+        };
+        let mut shown: String = line.chars().skip(skipped).take(MAX_EXCERPT).collect();
+        let mut column = column - skipped;
+        if skipped > 0 {
+            shown.insert(0, '…');
+            column += 1;
+        }
+        if skipped + MAX_EXCERPT < length {
+            shown.push('…');
+        }
         let gutter = self.line.to_string();
-        let before: String = line
+        let before: String = shown
             .chars()
-            .take((self.column - 1) as usize)
+            .chain(std::iter::repeat(' '))
+            .take(column)
             .map(|character| if character == '\t' { '\t' } else { ' ' })
             .collect();
-        format!("{gutter} | {line}\n{:width$} | {before}^", "", width = gutter.len())
+        format!("{gutter} | {shown}\n{:width$} | {before}^", "", width = gutter.len())
     }
 }
 

@@ -17,7 +17,7 @@ mod statement;
 
 pub(crate) use bind::{BoundSelect, EMPTY_ROW_TOPIC, RESULT_TOPIC, SelectOrder, is_built_in};
 pub use error::SqlError;
-pub use module_file::embed_modules;
+pub use module_file::{Embedded, embed_modules};
 pub(crate) use statement::GivenTable;
 
 use crate::functions::Functions;

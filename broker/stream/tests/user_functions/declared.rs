@@ -86,13 +86,60 @@ fn files_are_put_in_by_whoever_can_read_them() {
     });
     let whole = whole.unwrap();
     assert_eq!(read, ["mods/id.wasm"]);
-    assert_eq!(results(&whole, &[r#"{"a": 3}"#]), [r#"{"v":3}"#]);
+    assert!(whole.has_modules());
+    assert_eq!(results(whole.script(), &[r#"{"a": 3}"#]), [r#"{"v":3}"#]);
     // What is not a module's file stays as it is.
     let none = script("", "a BIGINT", "", "v BIGINT", "SELECT a FROM src");
-    assert_eq!(embed_modules(&none, |_| Err("never read")).unwrap(), none);
+    let same = embed_modules(&none, |_| Err("never read")).unwrap();
+    assert_eq!((same.script(), same.has_modules()), (&*none, false));
     let error = embed_modules(&with_file, |_| Err::<Vec<u8>, _>("no such file")).unwrap_err();
     assert_eq!((error.line, error.column), (4, 2));
     assert!(error.message.contains("`mods/id.wasm` cannot be read: no such file"), "{error}");
+}
+
+#[test]
+fn an_error_is_where_it_is_in_the_script_without_modules() {
+    let same = r#"(param i64) (result i64) (local.get 0)"#;
+    let bytes =
+        wat::parse_str(format!(r#"(module (func (export "id") {same}) (func (export "id2") {same}))"#));
+    let bytes = bytes.unwrap();
+    let place = |text: &str| {
+        let marked = format!("CREATE TABLE src (a BIGINT) WITH ('topic' = 'in', 'format' = 'json');\n{text}");
+        let script = marked.replace('»', "");
+        let whole = embed_modules(&script, |_| Ok::<_, String>(bytes.clone())).unwrap();
+        let error = whole.in_original(compile(whole.script()).unwrap_err());
+        let before = marked.split('»').next().unwrap();
+        let line = before.matches('\n').count() as u64 + 1;
+        let column = before.rsplit('\n').next().unwrap().chars().count() as u64 + 1;
+        assert_eq!((error.line, error.column), (line, column), "{error}\n{script}");
+    };
+    let out = "CREATE TABLE o (v BIGINT) WITH ('topic' = 'out', 'format' = 'json');";
+    let using = "LANGUAGE wasm USING 'ü.wasm'";
+    place(&format!(
+        "{out} CREATE FUNCTION id(a BIGINT) RETURNS BIGINT {using}; INSERT INTO o SELECT »id(a, 1) FROM src;"
+    ));
+    place(&format!(
+        "{out} CREATE FUNCTION id(a BIGINT) RETURNS BIGINT {using}; CREATE FUNCTION id2(a BIGINT) RETURNS BIGINT LANGUAGE
+         wasm USING\n 'b.wasm'; INSERT INTO o SELECT »id(a, 1) FROM src;"
+    ));
+    place(&format!(
+        "{out} CREATE FUNCTION id(a »NOTHING) RETURNS BIGINT {using}; INSERT INTO o SELECT id(a) FROM src;"
+    ));
+    place(&format!(
+        "{out} CREATE FUNCTION no_such(a BIGINT) RETURNS BIGINT LANGUAGE wasm USING »'ü.wasm'; INSERT INTO o SELECT \
+         no_such(a) FROM src;"
+    ));
+}
+
+#[test]
+fn of_a_long_line_an_excerpt_shows_what_is_around_the_place() {
+    let long = format!("{}x{}", "a".repeat(10_000), "b".repeat(10_000));
+    let error = SqlError { line: 1, column: 10_001, message: String::new(), help: String::new() };
+    let excerpt = error.excerpt(&long);
+    let (line, mark) = excerpt.split_once('\n').unwrap();
+    assert!(line.chars().count() < 210 && line.starts_with("1 | …a") && line.ends_with("b…"), "{excerpt}");
+    assert_eq!(line.chars().position(|letter| letter == 'x'), mark.chars().position(|letter| letter == '^'));
+    assert_eq!(SqlError { column: 3, ..error }.excerpt("\tab"), "1 | \tab\n  | \t ^");
 }
 
 #[test]

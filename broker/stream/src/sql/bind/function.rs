@@ -6,7 +6,7 @@ use sqlparser::ast::{
 };
 
 use super::super::dialect;
-use super::super::error::SqlError;
+use super::super::error::{NO_FUNCTION, SqlError};
 use super::expression::Binder;
 use super::signature::{self, Kind, Signature, suggest_function};
 use super::{literal, operator, types};
@@ -202,7 +202,7 @@ impl Binder<'_> {
                     "CONCAT_WS" => "CONCAT_WS(separator, text, text, ...)".to_owned(),
                     "TO_BASE64" | "FROM_BASE64" => format!("{name}(text)"),
                     _ => {
-                        let message = format!("there is no function {}", sql.name);
+                        let message = format!("{NO_FUNCTION} {}", sql.name);
                         let own = self.functions.into_iter().flat_map(Functions::names);
                         return Err(self.error(expr, message, suggest_function(&name, own)));
                     }
