@@ -303,6 +303,48 @@ fn calls_that_are_not_understood() {
 }
 
 #[test]
+fn advice_is_of_the_mistake_that_was_made() {
+    let cases = [
+        (
+            "CREATE TABLE e (x »ARRAY<STRING>, y BIGINT) WITH ('topic' = 'e', 'format' = 'json')",
+            "type ARRAY is not supported",
+            "JSON_VALUE",
+        ),
+        (
+            "CREATE TABLE e (x BIGINT, y »STRING[]) WITH ('topic' = 'e', 'format' = 'json')",
+            "type ARRAY is not supported",
+            "JSON_VALUE",
+        ),
+        (
+            "CREATE TABLE e (x »ROW<d INT>) WITH ('topic' = 'e', 'format' = 'json')",
+            "type ROW is not supported",
+            "`a.b` BIGINT",
+        ),
+        (
+            "CREATE TABLE e (x »MAP<STRING, STRING>) WITH ('topic' = 'e', 'format' = 'json')",
+            "type MAP is not supported",
+            "`a.b` BIGINT",
+        ),
+        (
+            "CREATE TABLE e (x »TIMESTAMP_LTZ(3)) WITH ('topic' = 'e', 'format' = 'json'); INSERT INTO out SELECT 1 FROM e",
+            "TIMESTAMP_LTZ(3) is not supported",
+            "TIMESTAMP(3)",
+        ),
+        ("CREATE FUNCTION f(a »BIGINT[]) RETURNS BIGINT", "type ARRAY is not supported", "JSON_VALUE"),
+        ("INSERT INTO out SELECT a FROM t WHERE SUBSTRING(»s) = s", "SUBSTRING lacks", "SUBSTRING(<text>"),
+        ("INSERT INTO out SELECT (»SELECT MAX(a) FROM t) FROM t", "inside an expression", "join its row"),
+        (
+            "INSERT INTO out SELECT a FROM t WHERE »a IN (SELECT id FROM keyed)",
+            "inside a condition",
+            "SELECT DISTINCT k",
+        ),
+        ("INSERT INTO out SELECT a FROM »och", "no table `och`", "known are: t, out, keyed, needs"),
+        ("INSERT INTO out SELECT »x FROM t", "no column `x`", "known are: a, b, s, ok, ts"),
+    ];
+    queries_are_refused(&cases);
+}
+
+#[test]
 fn what_is_written_is_not_read() {
     let cases = [
         (

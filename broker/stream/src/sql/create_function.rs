@@ -2,7 +2,6 @@
 
 use sqlparser::ast::{DataType, Ident};
 use sqlparser::keywords::Keyword;
-use sqlparser::parser::Parser;
 use sqlparser::tokenizer::{Location, Token};
 
 use super::error::SqlError;
@@ -59,7 +58,7 @@ impl Statements<'_> {
             return Err(SqlError::at(at, "RETURNS is missing", HELP));
         }
         let result_at = self.here();
-        let result = (self.with_parser(Parser::parse_data_type, HELP)?, result_at);
+        let result = (self.data_type(HELP)?, result_at);
         let called_on_null = self.null_handling()?;
         let at = self.here();
         if !self.word("LANGUAGE") {
@@ -100,7 +99,7 @@ impl Statements<'_> {
             self.parser.next_token();
         }
         let at = self.here();
-        Ok((self.with_parser(Parser::parse_data_type, HELP)?, at))
+        Ok((self.data_type(HELP)?, at))
     }
 
     /// `CALLED ON NULL INPUT`, `RETURNS NULL ON NULL INPUT` or `STRICT`, if any is there.

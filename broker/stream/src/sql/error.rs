@@ -66,12 +66,16 @@ impl SqlError {
     }
 }
 
-/// `, did you mean ...?` for a misspelt name, or nothing.
+/// The known name that a misspelt one was likely to be, or nothing: a third of the letters may be wrong, one always, and all
+/// of them never.
 pub(crate) fn did_you_mean<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     known
         .into_iter()
-        .map(|name| (strsim::damerau_levenshtein(&word.to_lowercase(), &name.to_lowercase()), name))
-        .filter(|(distance, name)| *distance <= name.len().max(word.len()) / 3 + 1)
+        .filter_map(|name| {
+            let distance = strsim::damerau_levenshtein(&word.to_lowercase(), &name.to_lowercase());
+            let letters = name.chars().count().max(word.chars().count());
+            (distance <= (letters / 3).max(1) && distance < letters).then_some((distance, name))
+        })
         .min()
         .map(|(_, name)| name)
 }
@@ -99,5 +103,19 @@ pub(super) fn split_location(text: &str) -> (&str, Option<Location>) {
     match located {
         Some((message, location)) => (message, Some(location)),
         None => (text, None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_meant_when_most_of_it_is_there() {
+        let known = ["och", "b", "amount", "LENGTH", "id"];
+        let meant = |word| did_you_mean(word, known);
+        assert_eq!(["amuont", "lenght", "ids", "bb"].map(meant), ["amount", "LENGTH", "id", "b"].map(Some));
+        assert_eq!(["nosuch", "a", "xy", "ammunition"].map(meant), [None; 4]);
+        assert_eq!(suggest("nosuch", known), "known are: och, b, amount, LENGTH, id");
     }
 }

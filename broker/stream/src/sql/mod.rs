@@ -14,6 +14,7 @@ mod module_file;
 mod script;
 mod shed;
 mod statement;
+mod type_name;
 
 pub(crate) use bind::{BoundSelect, EMPTY_ROW_TOPIC, RESULT_TOPIC, SelectOrder, is_built_in};
 pub use error::SqlError;

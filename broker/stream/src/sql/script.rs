@@ -291,10 +291,8 @@ impl<'a> Statements<'a> {
     fn column(&mut self) -> Result<ColumnDefinition, SqlError> {
         let name = self.name("a column's name")?;
         let data_type_at = self.here();
-        let data_type = self.with_parser(
-            Parser::parse_data_type,
-            "write <name> <TYPE>, with BOOLEAN, BIGINT, DOUBLE, STRING or TIMESTAMP(3)",
-        )?;
+        let data_type =
+            self.data_type("write <name> <TYPE>, with BOOLEAN, BIGINT, DOUBLE, STRING or TIMESTAMP(3)")?;
         let mut required = false;
         let mut metadata = None;
         loop {

@@ -104,10 +104,22 @@ impl Binder<'_> {
                 let is_json = self.one(Function::IsJson(kind), text, DataType::String)?;
                 Ok(super::expression::negate_if(*negated, is_json))
             }
-            Expr::Subquery(_) | Expr::Exists { .. } | Expr::In { .. } => Err(self.error(
+            Expr::Substring { .. } => Err(self.error(
                 expr,
-                "a query inside an expression is not supported yet",
-                "write the values: IN ('a', 'b')",
+                "SUBSTRING lacks the place where it begins",
+                "write SUBSTRING(<text>, <from, 1 is the first>[, <length>])",
+            )),
+            Expr::Subquery(_) => Err(self.error(
+                expr,
+                "a query inside an expression is not supported",
+                "join its row: FROM <table> JOIN (SELECT ...) AS q ON <table>.k = q.k; a total is joined by a constant column \
+                 on both sides",
+            )),
+            Expr::Exists { .. } | Expr::In { .. } => Err(self.error(
+                expr,
+                "a query inside a condition is not supported",
+                "join its rows, each once: FROM <table> JOIN (SELECT DISTINCT k FROM ...) AS q ON <table>.k = q.k; of known \
+                 values write IN ('a', 'b')",
             )),
             _ => Err(self.error(
                 expr,

@@ -49,6 +49,9 @@ pub(super) fn from_sql(data_type: &SqlType, at: Location) -> Result<DataType, Sq
         SqlType::Timestamp(..) | SqlType::Datetime(_) | SqlType::Time(..) => {
             "write TIMESTAMP(3): an instant in milliseconds, in UTC"
         }
+        SqlType::Custom(name, _) if name.to_string().eq_ignore_ascii_case("TIMESTAMP_LTZ") => {
+            "write TIMESTAMP(3): an instant in milliseconds, in UTC"
+        }
         _ => {
             "the types are BOOLEAN, BIGINT, DOUBLE, DECIMAL(precision, scale), STRING, BYTES, DATE and TIMESTAMP(3)"
         }
