@@ -189,6 +189,47 @@ fn a_first_row_that_another_of_its_instant_replaces_is_given_behind_a_restart() 
 }
 
 #[test]
+fn the_row_of_a_key_that_comes_first_is_given_at_once() {
+    for query in [
+        "SELECT k, x FROM (SELECT *, ROW_NUMBER() OVER (PARTITION BY k ORDER BY PROCTIME()) AS r FROM src) WHERE r = 1",
+        "SELECT k, x FROM (SELECT *, ROW_NUMBER() OVER (PARTITION BY k ORDER BY p ASC) AS r FROM
+           (SELECT k, x, PROCTIME() AS p FROM src)) WHERE r <= 1",
+    ] {
+        let script = append("k STRING, x BIGINT", &format!("INSERT INTO o {query} UNBOUNDED"));
+        // Whatever their event times are, and though the watermark passes none of the last ones.
+        let input = rows(&[("a", 1, 10), ("b", 2, 12), ("a", 3, 5), ("c", 4, 30), ("b", 2, 12), ("d", 5, 1)]);
+        let expected = r#"{"k":"a","x":1}
+            {"k":"b","x":2}
+            {"k":"c","x":4}
+            {"k":"d","x":5}"#;
+        let logs = check(&script, &input, expected);
+        assert_eq!(support::restored(&plan(&script), &logs, 9_999).state_entries(), 4, "{query}");
+    }
+    // The window behind it has its rows on time: the first of each key.
+    let script = append(
+        "e TIMESTAMP(3), n BIGINT",
+        "CREATE VIEW first AS SELECT k, ts FROM
+           (SELECT *, ROW_NUMBER() OVER (PARTITION BY k ORDER BY PROCTIME()) AS r FROM src) WHERE r = 1;
+         INSERT INTO o SELECT window_end, COUNT(*) FROM TABLE(TUMBLE(TABLE first, DESCRIPTOR(ts), INTERVAL '10' SECOND))
+         GROUP BY window_start, window_end UNBOUNDED",
+    );
+    let input = rows(&[("a", 1, 1), ("b", 2, 2), ("a", 3, 11), ("c", 4, 12), ("c", 4, 25)]);
+    check(
+        &script,
+        &input,
+        r#"{"e":"1970-01-01T00:00:10Z","n":2}
+           {"e":"1970-01-01T00:00:20Z","n":1}"#,
+    );
+    // The last one changes.
+    let last = append(
+        "k STRING, x BIGINT",
+        "INSERT INTO o SELECT k, x FROM
+           (SELECT *, ROW_NUMBER() OVER (PARTITION BY k ORDER BY PROCTIME() DESC) AS r FROM src) WHERE r = 1 UNBOUNDED",
+    );
+    assert!(compile(&last).unwrap_err().message.contains("changes rows that it gave before"));
+}
+
+#[test]
 fn the_last_row_of_a_key_replaces_the_one_before() {
     let script = upsert(
         "k STRING, x BIGINT, PRIMARY KEY (k) NOT ENFORCED",
@@ -401,6 +442,10 @@ fn plans_show_what_is_kept() {
     assert_eq!(
         ranked("ts", "r = 1"),
         "Rank ROW_NUMBER <= 1 partition=[k] order=[ts] numbered=false emit=first by ts UNBOUNDED"
+    );
+    assert_eq!(
+        ranked("PROCTIME()", "r = 1"),
+        "Rank ROW_NUMBER <= 1 partition=[k] order=[] numbered=false emit=first that comes UNBOUNDED"
     );
     let windowed = explain(
         "INSERT INTO o SELECT k, r FROM (

@@ -78,3 +78,29 @@ fn a_partition_with_rows_to_give_is_not_forgotten() {
         assert_eq!(of_a, expected, "restarts: {restarts}");
     }
 }
+
+#[test]
+fn a_key_that_came_is_forgotten_after_its_time() {
+    let script = format!(
+        "{SOURCE} CREATE TABLE o (k STRING, x BIGINT) WITH ('topic' = 'out', 'format' = 'json');
+         INSERT INTO o SELECT k, x FROM
+           (SELECT *, ROW_NUMBER() OVER (PARTITION BY k ORDER BY PROCTIME()) AS r FROM src) WHERE r = 1
+         STATE TTL INTERVAL '10' MILLISECOND"
+    );
+    let steps = [
+        (0, row("a", 1, 0)),
+        (5, row("a", 2, 1)),
+        (9, row("b", 3, 2)),
+        // Ten milliseconds behind the row that was given, whatever came since.
+        (11, row("a", 4, 3)),
+        (12, row("b", 5, 3)),
+    ];
+    for restarts in [false, true] {
+        let logs = run_at(&script, &steps, restarts);
+        assert_eq!(
+            logs.values("out"),
+            [r#"{"k":"a","x":1}"#, r#"{"k":"b","x":3}"#, r#"{"k":"a","x":4}"#],
+            "{restarts}"
+        );
+    }
+}

@@ -3,6 +3,7 @@
 //! ```text
 //! window     rows ─► partition ─► its window closes ─► the first n, once
 //! first      rows ─► the earliest of the partition ─► the watermark passes it ─► given once; later rows are duplicates
+//! arrival    rows ─► the first of the partition that comes ─► given at once; later rows are duplicates
 //! changes    rows ─► partition ─► what the epoch changed among its first n ─► taken back, and given
 //! ```
 //!
@@ -55,7 +56,9 @@ impl Rank {
     pub(crate) fn new(rank: &plan::Rank, input: &[DataType], input_changes: bool) -> Self {
         let bound = match rank.mode {
             RankMode::Window { .. } => None,
-            RankMode::First { bound, .. } | RankMode::Changes { bound } => Some(bound),
+            RankMode::First { bound, .. } | RankMode::Arrival { bound } | RankMode::Changes { bound } => {
+                Some(bound)
+            }
         };
         Self {
             rank: rank.clone(),
@@ -232,16 +235,41 @@ impl Rank {
                 self.rows.push(&key, sort, &OrderedRows::encode(&rows, row));
                 self.due.insert(instant.saturating_add(1), &key);
             }
-            if !at_once.is_empty() {
-                let first = rows.take(&at_once);
-                let mut given = RowsBuilder::new(&self.row_types());
-                for row in 0..first.len() {
-                    let bytes = OrderedRows::encode(&first, row).into();
-                    self.push(&mut given, first.marks[row], &(1, bytes));
-                }
-                out.push(given.finish());
-            }
+            self.give_first(&rows, &at_once, out);
         }
+    }
+
+    fn process_arrival(&mut self, time: EpochTime, inputs: Vec<Keyed>, out: &mut Output) {
+        for key in self.touched.expired(time.now) {
+            self.given.remove(&key);
+        }
+        for Keyed { rows, keys } in inputs {
+            let mut first = Vec::new();
+            for row in 0..rows.len() {
+                let key = keys.get(row);
+                if self.given.get(key).is_some() {
+                    continue;
+                }
+                self.given.entry(key, || ());
+                self.touched.touch(key, time.now);
+                first.push(row as u32);
+            }
+            self.give_first(&rows, &first, out);
+        }
+    }
+
+    /// Gives some rows, each the first of its partition.
+    fn give_first(&self, rows: &Rows, places: &[u32], out: &mut Output) {
+        if places.is_empty() {
+            return;
+        }
+        let first = rows.take(places);
+        let mut given = RowsBuilder::new(&self.row_types());
+        for row in 0..first.len() {
+            let bytes = OrderedRows::encode(&first, row).into();
+            self.push(&mut given, first.marks[row], &(1, bytes));
+        }
+        out.push(given.finish());
     }
 
     /// The event time of a row that is kept.
@@ -274,7 +302,7 @@ impl Rank {
         let (column, behind) = match self.rank.mode {
             RankMode::Window { end } => (end, 0),
             RankMode::First { time, .. } => (time, 1),
-            RankMode::Changes { .. } => return None,
+            RankMode::Arrival { .. } | RankMode::Changes { .. } => return None,
         };
         match decode_row(row, &self.input_types)?.get(column)? {
             Value::Timestamp(instant) => Some(instant.saturating_add(behind)),
@@ -316,6 +344,7 @@ impl Operator for Rank {
         match self.rank.mode {
             RankMode::Window { end } => self.process_window(end, inputs, out),
             RankMode::First { time: column, .. } => self.process_first(column, time, inputs, out),
+            RankMode::Arrival { .. } => self.process_arrival(time, inputs, out),
             RankMode::Changes { .. } => self.process_changes(time, inputs, out),
         }
     }

@@ -201,6 +201,7 @@ fn operator_text(operator: &Operator, inputs: &[&[Column]]) -> String {
             let mode = match rank.mode {
                 RankMode::Window { end } => format!("emit=on-close of {}", name(end)),
                 RankMode::First { time, bound } => format!("emit=first by {} {bound}", name(time)),
+                RankMode::Arrival { bound } => format!("emit=first that comes {bound}"),
                 RankMode::Changes { bound } => bound.to_string(),
             };
             format!(

@@ -61,6 +61,12 @@ pub enum RankMode {
         /// What keeps the partitions that were given from growing for ever.
         bound: StateBound,
     },
+    /// The row of each partition that comes first, at once and once: by processing time none can come before it. Rows
+    /// that come later are duplicates.
+    Arrival {
+        /// What keeps the partitions that were given from growing for ever.
+        bound: StateBound,
+    },
     /// At once, as changes.
     Changes {
         /// What keeps the state from growing for ever.

@@ -97,7 +97,7 @@ fn read_by(node: &Node, asked: &BTreeSet<usize>, widths: &[usize]) -> Vec<BTreeS
                 RankMode::Window { end: column } | RankMode::First { time: column, .. } => {
                     read.extend([column])
                 }
-                RankMode::Changes { .. } => {}
+                RankMode::Arrival { .. } | RankMode::Changes { .. } => {}
             }
         }
         Operator::Over(over) => {

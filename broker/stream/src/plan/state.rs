@@ -77,7 +77,7 @@ fn describe(node: &Node, input: &[Column]) -> Option<(&'static str, String, Stri
                 RankMode::First { bound: limit, .. } => {
                     format!("the watermark passes it; that it was given: {}", bound(*limit))
                 }
-                RankMode::Changes { bound: limit } => bound(*limit),
+                RankMode::Arrival { bound: limit } | RankMode::Changes { bound: limit } => bound(*limit),
             };
             ("Rank", entry("rows for each value", &rank.partition, input), until)
         }

@@ -181,13 +181,17 @@ impl QueryBinder<'_> {
         let input_changes = self.graph.changes(base.node);
         let window = self.closing_window(&base, &partition, call)?;
         let by_time = event_time(&base, &order);
+        let is_first = limit == 1 && function == RankFunction::RowNumber && !input_changes;
         let mode = match (window, by_time) {
             (Some(end), _) => RankMode::Window { end },
-            (None, Some(time)) if limit == 1 && function == RankFunction::RowNumber && !input_changes => {
-                RankMode::First { time, bound: self.over_bound(call)? }
+            (None, Some(time)) if is_first => RankMode::First { time, bound: self.over_bound(call)? },
+            (None, None) if is_first && self.is_by_arrival(&base, &order) => {
+                RankMode::Arrival { bound: self.over_bound(call)? }
             }
             _ => RankMode::Changes { bound: self.over_bound(call)? },
         };
+        // All rows of an epoch are of one time: what came first is first.
+        let order = if let RankMode::Arrival { .. } = mode { Vec::new() } else { order };
         let mut columns = self.graph.columns(base.node).to_vec();
         let number = columns.len();
         columns.push(column(&*call.text, DataType::BigInt));
@@ -219,12 +223,23 @@ impl QueryBinder<'_> {
             (true, Some(key)) => key.iter().map(named).collect(),
             (true, None) => Vec::new(),
         };
-        let ordered_by = match mode {
-            RankMode::First { time, .. } => Some(time),
-            RankMode::Window { .. } | RankMode::Changes { .. } => None,
-        };
-        relation.order(changes, ordered_by);
+        match mode {
+            RankMode::First { time, .. } => relation.order(changes, Some(time)),
+            RankMode::Window { .. } | RankMode::Changes { .. } => relation.order(changes, None),
+            // Rows are given as they come, as by a filter.
+            RankMode::Arrival { .. } => {}
+        }
         Ok(OverRelation { relation, functions: number })
+    }
+
+    /// Whether rows are ordered by processing time alone, the first that comes before all others.
+    fn is_by_arrival(&self, base: &Relation, order: &[SortKey]) -> bool {
+        let [SortKey { column, descending: false, .. }] = order else { return false };
+        let is_clock = match &self.graph.node_at(base.node).operator {
+            Operator::Map { outputs, .. } => Role::of(&outputs[*column], None) == Role::ProcessingTime,
+            _ => false,
+        };
+        is_clock || base.columns.get(*column).is_some_and(|column| column.role == Role::ProcessingTime)
     }
 
     /// Functions over rows: a node for each way rows are partitioned and ordered.
