@@ -53,7 +53,7 @@ pub use admin::{
 pub use client::{Client, ClientBuilder};
 pub use consumer::{
     AbortedTransaction, Assignments, Assignor, BatchReader, BatchReaderBuilder, Consumer, ConsumerBuilder,
-    ConsumerRecord, FetchedBatches, GroupMember, GroupMembership, ReaderBuilder, Reset, StartAt,
+    ConsumerRecord, FetchedBatches, GroupMember, GroupMembership, ReaderBuilder, Reset, StartAt, ToldEnd,
 };
 pub use error::{Error, Result, RpcCode};
 pub use logmill_record::{Codec, RecordHeader};

@@ -319,7 +319,7 @@ impl EpochLoop {
         };
         let idle = match self.pipeline.emission_pending() {
             true => self.pipeline.idle().cloned().collect(),
-            false => self.idleness.idle(now),
+            false => self.idleness.idle(),
         };
         let mut cut = Cut {
             idle,
@@ -465,7 +465,9 @@ impl EpochLoop {
                 let partition = partition.clone();
                 return Err(LogsError::BeyondEnd { partition, offset: position, log_end: end });
             }
-            self.idleness.note(partition, position >= end, now);
+            let at_end = position >= logs.log_end(partition)?;
+            let heard = if at_end { logs.heard(partition, now)? } else { None };
+            self.idleness.note(partition, at_end, heard, now);
             let bound = self.bound(partition).unwrap_or(i64::MAX);
             end = end.min(bound);
             if self.alignment.is_asked_for() {

@@ -44,7 +44,7 @@ pub use functions::{
     Argument, FunctionError, FunctionSignature, Functions, UserAggregate, UserFunction, UserScalar,
 };
 pub use logmill_record::Batch;
-pub use logs::{CommitError, Logs, LogsError, ReadBatches, look_for_time};
+pub use logs::{CommitError, Heard, Logs, LogsError, ReadBatches, look_for_time};
 pub use pipeline::*;
 pub use plan::Plan;
 pub use scalar::Scalar;

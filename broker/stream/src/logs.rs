@@ -30,6 +30,19 @@ pub trait Logs {
         self.readable_end(partition)
     }
 
+    /// The end of a partition's log, behind records that are not committed yet, too: who is there has read everything. A log
+    /// that does not know it now says `i64::MAX`, and nobody is there.
+    fn log_end(&mut self, partition: &TopicPartition) -> Result<i64, LogsError> {
+        self.readable_end(partition)
+    }
+
+    /// Of a log that is not at hand: what is known of how long it has ended at its [`Logs::log_end`]. `now` is the clock of the
+    /// turn. `None` of one that is at hand: what its end is now is known whenever somebody asks.
+    fn heard(&mut self, partition: &TopicPartition, now: i64) -> Result<Option<Heard>, LogsError> {
+        let _ = (partition, now);
+        Ok(None)
+    }
+
     /// The timestamp of the batch that holds the record at an offset, or the first one behind it: of its first record, in
     /// milliseconds. `None` where there is none to be read.
     fn time_at(&mut self, partition: &TopicPartition, offset: i64) -> Result<Option<i64>, LogsError> {
@@ -82,6 +95,15 @@ pub fn look_for_time<L: Logs + ?Sized>(
         }
     }
     Ok(None)
+}
+
+/// From when to when, in milliseconds of the wall clock, a log is known to have ended where it does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Heard {
+    /// Since when, without a gap.
+    pub since: i64,
+    /// When it was last heard.
+    pub until: i64,
 }
 
 /// What a read found.

@@ -2,7 +2,10 @@
 
 mod support;
 
-use logmill_stream::{EpochLimits, EpochLoop, Input, InputProgress, Logs, Pipeline, TopicPartition, Turn};
+use logmill_stream::{
+    CommitError, EpochLimits, EpochLoop, EpochOutput, Heard, Input, InputProgress, Logs, LogsError, Pipeline,
+    ReadBatches, TopicPartition, Turn,
+};
 use support::{MemoryLogs, plan, restored, spec};
 
 fn script(options: &str) -> String {
@@ -26,7 +29,7 @@ fn logs() -> MemoryLogs {
     logs
 }
 
-fn turns(epochs: &mut EpochLoop, logs: &mut MemoryLogs, now: i64) {
+fn turns<L: Logs>(epochs: &mut EpochLoop, logs: &mut L, now: i64) {
     while let Turn::Committed { .. } = epochs.turn(logs, now, 0).unwrap() {}
 }
 
@@ -85,4 +88,72 @@ fn an_idle_partition_lets_time_go_on() {
         assert_eq!(output.progress.digest, progress.digest, "the verdicts are in the cuts");
         assert_eq!(output.progress.watermark, progress.watermark);
     }
+}
+
+/// Logs that are not at hand: that nothing more of a partition is here does not say that it is at its end.
+struct Far {
+    logs: MemoryLogs,
+    heard: Option<Heard>,
+}
+
+impl Logs for Far {
+    type Ticket = ();
+
+    fn readable_end(&mut self, partition: &TopicPartition) -> Result<i64, LogsError> {
+        self.logs.readable_end(partition)
+    }
+
+    fn log_end(&mut self, partition: &TopicPartition) -> Result<i64, LogsError> {
+        self.heard.map_or(Ok(i64::MAX), |_| self.logs.log_end(partition))
+    }
+
+    fn heard(&mut self, _: &TopicPartition, _: i64) -> Result<Option<Heard>, LogsError> {
+        Ok(self.heard)
+    }
+
+    fn read(
+        &mut self,
+        partition: &TopicPartition,
+        from: i64,
+        max_bytes: usize,
+    ) -> Result<ReadBatches, LogsError> {
+        self.logs.read(partition, from, max_bytes)
+    }
+
+    fn commit(&mut self, epoch: EpochOutput) -> Result<(), CommitError> {
+        self.logs.commit(epoch)
+    }
+
+    fn wait(&mut self, (): ()) -> Result<(), LogsError> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_partition_of_which_nothing_is_heard_is_not_idle() {
+    let plan = plan(&script(", 'idle-timeout' = '5 s'"));
+    let mut far = Far { logs: logs(), heard: None };
+    far.logs.produce("in", 0, &[record(1_000), record(30_000)]);
+    let mut epochs = EpochLoop::new(restored(&plan, &far.logs, 1), EpochLimits::default());
+    let idle = |epochs: &EpochLoop| epochs.pipeline().idle().count();
+    let mut at = |epochs: &mut EpochLoop, now: i64, heard: Option<(i64, i64)>| {
+        far.heard = heard.map(|(since, until)| Heard { since, until });
+        turns(epochs, &mut far, now);
+        (idle(epochs), epochs.wake_at())
+    };
+    assert_eq!(at(&mut epochs, 100, None), (0, None), "nobody has answered yet");
+    assert_eq!(at(&mut epochs, 60_000, None), (0, None));
+    // It is at its end from the first look on at which that is known.
+    assert_eq!(at(&mut epochs, 61_000, Some((60_500, 60_900))), (0, Some(66_000)));
+    assert_eq!(
+        at(&mut epochs, 66_000, Some((60_500, 65_800))),
+        (0, Some(66_100)),
+        "it may have a record by now"
+    );
+    assert_eq!(at(&mut epochs, 66_100, Some((60_500, 66_000))), (3, None));
+    assert_eq!(at(&mut epochs, 70_000, None).0, 0, "nobody answers any more");
+    assert_eq!(at(&mut epochs, 80_000, Some((60_500, 79_900))).0, 0, "nobody was listened to meanwhile");
+    // Answers that came without a gap again, since then.
+    assert_eq!(at(&mut epochs, 84_000, Some((83_000, 83_900))), (0, Some(88_000)));
+    assert_eq!(at(&mut epochs, 88_000, Some((83_000, 88_000))), (3, None));
 }

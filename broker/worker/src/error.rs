@@ -107,9 +107,39 @@ pub enum TaskError {
     /// Its progress record cannot be read.
     #[error("the state cannot be restored: {0}")]
     Progress(#[from] ProgressError),
+    /// An epoch is too large for memory, and those to come will be smaller.
+    #[error("an epoch has {bytes} bytes, and may have {limit}: those to come take less in")]
+    TooLarge {
+        /// What it has.
+        bytes: u64,
+        /// What it may have.
+        limit: u64,
+    },
+    /// The tasks of the worker hold more state than they may.
+    #[error(
+        "the state of what runs here has {bytes} bytes, and may have {budget}; most of this task's is in {operator}. Give the \
+         worker more (`--memory`){}, or keep less: a state time-to-live, a smaller window", more_workers(*tasks)
+    )]
+    OverBudget {
+        /// How many tasks hold it.
+        tasks: usize,
+        /// How much they hold.
+        bytes: u64,
+        /// How much they may.
+        budget: u64,
+        /// Which operator of the task that met it holds the most.
+        operator: String,
+    },
     /// It met a defect.
     #[error("it met a defect and panicked; see what was written on standard error")]
     Panicked,
+}
+
+fn more_workers(tasks: usize) -> &'static str {
+    match tasks {
+        0 | 1 => "",
+        _ => ", run more workers",
+    }
 }
 
 /// What is to be done about a task that has failed.
@@ -117,6 +147,8 @@ pub enum TaskError {
 pub(crate) enum Remedy {
     /// Restore it from what is committed and go on, after a while.
     Restore,
+    /// Restore it at once: it comes with smaller epochs.
+    Again,
     /// Somebody else has taken it over. If it is still this worker's later, restore it.
     GiveWay,
     /// Nothing: it would fail again.
@@ -134,11 +166,13 @@ impl TaskError {
                 met.map_or(Remedy::Restore, remedy_of)
             }
             TaskError::Turn(TurnError::Commit(CommitError::Fenced { .. })) => Remedy::GiveWay,
+            TaskError::TooLarge { .. } => Remedy::Again,
             TaskError::Logs(_)
             | TaskError::Turn(_)
             | TaskError::End(_)
             | TaskError::Restore(_)
             | TaskError::Progress(_)
+            | TaskError::OverBudget { .. }
             | TaskError::Panicked => Remedy::Stop,
         }
     }

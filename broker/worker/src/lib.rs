@@ -24,6 +24,7 @@ mod commits;
 mod error;
 mod layout;
 mod logs;
+mod memory;
 mod names;
 mod restore;
 mod task;

@@ -1,7 +1,11 @@
 //! The engine's seam over a Kafka cluster.
 
-use logmill_client::{BatchReader, Client, Error, Isolation, OffsetSpec};
-use logmill_stream::{AbortedRange, CommitError, EpochOutput, Logs, LogsError, ReadBatches, TopicPartition};
+use std::time::Duration;
+
+use logmill_client::{BatchReader, Client, Error, Isolation, OffsetSpec, ToldEnd};
+use logmill_stream::{
+    AbortedRange, CommitError, EpochOutput, Heard, Logs, LogsError, ReadBatches, TopicPartition,
+};
 use tokio::runtime::Handle;
 
 use crate::commits::{Commits, Committed};
@@ -39,6 +43,11 @@ impl ClusterLogs {
     /// Says where a partition's part ends: nothing behind it is held.
     pub(crate) fn read_to(&mut self, partition: &TopicPartition, end: i64) -> Result<(), LogsError> {
         self.reader.read_to(&partition.topic, partition.partition, end).map_err(|error| self.failed(error))
+    }
+
+    /// What answers have told of a partition's end.
+    fn told(&mut self, partition: &TopicPartition) -> Result<Option<ToldEnd>, LogsError> {
+        self.reader.told(&partition.topic, partition.partition).map_err(|error| self.failed(error))
     }
 
     fn failed(&mut self, error: Error) -> LogsError {
@@ -102,16 +111,37 @@ impl Logs for ClusterLogs {
         self.reader.end(&partition.topic, partition.partition).map_err(|error| self.failed(error))
     }
 
+    /// Nobody is at the end of a partition whose leader does not answer: there may be more.
+    fn log_end(&mut self, partition: &TopicPartition) -> Result<i64, LogsError> {
+        let told = self.told(partition)?;
+        Ok(told.filter(|told| told.age.is_some()).map_or(i64::MAX, |told| told.log_end))
+    }
+
+    fn heard(&mut self, partition: &TopicPartition, now: i64) -> Result<Option<Heard>, LogsError> {
+        Ok(self.told(partition)?.map(|ToldEnd { steady, age, .. }| {
+            let until = now.saturating_sub(milliseconds(age.unwrap_or(Duration::MAX)));
+            Heard { since: until.saturating_sub(milliseconds(steady)), until }
+        }))
+    }
+
     fn offset_at(
         &mut self,
         partition: &TopicPartition,
-        _from: i64,
+        from: i64,
         time: i64,
     ) -> Result<Option<i64>, LogsError> {
         let admin = self.client.admin();
         let (topic, index) = (&partition.topic, partition.partition);
         let found = admin.list_offset(topic, index, OffsetSpec::Timestamp(time), Isolation::Committed);
-        self.runtime.block_on(found).map_err(|error| self.failed(error))
+        let found = self.runtime.block_on(found).map_err(|error| self.failed(error))?;
+        match found {
+            // Timestamps are in no order there.
+            Some(offset) if offset < from => {
+                let found = self.reader.fetched_at(topic, index, from, time);
+                found.map_err(|error| self.failed(error))
+            }
+            found => Ok(found),
+        }
     }
 
     fn commit(&mut self, epoch: EpochOutput) -> Result<Self::Ticket, CommitError> {
@@ -134,4 +164,9 @@ impl Logs for ClusterLogs {
             Err(_) => Err(self.failed(Error::Closed)),
         }
     }
+}
+
+/// A time in milliseconds; the longest there is where it has more.
+fn milliseconds(time: Duration) -> i64 {
+    i64::try_from(time.as_millis()).unwrap_or(i64::MAX)
 }

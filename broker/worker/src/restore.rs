@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use logmill_client::{Client, Error, Isolation, Result};
-use logmill_stream::{Progress, RestoreError, Restoring};
+use logmill_stream::{Progress, Restoring};
 
 use crate::error::TaskError;
+use crate::memory::Part;
 
 /// What a batch of a pipeline's own may unpack to.
 const UNPACKED_BATCH: usize = 64 << 20;
@@ -57,24 +58,28 @@ pub(crate) async fn progress(
     Ok(None)
 }
 
-/// Applies the whole changelog of a task.
+/// Applies the whole changelog of a task, as far as its state is within what the worker may hold.
 pub(crate) async fn changelog(
     client: &Client,
     topic: &str,
     task: i32,
     restoring: &mut Restoring,
+    memory: &Part,
 ) -> std::result::Result<(), TaskError> {
     let (start, end) = range(client, topic, task).await?;
-    let mut damaged: Option<RestoreError> = None;
+    let mut failed: Option<TaskError> = None;
     let applied = each_batch(client, topic, task, start, end, |batch| {
-        restoring.apply(batch).map_err(|error| {
-            damaged = Some(error);
+        let applied = restoring.apply(batch).map_err(TaskError::from);
+        let applied =
+            applied.and_then(|()| memory.hold(restoring.memory_bytes(), || restoring.operator_sizes()));
+        applied.map_err(|error| {
+            failed = Some(error);
             Error::Closed
         })
     });
     let applied = applied.await;
-    match damaged {
-        Some(error) => Err(error.into()),
+    match failed {
+        Some(error) => Err(error),
         None => Ok(applied?),
     }
 }

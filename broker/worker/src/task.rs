@@ -7,8 +7,8 @@ use std::time::{Duration, SystemTime};
 
 use logmill_client::{Client, Error, Isolation, OffsetSpec, TransactionalProducer};
 use logmill_stream::{
-    EpochLimits, EpochLoop, InputPartition, Logs, Pipeline, PipelineSpec, Plan, Progress, TopicPartition,
-    Turn,
+    EpochLimits, EpochLoop, InputPartition, Logs, Pace, Pipeline, PipelineSpec, Plan, Progress,
+    TopicPartition, Turn,
 };
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
@@ -19,6 +19,7 @@ use crate::commits::{Commits, Committed};
 use crate::error::{Remedy, TaskError};
 use crate::layout::Layout;
 use crate::logs::ClusterLogs;
+use crate::memory::{Memory, Part};
 use crate::names::Names;
 use crate::restore;
 
@@ -31,12 +32,15 @@ pub(crate) struct Common {
     pub(crate) plan: Arc<Plan>,
     pub(crate) names: Names,
     pub(crate) limits: EpochLimits,
+    pub(crate) memory: Arc<Memory>,
     pub(crate) interval: Duration,
     pub(crate) transaction_timeout: Duration,
     pub(crate) bounded: bool,
     pub(crate) runtime: Handle,
     /// The last committed epoch of each task.
     pub(crate) shown: Mutex<BTreeMap<i32, Progress>>,
+    /// How large the epochs of each task were at last: it goes on in this way when it is restored.
+    pub(crate) paces: Mutex<BTreeMap<i32, Pace>>,
 }
 
 /// How a task ended.
@@ -74,7 +78,8 @@ impl Task {
             Some(Err(error)) => return failed(error.into(), None),
         };
         // From here on nobody else writes under this id, and all that ever was is decided.
-        let pipeline = match self.unless_stopped(self.restore()) {
+        let memory = self.common.memory.part_of(self.number);
+        let pipeline = match self.unless_stopped(self.restore(&memory)) {
             None => return Outcome::Stopped,
             Some(Ok(pipeline)) => pipeline,
             Some(Err(error)) => return failed(error, None),
@@ -92,7 +97,10 @@ impl Task {
         };
         let runtime = self.common.runtime.clone();
         let mut logs = ClusterLogs::new(self.common.client.clone(), reader, commits, runtime);
-        match self.turn(pipeline, &mut logs) {
+        let mut epochs = EpochLoop::new(pipeline, self.common.limits).with_pace(self.pace());
+        let ended = self.turn(&mut epochs, &mut logs, &memory);
+        self.common.paces.lock().insert(self.number, epochs.pace());
+        match ended {
             Ok(outcome) => outcome,
             Err(error) => failed(error, logs.met()),
         }
@@ -121,13 +129,13 @@ impl Task {
     }
 
     /// Builds the machine from what is committed.
-    async fn restore(&self) -> Result<Pipeline, TaskError> {
+    async fn restore(&self, memory: &Part) -> Result<Pipeline, TaskError> {
         let Common { client, plan, names, .. } = &*self.common;
         let progress = restore::progress(client, &names.progress, self.number).await?;
         let spec = self.spec(progress.as_ref()).await?;
         let generation = spec.generation;
         let mut restoring = Pipeline::restore((**plan).clone(), spec, progress.clone())?;
-        restore::changelog(client, &names.changelog, self.number, &mut restoring).await?;
+        restore::changelog(client, &names.changelog, self.number, &mut restoring, memory).await?;
         let pipeline = restoring.finish();
         let epoch = progress.as_ref().map_or(0, |progress| progress.epoch);
         tracing::info!(pipeline = names.pipeline, task = self.number, generation, epoch, "a task begins");
@@ -163,8 +171,17 @@ impl Task {
         Ok(admin.list_offset(topic, index, spec, Isolation::Committed).await?.unwrap_or(0))
     }
 
-    fn turn(&mut self, pipeline: Pipeline, logs: &mut ClusterLogs) -> Result<Outcome, TaskError> {
-        let mut epochs = EpochLoop::new(pipeline, self.common.limits);
+    /// How large its epochs were when it ran here last.
+    fn pace(&self) -> Pace {
+        self.common.paces.lock().get(&self.number).copied().unwrap_or_default()
+    }
+
+    fn turn(
+        &mut self,
+        epochs: &mut EpochLoop,
+        logs: &mut ClusterLogs,
+        memory: &Part,
+    ) -> Result<Outcome, TaskError> {
         if self.common.bounded && epochs.pipeline().declared_ends().is_none() {
             let partitions: Vec<TopicPartition> =
                 epochs.pipeline().positions().map(|(partition, _)| partition.clone()).collect();
@@ -193,6 +210,11 @@ impl Task {
                 Ok(Turn::Committed { progress, ticket }) => {
                     let before = in_flight.replace(InFlight { ticket, progress: *progress });
                     self.settle(before, logs)?;
+                    let pipeline = epochs.pipeline();
+                    if let Err(over) = memory.hold(pipeline.memory_bytes(), || pipeline.operator_sizes()) {
+                        self.settle(in_flight, logs)?;
+                        return Err(over);
+                    }
                     let full = logs.reader().buffered() >= self.common.limits.input_bytes;
                     if !full && !epochs.pipeline().emission_pending() {
                         let next = begun + self.common.interval;
@@ -215,7 +237,10 @@ impl Task {
                 Err(error) => {
                     // What was committed before stays committed, and is shown.
                     self.settle(in_flight.take(), logs)?;
-                    return Err(error.into());
+                    return Err(match error.too_large() {
+                        Some((bytes, limit)) if epochs.shrink() => TaskError::TooLarge { bytes, limit },
+                        _ => error.into(),
+                    });
                 }
             }
         };

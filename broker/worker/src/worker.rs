@@ -15,6 +15,7 @@ use tokio::time::Instant;
 
 use crate::error::{Remedy, TaskError, WorkerError};
 use crate::layout::{Division, Layout};
+use crate::memory::Memory;
 use crate::names::Names;
 use crate::task::{Common, Outcome, Task};
 
@@ -36,6 +37,9 @@ pub struct WorkerOptions {
     pub epoch_interval: Duration,
     /// How large epochs grow.
     pub limits: EpochLimits,
+    /// How many bytes of state the tasks that run here may hold together. A worker that comes to more ends, and says what
+    /// holds the most.
+    pub memory: u64,
     /// Without a heartbeat for so long a worker is out of the group, and others take its tasks.
     pub session_timeout: Duration,
     /// A transaction that is open for so long is aborted by the cluster. It bounds how long readers of the outputs wait
@@ -44,7 +48,8 @@ pub struct WorkerOptions {
 }
 
 impl WorkerOptions {
-    /// A pipeline of this name: unbounded, divided if it can be, a transaction every 100 ms at most, a session of 10 s.
+    /// A pipeline of this name: unbounded, divided if it can be, a transaction every 100 ms at most, 1 GiB of state, a
+    /// session of 10 s.
     pub fn new(name: impl Into<String>) -> Self {
         Self {
             name: name.into(),
@@ -52,6 +57,7 @@ impl WorkerOptions {
             partitioned: false,
             epoch_interval: Duration::from_millis(100),
             limits: EpochLimits::default(),
+            memory: 1 << 30,
             session_timeout: Duration::from_secs(10),
             transaction_timeout: Duration::from_secs(60),
         }
@@ -98,11 +104,13 @@ impl Worker {
             plan: Arc::new(plan),
             names,
             limits: options.limits,
+            memory: Memory::new(options.memory),
             interval: options.epoch_interval,
             transaction_timeout: options.transaction_timeout,
             bounded: options.bounded,
             runtime: Handle::current(),
             shown: Mutex::default(),
+            paces: Mutex::default(),
         };
         Ok(Self { common: Arc::new(common), layout: Arc::new(layout), options })
     }
@@ -326,6 +334,7 @@ impl Tasks {
             Outcome::Stopped => {}
             Outcome::Finished => drop(self.finished.insert(task)),
             Outcome::Failed(error, Remedy::Stop) => return Err(WorkerError::Task { task, error }),
+            Outcome::Failed(error, Remedy::Again) => tracing::info!(task, %error, "a task is restored"),
             Outcome::Failed(error, Remedy::GiveWay) => {
                 tracing::warn!(task, %error, "a task was taken over by another worker");
                 self.fenced.insert(task, now + session);

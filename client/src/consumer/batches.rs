@@ -7,15 +7,16 @@
 //! A [`BatchReader`] gives batches without taking them out: who has processed less than it was given asks again from where
 //! it is. What lies before that is let go.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+mod ahead;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use futures::StreamExt as _;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
-use logmill_record::{Batch, BatchError, EndTxnMarker, batches};
+use logmill_record::Batch;
 use logmill_wire::ErrorCode;
 use logmill_wire::messages::fetch::{FetchResponse, PartitionData};
 use parking_lot::Mutex;
@@ -24,6 +25,8 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use uuid::Uuid;
 
+pub use self::ahead::ToldEnd;
+use self::ahead::{Ahead, ToFetch, held, to_fetch};
 use super::assigned::{Key, Wanted};
 use super::fetcher::fetch;
 use super::{FetchSettings, Reset};
@@ -100,7 +103,8 @@ impl BatchReaderBuilder {
         self
     }
 
-    /// Bytes to hold of all partitions. Default: 32 MiB.
+    /// Bytes to hold of all partitions. Default: 32 MiB. Once they are held, of partitions of which nothing is held a part of
+    /// it each is fetched still.
     pub fn buffer_bytes(mut self, bytes: usize) -> Self {
         self.fetch.buffer_bytes = bytes.max(1);
         self
@@ -174,7 +178,29 @@ impl BatchReader {
     pub fn end(&self, topic: &str, partition: i32) -> Result<i64> {
         let ahead = self.shared.ahead.lock();
         let key: Key = (Arc::from(topic), partition);
-        ahead.get(&key).map(|ahead| ahead.told.max(ahead.fetch)).ok_or_else(|| not_read(&key))
+        ahead.get(&key).map(Ahead::readable).ok_or_else(|| not_read(&key))
+    }
+
+    /// What the answers to fetches have told of a partition's end; `None` before there is one.
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`] for a partition that is not read.
+    pub fn told(&self, topic: &str, partition: i32) -> Result<Option<ToldEnd>> {
+        let ahead = self.shared.ahead.lock();
+        let key: Key = (Arc::from(topic), partition);
+        let ahead = ahead.get(&key).ok_or_else(|| not_read(&key))?;
+        Ok(ahead.told(self.shared.settings.max_wait, Instant::now()))
+    }
+
+    /// Of what has been fetched the first record at or behind `from` whose timestamp is at least `time`, or one shortly
+    /// before it; `None` where all are earlier. Lets nothing go.
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`] for a partition that is not read.
+    pub fn fetched_at(&self, topic: &str, partition: i32, from: i64, time: i64) -> Result<Option<i64>> {
+        let ahead = self.shared.ahead.lock();
+        let key: Key = (Arc::from(topic), partition);
+        ahead.get(&key).map(|ahead| ahead.at_time(from, time)).ok_or_else(|| not_read(&key))
     }
 
     /// Bytes that are held of all partitions but those that are fetched up to their end ([`BatchReader::read_to`]).
@@ -199,8 +225,8 @@ impl BatchReader {
     }
 
     /// What has been fetched from `from` on: whole batches, about `max_bytes` of them and at least one if there is any.
-    /// Never waits. They stay until a later call begins behind them; batches that lie before `from` are let go. Where `from`
-    /// is behind all that was fetched, what is between is not fetched any more.
+    /// Never waits. They stay until a later call begins behind them; batches that lie before `from` are let go, and fetched
+    /// anew for who goes back. Where `from` is behind all that was fetched, what is between is not fetched any more.
     ///
     /// # Errors
     /// What keeps the partition from being read, once what was fetched before it is behind `from`:
@@ -228,130 +254,6 @@ fn not_read((topic, partition): &Key) -> Error {
     Error::InvalidArgument(format!("{topic}-{partition} is none of the reader's partitions"))
 }
 
-/// Bytes that are held of partitions of which more is to be fetched. What the others hold grows no more, and nobody may
-/// come for it: counted, it would keep the rest from being fetched for ever.
-fn held(ahead: &BTreeMap<Key, Ahead>) -> usize {
-    ahead.values().filter(|ahead| !ahead.is_at_end()).map(|ahead| ahead.bytes).sum()
-}
-
-/// One partition, as far as it has been fetched.
-#[derive(Debug)]
-struct Ahead {
-    /// Where the next fetch begins.
-    fetch: i64,
-    /// The end of what may be read, as the last fetch told.
-    told: i64,
-    /// Where its part ends.
-    end: i64,
-    batches: VecDeque<Batch>,
-    bytes: usize,
-    aborted: Vec<AbortedTransaction>,
-    /// Why nothing more comes.
-    failed: Option<Error>,
-}
-
-impl Ahead {
-    fn new(offset: i64) -> Self {
-        Self {
-            fetch: offset,
-            end: i64::MAX,
-            told: offset,
-            batches: VecDeque::new(),
-            bytes: 0,
-            aborted: Vec::new(),
-            failed: None,
-        }
-    }
-
-    fn is_at_end(&self) -> bool {
-        self.fetch >= self.end
-    }
-
-    /// The batch that reaches the end stays, also where it begins behind it: there may be a gap.
-    fn read_to(&mut self, end: i64) {
-        self.end = end;
-        let reaches = self.batches.iter().position(|batch| batch.header().next_offset() >= end);
-        if let Some(last) = reaches {
-            self.bytes -= self.batches.drain(last + 1..).map(|batch| batch.size()).sum::<usize>();
-            self.fetch = self.batches[last].header().next_offset();
-        }
-    }
-
-    fn read(&mut self, from: i64, max_bytes: usize) -> Result<FetchedBatches> {
-        while let Some(passed) = self.batches.pop_front_if(|batch| batch.header().next_offset() <= from) {
-            self.bytes -= passed.size();
-        }
-        self.aborted.retain(|aborted| aborted.last_offset >= from);
-        if from > self.fetch {
-            // What ends in between is not seen: the next fetch lists what is aborted from here on.
-            (self.fetch, self.aborted) = (from, Vec::new());
-        }
-        let mut taken = 0;
-        let fits = |batch: &&Batch| {
-            let first = taken == 0;
-            taken += batch.size();
-            first || taken <= max_bytes
-        };
-        let batches: Vec<Batch> = self.batches.iter().take_while(fits).cloned().collect();
-        match &self.failed {
-            Some(error) if batches.is_empty() => Err(error.clone()),
-            _ => Ok(FetchedBatches { batches, aborted: self.aborted.clone() }),
-        }
-    }
-
-    /// Takes what a fetch from `offset` on has brought. Gives whether there is anything new.
-    fn take(
-        &mut self,
-        offset: i64,
-        bytes: Bytes,
-        mut listed: Vec<(i64, i64)>,
-    ) -> std::result::Result<bool, BatchError> {
-        if offset != self.fetch {
-            return Ok(false);
-        }
-        // The next one last.
-        listed.sort_by_key(|(_, first)| std::cmp::Reverse(*first));
-        for (whole, batch) in batches(bytes).enumerate() {
-            let batch = match batch {
-                Ok(batch) => batch,
-                Err(BatchError::Truncated { .. }) if whole > 0 => break,
-                Err(error) => return Err(error),
-            };
-            let header = *batch.header();
-            while let Some((producer_id, first_offset)) =
-                listed.pop_if(|(_, first)| *first <= header.last_offset())
-            {
-                let known = |aborted: &AbortedTransaction| {
-                    (aborted.producer_id, aborted.first_offset) == (producer_id, first_offset)
-                };
-                if !self.aborted.iter().any(known) {
-                    self.aborted.push(AbortedTransaction {
-                        producer_id,
-                        first_offset,
-                        last_offset: i64::MAX,
-                    });
-                }
-            }
-            if header.is_control() && EndTxnMarker::from_batch(&batch).is_ok_and(|marker| !marker.commit) {
-                let ended = self.aborted.iter_mut().find(|aborted| {
-                    aborted.producer_id == header.producer_id
-                        && aborted.last_offset == i64::MAX
-                        && aborted.first_offset <= header.base_offset
-                });
-                if let Some(ended) = ended {
-                    ended.last_offset = header.base_offset;
-                }
-            }
-            if header.last_offset() >= offset && !self.is_at_end() {
-                self.bytes += batch.size();
-                self.fetch = self.fetch.max(header.next_offset());
-                self.batches.push_back(batch);
-            }
-        }
-        Ok(self.fetch > offset)
-    }
-}
-
 #[derive(Debug)]
 struct Shared {
     cluster: Arc<Cluster>,
@@ -367,22 +269,6 @@ struct Shared {
 }
 
 impl Shared {
-    /// Partitions to fetch from, while there is room.
-    fn wanted(&self) -> Vec<Wanted> {
-        let ahead = self.ahead.lock();
-        if held(&ahead) >= self.settings.buffer_bytes {
-            return Vec::new();
-        }
-        let room = |ahead: &Ahead| {
-            ahead.failed.is_none() && !ahead.is_at_end() && ahead.bytes < self.settings.partition_bytes
-        };
-        ahead
-            .iter()
-            .filter(|(_, ahead)| room(ahead))
-            .map(|(key, ahead)| Wanted { key: key.clone(), epoch: 0, offset: ahead.fetch })
-            .collect()
-    }
-
     /// That a topic which was found is not the one to be read. Brokers older than ids name none.
     fn other_topic(&self, topic: &str, found: Uuid) -> Option<Error> {
         let read = *self.ids.get(topic)?;
@@ -416,14 +302,15 @@ impl Shared {
             }
             return true;
         }
-        let end = match self.settings.isolation {
+        let records = data.records.map(logmill_wire::Chunks::into_bytes).filter(|bytes| !bytes.is_empty());
+        let readable = match self.settings.isolation {
             Isolation::Committed => data.last_stable_offset,
             Isolation::Uncommitted => data.high_watermark,
         };
         if let Some(ahead) = self.ahead.lock().get_mut(&wanted.key) {
-            ahead.told = end;
+            let (ends, max_wait) = ((readable, data.high_watermark), self.settings.max_wait);
+            ahead.answered(ends, records.is_none(), max_wait, Instant::now());
         }
-        let records = data.records.map(logmill_wire::Chunks::into_bytes).filter(|bytes| !bytes.is_empty());
         let Some(records) = records else { return false };
         let listed = match self.settings.isolation {
             Isolation::Committed => data.aborted_transactions.unwrap_or_default(),
@@ -489,7 +376,9 @@ impl Fetcher {
     fn fetch_wanted(&mut self, now: Instant) -> Option<Instant> {
         let mut by_leader: BTreeMap<i32, Vec<Wanted>> = BTreeMap::new();
         let mut leaderless: BTreeSet<Arc<str>> = BTreeSet::new();
-        for wanted in self.shared.wanted() {
+        let ToFetch { partitions, settings, look_at } =
+            to_fetch(&self.shared.ahead.lock(), self.shared.settings, now);
+        for wanted in partitions {
             let topic = self.shared.cluster.cached_topic(&wanted.key.0);
             if let Some(error) =
                 topic.as_ref().and_then(|topic| self.shared.other_topic(&wanted.key.0, topic.id))
@@ -507,7 +396,7 @@ impl Fetcher {
             self.refreshing = true;
             self.refresh(leaderless);
         }
-        let mut next: Option<Instant> = None;
+        let mut next = look_at;
         for (node, wanted) in by_leader {
             let leader = self.leaders.entry(node).or_default();
             if leader.busy {
@@ -520,7 +409,7 @@ impl Fetcher {
             leader.busy = true;
             let shared = Arc::clone(&self.shared);
             self.under_way.push(Box::pin(async move {
-                let response = fetch(&shared.cluster, &shared.settings, shared.lane, node, &wanted).await;
+                let response = fetch(&shared.cluster, &settings, shared.lane, node, &wanted).await;
                 Event::Fetched(node, wanted, response)
             }));
         }

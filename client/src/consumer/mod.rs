@@ -36,7 +36,7 @@ use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 
 pub use assignor::{Assignments, Assignor, GroupMember};
-pub use batches::{AbortedTransaction, BatchReader, BatchReaderBuilder, FetchedBatches};
+pub use batches::{AbortedTransaction, BatchReader, BatchReaderBuilder, FetchedBatches, ToldEnd};
 pub use membership::GroupMembership;
 pub use start::{Reset, StartAt};
 

@@ -1,7 +1,10 @@
 //! Pipelines outside of a broker: workers that are killed at any time, join and leave, behind a network that fails and over a
 //! broker that is killed too, write exactly what the script says.
 
+mod behind;
+mod bounds;
 mod orders;
+mod rig;
 
 use std::time::Duration;
 

@@ -11,7 +11,7 @@ use logmill_worker::{
 use serde_json::{Value, json};
 
 use super::{cases, serve};
-use crate::arguments::{Connection, Output, duration};
+use crate::arguments::{Connection, Output, duration, size};
 use crate::failure::Usage;
 use crate::output::{self, note};
 
@@ -55,6 +55,10 @@ pub(crate) struct Run {
     /// About so many records are taken into one epoch; it bounds memory, and how large a transaction grows.
     #[arg(long, value_name = "N", default_value_t = WorkerOptions::new("").limits.input_records)]
     epoch_records: u64,
+    /// Memory for the state of all tasks that run here, such as "2 GiB". A worker that comes to more ends, and says what holds
+    /// the most.
+    #[arg(long, value_name = "SIZE", default_value = "1 GiB", value_parser = size)]
+    memory: u64,
     /// Without a heartbeat for so long a worker is out of the group, and others take its tasks.
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = duration)]
     session_timeout: Duration,
@@ -68,6 +72,7 @@ pub(crate) async fn run(command: Worker, connection: &Connection) -> anyhow::Res
     let usual = WorkerOptions::new(&name);
     let options = WorkerOptions {
         limits: EpochLimits { input_records: command.epoch_records.max(1), ..usual.limits },
+        memory: command.memory,
         bounded: command.bounded,
         partitioned: command.partitioned,
         epoch_interval: command.epoch_interval,

@@ -1,6 +1,6 @@
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use logmill_record::control::marker_batch;
-use logmill_record::{BatchBuilder, BatchOptions, ProducerStamp};
+use logmill_record::{BatchBuilder, BatchError, BatchOptions, EndTxnMarker, ProducerStamp};
 
 use super::*;
 
@@ -156,4 +156,91 @@ fn what_is_held_of_a_part_that_is_fetched_leaves_the_others_their_room() {
     let both = held(&all);
     all.values_mut().next().expect("a partition").read_to(2);
     assert_eq!(held(&all), both / 2);
+}
+
+/// Partitions of which everything is held that a fetch gave: this log.
+fn fetched(log: &Log, partitions: i32) -> BTreeMap<Key, Ahead> {
+    let ahead = |partition| {
+        let mut ahead = Ahead::new(0);
+        assert_eq!(ahead.take(0, log.bytes(0..log.0.len()), Vec::new()), Ok(true));
+        ((Arc::from("t"), partition), ahead)
+    };
+    (0..partitions).map(ahead).collect()
+}
+
+fn asked(fetch: &ToFetch) -> Vec<i32> {
+    fetch.partitions.iter().map(|wanted| wanted.key.1).collect()
+}
+
+#[test]
+fn those_of_which_nothing_is_held_are_fetched_where_there_is_no_room() {
+    let log = Log::default().plain().plain();
+    let mut all = fetched(&log, 4);
+    let one = log.bytes(0..2).len();
+    let settings =
+        FetchSettings { buffer_bytes: 3 * one, partition_bytes: 2 * one, ..FetchSettings::default() };
+    let now = Instant::now();
+    let full = to_fetch(&all, settings, now);
+    assert_eq!((asked(&full), full.look_at), (Vec::new(), None), "something is held of each");
+    // Two are read, and the others wait: of one there is more, and of the other nothing is known.
+    for partition in [1, 2] {
+        let ahead = all.get_mut(&(Arc::from("t"), partition)).expect("a partition");
+        ahead.read(2, usize::MAX).expect("read");
+    }
+    let wait = settings.max_wait;
+    all.get_mut(&(Arc::from("t"), 1)).expect("a partition").answered((9, 9), false, wait, now);
+    let settings = FetchSettings { buffer_bytes: 2 * one, ..settings };
+    let fetch = to_fetch(&all, settings, now);
+    assert_eq!(asked(&fetch), [1, 2]);
+    assert_eq!((fetch.settings.partition_bytes, fetch.settings.max_wait), (one / 2, Duration::ZERO));
+    // One that is at its end is asked for now and then, for who wants to know whether it still is.
+    all.get_mut(&(Arc::from("t"), 1)).expect("a partition").answered((2, 2), true, wait, now);
+    let fetch = to_fetch(&all, settings, now);
+    assert_eq!((asked(&fetch), fetch.look_at), (vec![2], Some(now + wait)));
+    assert_eq!(asked(&to_fetch(&all, settings, now + wait)), [1, 2]);
+    // What is left has no room in an answer: not at once again.
+    all.get_mut(&(Arc::from("t"), 1)).expect("a partition").answered((9, 9), true, wait, now);
+    let fetch = to_fetch(&all, settings, now);
+    assert!(asked(&fetch) == [2] && fetch.look_at.is_some_and(|at| at > now && at < now + wait), "{fetch:?}");
+    // With room again it is those of which not enough is held.
+    let settings = FetchSettings { buffer_bytes: 3 * one, partition_bytes: one, ..settings };
+    assert_eq!(asked(&to_fetch(&all, settings, now)), [1, 2]);
+}
+
+#[test]
+fn an_end_is_told_for_as_long_as_answers_come() {
+    let (wait, begin) = (Duration::from_millis(500), Instant::now());
+    let mut ahead = Ahead::new(5);
+    assert_eq!(ahead.told(wait, begin), None);
+    let mut answer = |ends: (i64, i64), after: u64| {
+        let now = begin + Duration::from_millis(after);
+        ahead.answered(ends, true, wait, now);
+        ahead.told(wait, now + Duration::from_millis(100)).expect("told")
+    };
+    let first = answer((5, 5), 0);
+    assert_eq!((first.steady, first.age), (Duration::ZERO, Some(Duration::from_millis(100))));
+    assert_eq!(answer((5, 5), 1_500).steady, Duration::from_millis(1_500));
+    assert_eq!(answer((5, 5), 3_001).steady, Duration::ZERO, "what was between is not known");
+    assert_eq!(answer((5, 5), 4_000).steady, Duration::from_millis(999));
+    let open = answer((5, 6), 4_100);
+    assert_eq!((open.readable, open.log_end, open.steady), (5, 6, Duration::ZERO), "a transaction begins");
+    let late = begin + Duration::from_millis(5_601);
+    assert_eq!(ahead.told(wait, late).expect("told").age, None, "nobody answers");
+}
+
+#[test]
+fn who_goes_back_has_it_fetched_anew() {
+    let log = Log::default().plain().plain().plain();
+    let mut ahead = Ahead::new(0);
+    ahead.take(0, log.bytes(0..3), Vec::new()).expect("taken");
+    assert_eq!(ahead.at_time(0, 1), Some(0));
+    assert_eq!(ahead.at_time(2, 1), Some(2));
+    assert_eq!(ahead.at_time(0, 2), None, "all are earlier");
+    assert_eq!(offsets(&ahead.read(0, usize::MAX).expect("read")), [0, 1, 2], "nothing is let go by looking");
+    assert_eq!(offsets(&ahead.read(2, usize::MAX).expect("read")), [2]);
+    assert_eq!(ahead.at_time(1, 2), Some(1), "what is between is not known");
+    assert_eq!(offsets(&ahead.read(1, usize::MAX).expect("read")), [0; 0]);
+    assert_eq!((ahead.fetch, ahead.bytes), (1, 0));
+    ahead.take(1, log.bytes(1..3), Vec::new()).expect("taken");
+    assert_eq!(offsets(&ahead.read(1, usize::MAX).expect("read")), [1, 2]);
 }

@@ -1,0 +1,62 @@
+//! What a worker takes a partition for that it has read, or is behind in.
+
+use std::time::Duration;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use logmill_tests::process::PATIENCE;
+
+use crate::rig::{Rig, stop, total};
+
+#[test]
+fn a_leader_that_does_not_answer_makes_no_partition_idle() {
+    let script = "
+        CREATE TABLE t (n BIGINT, ts TIMESTAMP(3), WATERMARK FOR ts AS ts)
+        WITH ('topic' = 't', 'format' = 'json', 'json.timestamp-format.standard' = 'EPOCH-MILLIS', 'idle-timeout' = '6 s');
+        CREATE TABLE o (w TIMESTAMP(3), n BIGINT) WITH ('topic' = 'o', 'format' = 'json');
+        INSERT INTO o SELECT window_end, COUNT(*) FROM TABLE(TUMBLE(TABLE t, DESCRIPTOR(ts), INTERVAL '10' SECOND))
+        GROUP BY window_start, window_end;";
+    let rig = Rig::start();
+    rig.topic("t", 2);
+    rig.topic("o", 1);
+    let record = |partition: i32, time: i64| (partition, time, format!(r#"{{"n":1,"ts":{time}}}"#));
+    // One is far ahead of the other.
+    rig.send("t", [record(0, 1_000_000), record(1, 1_000)]);
+    let mut worker = rig.worker("worker", script, &["--session-timeout", "60s"]);
+    rig.until_read(&mut worker);
+    rig.send("t", [record(0, 1_001_000), record(1, 2_000)]);
+    rig.until_read(&mut worker);
+    rig.broker.process.pause();
+    std::thread::sleep(Duration::from_secs(10));
+    rig.broker.process.resume();
+    rig.send("t", [record(1, 20_000)]);
+    rig.until_read(&mut worker);
+    let ended = stop(worker);
+    assert_eq!((total(&ended, "records_in"), total(&ended, "late")), (5, 0), "{}", ended.log);
+    assert!(rig.broker.stop().status.success());
+}
+
+#[test]
+fn an_early_record_with_a_late_timestamp_does_not_keep_the_oldest_from_being_shed() {
+    let rig = Rig::start();
+    rig.topic("t", 1);
+    rig.topic("o", 1);
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_millis() as i64;
+    let (late, old) = (now + 1_800_000, now - 7_200_000);
+    rig.send("t", [(0, late, r#"{"n":0}"#.to_owned())]);
+    // In batches, some of which the first epoch leaves.
+    for batch in 0..6 {
+        rig.send("t", (0..50).map(|n| (0, old, format!(r#"{{"n":{}}}"#, 1 + batch * 50 + n))));
+    }
+    let script = "
+        CREATE TABLE t (n BIGINT) WITH ('topic' = 't', 'format' = 'json')
+        SHED WHEN lag > INTERVAL '30' MINUTE UNTIL lag < INTERVAL '10' MINUTE USING oldest;
+        CREATE TABLE o (n BIGINT) WITH ('topic' = 'o', 'format' = 'json');
+        INSERT INTO o SELECT n FROM t;";
+    let ended = rig.worker("worker", script, &["--bounded", "--epoch-records", "60"]).wait(PATIENCE);
+    let (read, written, shed) =
+        (total(&ended, "records_in"), total(&ended, "records_out"), total(&ended, "shed"));
+    assert_eq!((read, written + shed), (301, 301), "each is accounted for");
+    assert!(shed >= 200, "{shed} of 301 are shed: {}", ended.log);
+    assert_eq!(rig.count("o"), written as usize);
+    assert!(rig.broker.stop().status.success());
+}
