@@ -196,6 +196,24 @@ fn an_epoch_writes_only_the_values_it_changes() {
     }
 }
 
+/// A small value beside a large one that goes again.
+#[test]
+fn sums_of_floats_that_change_are_exact() {
+    let script = format!(
+        "{SOURCE} CREATE TABLE o (one BIGINT, sum DOUBLE, mean DOUBLE, PRIMARY KEY (one) NOT ENFORCED)
+         WITH ('topic' = 'out', 'format' = 'json', 'output' = 'upsert');
+         INSERT INTO o SELECT 1, SUM(CAST(v AS DOUBLE)), AVG(CAST(v AS DOUBLE))
+         FROM (SELECT k, SUM(x) AS v FROM src GROUP BY k) UNBOUNDED"
+    );
+    let changes = [("a", 100_000_000_000_000_000_i64), ("b", 1), ("a", -100_000_000_000_000_000)];
+    let input: Vec<String> =
+        changes.iter().map(|(k, x)| format!(r#"{{"k":"{k}","x":{x},"ts":0}}"#)).collect();
+    for (crash, shards) in [(0, 1), (1, 2)] {
+        let logs = run(&script, &input, small_epochs(1), crash, shards);
+        assert_eq!(logs.values("out").last().unwrap(), r#"{"one":1,"sum":1.0,"mean":0.5}"#);
+    }
+}
+
 #[test]
 fn what_cannot_be_taken_back_is_refused() {
     for (call, help) in [
@@ -238,10 +256,12 @@ proptest! {
     ) {
         let script = format!(
             "{SOURCE} CREATE TABLE o (one BIGINT, n BIGINT, sum BIGINT, least BIGINT, most BIGINT, many BIGINT, any BIGINT,
-               var DOUBLE, all_up BOOLEAN, middle DOUBLE, PRIMARY KEY (one) NOT ENFORCED)
+               var DOUBLE, all_up BOOLEAN, middle DOUBLE, once BIGINT, mean DOUBLE, halves DOUBLE, spread DOUBLE,
+               PRIMARY KEY (one) NOT ENFORCED)
              WITH ('topic' = 'out', 'format' = 'json', 'output' = 'upsert');
              INSERT INTO o SELECT 1, COUNT(*), SUM(v), MIN(v), MAX(v), COUNT(DISTINCT v), ANY_VALUE(v), VAR_POP(v),
-               BOOL_AND(v > 0), APPROX_PERCENTILE(v, 0.5)
+               BOOL_AND(v > 0), APPROX_PERCENTILE(v, 0.5), SUM(DISTINCT v), AVG(DISTINCT v), SUM(DISTINCT v / 2e0),
+               VAR_POP(DISTINCT v)
              FROM (SELECT k, SUM(x) AS v FROM src GROUP BY k) UNBOUNDED"
         );
         let input: Vec<String> =
@@ -270,6 +290,13 @@ proptest! {
             prop_assert_eq!(last["all_up"].as_bool(), Some(values[0] > 0));
             let middle = values[(0.5 * (n - 1) as f64).round() as usize] as f64;
             prop_assert_eq!(last["middle"].as_f64(), Some(middle));
+            let (many, once) = (distinct.len() as i64, distinct.iter().sum::<i64>());
+            prop_assert_eq!(last["once"].as_i64(), Some(once));
+            prop_assert!((last["mean"].as_f64().unwrap() - once as f64 / many as f64).abs() < 1e-9);
+            prop_assert_eq!(last["halves"].as_f64(), Some(once as f64 / 2.0));
+            let squares: i64 = distinct.iter().map(|value| value * value).sum();
+            let spread = (many * squares - once * once) as f64 / many as f64 / many as f64;
+            prop_assert!((last["spread"].as_f64().unwrap() - spread).abs() < 1e-9);
         }
     }
 }

@@ -106,7 +106,7 @@ impl Aggregates {
         };
         decode_key(value, &[aggregate.argument_type]).ok_or("a damaged value")?;
         let count = count.map(|count| count.try_into().map(i64::from_be_bytes)).transpose();
-        values.restore(value, count.map_err(|_| "a damaged count")?);
+        values.restore(aggregate, value, count.map_err(|_| "a damaged count")?);
         Ok(())
     }
 

@@ -4,6 +4,7 @@ use arrow_buffer::i256;
 
 use super::Accumulator;
 use super::distinct_sketch::DistinctSketch;
+use super::exact_sum::ExactSum;
 use super::joined::Joined;
 use super::moments::{ExactMoments, Moments};
 use super::quantile_sketch::QuantileSketch;
@@ -25,7 +26,7 @@ impl Accumulator {
                 out.extend_from_slice(&count.to_be_bytes());
             }
             Accumulator::SumChangingDouble { sum, count, not_finite } => {
-                out.extend_from_slice(&sum.to_be_bytes());
+                sum.encode(out);
                 out.extend_from_slice(&count.to_be_bytes());
                 out.extend_from_slice(&not_finite.to_be_bytes());
             }
@@ -105,7 +106,7 @@ impl Accumulator {
                 *count = i64::from_be_bytes(take(bytes)?);
             }
             Accumulator::SumChangingDouble { sum, count, not_finite } => {
-                *sum = f64::from_be_bytes(take(bytes)?);
+                *sum = ExactSum::decode(bytes)?;
                 *count = i64::from_be_bytes(take(bytes)?);
                 *not_finite = i64::from_be_bytes(take(bytes)?);
             }
@@ -157,7 +158,7 @@ impl Accumulator {
             Accumulator::Values(values) => {
                 for _ in 0..u32::from_be_bytes(take(bytes)?) {
                     let key = take_bytes(bytes).filter(|key| is_value(key))?;
-                    values.count(key, i64::from_be_bytes(take(bytes)?));
+                    values.count(aggregate, key, i64::from_be_bytes(take(bytes)?));
                 }
             }
             Accumulator::User(state) => {

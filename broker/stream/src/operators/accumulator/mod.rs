@@ -2,6 +2,7 @@
 
 mod distinct_sketch;
 mod encoding;
+mod exact_sum;
 mod joined;
 mod moments;
 mod quantile_sketch;
@@ -11,6 +12,7 @@ use arrow_array::Array;
 use arrow_buffer::i256;
 
 use self::distinct_sketch::DistinctSketch;
+use self::exact_sum::ExactSum;
 use self::joined::Joined;
 use self::moments::{ExactMoments, Moments};
 use self::quantile_sketch::QuantileSketch;
@@ -31,9 +33,9 @@ pub(crate) enum Accumulator {
     SumInteger { sum: i128, count: i64 },
     /// A sum in record order; no other order would give the same bits.
     SumDouble { sum: f64, count: i64 },
-    /// A sum of floats that may be taken back. Those that are no numbers are counted apart: none of them would ever leave
-    /// the sum again.
-    SumChangingDouble { sum: f64, count: i64, not_finite: i64 },
+    /// A sum of floats that may be taken back, which is exact until it is asked for. Those that are no numbers are counted
+    /// apart: none of them would ever leave the sum again.
+    SumChangingDouble { sum: ExactSum, count: i64, not_finite: i64 },
     /// The least or greatest `BIGINT` or `TIMESTAMP`, of rows that are never taken back.
     ExtremeInteger { greatest: bool, best: Option<i64> },
     /// The least or greatest `DOUBLE`.
@@ -75,7 +77,7 @@ impl Accumulator {
             AggregateFunction::Min | AggregateFunction::Max | AggregateFunction::Any
         );
         if any && changes || aggregate.distinct && !any {
-            return Accumulator::Values(Values::default());
+            return Accumulator::Values(Values::new(Accumulator::folded(aggregate)));
         }
         match (aggregate.function, aggregate.argument_type) {
             (AggregateFunction::User, _) => Accumulator::User(UserState::empty()),
@@ -96,7 +98,7 @@ impl Accumulator {
             }
             (AggregateFunction::Count, _) => Accumulator::Count(0),
             (AggregateFunction::Sum | AggregateFunction::Average, DataType::Double) if changes => {
-                Accumulator::SumChangingDouble { sum: 0.0, count: 0, not_finite: 0 }
+                Accumulator::SumChangingDouble { sum: ExactSum::default(), count: 0, not_finite: 0 }
             }
             (AggregateFunction::Sum | AggregateFunction::Average, DataType::Double) => {
                 Accumulator::SumDouble { sum: 0.0, count: 0 }
@@ -111,6 +113,17 @@ impl Accumulator {
             }
             (_, _) => Accumulator::ExtremeKey { greatest, best: None },
         }
+    }
+
+    /// The empty state of what different values come to, each once, where values can go from it exactly: it need not be
+    /// folded anew, then, when one comes or goes.
+    fn folded(aggregate: &Aggregate) -> Option<Accumulator> {
+        let is_sum = matches!(aggregate.function, AggregateFunction::Sum | AggregateFunction::Average);
+        if !is_sum && !aggregate.function.is_spread() {
+            return None;
+        }
+        let plain = Aggregate { distinct: false, ..aggregate.clone() };
+        Some(Accumulator::new(&plain, true)).filter(Accumulator::inverts_exactly)
     }
 
     /// Takes one row of the argument's column; `None` is `COUNT(*)`. A row that is taken back counts the other way.
@@ -138,14 +151,10 @@ impl Accumulator {
             (Accumulator::SumChangingDouble { sum, count, not_finite }, Column::Double(array)) => {
                 let value = array.value(row);
                 match value.is_finite() {
-                    true => *sum += if back { -value } else { value },
+                    true => sum.add(value, back),
                     false => *not_finite += sign,
                 }
                 *count += sign;
-                // What rounding left behind goes with the last value, and so does a sum that was too great for a time.
-                if *count == 0 {
-                    *sum = 0.0;
-                }
             }
             (Accumulator::ExtremeInteger { greatest, best }, Column::BigInt(array)) => {
                 keep_better(best, array.value(row), *greatest);
@@ -196,7 +205,7 @@ impl Accumulator {
                 sketch.count(array.value(row) as f64, sign);
             }
             (Accumulator::Quantiles(sketch), Column::Double(array)) => sketch.count(array.value(row), sign),
-            (Accumulator::Values(values), column) => values.count(&key_of(column, row), sign),
+            (Accumulator::Values(values), column) => values.count(aggregate, &key_of(column, row), sign),
             (Accumulator::User(state), column) => {
                 state.add(user(aggregate), Argument::of(column, row), back);
             }
@@ -212,12 +221,12 @@ impl Accumulator {
             Accumulator::Count(_)
             | Accumulator::SumInteger { .. }
             | Accumulator::SumDecimal { .. }
+            | Accumulator::SumChangingDouble { .. }
             | Accumulator::Truth { .. }
             | Accumulator::ExactMoments(_)
             | Accumulator::Quantiles(_)
             | Accumulator::Values(_) => true,
             Accumulator::SumDouble { .. }
-            | Accumulator::SumChangingDouble { .. }
             | Accumulator::ExtremeInteger { .. }
             | Accumulator::ExtremeDouble { .. }
             | Accumulator::ExtremeText { .. }
@@ -256,7 +265,7 @@ impl Accumulator {
                     not_finite: other_not_finite,
                 },
             ) => {
-                *sum += other_sum;
+                sum.merge(other_sum);
                 *count += other_count;
                 *not_finite += other_not_finite;
             }
@@ -297,7 +306,7 @@ impl Accumulator {
             (Accumulator::Moments(moments), Accumulator::Moments(other)) => moments.merge(other),
             (Accumulator::Distinct(sketch), Accumulator::Distinct(other)) => sketch.merge(other),
             (Accumulator::Quantiles(sketch), Accumulator::Quantiles(other)) => sketch.merge(other),
-            (Accumulator::Values(values), Accumulator::Values(other)) => values.merge(other),
+            (Accumulator::Values(values), Accumulator::Values(other)) => values.merge(aggregate, other),
             (Accumulator::User(state), Accumulator::User(other)) => state.merge(user(aggregate), other),
             (left, right) => unreachable!("two states of one aggregate: {left:?} and {right:?}"),
         }
@@ -318,12 +327,10 @@ impl Accumulator {
                 i64::try_from(*sum).map_err(|_| format!("the sum {sum} does not fit a BIGINT"))?,
             ),
             Accumulator::SumChangingDouble { not_finite: 1.., .. } => finite(f64::NAN)?,
-            Accumulator::SumDouble { sum, count } | Accumulator::SumChangingDouble { sum, count, .. }
-                if aggregate.function == AggregateFunction::Average =>
-            {
-                finite(*sum / *count as f64)?
+            Accumulator::SumDouble { sum, count } => finite(sum_or_mean(*sum, *count, aggregate))?,
+            Accumulator::SumChangingDouble { sum, count, .. } => {
+                finite(sum_or_mean(sum.value(), *count, aggregate))?
             }
-            Accumulator::SumDouble { sum, .. } | Accumulator::SumChangingDouble { sum, .. } => finite(*sum)?,
             Accumulator::ExtremeInteger { best: Some(best), .. } if data_type == DataType::Timestamp => {
                 Value::Timestamp(*best)
             }
@@ -362,6 +369,13 @@ impl Accumulator {
     }
 }
 
+fn sum_or_mean(sum: f64, count: i64, aggregate: &Aggregate) -> f64 {
+    match aggregate.function {
+        AggregateFunction::Average => sum / count as f64,
+        _ => sum,
+    }
+}
+
 /// The result over distinct values, or over values with their counts.
 fn finish_values(values: &Values, aggregate: &Aggregate) -> Result<Value, String> {
     let of = |key: Option<&[u8]>| key.map_or(Value::Null, |key| value_of(key, aggregate.argument_type));
@@ -370,6 +384,9 @@ fn finish_values(values: &Values, aggregate: &Aggregate) -> Result<Value, String
         AggregateFunction::Min | AggregateFunction::Any => of(values.iter().next()),
         AggregateFunction::Max => of(values.iter().next_back()),
         _ => {
+            if let Some(folded) = values.folded() {
+                return folded.finish(aggregate);
+            }
             // Each value once, in their order.
             let plain = Aggregate { distinct: false, ..aggregate.clone() };
             let mut folded = Accumulator::new(&plain, false);

@@ -2,6 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use super::{Accumulator, value_of};
+use crate::column::Column;
+use crate::plan::Aggregate;
+
 /// Values with how often they are there. Where there may be many of them the changelog has an entry for each, beside
 /// that of their group, and only those that an epoch changes are written.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -13,9 +17,21 @@ pub(crate) struct Values {
     bytes: usize,
     /// Values changed in this epoch, and whether the changelog has an entry of them; only where each has one.
     changed: Option<BTreeMap<Box<[u8]>, bool>>,
+    /// What the values that are there come to, each once: where that can follow them exactly. Derived.
+    folded: Option<Box<Accumulator>>,
 }
 
 impl Values {
+    /// No values; `folded` is what they come to, if that can be kept.
+    pub(crate) fn new(folded: Option<Accumulator>) -> Self {
+        Self { folded: folded.map(Box::new), ..Self::default() }
+    }
+
+    /// What the values come to, each once, if that is kept.
+    pub(crate) fn folded(&self) -> Option<&Accumulator> {
+        self.folded.as_deref()
+    }
+
     /// Each value has an entry of its own from here on.
     pub(crate) fn keep_apart(&mut self) {
         self.changed.get_or_insert_default();
@@ -26,7 +42,18 @@ impl Values {
     }
 
     /// Adds to how often a value is there; taken back before it was given it is in debt.
-    pub(crate) fn count(&mut self, key: &[u8], by: i64) {
+    pub(crate) fn count(&mut self, aggregate: &Aggregate, key: &[u8], by: i64) {
+        if let Some(is_there) = self.tally(key, by)
+            && let Some(folded) = &mut self.folded
+        {
+            let of = aggregate.argument_type;
+            let column = Column::repeat(&value_of(key, of), of, 1);
+            folded.add(aggregate, Some(&column), 0, !is_there);
+        }
+    }
+
+    /// The same but for what the values come to; tells whether the value has come or gone.
+    fn tally(&mut self, key: &[u8], by: i64) -> Option<bool> {
         let before = self.counts.get(key).copied();
         let after = before.unwrap_or(0) + by;
         match (before, after) {
@@ -48,11 +75,13 @@ impl Values {
         {
             changed.insert(key.into(), before.is_some());
         }
+        let (was_there, is_there) = (before.is_some_and(|before| before > 0), after > 0);
+        (was_there != is_there).then_some(is_there)
     }
 
     /// Takes everything that others are.
-    pub(crate) fn merge(&mut self, other: &Values) {
-        other.counts.iter().for_each(|(key, count)| self.count(key, *count));
+    pub(crate) fn merge(&mut self, aggregate: &Aggregate, other: &Values) {
+        other.counts.iter().for_each(|(key, count)| self.count(aggregate, key, *count));
     }
 
     /// How many different values are there.
@@ -94,10 +123,10 @@ impl Values {
     }
 
     /// Puts a value back as the changelog has it, or takes it away.
-    pub(crate) fn restore(&mut self, key: &[u8], count: Option<i64>) {
+    pub(crate) fn restore(&mut self, aggregate: &Aggregate, key: &[u8], count: Option<i64>) {
         let changed = self.changed.take();
         let known = self.counts.get(key).copied().unwrap_or(0);
-        self.count(key, count.unwrap_or(0) - known);
+        self.count(aggregate, key, count.unwrap_or(0) - known);
         self.changed = changed;
     }
 }
@@ -115,14 +144,14 @@ mod tests {
             values.drain_changes(|key, count| told.push((key.to_vec(), count)));
             told
         };
-        values.count(b"a", 1);
-        values.count(b"b", 1);
-        values.count(b"c", 1);
-        values.count(b"c", -1);
+        values.tally(b"a", 1);
+        values.tally(b"b", 1);
+        values.tally(b"c", 1);
+        values.tally(b"c", -1);
         assert_eq!(told(&mut values), [(b"a".to_vec(), Some(1)), (b"b".to_vec(), Some(1))]);
-        values.count(b"b", 1);
-        values.count(b"a", -1);
-        values.count(b"d", -1);
+        values.tally(b"b", 1);
+        values.tally(b"a", -1);
+        values.tally(b"d", -1);
         assert_eq!(values.len(), 1);
         let mut logged = Vec::new();
         values.logged(|key| logged.push(key.to_vec()));

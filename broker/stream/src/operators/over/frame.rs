@@ -177,8 +177,7 @@ fn run(
     values.collect()
 }
 
-/// Frames that move with the row. Sums of floats are folded anew for each, in order: what is taken off a float leaves
-/// a trace.
+/// Frames that move with the row. What cannot be taken back exactly is folded anew for each, in order.
 fn slide(
     aggregate: &Aggregate,
     frame: Frame,
