@@ -70,7 +70,7 @@ impl Rows {
 
     /// Bytes of a row beside its texts.
     fn fixed_bytes(&self) -> usize {
-        size_of::<Mark>() + self.columns.len() * size_of::<i64>()
+        row_bytes(self.columns.len())
     }
 
     /// The rows at these places, in their order.
@@ -97,6 +97,11 @@ impl Rows {
     pub(crate) fn values(&self, row: usize) -> Vec<Value> {
         self.columns.iter().map(|column| column.value(row)).collect()
     }
+}
+
+/// About how many bytes a row of so many columns takes, beside its texts.
+pub(crate) fn row_bytes(columns: usize) -> usize {
+    size_of::<Mark>() + columns * size_of::<i64>()
 }
 
 /// A row for a message, cut where it is long.

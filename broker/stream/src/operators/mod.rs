@@ -141,15 +141,16 @@ pub(crate) trait Operator: fmt::Debug + Send {
         Due::new()
     }
 
-    /// The keys of a window that are due from a place on, in their order and each without its key group: asked for
-    /// when one window has more rows than an epoch may give.
-    fn due_keys(&self, _from: &Place, _end: i64) -> Vec<Arc<[u8]>> {
-        Vec::new()
+    /// The first end at which something is due, behind a place, however far away.
+    fn next_due(&self, from: &Place) -> Option<i64> {
+        self.due(from, END_OF_TIME).into_keys().next()
     }
 
-    /// The same keys, each with how many rows it gives.
-    fn due_rows(&self, from: &Place, end: i64) -> Vec<(Arc<[u8]>, usize)> {
-        self.due_keys(from, end).into_iter().map(|key| (key, 1)).collect()
+    /// The keys of a window that are due from a place on, in their order and each without its key group, with how many
+    /// rows it gives: the first of them, until these give more than `most`, and two at least. Asked for when one window has
+    /// more rows than an epoch may give.
+    fn due_rows(&self, _from: &Place, _end: i64, _most: usize) -> Vec<(Arc<[u8]>, usize)> {
+        Vec::new()
     }
 
     /// Gives what is due between two places, after the epoch's rows, and lets go of what is not needed any more.
@@ -405,6 +406,11 @@ impl Output {
     /// About how many bytes its rows have.
     pub(crate) fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// How many bytes more it may be given.
+    pub(crate) fn left(&self) -> usize {
+        self.room.saturating_sub(self.bytes)
     }
 
     /// Whether it may be given more. If not, the epoch is given up: whatever else it does is of no use.

@@ -13,7 +13,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use super::ordered::{OrderedRows, Partition, difference, order_of};
-use super::schedule::Schedule;
+use super::schedule::{Schedule, first_rows};
 use super::time_to_live::TimeToLive;
 use super::{Due, EpochTime, Keyed, Operator, Output, Place, StateSize, timed_mark, window_timestamp};
 use crate::plan::{self, RankFunction, RankMode};
@@ -338,6 +338,18 @@ pub(super) fn numbered(
     })
 }
 
+impl Rank {
+    /// How many rows of a partition are within the limit.
+    fn rows_within(&self, key: &[u8]) -> usize {
+        let limit = match self.rank.function {
+            RankFunction::RowNumber => usize::try_from(self.rank.limit).unwrap_or(usize::MAX),
+            // Equal rows may be more.
+            RankFunction::Rank | RankFunction::DenseRank => usize::MAX,
+        };
+        self.rows.get(key).map_or(0, |rows| rows.len().min(limit).max(1))
+    }
+}
+
 impl Operator for Rank {
     fn process(&mut self, time: EpochTime, inputs: Vec<Vec<Keyed>>, out: &mut Output) {
         let inputs: Vec<Keyed> = inputs.into_iter().flatten().collect();
@@ -353,23 +365,17 @@ impl Operator for Rank {
         let mut due = self.due.due(from, watermark);
         for (end, rows) in &mut due {
             // How often a key is noted says nothing: it gives all of its rows within the limit.
-            *rows = self.due_rows(from, *end).iter().map(|(_, rows)| rows).sum();
+            *rows = self.due.keys_at(*end, from).map(|key| self.rows_within(key)).sum();
         }
         due
     }
 
-    fn due_rows(&self, from: &Place, end: i64) -> Vec<(Arc<[u8]>, usize)> {
-        let limit = match self.rank.function {
-            RankFunction::RowNumber => usize::try_from(self.rank.limit).unwrap_or(usize::MAX),
-            // Equal rows may be more.
-            RankFunction::Rank | RankFunction::DenseRank => usize::MAX,
-        };
-        let rows = |key: &Arc<[u8]>| self.rows.get(key).map_or(0, |rows| rows.len().min(limit).max(1));
-        self.due.keys_at(end, from).map(|key| (Arc::from(&key[1..]), rows(key))).collect()
+    fn next_due(&self, from: &Place) -> Option<i64> {
+        self.due.ends().find(|end| *end > from.watermark)
     }
 
-    fn due_keys(&self, from: &Place, end: i64) -> Vec<Arc<[u8]>> {
-        self.due.due_keys(from, end)
+    fn due_rows(&self, from: &Place, end: i64, most: usize) -> Vec<(Arc<[u8]>, usize)> {
+        first_rows(self.due.in_order(end, from).map(|(key, _)| (key, self.rows_within(key))), most)
     }
 
     fn advance(&mut self, time: EpochTime, from: &Place, to: &Place, out: &mut Output) {

@@ -1,6 +1,10 @@
 //! When time makes keys due.
+//!
+//! The keys of an end are kept by their key groups, and given by what is behind it: those that come first are found among the
+//! first of each group, so that a part of a large window costs what it gives.
 
-use std::collections::BTreeMap;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap, btree_map};
 use std::ops::Bound;
 use std::sync::Arc;
 
@@ -9,32 +13,101 @@ use super::{Due, Place};
 /// How many rows of each key are due at which end; derived from the state, and not in the changelog.
 #[derive(Debug, Default)]
 pub(crate) struct Schedule {
-    ends: BTreeMap<i64, BTreeMap<Arc<[u8]>, u32>>,
+    ends: BTreeMap<i64, Keys>,
     /// How many keys there are at all ends.
     len: usize,
+}
+
+/// The keys that are due at an end.
+#[derive(Debug, Default)]
+struct Keys {
+    /// How many rows of each.
+    keys: BTreeMap<Arc<[u8]>, u32>,
+    /// How many of all.
+    rows: usize,
+}
+
+impl Keys {
+    fn remove(&mut self, key: &[u8]) -> bool {
+        let count = self.keys.remove(key);
+        self.rows -= count.unwrap_or(0) as usize;
+        count.is_some()
+    }
+
+    /// The keys in the order they have without their key group, behind those that are given.
+    fn in_order<'k>(
+        &'k self,
+        end: i64,
+        from: &'k Place,
+    ) -> impl Iterator<Item = (&'k Arc<[u8]>, usize)> + use<'k> {
+        let mut groups: Vec<_> = self.groups().map(|keys| keys.peekable()).collect();
+        let mut next = BinaryHeap::new();
+        for (group, keys) in groups.iter_mut().enumerate() {
+            while keys.next_if(|(key, _)| from.is_given(end, key)).is_some() {}
+            next.extend(keys.peek().map(|(key, _)| Reverse((&key[1..], group))));
+        }
+        std::iter::from_fn(move || {
+            let Reverse((_, group)) = next.pop()?;
+            let (key, count) = groups[group].next()?;
+            next.extend(groups[group].peek().map(|(key, _)| Reverse((&key[1..], group))));
+            Some((key, *count as usize))
+        })
+    }
+
+    /// The keys of each key group that has some.
+    fn groups(&self) -> impl Iterator<Item = btree_map::Range<'_, Arc<[u8]>, u32>> {
+        (0..=u8::MAX).filter_map(|group| {
+            let (first, next) = ([group], group.checked_add(1).map(|next| [next]));
+            let end = next.as_ref().map_or(Bound::Unbounded, |next| Bound::Excluded(&next[..]));
+            let keys = self.keys.range::<[u8], _>((Bound::Included(&first[..]), end));
+            keys.clone().next().is_some().then_some(keys)
+        })
+    }
+}
+
+/// The first of these keys, without their key group, until they give more than `most` rows, and two at least.
+pub(super) fn first_rows<'k>(
+    keys: impl Iterator<Item = (&'k Arc<[u8]>, usize)>,
+    most: usize,
+) -> Vec<(Arc<[u8]>, usize)> {
+    let mut first = Vec::new();
+    let mut sum = 0;
+    for (key, rows) in keys {
+        first.push((Arc::from(&key[1..]), rows));
+        sum += rows;
+        if sum > most && first.len() > 1 {
+            break;
+        }
+    }
+    first
 }
 
 impl Schedule {
     /// A key is due at an end, however often it is said.
     pub(crate) fn insert(&mut self, end: i64, key: &[u8]) {
-        let keys = self.ends.entry(end).or_default();
+        let Keys { keys, rows } = self.ends.entry(end).or_default();
         if !keys.contains_key(key) {
             keys.insert(key.into(), 1);
+            *rows += 1;
             self.len += 1;
         }
     }
 
     /// One more row of a key is due at an end.
     pub(crate) fn add(&mut self, end: i64, key: &Arc<[u8]>) {
-        let count = self.ends.entry(end).or_default().entry(Arc::clone(key)).or_default();
+        let Keys { keys, rows } = self.ends.entry(end).or_default();
+        let count = keys.entry(Arc::clone(key)).or_default();
         self.len += usize::from(*count == 0);
         *count += 1;
+        *rows += 1;
     }
 
     /// One row of a key less is due at an end.
     pub(crate) fn subtract(&mut self, end: i64, key: &[u8]) {
-        let Some(count) = self.ends.get_mut(&end).and_then(|keys| keys.get_mut(key)) else { return };
+        let Some(Keys { keys, rows }) = self.ends.get_mut(&end) else { return };
+        let Some(count) = keys.get_mut(key) else { return };
         *count -= 1;
+        *rows -= 1;
         if *count == 0 {
             self.remove(end, key);
         }
@@ -43,8 +116,8 @@ impl Schedule {
     /// A key is not due at an end.
     pub(crate) fn remove(&mut self, end: i64, key: &[u8]) {
         let Some(keys) = self.ends.get_mut(&end) else { return };
-        self.len -= usize::from(keys.remove(key).is_some());
-        if keys.is_empty() {
+        self.len -= usize::from(keys.remove(key));
+        if keys.keys.is_empty() {
             self.ends.remove(&end);
         }
     }
@@ -62,31 +135,27 @@ impl Schedule {
     /// How many rows are due at each end.
     pub(crate) fn due(&self, from: &Place, watermark: i64) -> Due {
         let behind = (Bound::Excluded(from.watermark), Bound::Included(watermark.max(from.watermark)));
-        let ends = self.ends.range(behind);
-        ends.map(|(end, keys)| (*end, keys.values().map(|count| *count as usize).sum())).collect()
+        self.ends.range(behind).map(|(end, keys)| (*end, keys.rows)).collect()
     }
 
     /// The keys that are due at an end and not given, in the order of their key groups.
     pub(crate) fn keys_at<'s>(&'s self, end: i64, from: &'s Place) -> impl Iterator<Item = &'s Arc<[u8]>> {
-        let keys = self.ends.get(&end).into_iter().flat_map(BTreeMap::keys);
+        let keys = self.ends.get(&end).into_iter().flat_map(|keys| keys.keys.keys());
         keys.filter(move |key| !from.is_given(end, key))
     }
 
-    /// The same keys, each with how many rows of it are due.
-    pub(crate) fn due_rows(&self, from: &Place, end: i64) -> Vec<(Arc<[u8]>, usize)> {
-        let keys = self.ends.get(&end).into_iter().flatten().filter(|(key, _)| !from.is_given(end, key));
-        let mut keys: Vec<_> = keys.map(|(key, count)| (Arc::from(&key[1..]), *count as usize)).collect();
-        keys.sort_unstable();
-        keys
+    /// The same keys in the order they have without their key group, each with how many rows of it are due.
+    pub(crate) fn in_order<'s>(
+        &'s self,
+        end: i64,
+        from: &'s Place,
+    ) -> impl Iterator<Item = (&'s Arc<[u8]>, usize)> {
+        self.ends.get(&end).into_iter().flat_map(move |keys| keys.in_order(end, from))
     }
 
-    /// The keys that are due at an end and not given, in their order and without their key group.
-    pub(crate) fn due_keys(&self, from: &Place, end: i64) -> Vec<Arc<[u8]>> {
-        let keys = self.ends.get(&end).into_iter().flat_map(BTreeMap::keys);
-        let mut keys: Vec<_> =
-            keys.filter(|key| !from.is_given(end, key)).map(|key| Arc::from(&key[1..])).collect();
-        keys.sort_unstable();
-        keys
+    /// The first of them; see [`Operator::due_rows`](super::Operator::due_rows).
+    pub(crate) fn due_rows(&self, from: &Place, end: i64, most: usize) -> Vec<(Arc<[u8]>, usize)> {
+        first_rows(self.in_order(end, from), most)
     }
 
     /// Takes what is due between two places: ends in their order, and the keys of each in the order they have without
@@ -96,23 +165,32 @@ impl Schedule {
         let behind = from.watermark.saturating_add(1);
         if behind > from.watermark {
             let kept = self.ends.split_off(&behind);
-            self.len -= self.ends.values().map(BTreeMap::len).sum::<usize>();
+            self.len -= self.ends.values().map(|keys| keys.keys.len()).sum::<usize>();
             self.ends = kept;
         }
         let mut taken = Vec::new();
-        let ends: Vec<i64> = self.ends.range(..=to.last_end()).map(|(end, _)| *end).collect();
-        for end in ends {
-            let Some(keys) = self.ends.get_mut(&end) else { continue };
-            let before = keys.len();
-            keys.retain(|key, _| !from.is_given(end, key));
-            let mut due: Vec<Arc<[u8]>> = keys.keys().filter(|key| to.is_given(end, key)).cloned().collect();
-            keys.retain(|key, _| !to.is_given(end, key));
-            self.len -= before - keys.len();
-            if keys.is_empty() {
-                self.ends.remove(&end);
+        while let Some(first) = self.ends.first_entry().filter(|first| *first.key() <= to.watermark) {
+            let (end, keys) = first.remove_entry();
+            self.len -= keys.keys.len();
+            taken.push((end, keys.keys.into_keys().collect()));
+        }
+        if let Some((end, _)) = &to.partial
+            && let Some(keys) = self.ends.get_mut(end)
+        {
+            let given = |group: btree_map::Range<'_, Arc<[u8]>, u32>| {
+                group.map(|(key, _)| Arc::clone(key)).take_while(|key| to.is_given(*end, key)).collect()
+            };
+            let due: Vec<Arc<[u8]>> = keys.groups().flat_map::<Vec<_>, _>(given).collect();
+            due.iter().for_each(|key| _ = keys.remove(key));
+            self.len -= due.len();
+            if keys.keys.is_empty() {
+                self.ends.remove(end);
             }
+            taken.push((*end, due));
+        }
+        for (end, due) in &mut taken {
+            due.retain(|key| !from.is_given(*end, key));
             due.sort_unstable_by(|left, right| left[1..].cmp(&right[1..]));
-            taken.push((end, due));
         }
         taken
     }
@@ -132,8 +210,7 @@ mod tests {
         }
         let from = Place::behind(4);
         assert_eq!(schedule.due(&from, 8), Due::from([(5, 3), (6, 1)]));
-        assert_eq!(schedule.due_keys(&from, 5), [Arc::<[u8]>::from(&b"a"[..]), Arc::from(&b"b"[..])]);
-        assert_eq!(schedule.due_rows(&from, 5), [(Arc::from(&b"a"[..]), 2), (Arc::from(&b"b"[..]), 1)]);
+        assert_eq!(schedule.due_rows(&from, 5, 9), [(Arc::from(&b"a"[..]), 2), (Arc::from(&b"b"[..]), 1)]);
         let part = Place { watermark: 4, partial: Some((5, Arc::from(&b"a"[..]))) };
         assert_eq!(schedule.len(), 4);
         assert_eq!(schedule.take(&from, &part), [(5, vec![Arc::clone(&a)])]);
@@ -148,5 +225,34 @@ mod tests {
         schedule.remove(12, &a);
         schedule.subtract(9, &a);
         assert_eq!((schedule.len(), schedule.ends().count()), (0, 0));
+    }
+
+    #[test]
+    fn parts_of_an_end_are_its_keys_in_their_order() {
+        let mut schedule = Schedule::default();
+        // Groups in another order than the keys behind them, and the greatest group.
+        let keys: Vec<Arc<[u8]>> = (0..500_u16)
+            .map(|number| {
+                let [high, low] = number.to_be_bytes();
+                Arc::from([u8::MAX - (number % 256) as u8, high, low])
+            })
+            .collect();
+        keys.iter().rev().for_each(|key| schedule.add(7, key));
+        let mut place = Place::behind(6);
+        let mut given = Vec::new();
+        for part in [1, 2, 100, 300, 50] {
+            assert_eq!(schedule.due(&place, 9), Due::from([(7, 500 - given.len())]));
+            let first = schedule.due_rows(&place, 7, part - 1);
+            assert_eq!(first.len(), part.max(2));
+            let to = Place { watermark: 6, partial: Some((7, Arc::clone(&first[part - 1].0))) };
+            given.extend(schedule.take(&place, &to).into_iter().flat_map(|(_, keys)| keys));
+            assert_eq!(given, keys[..given.len()]);
+            place = to;
+        }
+        // What is given already, as after a restore, is not given again.
+        schedule.add(7, &keys[3]);
+        assert_eq!(schedule.due_rows(&place, 7, 1_000)[0].0[..], keys[453][1..]);
+        given.extend(schedule.take(&place, &Place::behind(7)).into_iter().flat_map(|(_, keys)| keys));
+        assert_eq!((given, schedule.len()), (keys, 0));
     }
 }

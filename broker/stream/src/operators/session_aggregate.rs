@@ -201,8 +201,8 @@ impl Operator for SessionAggregate {
         self.over.due(from, watermark)
     }
 
-    fn due_keys(&self, from: &Place, end: i64) -> Vec<Arc<[u8]>> {
-        self.over.due_keys(from, end)
+    fn due_rows(&self, from: &Place, end: i64, most: usize) -> Vec<(Arc<[u8]>, usize)> {
+        self.over.due_rows(from, end, most)
     }
 
     fn advance(&mut self, time: EpochTime, from: &Place, to: &Place, out: &mut Output) {

@@ -16,14 +16,17 @@
 //! without aggregates is given with its first row, and then only remembered.
 
 mod held;
+mod left;
 
 use std::collections::{BTreeSet, HashMap};
 use std::ops::Bound;
 use std::sync::Arc;
 
 use self::held::{Held, HeldRows};
+use self::left::Left;
 use super::accumulator::Accumulator;
 use super::aggregated::{Aggregates, ValueChanges, check_key, key_text, key_values};
+use super::schedule::first_rows;
 use super::{
     Due, EpochTime, Keyed, Operator, OperatorFault, Output, Place, StateSize, timed_mark, window_timestamp,
 };
@@ -61,6 +64,8 @@ pub(crate) struct WindowAggregate {
     slices: TimeTable<Part>,
     values: ValueChanges,
     held: HeldRows,
+    /// What is left of the window that is given in part; derived.
+    left: Left,
 }
 
 /// One window.
@@ -109,6 +114,7 @@ impl WindowAggregate {
             slices: TimeTable::default(),
             values: ValueChanges::default(),
             held: HeldRows::new(input),
+            left: Left::default(),
         }
     }
 
@@ -185,6 +191,7 @@ impl WindowAggregate {
     }
 
     fn fold(&mut self, slice_end: i64, key: &[u8], rows: &Rows, row: usize) {
+        self.left.changed(slice_end);
         let aggregates = &self.aggregates;
         let empty = || Part { rows: 0, accumulators: aggregates.empty() };
         let part = self.slices.entry(slice_end, key, empty);
@@ -328,13 +335,12 @@ impl WindowAggregate {
         }
     }
 
-    /// The groups of a window between two places, in the order of their keys, each with its slices in the order of
-    /// time.
-    fn groups(&self, window: Window, from: &Place, to: &Place) -> Groups<'_> {
+    /// The groups of a window behind a place, in the order of their keys, each with its slices in the order of time.
+    fn groups(&self, window: Window, from: &Place) -> Groups<'_> {
         let mut merged: HashMap<&Arc<[u8]>, Vec<&Part>> = HashMap::new();
         for bucket in self.slices_of(window) {
             for (key, slot) in bucket {
-                if !from.is_given(window.end, key) && to.is_given(window.end, key) {
+                if !from.is_given(window.end, key) {
                     merged.entry(key).or_default().push(&slot.value);
                 }
             }
@@ -344,10 +350,34 @@ impl WindowAggregate {
         sorted
     }
 
-    fn give(&self, window: Window, from: &Place, to: &Place, time: EpochTime, out: &mut Output) {
+    /// The keys of a window's slices that are given between two places, of which the second lies in it; in their order.
+    fn take_part(&mut self, window: Window, from: &Place, to: &Place) -> Vec<Arc<[u8]>> {
+        let mut left = std::mem::take(&mut self.left);
+        let mut taken = left.take(window, to, self.slices_of(window).flat_map(HashMap::keys));
+        self.left = left;
+        taken.retain(|key| !from.is_given(window.end, key));
+        taken
+    }
+
+    fn give(&mut self, window: Window, from: &Place, to: &Place, time: EpochTime, out: &mut Output) {
+        let part = (window.end > to.watermark).then(|| self.take_part(window, from, to));
+        if part.is_none() {
+            self.left.is_over(window);
+        }
+        let groups: Groups<'_> = match &part {
+            Some(keys) => {
+                let mut groups = Groups::with_capacity(keys.len());
+                for key in keys {
+                    let slots = self.slices_of(window).filter_map(|bucket| bucket.get(key));
+                    groups.push((key, slots.map(|slot| &slot.value).collect()));
+                }
+                groups
+            }
+            None => self.groups(window, from),
+        };
         let mut rows = RowsBuilder::new(&self.row_types);
         let mut sort = Vec::new();
-        for (key, parts) in self.groups(window, from, to) {
+        for (key, parts) in groups {
             match self.finish(window, key, &parts) {
                 Ok(Some(values)) => {
                     rows.push(timed_mark(window_timestamp(window.end), time), &values);
@@ -509,22 +539,27 @@ impl Operator for WindowAggregate {
         due
     }
 
-    fn due_keys(&self, from: &Place, end: i64) -> Vec<Arc<[u8]>> {
-        let mut keys = BTreeSet::new();
+    fn due_rows(&self, from: &Place, end: i64, most: usize) -> Vec<(Arc<[u8]>, usize)> {
         let start = match self.window {
             WindowOf::Given { .. } => 0,
             WindowOf::Assigned { kind, .. } => kind.start_of(end),
         };
-        let kept = self.slices_of(Window { end, start }).flat_map(HashMap::keys);
+        let window = Window { end, start };
         let counts = |held: &Held| {
             start < held.slice_end
                 && held.slice_end <= end
                 && held.watermark() < end.saturating_add(self.lateness())
         };
         let held = self.held.rows().filter(|(_, held)| counts(held)).map(|(key, _)| key);
-        let due = kept.chain(held).filter(|key| !from.is_given(end, key));
-        keys.extend(due.map(|key| Arc::from(&key[1..])));
-        keys.into_iter().collect()
+        let mut keys: Vec<&Arc<[u8]>> = held.collect();
+        match self.left.first(window, most.saturating_add(2)) {
+            Some(left) => keys.extend(left),
+            None => keys.extend(self.slices_of(window).flat_map(HashMap::keys)),
+        }
+        keys.retain(|key| !from.is_given(end, key));
+        keys.sort_unstable_by(|left, right| left[1..].cmp(&right[1..]));
+        keys.dedup();
+        first_rows(keys.into_iter().map(|key| (key, 1)), most)
     }
 
     fn advance(&mut self, time: EpochTime, from: &Place, to: &Place, out: &mut Output) {

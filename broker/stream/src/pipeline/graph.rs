@@ -161,8 +161,7 @@ impl Graph {
             };
             if by_clock[index] {
                 let state = &self.nodes[index];
-                let due = state.shards.iter().map(|operator| operator.due(&state.place, END_OF_TIME));
-                let ends = due.filter_map(|due| due.into_keys().next());
+                let ends = state.shards.iter().filter_map(|operator| operator.next_due(&state.place));
                 first = first.into_iter().chain(ends).min();
             }
         }

@@ -132,7 +132,8 @@ impl Shards {
                 return (Place::behind(reached), rows);
             }
             // One window alone may have too many: as many of its keys as fit, and one at least.
-            let mut keys: Vec<_> = self.iter().flat_map(|operator| operator.due_rows(from, end)).collect();
+            let due = |operator: &dyn Operator| operator.due_rows(from, end, emit_rows);
+            let mut keys: Vec<_> = self.iter().flat_map(due).collect();
             keys.sort_unstable();
             let mut last = None;
             for (key, of_key) in keys {

@@ -222,6 +222,7 @@ impl<V> Table<V> {
 #[derive(Debug)]
 pub(crate) struct TimeTable<V> {
     buckets: BTreeMap<i64, Bucket<V>>,
+    len: usize,
     changed: Vec<(i64, Arc<[u8]>, bool)>,
 }
 
@@ -241,7 +242,7 @@ pub(crate) struct Slot<V> {
 
 impl<V> Default for TimeTable<V> {
     fn default() -> Self {
-        Self { buckets: BTreeMap::new(), changed: Vec::new() }
+        Self { buckets: BTreeMap::new(), len: 0, changed: Vec::new() }
     }
 }
 
@@ -262,7 +263,7 @@ pub(crate) fn time_of(bytes: &[u8]) -> i64 {
 impl<V> TimeTable<V> {
     /// How many entries there are.
     pub(crate) fn len(&self) -> usize {
-        self.buckets.values().map(HashMap::len).sum()
+        self.len
     }
 
     /// The times that have entries.
@@ -282,6 +283,7 @@ impl<V> TimeTable<V> {
             let key: Arc<[u8]> = key.into();
             self.changed.push((time, Arc::clone(&key), false));
             bucket.insert(Arc::clone(&key), Slot { value: empty(), changed: true, logged: false });
+            self.len += 1;
             return &mut bucket.get_mut(&key).expect("it was just put there").value;
         }
         let slot = bucket.get_mut(key).expect("it is there");
@@ -295,6 +297,7 @@ impl<V> TimeTable<V> {
     pub(crate) fn remove(&mut self, time: i64, key: &[u8]) -> Option<V> {
         let bucket = self.buckets.get_mut(&time)?;
         let (key, slot) = bucket.remove_entry(key)?;
+        self.len -= 1;
         if bucket.is_empty() {
             self.buckets.remove(&time);
         }
@@ -316,6 +319,7 @@ impl<V> TimeTable<V> {
     pub(crate) fn take_first(&mut self, through: i64) -> Option<(i64, Taken<V>)> {
         let first = self.buckets.first_entry().filter(|first| *first.key() <= through)?;
         let (time, bucket) = first.remove_entry();
+        self.len -= bucket.len();
         let mut taken = Vec::with_capacity(bucket.len());
         taken.extend(bucket);
         taken.sort_unstable_by(|left: &(Arc<[u8]>, Slot<V>), right| left.0.cmp(&right.0));
@@ -326,14 +330,6 @@ impl<V> TimeTable<V> {
             (key, slot.value)
         });
         Some((time, taken.collect()))
-    }
-
-    /// Takes some entries of a time, in the order of the keys.
-    pub(crate) fn take_some(&mut self, time: i64, is_taken: impl Fn(&[u8]) -> bool) -> Vec<(Arc<[u8]>, V)> {
-        let Some(bucket) = self.buckets.get(&time) else { return Vec::new() };
-        let mut keys: Vec<Arc<[u8]>> = bucket.keys().filter(|key| is_taken(key)).cloned().collect();
-        keys.sort_unstable();
-        keys.into_iter().filter_map(|key| self.remove(time, &key).map(|value| (key, value))).collect()
     }
 
     /// Hands the changes since the last call to the changelog.
@@ -395,7 +391,12 @@ impl<V> TimeTable<V> {
     pub(crate) fn restored(&mut self, record_key: &[u8], empty: impl FnOnce() -> V) -> Option<&mut V> {
         let (time, key) = record_key.split_at_checked(TIME_BYTES)?;
         let slot = self.buckets.entry(time_of(time)).or_default().entry(key.into());
-        Some(&mut slot.or_insert_with(|| Slot { value: empty(), changed: false, logged: true }).value)
+        let len = &mut self.len;
+        let slot = slot.or_insert_with(|| {
+            *len += 1;
+            Slot { value: empty(), changed: false, logged: true }
+        });
+        Some(&mut slot.value)
     }
 
     /// Forgets which entries were changed: the table is derived from another one, and not in the changelog.
@@ -415,14 +416,13 @@ impl<V> TimeTable<V> {
         let time = time_of(time);
         match value {
             Some(value) => {
-                self.buckets
-                    .entry(time)
-                    .or_default()
-                    .insert(key.into(), Slot { value, changed: false, logged: true });
+                let slot = Slot { value, changed: false, logged: true };
+                let before = self.buckets.entry(time).or_default().insert(key.into(), slot);
+                self.len += usize::from(before.is_none());
             }
             None => {
                 if let Some(bucket) = self.buckets.get_mut(&time) {
-                    bucket.remove(key);
+                    self.len -= usize::from(bucket.remove(key).is_some());
                     if bucket.is_empty() {
                         self.buckets.remove(&time);
                     }

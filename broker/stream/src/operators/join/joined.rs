@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::ops::Range;
+use std::sync::Arc;
 
 use arrow_array::builder::BooleanBufferBuilder;
 use arrow_buffer::BooleanBuffer;
@@ -10,7 +11,7 @@ use super::super::{OperatorFault, Output};
 use crate::column::{Column, ColumnBuilder};
 use crate::eval;
 use crate::plan::{Expression, JoinSide};
-use crate::rows::{MOST_BYTES, Mark, PIECE_BYTES, Rows, row_text};
+use crate::rows::{MOST_BYTES, Mark, PIECE_BYTES, Rows, row_bytes, row_text};
 use crate::state::{decode_row, decode_row_into, encode_row};
 use crate::value::{DataType, Value};
 
@@ -20,6 +21,9 @@ pub(super) const RIGHT: usize = 1;
 /// Rows are taken until they have so many candidates for a pair: so many are looked at at once. What an epoch gives is not
 /// bounded by it: an epoch that gave too much makes those behind it smaller.
 pub(super) const CANDIDATES: usize = 16 * 1024;
+
+/// How many rows may come of candidates before these are full: a stored row may be there many times, and is one candidate.
+const ROWS_OF_CANDIDATES: u64 = (PIECE_BYTES / 64) as u64;
 
 /// No row: `NULL` in every column.
 const NONE: u32 = u32::MAX;
@@ -49,6 +53,8 @@ pub(super) struct Candidates {
     rows: Vec<u32>,
     /// The bytes of the candidates.
     bytes: usize,
+    /// How many rows come of them if all are pairs.
+    times: u64,
     /// For each row of the chunk where its candidates end.
     ends: Vec<usize>,
 }
@@ -62,12 +68,15 @@ pub(super) struct Found {
     ends: Vec<usize>,
 }
 
-/// Rows to give: for each the row of the chunk and the stored row, and where it stands.
-#[derive(Debug, Default)]
+/// Rows to give: for each the row of the chunk and the stored row, and where it stands. There are never more than an
+/// output has room for, and one: then the epoch is given up.
+#[derive(Debug)]
 pub(super) struct Given {
     chunk: Vec<u32>,
     stored: Vec<u32>,
     marks: Vec<Mark>,
+    /// How many rows are more than there is room for.
+    too_many: usize,
 }
 
 impl JoinedRow {
@@ -133,8 +142,20 @@ impl JoinedRow {
             types,
             rows: Vec::new(),
             bytes: 0,
+            times: 0,
             ends: Vec::new(),
         }
+    }
+
+    /// No rows to give yet, as far as an output has room for them.
+    pub(super) fn given(&self, out: &Output) -> Given {
+        let too_many = out.left() / self.row_bytes() + 1;
+        Given { chunk: Vec::new(), stored: Vec::new(), marks: Vec::new(), too_many }
+    }
+
+    /// Bytes of a joined row beside its texts.
+    fn row_bytes(&self) -> usize {
+        row_bytes(self.sides.iter().map(|side| side.types.len()).sum())
     }
 
     /// Which candidates are pairs. A condition that cannot be evaluated is the row's fault, and no pair.
@@ -220,6 +241,38 @@ impl JoinedRow {
         given: Given,
         out: &mut Output,
     ) {
+        self.in_parts(probing, chunk, stored, given, out, |rows, out| out.push(rows));
+    }
+
+    /// Gives rows that time caused, each with what it is sorted by.
+    pub(super) fn give_timed(
+        &self,
+        chunk: &[Column],
+        stored: &[Column],
+        given: Given,
+        sort: Vec<(i64, Arc<[u8]>)>,
+        out: &mut Output,
+    ) {
+        let mut sort = sort.into_iter();
+        self.in_parts(LEFT, chunk, stored, given, out, |rows, out| {
+            let sort = sort.by_ref().take(rows.len()).collect();
+            out.push_timed(rows, sort);
+        });
+    }
+
+    /// The rows in parts of not too many bytes, as long as there is room.
+    fn in_parts(
+        &self,
+        probing: usize,
+        chunk: &[Column],
+        stored: &[Column],
+        given: Given,
+        out: &mut Output,
+        mut part: impl FnMut(Rows, &mut Output),
+    ) {
+        if given.marks.len() >= given.too_many {
+            return out.note(given.marks.len().saturating_mul(self.row_bytes()));
+        }
         let bytes = |at: usize| {
             let of = |columns: &[Column], place: u32| match place {
                 NONE => 0,
@@ -229,42 +282,33 @@ impl JoinedRow {
         };
         let pieces = in_pieces(given.marks.len(), bytes);
         if let [_] = pieces.as_slice() {
-            self.rows(probing, chunk, stored, given).into_iter().for_each(|rows| out.push(rows));
-            return;
+            let Given { chunk: of_chunk, stored: of_stored, marks, .. } = given;
+            return part(self.rows(probing, (chunk, &of_chunk), (stored, &of_stored), marks), out);
         }
         for piece in pieces {
             if !out.has_room() {
                 return;
             }
-            let part = Given {
-                chunk: given.chunk[piece.clone()].to_vec(),
-                stored: given.stored[piece.clone()].to_vec(),
-                marks: given.marks[piece].to_vec(),
-            };
-            self.rows(probing, chunk, stored, part).into_iter().for_each(|rows| out.push(rows));
+            let (of_chunk, of_stored) = (&given.chunk[piece.clone()], &given.stored[piece.clone()]);
+            let marks = given.marks[piece].to_vec();
+            part(self.rows(probing, (chunk, of_chunk), (stored, of_stored), marks), out);
         }
     }
 
-    /// The rows, if there are any.
-    pub(super) fn rows(
+    /// The rows of these places of the chunk's and the stored rows.
+    fn rows(
         &self,
         probing: usize,
-        chunk: &[Column],
-        stored: &[Column],
-        given: Given,
-    ) -> Option<Rows> {
-        if given.marks.is_empty() {
-            return None;
-        }
+        chunk: (&[Column], &[u32]),
+        stored: (&[Column], &[u32]),
+        marks: Vec<Mark>,
+    ) -> Rows {
         let columns = [LEFT, RIGHT].into_iter().flat_map(|side| {
-            let (columns, places) = match side == probing {
-                true => (chunk, &given.chunk),
-                false => (stored, &given.stored),
-            };
+            let (columns, places) = if side == probing { chunk } else { stored };
             let types = &self.sides[side].types;
             columns.iter().zip(types).map(|(column, data_type)| gather(column, *data_type, places))
         });
-        Some(Rows { columns: columns.collect(), marks: given.marks })
+        Rows { columns: columns.collect(), marks }
     }
 
     /// Appends a stored row of a side, and `NULL` for the other side.
@@ -278,16 +322,17 @@ impl JoinedRow {
 
 impl Candidates {
     pub(super) fn is_full(&self) -> bool {
-        self.rows.len() >= CANDIDATES || self.bytes >= PIECE_BYTES
+        self.rows.len() >= CANDIDATES || self.bytes >= PIECE_BYTES || self.times >= ROWS_OF_CANDIDATES
     }
 
-    /// A stored row for a row of the chunk.
-    pub(super) fn push(&mut self, row: usize, stored: &[u8]) {
+    /// A stored row, which is there so many times, for a row of the chunk.
+    pub(super) fn push(&mut self, row: usize, stored: &[u8], times: u32) {
         // Behind too many candidates of one row the epoch is given up.
         if self.bytes > MOST_BYTES {
             return;
         }
         self.bytes += stored.len();
+        self.times += u64::from(times);
         decode_row_into(stored, &self.types, &mut self.builders);
         self.rows.push(row as u32);
     }
@@ -308,25 +353,42 @@ impl Found {
 }
 
 impl Given {
+    /// How many rows there are.
+    pub(super) fn len(&self) -> usize {
+        self.marks.len()
+    }
+
     /// A row of the chunk with a stored row.
     pub(super) fn pair(&mut self, row: usize, stored: usize, mark: Mark) {
-        self.chunk.push(row as u32);
-        self.stored.push(stored as u32);
-        self.marks.push(mark);
+        self.push(row as u32, stored as u32, mark, 1);
     }
 
-    /// A row of the chunk alone.
-    pub(super) fn alone(&mut self, row: usize, mark: Mark) {
-        self.chunk.push(row as u32);
-        self.stored.push(NONE);
-        self.marks.push(mark);
+    /// A row of the chunk with a stored row that is there so many times.
+    pub(super) fn pairs(&mut self, row: usize, stored: usize, mark: Mark, times: u32) {
+        self.push(row as u32, stored as u32, mark, times);
     }
 
-    /// A stored row alone.
-    pub(super) fn stored_alone(&mut self, stored: usize, mark: Mark) {
-        self.chunk.push(NONE);
-        self.stored.push(stored as u32);
-        self.marks.push(mark);
+    /// A row of the chunk alone, so many times.
+    pub(super) fn alone(&mut self, row: usize, mark: Mark, times: u32) {
+        self.push(row as u32, NONE, mark, times);
+    }
+
+    /// A stored row alone, so many times.
+    pub(super) fn stored_alone(&mut self, stored: usize, mark: Mark, times: u32) {
+        self.push(NONE, stored as u32, mark, times);
+    }
+
+    fn push(&mut self, row: u32, stored: u32, mark: Mark, times: u32) {
+        let times = (times as usize).min(self.too_many - self.marks.len());
+        if times == 1 {
+            self.chunk.push(row);
+            self.stored.push(stored);
+            self.marks.push(mark);
+            return;
+        }
+        self.chunk.extend(std::iter::repeat_n(row, times));
+        self.stored.extend(std::iter::repeat_n(stored, times));
+        self.marks.extend(std::iter::repeat_n(mark, times));
     }
 }
 

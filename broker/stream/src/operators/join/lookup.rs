@@ -2,7 +2,7 @@
 
 use super::super::spilling::{Spilling, missing};
 use super::super::{EpochTime, Keyed, Operator, Output, StateSize};
-use super::joined::{Given, JoinedRow, LEFT, RIGHT};
+use super::joined::{JoinedRow, LEFT, RIGHT};
 use crate::plan;
 use crate::rows::Rows;
 use crate::state::{ChangelogSink, ColdError, ColdTables, Growth, Keys, Table};
@@ -49,16 +49,16 @@ impl LookupJoin {
             if self.row.has_key(LEFT, rows, row)
                 && let Some(latest) = self.latest.get(keys.get(row))
             {
-                candidates.push(row, latest);
+                candidates.push(row, latest, 1);
             }
             candidates.end_row();
         }
         let found = self.row.find(LEFT, &chunk, candidates, now, out);
-        let mut given = Given::default();
+        let mut given = self.row.given(out);
         for row in 0..rows.len() {
             match found.of_row(row).next() {
                 Some(pair) => given.pair(row, pair, rows.marks[row]),
-                None if self.keeps_left => given.alone(row, rows.marks[row]),
+                None if self.keeps_left => given.alone(row, rows.marks[row], 1),
                 None => {}
             }
         }

@@ -9,7 +9,7 @@
 //! |---|---|
 //! | `timed`, `noted` | both rows lie in one window, or their times are near: event time |
 //! | `regular` | nothing but the script's word |
-//! | `temporal` | a table's versions, each row at its time: event time |
+//! | `temporal`, `waiting` | a table's versions, each row at its time: event time |
 //! | `lookup` | a table's newest rows |
 //!
 //! An epoch's rows of the left side are taken before those of the right one (a table's before those that look it up).
@@ -22,6 +22,7 @@ mod noted;
 mod regular;
 mod temporal;
 mod timed;
+mod waiting;
 
 #[cfg(test)]
 mod tests;

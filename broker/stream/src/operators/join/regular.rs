@@ -4,7 +4,8 @@
 //! its last one goes; so each kept row knows how many partners it has.
 //!
 //! Under a time to live a row that is forgotten is as if it had never come, for what comes later; what was given of it
-//! stays. So when it is taken back, nothing happens.
+//! stays. So when it is taken back, nothing happens. A row whose partners are forgotten has none, and yet it was not given
+//! without one: each kept row knows how often it was, and that alone is taken back.
 
 use std::sync::Arc;
 
@@ -15,6 +16,9 @@ use crate::plan::{self, StateBound};
 use crate::rows::{Mark, Rows};
 use crate::state::{ChangelogSink, ColdError, ColdTables, Growth, Keys, RowId, RowTable, TimeTable};
 use crate::value::DataType;
+
+/// How long the record of a row was before it said how often the row was given without a partner: where that is noted now.
+const WITHOUT_ALONE: usize = 16;
 
 #[derive(Debug)]
 pub(crate) struct RegularJoin {
@@ -37,8 +41,12 @@ struct Side {
 struct Kept {
     /// How often it was given more than taken back.
     count: u32,
-    /// How many rows of the other side it makes pairs with; counted only where rows without one are given.
+    /// How many rows of the other side it makes pairs with, those that were forgotten since it was last given, too; counted
+    /// only where rows without one are given.
     partners: u32,
+    /// How many rows were given of it without a partner and not taken back. Where nothing is forgotten that is all of it or
+    /// none, and not in the changelog.
+    alone: u32,
     /// Frozen processing time when it was last given.
     touched: i64,
 }
@@ -73,7 +81,7 @@ impl RegularJoin {
             while end < rows.len() && !candidates.is_full() {
                 if self.row.has_key(side, rows, end) {
                     for (row, kept) in self.sides[stored].rows.rows(keys.get(end)) {
-                        candidates.push(end, row);
+                        candidates.push(end, row, kept.count);
                         partners.push((Arc::clone(row), kept.count));
                     }
                 }
@@ -81,21 +89,23 @@ impl RegularJoin {
                 end += 1;
             }
             let found = self.row.find(side, &chunk, candidates, time.now, out);
-            let mut given = Given::default();
+            let mut given = self.row.given(out);
             for row in first..end {
                 let pairs: Vec<usize> = found.of_row(row - first).collect();
                 let count = pairs.iter().map(|pair| partners[*pair].1).sum();
                 let back = rows.marks[row].back;
+                let mut alone = self.keeps[side];
                 if self.row.has_key(side, rows, row) {
                     bytes.clear();
                     self.row.encode(side, rows, row, &mut bytes);
-                    if !self.keep(side, keys.get(row), &bytes, back, count, time.now) {
-                        continue;
+                    match self.keep(side, keys.get(row), &bytes, back, count, time.now) {
+                        Some(is_alone) => alone = is_alone,
+                        None => continue,
                     }
                 }
                 let mark = caused(side, rows.marks[row], time.before);
-                if pairs.is_empty() && self.keeps[side] {
-                    given.alone(row, mark);
+                if alone {
+                    given.alone(row, mark, 1);
                 }
                 let taken = Taken { side, row, key: keys.get(row), mark };
                 for pair in pairs {
@@ -109,68 +119,69 @@ impl RegularJoin {
         }
     }
 
-    /// Keeps a row, or lets go of it; false if it is taken back and was forgotten.
-    fn keep(&mut self, side: usize, key: &[u8], row: &[u8], back: bool, partners: u32, now: i64) -> bool {
-        let partners = if self.keeps[side] { partners } else { 0 };
+    /// Keeps a row, or lets go of it; tells whether it is given or taken back without a partner. `None` if it is taken back
+    /// and was forgotten.
+    fn keep(
+        &mut self,
+        side: usize,
+        key: &[u8],
+        row: &[u8],
+        back: bool,
+        partners: u32,
+        now: i64,
+    ) -> Option<bool> {
+        let keeps = self.keeps[side];
+        let partners = if keeps { partners } else { 0 };
         let lives = matches!(self.bound, StateBound::TimeToLive { .. });
         let Side { rows, touched } = &mut self.sides[side];
         let known = rows.get(key, row).copied();
-        let record_key = |lives: bool| {
-            let mut record_key = Vec::new();
-            if lives {
-                RowId { key: key.into(), row: row.into() }.encode(&mut record_key);
-            }
-            record_key
+        let is_alone = match known {
+            None if back => return None,
+            Some(kept) if back && lives => kept.alone > 0,
+            _ => keeps && partners == 0,
         };
-        match (known, back) {
-            (None, true) => return false,
-            (Some(Kept { count: 1, touched: before, .. }), true) => {
-                rows.remove(key, row);
-                if lives {
-                    touched.remove(before, &record_key(lives));
-                }
+        let before = known.unwrap_or(Kept { count: 0, partners, alone: 0, touched: now });
+        let by = |sum: u32, one: u32| if back { sum - one } else { sum + one };
+        let count = by(before.count, 1);
+        let alone = match lives {
+            true => by(before.alone, u32::from(is_alone)),
+            false if keeps && partners == 0 => count,
+            false => 0,
+        };
+        let kept = Kept { count, partners, alone, touched: now };
+        match (known, count) {
+            (Some(_), 0) => _ = rows.remove(key, row),
+            (Some(_), _) => *rows.get_mut(key, row).expect("it is there") = kept,
+            (None, _) => _ = rows.insert(key, row, kept),
+        }
+        if lives && (count == 0 || known.is_none_or(|known| known.touched != now)) {
+            let mut record_key = Vec::new();
+            RowId { key: key.into(), row: row.into() }.encode(&mut record_key);
+            if known.is_some() {
+                touched.remove(before.touched, &record_key);
             }
-            (Some(kept), _) => {
-                let count = if back { kept.count - 1 } else { kept.count + 1 };
-                let changed = rows.get_mut(key, row).expect("it is there");
-                *changed = Kept { count, touched: now, ..kept };
-                if lives && kept.touched != now {
-                    let record_key = record_key(lives);
-                    touched.remove(kept.touched, &record_key);
-                    touched.entry(now, &record_key, || ());
-                }
-            }
-            (None, false) => {
-                rows.insert(key, row, Kept { count: 1, partners, touched: now });
-                if lives {
-                    touched.entry(now, &record_key(lives), || ());
-                }
+            if count > 0 {
+                touched.entry(now, &record_key, || ());
             }
         }
-        true
+        Some(is_alone)
     }
 
     /// Gives a pair, as often as the stored row is there; and what that means for the stored row alone.
     fn pair(&mut self, taken: &Taken<'_>, pair: usize, stored_row: &[u8], count: u32, given: &mut Given) {
         let stored = RIGHT - taken.side;
         let Taken { row, key, mark, .. } = *taken;
-        let mut was_alone = false;
-        let mut is_alone = false;
+        let (mut before, mut after) = (0, 0);
         if self.keeps[stored] {
             let kept = self.sides[stored].rows.get_mut(key, stored_row).expect("it was found");
-            was_alone = kept.partners == 0;
+            before = kept.alone;
             kept.partners = if mark.back { kept.partners.saturating_sub(1) } else { kept.partners + 1 };
-            is_alone = kept.partners == 0;
+            kept.alone = if kept.partners == 0 { kept.count } else { 0 };
+            after = kept.alone;
         }
-        for _ in 0..count {
-            if was_alone && !is_alone {
-                given.stored_alone(pair, Mark { back: true, ..mark });
-            }
-            given.pair(row, pair, mark);
-            if is_alone && !was_alone {
-                given.stored_alone(pair, Mark { back: false, ..mark });
-            }
-        }
+        given.stored_alone(pair, Mark { back: true, ..mark }, before.saturating_sub(after));
+        given.pairs(row, pair, mark, count);
+        given.stored_alone(pair, Mark { back: false, ..mark }, after.saturating_sub(before));
     }
 
     /// Forgets rows that were not given for the time the plan gives them.
@@ -186,20 +197,37 @@ impl RegularJoin {
         }
     }
 
-    fn decode(&self, side: usize, mut bytes: &[u8]) -> Option<Kept> {
-        let mut u32 = || {
-            let (value, rest) = bytes.split_first_chunk()?;
-            bytes = rest;
-            Some(u32::from_be_bytes(*value))
+    fn decode(&self, side: usize, mut bytes: &[u8]) -> Result<Kept, String> {
+        let keeps = self.keeps[side];
+        let lives = matches!(self.bound, StateBound::TimeToLive { .. });
+        if keeps && lives && bytes.len() == WITHOUT_ALONE {
+            return Err(
+                "a row of an outer join with STATE TTL as earlier builds kept it, without how often it was \
+                        given without a partner: this one cannot read it"
+                    .to_owned(),
+            );
+        }
+        let mut read = || {
+            let mut u32 = || {
+                let (value, rest) = bytes.split_first_chunk()?;
+                bytes = rest;
+                Some(u32::from_be_bytes(*value))
+            };
+            let count = u32()?;
+            let partners = if keeps { u32()? } else { 0 };
+            let alone = match (keeps, lives) {
+                (true, true) => u32()?,
+                (true, false) if partners == 0 => count,
+                _ => 0,
+            };
+            let touched = match lives {
+                true => i64::from_be_bytes(bytes.try_into().ok()?),
+                false if bytes.is_empty() => 0,
+                false => return None,
+            };
+            (count > 0 && alone <= count).then_some(Kept { count, partners, alone, touched })
         };
-        let count = u32()?;
-        let partners = if self.keeps[side] { u32()? } else { 0 };
-        let touched = match self.bound {
-            StateBound::TimeToLive { .. } => i64::from_be_bytes(bytes.try_into().ok()?),
-            StateBound::Unbounded if bytes.is_empty() => 0,
-            StateBound::Unbounded => return None,
-        };
-        (count > 0).then_some(Kept { count, partners, touched })
+        read().ok_or_else(|| "a damaged row".to_owned())
     }
 }
 
@@ -222,6 +250,9 @@ impl Operator for RegularJoin {
                     out.extend_from_slice(&kept.partners.to_be_bytes());
                 }
                 if let StateBound::TimeToLive { .. } = bound {
+                    if keeps[side] {
+                        out.extend_from_slice(&kept.alone.to_be_bytes());
+                    }
                     out.extend_from_slice(&kept.touched.to_be_bytes());
                 }
             });
@@ -235,7 +266,7 @@ impl Operator for RegularJoin {
             return Err(format!("there is no table {table}"));
         }
         let kept = match value {
-            Some(bytes) => Some(self.decode(side, bytes).ok_or("a damaged row")?),
+            Some(bytes) => Some(self.decode(side, bytes)?),
             None => None,
         };
         let id = RowId::decode(key)?;

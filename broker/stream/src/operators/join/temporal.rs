@@ -11,11 +11,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::super::{Due, EpochTime, Keyed, Operator, Output, Place, StateSize, timed_mark};
-use super::joined::{Given, JoinedRow, LEFT, RIGHT, caused};
+use super::joined::{JoinedRow, LEFT, RIGHT, caused};
+use super::waiting::Waiting;
 use crate::column::ColumnBuilder;
 use crate::plan;
 use crate::rows::{Mark, PIECE_BYTES, Rows};
-use crate::state::{ChangelogSink, Keys, RowId, RowTable, TimeTable, decode_row_into, time_bytes, time_of};
+use crate::state::{ChangelogSink, Keys, RowId, RowTable, decode_row_into, time_bytes, time_of};
 use crate::value::DataType;
 
 /// The table of rows that wait: ordered by time.
@@ -34,8 +35,7 @@ pub(crate) struct TemporalJoin {
     keeps_left: bool,
     /// The inputs' columns of time.
     times: [usize; 2],
-    /// How often each row waits, by the first watermark that has passed it.
-    waiting: TimeTable<u32>,
+    waiting: Waiting,
     /// By key, the time of each version: its columns, or that the row is gone.
     versions: RowTable<Option<Box<[u8]>>>,
     /// The keys of versions the watermark has not passed; derived from them.
@@ -44,22 +44,13 @@ pub(crate) struct TemporalJoin {
     deletions: BTreeMap<i64, BTreeSet<Arc<[u8]>>>,
 }
 
-/// A row that is due.
-struct DueRow {
-    end: i64,
-    /// What it is sorted by within an end.
-    sort: Arc<[u8]>,
-    id: RowId,
-    count: u32,
-}
-
 impl TemporalJoin {
     pub(crate) fn new(join: &plan::TemporalJoin, times: [usize; 2], inputs: [&[DataType]; 2]) -> Self {
         Self {
             row: JoinedRow::new(&join.left, &join.right, join.condition.as_ref(), inputs),
             keeps_left: join.keeps_left,
             times,
-            waiting: TimeTable::default(),
+            waiting: Waiting::default(),
             versions: RowTable::default(),
             by_time: BTreeMap::new(),
             deletions: BTreeMap::new(),
@@ -102,7 +93,7 @@ impl TemporalJoin {
     }
 
     fn add_waiting(&mut self, rows: &Rows, keys: &Keys, time: EpochTime, out: &mut Output) {
-        let mut given = Given::default();
+        let mut given = self.row.given(out);
         let mut record_key = Vec::new();
         for row in 0..rows.len() {
             let mark = rows.marks[row];
@@ -110,7 +101,7 @@ impl TemporalJoin {
             let Some(at) = at else {
                 // It has no version, now or later.
                 if self.keeps_left {
-                    given.alone(row, caused(LEFT, mark, time.before));
+                    given.alone(row, caused(LEFT, mark, time.before), 1);
                 }
                 continue;
             };
@@ -124,7 +115,7 @@ impl TemporalJoin {
             self.row.encode(LEFT, rows, row, &mut record_key);
             record_key.extend_from_slice(&mark.partition.to_be_bytes());
             record_key.extend_from_slice(&(key.len() as u32).to_be_bytes());
-            *self.waiting.entry(at.saturating_add(1), &record_key, || 0) += 1;
+            self.waiting.add(at.saturating_add(1), &record_key);
         }
         let chunk = self.row.columns(LEFT, rows);
         let stored: Vec<_> = self
@@ -134,27 +125,6 @@ impl TemporalJoin {
             .map(|data_type| ColumnBuilder::new(*data_type, 0).finish())
             .collect();
         self.row.give(LEFT, &chunk, &stored, given, out);
-    }
-
-    /// Takes the rows that are due before a place, in the order they are given in.
-    fn take_due(&mut self, to: &Place) -> Vec<DueRow> {
-        let mut taken = Vec::new();
-        let mut add = |end: i64, mut due: Vec<(Arc<[u8]>, u32)>| {
-            due.sort_unstable_by(|(left, _), (right, _)| left[1..].cmp(&right[1..]));
-            taken.extend(due.into_iter().map(|(record_key, count)| DueRow {
-                end,
-                sort: record_key[1..].into(),
-                id: RowId::decode(&record_key).expect("the engine encoded it itself, or checked it"),
-                count,
-            }));
-        };
-        while let Some((end, due)) = self.waiting.take_first(to.watermark) {
-            add(end, due);
-        }
-        if let Some((end, _)) = to.partial {
-            add(end, self.waiting.take_some(end, |record_key| to.is_given(end, record_key)));
-        }
-        taken
     }
 
     /// Lets go of versions that no row can ask for any more.
@@ -199,16 +169,15 @@ impl Operator for TemporalJoin {
     }
 
     fn due(&self, _from: &Place, watermark: i64) -> Due {
-        self.waiting.range(..=watermark).map(|(end, bucket)| (end, bucket.len())).collect()
+        self.waiting.due(watermark)
     }
 
-    fn due_keys(&self, _from: &Place, end: i64) -> Vec<Arc<[u8]>> {
-        let due = self.waiting.range(end..=end).flat_map(|(_, bucket)| bucket.keys());
-        due.map(|record_key| record_key[1..].into()).collect()
+    fn due_rows(&self, _from: &Place, end: i64, most: usize) -> Vec<(Arc<[u8]>, usize)> {
+        self.waiting.due_rows(end, most)
     }
 
     fn advance(&mut self, time: EpochTime, _from: &Place, to: &Place, out: &mut Output) {
-        let mut due = self.take_due(to).into_iter().peekable();
+        let mut due = self.waiting.take_due(to).into_iter().peekable();
         while due.peek().is_some() && out.has_room() {
             let types = self.row.types(LEFT);
             let mut builders: Vec<ColumnBuilder> =
@@ -218,44 +187,40 @@ impl Operator for TemporalJoin {
             let mut bytes = 0;
             while bytes < PIECE_BYTES
                 && !candidates.is_full()
-                && let Some(row) = due.next()
+                && let Some((end, record_key, count)) = due.next()
             {
-                let DueRow { end, id, .. } = &row;
+                let id = RowId::decode(&record_key).expect("the engine encoded it itself, or checked it");
                 bytes += id.row.len();
                 decode_row_into(&id.row[..id.row.len() - PARTITION_BYTES], types, &mut builders);
-                let newest = self.versions.range(&id.key, &[], Some(&time_bytes(*end))).next_back();
+                let newest = self.versions.range(&id.key, &[], Some(&time_bytes(end))).next_back();
                 if let Some((_, Some(version))) = newest {
-                    candidates.push(asking.len(), version);
+                    candidates.push(asking.len(), version, count);
                 }
                 candidates.end_row();
-                asking.push(row);
+                let partition = id.row.last_chunk().map_or(0, |bytes| i32::from_be_bytes(*bytes));
+                asking.push((end, record_key, count, partition));
             }
             let chunk: Vec<_> = builders.iter_mut().map(ColumnBuilder::finish).collect();
             let found = self.row.find(LEFT, &chunk, candidates, time.now, out);
-            let mut given = Given::default();
+            let mut given = self.row.given(out);
             let mut sort = Vec::new();
-            for (row, DueRow { end, sort: key, id, count }) in asking.into_iter().enumerate() {
-                let partition = id.row.last_chunk().map_or(0, |bytes| i32::from_be_bytes(*bytes));
+            for (row, (end, record_key, count, partition)) in asking.into_iter().enumerate() {
                 let mark = Mark { partition, ..timed_mark(end.saturating_sub(1), time) };
-                let version = found.of_row(row).next();
-                for _ in 0..count {
-                    match version {
-                        Some(pair) => given.pair(row, pair, mark),
-                        None if self.keeps_left => given.alone(row, mark),
-                        None => continue,
-                    }
-                    sort.push((end, Arc::clone(&key)));
+                match found.of_row(row).next() {
+                    Some(pair) => given.pairs(row, pair, mark, count),
+                    None if self.keeps_left => given.alone(row, mark, count),
+                    None => continue,
                 }
+                let place = (end, Arc::from(&record_key[1..]));
+                sort.extend(std::iter::repeat_n(place, given.len() - sort.len()));
             }
-            if let Some(rows) = self.row.rows(LEFT, &chunk, &found.stored, given) {
-                out.push_timed(rows, sort);
-            }
+            self.row.give_timed(&chunk, &found.stored, given, sort, out);
         }
         self.drop_versions(to.watermark);
     }
 
     fn drain_changes(&mut self, log: &mut dyn ChangelogSink) {
-        self.waiting.drain_changes(WAITING, log, |count, out| out.extend_from_slice(&count.to_be_bytes()));
+        self.waiting.drain_changes(WAITING, log);
         self.versions.drain_changes(VERSIONS, log, |version, out| match version {
             Some(row) => {
                 out.push(1);

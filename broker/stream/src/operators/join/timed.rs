@@ -12,10 +12,10 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use super::super::{Due, EpochTime, Keyed, Operator, Output, Place, StateSize, held_back, timed_mark};
-use super::joined::{Given, JoinedRow, LEFT, RIGHT, caused};
+use super::joined::{JoinedRow, LEFT, RIGHT, caused};
 use super::noted::{NotedRows, place_key};
 use crate::plan;
-use crate::rows::{Rows, RowsBuilder};
+use crate::rows::{END_OF_TIME, PIECE_BYTES, Rows, RowsBuilder, row_bytes};
 use crate::state::{ChangelogSink, Keys, RowLog, TIME_BYTES, time_bytes, time_of};
 use crate::value::DataType;
 
@@ -152,13 +152,13 @@ impl TimedJoin {
                     match &self.sides[stored].rows {
                         SideRows::Plain(rows) => {
                             rows.find(keys.get(end), from..=to, &mut plain);
-                            plain.drain(..).for_each(|row| candidates.push(end, &row[TIME_BYTES..]));
+                            plain.drain(..).for_each(|row| candidates.push(end, &row[TIME_BYTES..], 1));
                         }
                         SideRows::Noted(rows) => {
                             let to = to.checked_add(1).map(time_bytes);
                             let to = to.as_ref().map(|to| &to[..]);
                             for (row, kept) in rows.range(keys.get(end), &time_bytes(from), to) {
-                                candidates.push(end, &row[TIME_BYTES..]);
+                                candidates.push(end, &row[TIME_BYTES..], kept.count);
                                 partners.push((Arc::clone(row), kept.count));
                             }
                         }
@@ -169,14 +169,14 @@ impl TimedJoin {
                 end += 1;
             }
             let found = self.row.find(side, &chunk, candidates, time.now, out);
-            let mut given = Given::default();
+            let mut given = self.row.given(out);
             for (index, row) in (first..end).enumerate() {
                 let mark = rows.marks[row];
                 let at = times[index].filter(|_| self.row.has_key(side, rows, row));
                 let Some(at) = at else {
                     // It equals nothing, now or later.
                     if keeps {
-                        given.alone(row, caused(side, mark, before));
+                        given.alone(row, caused(side, mark, before), 1);
                     }
                     continue;
                 };
@@ -194,7 +194,7 @@ impl TimedJoin {
                     };
                     let (stored_row, count) = &partners[pair];
                     noted.pair(keys.get(row), stored_row);
-                    (0..*count).for_each(|_| given.pair(row, pair, mark));
+                    given.pairs(row, pair, mark, *count);
                 }
                 match &mut self.sides[side].rows {
                     SideRows::Plain(kept) => {
@@ -219,13 +219,6 @@ impl Side {
     fn keeps(&self) -> bool {
         matches!(self.rows, SideRows::Noted(_))
     }
-
-    fn noted(&self) -> Option<&NotedRows> {
-        match &self.rows {
-            SideRows::Noted(rows) => Some(rows),
-            SideRows::Plain(_) => None,
-        }
-    }
 }
 
 impl Operator for TimedJoin {
@@ -239,25 +232,27 @@ impl Operator for TimedJoin {
 
     fn due(&self, _from: &Place, watermark: i64) -> Due {
         let mut due = Due::new();
-        for (side, noted) in self.sides.iter().filter_map(|side| Some((side, side.noted()?))) {
-            for (time, lonely) in noted.lonely(..=watermark.saturating_sub(side.lasts)) {
-                *due.entry(time.saturating_add(side.lasts)).or_default() += lonely.count();
+        for Side { rows, lasts } in &self.sides {
+            let SideRows::Noted(noted) = rows else { continue };
+            let through = if watermark == END_OF_TIME { i64::MAX } else { watermark.saturating_sub(*lasts) };
+            for (time, lonely) in noted.lonely(..=through) {
+                *due.entry(time.saturating_add(*lasts)).or_default() += lonely;
             }
         }
         due
     }
 
-    fn due_keys(&self, _from: &Place, end: i64) -> Vec<Arc<[u8]>> {
-        let mut keys = Vec::new();
+    fn due_rows(&self, _from: &Place, end: i64, most: usize) -> Vec<(Arc<[u8]>, usize)> {
+        let mut rows = Vec::new();
         for (index, side) in self.sides.iter().enumerate() {
+            let SideRows::Noted(noted) = &side.rows else { continue };
+            let time = end.saturating_sub(side.lasts);
             // At the end of time rows of several times go at once.
-            let due = side.noted().into_iter().flat_map(|noted| noted.lonely(..));
-            let due = due.filter(|(time, _)| time.saturating_add(side.lasts) == end);
-            let due = due.flat_map(|(_, lonely)| lonely);
-            keys.extend(due.map(|id| Arc::from(&place_key(index, id)[1..])));
+            let last = if end == END_OF_TIME { i64::MAX } else { time };
+            rows.append(&mut noted.first_lonely(index, time..=last, most));
         }
-        keys.sort_unstable();
-        keys
+        rows.sort_unstable();
+        rows
     }
 
     fn advance(&mut self, time: EpochTime, _from: &Place, to: &Place, out: &mut Output) {
@@ -290,14 +285,23 @@ impl Operator for TimedJoin {
             return;
         }
         lonely.sort_unstable();
-        let mut rows = RowsBuilder::new(&self.row.all_types());
-        let mut sort = Vec::new();
+        let types = self.row.all_types();
         let held = EpochTime { before: held_back(time.before, self.delay), ..time };
+        let (mut rows, mut sort, mut bytes) = (RowsBuilder::new(&types), Vec::new(), 0);
         for Lonely { end, sort: key, side, row, count } in lonely {
             let mark = timed_mark(time_of(&row), held);
             for _ in 0..count {
                 rows.push_with(mark, |builders| self.row.append_alone(side, &row[TIME_BYTES..], builders));
                 sort.push((end, Arc::clone(&key)));
+                bytes += row_bytes(types.len()) + row.len();
+                if bytes >= PIECE_BYTES {
+                    let mut piece = std::mem::replace(&mut rows, RowsBuilder::new(&types));
+                    out.push_timed(piece.finish(), std::mem::take(&mut sort));
+                    bytes = 0;
+                    if !out.has_room() {
+                        return;
+                    }
+                }
             }
         }
         out.push_timed(rows.finish(), sort);

@@ -378,12 +378,8 @@ impl Operator for Over {
         self.due.due(from, watermark)
     }
 
-    fn due_keys(&self, from: &Place, end: i64) -> Vec<Arc<[u8]>> {
-        self.due.due_keys(from, end)
-    }
-
-    fn due_rows(&self, from: &Place, end: i64) -> Vec<(Arc<[u8]>, usize)> {
-        self.due.due_rows(from, end)
+    fn due_rows(&self, from: &Place, end: i64, most: usize) -> Vec<(Arc<[u8]>, usize)> {
+        self.due.due_rows(from, end, most)
     }
 
     fn advance(&mut self, time: EpochTime, from: &Place, to: &Place, out: &mut Output) {
