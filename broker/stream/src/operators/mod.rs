@@ -173,6 +173,11 @@ pub(crate) trait Operator: fmt::Debug + Send {
     /// How much it holds.
     fn size(&self) -> StateSize;
 
+    /// About how many bytes of memory its logs take; those of its tables are counted by their entries.
+    fn log_bytes(&self) -> u64 {
+        0
+    }
+
     /// The ends of windows that are open, or closed and not wholly written. Shards share windows.
     fn window_ends(&self) -> BTreeSet<i64> {
         BTreeSet::new()

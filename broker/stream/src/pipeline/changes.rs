@@ -35,10 +35,12 @@ struct Record {
     key_end: usize,
     end: usize,
     gone: bool,
+    /// It is a block of rows.
+    block: bool,
 }
 
 impl Records {
-    fn put(&mut self, identity: u32, table: u8, key: &[u8], value: Option<&[u8]>) {
+    fn put(&mut self, identity: u32, table: u8, key: &[u8], value: Option<&[u8]>, block: bool) {
         let start = self.bytes.len();
         ChangelogKey { operator: identity, table, key }.encode(&mut self.bytes);
         let key_end = self.bytes.len();
@@ -48,7 +50,8 @@ impl Records {
         let length = own.len().min(first.len());
         first[..length].copy_from_slice(&own[..length]);
         let first = u64::from_be_bytes(first);
-        self.list.push(Record { first, start, key_end, end: self.bytes.len(), gone: value.is_none() });
+        let (end, gone) = (self.bytes.len(), value.is_none());
+        self.list.push(Record { first, start, key_end, end, gone, block });
     }
 
     fn key(&self, record: &Record) -> &[u8] {
@@ -63,11 +66,12 @@ impl StateChanges {
         Self { identity, appended, forgotten, records: Records::default() }
     }
 
-    /// Gives the records in the order of their keys: how many shards there are must not show.
-    pub(super) fn finish(self, blocks: &mut Blocks, mut put: impl FnMut(&[u8], Option<&[u8]>)) {
+    /// Gives the records in the order of their keys: how many shards there are must not show. The last argument says whether
+    /// it is a block of rows.
+    pub(super) fn finish(self, blocks: &mut Blocks, mut put: impl FnMut(&[u8], Option<&[u8]>, bool)) {
         let StateChanges { identity, appended, forgotten, mut records } = self;
         let mut put_block = |table: u8, key: &[u8], value: Option<&[u8]>| {
-            records.put(identity, table, key, value);
+            records.put(identity, table, key, value, true);
         };
         forgotten.into_iter().for_each(|(table, span)| blocks.forget(table, span, &mut put_block));
         blocks.pack(appended, &mut put_block);
@@ -77,14 +81,14 @@ impl StateChanges {
         });
         for record in &list {
             let value = (!record.gone).then(|| &records.bytes[record.key_end..record.end]);
-            put(records.key(record), value);
+            put(records.key(record), value, record.block);
         }
     }
 }
 
 impl ChangelogSink for StateChanges {
     fn put(&mut self, table: u8, key: &[u8], value: Option<&[u8]>) {
-        self.records.put(self.identity, table, key, value);
+        self.records.put(self.identity, table, key, value, false);
     }
 
     fn append(&mut self, row: Appended<'_>) {

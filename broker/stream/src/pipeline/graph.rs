@@ -46,6 +46,7 @@ pub(super) struct NodeState {
     keeps_rows: bool,
     /// What the changelog has of its logs.
     blocks: Blocks,
+    /// What its entries are; what its logs hold is not in it.
     pub(super) size: SizeMeter,
     /// Whether its entries need not be in memory where there is a cold store.
     pub(super) spills: bool,
@@ -58,6 +59,11 @@ pub(super) struct NodeState {
 impl NodeState {
     pub(super) fn entries(&self) -> u64 {
         self.shards.iter().map(|operator| operator.size().entries).sum()
+    }
+
+    /// Bytes of all its state.
+    pub(super) fn bytes(&self) -> u64 {
+        self.size.bytes() + self.shards.iter().map(|operator| operator.log_bytes()).sum::<u64>()
     }
 
     /// Windows by their ends: those of two shards that end together are one.
@@ -342,8 +348,11 @@ impl Graph {
             node.shards.drain_changes(&mut changes);
             let size = &mut node.size;
             let mut kept = Vec::new();
-            changes.finish(&mut node.blocks, |key, value| {
-                size.put(key, value);
+            changes.finish(&mut node.blocks, |key, value, is_block| {
+                // What logs hold, they say themselves.
+                if !is_block {
+                    size.put(key, value);
+                }
                 put(key, value);
                 if self.spilt.is_some() {
                     kept.push((key.to_vec(), value.map(<[u8]>::to_vec)));
@@ -367,12 +376,12 @@ impl Graph {
             return Err(format!("operator {:08x} is not in the plan", key.operator));
         };
         let operator = &plan.nodes[index].operator;
-        let mut record_key = Vec::new();
-        key.encode(&mut record_key);
-        self.nodes[index].size.put(&record_key, value);
         if operators::is_log(operator, key.table) {
             return self.nodes[index].restore_block(key, value);
         }
+        let mut record_key = Vec::new();
+        key.encode(&mut record_key);
+        self.nodes[index].size.put(&record_key, value);
         let at = operators::key_group_at(operator, key.table);
         let group = *key.key.get(at).ok_or("the key is too short")?;
         self.nodes[index].shards.of_group(group).restore(key.table, key.key, value)

@@ -1,4 +1,5 @@
-//! How many bytes the state of an operator has, told from what it writes to the changelog.
+//! How many bytes the state of an operator has, told from what it writes to the changelog; but for the rows of logs, of which
+//! an epoch's are one record: these the operator counts itself.
 //!
 //! A ledger of every entry would be a good part of the state itself. Beyond some thousand entries it holds a share of them,
 //! chosen by a hash of their keys, and the sum is what that share comes to.
@@ -25,7 +26,8 @@ pub struct OperatorSize {
     pub entries: u64,
     /// Windows that are open, or closed and not wholly written.
     pub windows: u64,
-    /// Bytes of its keys and values, and what an entry costs beside them; about, where there are more than some thousand.
+    /// Bytes of its keys and values, and what an entry costs beside them; about, where there are more than some thousand, and
+    /// of rows that joins keep by their times.
     pub bytes: u64,
     /// How many of them are in memory: all, but where there is a cold store.
     pub memory_bytes: u64,

@@ -45,14 +45,14 @@ impl Graph {
     fn bytes_of(&self, node: &NodeState) -> u64 {
         match &self.spilt {
             Some(spilt) if node.spills => spilt.size(node.identity).bytes,
-            _ => node.size.bytes(),
+            _ => node.bytes(),
         }
     }
 
     fn memory_of(&self, node: &NodeState) -> u64 {
         match &self.spilt {
             Some(_) if node.spills => node.held,
-            _ => node.size.bytes(),
+            _ => node.bytes(),
         }
     }
 }

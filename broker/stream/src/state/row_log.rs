@@ -10,7 +10,7 @@
 //! records of many (see [`Blocks`](super::Blocks)), and when the span goes these go by their short keys.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::hash::BuildHasher;
+use std::hash::{BuildHasher, BuildHasherDefault, Hasher};
 use std::ops::RangeInclusive;
 
 use super::changelog::{Appended, ChangelogSink};
@@ -24,19 +24,53 @@ const NONE: u32 = u32::MAX;
 pub(crate) struct RowLog {
     /// How long a span is, in milliseconds.
     span_ms: i64,
+    /// An empty map, for its hash: a key is hashed once, in however many spans it is looked for, and nobody can choose keys
+    /// that meet.
+    hashes: HashMap<(), ()>,
     /// By the first time that lies in them.
     spans: BTreeMap<i64, Span>,
     /// Spans that went in this epoch, and that the changelog has records of.
     gone: BTreeSet<i64>,
     len: usize,
+    /// Bytes of the rows and their keys.
+    bytes: usize,
+    /// How many keys there are, in each span anew.
+    keys: usize,
+}
+
+/// What a row takes beside its bytes, in bytes: where it lies, and a half of that again, as it grows by doubling.
+const ROW_BYTES: usize = size_of::<Stored>() * 3 / 2;
+
+/// What a key takes, in bytes: the place of its newest row, in a map of which a half or more is full.
+const KEY_BYTES: usize = 28;
+
+/// What a span takes beside its rows, in bytes.
+const SPAN_BYTES: usize = 256;
+
+/// A hash is its own hash.
+#[derive(Debug, Default)]
+struct Hashed(u64);
+
+impl Hasher for Hashed {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write_u64(&mut self, hash: u64) {
+        self.0 = hash;
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|byte| self.0 = self.0 << 8 ^ u64::from(*byte));
+    }
 }
 
 #[derive(Debug, Default)]
 struct Span {
     bytes: Vec<u8>,
     rows: Vec<Stored>,
-    /// By the map's own hash of a key: nobody can choose keys that meet.
-    last: HashMap<u64, u32>,
+    /// By the hash of a key.
+    last: HashMap<u64, u32, BuildHasherDefault<Hashed>>,
     /// For each row that the changelog does not have yet, the last ones, where it stands in the epoch.
     fresh: Vec<u64>,
     /// The changelog has records of it.
@@ -63,27 +97,41 @@ impl Span {
     }
 
     /// The rows of a key, the newest first.
-    fn of_key<'s>(&'s self, key: &[u8]) -> impl Iterator<Item = &'s [u8]> {
+    fn of_key<'s>(&'s self, hash: u64, key: &[u8]) -> impl Iterator<Item = &'s [u8]> {
         let stored = |index: u32| self.rows.get(index as usize).copied();
-        let newest = self.last.get(&self.last.hasher().hash_one(key)).and_then(|index| stored(*index));
+        let newest = self.last.get(&hash).and_then(|index| stored(*index));
         let rows = std::iter::successors(newest, move |row| stored(row.before));
         rows.filter(move |row| self.key(*row) == key).map(|row| self.row(row))
     }
 
-    /// Takes a row whose bytes end the span's.
-    fn take(&mut self, at: usize, key_length: usize) {
-        let hash = self.last.hasher().hash_one(&self.bytes[at..at + key_length]);
+    /// Takes a row whose bytes end the span's; tells whether its key is new.
+    fn take(&mut self, hash: u64, at: usize, key_length: usize) -> bool {
         let index = self.rows.len() as u32;
         let before = self.last.insert(hash, index).unwrap_or(NONE);
         let row_length = self.bytes.len() - at - key_length;
         self.rows.push(Stored { at, key_length: key_length as u32, row_length: row_length as u32, before });
+        before == NONE
     }
 }
 
 impl RowLog {
     /// Rows go by spans of so many milliseconds.
     pub(crate) fn new(span_ms: i64) -> Self {
-        Self { span_ms: span_ms.max(1), spans: BTreeMap::new(), gone: BTreeSet::new(), len: 0 }
+        Self {
+            span_ms: span_ms.max(1),
+            hashes: HashMap::new(),
+            spans: BTreeMap::new(),
+            gone: BTreeSet::new(),
+            len: 0,
+            bytes: 0,
+            keys: 0,
+        }
+    }
+
+    /// About how many bytes it takes.
+    pub(crate) fn bytes(&self) -> u64 {
+        let rows = self.bytes * 3 / 2 + self.len * ROW_BYTES;
+        (rows + self.keys * KEY_BYTES + self.spans.len() * SPAN_BYTES) as u64
     }
 
     /// How many rows there are.
@@ -96,21 +144,26 @@ impl RowLog {
         self.spans.keys().copied()
     }
 
+    fn hash(&self, key: &[u8]) -> u64 {
+        self.hashes.hasher().hash_one(key)
+    }
+
     fn span_of(&self, time: i64) -> i64 {
         time.saturating_sub(time.rem_euclid(self.span_ms))
     }
 
     /// Adds a row, which `order` tells apart from the others of the epoch; `write` writes what it holds beside its time.
     pub(crate) fn push(&mut self, key: &[u8], time: i64, order: u64, write: impl FnOnce(&mut Vec<u8>)) {
-        let span = self.span_of(time);
+        let (span, hash) = (self.span_of(time), self.hash(key));
         let span = self.spans.entry(span).or_default();
         let at = span.bytes.len();
         span.bytes.extend_from_slice(key);
         span.bytes.extend_from_slice(&time_bytes(time));
         write(&mut span.bytes);
-        span.take(at, key.len());
+        self.keys += usize::from(span.take(hash, at, key.len()));
         span.fresh.push(order);
         self.len += 1;
+        self.bytes += span.bytes.len() - at;
     }
 
     /// Appends the rows of a key whose time lies in a range, in the order of their bytes.
@@ -119,8 +172,9 @@ impl RowLog {
             return;
         }
         let first = found.len();
+        let hash = self.hash(key);
         for span in self.spans.range(self.span_of(*times.start())..=*times.end()).map(|(_, span)| span) {
-            found.extend(span.of_key(key).filter(|row| times.contains(&time_of(row))));
+            found.extend(span.of_key(hash, key).filter(|row| times.contains(&time_of(row))));
         }
         found[first..].sort_unstable();
     }
@@ -135,6 +189,8 @@ impl RowLog {
             }
             let span = first.remove();
             self.len -= span.rows.len();
+            self.bytes -= span.bytes.len();
+            self.keys -= span.last.len();
             if span.logged {
                 self.gone.insert(start);
             }
@@ -162,15 +218,19 @@ impl RowLog {
     pub(crate) fn restore(&mut self, start: i64, key: &[u8], row: &[u8]) -> Result<(), String> {
         let time = row.get(..TIME_BYTES).map(time_of).ok_or("a row without its time")?;
         if self.span_of(time) != start {
-            return Err("a row in another span than that of its time".to_owned());
+            return Err("a row in another span than that of its time: it is damaged, or of an earlier build, which kept \
+                        the rows of a join by other spans, and this one cannot read it"
+                .to_owned());
         }
+        let hash = self.hash(key);
         let span = self.spans.entry(start).or_default();
         let at = span.bytes.len();
         span.bytes.extend_from_slice(key);
         span.bytes.extend_from_slice(row);
-        span.take(at, key.len());
+        self.keys += usize::from(span.take(hash, at, key.len()));
         span.logged = true;
         self.len += 1;
+        self.bytes += span.bytes.len() - at;
         Ok(())
     }
 
@@ -178,6 +238,8 @@ impl RowLog {
     pub(crate) fn forget(&mut self, start: i64) {
         if let Some(span) = self.spans.remove(&start) {
             self.len -= span.rows.len();
+            self.bytes -= span.bytes.len();
+            self.keys -= span.last.len();
         }
     }
 }
@@ -321,6 +383,30 @@ mod tests {
         assert_eq!(changelog.restored(10).0.len(), 300);
         log.forget(0);
         assert_eq!(log.len(), 0);
+    }
+
+    #[test]
+    fn it_takes_about_as_many_bytes_as_it_says() {
+        for (rows, keys, value, span_ms) in
+            [(50_000_i64, 50_000_i64, 10, 10_000), (50_000, 3, 100, 500), (3_000, 3_000, 0, 1)]
+        {
+            let mut log = RowLog::new(span_ms);
+            for row in 0..rows {
+                let key = [&[7][..], &(row % keys).to_be_bytes()].concat();
+                log.push(&key, row, row as u64, |out| out.extend_from_slice(&vec![0; value]));
+            }
+            let map =
+                |capacity: usize| (capacity * 8 / 7).next_power_of_two() * (size_of::<(u64, u32)>() + 1);
+            let of = |span: &Span| {
+                let rows = span.rows.capacity() * size_of::<Stored>() + span.fresh.capacity() * 8;
+                size_of::<(i64, Span)>() + span.bytes.capacity() + rows + map(span.last.capacity())
+            };
+            let taken: usize = log.spans.values().map(of).sum();
+            let said = log.bytes() as f64 / taken as f64;
+            assert!((0.7..1.5).contains(&said), "{taken} bytes, {said} of them are said");
+            log.drop_spans(|_| true);
+            assert_eq!(log.bytes(), 0);
+        }
     }
 
     #[test]

@@ -60,9 +60,18 @@ enum SideRows {
 /// before them.
 pub(in super::super) const PLAIN_ROWS: [u8; 2] = [2, 3];
 
-/// Rows that are plain go by so many spans of the time for which they last: more make a row look for partners in more of
-/// them, fewer keep rows for longer than they are needed.
-const SPANS: i64 = 4;
+/// A row looks for its partners in about so many spans of plain rows: more make it look in more places, fewer keep rows for
+/// longer than they are needed, and make it pass over more that are not near.
+const SPANS: i64 = 8;
+
+/// Rows go by no more spans than this of the time for which they last: each costs some memory, and a record of the changelog
+/// for each epoch that has rows of it.
+const MOST_SPANS: i64 = 4096;
+
+/// How long the spans are by which plain rows go that last for so long, where a row asks for a range of times.
+fn span_ms(asked: i64, lasts: i64) -> i64 {
+    (asked / SPANS).max(lasts / MOST_SPANS).max(1)
+}
 
 /// A row without a partner that goes.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -110,12 +119,14 @@ impl TimedJoin {
     }
 
     fn new(join: &plan::Join, nearness: Nearness, inputs: [&[DataType]; 2]) -> Self {
+        // What a row asks for decides, and not only how long rows last: with one-sided intervals they have nothing in common.
+        let asked = nearness.most.saturating_sub(nearness.least);
         let side = |lasts: i64, keeps: bool| Side {
             rows: match keeps {
                 true => SideRows::Noted(NotedRows::default()),
                 // Windows are counted when they close, each by itself.
                 false if nearness.windows => SideRows::Plain(RowLog::new(1)),
-                false => SideRows::Plain(RowLog::new(lasts / SPANS)),
+                false => SideRows::Plain(RowLog::new(span_ms(asked, lasts))),
             },
             lasts,
         };
@@ -355,6 +366,14 @@ impl Operator for TimedJoin {
         StateSize { entries: entries.sum(), sessions: 0 }
     }
 
+    fn log_bytes(&self) -> u64 {
+        let bytes = self.sides.iter().map(|side| match &side.rows {
+            SideRows::Plain(rows) => rows.bytes(),
+            SideRows::Noted(_) => 0,
+        });
+        bytes.sum()
+    }
+
     fn window_ends(&self) -> BTreeSet<i64> {
         let mut ends = BTreeSet::new();
         if self.nearness.windows {
@@ -366,5 +385,25 @@ impl Operator for TimedJoin {
             }
         }
         ends
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spans_follow_what_is_asked_for_and_not_only_how_long_rows_last() {
+        const HOUR: i64 = 60 * 60 * 1000;
+        // Each side of `s.t BETWEEN o.t AND o.t + INTERVAL '4' HOUR`, both at once, and a second ten hours ago.
+        for (asked, lasts) in
+            [(4 * HOUR, 1), (4 * HOUR, 4 * HOUR), (2 * HOUR, HOUR), (1_000, 10 * HOUR), (0, 1), (3, HOUR)]
+        {
+            let span = span_ms(asked, lasts);
+            assert!(asked / span <= 2 * SPANS, "{asked}, {lasts}: a row looks in {} spans", asked / span);
+            assert!(lasts / span <= 2 * MOST_SPANS, "{asked}, {lasts}: there are {} spans", lasts / span);
+            let longest = (asked / SPANS).max(lasts / MOST_SPANS).max(1);
+            assert!(span <= longest, "{asked}, {lasts}: rows are kept for {span} ms more");
+        }
     }
 }
