@@ -17,6 +17,7 @@
 
 mod held;
 mod left;
+mod windows;
 
 use std::collections::{BTreeSet, HashMap};
 use std::ops::Bound;
@@ -24,14 +25,15 @@ use std::sync::Arc;
 
 use self::held::{Held, HeldRows};
 use self::left::Left;
+use self::windows::{Window, next_window};
 use super::accumulator::Accumulator;
 use super::aggregated::{Aggregates, ValueChanges, check_key, key_text, key_values};
 use super::schedule::first_rows;
 use super::{
     Due, EpochTime, Keyed, Operator, OperatorFault, Output, Place, StateSize, timed_mark, window_timestamp,
 };
-use crate::plan::{self, Emit, WindowKind, WindowOf};
-use crate::rows::{END_OF_TIME, Mark, NO_TIME, Rows, RowsBuilder};
+use crate::plan::{self, Emit, WindowOf};
+use crate::rows::{END_OF_TIME, Mark, Rows, RowsBuilder};
 use crate::state::{Bucket, ChangelogSink, TIME_BYTES, TimeTable, key_length};
 use crate::time::Iso;
 use crate::value::{DataType, Value};
@@ -66,13 +68,6 @@ pub(crate) struct WindowAggregate {
     held: HeldRows,
     /// What is left of the window that is given in part; derived.
     left: Left,
-}
-
-/// One window.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-struct Window {
-    end: i64,
-    start: i64,
 }
 
 /// What rows give that come.
@@ -438,36 +433,6 @@ impl WindowAggregate {
                 }
             }
         }
-    }
-}
-
-/// The first window behind an instant, and not behind `last`, that has a slice; `first_in` finds the first slice there.
-fn next_window(
-    kind: WindowKind,
-    after: i64,
-    last: i64,
-    first_in: impl Fn(Bound<i64>, i64) -> Option<i64>,
-) -> Option<Window> {
-    let mut none_through = Bound::Unbounded;
-    if after != NO_TIME {
-        if after >= last {
-            return None;
-        }
-        // A slice that is there already, or the next one.
-        let end = kind.next_end(after);
-        let start = kind.start_of(end);
-        if end <= last && first_in(Bound::Excluded(start), end).is_some() {
-            return Some(Window { end, start });
-        }
-        none_through = Bound::Excluded(end);
-    }
-    loop {
-        let slice = first_in(none_through, last)?;
-        if let Some((start, end)) = kind.windows_between(slice, after, i64::MAX).next() {
-            return (end <= last).then_some(Window { end, start });
-        }
-        // It lies between two windows.
-        none_through = Bound::Excluded(slice);
     }
 }
 

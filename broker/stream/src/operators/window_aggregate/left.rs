@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::super::Place;
-use super::Window;
+use super::windows::Window;
 
 /// The window that is given in part, and the keys of its slices that are left, the first one last: so that each part costs
 /// what it gives, and not what is left. Derived, and made when a window is first given in part.
