@@ -297,7 +297,7 @@ fn pipelines_run_and_are_shown_stopped_and_finished() {
     );
     let wrong = scratch.write("wrong.sql", "INSERT INTO nowhere SELECT 1;\n");
     let refused = broker.try_run(&["pipeline", "run", &wrong], "");
-    assert_eq!(refused.status.code(), Some(1));
+    assert_eq!(refused.status.code(), Some(2));
     // Savepoints are kept until somebody says that they go.
     broker.run(&["pipeline", "savepoint", "pages", "--name", "end"]);
     let kept = broker.try_run(&["pipeline", "delete", "pages"], "");

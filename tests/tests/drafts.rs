@@ -89,3 +89,28 @@ fn a_drafted_table_reads_its_sample() {
     }
     assert!(broker.stop().status.success());
 }
+
+#[test]
+fn a_draft_claims_no_more_than_its_sample_shows() {
+    let lines: String = (0..30).map(|id| format!("{{\"id\":{id}}}\n")).collect();
+    let draft = |arguments: &[&str], input: &str| {
+        let drafted = run(&[&["pipeline", "infer", "-", "--topic", "t"], arguments].concat(), &[], input);
+        assert!(drafted.status.success(), "{}", drafted.log);
+        drafted.out
+    };
+    let whole = draft(&["--records", "30"], &lines);
+    assert!(whole.contains("`id` BIGINT NOT NULL") || whole.contains("id BIGINT NOT NULL"), "{whole}");
+    let part = draft(&["--records", "29"], &lines);
+    assert!(part.contains("the first 29 records all have id") && !part.contains("BIGINT NOT NULL"), "{part}");
+    // A line of names is no record.
+    let csv: String = (0..30).map(|id| format!("{id},{}\n", id * 2)).collect();
+    let named = format!("id,twice\n{csv}");
+    let note = "looks like the fields' names: say --header";
+    assert!(draft(&[], &named).contains(note));
+    assert!(!draft(&["--header"], &named).contains(note) && !draft(&[], &csv).contains(note));
+    let scratch = Scratch::new();
+    let packed = scratch.path("flights.csv.gz");
+    std::fs::write(&packed, include_bytes!("../../config/demo/flights-2013-01.csv.gz")).expect("a file");
+    let refused = run(&["pipeline", "infer", &packed.display().to_string(), "--header"], &[], "");
+    assert!(refused.status.code() == Some(2) && refused.log.contains("gunzip -c"), "{}", refused.log);
+}

@@ -111,6 +111,27 @@ impl Connection {
     }
 }
 
+impl Command {
+    /// How its results are shown. Those of commands that have none, or a line for each, are no documents.
+    pub(crate) fn form(&self) -> Output {
+        match self {
+            Command::Serve(_)
+            | Command::Demo(_)
+            | Command::Produce(_)
+            | Command::Consume(_)
+            | Command::Storage(Shown { command: storage::Storage::Dump(_), .. }) => Output::Table,
+            Command::Broker(Clients { connection, .. }) => connection.output,
+            Command::Topic(Clients { connection, .. }) => connection.output,
+            Command::Group(Clients { connection, .. }) => connection.output,
+            Command::Txn(Clients { connection, .. }) => connection.output,
+            Command::Pipeline(Clients { connection, .. }) => connection.output,
+            Command::Worker(Clients { connection, .. }) => connection.output,
+            Command::Sql(Client { connection, .. }) => connection.output,
+            Command::Storage(Shown { output, .. }) | Command::Config(Shown { output, .. }) => *output,
+        }
+    }
+}
+
 /// A time with its unit.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     logmill_config::parse_duration(text)

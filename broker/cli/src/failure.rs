@@ -4,13 +4,26 @@ use std::io;
 use std::process::ExitCode;
 
 use logmill_client::{Error, ErrorCode, RpcCode};
+use serde_json::{Value, json};
 
-use crate::output::note;
+use crate::arguments::Output;
+use crate::commands::script::ScriptError;
+use crate::output::{self, note};
 
 /// A mistake in what the user wrote: exit status 2.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub(crate) struct Usage(pub(crate) String);
+
+/// Writes the error, as a document, too, where the results of the command are one and there is none yet, and gives the exit
+/// status.
+pub(crate) fn report_as(error: &anyhow::Error, command: &str, form: Output) -> ExitCode {
+    if form == Output::Json && !output::has_begun() {
+        // Nobody to tell that standard output is closed.
+        let _ = output::json(command, json!({ "error": document(error) }));
+    }
+    report(error)
+}
 
 /// Writes the error and gives the exit status.
 pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
@@ -20,14 +33,35 @@ pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
         return ExitCode::SUCCESS;
     }
     note(format!("error: {}", told(error)));
-    if let Some(hint) = error.chain().find_map(|cause| hint(cause.downcast_ref::<Error>()?)) {
+    if let Some(hint) = hint_of(error) {
         note(format!("  hint: {hint}"));
     }
-    let usage = error.chain().any(|cause| {
-        cause.downcast_ref::<Usage>().is_some()
-            || cause.downcast_ref::<logmill_config::ConfigError>().is_some()
-    });
-    ExitCode::from(if usage { 2 } else { 1 })
+    ExitCode::from(if error.chain().any(is_usage) { 2 } else { 1 })
+}
+
+fn hint_of(error: &anyhow::Error) -> Option<String> {
+    error.chain().find_map(|cause| hint(cause.downcast_ref::<Error>()?))
+}
+
+/// Whether what the user wrote is wrong, and not what happened.
+fn is_usage(cause: &(dyn std::error::Error + 'static)) -> bool {
+    let refused = |error: &Error| matches!(error, Error::Rpc { code: RpcCode::InvalidArgument, .. });
+    cause.is::<Usage>()
+        || cause.is::<ScriptError>()
+        || cause.is::<logmill_config::ConfigError>()
+        || cause.downcast_ref::<Error>().is_some_and(refused)
+}
+
+/// The error for programs: of a script that does not plan with its place.
+fn document(error: &anyhow::Error) -> Value {
+    let script = error.chain().find_map(|cause| cause.downcast_ref::<ScriptError>());
+    if let Some(ScriptError::Sql { path, error, .. }) = script {
+        return json!({
+            "message": error.message, "help": error.help, "file": path.display().to_string(), "line": error.line,
+            "column": error.column,
+        });
+    }
+    json!({ "message": told(error), "help": hint_of(error) })
 }
 
 /// The error and its causes, each once: some say their cause in their own words already.
@@ -84,6 +118,21 @@ mod tests {
     #[derive(Debug, thiserror::Error)]
     #[error("create x: {0}")]
     struct Says(#[source] io::Error);
+
+    #[test]
+    fn a_script_that_does_not_plan_is_told_with_its_place() {
+        let error = logmill_broker::pipelines::trial::compile("\nSELEC").expect_err("no statement");
+        let script = ScriptError::Sql { path: "a.sql".into(), excerpt: String::new(), error };
+        let error = anyhow::Error::new(script).context("deploying");
+        let told = document(&error);
+        assert_eq!((&told["file"], &told["line"], &told["column"]), (&json!("a.sql"), &json!(2), &json!(1)));
+        assert!(error.chain().any(is_usage));
+        let lost = anyhow::Error::new(Error::UnknownTopic { topic: "t".to_owned() });
+        let told = document(&lost);
+        assert_eq!(told["message"], "topic t does not exist");
+        assert!(told["help"].as_str().is_some_and(|help| help.contains("logmill topic create t")), "{told}");
+        assert!(!lost.chain().any(is_usage));
+    }
 
     #[test]
     fn a_cause_is_told_once() {

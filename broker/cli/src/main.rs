@@ -15,7 +15,7 @@ mod output;
 
 use std::process::ExitCode;
 
-use clap::Parser as _;
+use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _};
 
 use arguments::{Arguments, Client, Clients, Command, Shown};
 
@@ -23,15 +23,27 @@ use arguments::{Arguments, Client, Clients, Command, Shown};
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    let matches = Arguments::command().get_matches();
+    let arguments = Arguments::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    let (name, form) = (name_of(&matches), arguments.command.form());
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
-        Err(error) => return failure::report(&anyhow::Error::new(error).context("cannot start threads")),
+        Err(error) => {
+            let error = anyhow::Error::new(error).context("cannot start threads");
+            return failure::report_as(&error, &name, form);
+        }
     };
     match runtime.block_on(run(arguments)) {
         Ok(code) => code,
-        Err(error) => failure::report(&error),
+        Err(error) => failure::report_as(&error, &name, form),
     }
+}
+
+/// The command and those below it, as they were called.
+fn name_of(matches: &ArgMatches) -> String {
+    let all = std::iter::successors(Some(matches), |matches| matches.subcommand().map(|(_, below)| below));
+    let names = all.filter_map(ArgMatches::subcommand_name);
+    names.collect::<Vec<_>>().join(" ")
 }
 
 async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {

@@ -1,8 +1,17 @@
 //! Results on standard output.
 
 use std::io::{self, Write as _};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::{Value, json};
+
+/// Whether something was printed. A document that comes behind it would be none any more.
+static BEGUN: AtomicBool = AtomicBool::new(false);
+
+/// Whether there are results on standard output already.
+pub(crate) fn has_begun() -> bool {
+    BEGUN.load(Ordering::Relaxed)
+}
 
 /// Prints a JSON document that says which command it is from; `body` must be an object.
 pub(crate) fn json(command: &str, body: Value) -> io::Result<()> {
@@ -10,6 +19,7 @@ pub(crate) fn json(command: &str, body: Value) -> io::Result<()> {
     if let (Some(document), Value::Object(body)) = (document.as_object_mut(), body) {
         document.extend(body);
     }
+    BEGUN.store(true, Ordering::Relaxed);
     let mut out = io::stdout().lock();
     serde_json::to_writer_pretty(&mut out, &document)?;
     writeln!(out)
@@ -17,6 +27,7 @@ pub(crate) fn json(command: &str, body: Value) -> io::Result<()> {
 
 /// Prints lines.
 pub(crate) fn lines<I: AsRef<str>>(lines: impl IntoIterator<Item = I>) -> io::Result<()> {
+    BEGUN.store(true, Ordering::Relaxed);
     let mut out = io::stdout().lock();
     for line in lines {
         writeln!(out, "{}", line.as_ref())?;

@@ -240,7 +240,7 @@ impl<'r> Attempt<'r> {
             self.settle()?;
             let runner = &mut *self.runner;
             runner.shown.set_sizes(self.epochs.pipeline().operator_sizes());
-            runner.shown.block(failure(&error, runner.now()), &runner.events);
+            runner.shown.block(failure(&runner.name, &error, runner.now()), &runner.events);
             runner.wait_for_memory(bytes);
             if !runner.control.is_stopping() {
                 runner.unblock();

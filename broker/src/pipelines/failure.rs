@@ -72,8 +72,8 @@ const OTHER_NAME: &str = "Start the script again under another name";
 /// The input of before is gone, and that of now was never read.
 const FROM_THE_BEGINNING: &str = "Delete the pipeline and run the script again to read what there is now from its beginning (sinks keep their records), or start it under another name, with other sinks";
 
-/// Where an error is in the input, and what to do about it.
-pub(super) fn failure(error: &RunError, at_ms: i64) -> Failure {
+/// Where an error of a pipeline is in the input, and what to do about it.
+pub(super) fn failure(pipeline: &str, error: &RunError, at_ms: i64) -> Failure {
     let at = |partition: &TopicPartition, offset: i64| {
         Some((partition.topic.clone(), partition.partition, offset))
     };
@@ -87,9 +87,9 @@ pub(super) fn failure(error: &RunError, at_ms: i64) -> Failure {
         RunError::Turn(TurnError::Poison { partition, offset, error, .. }) => (
             format!("the record {error}; everything before it is committed"),
             at(partition, *offset),
-            "Set 'on-error' = 'skip' or 'dlq' on the table to go on without such records".to_owned(),
+            without_such(pipeline),
         ),
-        RunError::Turn(TurnError::Epoch { error, .. }) => epoch(error),
+        RunError::Turn(TurnError::Epoch { error, .. }) => epoch(pipeline, error),
         RunError::Turn(TurnError::Logs { error, .. }) | RunError::Logs(error) => logs(error),
         RunError::Turn(TurnError::Commit(error)) => (error.to_string(), None, commit(error)),
         RunError::End(error) => {
@@ -110,9 +110,9 @@ pub(super) fn failure(error: &RunError, at_ms: i64) -> Failure {
             error.to_string(),
             None,
             format!(
-                "Give it more (`logmill pipeline resume NAME --memory {}`, or pipelines.memory of the broker, {} now), or keep less: a state time-to-live, a smaller window",
-                mebibytes(bytes.saturating_mul(2).max(*budget)),
-                mebibytes(*budget)
+                "Give it more (`logmill pipeline resume {pipeline} --memory {}`; it has {} now), or keep less: a state time-to-live, a smaller window",
+                written(bytes.saturating_mul(2).max(*budget)),
+                written(*budget)
             ),
         ),
         RunError::Stopped
@@ -127,7 +127,7 @@ pub(super) fn failure(error: &RunError, at_ms: i64) -> Failure {
     Failure { at_ms, what, position, remedy }
 }
 
-fn epoch(error: &EpochError) -> (String, Option<(String, i32, i64)>, String) {
+fn epoch(pipeline: &str, error: &EpochError) -> (String, Option<(String, i32, i64)>, String) {
     let at = |partition: &TopicPartition, offset: i64| {
         Some((partition.topic.clone(), partition.partition, offset))
     };
@@ -135,7 +135,7 @@ fn epoch(error: &EpochError) -> (String, Option<(String, i32, i64)>, String) {
         EpochError::Poison { partition, offset, error } => (
             format!("the record {error}"),
             at(partition, *offset),
-            "Set 'on-error' = 'skip' or 'dlq' on the table to go on without such records".to_owned(),
+            without_such(pipeline),
         ),
         EpochError::DamagedBatch { partition, base_offset, error } => (
             format!("the batch cannot be opened: {error}"),
@@ -145,8 +145,10 @@ fn epoch(error: &EpochError) -> (String, Option<(String, i32, i64)>, String) {
         EpochError::OutputRow { .. } => (
             error.to_string(),
             None,
-            "Set 'on-error' = 'skip' on the sink to go on without such rows, or write the expression so that it cannot fail"
-                .to_owned(),
+            format!(
+                "Set 'on-error' = 'skip' on the sink to go on without such rows, or write the expression so that it cannot fail, \
+                 and let that script take over (`logmill pipeline upgrade {pipeline} FILE`)"
+            ),
         ),
         // Of more records less is taken in.
         EpochError::TooMuch { .. } => (
@@ -157,6 +159,13 @@ fn epoch(error: &EpochError) -> (String, Option<(String, i32, i64)>, String) {
         ),
         error => (error.to_string(), None, "Run it again; its state is restored".to_owned()),
     }
+}
+
+fn without_such(pipeline: &str) -> String {
+    format!(
+        "Set 'on-error' = 'skip' or 'dlq' on the table to go on without such records, and let that script take over (`logmill \
+         pipeline upgrade {pipeline} FILE`)"
+    )
 }
 
 fn other_topic(topic: &str, read: &str, found: &str) -> (String, Option<(String, i32, i64)>, String) {
@@ -214,6 +223,23 @@ fn commit(error: &CommitError) -> String {
 }
 
 /// Bytes as the configuration writes them, rounded up.
-fn mebibytes(bytes: u64) -> String {
-    format!("{}MiB", bytes.div_ceil(1 << 20))
+fn written(bytes: u64) -> String {
+    match bytes < 1 << 20 {
+        true => format!("{}KiB", bytes.div_ceil(1 << 10)),
+        false => format!("{}MiB", bytes.div_ceil(1 << 20)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_remedy_is_a_command_for_this_pipeline() {
+        let small = RunError::OverBudget { bytes: 1_624, budget: 1_024, operator: "x".to_owned() };
+        let remedy = failure("up", &small, 0).remedy;
+        assert!(remedy.contains("`logmill pipeline resume up --memory 4KiB`; it has 1KiB now"), "{remedy}");
+        let large = RunError::OverBudget { bytes: 3 << 20, budget: 2 << 20, operator: "x".to_owned() };
+        assert!(failure("up", &large, 0).remedy.contains("--memory 6MiB`; it has 2MiB now"));
+    }
 }

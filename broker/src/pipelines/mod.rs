@@ -67,7 +67,7 @@ pub mod draft {
     pub use logmill_stream::plan::{
         AvroFormat, CsvFormat, DebeziumFormat, Format, ProtobufFormat, ProtobufSchema,
     };
-    pub use logmill_stream::{InferError, RecordSample, TableDraft, csv_header, infer};
+    pub use logmill_stream::{DataType, InferError, RecordSample, TableDraft, csv_header, infer};
 }
 
 pub use control::InputEnds;

@@ -132,12 +132,12 @@ impl Runner {
             // It was not waited for any longer: there is an order to stop.
             RunError::Turn(TurnError::Commit(CommitError::Unavailable { .. })) => {}
             RunError::OverBudget { bytes, .. } => {
-                self.shown.block(failure(&error, self.now()), &self.events);
+                self.shown.block(failure(&self.name, &error, self.now()), &self.events);
                 self.wait_for_memory(bytes);
             }
             RunError::Spills { bytes, .. } => self.begin_to_spill(bytes),
             error if store_error(&error).is_some() => return self.recover_store(&error),
-            error => return Some(PipelineState::Failed(failure(&error, self.now()))),
+            error => return Some(PipelineState::Failed(failure(&self.name, &error, self.now()))),
         }
         self.control.is_stopping().then_some(PipelineState::Stopped)
     }

@@ -50,7 +50,6 @@ impl pipelines_server::Pipelines for PipelineService {
         let brief = |view: PipelineView| Pipeline {
             script: String::new(),
             plan: String::new(),
-            sources: Vec::new(),
             operators: Vec::new(),
             ..shown(view)
         };

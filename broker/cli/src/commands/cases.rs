@@ -19,12 +19,12 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use logmill_broker::pipelines::trial::{
-    Embedded, EpochLimits, Plan, ShedControl, ShedPolicy, SqlError, TrialError, TrialOptions, TrialRecord,
-    WHOLE_LEVEL, compile, embed_modules, run_trial,
+    EpochLimits, Plan, ShedControl, ShedPolicy, TrialError, TrialOptions, TrialRecord, WHOLE_LEVEL, run_trial,
 };
 use serde_json::Value;
 
 use super::expected;
+use super::script::{Script, ScriptError};
 
 /// The script's name in a case.
 const SCRIPT: &str = "pipeline.sql";
@@ -59,16 +59,9 @@ pub(crate) enum CaseError {
         /// What is wrong with it.
         reason: String,
     },
-    /// The script does not plan.
-    #[error("{path}: {error}\n{excerpt}", path = path.display())]
-    Script {
-        /// The script.
-        path: PathBuf,
-        /// Why.
-        error: SqlError,
-        /// The line with a mark under the place.
-        excerpt: String,
-    },
+    /// The script.
+    #[error(transparent)]
+    Script(#[from] ScriptError),
     /// The pipeline did not run to its end.
     #[error("{how}: {error}")]
     Trial {
@@ -90,52 +83,12 @@ pub(crate) struct CaseReport {
     pub(crate) differences: Vec<String>,
 }
 
-/// Reads a script and plans it.
-///
-/// # Errors
-/// [`CaseError::Io`] and [`CaseError::Script`].
-pub(crate) fn plan_script(path: &Path) -> Result<Plan, CaseError> {
-    let script = read(path)?;
-    plan(&embed(&script, path)?, path, &script)
-}
-
-/// Puts the modules that `CREATE FUNCTION ... USING '<file>'` names into a script; files are looked for beside it. A script
-/// with modules is planned, too: the broker has only the text with the modules in it, where no place is what it was.
-///
-/// # Errors
-/// [`CaseError::Script`].
-pub(crate) fn with_modules(script: String, path: &Path) -> Result<String, CaseError> {
-    let embedded = embed(&script, path)?;
-    if embedded.has_modules() {
-        match plan(&embedded, path, &script) {
-            // A broker inside of another program has functions of that, which only it knows.
-            Err(CaseError::Script { error, .. }) if error.is_unknown_function() => {}
-            planned => drop(planned?),
-        }
-    }
-    Ok(embedded.into_script())
-}
-
-fn embed(script: &str, path: &Path) -> Result<Embedded, CaseError> {
-    let beside = path.parent().unwrap_or(Path::new(""));
-    embed_modules(script, |file| std::fs::read(beside.join(file))).map_err(of_script(path, script))
-}
-
-fn plan(embedded: &Embedded, path: &Path, script: &str) -> Result<Plan, CaseError> {
-    let plan = compile(embedded.script()).map_err(|error| embedded.in_original(error));
-    plan.map_err(of_script(path, script))
-}
-
-fn of_script(path: &Path, script: &str) -> impl FnOnce(SqlError) -> CaseError {
-    move |error| CaseError::Script { path: path.to_owned(), excerpt: error.excerpt(script), error }
-}
-
 /// Runs a case. With `update`, what it gives is written as what is expected.
 ///
 /// # Errors
 /// [`CaseError`]; an answer that is not as expected is none: it is in the report.
 pub(crate) fn run_case(directory: &Path, update: bool) -> Result<CaseReport, CaseError> {
-    let plan = plan_script(&directory.join(SCRIPT))?;
+    let plan = Script::read(&directory.join(SCRIPT))?.plan()?;
     let mut inputs: BTreeMap<String, Vec<TrialRecord>> = BTreeMap::new();
     for (topic, path, whole) in files(&directory.join("input"))? {
         inputs.entry(topic).or_default().extend(records_of(&path, whole)?);

@@ -7,8 +7,8 @@ use std::time::Duration;
 use anyhow::Context as _;
 use clap::ValueEnum;
 use logmill_broker::pipelines::draft::{
-    AvroFormat, CsvFormat, DebeziumFormat, Format, InferError, ProtobufFormat, ProtobufSchema, RecordSample,
-    TableDraft, csv_header, infer,
+    AvroFormat, CsvFormat, DataType, DebeziumFormat, Format, InferError, ProtobufFormat, ProtobufSchema,
+    RecordSample, TableDraft, csv_header, infer,
 };
 use logmill_client::StartAt;
 use serde_json::{Value, json};
@@ -77,7 +77,7 @@ pub(crate) async fn run(command: Infer, connection: &Connection) -> anyhow::Resu
     let topic = command.topic()?;
     let table = command.table.clone().unwrap_or_else(|| topic.clone());
     let mut header = None;
-    let sample = match &command.file {
+    let Sample { records: sample, whole } = match &command.file {
         Some(file) if file.as_os_str() == "-" => {
             sample_of(std::io::stdin().lock(), &command, &mut header).context("cannot read standard input")?
         }
@@ -86,10 +86,16 @@ pub(crate) async fn run(command: Infer, connection: &Connection) -> anyhow::Resu
             let open = std::fs::File::open(file).with_context(unreadable)?;
             sample_of(BufReader::new(open), &command, &mut header).with_context(unreadable)?
         }
-        None if from_schema => Vec::new(),
+        None if from_schema => Sample { records: Vec::new(), whole: true },
         None => sample_of_topic(&topic, &command, connection).await?,
     };
-    let draft = drafted(format, &sample, header.as_deref())?;
+    let mut draft = drafted(format, &sample, header.as_deref())?;
+    if command.file.is_some() && header.is_none() {
+        note_header(&mut draft, &sample);
+    }
+    if !whole && !from_schema {
+        leave_open(&mut draft, sample.len());
+    }
     let text = draft.create_table(&table, &topic);
     match connection.output {
         Output::Table => output::lines([text.trim_end()])?,
@@ -159,14 +165,29 @@ impl Infer {
     }
 }
 
+/// Records to look at, and whether they are all there are.
+struct Sample {
+    records: Vec<RecordSample>,
+    whole: bool,
+}
+
+/// How a file begins that gzip made.
+const GZIP: [u8; 2] = [0x1f, 0x8b];
+
 /// The lines of a file; the first one apart where it names the fields.
 fn sample_of(
     mut input: impl BufRead,
     command: &Infer,
     header: &mut Option<String>,
-) -> anyhow::Result<Vec<RecordSample>> {
+) -> anyhow::Result<Sample> {
     let mut sample = Vec::new();
     let mut number = 0_u64;
+    if input.fill_buf()?.starts_with(&GZIP) {
+        return Err(Usage(
+            "it is compressed: gunzip -c FILE | logmill pipeline infer - --topic NAME".to_owned(),
+        )
+        .into());
+    }
     while sample.len() < command.records as usize {
         let mut line = Vec::new();
         if input.by_ref().take(LONGEST_RECORD + 1).read_until(b'\n', &mut line)? == 0 {
@@ -185,15 +206,11 @@ fn sample_of(
             sample.push(RecordSample { value: Some(line), ..RecordSample::default() });
         }
     }
-    Ok(sample)
+    Ok(Sample { records: sample, whole: input.fill_buf()?.is_empty() })
 }
 
 /// The first records of a topic's partitions, as they come.
-async fn sample_of_topic(
-    topic: &str,
-    command: &Infer,
-    connection: &Connection,
-) -> anyhow::Result<Vec<RecordSample>> {
+async fn sample_of_topic(topic: &str, command: &Infer, connection: &Connection) -> anyhow::Result<Sample> {
     let client = connection.client().await?;
     let described = client.admin().timeout(connection.timeout).describe_topic(topic).await?;
     let mut reader = client.reader();
@@ -218,7 +235,36 @@ async fn sample_of_topic(
         }));
     }
     reader.close().await;
-    Ok(sample)
+    let whole = sample.len() < wanted;
+    Ok(Sample { records: sample, whole })
+}
+
+/// That all records of a sample have a field says nothing of those behind it.
+fn leave_open(draft: &mut TableDraft, records: usize) {
+    let mut always = Vec::new();
+    for column in draft.columns.iter_mut().filter(|column| column.required) {
+        column.required = false;
+        always.push(column.name.as_str());
+    }
+    if !always.is_empty() {
+        let note = format!(
+            "the first {records} records all have {}: NOT NULL is for you to say, or for --records to look at more",
+            always.join(", ")
+        );
+        draft.notes.push(note);
+    }
+}
+
+/// A first line that has texts where all others have something else names the fields, as it seems.
+fn note_header(draft: &mut TableDraft, sample: &[RecordSample]) {
+    let (Format::Csv(layout), [_, rest @ ..]) = (&draft.format, sample) else { return };
+    let layout = Format::Csv(CsvFormat { fields: Vec::new(), ..layout.clone() });
+    let texts = |draft: &TableDraft| {
+        draft.columns.iter().filter(|column| column.data_type == DataType::String).count()
+    };
+    if infer(Some(&layout), rest).is_ok_and(|without| texts(&without) < texts(draft)) {
+        draft.notes.push("the first line looks like the fields' names: say --header, if it is".to_owned());
+    }
 }
 
 fn drafted(

@@ -15,6 +15,7 @@ pub(crate) mod pipeline;
 mod pipeline_changes;
 mod pipeline_view;
 pub(crate) mod produce;
+pub(crate) mod script;
 pub(crate) mod serve;
 pub(crate) mod sql;
 pub(crate) mod storage;

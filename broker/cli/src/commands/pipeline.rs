@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use super::infer::{self, Infer};
 use super::pipeline_changes::{self, MakeSavepoint, Restore, Upgrade, UpgradeOf};
+use super::script::{Script, is_input};
 use super::serve::stop_signal;
 use super::{cases, pipeline_view};
 use crate::arguments::{Connection, Output, size};
@@ -26,7 +27,7 @@ const FOLLOW: Duration = Duration::from_millis(500);
 #[derive(Debug, Subcommand)]
 pub(crate) enum Pipeline {
     /// Check a script: what is wrong with it, where, and what to write instead. Needs no broker.
-    Validate(Script),
+    Validate(Validate),
     /// Show what a script does: its operators, what each keeps, and what bounds it. Needs no broker.
     #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
     Explain(Explain),
@@ -90,8 +91,8 @@ pub(crate) struct Delete {
 }
 
 #[derive(Debug, clap::Args)]
-pub(crate) struct Script {
-    /// The SQL script.
+pub(crate) struct Validate {
+    /// The SQL script; - is standard input.
     file: PathBuf,
 }
 
@@ -99,7 +100,7 @@ pub(crate) struct Script {
 pub(crate) struct Explain {
     #[command(subcommand)]
     what: Option<ExplainWhat>,
-    /// The SQL script.
+    /// The SQL script; - is standard input.
     #[arg(required = true)]
     file: Option<PathBuf>,
 }
@@ -191,7 +192,7 @@ pub(crate) struct Named {
 
 pub(crate) async fn run(command: Pipeline, connection: &Connection) -> anyhow::Result<()> {
     let command = match command {
-        Pipeline::Validate(Script { file }) => return validate(&file, connection.output),
+        Pipeline::Validate(Validate { file }) => return validate(&file, connection.output),
         Pipeline::Explain(Explain { what: None, file: Some(file) }) => {
             return explain(&file, connection.output);
         }
@@ -234,7 +235,11 @@ pub(crate) async fn run(command: Pipeline, connection: &Connection) -> anyhow::R
             if let Some(bytes) = memory {
                 pipelines.set_memory(&name, bytes).await?;
             }
-            let script = pipelines.describe(&name).await?.script;
+            let before = pipelines.describe(&name).await?;
+            if before.state() == PipelineState::Finished {
+                note(finished(&name));
+            }
+            let script = before.script;
             let (pipeline, _) = pipelines.run_with(&name, &script, RunOptions { end: None, shards }).await?;
             show_row(&pipeline, "pipeline resume", form)
         }
@@ -261,7 +266,7 @@ pub(crate) async fn run(command: Pipeline, connection: &Connection) -> anyhow::R
 }
 
 fn validate(file: &Path, form: Output) -> anyhow::Result<()> {
-    let plan = cases::plan_script(file).map_err(|error| Usage(error.to_string()))?;
+    let plan = Script::read(file)?.plan()?;
     let (reads, writes) = (plan.source_topics(), plan.sink_topics());
     match form {
         Output::Json => output::json(
@@ -279,7 +284,7 @@ fn validate(file: &Path, form: Output) -> anyhow::Result<()> {
 }
 
 fn explain(file: &Path, form: Output) -> anyhow::Result<()> {
-    let plan = cases::plan_script(file).map_err(|error| Usage(error.to_string()))?;
+    let plan = Script::read(file)?.plan()?;
     let states = plan.states();
     if form == Output::Json {
         let states: Vec<Value> = states
@@ -377,14 +382,8 @@ fn test(command: &Test, form: Output) -> anyhow::Result<()> {
 
 /// Starts a pipeline; gives its name, and how it is.
 async fn start(pipelines: &Pipelines, command: Start) -> anyhow::Result<(String, logmill_client::Pipeline)> {
-    let from_input = command.file.as_os_str() == "-";
-    let script = if from_input {
-        std::io::read_to_string(std::io::stdin()).context("cannot read standard input")?
-    } else {
-        std::fs::read_to_string(&command.file)
-            .with_context(|| format!("cannot read {}", command.file.display()))?
-    };
-    let script = cases::with_modules(script, &command.file).map_err(|error| Usage(error.to_string()))?;
+    let script = Script::read(&command.file)?;
+    let from_input = is_input(&command.file);
     let stem =
         || command.file.file_stem().filter(|_| !from_input).map(|stem| stem.to_string_lossy().into_owned());
     let name = command
@@ -394,12 +393,31 @@ async fn start(pipelines: &Pipelines, command: Start) -> anyhow::Result<(String,
         .ok_or_else(|| Usage("a script from standard input needs --name".to_owned()))?;
     let end = command.bounded.then_some(InputEnd::Now);
     let options = RunOptions { end, shards: command.shards };
-    let (mut pipeline, created) = pipelines.run_with(&name, &script, options).await?;
+    let before = stands(pipelines, &name).await;
+    let started = pipelines.run_with(&name, script.text(), options).await;
+    let (mut pipeline, created) = started.map_err(|error| script.refused(error))?;
     if let Some(bytes) = command.memory {
         pipeline = pipelines.set_memory(&name, bytes).await?;
     }
-    note(if created { format!("pipeline {name} is new") } else { format!("pipeline {name} goes on") });
+    match before {
+        _ if created => note(format!("pipeline {name} is new")),
+        Some(PipelineState::Finished) => note(finished(&name)),
+        _ => note(format!("pipeline {name} goes on")),
+    }
     Ok((name, pipeline))
+}
+
+/// The state of a pipeline, if there is one.
+async fn stands(pipelines: &Pipelines, name: &str) -> Option<PipelineState> {
+    // What keeps it from being asked keeps it from being started, too, which is told.
+    pipelines.describe(name).await.ok().map(|pipeline| pipeline.state())
+}
+
+fn finished(name: &str) -> String {
+    format!(
+        "pipeline {name} is finished: its input was declared to end, and all of it is read. To run the script over what there is \
+         now, use another name, or delete it first (`logmill pipeline delete {name}`)"
+    )
 }
 
 async fn deploy(pipelines: &Pipelines, command: Deploy, form: Output) -> anyhow::Result<()> {
@@ -508,6 +526,11 @@ async fn list(pipelines: &Pipelines, form: Output) -> anyhow::Result<()> {
         Output::Table => {
             let rows: Vec<Vec<String>> = pipelines.iter().map(pipeline_view::row).collect();
             output::table(&pipeline_view::HEADINGS, &rows)?;
+            let reasons = pipeline_view::reasons(&pipelines);
+            if !reasons.is_empty() {
+                output::lines([""])?;
+                output::lines(reasons)?;
+            }
         }
     }
     Ok(())

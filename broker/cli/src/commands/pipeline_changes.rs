@@ -2,14 +2,13 @@
 
 use std::path::PathBuf;
 
-use anyhow::Context as _;
 use logmill_broker::pipelines::trial::Iso;
 use logmill_client::{PartitionOffset, Pipelines, Savepoint, UpgradePlan};
 use serde_json::{Value, json};
 
-use super::{cases, pipeline_view};
+use super::pipeline_view;
+use super::script::Script;
 use crate::arguments::Output;
-use crate::failure::Usage;
 use crate::output::{self, note};
 
 #[derive(Debug, clap::Args)]
@@ -52,7 +51,7 @@ pub(crate) struct Upgrade {
 pub(crate) struct UpgradeOf {
     /// Name of the pipeline.
     pipeline: String,
-    /// The new script.
+    /// The new script; - is standard input.
     file: PathBuf,
 }
 
@@ -92,10 +91,14 @@ pub(crate) async fn restore(
     pipelines: &Pipelines,
     command: Restore,
 ) -> anyhow::Result<logmill_client::Pipeline> {
-    let script = command.script.as_deref().map(read).transpose()?;
+    let script = command.script.as_deref().map(Script::read).transpose()?;
     let Restore { pipeline, savepoint, to, .. } = command;
-    let restored =
-        pipelines.restore_savepoint(&pipeline, &savepoint, to.as_deref(), script.as_deref()).await?;
+    let text = script.as_ref().map(Script::text);
+    let restored = pipelines.restore_savepoint(&pipeline, &savepoint, to.as_deref(), text).await;
+    let restored = restored.map_err(|error| match &script {
+        Some(script) => script.refused(error),
+        None => error.into(),
+    })?;
     let name = &restored.name;
     note(format!(
         "pipeline {name} stands at savepoint {savepoint} of {pipeline}; `logmill pipeline resume {name}` lets it go on"
@@ -108,23 +111,20 @@ pub(crate) async fn explain_upgrade(
     of: &UpgradeOf,
     form: Output,
 ) -> anyhow::Result<()> {
-    let plan = pipelines.explain_upgrade(&of.pipeline, &read(&of.file)?).await?;
+    let script = Script::read(&of.file)?;
+    let plan = pipelines.explain_upgrade(&of.pipeline, script.text()).await;
+    let plan = plan.map_err(|error| script.refused(error))?;
     show_plan(&plan, "pipeline explain upgrade", form)
 }
 
 pub(crate) async fn upgrade(pipelines: &Pipelines, command: &Upgrade, form: Output) -> anyhow::Result<()> {
     let Upgrade { of, allow_incomplete } = command;
-    let (upgraded, plan) = pipelines.upgrade(&of.pipeline, &read(&of.file)?, *allow_incomplete).await?;
+    let script = Script::read(&of.file)?;
+    let upgraded = pipelines.upgrade(&of.pipeline, script.text(), *allow_incomplete).await;
+    let (upgraded, plan) = upgraded.map_err(|error| script.refused(error))?;
     let state = pipeline_view::state(&upgraded);
     note(format!("pipeline {} has the script {} now, and is {state}", of.pipeline, of.file.display()));
     show_plan(&plan, "pipeline upgrade", form)
-}
-
-/// A script, with the modules that lie beside it.
-fn read(file: impl AsRef<std::path::Path>) -> anyhow::Result<String> {
-    let file = file.as_ref();
-    let script = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
-    Ok(cases::with_modules(script, file).map_err(|error| Usage(error.to_string()))?)
 }
 
 fn places(offsets: &[PartitionOffset]) -> Vec<String> {

@@ -7,8 +7,18 @@ use serde_json::{Value, json};
 use crate::arguments::Output;
 use crate::output::{self, or_dash};
 
-pub(super) const HEADINGS: [&str; 8] =
-    ["pipeline", "state", "epoch", "records-in", "records-out", "late", "rejected", "open-windows"];
+pub(super) const HEADINGS: [&str; 10] = [
+    "pipeline",
+    "state",
+    "epoch",
+    "records-in",
+    "records-out",
+    "lag",
+    "late",
+    "rejected",
+    "open-windows",
+    "watermark",
+];
 
 pub(super) fn row(pipeline: &Pipeline) -> Vec<String> {
     let counters = pipeline.counters.unwrap_or_default();
@@ -18,10 +28,23 @@ pub(super) fn row(pipeline: &Pipeline) -> Vec<String> {
         pipeline.epoch.to_string(),
         counters.records_in.to_string(),
         counters.records_out.to_string(),
+        lag(pipeline).to_string(),
         counters.late.to_string(),
         counters.rejected.to_string(),
         counters.open_windows.to_string(),
+        time(pipeline.watermark_ms),
     ]
+}
+
+/// A time as people read it.
+fn time(ms: Option<i64>) -> String {
+    or_dash(ms.map(Iso))
+}
+
+/// Why pipelines do not run, a line each.
+pub(super) fn reasons(pipelines: &[Pipeline]) -> Vec<String> {
+    let wrong = pipelines.iter().filter(|pipeline| !pipeline.error.is_empty());
+    wrong.map(|pipeline| format!("{} {}: {}", pipeline.name, state(pipeline), pipeline.error)).collect()
 }
 
 pub(super) fn state(pipeline: &Pipeline) -> &'static str {
@@ -83,6 +106,7 @@ pub(super) fn summary(pipeline: &Pipeline) -> Value {
         "generation": pipeline.generation,
         "epoch": pipeline.epoch,
         "watermark_ms": pipeline.watermark_ms,
+        "lag": lag(pipeline),
         "records_in": counters.records_in,
         "records_out": counters.records_out,
         "late": counters.late,
@@ -160,7 +184,6 @@ fn document(pipeline: &Pipeline) -> Value {
         })
     });
     if let Some(fields) = document.as_object_mut() {
-        fields.insert("lag".to_owned(), lag(pipeline).into());
         fields.insert("sources".to_owned(), sources.into());
         fields.insert("operators".to_owned(), operators.into());
         fields.insert("state_bytes".to_owned(), state_bytes(pipeline).into());
@@ -213,13 +236,13 @@ pub(super) fn show(pipeline: &Pipeline, command: &str, form: Output) -> anyhow::
                 source.end.to_string(),
                 source.lag.to_string(),
                 or_dash(source.finish_at),
-                or_dash(source.watermark_ms),
+                time(source.watermark_ms),
                 or_dash(source.event_lag_ms),
             ]
         })
         .collect();
     output::table(
-        &["source", "partition", "position", "end", "lag", "finish-at", "watermark-ms", "event-lag-ms"],
+        &["source", "partition", "position", "end", "lag", "finish-at", "watermark", "event-lag-ms"],
         &rows,
     )?;
     if !pipeline.operators.is_empty() {

@@ -3,14 +3,14 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::Context as _;
 use clap::Subcommand;
 use logmill_worker::{
     Division, Ended, EpochLimits, TaskReport, Worker as Workers, WorkerError, WorkerOptions,
 };
 use serde_json::{Value, json};
 
-use super::{cases, serve};
+use super::script::{Script, is_input};
+use super::serve;
 use crate::arguments::{Connection, Output, duration, size};
 use crate::failure::Usage;
 use crate::output::{self, note};
@@ -37,7 +37,7 @@ Examples:
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Run {
-    /// The SQL script.
+    /// The SQL script; - is standard input.
     file: PathBuf,
     /// Name of the pipeline; the file's name without its ending if not given. Workers of one name share the work.
     #[arg(short, long)]
@@ -66,9 +66,10 @@ pub(crate) struct Run {
 
 pub(crate) async fn run(command: Worker, connection: &Connection) -> anyhow::Result<()> {
     let Worker::Run(command) = command;
-    let plan = cases::plan_script(&command.file).map_err(|error| Usage(error.to_string()))?;
-    let stem = command.file.file_stem().map(|stem| stem.to_string_lossy().into_owned());
-    let name = command.name.or(stem).context("the script's file has no name")?;
+    let plan = Script::read(&command.file)?.plan()?;
+    let stem = command.file.file_stem().filter(|_| !is_input(&command.file));
+    let name = command.name.or_else(|| stem.map(|stem| stem.to_string_lossy().into_owned()));
+    let name = name.ok_or_else(|| Usage("a script from standard input needs --name".to_owned()))?;
     let usual = WorkerOptions::new(&name);
     let options = WorkerOptions {
         limits: EpochLimits { input_records: command.epoch_records.max(1), ..usual.limits },

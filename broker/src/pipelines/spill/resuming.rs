@@ -99,7 +99,7 @@ impl Runner {
         }
         // One that is not there, or is damaged, is made anew at once; what fails again is waited for.
         if self.spill.failures > 1 || !matches!(of_store, ColdError::Damaged { .. }) {
-            self.shown.block(failure(error, self.now()), &self.events);
+            self.shown.block(failure(&self.name, error, self.now()), &self.events);
             self.pause();
         }
         self.control.is_stopping().then_some(PipelineState::Stopped)

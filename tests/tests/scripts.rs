@@ -1,0 +1,132 @@
+//! Scripts as commands take them: from a file or from standard input; what is wrong with them is told with its place, for
+//! people and for programs. And what becomes of a pipeline that fails, or that is finished.
+
+use std::time::{Duration, Instant};
+
+use logmill_tests::process::{Ended, PATIENCE, Process, Scratch, run};
+use serde_json::Value;
+
+const COPY: &str = "CREATE TABLE a (x BIGINT) WITH ('topic' = 'in', 'format' = 'json');
+CREATE TABLE b (x BIGINT) WITH ('topic' = 'out', 'format' = 'json');
+INSERT INTO b SELECT x FROM a;
+";
+
+/// The error that is printed instead of a document.
+fn error(ended: &Ended) -> Value {
+    let document: Value =
+        serde_json::from_str(&ended.out).unwrap_or_else(|error| panic!("{error}: {:?}", ended.out));
+    assert!(document["_command"].is_string() && document["_version"].is_u64(), "{document}");
+    document["error"].clone()
+}
+
+#[test]
+fn what_is_wrong_with_a_script_is_told_with_its_place_by_every_command() {
+    let scratch = Scratch::new();
+    let broker = Process::serve(&scratch, "broker", "data");
+    let right = scratch.write("p.sql", COPY);
+    let wrong = scratch.write("wrong.sql", &COPY.replace("SELECT x", "SELECT y"));
+    broker.run(&["topic", "create", "in"]);
+    broker.run(&["pipeline", "deploy", &right]);
+    for command in [
+        &["pipeline", "validate", &wrong][..],
+        &["pipeline", "explain", &wrong],
+        &["pipeline", "deploy", &wrong],
+        &["pipeline", "run", &wrong],
+        &["pipeline", "upgrade", "p", &wrong],
+        &["pipeline", "explain", "upgrade", "p", &wrong],
+        &["worker", "run", &wrong],
+    ] {
+        let refused = broker.try_run(command, "");
+        assert_eq!(refused.status.code(), Some(2), "{command:?}: {}", refused.log);
+        for part in
+            [&*wrong, "line 3, column 22", "3 | INSERT INTO b SELECT y FROM a;\n  |                      ^"]
+        {
+            assert!(refused.log.contains(part), "{command:?}: {part:?} in {}", refused.log);
+        }
+        let told = error(&broker.try_run(&[command, &["--output", "json"]].concat(), ""));
+        assert_eq!((&told["line"], &told["column"]), (&3.into(), &22.into()), "{command:?}: {told}");
+        assert_eq!(told["file"], wrong, "{told}");
+        assert!(told["message"].as_str().is_some_and(|text| text.contains('y')) && told["help"].is_string());
+    }
+    let refused = broker.try_run(&["sql", "SELECT nonsense"], "");
+    assert_eq!(refused.status.code(), Some(2), "{}", refused.log);
+    // What is not about what was written is another thing.
+    let unknown = broker.try_run(&["pipeline", "describe", "nobody", "--output", "json"], "");
+    assert_eq!(unknown.status.code(), Some(1), "{}", unknown.log);
+    assert!(
+        error(&unknown)["message"].as_str().is_some_and(|text| text.contains("nobody")),
+        "{}",
+        unknown.out
+    );
+    let nothing = run(&["pipeline", "validate", "no-such-file"], &[], "");
+    assert!(
+        nothing.status.code() == Some(2) && nothing.log.contains("cannot read no-such-file"),
+        "{}",
+        nothing.log
+    );
+    assert_eq!(nothing.out, "", "people read it where errors are");
+    assert!(broker.stop().status.success());
+}
+
+#[test]
+fn a_script_may_come_from_standard_input() {
+    for (command, says) in [("validate", "reads in, writes out"), ("explain", "no operator keeps state")] {
+        let done = run(&["pipeline", command, "-"], &[], COPY);
+        assert!(done.status.success() && done.out.contains(says), "{}{}", done.out, done.log);
+    }
+    let wrong = run(&["pipeline", "validate", "-"], &[], "SELEC");
+    assert_eq!(wrong.status.code(), Some(2));
+    assert!(wrong.log.contains("standard input: "), "{}", wrong.log);
+    let nameless = run(&["worker", "run", "-"], &[], COPY);
+    assert!(nameless.status.code() == Some(2) && nameless.log.contains("--name"), "{}", nameless.log);
+}
+
+#[test]
+fn a_pipeline_that_does_not_go_on_says_why_and_what_to_do() {
+    let scratch = Scratch::new();
+    let broker = Process::serve(&scratch, "broker", "data");
+    broker.run(&["topic", "create", "in"]);
+    broker.run_with_input(&["produce", "in"], "{\"x\":1}\n");
+    // One that is finished.
+    let script = scratch.write("done.sql", COPY);
+    broker.run(&["pipeline", "run", &script, "--bounded"]);
+    for command in [&["pipeline", "deploy", &script][..], &["pipeline", "resume", "done"]] {
+        let again = broker.try_run(command, "");
+        assert!(again.status.success(), "{}", again.log);
+        assert!(
+            again.log.contains("pipeline done is finished") && !again.log.contains("goes on"),
+            "{}",
+            again.log
+        );
+    }
+    broker.run(&["pipeline", "delete", "done"]);
+    // One that meets what it cannot read.
+    broker.run_with_input(&["produce", "in"], "no JSON\n");
+    let script = scratch.write("poison.sql", COPY);
+    broker.run(&["pipeline", "deploy", &script]);
+    let began = Instant::now();
+    let listed = loop {
+        let listed = broker.json(&["pipeline", "list"])["pipelines"][0].clone();
+        if listed["state"] == "failed" {
+            break listed;
+        }
+        assert!(began.elapsed() < PATIENCE, "{listed}");
+        std::thread::sleep(Duration::from_millis(50));
+    };
+    assert_eq!((listed["records_in"].as_i64(), listed["lag"].as_i64()), (Some(1), Some(1)), "{listed}");
+    let table = broker.run(&["pipeline", "list"]);
+    for part in ["LAG", "WATERMARK", "poison failed: ", "offset 1", "`logmill pipeline upgrade poison FILE`"]
+    {
+        assert!(table.contains(part), "{part:?} in {table}");
+    }
+    // Which is what to do.
+    let skips = scratch.write("skips.sql", &COPY.replacen("'json')", "'json', 'on-error' = 'skip')", 1));
+    broker.run(&["pipeline", "upgrade", "poison", &skips]);
+    let began = Instant::now();
+    while broker.json(&["pipeline", "describe", "poison"])["lag"] != 0 {
+        assert!(began.elapsed() < PATIENCE, "{}", broker.run(&["pipeline", "describe", "poison"]));
+        broker.run(&["pipeline", "resume", "poison"]);
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    assert!(broker.stop().status.success());
+}
