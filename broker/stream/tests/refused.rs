@@ -366,3 +366,25 @@ fn what_is_written_is_not_read() {
     ];
     queries_are_refused(&cases);
 }
+
+/// A compacted topic would keep one of them.
+#[test]
+fn rows_that_share_a_record_key_are_refused() {
+    let table = |key: &str| {
+        format!(
+            "CREATE TABLE »shared (a BIGINT, s STRING, PRIMARY KEY (a, s) NOT ENFORCED)
+             WITH ('topic' = 'shared', 'format' = 'json', 'output' = 'upsert', 'key.format' = 'json',
+              'key.fields' = '{key}');
+             INSERT INTO shared SELECT a, s FROM t"
+        )
+    };
+    queries_are_refused(&[(
+        &table("a"),
+        "rows of `shared` with different primary keys may have one record key",
+        "'key.fields' = 'a;s'",
+    )]);
+    let whole = format!("{TABLES}{MORE_TABLES}{}", table("s;a").replace('»', ""));
+    if let Err(error) = compile(&whole) {
+        panic!("{error}");
+    }
+}

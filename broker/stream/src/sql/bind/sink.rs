@@ -10,8 +10,8 @@ use super::relation::{Relation, of_node};
 use super::scope::Role;
 use super::{frozen_time, literal, table, types};
 use crate::plan::{
-    Collect, Column, DebeziumFormat, Emit, Format, Operator, OutputMode, RankFunction, RankMode, Sink,
-    SinkKey, StateBound,
+    Collect, Column, ColumnOrigin, DebeziumFormat, Emit, Format, Operator, OutputMode, RankFunction,
+    RankMode, Sink, SinkKey, StateBound,
 };
 use crate::value::{DataType, Value};
 
@@ -62,6 +62,9 @@ pub(super) fn bind(script: &Script, insert: &Insert, graph: &mut GraphBuilder) -
     let changes = graph.changes(relation.node);
     let key = key(declared, &declaration, &relation, changes)?;
     let mode = mode(declared, &declaration, changes, !key.is_empty())?;
+    if matches!(mode, OutputMode::Upsert | OutputMode::Update) {
+        check_record_key(declared, &declaration)?;
+    }
     frozen_time::check(graph, relation.node, mode, &key, insert.at)?;
     if relation.apart.lost
         && !declaration.primary_key.is_empty()
@@ -209,6 +212,27 @@ fn mode(
         }
         Some((mode, _)) => Ok(mode),
     }
+}
+
+/// That rows with different primary keys are records with different keys: compaction would take one of them.
+fn check_record_key(declared: &CreateTable, declaration: &table::SinkDeclaration) -> Result<(), SqlError> {
+    let in_key = |column: &usize| declaration.columns[*column].origin == ColumnOrigin::Key;
+    let primary_key = &declaration.primary_key;
+    if !declaration.columns.iter().any(|column| column.origin == ColumnOrigin::Key)
+        || primary_key.iter().all(in_key)
+    {
+        return Ok(());
+    }
+    let names: Vec<&str> =
+        primary_key.iter().map(|column| declaration.columns[*column].name.as_str()).collect();
+    Err(SqlError::at(
+        declared.name.span.start,
+        format!("rows of `{}` with different primary keys may have one record key", declaration.table),
+        format!(
+            "a record replaces the one with its key: write 'key.fields' = '{}', or leave the record's key to the primary key",
+            names.join(";")
+        ),
+    ))
 }
 
 impl Target<'_> {
