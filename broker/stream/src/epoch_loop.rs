@@ -244,13 +244,13 @@ impl EpochLoop {
         self.pace
     }
 
-    /// Makes the epochs that come half as large as the last one, until they are small for long enough. False when it
-    /// was one record or one row already.
+    /// Makes the epochs that come half as large as the last one, until they are small for long enough. False when that
+    /// makes none smaller: it was one record, and as few rows as time can make due at once.
     ///
     /// It is for an epoch that was too large ([`TurnError::too_large`]), so that the same input is parted among more of
     /// them. The pipeline has gone on meanwhile; so restore it and go on with a new loop at this one's [`EpochLoop::pace`].
     pub fn shrink(&mut self) -> bool {
-        self.pace.shrink(&self.load, 2)
+        self.pace.shrink(&self.limits, &self.load)
     }
 
     /// The pipeline.
@@ -338,14 +338,17 @@ impl EpochLoop {
         }
         let output = self.step_over_less(&mut cut, &input, &aligned.newest)?;
         self.load = self.load(&cut, &input, &output);
-        self.pace.note(&self.limits, &self.load);
         let progress = Box::new(output.progress.clone());
         let ticket = logs.commit(output)?;
+        // Behind the commit: whoever shrinks one that was refused compares with what it was allowed.
+        self.pace.note(&self.limits, &self.load);
         Ok(Turn::Committed { progress, ticket })
     }
 
     /// Steps over the cut, or over what comes before the records in it that fail or have no room. Once nothing does in
-    /// the partition of the first record that fails, this is the end: no other partition runs on without it.
+    /// the partition of the first record that fails, this is the end: no other partition runs on without it. Records of one
+    /// partition may be found in any order: each of the tables that read it has its own, and rows that may be shed are
+    /// evaluated when all are decoded.
     fn step_over_less(
         &mut self,
         cut: &mut Cut,
@@ -354,20 +357,21 @@ impl EpochLoop {
     ) -> Result<EpochOutput, TurnError> {
         let mut budget = self.limits.unpacked_bytes;
         let mut had_no_room = false;
-        let mut something_before = false;
+        let mut failing: Option<TopicPartition> = None;
         loop {
             match self.pipeline.step_within(cut, input, budget, newest) {
                 Ok(output) => {
                     if had_no_room {
-                        self.pace.hold(&self.load(cut, input, &output));
+                        self.pace.hold(&self.limits, &self.load(cut, input, &output));
                     }
                     return Ok(output);
                 }
                 Err(EpochError::Poison { partition, offset, error }) => {
                     let range = cut.ranges.get_mut(&partition).expect("the record lies in the cut");
                     range.to = offset;
-                    something_before |= !range.is_empty();
-                    if !something_before {
+                    let nothing_before = range.is_empty();
+                    let first = failing.get_or_insert_with(|| partition.clone());
+                    if nothing_before && *first == partition {
                         return Err(TurnError::Poison { pipeline: self.name(), partition, offset, error });
                     }
                 }
@@ -410,9 +414,13 @@ impl EpochLoop {
 
     /// What an epoch was that gave too much; `rows` are those that time made due, if these were it.
     fn load_of_failed(&self, cut: &Cut, input: &[Input], rows: u64) -> Load {
-        let offsets = cut.ranges.values().map(|range| u64::try_from(range.to - range.from).unwrap_or(0));
-        let records = if rows > 0 { 0 } else { offsets.sum() };
-        Load { bytes: covered_bytes(cut, input), records, unpacked: 0, rows, output: 0, full: true }
+        let records = self.pipeline.records();
+        let (rows, by_time) = match (rows, records) {
+            // Nothing but such rows can have led to what was too much further on.
+            (0, 0) => (u64::from(self.limits.emit_rows), true),
+            (rows, _) => (rows, rows > 0),
+        };
+        Load { bytes: covered_bytes(cut, input), records, unpacked: 0, rows, by_time, output: 0, full: true }
     }
 
     /// What the pipeline's last epoch was.
@@ -422,27 +430,16 @@ impl EpochLoop {
             let to = cut.ranges.get(partition).map_or(i64::MAX, |range| range.to);
             full |= batches.last().is_some_and(|batch| batch.header().next_offset() > to);
         }
+        let (records, rows) = (self.pipeline.records(), self.pipeline.timed_rows());
         Load {
             bytes: covered_bytes(cut, input),
-            records: output.progress.counters.read.saturating_sub(self.passed_over(cut)),
+            records,
             unpacked: self.pipeline.unpacked_bytes(),
-            rows: self.pipeline.timed_rows(),
+            rows,
+            by_time: rows > records,
             output: output.size_bytes(),
             full,
         }
-    }
-
-    /// How many offsets of a cut are counted as read, and are not.
-    fn passed_over(&self, cut: &Cut) -> u64 {
-        let readers = |topic: &str| {
-            self.pipeline.plan().sources.iter().filter(|source| source.topic == topic).count() as u64
-        };
-        let passed_over = cut.shedding.passed_over.iter();
-        let offsets = passed_over.filter_map(|(partition, to)| {
-            let range = cut.ranges.get(partition)?;
-            Some(u64::try_from(to - range.from).ok()? * readers(&partition.topic))
-        });
-        offsets.sum()
     }
 
     fn name(&self) -> String {
@@ -517,7 +514,7 @@ impl EpochLoop {
         let positions: BTreeMap<&TopicPartition, i64> = self.pipeline.positions().collect();
         let share = limits.input_records / input.len().max(1) as u64;
         // The first batch of each is taken whole, unless epochs were too large: then no more than the limit.
-        let mut left = match self.cuts_batches || limits.input_records < self.limits.input_records {
+        let mut left = match self.cuts_batches || self.pace.bounds_records() {
             true => limits.input_records,
             false => u64::MAX,
         };

@@ -2,10 +2,10 @@
 
 mod support;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use logmill_record::{BatchBuilder, BatchOptions, Codec};
-use logmill_stream::{EpochLimits, EpochLoop, Plan, Progress, TopicPartition, Turn};
+use logmill_stream::{EpochLimits, EpochLoop, Pace, Plan, Progress, ShedControl, TopicPartition, Turn};
 use support::{MemoryLogs, plan, restored};
 
 const COPY: &str = "CREATE TABLE src (k STRING, n BIGINT) WITH ('topic' = 'in', 'format' = 'json');
@@ -187,4 +187,92 @@ fn a_frame_that_was_too_large_is_tried_again_in_parts() {
     }
     assert_eq!(sizes[..7], [25, 12, 6, 3, 1, 1, 1], "until it is one record");
     assert_eq!(logs.values("out").len(), 100);
+}
+
+/// How often the epoch behind what is committed is made smaller until that does no good. Each one is said to be too large.
+fn shrinks(plan: &Plan, logs: &MemoryLogs) -> usize {
+    let (mut pace, mut times) = (Pace::default(), 0);
+    loop {
+        let mut trial = logs.clone();
+        let mut epochs = EpochLoop::new(restored(plan, &trial, 1), EpochLimits::default()).with_pace(pace);
+        assert!(matches!(epochs.turn(&mut trial, 0, 0).unwrap(), Turn::Committed { .. }));
+        if !epochs.shrink() {
+            return times;
+        }
+        (pace, times) = (epochs.pace(), times + 1);
+        assert!(times < 100, "it is tried for ever");
+    }
+}
+
+#[test]
+fn what_cannot_be_smaller_is_not_tried_for_ever() {
+    // All rows of a key come at once.
+    let ranked = plan(
+        "CREATE TABLE src (k STRING, n BIGINT, ts TIMESTAMP(3), WATERMARK FOR ts AS ts)
+         WITH ('topic' = 'in', 'format' = 'json');
+         CREATE TABLE o (n BIGINT, k STRING) WITH ('topic' = 'out', 'format' = 'json');
+         INSERT INTO o SELECT n, k FROM (SELECT n, k,
+           ROW_NUMBER() OVER (PARTITION BY window_start, window_end, k ORDER BY n) AS r
+         FROM TABLE(TUMBLE(TABLE src, DESCRIPTOR(ts), INTERVAL '10' SECOND))) WHERE r <= 30",
+    );
+    let row = |n: i64, ts: i64| format!(r#"{{"k":"a","n":{n},"ts":{ts}}}"#);
+    let mut ranked_logs = logs(1);
+    ranked_logs.produce("in", 0, &(0..30).map(|n| row(n, 0)).collect::<Vec<_>>());
+    run(&ranked, &mut ranked_logs, EpochLimits::default());
+    ranked_logs.produce("in", 0, &[row(99, 20_000)]);
+    // A row of each of two operators, one behind the other.
+    let chained = plan(
+        "CREATE TABLE src (n BIGINT, ts TIMESTAMP(3), WATERMARK FOR ts AS ts)
+         WITH ('topic' = 'in', 'format' = 'json');
+         CREATE TABLE o (n BIGINT) WITH ('topic' = 'out', 'format' = 'json');
+         INSERT INTO o SELECT SUM(n) FROM (SELECT window_start, window_end, window_time AS t, SUM(n) AS n
+           FROM TABLE(TUMBLE(TABLE src, DESCRIPTOR(ts), INTERVAL '5' SECOND))
+           GROUP BY window_start, window_end, window_time)
+         GROUP BY window_start, window_end",
+    );
+    let mut chained_logs = logs(1);
+    chained_logs.produce("in", 0, &[row(1, 0)]);
+    run(&chained, &mut chained_logs, EpochLimits::default());
+    chained_logs.produce("in", 0, &[row(2, 60_000)]);
+    // Two readers of one record.
+    let twice = plan(
+        "CREATE TABLE a (n BIGINT) WITH ('topic' = 'in', 'format' = 'json');
+         CREATE TABLE b (n BIGINT) WITH ('topic' = 'in', 'format' = 'json');
+         CREATE TABLE o (n BIGINT) WITH ('topic' = 'out', 'format' = 'json');
+         INSERT INTO o SELECT n FROM a UNION ALL SELECT n FROM b",
+    );
+    let mut twice_logs = logs(1);
+    twice_logs.produce("in", 0, &[row(1, 0)]);
+    assert_eq!(
+        shrinks(&ranked, &ranked_logs),
+        4,
+        "30 rows, and then 15, 7, 3 and 1 of them, if there were so few"
+    );
+    assert_eq!(shrinks(&chained, &chained_logs), 1);
+    assert_eq!(shrinks(&twice, &twice_logs), 0);
+    let mut twice_logs = logs(1);
+    twice_logs.produce("in", 0, &(0..8).map(|n| row(n, 0)).collect::<Vec<_>>());
+    assert_eq!(shrinks(&twice, &twice_logs), 3, "8 records, and then 4, 2 and 1");
+}
+
+#[test]
+fn what_is_shed_to_a_topic_is_within_the_bound() {
+    for (to, reads) in [("TO 'shed'", 2), ("", 100)] {
+        let mut logs = logs(1);
+        logs.create("shed", 1);
+        zeros(&mut logs, 0, 20, 5, 100_000);
+        let plan = plan(&COPY.replacen(
+            "'json');",
+            &format!("'json') SHED WHEN lag > 1 RECORDS USING random {to};"),
+            1,
+        ));
+        let limits = EpochLimits { unpacked_bytes: 300_000, ..EpochLimits::default() };
+        let all = ShedControl::Always(BTreeMap::from([("src".to_owned(), 10_000)]));
+        let mut epochs = EpochLoop::new(restored(&plan, &logs, 1), limits).with_shedding(all);
+        let mut most = 0;
+        while let Turn::Committed { progress, .. } = epochs.turn(&mut logs, 0, 0).unwrap() {
+            most = most.max(progress.counters.read);
+        }
+        assert_eq!((most, logs.last_progress().unwrap().totals.shed), (reads, 100), "{to}");
+    }
 }

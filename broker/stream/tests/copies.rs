@@ -3,8 +3,8 @@
 mod support;
 
 use logmill_record::{BatchBuilder, BatchOptions, Codec};
-use logmill_stream::EpochLimits;
-use support::{MemoryLogs, plan, run_bounded};
+use logmill_stream::{EpochLimits, Shadow};
+use support::{MemoryLogs, plan, run_bounded, spec};
 
 /// A batch of rows with a long text each, which packs to almost nothing.
 fn append(logs: &mut MemoryLogs, topic: &str, rows: i64, text: usize) {
@@ -61,6 +61,38 @@ fn long_rows_that_meet_many_are_joined_in_parts() {
         found.dedup();
         assert_eq!(found.len(), 240 * 67, "each pair once");
     }
+}
+
+#[test]
+fn a_shadow_takes_less_where_it_was_too_much() {
+    let plan = plan(&format!(
+        "{}{} CREATE TABLE o (n BIGINT) WITH ('topic' = 'out', 'format' = 'json');
+         INSERT INTO o SELECT OCTET_LENGTH(a.p) FROM long AS a JOIN short AS b
+         ON a.k = b.k AND a.ts BETWEEN b.ts - INTERVAL '1' MINUTE AND b.ts + INTERVAL '1' MINUTE AND a.p <> b.p",
+        table("long"),
+        table("short")
+    ));
+    let mut logs = MemoryLogs::default();
+    for topic in ["long", "short", "out"] {
+        logs.create(topic, 1);
+    }
+    // Some state comes first, which is still there when the rest is taken in parts.
+    append(&mut logs, "short", 67, 1);
+    let targets = |logs: &MemoryLogs| ["long", "short"].iter().flat_map(|topic| logs.ends(topic)).collect();
+    let mut shadow =
+        Shadow::new(plan.clone(), spec(&plan, &logs, 1), EpochLimits::default(), targets(&logs)).unwrap();
+    while shadow.turn(&mut logs, 0, 0).unwrap() {}
+    append(&mut logs, "long", 240, 135_000);
+    shadow.set_targets(targets(&logs));
+    let mut turns = 0;
+    while shadow.turn(&mut logs, 0, 0).unwrap_or_else(|error| panic!("{error}")) {
+        turns += 1;
+        assert!(turns < 1_000);
+    }
+    assert!(shadow.positions().all(|(partition, at)| at == logs.end(partition)));
+    let (_, made) = shadow.finish();
+    let totals = made.unwrap().totals;
+    assert_eq!((totals.read, totals.written), (240 + 67, 240 * 67), "each pair once");
 }
 
 #[test]

@@ -157,3 +157,25 @@ fn a_partition_of_which_nothing_is_heard_is_not_idle() {
     assert_eq!(at(&mut epochs, 84_000, Some((83_000, 83_900))), (0, Some(88_000)));
     assert_eq!(at(&mut epochs, 88_000, Some((83_000, 88_000))), (3, None));
 }
+
+#[test]
+fn a_partition_with_an_open_transaction_is_not_idle() {
+    let plan = plan(&script(", 'idle-timeout' = '5 s'"));
+    let mut logs = logs();
+    logs.produce("in", 0, &[record(1_000), record(30_000)]);
+    // What is not committed yet is still to come.
+    logs.produce("in", 1, &[record(2_000)]);
+    logs.open.insert(TopicPartition::new("in", 1), 0);
+    let mut epochs = EpochLoop::new(restored(&plan, &logs, 1), EpochLimits::default());
+    for now in [0, 5_000, 60_000] {
+        turns(&mut epochs, &mut logs, now);
+    }
+    let idle: Vec<i32> = epochs.pipeline().idle().map(|partition| partition.partition).collect();
+    assert_eq!((idle, logs.values("out").len()), (vec![0, 2], 0));
+    assert_eq!(epochs.wake_at(), None, "its end comes with news");
+    logs.open.clear();
+    turns(&mut epochs, &mut logs, 60_001);
+    turns(&mut epochs, &mut logs, 65_001);
+    assert_eq!(logs.values("out"), [r#"{"w":"1970-01-01T00:00:10Z","n":2}"#]);
+    assert_eq!(logs.last_progress().unwrap().totals.late, 0);
+}

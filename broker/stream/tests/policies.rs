@@ -80,6 +80,43 @@ fn what_comes_before_is_committed_in_every_partition() {
     assert!(error.contains("'on-error' = 'skip'"), "{error}");
 }
 
+/// The records of a partition that fail are not found in their order by each of these.
+#[test]
+fn the_first_of_two_records_that_fail_is_named_whichever_is_found_first() {
+    let twice = plan(
+        "CREATE TABLE a (x BIGINT NOT NULL) WITH ('topic' = 'in', 'format' = 'json');
+         CREATE TABLE b (y BIGINT NOT NULL) WITH ('topic' = 'in', 'format' = 'json');
+         CREATE TABLE o (v BIGINT) WITH ('topic' = 'out', 'format' = 'json');
+         INSERT INTO o SELECT x FROM a; INSERT INTO o SELECT y FROM b",
+    );
+    let held = plan(
+        "CREATE TABLE a (x BIGINT NOT NULL, y BIGINT, z AS 12 / y) WITH ('topic' = 'in', 'format' = 'json')
+         SHED WHEN lag > 1 RECORDS USING conflate(x);
+         CREATE TABLE o (v BIGINT) WITH ('topic' = 'out', 'format' = 'json');
+         INSERT INTO o SELECT z FROM a",
+    );
+    let sound = |x: i64| format!(r#"{{"x":{x},"y":3}}"#);
+    for (plan, first) in [(twice, r#"{"x":5,"y":"?"}"#), (held, r#"{"x":5,"y":0}"#)] {
+        let mut logs = logs_with(&[&[], &[]]);
+        let mut rows: Vec<String> = (0..12).map(sound).collect();
+        (rows[5], rows[10]) = (first.to_owned(), r#"{"x":"?","y":3}"#.to_owned());
+        logs.produce("in", 0, &rows);
+        logs.produce("in", 1, &[sound(20)]);
+        let mut epochs = EpochLoop::new(restored(&plan, &logs, 1), EpochLimits::default());
+        let mut turns = Vec::new();
+        let error = loop {
+            match epochs.turn(&mut logs, 0, 0) {
+                Ok(Turn::Committed { progress, .. }) => turns.push(progress.inputs[0].to),
+                Ok(turn) => panic!("{turn:?}"),
+                Err(error) => break error,
+            }
+            assert!(turns.len() < 5, "it never stops: {turns:?}");
+        };
+        let TurnError::Poison { partition, offset, .. } = error else { panic!("{error}") };
+        assert_eq!((partition, offset, turns), (TopicPartition::new("in", 0), 5, vec![5]));
+    }
+}
+
 #[test]
 fn skip_counts_them() {
     for limits in [EpochLimits::default(), small_epochs(1)] {

@@ -251,6 +251,31 @@ fn the_lowest_priorities_go_first_and_null_before_them() {
 }
 
 #[test]
+fn what_is_made_of_rows_that_waited_is_within_the_bound_of_an_epoch() {
+    let plan = support::plan(
+        "CREATE TABLE src (k STRING, v BIGINT, long AS REPEAT(k, 100000))
+         WITH ('topic' = 'in', 'format' = 'json') SHED WHEN lag > 1 RECORDS USING hash(v) TO 'shed';
+         CREATE TABLE other (v BIGINT) WITH ('topic' = 'in2', 'format' = 'json');
+         CREATE TABLE o (v BIGINT, n BIGINT) WITH ('topic' = 'out', 'format' = 'json');
+         INSERT INTO o SELECT v, OCTET_LENGTH(long) FROM src; INSERT INTO o SELECT v, 0 FROM other",
+    );
+    // Of each partition a megabyte is made.
+    let mut logs = logs(8);
+    logs.create("in2", 1);
+    let mut rows = 0..80;
+    for partition in 0..8 {
+        logs.produce("in", partition, &rows.by_ref().take(10).map(|v| row("k", v)).collect::<Vec<_>>());
+    }
+    logs.produce("in2", 0, &(80..90).map(|v| row("k", v)).collect::<Vec<_>>());
+    let limits = EpochLimits { unpacked_bytes: 1_500_000, ..EpochLimits::default() };
+    run(&plan, &mut logs, limits, &always(1_000), false);
+    let reads: Vec<u64> = logs.progress.iter().map(|progress| progress.counters.read).collect();
+    assert!(reads.iter().all(|read| *read <= 20), "two partitions and no more: {reads:?}");
+    accounted(&logs, 90);
+    replay(&plan, &mut logs);
+}
+
+#[test]
 fn what_is_decoded_and_shed_moves_event_time() {
     let clause = "SHED WHEN lag > 1 RECORDS USING hash(k)";
     let plan = plan(&script(clause));

@@ -26,12 +26,14 @@ pub struct Pace {
 pub(super) struct Load {
     /// The size of the batches it covers.
     pub(super) bytes: usize,
-    /// Its records, counted once for each source that reads them.
+    /// Its records, each counted once however many sources read it, as the limit does.
     pub(super) records: u64,
     /// What these unpack to.
     pub(super) unpacked: usize,
     /// Rows that time made due.
     pub(super) rows: u64,
+    /// It was rather these rows that gave what it gave than the records.
+    pub(super) by_time: bool,
     /// Its outputs and changes of state, in bytes.
     pub(super) output: usize,
     /// There was more to do than it did.
@@ -44,6 +46,11 @@ impl Pace {
         Pace { calm: 0, ..self } == Pace::default()
     }
 
+    /// Whether there is a bound of records below the limit, which holds within a batch, too.
+    pub(super) fn bounds_records(self) -> bool {
+        self.records.is_some()
+    }
+
     /// The limits of the next epoch.
     pub(super) fn of(self, limits: &EpochLimits) -> EpochLimits {
         EpochLimits {
@@ -54,28 +61,55 @@ impl Pace {
         }
     }
 
-    /// The epochs that come are a part of this one, one `parts`-th. False when it was one record, or one row, already.
-    pub(super) fn shrink(&mut self, load: &Load, parts: u64) -> bool {
+    /// The epochs that come take half of what this one took. False when that makes none of them smaller.
+    pub(super) fn shrink(&mut self, limits: &EpochLimits, load: &Load) -> bool {
         self.calm = 0;
-        // Of rows and records those are fewer that there are more of.
-        if load.rows > load.records && load.rows > 1 {
-            self.rows = Some(u32::try_from(load.rows / parts).unwrap_or(u32::MAX).max(1));
-            return true;
-        }
-        self.bytes = Some((load.bytes / usize::try_from(parts).unwrap_or(usize::MAX)).max(1));
-        self.records = Some((load.records / parts).max(1));
-        load.records > 1
+        // All rows of a key come at once, however few may come. What the records gave beside them can still be less.
+        load.by_time && self.take_fewer_rows(limits, load, 2) || self.take_fewer_records(limits, load, 2)
     }
 
     /// The epochs that come take no more records than this one.
-    pub(super) fn hold(&mut self, load: &Load) {
-        self.shrink(&Load { rows: 0, ..*load }, 1);
+    pub(super) fn hold(&mut self, limits: &EpochLimits, load: &Load) {
+        self.calm = 0;
+        self.take_fewer_records(limits, load, 1);
+    }
+
+    /// Epochs take one `parts`-th of the records that this one took, or was allowed; false when it was one already.
+    fn take_fewer_records(&mut self, limits: &EpochLimits, load: &Load, parts: u64) -> bool {
+        if load.records == 0 {
+            return false;
+        }
+        // Without a bound of its own it had its first batches whole.
+        let most = self.records.map_or(u64::MAX, |records| records.min(limits.input_records));
+        let records = (load.records.min(most) / parts).max(1);
+        // What is covered are whole batches: halving it again and again would say nothing.
+        let bytes = (load.bytes / usize::try_from(parts).unwrap_or(usize::MAX)).max(1);
+        self.records = Some(records);
+        self.bytes = Some(self.bytes.unwrap_or(usize::MAX).min(bytes));
+        load.records > 1 && records < most
+    }
+
+    /// Epochs take one `parts`-th of the rows that this one took, or was allowed; false when it may be no less.
+    fn take_fewer_rows(&mut self, limits: &EpochLimits, load: &Load, parts: u64) -> bool {
+        let most = self.rows.unwrap_or(u32::MAX).min(limits.emit_rows);
+        let rows = (load.rows.min(u64::from(most)) / parts).max(1);
+        let rows = u32::try_from(rows).unwrap_or(u32::MAX);
+        if load.rows <= 1 || rows >= most {
+            return false;
+        }
+        self.rows = Some(rows);
+        true
     }
 
     /// Takes note of an epoch.
     pub(super) fn note(&mut self, limits: &EpochLimits, load: &Load) {
         if load.output > limits.output_bytes {
-            self.shrink(load, load.output.div_ceil(limits.output_bytes.max(1)) as u64);
+            self.calm = 0;
+            let parts = load.output.div_ceil(limits.output_bytes.max(1)) as u64;
+            match load.by_time {
+                true => self.take_fewer_rows(limits, load, parts),
+                false => self.take_fewer_records(limits, load, parts),
+            };
         } else if load.output > limits.output_bytes / 4 || load.unpacked > limits.unpacked_bytes / 4 {
             self.calm = 0;
         } else if load.full && !self.is_full() {
@@ -112,7 +146,7 @@ mod tests {
     };
 
     fn load(records: u64, rows: u64, output: usize) -> Load {
-        Load { bytes: 900, records, unpacked: 0, rows, output, full: true }
+        Load { bytes: 900, records, unpacked: 0, rows, by_time: rows > records, output, full: true }
     }
 
     fn limits_of(pace: Pace) -> (usize, u64, u32) {
@@ -146,20 +180,51 @@ mod tests {
         let mut pace = Pace::default();
         pace.note(&LIMITS, &load(1, 40, 1_001));
         assert_eq!(limits_of(pace), (1_000, 64, 20), "one record closed the windows");
-        assert!(pace.shrink(&load(0, 20, 0), 2));
+        assert!(pace.shrink(&LIMITS, &load(0, 20, 0)));
         assert_eq!(limits_of(pace), (1_000, 64, 10));
-        pace.hold(&load(7, 20, 0));
+        pace.hold(&LIMITS, &load(7, 20, 0));
         assert_eq!(limits_of(pace), (900, 7, 10));
     }
 
     #[test]
     fn there_is_nothing_smaller_than_a_record_and_a_row() {
         let mut pace = Pace::default();
-        assert!(pace.shrink(&load(2, 0, 0), 2));
-        assert!(!pace.shrink(&load(1, 1, 0), 2));
-        assert!(!pace.shrink(&load(0, 0, 0), 2));
+        assert!(pace.shrink(&LIMITS, &load(2, 0, 0)));
+        assert!(!pace.shrink(&LIMITS, &load(1, 1, 0)));
+        assert!(!pace.shrink(&LIMITS, &load(0, 0, 0)));
         pace.note(&EpochLimits { output_bytes: 0, ..LIMITS }, &load(1, 9, usize::MAX));
         assert_eq!(limits_of(pace).1, 1);
         assert_eq!(limits_of(pace).2, 1);
+    }
+
+    #[test]
+    fn rows_that_come_together_are_no_fewer_for_ever() {
+        // One key has 40 rows, and always gives all of them.
+        let mut pace = Pace::default();
+        let mut rows = Vec::new();
+        while pace.shrink(&LIMITS, &load(0, 40, 0)) {
+            rows.push(limits_of(pace).2);
+        }
+        assert_eq!(rows, [20, 10, 5, 2, 1]);
+        // Then what the records gave beside them is less, down to one.
+        let (mut records, mut left) = (Vec::new(), 12);
+        while pace.shrink(&LIMITS, &load(left, 40, 0)) {
+            left = limits_of(pace).1;
+            records.push(left);
+        }
+        assert_eq!((records, limits_of(pace).2), (vec![6, 3, 1], 1));
+        // An epoch that was committed makes the records no fewer: they were not it.
+        let mut pace = Pace { rows: Some(1), ..Pace::default() };
+        pace.note(&LIMITS, &load(12, 40, 5_000));
+        assert_eq!(limits_of(pace), (1_000, 64, 1));
+    }
+
+    #[test]
+    fn a_batch_beyond_the_limit_is_parted_at_last() {
+        // Without a bound of its own an epoch has its first batch whole, however small the limit.
+        let limits = EpochLimits { input_records: 1, ..LIMITS };
+        let mut pace = Pace::default();
+        assert!(pace.shrink(&limits, &load(100, 0, 0)) && pace.bounds_records());
+        assert!(!pace.shrink(&limits, &load(1, 0, 0)));
     }
 }

@@ -60,6 +60,8 @@ pub struct Pipeline {
     /// See [`Progress::state_from`].
     pub(super) state_from: Option<i64>,
     pub(super) spoilt: bool,
+    /// How many records the last epoch took in; see [`Pipeline::records`].
+    pub(super) records: u64,
     /// About how many bytes the records of the last epoch unpacked to.
     pub(super) unpacked: usize,
     /// How many rows time made due in the last epoch, counted at each operator that gave them.
@@ -223,6 +225,8 @@ impl Pipeline {
         let read = self.check_shedding(cut, &ranges)?;
         let given = self.given(&read, input)?;
         let mut prepared = self.prepare(cut, &read, &idle, &given, budget, newest)?;
+        let offsets: i64 = read.iter().map(|range| range.to - range.from).sum();
+        self.records = prepared.counters.read.min(u64::try_from(offsets).unwrap_or(0));
         self.count_passed_over(&ranges, &read, &mut prepared.counters);
         // From here on the state changes: an error leaves it half-way.
         self.spoilt = true;
@@ -231,6 +235,12 @@ impl Pipeline {
         let output = self.run(cut, &ranges, ends, &given, prepared)?;
         self.spoilt = false;
         Ok(output)
+    }
+
+    /// How many records the last epoch took in, each once however many sources read it. Where several read it and offsets
+    /// have no records, it may be more.
+    pub(crate) fn records(&self) -> u64 {
+        self.records
     }
 
     /// About how many bytes the records of the last epoch unpacked to.
@@ -411,7 +421,7 @@ impl Pipeline {
             plan: &plan,
             now: cut.now,
             emit_rows: cut.emit_rows,
-            room: room(cut, ranges),
+            room: room(cut, self.records),
             times,
             executor: &*executor,
         };

@@ -266,32 +266,63 @@ impl Preparation<'_> {
 
 impl Preparation<'_> {
     /// Evaluates the chunks that waited until all of their source were decoded, once it is known which of their rows are
-    /// shed.
+    /// shed. What is made of them needs room, too: of all stretches together.
     fn evaluate_held(
         &self,
         stretches: &[Arc<Stretch>],
         mut stretched: Vec<Stretched>,
     ) -> Result<Vec<Stretched>, (usize, EpochError)> {
+        if stretched.iter().all(|stretched| stretched.held.is_empty()) {
+            return Ok(stretched);
+        }
         let workshop = &self.workshop;
-        for (source, of) in workshop.plan.sources.iter().enumerate() {
-            let Some(sieve) = workshop.sieve(source).filter(Sieve::holds) else { continue };
-            let mut held = Vec::new();
-            for index in (0..stretches.len()).filter(|index| stretches[*index].source == source) {
-                let chunks = std::mem::take(&mut stretched[index].held);
-                held.extend(chunks.into_iter().map(|chunk| (index, chunk)));
-            }
-            let mut chosen: BTreeMap<usize, Vec<Chunk>> = BTreeMap::new();
-            for (index, chunk) in sieve.choose(held, &of.computed, workshop.now) {
-                chosen.entry(index).or_default().push(chunk);
-            }
-            for (index, chunks) in chosen {
-                let room = Room { budget: self.budget, before: 0, together: None };
-                let begun = std::mem::take(&mut stretched[index]);
-                let evaluated = workshop.go_on(&stretches[index], room, begun, chunks);
-                stretched[index] = evaluated.map_err(|error| (index, error))?;
+        let mut before = 0;
+        for source in 0..workshop.plan.sources.len() {
+            let own: Vec<usize> =
+                (0..stretches.len()).filter(|index| stretches[*index].source == source).collect();
+            let mut chosen = self.choose_held(source, &own, &mut stretched);
+            for index in own {
+                let stretch = &stretches[index];
+                let room = Room { budget: self.budget, before, together: None };
+                let given = match chosen.remove(&index) {
+                    Some(chunks) => {
+                        let begun = std::mem::take(&mut stretched[index]);
+                        Some(workshop.go_on(stretch, room, begun, chunks))
+                    }
+                    // What was made before it has taken some of its room: which record has none is found once more.
+                    None if before > 0 && before + stretched[index].unpacked > self.budget => {
+                        Some(workshop.compute(stretch, room))
+                    }
+                    None => None,
+                };
+                if let Some(given) = given {
+                    stretched[index] = given.map_err(|error| (index, error))?;
+                }
+                before += stretched[index].unpacked;
             }
         }
         Ok(stretched)
+    }
+
+    /// The chunks of a source that waited, by their stretches, with the rows marked that are shed.
+    fn choose_held(
+        &self,
+        source: usize,
+        own: &[usize],
+        stretched: &mut [Stretched],
+    ) -> BTreeMap<usize, Vec<Chunk>> {
+        let mut chosen: BTreeMap<usize, Vec<Chunk>> = BTreeMap::new();
+        let Some(sieve) = self.workshop.sieve(source).filter(Sieve::holds) else { return chosen };
+        let mut held = Vec::new();
+        for index in own {
+            let chunks = std::mem::take(&mut stretched[*index].held);
+            held.extend(chunks.into_iter().map(|chunk| (*index, chunk)));
+        }
+        let computed = &self.workshop.plan.sources[source].computed;
+        for (index, chunk) in sieve.choose(held, computed, self.workshop.now) {
+            chosen.entry(index).or_default().push(chunk);
+        }
+        chosen
     }
 }
 

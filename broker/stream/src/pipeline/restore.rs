@@ -18,7 +18,7 @@ use crate::executor::Serial;
 use crate::format::{FormatError, RecordEncoder};
 use crate::plan::Plan;
 use crate::rows::NO_TIME;
-use crate::snapshot::{SnapshotError, SnapshotHeader, SnapshotReader};
+use crate::snapshot::{SnapshotError, SnapshotHeader, SnapshotReader, StateChanges};
 use crate::state::decode_changelog_key;
 
 /// State that is read until somebody is asked whether to go on, in bytes.
@@ -82,6 +82,7 @@ impl Restoring {
             finished: false,
             state_from: None,
             spoilt: false,
+            records: 0,
             unpacked: 0,
             timed_rows: 0,
             rejected: None,
@@ -185,6 +186,15 @@ impl Restoring {
                     return Err(SnapshotError::GivenUp);
                 }
             }
+        }
+        Ok(self)
+    }
+
+    /// Takes the state that all changes from the beginning on have come to.
+    pub(crate) fn apply_changes(mut self, changes: &StateChanges) -> Result<Restoring, RestoreError> {
+        for (index, (key, value)) in (0..).zip(changes.state()) {
+            let damaged = |reason: String| RestoreError::DamagedChangelog { index, reason };
+            self.apply_change(key, Some(value)).map_err(damaged)?;
         }
         Ok(self)
     }

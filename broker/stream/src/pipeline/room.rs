@@ -1,14 +1,14 @@
 //! How much an operator may give in an epoch.
 
-use super::cut::{Cut, OffsetRange};
+use super::cut::Cut;
 use super::errors::EpochError;
 use crate::operators::Output;
 use crate::rows::{GIVEN_BYTES, MOST_BYTES};
 
-/// How many bytes of rows an operator may give in an epoch. What gives more is done in parts, as far as there are some.
-pub(super) fn room(cut: &Cut, ranges: &[OffsetRange]) -> usize {
-    let offsets: i64 = ranges.iter().map(|range| range.to - range.from).sum();
-    match offsets == 1 || offsets == 0 && cut.emit_rows == 1 {
+/// How many bytes of rows an operator may give in an epoch of so many records. What gives more is done in parts, as far as
+/// there are some.
+pub(super) fn room(cut: &Cut, records: u64) -> usize {
+    match records == 1 || records == 0 && cut.emit_rows == 1 {
         true => MOST_BYTES,
         false => GIVEN_BYTES,
     }

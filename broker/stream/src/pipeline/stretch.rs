@@ -162,7 +162,7 @@ impl Workshop {
         Sieve::of(&self.plan.sources[source], *self.levels.get(&source)?, self.seed)
     }
 
-    /// Evaluates chunks of a stretch that have waited.
+    /// Evaluates chunks of a stretch that have waited, as far as there is room for what is made of them.
     pub(super) fn go_on(
         &self,
         stretch: &Stretch,
@@ -171,7 +171,13 @@ impl Workshop {
         chunks: Vec<Chunk>,
     ) -> Result<Stretched, EpochError> {
         let mut collecting = Collecting { stretched: begun, ..self.collecting(stretch, room) };
-        chunks.into_iter().try_for_each(|chunk| collecting.take_chunk(chunk))?;
+        for chunk in chunks {
+            let is_first = collecting.room.before == 0 && collecting.stretched.chunks.is_empty();
+            if !is_first && collecting.is_over() {
+                return Err(collecting.over_budget(chunk.offsets[0]));
+            }
+            collecting.take_chunk(chunk)?;
+        }
         Ok(collecting.finish())
     }
 
@@ -295,11 +301,14 @@ impl Collecting<'_> {
     }
 
     fn add_record<'r>(&mut self, place: RecordPlace<'r>, view: &RecordView<'r>) -> Result<(), EpochError> {
-        if self.sieve.as_ref().is_some_and(|sieve| sieve.drops(place.partition, view.offset)) {
+        let dropped = self.sieve.as_ref().filter(|sieve| sieve.drops(place.partition, view.offset));
+        let (is_dropped, is_written) = (dropped.is_some(), dropped.is_some_and(Sieve::writes));
+        if is_dropped && !is_written {
             self.stretched.counters.read += 1;
             self.shed(view.offset);
             return Ok(());
         }
+        // What goes to a topic is copied whole.
         let bytes = view.data_len() + ROW_BYTES;
         let taken = self.room.before + self.stretched.unpacked;
         // One record is always taken.
@@ -310,8 +319,12 @@ impl Collecting<'_> {
         if !self.tell() {
             return Err(self.over_budget(view.offset));
         }
+        self.stretched.counters.read += 1;
+        if is_dropped {
+            self.shed(view.offset);
+            return Ok(());
+        }
         let counters = &mut self.stretched.counters;
-        counters.read += 1;
         let keyed = !self.workshop.plan.sources[self.stretch.source].upsert_key.is_empty();
         if view.value.is_none() && !keyed {
             counters.skipped += 1;
@@ -353,6 +366,10 @@ impl Collecting<'_> {
         }
         self.told = self.stretched.unpacked;
         together.fetch_add(untold, Ordering::Relaxed) <= self.room.budget.saturating_sub(untold)
+    }
+
+    fn is_over(&self) -> bool {
+        self.room.before + self.stretched.unpacked > self.room.budget
     }
 
     fn over_budget(&self, offset: i64) -> EpochError {
@@ -408,7 +425,7 @@ impl Collecting<'_> {
             None => match chunk.halves() {
                 Some([first, second]) => {
                     self.take_chunk(first)?;
-                    if self.room.before + self.stretched.unpacked > self.room.budget {
+                    if self.is_over() {
                         return Err(self.over_budget(second.offsets[0]));
                     }
                     return self.take_chunk(second);

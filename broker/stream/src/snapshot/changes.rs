@@ -64,6 +64,11 @@ impl StateChanges {
         self.bytes = sizes.sum();
     }
 
+    /// What there is of the state, if these are all changes from its beginning on: in the order of the keys.
+    pub(crate) fn state(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        self.entries.iter().filter_map(|(key, value)| Some((&**key, value.as_deref()?)))
+    }
+
     /// About how much memory it takes, in bytes.
     pub fn bytes(&self) -> usize {
         self.bytes

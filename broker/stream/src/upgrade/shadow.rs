@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use thiserror::Error;
 
-use crate::epoch_loop::{EpochLimits, EpochLoop, ShedControl, Turn, TurnError};
-use crate::logs::{CommitError, Logs, LogsError, ReadBatches};
+use crate::epoch_loop::{EpochLimits, EpochLoop, Pace, ShedControl, Turn, TurnError};
+use crate::logs::{CommitError, Heard, Logs, LogsError, ReadBatches};
 use crate::pipeline::{
     EpochOutput, OperatorSize, Pipeline, PipelineSpec, Progress, RestoreError, TopicPartition,
 };
@@ -27,6 +27,8 @@ pub enum ShadowError {
 #[derive(Debug)]
 pub struct Shadow {
     epochs: EpochLoop,
+    limits: EpochLimits,
+    targets: BTreeMap<TopicPartition, i64>,
     came_to: CameTo,
 }
 
@@ -46,16 +48,14 @@ impl Shadow {
         limits: EpochLimits,
         targets: BTreeMap<TopicPartition, i64>,
     ) -> Result<Shadow, ShadowError> {
-        // It is behind by nature, and its state is to be that of the whole input.
-        let epochs = EpochLoop::new(Pipeline::new(plan, spec)?, limits);
-        let mut epochs = epochs.with_shedding(ShedControl::Never);
-        epochs.stop_at(targets);
-        Ok(Shadow { epochs, came_to: CameTo::default() })
+        let epochs = epochs(Pipeline::new(plan, spec)?, limits, Pace::default(), &targets);
+        Ok(Shadow { epochs, limits, targets, came_to: CameTo::default() })
     }
 
     /// Where it is to read to from here on. No offset may be before one that was read.
     pub fn set_targets(&mut self, targets: BTreeMap<TopicPartition, i64>) {
-        self.epochs.stop_at(targets);
+        self.epochs.stop_at(targets.clone());
+        self.targets = targets;
     }
 
     /// Where it is in each partition.
@@ -73,20 +73,53 @@ impl Shadow {
         self.epochs.pipeline().operator_sizes()
     }
 
-    /// Runs one epoch; false once everything is read, and given what time made due.
+    /// Runs one epoch; false once everything is read, and given what time made due. One that gave too much is tried again
+    /// in parts, with the next turns.
     pub fn turn<L: Logs>(&mut self, logs: &mut L, now: i64, seed: u64) -> Result<bool, ShadowError> {
         let mut unseen = Unseen { logs, came_to: &mut self.came_to };
-        let turn = self.epochs.turn(&mut unseen, now, seed)?;
+        let turn = match self.epochs.turn(&mut unseen, now, seed) {
+            Err(error) if error.too_large().is_some() && self.epochs.shrink() => {
+                self.restore()?;
+                return Ok(true);
+            }
+            turn => turn?,
+        };
         if let Some(error) = self.came_to.failed.take() {
             return Err(error.into());
         }
         Ok(matches!(turn, Turn::Committed { .. }))
     }
 
+    /// Goes back to where the last whole epoch has left it, at the pace it has now.
+    fn restore(&mut self) -> Result<(), RestoreError> {
+        let failed = self.epochs.pipeline();
+        let (plan, spec, pace) = (failed.plan().clone(), failed.spec().clone(), self.epochs.pace());
+        // What is left of the failed one goes first: there may be no room for both.
+        let beginning = Pipeline::new(plan.clone(), spec.clone())?;
+        self.epochs = epochs(beginning, self.limits, pace, &self.targets);
+        let CameTo { changes, progress, .. } = &self.came_to;
+        let restored = Pipeline::restore(plan, spec, progress.clone())?.apply_changes(changes)?.finish();
+        self.epochs = epochs(restored, self.limits, pace, &self.targets);
+        Ok(())
+    }
+
     /// The state it has come to, and the record of its last epoch; `None` when there was nothing to read.
     pub fn finish(self) -> (StateChanges, Option<Progress>) {
         (self.came_to.changes, self.came_to.progress)
     }
+}
+
+/// It is behind by nature, and its state is to be that of the whole input: nothing is shed.
+fn epochs(
+    pipeline: Pipeline,
+    limits: EpochLimits,
+    pace: Pace,
+    targets: &BTreeMap<TopicPartition, i64>,
+) -> EpochLoop {
+    let epochs = EpochLoop::new(pipeline, limits).with_pace(pace);
+    let mut epochs = epochs.with_shedding(ShedControl::Never);
+    epochs.stop_at(targets.clone());
+    epochs
 }
 
 /// Logs of which nothing is written.
@@ -113,6 +146,14 @@ impl<L: Logs> Logs for Unseen<'_, L> {
 
     fn committed_end(&mut self, partition: &TopicPartition) -> Result<i64, LogsError> {
         self.logs.committed_end(partition)
+    }
+
+    fn log_end(&mut self, partition: &TopicPartition) -> Result<i64, LogsError> {
+        self.logs.log_end(partition)
+    }
+
+    fn heard(&mut self, partition: &TopicPartition, now: i64) -> Result<Option<Heard>, LogsError> {
+        self.logs.heard(partition, now)
     }
 
     fn commit(&mut self, epoch: EpochOutput) -> Result<(), CommitError> {

@@ -21,6 +21,8 @@ const BUDGET: usize = 64 << 20;
 pub(crate) struct MemoryLogs {
     pub(crate) partitions: BTreeMap<TopicPartition, Vec<Batch>>,
     pub(crate) aborted: BTreeMap<TopicPartition, Vec<AbortedRange>>,
+    /// Where the oldest transaction begins that is open.
+    pub(crate) open: BTreeMap<TopicPartition, i64>,
     pub(crate) changelog: Vec<Batch>,
     pub(crate) progress: Vec<Progress>,
     /// Batches read at once at most; 0 is no bound.
@@ -116,6 +118,10 @@ impl Logs for MemoryLogs {
     type Ticket = ();
 
     fn readable_end(&mut self, partition: &TopicPartition) -> Result<i64, LogsError> {
+        Ok(self.open.get(partition).copied().unwrap_or_else(|| self.end(partition)))
+    }
+
+    fn log_end(&mut self, partition: &TopicPartition) -> Result<i64, LogsError> {
         Ok(self.end(partition))
     }
 
@@ -127,8 +133,9 @@ impl Logs for MemoryLogs {
     ) -> Result<ReadBatches, LogsError> {
         let mut bytes = 0;
         let mut batches = Vec::new();
+        let end = self.readable_end(partition)?;
         for batch in &self.partitions[partition] {
-            if batch.header().next_offset() <= from {
+            if batch.header().next_offset() <= from || batch.header().base_offset >= end {
                 continue;
             }
             let full =
