@@ -6,6 +6,8 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
+use super::read_bound::ReadBound;
+
 /// Where the input was declared to end: for each source topic, the end offset of each partition.
 pub type InputEnds = BTreeMap<String, Vec<i64>>;
 
@@ -15,6 +17,7 @@ pub(super) struct Control(Arc<Shared>);
 
 struct Shared {
     orders: Mutex<Orders>,
+    bound: ReadBound,
     changed: Notify,
 }
 
@@ -29,7 +32,7 @@ struct Orders {
 impl Control {
     pub(super) fn new(ends: Option<InputEnds>, memory: u64, shards: u32) -> Self {
         let orders = Mutex::new(Orders { stop: false, ends, memory, shards });
-        Self(Arc::new(Shared { orders, changed: Notify::new() }))
+        Self(Arc::new(Shared { orders, bound: ReadBound::default(), changed: Notify::new() }))
     }
 
     /// Asks the runner to stop after the epoch it is in.
@@ -50,6 +53,17 @@ impl Control {
 
     pub(super) fn ends(&self) -> Option<InputEnds> {
         self.0.orders.lock().ends.clone()
+    }
+
+    /// How far it may read while its end is being declared. Behind that it stays as it is: at the end.
+    pub(super) fn bound(&self) -> &ReadBound {
+        &self.0.bound
+    }
+
+    /// No end is declared after all: it reads on.
+    pub(super) fn lift_bound(&self) {
+        self.0.bound.lift();
+        self.0.changed.notify_one();
     }
 
     /// Says how many bytes its state may have.

@@ -50,11 +50,12 @@ impl Pipelines {
     }
 
     pub(super) async fn declare_end(&self, name: &str, end: InputEnd) -> Result<InputEnds, PipelineError> {
-        let (mut record, plan, is_live, shown) = {
+        let (mut record, plan, control, is_live, shown) = {
             let known = self.0.known.lock();
             let known = known.get(name).ok_or_else(|| PipelineError::Unknown(name.to_owned()))?;
             let shown = known.shown.get(self.0.clock.steady());
-            (known.record.clone(), known.plan.clone(), shown.state.is_live(), shown.progress)
+            let control = known.control.clone();
+            (known.record.clone(), known.plan.clone(), control, shown.state.is_live(), shown.progress)
         };
         if is_live && let Some(ends) = record.input_ends {
             return Ok(ends);
@@ -74,10 +75,14 @@ impl Pipelines {
             let ends = topic.partitions.iter().map(|partition| partition.published().last_stable_offset);
             (topic.name.to_string(), ends.collect::<Vec<i64>>())
         };
-        let now: InputEnds = self.sources(&plan)?.iter().map(end_now).collect();
+        let now =
+            || -> Result<InputEnds, PipelineError> { Ok(self.sources(&plan)?.iter().map(end_now).collect()) };
         let ends = match end {
-            InputEnd::Now => now,
+            // What runs reads on while its end is written down: not beyond it.
+            InputEnd::Now if is_live => control.bound().set(now)?,
+            InputEnd::Now => now()?,
             InputEnd::At(ends) => {
+                let now = now()?;
                 let fits = |(topic, now): (&String, &Vec<i64>)| {
                     ends.get(topic).is_some_and(|given| given.len() == now.len())
                 };
@@ -93,12 +98,18 @@ impl Pipelines {
             }
         };
         if let Some(Passed { partition, position, end }) = passed(&ends, progress.as_ref()) {
+            control.lift_bound();
             return Err(PipelineError::Ends(format!(
                 "{partition} cannot end at {end}: it has been read up to offset {position}; name that or a later one"
             )));
         }
         record.input_ends = Some(ends.clone());
-        self.save(&record).await?;
+        if let Err(error) = self.save(&record).await {
+            control.lift_bound();
+            return Err(error);
+        }
+        // Another script takes no pipeline over whose input has an end.
+        self.0.replays.give_up(name);
         self.update(name, |known| {
             known.record = record;
             known.control.finish_at(ends.clone());

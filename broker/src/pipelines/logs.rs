@@ -14,6 +14,7 @@ use tokio::sync::oneshot;
 
 use super::control::Control;
 use super::output_ends::{self, OutputEnds};
+use super::read_bound::ReadBound;
 use super::snapshots::OwnLogs;
 use crate::coordinators::{CommitError as FrameError, Coordinators};
 use crate::partitions::Partition;
@@ -38,6 +39,8 @@ pub(super) struct BrokerLogs {
     progress: Partition,
     /// The source topics that are read; another one of the same name is not.
     topic_ids: BTreeMap<String, String>,
+    /// How far they are read.
+    bound: ReadBound,
     /// Where the progress log ends if nobody else is the pipeline's runner.
     progress_end: i64,
     /// The offset behind the last change of state that was committed.
@@ -78,6 +81,7 @@ impl BrokerLogs {
             changelog,
             progress,
             topic_ids: BTreeMap::new(),
+            bound: ReadBound::default(),
             progress_end,
             changelog_end,
             log_bytes: 0,
@@ -85,6 +89,11 @@ impl BrokerLogs {
             ends,
             runtime,
         }
+    }
+
+    /// Reads no further than this says.
+    pub(super) fn within(self, bound: ReadBound) -> Self {
+        Self { bound, ..self }
     }
 
     /// Reads these topics from here on, and none that takes the place of one of them.
@@ -227,7 +236,12 @@ impl Logs for BrokerLogs {
     type Ticket = oneshot::Receiver<()>;
 
     fn readable_end(&mut self, partition: &TopicPartition) -> Result<i64, LogsError> {
-        Ok(self.source(partition)?.published().last_stable_offset)
+        let log = self.source(partition)?;
+        Ok(self.bound.end_of(partition, || log.published().last_stable_offset))
+    }
+
+    fn log_end(&mut self, partition: &TopicPartition) -> Result<i64, LogsError> {
+        Ok(self.source(partition)?.sequenced_end())
     }
 
     fn read(
@@ -259,6 +273,9 @@ impl Logs for BrokerLogs {
                 })?);
             }
         }
+        // The log may have grown since its end was looked up, and a bound have been set since.
+        let end = self.bound.end_of(partition, || i64::MAX);
+        batches.retain(|batch| batch.header().next_offset() <= end);
         let aborted = read
             .aborted
             .iter()

@@ -170,10 +170,13 @@ impl Pipelines {
         pipelines
     }
 
-    /// Starts every pipeline that was running when the broker stopped, except those that somebody was quicker to
-    /// start or stop by name.
+    /// Starts every pipeline that was running when the broker stopped, except those that have finished, and those that
+    /// somebody was quicker to start or stop by name.
     pub async fn resume(&self) {
-        let is_meant = |known: &Known| known.record.running && known.thread.is_none() && known.plan.is_ok();
+        let is_meant = |known: &Known| {
+            let may_run = known.plan.is_ok() && known.shown.state() != PipelineState::Finished;
+            known.record.running && known.thread.is_none() && may_run
+        };
         let names: Vec<String> = {
             let known = self.0.known.lock();
             known.iter().filter(|(_, known)| is_meant(known)).map(|(name, _)| name.clone()).collect()

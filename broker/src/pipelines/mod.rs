@@ -28,6 +28,7 @@ mod manager;
 mod meter;
 mod output_ends;
 mod query;
+mod read_bound;
 mod replaying;
 mod restoring;
 mod runner;

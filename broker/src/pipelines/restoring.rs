@@ -181,9 +181,10 @@ impl Runner {
         }
     }
 
-    /// The partitions it reads. Where the input was declared to end, those that came later are beyond the end.
+    /// The partitions it reads. Where the input was declared to end, or is about to be, those that came later are beyond
+    /// the end.
     pub(super) fn sources(&self) -> Result<Vec<Partition>, RunError> {
-        let ends = self.control.ends();
+        let ends = self.control.ends().or_else(|| self.control.bound().ends());
         let mut partitions = Vec::new();
         for topic in self.plan.source_topics() {
             let found = self

@@ -93,6 +93,34 @@ impl Pipelines {
         plan: &Plan,
         is_new: bool,
     ) -> Result<Vec<String>, PipelineError> {
+        let (sinks, missing) = self.missing_topics(name, plan)?;
+        for new in missing {
+            self.0.topics.create(new).await?;
+        }
+        self.make_own_topics(name).await?;
+        if is_new {
+            // What an earlier pipeline of the name may have left.
+            let (files, spill) = (self.0.snapshots(name), self.0.spill_directory(name));
+            let removed = beside(move || {
+                spill.remove().map_err(|error| spill.failed(error))?;
+                files.alone(SnapshotFiles::remove_all)
+            });
+            let removed = removed.await;
+            let removed = removed.map_err(|_| PipelineError::Stopping)?;
+            removed.map_err(|error| PipelineError::Files(error.to_string()))?;
+        }
+        Ok(sinks)
+    }
+
+    /// The topics that the pipeline of a name writes, and those of them that are not there. Makes none.
+    ///
+    /// # Errors
+    /// One of them cannot be its own, or what it reads is not there.
+    pub(super) fn missing_topics(
+        &self,
+        name: &str,
+        plan: &Plan,
+    ) -> Result<(Vec<String>, Vec<NewTopic>), PipelineError> {
         self.sources(plan)?;
         let sinks = sinks(plan);
         let mut missing = Vec::new();
@@ -123,22 +151,7 @@ impl Pipelines {
                 }
             }
         }
-        for new in missing {
-            self.0.topics.create(new).await?;
-        }
-        self.make_own_topics(name).await?;
-        if is_new {
-            // What an earlier pipeline of the name may have left.
-            let (files, spill) = (self.0.snapshots(name), self.0.spill_directory(name));
-            let removed = beside(move || {
-                spill.remove().map_err(|error| spill.failed(error))?;
-                files.alone(SnapshotFiles::remove_all)
-            });
-            let removed = removed.await;
-            let removed = removed.map_err(|_| PipelineError::Stopping)?;
-            removed.map_err(|error| PipelineError::Files(error.to_string()))?;
-        }
-        Ok(sinks)
+        Ok((sinks, missing))
     }
 
     /// Makes the topics of a pipeline's own that are not there.
@@ -229,7 +242,8 @@ impl Pipelines {
                 patience,
                 self.output_ends(name),
                 runtime.clone(),
-            ),
+            )
+            .within(control.bound().clone()),
             keeper,
             spill: Spill::new(self.0.spill_directory(name)),
             control,

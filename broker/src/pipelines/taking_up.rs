@@ -146,15 +146,21 @@ impl Pipelines {
         }
     }
 
-    /// Shows where pipelines stand that the broker finds at its start, until they run. One whose log cannot be read says why
-    /// when it is run.
+    /// Shows where pipelines stand that the broker finds at its start, until they run; one that has finished does not any
+    /// more. One whose log cannot be read says why when it is run.
     pub(super) fn show_standing(&self) {
         let names: Vec<String> = self.0.known.lock().keys().cloned().collect();
         for name in names {
             let standing = self.own_logs(&name).ok().and_then(|logs| logs.standing().ok().flatten());
             if let Some(Cut { progress, .. }) = standing {
+                let finished = progress.finished;
                 let durable = Durable { progress, open_windows: 0, sizes: None, rejected: None };
-                self.update(&name, |known| known.shown.set_durable(durable, None));
+                self.update(&name, |known| {
+                    known.shown.set_durable(durable, None);
+                    if finished && known.plan.is_ok() {
+                        known.shown.set_state(PipelineState::Finished);
+                    }
+                });
             }
         }
     }

@@ -1,6 +1,7 @@
 //! Pipelines over a data directory, without a port.
 
 mod changes;
+mod ends;
 mod sources;
 
 use std::collections::BTreeMap;

@@ -1,0 +1,95 @@
+//! Where the input of a pipeline ends, and what is left of one that has come there.
+
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+use super::super::taking_up::tests::counts;
+use super::super::{EventKind, InputEnd, PipelineState};
+use super::{COPY, Parts};
+
+impl Parts {
+    /// Waits until the pipeline has ended, in whatever way.
+    async fn ended(&self, name: &str) -> PipelineState {
+        for _ in 0..3_000 {
+            let state = self.pipelines.view(name).unwrap().state;
+            if !state.is_live() {
+                return state;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("{:?}", self.pipelines.view(name));
+    }
+
+    /// Produces for as long as somebody waits for it.
+    async fn go_on_producing(&self) {
+        loop {
+            self.produce("in", &[("a", 1)]).await;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pipeline_ends_where_its_input_ended_whoever_produces_meanwhile() {
+    let directory = TempDir::new().unwrap();
+    let parts = Parts::open(&directory, Vec::new()).await;
+    let pipelines = &parts.pipelines;
+    for round in 0..8 {
+        let (name, sink) = (format!("p{round}"), format!("'out{round}'"));
+        pipelines.run(&name, &COPY.replace("'out'", &sink), None).await.unwrap();
+        let finish = async {
+            while pipelines.view(&name).unwrap().progress.is_none() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            pipelines.finish_input(&name, InputEnd::Now).await.unwrap()
+        };
+        let ends = tokio::select! {
+            ends = finish => ends,
+            () = parts.go_on_producing() => unreachable!("it never ends"),
+            () = parts.go_on_producing() => unreachable!("it never ends"),
+            () = parts.go_on_producing() => unreachable!("it never ends"),
+        };
+        assert_eq!(parts.ended(&name).await, PipelineState::Finished, "round {round}");
+        let view = pipelines.view(&name).unwrap();
+        assert_eq!(
+            (view.sources[0].position, view.sources[0].finish_at),
+            (ends["in"][0], Some(ends["in"][0]))
+        );
+        assert_eq!(parts.read(&format!("out{round}")).len() as i64, ends["in"][0]);
+    }
+    parts.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pipeline_that_has_finished_is_not_started_again() {
+    let directory = TempDir::new().unwrap();
+    let parts = Parts::open(&directory, Vec::new()).await;
+    parts.produce("in", &[("a", 1), ("b", 2)]).await;
+    for (name, sink) in [("done", "'out'"), ("stopped", "'other'")] {
+        let script = counts().replace("'out'", sink);
+        parts.pipelines.run(name, &script, Some(InputEnd::Now)).await.unwrap();
+        assert_eq!(parts.ended(name).await, PipelineState::Finished);
+    }
+    parts.pipelines.stop("stopped").await.unwrap();
+    parts.close().await;
+    let parts = Parts::open(&directory, Vec::new()).await;
+    let pipelines = &parts.pipelines;
+    parts.produce("in", &[("a", 3)]).await;
+    pipelines.resume().await;
+    for name in ["done", "stopped"] {
+        let view = pipelines.view(name).unwrap();
+        assert_eq!((view.state, view.generation), (PipelineState::Finished, 1), "{name}");
+        assert_eq!((view.sources[0].position, view.progress.unwrap().totals.read), (2, 2));
+        let events = pipelines.events(name, 0).unwrap();
+        assert!(!events.iter().any(|event| event.kind == EventKind::Started), "{events:?}");
+    }
+    // Nor is it by whoever runs it again; from a savepoint it is.
+    let (view, created) = pipelines.run("done", &counts(), Some(InputEnd::Now)).await.unwrap();
+    assert_eq!((view.state, view.generation, created), (PipelineState::Finished, 1, false));
+    pipelines.make_savepoint("done", Some("end")).await.unwrap();
+    pipelines.restore_savepoint("done", "end", None, None).await.unwrap();
+    pipelines.run("done", &counts(), None).await.unwrap();
+    parts.caught_up("done").await;
+    assert_eq!(parts.read("out").last().unwrap(), r#"{"k":"a","n":2}"#);
+    parts.close().await;
+}
