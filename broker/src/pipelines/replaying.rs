@@ -1,6 +1,7 @@
 //! State made of what was read already: on a thread of its own, within the pipeline's budget, until somebody gives it up.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -20,15 +21,23 @@ pub(super) struct Running {
     pub(super) logs: BrokerLogs,
 }
 
-/// The replays that are under way, each with whether it is given up, by pipeline.
+/// Why a replay that was given up has ended.
+const GIVEN_UP: &str =
+    "it was given up, for the pipeline is to be stopped, deleted, finished or taken back to a savepoint";
+
+/// The upgrades that are under way, each with whether it is given up, by pipeline.
 #[derive(Default)]
 pub(super) struct Replays(Mutex<BTreeMap<String, Arc<AtomicBool>>>);
 
 impl Replays {
-    fn begin(&self, name: &str) -> Replay<'_> {
+    /// An upgrade of a pipeline begins; `None` while there is one.
+    pub(super) fn begin(&self, name: &str) -> Option<Replay<'_>> {
         let given_up = Arc::new(AtomicBool::new(false));
-        self.0.lock().insert(name.to_owned(), Arc::clone(&given_up));
-        Replay { replays: self, name: name.to_owned(), given_up }
+        match self.0.lock().entry(name.to_owned()) {
+            Entry::Occupied(_) => return None,
+            Entry::Vacant(entry) => entry.insert(Arc::clone(&given_up)),
+        };
+        Some(Replay { replays: self, name: name.to_owned(), given_up })
     }
 
     #[cfg(test)]
@@ -36,7 +45,7 @@ impl Replays {
         self.0.lock().is_empty()
     }
 
-    /// Ends the replay for a pipeline, if there is one: it is to be changed in another way.
+    /// Ends the upgrade of a pipeline, if there is one: it is to be changed in another way.
     pub(super) fn give_up(&self, name: &str) {
         if let Some(given_up) = self.0.lock().get(name) {
             given_up.store(true, Ordering::Relaxed);
@@ -44,23 +53,35 @@ impl Replays {
     }
 }
 
-/// One of them, until it is dropped.
-struct Replay<'r> {
+/// One of them, until it is dropped: then it is given up.
+pub(super) struct Replay<'r> {
     replays: &'r Replays,
     name: String,
     given_up: Arc<AtomicBool>,
 }
 
+impl Replay<'_> {
+    /// That it is not given up.
+    pub(super) fn check(&self) -> Result<(), String> {
+        match self.given_up.load(Ordering::Relaxed) {
+            true => Err(GIVEN_UP.to_owned()),
+            false => Ok(()),
+        }
+    }
+}
+
 impl Drop for Replay<'_> {
     fn drop(&mut self) {
+        // A thread that still makes state makes it for nobody.
+        self.given_up.store(true, Ordering::Relaxed);
         self.replays.0.lock().remove(&self.name);
     }
 }
 
 /// Whether a replay may go on.
 struct Rules {
-    /// How many bytes it may hold.
-    budget: u64,
+    /// How many bytes it may hold: what the pipeline may have now.
+    budget: Box<dyn Fn() -> u64 + Send>,
     closing: Box<dyn Fn() -> bool + Send>,
     given_up: Arc<AtomicBool>,
 }
@@ -71,10 +92,10 @@ impl Rules {
             return Err("the broker is stopping".to_owned());
         }
         if self.given_up.load(Ordering::Relaxed) {
-            return Err("it was given up, for the pipeline is to be stopped or deleted".to_owned());
+            return Err(GIVEN_UP.to_owned());
         }
         let bytes = shadow.bytes();
-        match check_budget(self.budget, bytes, || shadow.operator_sizes()) {
+        match check_budget((self.budget)(), bytes, || shadow.operator_sizes()) {
             Err(RunError::OverBudget { bytes, budget, operator }) => Err(format!(
                 "making its state takes {bytes} bytes, twice what there is of it, and the pipeline may have {budget}; most of \
                  it is in {operator}. Give it more (`logmill pipeline resume NAME --memory {}MiB`), or keep less: a state \
@@ -91,14 +112,20 @@ impl Pipelines {
     /// Runs a shadow to its targets, with a pipeline's priority.
     pub(super) async fn catch_up(
         &self,
-        name: &str,
-        budget: u64,
+        replay: &Replay<'_>,
         mut running: Running,
     ) -> Result<Running, String> {
-        let replay = self.0.replays.begin(name);
         let (clock, closing) = (self.0.clock.clone(), self.closing());
-        let rules =
-            Rules { budget, closing: Box::new(move || closing()), given_up: Arc::clone(&replay.given_up) };
+        let (pipelines, name) = (self.clone(), replay.name.clone());
+        let budget = move || {
+            let known = pipelines.0.known.lock();
+            known.get(&name).map_or(0, |known| known.control.memory())
+        };
+        let rules = Rules {
+            budget: Box::new(budget),
+            closing: Box::new(move || closing()),
+            given_up: Arc::clone(&replay.given_up),
+        };
         let (done, ended) = oneshot::channel();
         let work = move || {
             lower_priority();
@@ -115,7 +142,7 @@ impl Pipelines {
             // The upgrade has ended if nobody waits for it.
             let _ = done.send(result.map(|()| running));
         };
-        let thread = std::thread::Builder::new().name(format!("upgrade-{name}"));
+        let thread = std::thread::Builder::new().name(format!("upgrade-{}", replay.name));
         thread.spawn(work).map_err(|error| format!("no thread to make its state: {error}"))?;
         ended.await.map_err(|_| "making its state met a defect of the broker: see its log".to_owned())?
     }

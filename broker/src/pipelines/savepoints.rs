@@ -181,6 +181,8 @@ impl Pipelines {
             (new, 0, 0)
         } else {
             let standing = self.standing(name).await?;
+            // What an upgrade has read goes beyond the savepoint.
+            self.0.replays.give_up(name);
             (record, standing.progress.generation, standing.progress.epoch)
         };
         self.prepare(to, &plan, is_new).await?;

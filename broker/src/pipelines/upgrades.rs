@@ -6,7 +6,8 @@
 //! ```
 //!
 //! The shadow runs beside the pipeline as far as that has come; only what the pipeline has read since is left when it
-//! stops. So it stands for a moment, however long its input is.
+//! stops. So it stands for a moment, however long its input is. Until it stops it can be changed as ever: what makes the
+//! upgrade impossible gives it up, or is found when its turn comes.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -19,7 +20,7 @@ use logmill_stream::{
 use super::error::PipelineError;
 use super::events::EventKind;
 use super::manager::{Pipelines, unplanned};
-use super::replaying::Running;
+use super::replaying::{Replay, Running};
 use super::restoring::topic_ids;
 use super::snapshots::{Cut, SnapshotFiles, Source, Stop, make};
 use super::status::PipelineView;
@@ -83,13 +84,44 @@ fn targets(
     ends.map(target).collect()
 }
 
+/// That the state that is made of the input from here on is that of the whole input.
+fn check_whole<'p>(mut starts: impl Iterator<Item = (&'p TopicPartition, i64)>) -> Result<(), String> {
+    match starts.find(|(_, start)| *start > 0) {
+        Some((partition, start)) => Err(format!(
+            "state has to be made from the input, and {partition} begins at offset {start}; what is gone would be missing \
+             in it. Say --allow-incomplete to make it of what is left"
+        )),
+        None => Ok(()),
+    }
+}
+
+/// That a pipeline can be upgraded, and is the one it was when that was decided.
+fn check_goes_on(before: &PipelineRecord, now: &PipelineRecord) -> Result<(), String> {
+    if (&before.script, before.created_ms) != (&now.script, now.created_ms) {
+        return Err("it was changed meanwhile; look at what it is now, and upgrade that".to_owned());
+    }
+    if now.input_ends.is_some() {
+        return Err("its input was declared finished; start the new script under another name".to_owned());
+    }
+    Ok(())
+}
+
+/// An upgrade whose state is still to be made.
+struct Begun {
+    /// The pipeline as it was then.
+    record: PipelineRecord,
+    view: UpgradeView,
+    /// What makes state, if any has to be made.
+    shadow: Option<Running>,
+}
+
 impl Pipelines {
     /// What becomes of the state of a pipeline when this script takes its place. Changes nothing.
     ///
     /// # Errors
     /// [`PipelineError`].
     pub async fn explain_upgrade(&self, name: &str, script: &str) -> Result<UpgradeView, PipelineError> {
-        let (old, new) = self.plans(name, script).await?;
+        let (_, old, new) = self.plans(name, script).await?;
         self.upgrade_view(&old, &new)
     }
 
@@ -97,43 +129,44 @@ impl Pipelines {
     /// has to be made is made of the whole input: with `incomplete`, of what is left of it. Topics that the new script does
     /// not write are free then.
     ///
+    /// While state is made the pipeline can be changed by others, but not be upgraded. [`Pipelines::stop`],
+    /// [`Pipelines::delete`], an end of its input and going back to a savepoint give the upgrade up.
+    ///
     /// # Errors
-    /// [`PipelineError`]; the pipeline is what it was then, and so are the topics, but for new ones that may have been made:
-    /// these are empty, and nobody's. [`Pipelines::stop`] and [`Pipelines::delete`] give an upgrade up that makes state.
+    /// [`PipelineError`]; the pipeline is what it was then, and so are the topics, unless the last step fails, which writes:
+    /// new ones may be there then, empty and nobody's.
     pub async fn upgrade(
         &self,
         name: &str,
         script: &str,
         incomplete: bool,
     ) -> Result<(PipelineView, UpgradeView), PipelineError> {
-        let (old, new) = self.plans(name, script).await?;
-        let _changing = self.hold(name).await;
-        let view = self.upgrade_view(&old, &new)?;
+        let plans = self.plans(name, script).await?;
         let refuse = |reason: String| PipelineError::Upgrade { name: name.to_owned(), reason };
-        if let Some((topic, partition, start)) = view.incomplete.first().filter(|_| !incomplete) {
-            return Err(refuse(format!(
-                "state has to be made from the input, and {topic}-{partition} begins at offset {start}; what is gone would \
-                 be missing in it. Say --allow-incomplete to make it of what is left"
-            )));
-        }
-        let (record, _, snapshots, is_live) = self.for_savepoints(name)?;
-        if record.input_ends.is_some() {
-            return Err(refuse(
-                "its input was declared finished; start the new script under another name".to_owned(),
-            ));
-        }
-        self.prepare(name, &new, false).await?;
-        let mut running = None;
-        if view.upgrade.replays() {
-            let at = snapshots.durable().filter(|_| is_live);
-            let targets = self.targets((&old, &new), at.as_ref().map(|cut| &cut.progress));
-            let started = self.shadow(name, &new, targets)?;
-            running = Some(self.catch_up(name, self.budget(&record), started).await.map_err(refuse)?);
-        }
+        let (replay, begun) = {
+            let _changing = self.hold(name).await;
+            let replay = self.0.replays.begin(name).ok_or_else(|| {
+                refuse(format!(
+                    "another script is on its way to its place; wait for that one, or give it up (`logmill pipeline stop \
+                     {name}`)"
+                ))
+            })?;
+            (replay, self.begin_upgrade(name, &plans, incomplete)?)
+        };
+        let Begun { record: before, view, shadow } = begun;
+        let running = match shadow {
+            // It may take hours: the name is free meanwhile.
+            Some(shadow) => Some(self.catch_up(&replay, shadow).await.map_err(refuse)?),
+            None => None,
+        };
+        let _changing = self.hold(name).await;
+        replay.check().map_err(refuse)?;
+        let (record, _, _, is_live) = self.for_savepoints(name)?;
+        check_goes_on(&before, &record).map_err(refuse)?;
         if is_live {
             self.pause(name).await;
         }
-        let taken = self.switch(name, script, (&old, &new), &view.upgrade, running).await;
+        let taken = self.switch(name, script, &plans, &view.upgrade, (&replay, running)).await;
         if is_live {
             // With the new script, or, where that failed, with the old one.
             let started = self.start(name).await;
@@ -148,14 +181,40 @@ impl Pipelines {
         Ok((self.view(name)?, view))
     }
 
+    /// Looks at everything that could be in the way of an upgrade, and makes nothing yet. The name is held.
+    fn begin_upgrade(
+        &self,
+        name: &str,
+        plans: &(PipelineRecord, Arc<Plan>, Arc<Plan>),
+        incomplete: bool,
+    ) -> Result<Begun, PipelineError> {
+        let (before, old, new) = plans;
+        let refuse = |reason: String| PipelineError::Upgrade { name: name.to_owned(), reason };
+        let (record, _, snapshots, is_live) = self.for_savepoints(name)?;
+        check_goes_on(before, &record).map_err(refuse)?;
+        let view = self.upgrade_view(old, new)?;
+        self.missing_topics(name, new)?;
+        if !view.upgrade.replays() {
+            return Ok(Begun { record, view, shadow: None });
+        }
+        let at = snapshots.durable().filter(|_| is_live);
+        let targets = self.targets((old, new), at.as_ref().map(|cut| &cut.progress));
+        let shadow = self.shadow(name, new, targets)?;
+        if !incomplete {
+            // Where it begins is fixed now: what the view has found is of before.
+            check_whole(shadow.shadow.positions()).map_err(refuse)?;
+        }
+        Ok(Begun { record, view, shadow: Some(shadow) })
+    }
+
     /// From where the pipeline stands to where the new script goes on.
     async fn switch(
         &self,
         name: &str,
         script: &str,
-        (old, new): (&Arc<Plan>, &Arc<Plan>),
+        (_, old, new): &(PipelineRecord, Arc<Plan>, Arc<Plan>),
         upgrade: &Upgrade,
-        running: Option<Running>,
+        (replay, running): (&Replay<'_>, Option<Running>),
     ) -> Result<(), PipelineError> {
         let refuse = |reason: String| PipelineError::Upgrade { name: name.to_owned(), reason };
         let cut = self.standing(name).await?;
@@ -169,8 +228,7 @@ impl Pipelines {
         let (mut changes, mut made) = (StateChanges::default(), None);
         if let Some(mut running) = running {
             running.shadow.set_targets(self.targets((old, new), Some(&cut.progress)));
-            let budget = self.budget(&self.for_savepoints(name)?.0);
-            let caught_up = self.catch_up(name, budget, running).await.map_err(refuse)?;
+            let caught_up = self.catch_up(replay, running).await.map_err(refuse)?;
             check_read(&cut.progress, &new.source_topics(), caught_up.shadow.positions()).map_err(refuse)?;
             (changes, made) = caught_up.shadow.finish();
             upgrade.take_made(&mut changes);
@@ -182,6 +240,8 @@ impl Pipelines {
         let before = record.script.clone();
         let record =
             PipelineRecord { script: script.to_owned(), generation, running: record.running, ..record };
+        // Behind everything that may refuse it.
+        self.prepare(name, new, false).await?;
         let taken_up = TakenUp { record, plan: Arc::clone(new), progress };
         self.take_up(name, taken_up, self.fill(name, old, before, cut, upgrade.clone(), changes)?).await
     }
@@ -210,10 +270,15 @@ impl Pipelines {
         }))
     }
 
-    async fn plans(&self, name: &str, script: &str) -> Result<(Arc<Plan>, Arc<Plan>), PipelineError> {
+    /// A pipeline as it is, its plan, and the plan of a script.
+    async fn plans(
+        &self,
+        name: &str,
+        script: &str,
+    ) -> Result<(PipelineRecord, Arc<Plan>, Arc<Plan>), PipelineError> {
         let new = self.plan_of(script).await?;
-        let old = self.for_savepoints(name)?.1.map_err(|error| unplanned(name, &error))?;
-        Ok((old, Arc::new(new)))
+        let (record, old, _, _) = self.for_savepoints(name)?;
+        Ok((record, old.map_err(|error| unplanned(name, &error))?, Arc::new(new)))
     }
 
     fn upgrade_view(&self, old: &Plan, new: &Plan) -> Result<UpgradeView, PipelineError> {
@@ -229,11 +294,6 @@ impl Pipelines {
             }
         }
         Ok(UpgradeView { upgrade, incomplete, to_read })
-    }
-
-    /// How many bytes the state of a pipeline may have.
-    fn budget(&self, record: &PipelineRecord) -> u64 {
-        record.memory.unwrap_or(self.0.settings.memory)
     }
 
     fn targets(
@@ -262,7 +322,8 @@ impl Pipelines {
         };
         let count = |topic: &str| {
             let partitions = self.0.topics.get(topic).map_or(0, |topic| topic.partitions.len());
-            i32::try_from(partitions).unwrap_or(i32::MAX)
+            // Topics that are not there yet are made when all is well. What goes there goes nowhere.
+            i32::try_from(partitions).unwrap_or(i32::MAX).max(1)
         };
         let sources = self.sources(plan)?;
         let outputs = plan.sink_topics().into_iter().chain(plan.side_topics());
@@ -281,5 +342,18 @@ impl Pipelines {
         let shadow = shadow
             .map_err(|error| PipelineError::Upgrade { name: name.to_owned(), reason: error.to_string() })?;
         Ok(Running { shadow, logs })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn state_is_whole_where_it_is_made_from_the_first_record_on() {
+        let [first, second] = [0, 1].map(|partition| TopicPartition::new("in", partition));
+        assert_eq!(check_whole([(&first, 0), (&second, 0)].into_iter()), Ok(()));
+        let gone = check_whole([(&first, 0), (&second, 7)].into_iter()).unwrap_err();
+        assert!(gone.contains("in-1 begins at offset 7") && gone.contains("--allow-incomplete"), "{gone}");
     }
 }

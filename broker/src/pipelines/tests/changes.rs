@@ -82,6 +82,7 @@ async fn topics_are_with_the_pipeline_that_writes_them() {
     let refused = pipelines.upgrade("p", &strict.replace("'out'", "'unwritten'"), false).await;
     assert!(matches!(refused, Err(PipelineError::Upgrade { .. })), "{refused:?}");
     assert_eq!(pipelines.0.topics.owned_by("p"), ["out"]);
+    assert!(pipelines.0.topics.get("unwritten").is_none(), "nor has it made any");
     // One that is done has given back what is not written any more.
     let moved = counts().replace("'out'", "'elsewhere'");
     pipelines.upgrade("p", &moved, false).await.unwrap();
@@ -143,6 +144,53 @@ async fn stopping_a_pipeline_gives_its_upgrade_up() {
     assert_eq!(stopped.unwrap().state, PipelineState::Stopped);
     assert_eq!(pipelines.view("p").unwrap().script, counts());
     assert!(pipelines.0.replays.is_empty());
+    parts.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pipeline_can_be_changed_while_state_is_made_for_its_next_script() {
+    let directory = TempDir::new().unwrap();
+    // A replay of very many turns.
+    let limits = EpochLimits { input_records: 1, ..EpochLimits::default() };
+    let parts = Parts::open_limited(&directory, Vec::new(), 1 << 30, limits).await;
+    let pipelines = &parts.pipelines;
+    pipelines.run("p", &counts(), None).await.unwrap();
+    let rows: Vec<(&str, i64)> = (0..1_500).map(|x| ("a", x)).collect();
+    parts.produce("in", &rows).await;
+    parts.caught_up("p").await;
+    let summed = script(", s BIGINT", ", SUM(x)", "");
+    let other = script(", m BIGINT", ", MAX(x)", "");
+    let change = async {
+        while pipelines.0.replays.is_empty() {
+            tokio::task::yield_now().await;
+        }
+        pipelines.set_memory("p", 1 << 27).await.unwrap();
+        assert_eq!(pipelines.view("p").unwrap().script, counts(), "the change has waited for the upgrade");
+        let second = pipelines.upgrade("p", &other, false).await;
+        pipelines.make_savepoint("p", Some("meanwhile")).await.unwrap();
+        second.unwrap_err().to_string()
+    };
+    let (upgraded, second) = tokio::join!(pipelines.upgrade("p", &summed, false), change);
+    assert!(second.contains("on its way") && second.contains("pipeline stop p"), "{second}");
+    let (view, _) = upgraded.unwrap();
+    assert_eq!((view.script, view.memory), (summed, 1 << 27));
+    assert_eq!(pipelines.savepoints("p").await.unwrap()[0].header.script, counts());
+    parts.produce("in", &[("a", 7)]).await;
+    parts.caught_up("p").await;
+    let sum: i64 = (0..1_500).sum::<i64>() + 7;
+    assert_eq!(parts.read("out").last().unwrap(), &format!(r#"{{"k":"a","n":1501,"s":{sum}}}"#));
+    // One that is gone when its state is made is not upgraded, nor is another one of its name.
+    pipelines.stop("p").await.unwrap();
+    let delete = async {
+        while pipelines.0.replays.is_empty() {
+            tokio::task::yield_now().await;
+        }
+        pipelines.delete("p", true).await.unwrap();
+    };
+    let (upgraded, ()) = tokio::join!(pipelines.upgrade("p", &other, false), delete);
+    let refused = upgraded.unwrap_err().to_string();
+    assert!(refused.contains("given up"), "{refused}");
+    assert!(matches!(pipelines.view("p"), Err(PipelineError::Unknown(_))));
     parts.close().await;
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-use super::super::taking_up::tests::counts;
+use super::super::taking_up::tests::{counts, script};
 use super::super::{EventKind, InputEnd, PipelineState};
 use super::{COPY, Parts};
 
@@ -91,5 +91,30 @@ async fn a_pipeline_that_has_finished_is_not_started_again() {
     pipelines.run("done", &counts(), None).await.unwrap();
     parts.caught_up("done").await;
     assert_eq!(parts.read("out").last().unwrap(), r#"{"k":"a","n":2}"#);
+    parts.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_script_takes_over_a_pipeline_whose_input_gets_an_end_meanwhile() {
+    let directory = TempDir::new().unwrap();
+    let limits = logmill_stream::EpochLimits { input_records: 1, ..Default::default() };
+    let parts = Parts::open_limited(&directory, Vec::new(), 1 << 30, limits).await;
+    let pipelines = &parts.pipelines;
+    pipelines.run("p", &counts(), None).await.unwrap();
+    parts.produce("in", &(0..900).map(|x| ("a", x)).collect::<Vec<_>>()).await;
+    parts.caught_up("p").await;
+    let summed = script(", s BIGINT", ", SUM(x)", "");
+    let finish = async {
+        while pipelines.0.replays.is_empty() {
+            tokio::task::yield_now().await;
+        }
+        pipelines.finish_input("p", InputEnd::Now).await
+    };
+    let (upgraded, finished) = tokio::join!(pipelines.upgrade("p", &summed, false), finish);
+    let refused = upgraded.unwrap_err().to_string();
+    assert!(refused.contains("given up") && refused.contains("finished"), "{refused}");
+    finished.unwrap();
+    assert_eq!(parts.ended("p").await, PipelineState::Finished);
+    assert_eq!(pipelines.view("p").unwrap().script, counts());
     parts.close().await;
 }
