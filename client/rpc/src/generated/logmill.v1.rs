@@ -73,7 +73,7 @@ pub struct ListPipelinesRequest {}
 /// Every pipeline.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ListPipelinesResponse {
-    /// Sorted by name. `script`, `plan`, `sources` and `operators` are left empty.
+    /// Sorted by name. `script`, `plan` and `operators` are left empty.
     #[prost(message, repeated, tag = "1")]
     pub pipelines: ::prost::alloc::vec::Vec<Pipeline>,
 }
