@@ -50,7 +50,12 @@ fn rows(broker: &Broker, query: &str) -> Vec<Value> {
 /// That a command fails, and says this.
 #[track_caller]
 fn refused(ended: &Ended, parts: &[&str]) {
-    assert_eq!(ended.status.code(), Some(1), "{}", ended.log);
+    ended_with(1, ended, parts);
+}
+
+#[track_caller]
+fn ended_with(status: i32, ended: &Ended, parts: &[&str]) {
+    assert_eq!(ended.status.code(), Some(status), "{}", ended.log);
     for part in parts {
         assert!(ended.log.contains(part), "{part:?} in {}", ended.log);
     }
@@ -168,7 +173,8 @@ fn another_script_takes_over_and_what_is_kept_is_said_before() {
         "nothing happened"
     );
     let wrong = scratch.write("wrong.sql", &counts(", s BIGINT", ", SUM(y)", "out"));
-    refused(&broker.try_run(&["pipeline", "upgrade", "p", &wrong], ""), &["line 4", "no column `y`"]);
+    let wrong = broker.try_run(&["pipeline", "upgrade", "p", &wrong], "");
+    ended_with(2, &wrong, &["line 4", "no column `y`"]);
     broker.run(&["pipeline", "upgrade", "p", &summed]);
     produce(&broker, "in", &[("a", 10)]);
     caught_up(&broker, "p");

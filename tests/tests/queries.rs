@@ -56,7 +56,7 @@ fn tables_that_pipelines_write_are_asked_with_sql() {
     assert_eq!(counted["rows"], serde_json::json!([[300, 3]]));
     assert_eq!(broker.json(&count)["rows"], serde_json::json!([[3]]), "it is later than 2020");
     let wrong = broker.try_run(&["sql", "SELECT shop,\n  amuont FROM totals"], "");
-    assert_eq!(wrong.status.code(), Some(1));
+    assert_eq!(wrong.status.code(), Some(2));
     for part in ["line 2, column 3", "did you mean `amount`?", "2 |   amuont FROM totals\n  |   ^"] {
         assert!(wrong.log.contains(part), "{part} in {}", wrong.log);
     }

@@ -67,9 +67,10 @@ pub(super) enum RunError {
     Spill(#[from] ColdError),
 }
 
-const OTHER_NAME: &str = "Start the script again under another name";
+/// Its sinks belong to the pipeline that failed.
+const OTHER_NAME: &str = "Start the script again under another name, with other sinks";
 
-/// The input of before is gone, and that of now was never read.
+/// Some of the input is gone, and what there is now was never read.
 const FROM_THE_BEGINNING: &str = "Delete the pipeline and run the script again to read what there is now from its beginning (sinks keep their records), or start it under another name, with other sinks";
 
 /// Where an error of a pipeline is in the input, and what to do about it.
@@ -185,7 +186,9 @@ fn logs(error: &LogsError) -> (String, Option<(String, i32, i64)>, String) {
                 "the log begins at offset {log_start}: records were deleted before the pipeline read them"
             ),
             Some((partition.topic.clone(), partition.partition, *offset)),
-            format!("{OTHER_NAME}, and keep the topic's records longer (retention.ms, retention.bytes)"),
+            format!(
+                "{FROM_THE_BEGINNING}. Keep the topic's records longer from here on (retention.ms, retention.bytes)"
+            ),
         ),
         LogsError::BeyondEnd { partition, offset, log_end } => (
             format!(
