@@ -72,11 +72,16 @@ impl Parts {
             retention_ms: -1,
             offsets,
         };
-        let reply = self
-            .coordinators
-            .group(group, &Patience::default(), Command::CommitOffsets(commit))
-            .await
-            .unwrap();
+        let (command, began) = (Command::CommitOffsets(commit), Instant::now());
+        let reply = loop {
+            match self.coordinators.group(group, &Patience::default(), command.clone()).await {
+                // A marker that is not durable yet has its machine loaded a moment later: clients ask again.
+                Err(ErrorCode::COORDINATOR_LOAD_IN_PROGRESS) if began.elapsed() < Duration::from_secs(30) => {
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+                reply => break reply.unwrap(),
+            }
+        };
         assert!(matches!(reply, Reply::Committed(_)), "{reply:?}");
     }
 
