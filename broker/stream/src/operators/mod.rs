@@ -92,7 +92,7 @@ pub(crate) struct Output {
     /// The origin of each input row that came too late to count.
     pub(crate) late: Vec<u64>,
     /// Rows that could not be made.
-    pub(crate) faults: Vec<OperatorFault>,
+    pub(crate) faults: Faults,
     /// The ends of windows that were closed and wholly given. Shards share windows.
     pub(crate) closed: BTreeSet<i64>,
     /// How many sessions were. Each is one shard's.
@@ -120,6 +120,33 @@ pub(crate) struct OperatorFault {
     pub(crate) expression: String,
     /// Why.
     pub(crate) reason: String,
+}
+
+/// The faults of an epoch. One row may make as many as it has candidates for a partner: the first one is told, the others
+/// are counted.
+#[derive(Debug, Default)]
+pub(crate) struct Faults {
+    first: Option<OperatorFault>,
+    count: u64,
+}
+
+impl Faults {
+    /// Takes note of a fault.
+    pub(crate) fn push(&mut self, fault: OperatorFault) {
+        self.push_with(|| fault);
+    }
+
+    /// Takes note of a fault, which is put in words if it is the first.
+    pub(crate) fn push_with(&mut self, fault: impl FnOnce() -> OperatorFault) {
+        self.count += 1;
+        self.first.get_or_insert_with(fault);
+    }
+
+    /// The first fault, and how many there are.
+    pub(crate) fn take(&mut self) -> Option<(OperatorFault, u64)> {
+        let Faults { first, count } = std::mem::take(self);
+        first.map(|first| (first, count))
+    }
 }
 
 /// How much an operator holds.
@@ -374,7 +401,7 @@ impl Output {
             rows: Vec::new(),
             timed: Vec::new(),
             late: Vec::new(),
-            faults: Vec::new(),
+            faults: Faults::default(),
             closed: BTreeSet::new(),
             sessions_closed: 0,
             bytes: 0,

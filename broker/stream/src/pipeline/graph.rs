@@ -253,7 +253,8 @@ impl Graph {
                 if rows.len() == 1 {
                     let row = row_text(&rows.columns, 0);
                     let expression = "the row".to_owned();
-                    self.refuse(index, OperatorFault { row, expression, reason: too_much_text() }, counters)?;
+                    let fault = OperatorFault { row, expression, reason: too_much_text() };
+                    self.refuse(index, fault, 1, counters)?;
                     continue;
                 }
                 // Once more, one half after the other.
@@ -270,7 +271,7 @@ impl Graph {
                 for (row, fault) in faults {
                     let row = row_text(&rows.columns, row);
                     let fault = OperatorFault { row, expression: fault.expression, reason: fault.reason };
-                    self.refuse(index, fault, counters)?;
+                    self.refuse(index, fault, 1, counters)?;
                 }
                 kept = sound;
             }
@@ -282,13 +283,19 @@ impl Graph {
         Ok(given)
     }
 
-    /// A row that cannot be made: the policy of the sinks it would have reached.
-    fn refuse(&self, index: usize, fault: OperatorFault, counters: &mut Counters) -> Result<(), EpochError> {
+    /// So many rows that cannot be made, and why the first: the policy of the sinks they would have reached.
+    fn refuse(
+        &self,
+        index: usize,
+        fault: OperatorFault,
+        count: u64,
+        counters: &mut Counters,
+    ) -> Result<(), EpochError> {
         if self.nodes[index].fails {
             let OperatorFault { row, expression, reason } = fault;
             return Err(EpochError::OutputRow { row, expression, reason });
         }
-        counters.unwritten += 1;
+        counters.unwritten += count;
         Ok(())
     }
 
@@ -335,9 +342,9 @@ impl Graph {
             }
         }
         counters.windows_closed += closed.len() as u64;
-        let faults: Vec<OperatorFault> =
-            outputs.iter_mut().flat_map(|given| std::mem::take(&mut given.faults)).collect();
-        faults.into_iter().try_for_each(|fault| self.refuse(index, fault, counters))?;
+        for (first, count) in outputs.iter_mut().filter_map(|given| given.faults.take()) {
+            self.refuse(index, first, count, counters)?;
+        }
         Ok(merge(epoch.executor, outputs, keeps_rows))
     }
 

@@ -181,7 +181,7 @@ impl JoinedRow {
                     let (found, faults) = eval::mask(condition, &columns, piece.len(), now);
                     pairs.append_buffer(&found);
                     for (pair, fault) in faults {
-                        out.faults.push(OperatorFault {
+                        out.faults.push_with(|| OperatorFault {
                             row: row_text(chunk, rows[piece.start + pair] as usize),
                             expression: fault.expression,
                             reason: fault.reason,

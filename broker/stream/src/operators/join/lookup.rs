@@ -44,25 +44,31 @@ impl LookupJoin {
 
     fn look_up(&self, rows: &Rows, keys: &Keys, now: i64, out: &mut Output) {
         let chunk = self.row.columns(LEFT, rows);
-        let mut candidates = self.row.candidates(RIGHT);
-        for row in 0..rows.len() {
-            if self.row.has_key(LEFT, rows, row)
-                && let Some(latest) = self.latest.get(keys.get(row))
-            {
-                candidates.push(row, latest, 1);
+        let mut first = 0;
+        while first < rows.len() && out.has_room() {
+            let mut candidates = self.row.candidates(RIGHT);
+            let mut end = first;
+            while end < rows.len() && !candidates.is_full() {
+                if self.row.has_key(LEFT, rows, end)
+                    && let Some(latest) = self.latest.get(keys.get(end))
+                {
+                    candidates.push(end, latest, 1);
+                }
+                candidates.end_row();
+                end += 1;
             }
-            candidates.end_row();
-        }
-        let found = self.row.find(LEFT, &chunk, candidates, now, out);
-        let mut given = self.row.given(out);
-        for row in 0..rows.len() {
-            match found.of_row(row).next() {
-                Some(pair) => given.pair(row, pair, rows.marks[row]),
-                None if self.keeps_left => given.alone(row, rows.marks[row], 1),
-                None => {}
+            let found = self.row.find(LEFT, &chunk, candidates, now, out);
+            let mut given = self.row.given(out);
+            for row in first..end {
+                match found.of_row(row - first).next() {
+                    Some(pair) => given.pair(row, pair, rows.marks[row]),
+                    None if self.keeps_left => given.alone(row, rows.marks[row], 1),
+                    None => {}
+                }
             }
+            self.row.give(LEFT, &chunk, &found.stored, given, out);
+            first = end;
         }
-        self.row.give(LEFT, &chunk, &found.stored, given, out);
     }
 }
 

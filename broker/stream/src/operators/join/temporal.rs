@@ -62,10 +62,10 @@ impl TemporalJoin {
         arrow_array::Array::is_valid(times, row).then(|| times.value(row))
     }
 
-    fn add_versions(&mut self, rows: &Rows, keys: &Keys, time: EpochTime) {
+    fn add_versions(&mut self, rows: &Rows, keys: &Keys, time: EpochTime, out: &mut Output) {
         let mut bytes = Vec::new();
         for row in 0..rows.len() {
-            let Mark { back, timestamp, .. } = rows.marks[row];
+            let Mark { back, timestamp, origin, .. } = rows.marks[row];
             // What is deleted has no columns to say when.
             let at = if back { Some(timestamp) } else { self.time(RIGHT, rows, row) };
             let Some(at) = at.filter(|_| self.row.has_key(RIGHT, rows, row)) else { continue };
@@ -74,6 +74,7 @@ impl TemporalJoin {
             let newest_passed =
                 self.versions.range(key, &[], passed.as_ref().map(|passed| &passed[..])).next_back();
             if newest_passed.is_some_and(|(newest, _)| at < time_of(newest)) {
+                out.late.push(origin);
                 continue;
             }
             let version = (!back).then(|| {
@@ -161,7 +162,7 @@ impl TemporalJoin {
 impl Operator for TemporalJoin {
     fn process(&mut self, time: EpochTime, mut inputs: Vec<Vec<Keyed>>, out: &mut Output) {
         for Keyed { rows, keys } in inputs.remove(RIGHT) {
-            self.add_versions(&rows, &keys, time);
+            self.add_versions(&rows, &keys, time, out);
         }
         for Keyed { rows, keys } in inputs.remove(LEFT) {
             self.add_waiting(&rows, &keys, time, out);

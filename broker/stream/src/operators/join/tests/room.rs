@@ -48,6 +48,63 @@ fn pairs_of_equal_rows_are_not_made_beyond_the_room() {
     }
 }
 
+/// Nothing is given of pairs whose condition fails: there is no room for it that would be counted.
+#[test]
+fn of_conditions_that_fail_the_first_is_told() {
+    let column = |index: usize| {
+        Box::new(Expression::Column { index, data_type: DataType::BigInt, name: format!("c{index}") })
+    };
+    let by_zero = Expression::Binary { operator: BinaryOperator::Divide, left: column(1), right: column(3) };
+    let one = Expression::Literal { value: Value::BigInt(1), data_type: DataType::BigInt };
+    let condition =
+        Expression::Binary { operator: BinaryOperator::Less, left: Box::new(by_zero), right: Box::new(one) };
+    let join = plan::Join {
+        condition: Some(condition),
+        ..join(JoinKind::Inner, JoinBound::State(StateBound::Unbounded))
+    };
+    let mut operator = RegularJoin::new(&join, StateBound::Unbounded, [&TYPES, &TYPES]);
+    let time = EpochTime { now: 0, before: NO_TIME };
+    let different: Vec<_> =
+        (0..300).map(|row| (vec![Value::BigInt(1), Value::BigInt(row)], mark(row as usize, false))).collect();
+    let zeros = equal(&TYPES, &[Value::BigInt(1), Value::BigInt(0)], 1);
+    operator.process(time, vec![Vec::new(), vec![zeros]], &mut Output::new());
+    let mut out = Output::within(ROOM);
+    operator.process(time, vec![vec![rows(&TYPES, &different)], Vec::new()], &mut out);
+    let (first, count) = out.faults.take().expect("none can be computed");
+    assert_eq!((count, out.rows.len()), (300, 0));
+    assert!(first.reason.contains("zero"), "{first:?}");
+    assert_eq!(out.faults.take(), None);
+}
+
+#[test]
+fn a_long_row_of_a_table_is_looked_up_in_pieces() {
+    const COUNT: usize = 2_000;
+    const TABLE: [DataType; 2] = [DataType::BigInt, DataType::String];
+    let join = plan::TemporalJoin {
+        keeps_left: true,
+        left: side(2),
+        right: side(2),
+        condition: None,
+        versions: Versions::Latest,
+    };
+    let row = [Value::BigInt(1), Value::String("x".repeat(100_000))];
+    for room in [ROOM, usize::MAX] {
+        let mut operator = LookupJoin::new(&join, [&TYPES, &TABLE]);
+        let time = EpochTime { now: 0, before: NO_TIME };
+        let asks = equal(&TYPES, &[Value::BigInt(1), Value::BigInt(2)], COUNT);
+        let mut out = Output::within(room);
+        operator.process(time, vec![vec![asks], vec![equal(&TABLE, &row, 1)]], &mut out);
+        for rows in &out.rows {
+            assert!(rows.bytes() < 2 * PIECE_BYTES, "{} bytes in one piece", rows.bytes());
+        }
+        let given: usize = out.rows.iter().map(Rows::len).sum();
+        match room {
+            ROOM => assert!(!out.has_room() && given < COUNT),
+            _ => assert_eq!(given, COUNT),
+        }
+    }
+}
+
 #[test]
 fn equal_rows_without_a_partner_are_given_in_pieces() {
     const COUNT: usize = 800_000;
