@@ -62,9 +62,9 @@ fn check(columns: &str, select: &str, input: &str, expected: &str) {
 #[test]
 fn nothing_is_left_of_floats_that_are_gone() {
     let script = "CREATE TABLE src (k BIGINT, d DOUBLE) WITH ('topic' = 'in', 'format' = 'debezium-json');
-        CREATE TABLE o (one BIGINT, s DOUBLE, m DOUBLE, PRIMARY KEY (one) NOT ENFORCED)
+        CREATE TABLE o (one BIGINT, s DOUBLE, m DOUBLE, v DOUBLE, PRIMARY KEY (one) NOT ENFORCED)
         WITH ('topic' = 'out', 'format' = 'json', 'output' = 'upsert', 'on-error' = 'skip');
-        INSERT INTO o SELECT 1, SUM(d), AVG(d) FROM src UNBOUNDED";
+        INSERT INTO o SELECT 1, SUM(d), AVG(d), VAR_POP(d) FROM src UNBOUNDED";
     let row = |k: i64, d: &str| format!(r#"{{"k":{k},"d":{d}}}"#);
     let comes = |k: i64, d: &str| format!(r#"{{"before":null,"after":{},"op":"c"}}"#, row(k, d));
     let goes = |k: i64, d: &str| format!(r#"{{"before":{},"after":null,"op":"d"}}"#, row(k, d));
@@ -77,7 +77,7 @@ fn nothing_is_left_of_floats_that_are_gone() {
     for crash in [0, 1] {
         let tenths =
             [&null, &comes(1, "0.1"), &comes(2, "0.2"), &goes(1, "0.1"), &goes(2, "0.2"), &comes(3, "0.0")];
-        assert_eq!(last(&tenths.map(String::clone), crash), r#"{"one":1,"s":0.0,"m":0.0}"#);
+        assert_eq!(last(&tenths.map(String::clone), crash), r#"{"one":1,"s":0.0,"m":0.0,"v":0.0}"#);
         let great = [
             &null,
             &comes(1, "1e308"),
@@ -86,7 +86,16 @@ fn nothing_is_left_of_floats_that_are_gone() {
             &goes(2, "1e308"),
             &comes(3, "7.5"),
         ];
-        assert_eq!(last(&great.map(String::clone), crash), r#"{"one":1,"s":7.5,"m":7.5}"#);
+        assert_eq!(last(&great.map(String::clone), crash), r#"{"one":1,"s":7.5,"m":7.5,"v":0.0}"#);
+        let steps = [
+            comes(1, "1e9"),
+            comes(2, "1.0"),
+            comes(3, "2.0"),
+            goes(1, "1e9"),
+            comes(1, "3.0"),
+            comes(4, "2.0"),
+        ];
+        assert_eq!(last(&steps, crash), r#"{"one":1,"s":8.0,"m":2.0,"v":0.5}"#);
     }
 }
 

@@ -6,7 +6,7 @@ use super::Accumulator;
 use super::distinct_sketch::DistinctSketch;
 use super::exact_sum::ExactSum;
 use super::joined::Joined;
-use super::moments::{ExactMoments, Moments};
+use super::moments::{ChangingMoments, ExactMoments, Moments};
 use super::quantile_sketch::QuantileSketch;
 use crate::functions::UserState;
 use crate::plan::Aggregate;
@@ -71,6 +71,12 @@ impl Accumulator {
                 out.extend_from_slice(&count.to_be_bytes());
                 out.extend_from_slice(&mean.to_be_bytes());
                 out.extend_from_slice(&spread.to_be_bytes());
+            }
+            Accumulator::ChangingMoments(ChangingMoments { count, sum, squares, not_finite }) => {
+                out.extend_from_slice(&count.to_be_bytes());
+                sum.encode(out);
+                squares.encode(out);
+                out.extend_from_slice(&not_finite.to_be_bytes());
             }
             Accumulator::Distinct(sketch) => sketch.encode(out),
             Accumulator::Quantiles(sketch) => sketch.encode(out),
@@ -151,6 +157,12 @@ impl Accumulator {
                 moments.count = i64::from_be_bytes(take(bytes)?);
                 moments.mean = f64::from_be_bytes(take(bytes)?);
                 moments.spread = f64::from_be_bytes(take(bytes)?);
+            }
+            Accumulator::ChangingMoments(moments) => {
+                moments.count = i64::from_be_bytes(take(bytes)?);
+                moments.sum = ExactSum::decode(bytes)?;
+                moments.squares = ExactSum::decode(bytes)?;
+                moments.not_finite = i64::from_be_bytes(take(bytes)?);
             }
             Accumulator::Distinct(sketch) => *sketch = DistinctSketch::decode(bytes)?,
             Accumulator::Quantiles(sketch) => *sketch = QuantileSketch::decode(bytes)?,

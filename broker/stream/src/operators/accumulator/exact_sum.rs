@@ -132,6 +132,42 @@ impl ExactSum {
         (magnitude, true)
     }
 
+    /// The sum of the squares of the distances from the mean of so many values, of which these are the sum and the sum of the
+    /// squares: `squares - sum² / count`, where nothing is rounded before the difference.
+    pub(super) fn spread(count: i64, sum: &ExactSum, squares: &ExactSum) -> f64 {
+        // As a whole number of the square of a sum's unit: `count · squares - sum²`.
+        const UNIT: i64 = 1074;
+        const PLACES: usize = UNIT as usize / BITS as usize;
+        if count <= 0 {
+            return 0.0;
+        }
+        let ((of_sum, _), (of_squares, _)) = (sum.magnitude(), squares.magnitude());
+        let mut digits = vec![0_i128; 2 * MOST_DIGITS + 4];
+        for (at, digit) in of_squares.iter().enumerate() {
+            let digit = i128::from(*digit) << (UNIT % i64::from(BITS));
+            digits[squares.first + at + PLACES] += digit * i128::from(count);
+        }
+        for (at, left) in of_sum.iter().enumerate() {
+            for (behind, right) in of_sum.iter().enumerate() {
+                digits[2 * sum.first + at + behind] -= i128::from(*left) * i128::from(*right);
+            }
+        }
+        let mut carry = 0;
+        for digit in &mut digits {
+            let sum = *digit + carry;
+            (*digit, carry) = (sum & i128::from(MASK), sum >> BITS);
+        }
+        // Squares of values that are nearly nothing are rounded: their mean may say more than they do.
+        let last = digits.iter().rposition(|digit| *digit != 0).filter(|_| carry == 0);
+        let Some(last) = last.map(|last| last.max(2)) else { return 0.0 };
+        let top = digits[last] << (2 * BITS) | digits[last - 1] << BITS | digits[last - 2];
+        let exponent = BITS as i32 * (last as i32 - 2) - 2 * UNIT as i32;
+        // In steps, of which none is too large or too small for a float.
+        let step = exponent / 4;
+        let scaled = top as f64 / count as f64 * 2f64.powi(step) * 2f64.powi(step);
+        scaled * 2f64.powi(step) * 2f64.powi(exponent - 3 * step)
+    }
+
     /// Appends the sum as bytes: the place of its first digit, how many there are, and each in four bytes.
     pub(crate) fn encode(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(&[self.first as u8, self.digits.len() as u8]);

@@ -14,7 +14,7 @@ use arrow_buffer::i256;
 use self::distinct_sketch::DistinctSketch;
 use self::exact_sum::ExactSum;
 use self::joined::Joined;
-use self::moments::{ExactMoments, Moments};
+use self::moments::{ChangingMoments, ExactMoments, Moments};
 use self::quantile_sketch::QuantileSketch;
 pub(crate) use self::values::Values;
 use crate::column::Column;
@@ -56,6 +56,8 @@ pub(crate) enum Accumulator {
     ExactMoments(ExactMoments),
     /// How far floats are from their mean.
     Moments(Moments),
+    /// How far floats that may be taken back are.
+    ChangingMoments(ChangingMoments),
     /// About how many different values there are.
     Distinct(DistinctSketch),
     /// About which value stands where.
@@ -89,6 +91,9 @@ impl Accumulator {
             (AggregateFunction::Every | AggregateFunction::Some, _) => Accumulator::Truth { yes: 0, no: 0 },
             (function, DataType::BigInt) if function.is_spread() => {
                 Accumulator::ExactMoments(ExactMoments::default())
+            }
+            (function, _) if function.is_spread() && changes => {
+                Accumulator::ChangingMoments(ChangingMoments::default())
             }
             (function, _) if function.is_spread() => Accumulator::Moments(Moments::default()),
             (AggregateFunction::ApproximateCount, _) => Accumulator::Distinct(DistinctSketch::default()),
@@ -196,10 +201,13 @@ impl Accumulator {
             (Accumulator::ExactMoments(moments), Column::BigInt(array)) => {
                 moments.add(array.value(row), sign)
             }
-            (Accumulator::Moments(moments), Column::Double(array)) => match back {
-                true => moments.take_back(array.value(row)),
-                false => moments.add(array.value(row)),
-            },
+            (Accumulator::Moments(moments), Column::Double(array)) => {
+                debug_assert!(!back, "of rows that may be taken back other moments are kept");
+                moments.add(array.value(row));
+            }
+            (Accumulator::ChangingMoments(moments), Column::Double(array)) => {
+                moments.add(array.value(row), back);
+            }
             (Accumulator::Distinct(sketch), column) => sketch.add(&key_of(column, row)),
             (Accumulator::Quantiles(sketch), Column::BigInt(array)) => {
                 sketch.count(array.value(row) as f64, sign);
@@ -224,6 +232,7 @@ impl Accumulator {
             | Accumulator::SumChangingDouble { .. }
             | Accumulator::Truth { .. }
             | Accumulator::ExactMoments(_)
+            | Accumulator::ChangingMoments(_)
             | Accumulator::Quantiles(_)
             | Accumulator::Values(_) => true,
             Accumulator::SumDouble { .. }
@@ -304,6 +313,9 @@ impl Accumulator {
             }
             (Accumulator::ExactMoments(moments), Accumulator::ExactMoments(other)) => moments.merge(other),
             (Accumulator::Moments(moments), Accumulator::Moments(other)) => moments.merge(other),
+            (Accumulator::ChangingMoments(moments), Accumulator::ChangingMoments(other)) => {
+                moments.merge(other);
+            }
             (Accumulator::Distinct(sketch), Accumulator::Distinct(other)) => sketch.merge(other),
             (Accumulator::Quantiles(sketch), Accumulator::Quantiles(other)) => sketch.merge(other),
             (Accumulator::Values(values), Accumulator::Values(other)) => values.merge(aggregate, other),
@@ -357,6 +369,9 @@ impl Accumulator {
                 spread(aggregate.function, moments.spread(), moments.count)?
             }
             Accumulator::Moments(moments) => spread(aggregate.function, moments.spread, moments.count)?,
+            Accumulator::ChangingMoments(moments) => {
+                spread(aggregate.function, moments.spread(), moments.count)?
+            }
             Accumulator::Distinct(sketch) => Value::BigInt(sketch.estimate()),
             Accumulator::Quantiles(sketch) => {
                 let Value::Double(quantile) = aggregate.parameter else { return Ok(Value::Null) };

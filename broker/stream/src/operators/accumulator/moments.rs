@@ -2,6 +2,8 @@
 
 use arrow_buffer::i256;
 
+use super::exact_sum::ExactSum;
+
 /// Count, sum and sum of squares of whole numbers: exact, so that rows can be taken back.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct ExactMoments {
@@ -62,17 +64,6 @@ impl Moments {
         self.spread += before * (value - self.mean);
     }
 
-    pub(crate) fn take_back(&mut self, value: f64) {
-        self.count -= 1;
-        if self.count <= 0 {
-            (self.mean, self.spread) = (0.0, 0.0);
-            return;
-        }
-        let after = value - self.mean;
-        self.mean -= after / self.count as f64;
-        self.spread = (self.spread - after * (value - self.mean)).max(0.0);
-    }
-
     /// Takes everything others took (Chan's method).
     pub(crate) fn merge(&mut self, other: &Moments) {
         if other.count == 0 {
@@ -84,5 +75,101 @@ impl Moments {
         self.spread += other.spread + distance * distance * self.count as f64 * share;
         self.mean += distance * share;
         self.count = count;
+    }
+}
+
+/// Count, sum and sum of squares of floats that may be taken back: exact, so that what is left is as if they had never been
+/// there.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct ChangingMoments {
+    pub(crate) count: i64,
+    pub(crate) sum: ExactSum,
+    pub(crate) squares: ExactSum,
+    /// How many values have no square that is a number: none of them would ever leave a sum again.
+    pub(crate) not_finite: i64,
+}
+
+impl ChangingMoments {
+    pub(crate) fn add(&mut self, value: f64, back: bool) {
+        let by = if back { -1 } else { 1 };
+        self.count += by;
+        let square = value * value;
+        if !square.is_finite() {
+            self.not_finite += by;
+            return;
+        }
+        self.sum.add(value, back);
+        self.squares.add(square, back);
+        // What the square lost when it was rounded.
+        self.squares.add(value.mul_add(value, -square), back);
+    }
+
+    pub(crate) fn merge(&mut self, other: &ChangingMoments) {
+        self.count += other.count;
+        self.sum.merge(&other.sum);
+        self.squares.merge(&other.squares);
+        self.not_finite += other.not_finite;
+    }
+
+    /// The sum of the squares of the distances from the mean; no number where a value has no square.
+    pub(crate) fn spread(&self) -> f64 {
+        match self.not_finite {
+            0 => ExactSum::spread(self.count, &self.sum, &self.squares),
+            _ => f64::NAN,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn changing(values: &[f64]) -> ChangingMoments {
+        let mut moments = ChangingMoments::default();
+        values.iter().for_each(|value| moments.add(*value, false));
+        moments
+    }
+
+    #[test]
+    fn a_large_value_that_is_gone_leaves_nothing() {
+        for large in [1e8, 1e9, 1e17, -1e150] {
+            for mut values in [[large, 1.0, 2.0], [1.0, 2.0, large]].map(|values| changing(&values)) {
+                values.add(large, true);
+                values.add(3.0, false);
+                assert_eq!(values.spread(), 2.0, "beside {large}");
+            }
+        }
+        let mut endless = changing(&[1.0, 1e200, 3.0]);
+        assert!(endless.spread().is_nan(), "its square is no number");
+        endless.add(1e200, true);
+        assert_eq!(endless.spread(), 2.0);
+        assert_eq!(changing(&[1e-200, 3e-200]).spread(), 0.0, "a square is less than the least float");
+        assert_eq!(changing(&[0.1; 7]).spread(), 0.0);
+        assert_eq!(changing(&[]).spread(), 0.0);
+    }
+
+    proptest! {
+        #[test]
+        fn the_order_says_nothing_and_the_spread_is_that_of_the_values(
+            values in prop::collection::vec(-1e6_f64..1e6, 0..20),
+            taken in prop::collection::vec(-1e100_f64..1e100, 0..20),
+            split in 0_usize..20,
+        ) {
+            let expected = changing(&values);
+            let mut found = changing(&taken);
+            values.iter().rev().for_each(|value| found.add(*value, false));
+            taken.iter().rev().for_each(|value| found.add(*value, true));
+            prop_assert_eq!(&found, &expected);
+            let (one, other) = values.split_at(split.min(values.len()));
+            let mut merged = changing(other);
+            merged.merge(&changing(one));
+            prop_assert_eq!(&merged, &expected);
+            let mut folded = Moments::default();
+            values.iter().for_each(|value| folded.add(*value));
+            let distance = (expected.spread() - folded.spread).abs();
+            prop_assert!(distance <= 1e-9 * folded.spread, "{} and {}", expected.spread(), folded.spread);
+        }
     }
 }
