@@ -383,6 +383,23 @@ fn rows_that_share_a_record_key_are_refused() {
         "rows of `shared` with different primary keys may have one record key",
         "'key.fields' = 'a;s'",
     )]);
+    // A record under another key would stay, and a group would take another's place.
+    queries_are_refused(&[
+        (
+            "CREATE TABLE »wide (a BIGINT, s STRING, PRIMARY KEY (a) NOT ENFORCED)
+             WITH ('topic' = 'wide', 'format' = 'json', 'output' = 'upsert', 'key.format' = 'json', 'key.fields' = 's;a');
+             INSERT INTO wide SELECT a, MAX(s) FROM t GROUP BY a UNBOUNDED",
+            "rows of `wide` may change their record key, of which `s` is a part",
+            "'key.fields' = 'a'",
+        ),
+        (
+            "CREATE TABLE »counts (a BIGINT, n BIGINT)
+             WITH ('topic' = 'counts', 'format' = 'json', 'output' = 'upsert', 'key.format' = 'json', 'key.fields' = 'n');
+             INSERT INTO counts SELECT a, COUNT(*) FROM t GROUP BY a UNBOUNDED",
+            "rows of `counts` with different groups may have one record key",
+            "'key.fields' = 'a'",
+        ),
+    ]);
     let whole = format!("{TABLES}{MORE_TABLES}{}", table("s;a").replace('»', ""));
     if let Err(error) = compile(&whole) {
         panic!("{error}");

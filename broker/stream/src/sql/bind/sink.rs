@@ -63,7 +63,7 @@ pub(super) fn bind(script: &Script, insert: &Insert, graph: &mut GraphBuilder) -
     let key = key(declared, &declaration, &relation, changes)?;
     let mode = mode(declared, &declaration, changes, !key.is_empty())?;
     if matches!(mode, OutputMode::Upsert | OutputMode::Update) {
-        check_record_key(declared, &declaration)?;
+        check_record_key(declared, &declaration, &key, mode)?;
     }
     frozen_time::check(graph, relation.node, mode, &key, insert.at)?;
     if relation.apart.lost
@@ -214,25 +214,46 @@ fn mode(
     }
 }
 
-/// That rows with different primary keys are records with different keys: compaction would take one of them.
-fn check_record_key(declared: &CreateTable, declaration: &table::SinkDeclaration) -> Result<(), SqlError> {
-    let in_key = |column: &usize| declaration.columns[*column].origin == ColumnOrigin::Key;
-    let primary_key = &declaration.primary_key;
-    if !declaration.columns.iter().any(|column| column.origin == ColumnOrigin::Key)
-        || primary_key.iter().all(in_key)
-    {
+/// That rows with different keys are records with different keys, or compaction would take one of them; and that a row that
+/// changes keeps its record's key where nothing would take the record before away.
+fn check_record_key(
+    declared: &CreateTable,
+    declaration: &table::SinkDeclaration,
+    key: &[SinkKey],
+    mode: OutputMode,
+) -> Result<(), SqlError> {
+    let columns = declaration.columns.iter().enumerate();
+    let of_record: Vec<usize> =
+        columns.filter(|(_, column)| column.origin == ColumnOrigin::Key).map(|(column, _)| column).collect();
+    if of_record.is_empty() {
         return Ok(());
     }
-    let names: Vec<&str> =
-        primary_key.iter().map(|column| declaration.columns[*column].name.as_str()).collect();
-    Err(SqlError::at(
-        declared.name.span.start,
-        format!("rows of `{}` with different primary keys may have one record key", declaration.table),
-        format!(
-            "a record replaces the one with its key: write 'key.fields' = '{}', or leave the record's key to the primary key",
-            names.join(";")
-        ),
-    ))
+    let name = |column: usize| declaration.columns[column].name.as_str();
+    let names: Vec<&str> = key.iter().map(|key| name(key.column)).collect();
+    let what = if declaration.primary_key.is_empty() { "groups" } else { "primary keys" };
+    let help = |why: &str| {
+        format!("{why}: write 'key.fields' = '{}', or leave the record's key to the {what}", names.join(";"))
+    };
+    if !key.iter().all(|key| of_record.contains(&key.column)) {
+        return Err(SqlError::at(
+            declared.name.span.start,
+            format!("rows of `{}` with different {what} may have one record key", declaration.table),
+            help("a record replaces the one with its key"),
+        ));
+    }
+    let more = of_record.iter().find(|column| key.iter().all(|key| key.column != **column));
+    match more {
+        Some(more) if mode == OutputMode::Upsert => Err(SqlError::at(
+            declared.name.span.start,
+            format!(
+                "rows of `{}` may change their record key, of which `{}` is a part",
+                declaration.table,
+                name(*more)
+            ),
+            help("the record under the key before would stay"),
+        )),
+        _ => Ok(()),
+    }
 }
 
 impl Target<'_> {
