@@ -22,7 +22,11 @@ fn a_module_is_checked_when_the_script_is() {
     let id = module(ID);
     let create = |rest: &str| format!("CREATE FUNCTION id(a BIGINT) RETURNS BIGINT LANGUAGE wasm {rest}");
     says(&create("AS 'AGFzbQE'"), "not base64", "base64 < module.wasm");
-    says(&create("AS 'AGFzbQEA'"), "not a WebAssembly module", "wasm32-unknown-unknown");
+    says(
+        &create("AS 'AGFzbQEA'"),
+        "function `id`: this is not a WebAssembly module",
+        "wasm32-unknown-unknown",
+    );
     says(&create("USING 'id.wasm'"), "`id.wasm` is not part of the script", "AS '");
     let imports = module(
         r#"(module (import "env" "clock" (func (result i64)))
@@ -35,7 +39,11 @@ fn a_module_is_checked_when_the_script_is() {
         r#"(module (func $spin (loop (br 0))) (start $spin)
              (func (export "id") (param i64) (result i64) (local.get 0)))"#,
     );
-    says(&create(&format!("AS '{started}'")), "does not begin", "");
+    says(
+        &create(&format!("AS '{started}'")),
+        "does not begin: the module's start function has used up its fuel",
+        "'fuel'",
+    );
     says(&create(&format!("WITH ('fule' = '1') AS '{id}'")), "no option 'fule'", "`fuel`");
     says(&create(&format!("WITH ('fuel' = '0') AS '{id}'")), "'0' is not a number", "1 to 1000000000");
     says(&create(""), "the module is missing", "LANGUAGE wasm AS");

@@ -105,15 +105,18 @@ fn memory_is_bounded() {
 
 #[test]
 fn a_trap_is_an_error_and_no_more() {
-    for (body, says) in [
-        ("(unreachable)", "`unreachable` was reached"),
-        ("(i64.div_s (local.get 0) (i64.const 0))", "divide by zero"),
-        ("(i64.load (i32.const 70000))", "out of bounds memory access"),
-        ("(call $f (local.get 0))", "nest too deep"),
+    for (body, says, remedy) in [
+        ("(unreachable)", "gave up: `unreachable` was reached", "in a test of the module"),
+        ("(i64.div_s (local.get 0) (i64.const 0))", "divide by zero", "look at its arguments first"),
+        ("(i64.load (i32.const 70000))", "out of bounds memory access", "addresses and lengths"),
+        ("(call $f (local.get 0))", "nest too deep", "500 calls are the most"),
+        ("(loop $again (br $again)) (unreachable)", "used up its fuel", "WITH ('fuel' = '...')"),
     ] {
         let error = failure(body, "");
-        assert!(error.contains(says), "{body}: {error}");
-        assert!(error.contains("in-0, offset 0"), "{error}");
+        // Where in the input, in which expression, in which function of the module, and what to do.
+        for part in ["in-0, offset 0", "bad", "the module's `bad` ", says, remedy] {
+            assert!(error.contains(part), "{part} of {body}: {error}");
+        }
     }
 }
 
@@ -144,5 +147,5 @@ fn an_alloc_that_lies_is_an_error() {
     let create = format!("CREATE FUNCTION size(STRING) RETURNS BIGINT LANGUAGE wasm AS '{}'", module(text));
     let plan = compile(&script(&create, "a STRING", "", "v BIGINT", "SELECT size(a) FROM src")).unwrap();
     let error = run(&plan, &[r#"{"a": "text"}"#]).unwrap_err().to_string();
-    assert!(error.contains("its `alloc` gave 4 bytes at 4294967292"), "{error}");
+    assert!(error.contains("the module's `alloc` gave 4 bytes at 4294967292"), "{error}");
 }

@@ -128,7 +128,7 @@ impl<'m> Calls<'m> {
         let linker = Linker::new(&self.module.engine);
         let instance = linker
             .instantiate_and_start(&mut store, &self.module.module)
-            .map_err(|error| error::reason(&error, self.module.limits))?;
+            .map_err(|error| error::reason("start function", &error, self.module.limits))?;
         Ok(Running { store, instance })
     }
 
@@ -158,7 +158,7 @@ impl<'m> Calls<'m> {
         let called = called.ok_or_else(|| format!("the module exports no function `{function}`"))?;
         called
             .call(&mut running.store, arguments, &mut results)
-            .map_err(|error| error::reason(&error, self.module.limits))?;
+            .map_err(|error| error::reason(&format!("`{function}`"), &error, self.module.limits))?;
         let [result] = results;
         Ok(result)
     }
@@ -196,7 +196,8 @@ impl<'m> Calls<'m> {
             lowered.extend([Val::I32(0), Val::I32(0)]);
             return Ok(());
         }
-        let too_long = || format!("{} bytes do not fit its memory", bytes.len());
+        let too_long =
+            || format!("{} bytes do not fit the module's memory; give it shorter texts", bytes.len());
         let length = i32::try_from(bytes.len()).map_err(|_| too_long())?;
         let place = self.call(running, "alloc", &[Val::I32(length)], DataType::Date)?;
         let place = place.i32().unwrap_or_default();
@@ -204,7 +205,8 @@ impl<'m> Calls<'m> {
         let offset = place as u32 as usize;
         memory.write(&mut running.store, offset, bytes).map_err(|_| {
             format!(
-                "its `alloc` gave {} bytes at {offset}, where its memory has no room for them",
+                "the module's `alloc` gave {} bytes at {offset}, where its memory has no room for them; let it ask for memory \
+                 first (memory.grow)",
                 bytes.len()
             )
         })?;
@@ -222,7 +224,11 @@ impl<'m> Calls<'m> {
         let memory = memory(running)?.data(&running.store);
         let found = place.checked_add(length).and_then(|end| memory.get(place..end));
         found.ok_or_else(|| {
-            format!("it gave {length} bytes at {place}, and its memory ends at {}", memory.len())
+            format!(
+                "the module gave {length} bytes at {place}, and its memory ends at {}; texts and bytes are given as one number, \
+                 the address in the upper 32 bits and the length in the lower ones",
+                memory.len()
+            )
         })
     }
 
@@ -247,7 +253,9 @@ impl<'m> Calls<'m> {
             (DataType::Double, Val::F64(value)) => Value::Double(f64::from(*value)),
             (DataType::String, Val::I64(_)) => {
                 let bytes = self.bytes(running, &result)?;
-                let text = std::str::from_utf8(bytes).map_err(|_| "the text it gave is not UTF-8")?;
+                let text = std::str::from_utf8(bytes).map_err(|_| {
+                    "the text that the module gave is not UTF-8; let it give UTF-8, or declare RETURNS BYTES"
+                })?;
                 Value::String(text.to_owned())
             }
             (DataType::Bytes, Val::I64(_)) => Value::Bytes(self.bytes(running, &result)?.to_vec()),

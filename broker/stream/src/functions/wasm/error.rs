@@ -3,7 +3,7 @@
 use thiserror::Error;
 use wasmi::TrapCode;
 
-use super::WasmLimits;
+use super::{MAX_RECURSION, WasmLimits};
 
 /// A module that cannot be a function.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -19,24 +19,35 @@ impl WasmError {
     }
 }
 
-/// Why a call gave nothing, and what to do about it.
-pub(super) fn reason(error: &wasmi::Error, limits: WasmLimits) -> String {
-    match error.as_trap_code() {
-        Some(TrapCode::OutOfFuel) => format!(
-            "it has used up its fuel, {} units, and may run for ever; if it needs more, give it more: CREATE FUNCTION \
-             ... WITH ('fuel' = '...')",
-            limits.fuel
+/// Why a call gave nothing, and what to do about it, behind a `; `. `function` says which of the module's.
+pub(super) fn reason(function: &str, error: &wasmi::Error, limits: WasmLimits) -> String {
+    let (what, remedy) = match error.as_trap_code() {
+        Some(TrapCode::OutOfFuel) => (
+            format!("has used up its fuel, {} units, and may run for ever", limits.fuel),
+            "if it needs more, give it more: CREATE FUNCTION ... WITH ('fuel' = '...')".to_owned(),
         ),
-        Some(TrapCode::GrowthOperationLimited | TrapCode::OutOfSystemMemory) => format!(
-            "it asks for more memory than {} pages of 64 KiB; if it needs more, allow more: CREATE FUNCTION ... WITH \
-             ('memory-pages' = '...')",
-            limits.pages
+        Some(TrapCode::GrowthOperationLimited | TrapCode::OutOfSystemMemory) => (
+            format!("asks for more memory than {} pages of 64 KiB", limits.pages),
+            "if it needs more, allow more: CREATE FUNCTION ... WITH ('memory-pages' = '...')".to_owned(),
         ),
-        Some(TrapCode::StackOverflow) => "its calls nest too deep".to_owned(),
-        Some(TrapCode::UnreachableCodeReached) => {
-            "it gave up: `unreachable` was reached, which a panic becomes".to_owned()
-        }
-        Some(trap) => format!("it trapped: {}", trap.trap_message()),
-        None => format!("it trapped: {error}"),
-    }
+        Some(TrapCode::StackOverflow) => (
+            "has calls that nest too deep".to_owned(),
+            format!("make a loop of what calls itself: {MAX_RECURSION} calls are the most"),
+        ),
+        Some(TrapCode::UnreachableCodeReached) => (
+            "gave up: `unreachable` was reached, which a panic becomes".to_owned(),
+            "call it with these arguments in a test of the module, where the panic says its place".to_owned(),
+        ),
+        Some(TrapCode::MemoryOutOfBounds) => (
+            "reads or writes beyond its memory: out of bounds memory access".to_owned(),
+            "look at what it does with the addresses and lengths it is given".to_owned(),
+        ),
+        Some(trap) => (
+            format!("trapped: {}", trap.trap_message()),
+            "let the module look at its arguments first, or leave such rows out before: WHERE, CASE"
+                .to_owned(),
+        ),
+        None => (format!("trapped: {error}"), "build the module anew".to_owned()),
+    };
+    format!("the module's {function} {what}; {remedy}")
 }

@@ -111,10 +111,13 @@ impl WasmModule {
         };
         checked.check_exports(signature)?;
         checked.calls().begin().map_err(|reason| {
-            WasmError::new(
-                format!("the module does not begin: {reason}"),
-                "let it need less memory at the beginning, or allow more: WITH ('memory-pages' = '256')",
-            )
+            let of_memory =
+                "let it need less memory at the beginning, or allow more: WITH ('memory-pages' = '256')";
+            let (what, help) = reason
+                .split_once("; ")
+                .filter(|(what, _)| !what.contains("memory"))
+                .unwrap_or((&reason, of_memory));
+            WasmError::new(format!("the module does not begin: {what}"), help)
         })?;
         Ok(checked)
     }

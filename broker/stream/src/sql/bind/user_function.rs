@@ -30,7 +30,10 @@ pub(in super::super) fn declare(
         // Before the module is looked at.
         functions::check(&signature, function.aggregate).map_err(refused)?;
         let module = WasmModule::new(bytes(function)?, &signature, function.aggregate, limits(function)?);
-        let module = module.map_err(|error| SqlError::at(function.module_at, error.message, error.help))?;
+        let module = module.map_err(|error| {
+            let message = format!("function `{}`: {}", function.name.value, error.message);
+            SqlError::at(function.module_at, message, error.help)
+        })?;
         functions.add(UserFunction::of_module(signature, module)).map_err(refused)?;
     }
     Ok(functions)
