@@ -57,8 +57,13 @@ impl Prepared {
 
     /// The same to a partition of that number.
     pub(crate) fn produce_to(batch: &Bytes, partition: i32) -> anyhow::Result<Self> {
+        Self::produce_into(TOPIC, batch, partition)
+    }
+
+    /// The same to another topic.
+    pub(crate) fn produce_into(topic: &str, batch: &Bytes, partition: i32) -> anyhow::Result<Self> {
         let partition_data = vec![PartitionProduceData { index: partition, records: Some(batch.clone()) }];
-        let topic = TopicProduceData { name: TOPIC.into(), partition_data, ..TopicProduceData::default() };
+        let topic = TopicProduceData { name: topic.into(), partition_data, ..TopicProduceData::default() };
         let request = ProduceRequest {
             acks: -1,
             timeout_ms: 30_000,
@@ -98,6 +103,11 @@ impl Link {
 
     /// The answer to a produce: the batch's first offset.
     pub(crate) fn receive_produced(&mut self) -> anyhow::Result<i64> {
+        self.receive_answer()?.map_err(|refused| anyhow::anyhow!("produce: {refused:?}"))
+    }
+
+    /// The same, or what it was refused with.
+    pub(crate) fn receive_answer(&mut self) -> anyhow::Result<Result<i64, ErrorCode>> {
         let frame = self.receive()?;
         let (_, response): (_, ProduceResponse) = decode_response(frame, PRODUCE_VERSION)?;
         let partition = response
@@ -105,8 +115,10 @@ impl Link {
             .first()
             .and_then(|topic| topic.partition_responses.first())
             .context("a produce response without its partition")?;
-        ensure!(partition.error_code == ErrorCode::NONE, "produce: {:?}", partition.error_code);
-        Ok(partition.base_offset)
+        Ok(match partition.error_code {
+            ErrorCode::NONE => Ok(partition.base_offset),
+            refused => Err(refused),
+        })
     }
 
     /// Fetches, and gives the batches to `look`, whose memory is used again afterwards.

@@ -123,7 +123,7 @@ enum Command {
         /// Only this one: w1, w2, w4, w5, w7 or w8.
         workload: Option<Beside>,
     },
-    /// Nexmark's queries from topic to topic, exactly once, beside Apache Flink and Kafka Streams.
+    /// Nexmark's queries from topic to topic, exactly once, beside Apache Flink, Kafka Streams and Spark (at least once).
     Nexmark(nexmark::Settings),
     /// Start-up on a log in sealed segments, after a stop and after a kill.
     Sealed {
@@ -167,6 +167,9 @@ enum Command {
     },
     /// The do-nothing server.
     Floor(floor::Settings),
+    /// The broker on a disk whose room is told to it, beside what is measured.
+    #[command(hide = true)]
+    Capped(isolation::capped::Settings),
     /// Computes without end, beside what is measured.
     #[command(hide = true)]
     Spin,
@@ -200,6 +203,9 @@ fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
     if let Command::Floor(settings) = &arguments.command {
         return floor::run(settings);
+    }
+    if let Command::Capped(settings) = &arguments.command {
+        return isolation::capped::run(settings);
     }
     if let Command::Spin = &arguments.command {
         isolation::spin();
@@ -281,7 +287,11 @@ fn main() -> anyhow::Result<()> {
         Command::Isolation => isolation::run(&bench, how.runs)?,
         Command::Scraped => scraped::run(&bench, sized(Workload::W1), how)?,
         Command::FullDisk { mounted } => shows::full_disk(&bench, &mounted)?,
-        Command::Produce { .. } | Command::Consume { .. } | Command::Floor(_) | Command::Spin => {}
+        Command::Produce { .. }
+        | Command::Consume { .. }
+        | Command::Floor(_)
+        | Command::Capped(_)
+        | Command::Spin => {}
     }
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdin, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail, ensure};
@@ -26,6 +26,8 @@ pub(crate) enum Subject {
     Logmill {
         durable: bool,
     },
+    /// Logmill in this program, on a disk whose room is told to its standard input.
+    Capped,
     /// Apache Kafka, with its defaults or with a flush of each batch.
     Kafka {
         flush: bool,
@@ -38,7 +40,7 @@ impl Subject {
             Self::Floor(Storage::PageCache) => "floor, append",
             Self::Floor(Storage::Fdatasync) => "floor, fdatasync",
             Self::Floor(Storage::Direct) => "floor, direct",
-            Self::Logmill { .. } => "logmill",
+            Self::Logmill { .. } | Self::Capped => "logmill",
             Self::Kafka { flush: false } => "Apache Kafka",
             Self::Kafka { flush: true } => "Apache Kafka, flush.messages=1",
         }
@@ -50,7 +52,9 @@ impl Subject {
             Self::Floor(Storage::PageCache)
             | Self::Logmill { durable: false }
             | Self::Kafka { flush: false } => "page cache",
-            Self::Floor(_) | Self::Logmill { durable: true } | Self::Kafka { flush: true } => "device",
+            Self::Floor(_) | Self::Logmill { durable: true } | Self::Capped | Self::Kafka { flush: true } => {
+                "device"
+            }
         }
     }
 }
@@ -111,7 +115,7 @@ impl Bench {
         let server = self.open(subject, self.data()?, payload)?;
         let durability = match subject {
             Subject::Floor(_) => return Ok(server),
-            Subject::Logmill { durable: true } => Some(("logmill.durability", "disk")),
+            Subject::Logmill { durable: true } | Subject::Capped => Some(("logmill.durability", "disk")),
             Subject::Logmill { durable: false } => Some(("logmill.durability", "page-cache")),
             Subject::Kafka { flush: true } => Some(("flush.messages", "1")),
             Subject::Kafka { flush: false } => None,
@@ -161,6 +165,11 @@ impl Bench {
                 }
                 command
             }
+            Subject::Capped => {
+                let mut command = Command::new(std::env::current_exe()?);
+                command.arg("capped");
+                command
+            }
             Subject::Kafka { flush } => {
                 let jars = self.kafka.as_deref().context("where are Kafka's jars?")?;
                 kafka::command(jars, data.path(), address, flush)?
@@ -169,9 +178,10 @@ impl Bench {
         if !matches!(subject, Subject::Kafka { .. }) {
             command.arg("--listen").arg(address.to_string()).arg("--data-dir").arg(data.path());
         }
+        let input = if subject == Subject::Capped { Stdio::piped() } else { Stdio::null() };
         let started = Instant::now();
         let mut child =
-            command.stdin(Stdio::null()).stdout(Stdio::null()).spawn().context("cannot start the server")?;
+            command.stdin(input).stdout(Stdio::null()).spawn().context("cannot start the server")?;
         loop {
             if TcpStream::connect(address).is_ok() {
                 break;
@@ -192,6 +202,11 @@ impl Bench {
 impl Server {
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    /// Where [`Subject::Capped`] is told what room there is; once.
+    pub(crate) fn take_stdin(&mut self) -> Option<ChildStdin> {
+        self.child.stdin.take()
     }
 
     pub(crate) fn cpu_time(&self) -> anyhow::Result<Duration> {

@@ -1,4 +1,4 @@
-//! Nexmark from topic to topic, exactly once: Logmill beside Apache Flink and Kafka Streams.
+//! Nexmark from topic to topic, exactly once: Logmill beside Apache Flink and Kafka Streams, and at least once beside Spark.
 //!
 //! ```text
 //! fill the sources ─► start the query ─► watch offsets and CPU ─► read the output ─► load at a rate, output stamped
@@ -10,7 +10,7 @@
 //!
 //! - Events are the records of the topics that the query reads.
 //! - How far an engine is, is what its consumer group has committed: Logmill with each epoch, Kafka Streams with each
-//!   transaction, Flink with each checkpoint. CPU is that of the engine and the broker, from the first look past a fifth of
+//!   transaction, Flink with each checkpoint, Spark with each batch. CPU is that of the engine and the broker, from the first look past a fifth of
 //!   the records, so that a Java machine has compiled most. What an engine has read, but not committed by then is counted
 //!   for it and not its cost, which favours those who commit seldom.
 //! - The load at a rate goes to the same query, warm. An event's time is when it was to be sent; a row is stamped when a
@@ -35,7 +35,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, ensure};
 use clap::ValueEnum as _;
 
-use self::engines::{Engine, Peers, Running, flink, java, streams};
+use self::engines::{Engine, Peers, Running, flink, java, spark, streams};
 use self::figures::{Figures, Line};
 use self::load::{Load, Span, now_ms};
 use self::outputs::Reader;
@@ -73,7 +73,7 @@ pub(crate) struct Settings {
     /// Only these queries: q0,q1,q2,q5,q7,q8,q11,q17,q18,q20.
     #[arg(long, value_delimiter = ',')]
     queries: Vec<Query>,
-    /// Only these engines: logmill,flink,streams.
+    /// Only these engines: logmill,flink,streams,spark.
     #[arg(long, value_delimiter = ',')]
     engines: Vec<Engine>,
     /// Records that the sources of a query are filled with.
@@ -91,6 +91,9 @@ pub(crate) struct Settings {
     /// Another option for Flink, such as state.backend.type=rocksdb; may be given several times.
     #[arg(long, value_name = "KEY=VALUE")]
     flink_option: Vec<String>,
+    /// Another option for Spark, such as its state store; may be given several times.
+    #[arg(long, value_name = "KEY=VALUE")]
+    spark_option: Vec<String>,
 }
 
 impl Settings {
@@ -114,8 +117,10 @@ impl Peers {
         let peers = Self {
             kafka: root.join("kafka"),
             flink: root.join("flink"),
+            spark: root.join("spark"),
             work,
             flink_options: settings.flink_option.clone(),
+            spark_options: settings.spark_option.clone(),
         };
         let classes = peers.work.path().join("classes");
         for engine in settings.engines() {
@@ -123,6 +128,7 @@ impl Peers {
                 Engine::Logmill => {}
                 Engine::Flink => java::compile(flink::SOURCE, &peers.flink, &classes)?,
                 Engine::Streams => java::compile(streams::SOURCE, &peers.kafka, &classes)?,
+                Engine::Spark => java::compile(spark::SOURCE, &peers.spark, &classes)?,
             }
         }
         Ok(peers)
@@ -147,7 +153,7 @@ pub(crate) fn run(bench: &Bench, settings: &Settings, runs: u32) -> anyhow::Resu
                 say(&format!("{} run {run}/{runs}: {}", query.name(), engine.name()))?;
                 let broker = match engine {
                     Engine::Logmill => &bench.start(Subject::Logmill { durable: true }, 0)?,
-                    Engine::Flink | Engine::Streams => match &mut kafka {
+                    Engine::Flink | Engine::Streams | Engine::Spark => match &mut kafka {
                         Some(server) => server,
                         none => none.insert(bench.start(Subject::Kafka { flush: false }, 0)?),
                     },
@@ -172,10 +178,15 @@ pub(crate) fn run(bench: &Bench, settings: &Settings, runs: u32) -> anyhow::Resu
 
 fn throughput_title(settings: &Settings, runs: u32) -> String {
     format!(
-        "Nexmark from topic to topic, exactly once: {} records in the sources, JSON, 2 partitions, nothing compressed; CPU \
+        "Nexmark from topic to topic, exactly once but for Spark (at least once): {} records in the sources, JSON, 2 partitions, nothing compressed; CPU \
          of engine and broker; checkpoints of Flink every second{}; {runs} runs, median [min–max]",
         settings.events,
-        settings.flink_option.iter().map(|option| format!(", {option}")).collect::<String>()
+        settings
+            .flink_option
+            .iter()
+            .chain(&settings.spark_option)
+            .map(|option| format!(", {option}"))
+            .collect::<String>()
     )
 }
 

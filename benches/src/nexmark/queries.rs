@@ -147,6 +147,18 @@ impl Query {
         }
     }
 
+    /// The same for Spark, whose windows are functions of `GROUP BY`, and which ranks no rows of a stream.
+    pub(crate) fn spark(self) -> &'static str {
+        match self {
+            Self::Q5 => include_str!("queries/spark/q5.sql"),
+            Self::Q7 => include_str!("queries/spark/q7.sql"),
+            Self::Q8 => include_str!("queries/spark/q8.sql"),
+            Self::Q11 => include_str!("queries/spark/q11.sql"),
+            Self::Q18 => include_str!("queries/spark/q18.sql"),
+            Self::Q0 | Self::Q1 | Self::Q2 | Self::Q17 | Self::Q20 => self.select(),
+        }
+    }
+
     /// The columns of the output.
     pub(crate) fn columns(self) -> &'static [Column] {
         const BIGINT: &str = "BIGINT";

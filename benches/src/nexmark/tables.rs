@@ -89,6 +89,26 @@ pub(crate) fn flink(query: Query, names: &Names, broker: SocketAddr) -> String {
     script
 }
 
+/// What Spark's program is told of the tables. JSON has event time as a number; the program makes a time of it.
+pub(crate) fn spark(query: Query, names: &Names) -> Vec<String> {
+    let mut options = Vec::new();
+    for table in query.tables() {
+        let name = table.name();
+        options.push(format!("table.{name}.topic={}", names.source(*table)));
+        options.push(format!("table.{name}.columns={}", columns(table.columns(), "BIGINT")));
+    }
+    options.push(format!("delay={WATERMARK_DELAY_MS} milliseconds"));
+    options.push(format!("group={}", names.group()));
+    options.push(format!("output={}", names.output()));
+    let (mode, key) = match query.key() {
+        Some(key) => ("update", Some(format!("key={}", key.replace('`', "")))),
+        None => ("append", None),
+    };
+    options.push(format!("mode={mode}"));
+    options.extend(key);
+    options
+}
+
 fn columns(columns: &[Column], row_time: &str) -> String {
     let column = |(name, of): &Column| format!("{name} {}", if *of == ROWTIME { row_time } else { of });
     columns.iter().map(column).collect::<Vec<_>>().join(", ")
@@ -120,17 +140,30 @@ mod tests {
     }
 
     #[test]
+    fn spark_replaces_rows_that_have_a_key() {
+        let names = Names::new("x");
+        let options = spark(Query::Q17, &names);
+        assert!(options.contains(&"mode=update".to_owned()), "{options:?}");
+        assert!(options.contains(&"key=auction, day".to_owned()), "{options:?}");
+        let options = spark(Query::Q20, &names);
+        assert!(options.contains(&"mode=append".to_owned()), "{options:?}");
+        assert!(!options.iter().any(|option| option.starts_with("key=")), "{options:?}");
+    }
+
+    #[test]
     fn no_engine_is_shown_the_word_for_event_time() {
         for query in Query::value_variants() {
             let names = Names::new("x");
-            let both = logmill(*query, &names) + &flink(*query, &names, "127.0.0.1:9092".parse().unwrap());
-            assert!(!both.contains(ROWTIME), "{both}");
-            for table in Table::ALL {
-                assert_eq!(
-                    both.contains(&names.source(table)),
-                    query.tables().contains(&table),
-                    "{query:?} {table:?}"
-                );
+            let flink = flink(*query, &names, "127.0.0.1:9092".parse().unwrap());
+            for shown in [logmill(*query, &names), flink, spark(*query, &names).join(" ")] {
+                assert!(!shown.contains(ROWTIME), "{shown}");
+                for table in Table::ALL {
+                    assert_eq!(
+                        shown.contains(&names.source(table)),
+                        query.tables().contains(&table),
+                        "{query:?} {table:?}"
+                    );
+                }
             }
         }
     }

@@ -3,6 +3,7 @@
 pub(crate) mod flink;
 pub(crate) mod java;
 pub(crate) mod logmill;
+pub(crate) mod spark;
 pub(crate) mod streams;
 
 use std::path::PathBuf;
@@ -21,6 +22,7 @@ pub(crate) enum Engine {
     Logmill,
     Flink,
     Streams,
+    Spark,
 }
 
 impl Engine {
@@ -29,6 +31,7 @@ impl Engine {
             Self::Logmill => "logmill",
             Self::Flink => "Apache Flink",
             Self::Streams => "Kafka Streams",
+            Self::Spark => "Apache Spark",
         }
     }
 
@@ -38,6 +41,7 @@ impl Engine {
             Self::Logmill => "logmill",
             Self::Flink => "flink",
             Self::Streams => "streams",
+            Self::Spark => "spark",
         }
     }
 
@@ -54,6 +58,7 @@ impl Engine {
             Self::Logmill => logmill::start(query, names, broker.address).map(Running::Logmill),
             Self::Flink => flink::start(peers()?, query, names, broker.address).map(Running::Java),
             Self::Streams => streams::start(peers()?, query, names, broker.address).map(Running::Java),
+            Self::Spark => spark::start(peers()?, query, names, broker.address).map(Running::Java),
         }
     }
 
@@ -61,7 +66,7 @@ impl Engine {
     pub(crate) fn group(self, names: &Names) -> String {
         match self {
             Self::Logmill => format!("logmill.{}", names.group()),
-            Self::Flink | Self::Streams => names.group().to_owned(),
+            Self::Flink | Self::Streams | Self::Spark => names.group().to_owned(),
         }
     }
 }
@@ -71,10 +76,13 @@ impl Engine {
 pub(crate) struct Peers {
     pub(crate) kafka: PathBuf,
     pub(crate) flink: PathBuf,
+    pub(crate) spark: PathBuf,
     /// Scripts, classes, states and logs of the engines.
     pub(crate) work: tempfile::TempDir,
     /// Options of Flink beside those that every run has.
     pub(crate) flink_options: Vec<String>,
+    /// The same of Spark.
+    pub(crate) spark_options: Vec<String>,
 }
 
 /// A query that runs.
