@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use logmill_stream::{
-    InputPartition, PipelineSpec, Plan, Progress, Shadow, StateChanges, TopicPartition, Upgrade,
+    Followed, InputPartition, PipelineSpec, Plan, Progress, Shadow, StateChanges, TopicPartition, Upgrade,
     merge_snapshot,
 };
 
@@ -198,8 +198,8 @@ impl Pipelines {
             return Ok(Begun { record, view, shadow: None });
         }
         let at = snapshots.durable().filter(|_| is_live);
-        let targets = self.targets((old, new), at.as_ref().map(|cut| &cut.progress));
-        let shadow = self.shadow(name, new, targets)?;
+        let followed = self.followed(&view.upgrade, (old, new), at.as_ref().map(|cut| &cut.progress));
+        let shadow = self.shadow(name, new, followed)?;
         if !incomplete {
             // Where it begins is fixed now: what the view has found is of before.
             check_whole(shadow.shadow.positions()).map_err(refuse)?;
@@ -227,7 +227,7 @@ impl Pipelines {
         }
         let (mut changes, mut made) = (StateChanges::default(), None);
         if let Some(mut running) = running {
-            running.shadow.set_targets(self.targets((old, new), Some(&cut.progress)));
+            running.shadow.follow(self.followed(upgrade, (old, new), Some(&cut.progress)));
             let caught_up = self.catch_up(replay, running).await.map_err(refuse)?;
             check_read(&cut.progress, &new.source_topics(), caught_up.shadow.positions()).map_err(refuse)?;
             (changes, made) = caught_up.shadow.finish();
@@ -296,26 +296,26 @@ impl Pipelines {
         Ok(UpgradeView { upgrade, incomplete, to_read })
     }
 
-    fn targets(
+    /// How far a shadow is to come behind a pipeline that stands there.
+    fn followed(
         &self,
+        upgrade: &Upgrade,
         (old, new): (&Plan, &Plan),
         standing: Option<&Progress>,
-    ) -> BTreeMap<TopicPartition, i64> {
+    ) -> Followed {
         let topics = new.source_topics().into_iter().filter_map(|topic| self.0.topics.get(topic));
         let partitions: Vec<Partition> = topics.flat_map(|topic| topic.partitions.clone()).collect();
         let end = |partition: &Partition| {
             let end = partition.published().last_stable_offset;
             (TopicPartition::new(partition.topic_name(), partition.index()), end)
         };
-        targets(&old.source_topics(), standing, partitions.iter().map(end))
+        Followed {
+            offsets: targets(&old.source_topics(), standing, partitions.iter().map(end)),
+            times: upgrade.times((old, new), standing),
+        }
     }
 
-    fn shadow(
-        &self,
-        name: &str,
-        plan: &Plan,
-        targets: BTreeMap<TopicPartition, i64>,
-    ) -> Result<Running, PipelineError> {
+    fn shadow(&self, name: &str, plan: &Plan, followed: Followed) -> Result<Running, PipelineError> {
         let input = |partition: &Partition| InputPartition {
             partition: TopicPartition::new(partition.topic_name(), partition.index()),
             start: partition.published().log_start_offset,
@@ -338,7 +338,7 @@ impl Pipelines {
             outputs: outputs.map(|topic| (topic.to_owned(), count(topic))).collect(),
             shards: 1,
         };
-        let shadow = Shadow::new(plan.clone(), spec, self.0.settings.limits, targets);
+        let shadow = Shadow::new(plan.clone(), spec, self.0.settings.limits, followed);
         let shadow = shadow
             .map_err(|error| PipelineError::Upgrade { name: name.to_owned(), reason: error.to_string() })?;
         Ok(Running { shadow, logs })

@@ -166,6 +166,24 @@ pub enum DeclareEndError {
     },
 }
 
+/// How far another run is over the same records.
+#[derive(Debug, Clone, Default)]
+pub struct Followed {
+    /// Where it is in each partition: nothing is read beyond.
+    pub offsets: BTreeMap<TopicPartition, i64>,
+    /// Its watermark in each source that is one of its own, too, by the index in the plan that follows; `i64::MIN` where it
+    /// has none yet. Event time of these comes as far once everything is read, and never further. That of others is what
+    /// their records say.
+    pub times: BTreeMap<usize, i64>,
+}
+
+impl Followed {
+    /// Whether all is read of a partition that the other run has read.
+    fn has_read(&self, partition: &TopicPartition, position: i64) -> bool {
+        self.offsets.get(partition).is_some_and(|offset| position >= *offset)
+    }
+}
+
 /// Records of which windows make more copies than this are taken in smaller epochs.
 const COPIES: u64 = 16;
 
@@ -183,8 +201,8 @@ pub struct EpochLoop {
     idleness: Idleness,
     shedder: Shedder,
     alignment: Alignment,
-    /// Offsets that are not read beyond, for now.
-    stops: BTreeMap<TopicPartition, i64>,
+    /// How far another run is over the same records, if this one follows it.
+    followed: Option<Followed>,
     /// Partitions the last epoch had no room for: their turn is next.
     left_out: BTreeSet<TopicPartition>,
 }
@@ -210,22 +228,33 @@ impl EpochLoop {
             cuts_batches: copies > 1,
             pace: Pace::default(),
             load: Load::default(),
-            stops: BTreeMap::new(),
+            followed: None,
             left_out: BTreeSet::new(),
         }
     }
 
-    /// Reads no further than to these offsets, until others are given: then it is idle. Unlike an end that is declared,
-    /// this is no end of time.
-    pub(crate) fn stop_at(&mut self, stops: BTreeMap<TopicPartition, i64>) {
-        self.stops = stops;
+    /// Follows another run over the same records, to where that one is, until it is said to be further: then it is idle.
+    /// Unlike an end that is declared, this is no end of time.
+    pub(crate) fn follow(&mut self, followed: Followed) {
+        let are_read = |partition: &TopicPartition, position: i64| followed.has_read(partition, position);
+        self.pipeline.follow(&followed.times, are_read);
+        self.followed = Some(followed);
     }
 
     /// Where a partition is not read beyond, if anywhere.
     fn bound(&self, partition: &TopicPartition) -> Option<i64> {
         let end = self.ends.as_ref().and_then(|ends| ends.get(partition)).copied();
-        let stop = self.stops.get(partition).copied();
-        end.into_iter().chain(stop).min()
+        let followed = self.followed.as_ref().and_then(|followed| followed.offsets.get(partition));
+        end.into_iter().chain(followed.copied()).min()
+    }
+
+    /// The partitions that hold no time back now. Where another run is followed, those that are read as far as that one has
+    /// read: nothing comes of them that it has not seen in its own time, however long it took.
+    fn idle(&self) -> BTreeSet<TopicPartition> {
+        let Some(followed) = &self.followed else { return self.idleness.idle() };
+        let positions = self.pipeline.positions();
+        let read = positions.filter(|(partition, position)| followed.has_read(partition, *position));
+        read.map(|(partition, _)| partition.clone()).collect()
     }
 
     /// Epochs begin at this pace: that of the loop before, whose last epoch could not be committed.
@@ -319,7 +348,7 @@ impl EpochLoop {
         };
         let idle = match self.pipeline.emission_pending() {
             true => self.pipeline.idle().cloned().collect(),
-            false => self.idleness.idle(),
+            false => self.idle(),
         };
         let mut cut = Cut {
             idle,

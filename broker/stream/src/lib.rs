@@ -37,7 +37,7 @@ mod upgrade;
 mod value;
 
 pub use decimal::{Decimal, MAX_PRECISION};
-pub use epoch_loop::{DeclareEndError, EpochLimits, EpochLoop, Pace, ShedControl, Turn, TurnError};
+pub use epoch_loop::{DeclareEndError, EpochLimits, EpochLoop, Followed, Pace, ShedControl, Turn, TurnError};
 pub use executor::{Executor, Serial, Task};
 pub use format::{FormatError, InferError, RecordSample, TableDraft, csv_header, infer};
 pub use functions::{

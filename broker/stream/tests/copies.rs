@@ -2,8 +2,10 @@
 
 mod support;
 
+use std::collections::BTreeMap;
+
 use logmill_record::{BatchBuilder, BatchOptions, Codec};
-use logmill_stream::{EpochLimits, Shadow};
+use logmill_stream::{EpochLimits, Followed, Shadow};
 use support::{MemoryLogs, plan, run_bounded, spec};
 
 /// A batch of rows with a long text each, which packs to almost nothing.
@@ -78,12 +80,15 @@ fn a_shadow_takes_less_where_it_was_too_much() {
     }
     // Some state comes first, which is still there when the rest is taken in parts.
     append(&mut logs, "short", 67, 1);
-    let targets = |logs: &MemoryLogs| ["long", "short"].iter().flat_map(|topic| logs.ends(topic)).collect();
+    let followed = |logs: &MemoryLogs| Followed {
+        offsets: ["long", "short"].iter().flat_map(|topic| logs.ends(topic)).collect(),
+        times: BTreeMap::new(),
+    };
     let mut shadow =
-        Shadow::new(plan.clone(), spec(&plan, &logs, 1), EpochLimits::default(), targets(&logs)).unwrap();
+        Shadow::new(plan.clone(), spec(&plan, &logs, 1), EpochLimits::default(), followed(&logs)).unwrap();
     while shadow.turn(&mut logs, 0, 0).unwrap() {}
     append(&mut logs, "long", 240, 135_000);
-    shadow.set_targets(targets(&logs));
+    shadow.follow(followed(&logs));
     let mut turns = 0;
     while shadow.turn(&mut logs, 0, 0).unwrap_or_else(|error| panic!("{error}")) {
         turns += 1;

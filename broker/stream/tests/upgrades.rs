@@ -6,8 +6,9 @@ mod support;
 use std::collections::BTreeMap;
 
 use logmill_stream::{
-    EpochLimits, EpochLoop, Fate, Pipeline, Plan, Progress, SNAPSHOT_VERSION, Shadow, SnapshotHeader,
-    SnapshotOperator, SnapshotReader, StateChanges, TopicPartition, Turn, Upgrade, merge_snapshot,
+    EpochLimits, EpochLoop, Fate, Followed, Pipeline, Plan, Progress, SNAPSHOT_VERSION, Shadow,
+    SnapshotHeader, SnapshotOperator, SnapshotReader, StateChanges, TopicPartition, Turn, Upgrade,
+    UpgradeError, merge_snapshot,
 };
 use proptest::prelude::*;
 use support::{MemoryLogs, plan, restored, spec};
@@ -124,8 +125,12 @@ fn produce(logs: &mut MemoryLogs, events: &[Event]) {
 
 /// Turns until there is nothing more to do.
 fn run(epochs: &mut EpochLoop, logs: &mut MemoryLogs) {
+    run_at(epochs, logs, 1_000_000);
+}
+
+fn run_at(epochs: &mut EpochLoop, logs: &mut MemoryLogs, now: i64) {
     loop {
-        match epochs.turn(logs, 1_000_000, 0).unwrap() {
+        match epochs.turn(logs, now, 0).unwrap() {
             Turn::Committed { .. } => {}
             Turn::Idle | Turn::Finished => return,
         }
@@ -161,7 +166,9 @@ fn upgrade(old: &Plan, new: &Plan, logs: &mut MemoryLogs, limits: EpochLimits, w
         for input in &standing.inputs {
             targets.insert(TopicPartition::new(&*input.topic, input.partition), input.to);
         }
-        let mut shadow = Shadow::new(new.clone(), spec(new, logs, 1), limits, targets.clone()).unwrap();
+        let followed =
+            Followed { offsets: targets.clone(), times: upgrade.times((old, new), Some(&standing)) };
+        let mut shadow = Shadow::new(new.clone(), spec(new, logs, 1), limits, followed).unwrap();
         while shadow.turn(logs, 1_000_000, 0).unwrap() {}
         assert!(shadow.positions().all(|(partition, at)| at == targets[partition]));
         (changes, made) = shadow.finish();
@@ -331,15 +338,141 @@ fn a_partition_that_the_old_plan_has_not_begun_is_still_to_come() {
     // The topic has got a partition since, and a shadow of the new plan has seen it.
     let grown = standing.inputs.iter().filter(|input| input.topic == "left").count() as i32;
     logs.produce("left", grown, &row(10_001));
+    let upgrade = Upgrade::between(&old, &new);
+    let times = upgrade.times((&old, &new), Some(&standing));
+    let followed = Followed { offsets: ends(&new, &logs), times };
     let mut shadow =
-        Shadow::new(new.clone(), spec(&new, &logs, 1), EpochLimits::default(), ends(&new, &logs)).unwrap();
+        Shadow::new(new.clone(), spec(&new, &logs, 1), EpochLimits::default(), followed).unwrap();
     while shadow.turn(&mut logs, 1_000_000, 0).unwrap() {}
     assert!(shadow.bytes() > 0 && shadow.operator_sizes().iter().any(|size| size.bytes > 0));
     let (_, made) = shadow.finish();
     let made = made.unwrap();
     assert!(made.inputs.iter().any(|input| input.partition == grown && input.to == 1));
-    let upgrade = Upgrade::between(&old, &new);
     let progress = upgrade.progress((&old, &new), &standing, Some(&made), 2, 0).unwrap();
     let left: Vec<i32> = progress.inputs.iter().map(|input| input.partition).collect();
     assert!(!left.contains(&grown), "{left:?}");
+}
+
+/// Counts windows of ten seconds of a topic with several partitions.
+fn counted(table: &str, delay: i64, columns: &str, select: &str) -> String {
+    format!(
+        "CREATE TABLE l (k STRING, x BIGINT, ts TIMESTAMP(3), WATERMARK FOR ts AS ts - INTERVAL '{delay}' SECOND)
+         WITH ('topic' = 'left', 'format' = 'json' {table});
+         CREATE TABLE o (s BIGINT, {columns}) WITH ('topic' = 'out', 'format' = 'json');
+         INSERT INTO o SELECT UNIX_TIMESTAMP(window_start), {select}
+         FROM TABLE(TUMBLE(TABLE l, DESCRIPTOR(ts), INTERVAL '10' SECOND)) GROUP BY window_start, window_end"
+    )
+}
+
+/// Of each window that was given its start in seconds, and how many records it had.
+fn given(logs: &MemoryLogs) -> Vec<(i64, i64)> {
+    let window = |text: &String| {
+        let row = support::json(text);
+        (row["s"].as_i64().unwrap(), row["n"].as_i64().unwrap())
+    };
+    logs.values("out").iter().map(window).collect()
+}
+
+/// Time was further than the records alone say: a partition was idle, or was not there yet.
+#[test]
+fn windows_that_were_closed_ahead_of_a_silent_partition_are_given_once() {
+    let rows = |seconds: std::ops::Range<i64>| -> Vec<String> {
+        let row = |s| serde_json::json!({ "k": "a", "x": s, "ts": s * 1_000 }).to_string();
+        seconds.map(row).collect()
+    };
+    let idle = ", 'idle-timeout' = '30 s'";
+    let changes = [
+        // The source stays what it is, takes another column in, has other delays, or another wait for the idle.
+        (idle, 2, "n BIGINT", "COUNT(*) + 0"),
+        (idle, 2, "n BIGINT, m BIGINT", "COUNT(*), MAX(x)"),
+        (idle, 14, "n BIGINT, m BIGINT", "COUNT(*), MAX(x)"),
+        (idle, 0, "n BIGINT, m BIGINT", "COUNT(*), MAX(x)"),
+        ("", 2, "n BIGINT, m BIGINT", "COUNT(*), MAX(x)"),
+    ];
+    for limit in [1_000, 7] {
+        let limits = EpochLimits { input_records: limit, ..EpochLimits::default() };
+        for (table, delay, columns, select) in changes {
+            for grown in [false, true] {
+                let case = format!("{table} {delay} {select} {grown}");
+                let old = plan(&counted(if grown { "" } else { idle }, 2, "n BIGINT", "COUNT(*)"));
+                let new = plan(&counted(table, delay, columns, select));
+                let mut logs = MemoryLogs::default();
+                logs.create("left", if grown { 1 } else { 2 });
+                logs.create("out", 1);
+                logs.produce("left", 0, &rows(0..46));
+                let mut epochs = EpochLoop::new(restored(&old, &logs, 1), limits);
+                run_at(&mut epochs, &mut logs, 1_000_000);
+                run_at(&mut epochs, &mut logs, 1_030_000);
+                let four: Vec<(i64, i64)> = (0..4).map(|window| (window * 10, 10)).collect();
+                assert_eq!(given(&logs), four, "{case}");
+                if grown {
+                    // The pipeline reads the new partition, which is empty.
+                    logs.create("left", 2);
+                    logs.produce("left", 0, &rows(46..47));
+                    epochs = EpochLoop::new(restored(&old, &logs, 1), limits);
+                    run_at(&mut epochs, &mut logs, 1_030_000);
+                }
+                assert_eq!(given(&logs), four, "{case}");
+                let pipeline = upgrade(&old, &new, &mut logs, limits, Way::Right);
+                let mut epochs = EpochLoop::new(pipeline, limits);
+                run_at(&mut epochs, &mut logs, 1_030_000);
+                assert_eq!(given(&logs), four, "{case}");
+                let from = if grown { 47 } else { 46 };
+                logs.produce("left", 0, &rows(from..80));
+                logs.produce("left", 1, &rows(60..80));
+                epochs.declare_ends(ends(&new, &logs)).unwrap();
+                run_at(&mut epochs, &mut logs, 1_030_001);
+                let counts = [10, 10, 10, 10, 10, 10, 20, 20];
+                let all: Vec<(i64, i64)> = (0..).step_by(10).zip(counts).collect();
+                assert_eq!(given(&logs), all, "{case}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_shadow_that_has_nothing_to_read_says_where_it_is() {
+    let (old, new, _) = &pairs()[1];
+    let (old, new) = (plan(old), plan(new));
+    let mut logs = empty_logs();
+    let row = |ts: i64| vec![serde_json::json!({ "k": "a", "x": 1, "y": 1, "ts": ts }).to_string()];
+    logs.produce("left", 0, &row(10_000));
+    let mut epochs = EpochLoop::new(restored(&old, &logs, 1), EpochLimits::default());
+    run(&mut epochs, &mut logs);
+    let standing = logs.last_progress().unwrap();
+    let upgrade = Upgrade::between(&old, &new);
+    let followed =
+        Followed { offsets: ends(&new, &logs), times: upgrade.times((&old, &new), Some(&standing)) };
+    // What was read is gone since.
+    let mut spec = spec(&new, &logs, 1);
+    spec.inputs.iter_mut().for_each(|input| input.start = 1);
+    let mut shadow = Shadow::new(new.clone(), spec, EpochLimits::default(), followed).unwrap();
+    while shadow.turn(&mut logs, 1_000_000, 0).unwrap() {}
+    let (changes, made) = shadow.finish();
+    assert_eq!(changes.bytes(), 0);
+    let progress = upgrade.progress((&old, &new), &standing, made.as_ref(), 2, 0).unwrap();
+    assert_eq!((progress.inputs[0].to, progress.sources), (1, standing.sources));
+}
+
+#[test]
+fn state_that_was_made_at_another_time_is_not_taken() {
+    let (old, new, _) = &pairs()[1];
+    let (old, new) = (plan(old), plan(new));
+    let mut logs = empty_logs();
+    let row = |ts: i64| vec![serde_json::json!({ "k": "a", "x": 1, "y": 1, "ts": ts }).to_string()];
+    logs.produce("left", 0, &row(10_000));
+    logs.produce("left", 0, &row(20_000));
+    let mut epochs = EpochLoop::new(restored(&old, &logs, 1), EpochLimits::default());
+    run(&mut epochs, &mut logs);
+    let standing = logs.last_progress().unwrap();
+    let upgrade = Upgrade::between(&old, &new);
+    // Nobody has said how far the pipeline is.
+    let followed = Followed { offsets: ends(&new, &logs), times: upgrade.times((&old, &new), None) };
+    let mut shadow =
+        Shadow::new(new.clone(), spec(&new, &logs, 1), EpochLimits::default(), followed).unwrap();
+    while shadow.turn(&mut logs, 1_000_000, 0).unwrap() {}
+    let (_, made) = shadow.finish();
+    let refused = upgrade.progress((&old, &new), &standing, made.as_ref(), 2, 0).unwrap_err();
+    let text = refused.to_string();
+    assert!(matches!(refused, UpgradeError::OtherTime { made: None, standing: Some(15_000), .. }), "{text}");
 }

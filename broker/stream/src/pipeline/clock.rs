@@ -14,6 +14,8 @@ pub(super) struct EventClock {
     ended: Vec<bool>,
     /// Partitions that have shown nothing for long: they hold nothing back until they do.
     idle: Vec<bool>,
+    /// Where another run has come to over the same records, behind which this one follows.
+    bound: Option<i64>,
     pipeline: i64,
 }
 
@@ -24,6 +26,7 @@ impl EventClock {
             partitions: vec![NONE; partitions],
             ended: vec![false; partitions],
             idle: vec![false; partitions],
+            bound: None,
             pipeline: NONE,
         }
     }
@@ -38,6 +41,17 @@ impl EventClock {
         self.partitions[partition] = watermark.unwrap_or(NONE);
     }
 
+    /// Follows another run over the same records: no further than to here, and as far as here once no partition holds it
+    /// back. Without a bound it is on its own again.
+    pub(super) fn follow(&mut self, bound: Option<i64>) {
+        self.bound = bound;
+    }
+
+    /// Whether it follows another run.
+    pub(super) fn follows(&self) -> bool {
+        self.bound.is_some()
+    }
+
     /// Where time stands before some records of a partition.
     pub(super) fn standing(&self, partition: usize) -> Standing {
         Standing {
@@ -50,7 +64,7 @@ impl EventClock {
 
     /// The least watermark of all partitions but one.
     fn others(&self, partition: usize) -> i64 {
-        self.least(partition).unwrap_or(END_OF_TIME)
+        self.least(partition).unwrap_or(END_OF_TIME).min(self.bound.unwrap_or(END_OF_TIME))
     }
 
     /// The least watermark of the partitions but one that hold time back; `None` if there are none.
@@ -59,12 +73,13 @@ impl EventClock {
         (0..self.partitions.len()).filter(holds).map(|index| self.partitions[index]).min()
     }
 
-    /// Lets time go on as far as no partition holds it back. Where all are idle it is that of the newest.
+    /// Lets time go on as far as no partition holds it back. Where all are idle it is that of the newest, or of the run that
+    /// it follows: that one may have been further ahead than any partition is now.
     fn go_on(&mut self) {
         let idle = (0..self.partitions.len()).filter(|index| self.idle[*index] && !self.ended[*index]);
-        let newest = idle.map(|index| self.partitions[index]).max();
+        let newest = self.bound.or(idle.map(|index| self.partitions[index]).max());
         let reached = self.least(usize::MAX).or(newest).unwrap_or(END_OF_TIME);
-        self.pipeline = self.pipeline.max(reached);
+        self.pipeline = self.pipeline.max(reached.min(self.bound.unwrap_or(END_OF_TIME)));
     }
 
     /// Says of each partition whether it is idle in an epoch.
@@ -159,6 +174,23 @@ mod tests {
         assert_eq!(clock.advance(1, 60), 120, "time never goes back");
         (0..3).for_each(|partition| clock.end(partition));
         assert_eq!(clock.watermark(), Some(END_OF_TIME));
+    }
+
+    #[test]
+    fn who_follows_another_run_comes_to_where_it_is_and_no_further() {
+        let mut clock = EventClock::new(0, 3);
+        clock.follow(Some(70));
+        clock.advance(0, 100);
+        clock.advance(1, 50);
+        assert_eq!(clock.watermark(), None, "the third may still have records that the other run has seen");
+        clock.set_idle([false, false, true].into_iter());
+        assert_eq!(clock.watermark(), Some(50));
+        assert_eq!(clock.advance(1, 90), 70, "the other run was held back by the third");
+        clock.follow(Some(200));
+        clock.set_idle([true, true, true].into_iter());
+        assert_eq!(clock.watermark(), Some(200), "it was ahead once, of what woke late");
+        clock.follow(None);
+        assert_eq!(clock.advance(0, 300), 300);
     }
 
     #[test]

@@ -22,7 +22,7 @@ use super::size::OperatorSize;
 use super::spec::PipelineSpec;
 use super::stretch::Workshop;
 use crate::executor::Executor;
-use crate::plan::{ErrorPolicy, Plan};
+use crate::plan::{ErrorPolicy, Plan, Source};
 use crate::rows::{END_OF_TIME, NO_TIME};
 
 /// A changelog batch is closed when it has grown to this many bytes.
@@ -51,6 +51,8 @@ pub struct Pipeline {
     pub(super) shedding: Shedding,
     /// Event time, for each source.
     pub(super) clocks: Vec<EventClock>,
+    /// Whether it follows another run; see `Pipeline::follow`.
+    pub(super) follows: bool,
     pub(super) early: Arc<Early>,
     pub(super) graph: Graph,
     /// Rows that time made due are left for the next epoch.
@@ -341,10 +343,15 @@ impl Pipeline {
         }
     }
 
-    /// Lets the clocks of sources that have an `'idle-timeout'` know which of their partitions are idle.
-    fn set_idle(&self, clocks: &mut [EventClock], idle: &[bool]) {
+    /// Lets the clocks of sources that have an `'idle-timeout'` know which of their partitions are idle; in a run that follows
+    /// another one, those that have a time to follow.
+    pub(super) fn set_idle(&self, clocks: &mut [EventClock], idle: &[bool]) {
         let sources = self.plan.sources.iter().zip(clocks);
-        for (source, clock) in sources.filter(|(source, _)| source.idle_ms.is_some()) {
+        let heeds = |source: &Source, clock: &EventClock| match self.follows {
+            true => clock.follows(),
+            false => source.idle_ms.is_some(),
+        };
+        for (source, clock) in sources.filter(|(source, clock)| heeds(source, clock)) {
             let inputs = self.spec.inputs.iter().zip(idle);
             let own = inputs.filter(|(input, _)| input.partition.topic == source.topic);
             clock.set_idle(own.map(|(_, idle)| *idle));

@@ -14,6 +14,7 @@ mod cut;
 mod emit;
 mod emit_table;
 mod errors;
+mod follow;
 mod graph;
 mod machine;
 mod output;

@@ -69,6 +69,7 @@ impl Restoring {
             idle: vec![false; spec.inputs.len()],
             positions: spec.inputs.iter().map(|input| input.start).collect(),
             clocks,
+            follows: false,
             early: Arc::new(early),
             graph: Graph::new(&plan, spec.shards),
             plan: Arc::new(plan),

@@ -1,10 +1,13 @@
 //! The pipeline as the new plan takes it over: state, and the progress record that goes with it.
 
+use std::collections::BTreeMap;
+
 use thiserror::Error;
 
 use super::compare::Upgrade;
-use crate::pipeline::{InputProgress, OperatorProgress, Progress};
-use crate::plan::Plan;
+use crate::pipeline::{InputProgress, OperatorProgress, Progress, ProgressError};
+use crate::plan::{Plan, Source};
+use crate::rows::NO_TIME;
 use crate::snapshot::StateChanges;
 use crate::state::decode_changelog_key;
 
@@ -22,6 +25,36 @@ pub enum UpgradeError {
         /// The plan given.
         expected: u32,
     },
+    /// State was made that is not where the pipeline stands in event time: what is between would be given twice, or never.
+    #[error(
+        "the state that was made is at {made:?} in the event time of {table}, and the pipeline at {standing:?}; upgrade it \
+         once more"
+    )]
+    OtherTime {
+        /// The table.
+        table: String,
+        /// Its watermark where state was made, in milliseconds.
+        made: Option<i64>,
+        /// Its watermark where the pipeline stands.
+        standing: Option<i64>,
+    },
+    /// State was made, and time has made rows due in it that are not given.
+    #[error("the state that was made is not wholly worked off; upgrade the pipeline once more")]
+    NotWhole,
+    /// What says where the state is cannot be read.
+    #[error(transparent)]
+    Progress(#[from] ProgressError),
+}
+
+/// Where the old plan has the time of a source of the new one: in the same source, or in one that reads the time of the
+/// same records out of a column of that name. Other columns, another delay change nothing of what was closed.
+fn counterpart(old: &Plan, source: &Source) -> Option<usize> {
+    let time = |source: &Source| Some(source.row()[source.event_time?.column].name.clone());
+    let tells = |other: &Source| other.topic == source.topic && time(other) == time(source);
+    let find = |is: &dyn Fn(&Source) -> bool| old.sources.iter().position(is);
+    find(&|other| other == source)
+        .or_else(|| find(&|other| tells(other) && other.table == source.table))
+        .or_else(|| find(&|other| tells(other)))
 }
 
 impl Upgrade {
@@ -45,6 +78,9 @@ impl Upgrade {
             return Err(UpgradeError::NothingMade);
         }
         let sources = Sources { old, new, standing, made };
+        if let Some(made) = made {
+            sources.check_time(made)?;
+        }
         let mut progress = standing.taken_up(&standing.pipeline, generation, standing.epoch + 1, state_from);
         progress.plan = new.fingerprint();
         progress.inputs = sources.inputs();
@@ -59,6 +95,18 @@ impl Upgrade {
             progress.topic_ids.entry(topic.clone()).or_insert_with(|| id.clone());
         }
         Ok(progress)
+    }
+
+    /// How far the pipeline is in event time that a shadow follows, in each source that it has, too; see
+    /// [`Followed::times`](crate::Followed::times). `standing`: the record of its last epoch, once it is known.
+    pub fn times(&self, (old, new): (&Plan, &Plan), standing: Option<&Progress>) -> BTreeMap<usize, i64> {
+        let sources = new.sources.iter().enumerate();
+        let time = |(index, source): (usize, &Source)| {
+            let old = counterpart(old, source)?;
+            let reached = standing.and_then(|standing| standing.sources.get(old).copied().flatten());
+            Some((index, reached.unwrap_or(NO_TIME)))
+        };
+        sources.filter_map(time).collect()
     }
 
     /// How far each node of the new plan is.
@@ -94,15 +142,31 @@ struct Sources<'u> {
 }
 
 impl Sources<'_> {
-    /// The same source in the old plan: one that reads the same records as the same rows.
-    fn same(&self, index: usize) -> Option<usize> {
-        self.old.sources.iter().position(|source| *source == self.new.sources[index])
+    /// The source of the old plan that has the time of this one.
+    fn counterpart(&self, index: usize) -> Option<usize> {
+        counterpart(self.old, &self.new.sources[index])
     }
 
     fn watermark(&self, index: usize) -> Option<i64> {
-        match self.same(index) {
+        match self.counterpart(index) {
             Some(old) => self.standing.sources.get(old).copied().flatten(),
             None => self.made.and_then(|made| made.sources.get(index).copied().flatten()),
+        }
+    }
+
+    /// That state was made up to where the pipeline stands in event time.
+    fn check_time(&self, made: &Progress) -> Result<(), UpgradeError> {
+        for (index, source) in self.new.sources.iter().enumerate() {
+            let Some(old) = self.counterpart(index) else { continue };
+            let standing = self.standing.sources.get(old).copied().flatten();
+            let made = made.sources.get(index).copied().flatten();
+            if made != standing {
+                return Err(UpgradeError::OtherTime { table: source.table.clone(), made, standing });
+            }
+        }
+        match made.emission_pending(self.new)? {
+            true => Err(UpgradeError::NotWhole),
+            false => Ok(()),
         }
     }
 
@@ -115,7 +179,9 @@ impl Sources<'_> {
         // What the old plan reads and has not begun is still to come, also where a shadow has seen it.
         let was_read = self.old.source_topics();
         let made = self.made.iter().flat_map(|made| &made.inputs);
-        inputs.extend(made.filter(|input| !was_read.contains(&&*input.topic)).cloned());
+        let made = made.filter(|input| !was_read.contains(&&*input.topic)).cloned();
+        // To the shadow all that is read holds nothing back.
+        inputs.extend(made.map(|input| InputProgress { idle: false, ..input }));
         inputs.sort_by(|left, right| (&left.topic, left.partition).cmp(&(&right.topic, right.partition)));
         for input in &mut inputs {
             input.from = input.to;
@@ -140,9 +206,11 @@ impl Sources<'_> {
         };
         let readers = self.new.sources.iter().enumerate().filter(reads);
         readers
-            .map(|(index, _)| match self.same(index) {
-                Some(old) => of(Some(self.standing), self.old, old),
-                None => of(self.made, self.new, index),
+            .map(|(index, source)| match self.counterpart(index) {
+                Some(old) if self.made.is_none() || self.old.sources[old] == *source => {
+                    of(Some(self.standing), self.old, old)
+                }
+                _ => of(self.made, self.new, index),
             })
             .collect()
     }

@@ -1,10 +1,8 @@
 //! A plan run over what another one has read, unseen: for the state it leaves.
 
-use std::collections::BTreeMap;
-
 use thiserror::Error;
 
-use crate::epoch_loop::{EpochLimits, EpochLoop, Pace, ShedControl, Turn, TurnError};
+use crate::epoch_loop::{EpochLimits, EpochLoop, Followed, Pace, ShedControl, Turn, TurnError};
 use crate::logs::{CommitError, Heard, Logs, LogsError, ReadBatches};
 use crate::pipeline::{
     EpochOutput, OperatorSize, Pipeline, PipelineSpec, Progress, RestoreError, TopicPartition,
@@ -23,12 +21,14 @@ pub enum ShadowError {
     Turn(#[from] TurnError),
 }
 
-/// A pipeline whose outputs go nowhere. It reads each partition up to an offset, and never beyond it.
+/// A pipeline whose outputs go nowhere. It follows another one: it reads each partition as far as that one has, and closes
+/// what that one has closed, which may be more than the records alone say: a partition that was idle, or that came later,
+/// has held nothing back then.
 #[derive(Debug)]
 pub struct Shadow {
     epochs: EpochLoop,
     limits: EpochLimits,
-    targets: BTreeMap<TopicPartition, i64>,
+    followed: Followed,
     came_to: CameTo,
 }
 
@@ -41,21 +41,21 @@ struct CameTo {
 }
 
 impl Shadow {
-    /// A plan at the beginning of its input. `targets` says where each partition's part ends.
+    /// A plan at the beginning of its input, and how far the pipeline is that it follows.
     pub fn new(
         plan: Plan,
         spec: PipelineSpec,
         limits: EpochLimits,
-        targets: BTreeMap<TopicPartition, i64>,
+        followed: Followed,
     ) -> Result<Shadow, ShadowError> {
-        let epochs = epochs(Pipeline::new(plan, spec)?, limits, Pace::default(), &targets);
-        Ok(Shadow { epochs, limits, targets, came_to: CameTo::default() })
+        let epochs = epochs(Pipeline::new(plan, spec)?, limits, Pace::default(), &followed);
+        Ok(Shadow { epochs, limits, followed, came_to: CameTo::default() })
     }
 
-    /// Where it is to read to from here on. No offset may be before one that was read.
-    pub fn set_targets(&mut self, targets: BTreeMap<TopicPartition, i64>) {
-        self.epochs.stop_at(targets.clone());
-        self.targets = targets;
+    /// The pipeline that it follows is further. No offset may be before one that was read.
+    pub fn follow(&mut self, followed: Followed) {
+        self.epochs.follow(followed.clone());
+        self.followed = followed;
     }
 
     /// Where it is in each partition.
@@ -96,29 +96,24 @@ impl Shadow {
         let (plan, spec, pace) = (failed.plan().clone(), failed.spec().clone(), self.epochs.pace());
         // What is left of the failed one goes first: there may be no room for both.
         let beginning = Pipeline::new(plan.clone(), spec.clone())?;
-        self.epochs = epochs(beginning, self.limits, pace, &self.targets);
+        self.epochs = epochs(beginning, self.limits, pace, &self.followed);
         let CameTo { changes, progress, .. } = &self.came_to;
         let restored = Pipeline::restore(plan, spec, progress.clone())?.apply_changes(changes)?.finish();
-        self.epochs = epochs(restored, self.limits, pace, &self.targets);
+        self.epochs = epochs(restored, self.limits, pace, &self.followed);
         Ok(())
     }
 
-    /// The state it has come to, and the record of its last epoch; `None` when there was nothing to read.
+    /// The state it has come to, and the record of its last epoch; `None` when no turn was made.
     pub fn finish(self) -> (StateChanges, Option<Progress>) {
         (self.came_to.changes, self.came_to.progress)
     }
 }
 
 /// It is behind by nature, and its state is to be that of the whole input: nothing is shed.
-fn epochs(
-    pipeline: Pipeline,
-    limits: EpochLimits,
-    pace: Pace,
-    targets: &BTreeMap<TopicPartition, i64>,
-) -> EpochLoop {
+fn epochs(pipeline: Pipeline, limits: EpochLimits, pace: Pace, followed: &Followed) -> EpochLoop {
     let epochs = EpochLoop::new(pipeline, limits).with_pace(pace);
     let mut epochs = epochs.with_shedding(ShedControl::Never);
-    epochs.stop_at(targets.clone());
+    epochs.follow(followed.clone());
     epochs
 }
 
