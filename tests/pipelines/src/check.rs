@@ -1,6 +1,6 @@
 //! One case, run in several ways: each must give the oracle's rows, and those with the same cuts the same bytes.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
@@ -10,6 +10,7 @@ use anyhow::{Context, Result, bail, ensure};
 use bytes::Bytes;
 use clap::ValueEnum;
 use logmill_record::Record;
+use logmill_stream::plan::{Node, Operator, TemporalJoin, Versions};
 use logmill_stream::{EpochLimits, Plan};
 use serde_json::{Map, Value};
 
@@ -35,7 +36,8 @@ const CRASHES: usize = 20;
 pub enum RunKind {
     /// The whole input is there; the engine cuts by its limits
     Own,
-    /// One epoch takes the whole input
+    /// One epoch takes the whole input, behind one with the tables that rows are joined to as these are then; in parts where
+    /// the engine says that it is too much
     Whole,
     /// Random cuts
     Random,
@@ -183,7 +185,7 @@ fn one_way(
     let mut random = Random::new(ways.seed);
     let records = if kind == RunKind::Each { 1 } else { RECORDS_PER_BATCH };
     let input = events.batches(&plan.source_topics(), records);
-    let way = way(kind, &input, &mut random).within(ways.limit);
+    let way = way(kind, plan, &input, &mut random)?.within(ways.limit);
     let started = Instant::now();
     let outcome = run(plan, &input, &way)?;
     let took = started.elapsed();
@@ -203,22 +205,22 @@ fn one_way(
     }
     writeln!(
         report,
-        "{}: {kind:?}: {} records, {} epochs, {} restored, {rows} rows, {:.1} s",
+        "{}: {kind:?}: {} records, {} epochs, {} too large, {} restored, {rows} rows, {:.1} s",
         case.name,
         input.records(),
         outcome.epochs,
+        outcome.too_large,
         outcome.restored,
         took.as_secs_f64()
     )?;
     Ok(())
 }
 
-fn way(kind: RunKind, input: &Input, random: &mut Random) -> Run {
-    let whole = vec![input.batches.len()];
+fn way(kind: RunKind, plan: &Plan, input: &Input, random: &mut Random) -> Result<Run> {
     match kind {
-        RunKind::Own => return Run::new(Cuts::Own(EpochLimits::default())),
-        RunKind::Whole => return Run::new(Cuts::Batches(whole)),
-        RunKind::Each => return Run::new(Cuts::each(input)),
+        RunKind::Own => return Ok(Run::new(Cuts::Own(EpochLimits::default()))),
+        RunKind::Whole => return Ok(Run::new(whole(plan, input)?)),
+        RunKind::Each => return Ok(Run::new(Cuts::each(input))),
         _ => {}
     }
     let cuts = Cuts::random(input, RANDOM_CUTS, random);
@@ -227,7 +229,7 @@ fn way(kind: RunKind, input: &Input, random: &mut Random) -> Run {
         Cuts::Own(_) => 0,
     };
     let mut run = Run::new(cuts);
-    match kind {
+    Ok(match kind {
         RunKind::Two => run.in_shards(&[2]),
         RunKind::Three => run.in_shards(&[3]),
         RunKind::Rescale => {
@@ -237,7 +239,35 @@ fn way(kind: RunKind, input: &Input, random: &mut Random) -> Run {
         }
         RunKind::Crashes => run.with_crashes(CRASHES, epochs, random).in_shards(&[1, 3, 2]),
         _ => run,
+    })
+}
+
+/// The whole input at once. Only a row that is joined to a table as it is when the row is processed needs that to be there:
+/// such tables, which come first in the input, are read in an epoch before.
+fn whole(plan: &Plan, input: &Input) -> Result<Cuts> {
+    let tables = looked_up(plan);
+    let is_of_table = |topic: &str| tables.contains(topic);
+    let tables = input.batches.iter().take_while(|(partition, _)| is_of_table(&partition.topic)).count();
+    let rest = &input.batches[tables..];
+    let late = rest.iter().find(|(partition, _)| is_of_table(&partition.topic));
+    ensure!(late.is_none(), "the input has rows before the end of the table they are joined to: {late:?}");
+    Ok(Cuts::Batches([tables, rest.len()].into_iter().filter(|batches| *batches > 0).collect()))
+}
+
+/// The topics of tables that rows are joined to as they are at the moment.
+fn looked_up(plan: &Plan) -> BTreeSet<&str> {
+    let is_look_up = |node: &&Node| {
+        matches!(&node.operator, Operator::TemporalJoin(TemporalJoin { versions: Versions::Latest, .. }))
+    };
+    let mut nodes: Vec<usize> = plan.nodes.iter().filter(is_look_up).map(|join| join.inputs[1]).collect();
+    let mut topics = BTreeSet::new();
+    while let Some(node) = nodes.pop() {
+        nodes.extend(&plan.nodes[node].inputs);
+        if let Operator::Source { source } = plan.nodes[node].operator {
+            topics.insert(plan.sources[source].topic.as_str());
+        }
     }
+    topics
 }
 
 fn same_bytes(digests: &[u32], outcome: &Outcome) -> Result<()> {
@@ -301,4 +331,43 @@ fn summed(rows: &[Bytes], columns: &[Column], sum: &str) -> Result<Vec<Bytes>> {
         Bytes::from(Value::Object(fields).to_string())
     };
     Ok(sums.into_values().map(row).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use logmill_record::Batch;
+    use logmill_stream::TopicPartition;
+
+    use super::*;
+    use crate::nexmark;
+
+    #[test]
+    fn the_whole_input_is_one_epoch_behind_the_tables_that_are_looked_up() {
+        let folder = Folder::of_this_crate("nexmark");
+        let cases = folder.cases().unwrap();
+        let mut behind_tables = Vec::new();
+        for case in &cases {
+            let plan = case.plan().unwrap();
+            let input = nexmark::events(1_000).batches(&plan.source_topics(), RECORDS_PER_BATCH);
+            match whole(&plan, &input).unwrap() {
+                Cuts::Batches(epochs) if epochs == [input.batches.len()] => {}
+                Cuts::Batches(epochs) => {
+                    let [tables, rest] = &*epochs else { panic!("{}: {epochs:?}", case.name) };
+                    assert_eq!(tables + rest, input.batches.len());
+                    let topics = |batches: &[(TopicPartition, Batch)]| -> BTreeSet<String> {
+                        batches.iter().map(|(partition, _)| partition.topic.clone()).collect()
+                    };
+                    let (tables, rest) = input.batches.split_at(*tables);
+                    assert!(topics(tables).is_disjoint(&topics(rest)));
+                    behind_tables.push(case.name.as_str());
+                    // Rows before their table: nobody says which of them it is there for.
+                    let mut backwards = input.clone();
+                    backwards.batches.reverse();
+                    assert!(whole(&plan, &backwards).is_err());
+                }
+                Cuts::Own(_) => panic!("{}: the pipeline cuts as it likes", case.name),
+            }
+        }
+        assert_eq!(behind_tables, ["q13"]);
+    }
 }

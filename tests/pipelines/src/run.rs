@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
-use logmill_stream::{CommitError, EpochLimits, EpochLoop, Executor, Pipeline, Plan, Task, Turn, TurnError};
+use logmill_stream::{
+    CommitError, EpochLimits, EpochLoop, Executor, Pace, Pipeline, Plan, Task, Turn, TurnError,
+};
 
 use crate::engine::{self, OUTPUT_PARTITIONS};
 use crate::input::Input;
@@ -21,7 +23,8 @@ const NOW_STEP_MS: i64 = 700;
 pub enum Cuts {
     /// The whole input is there from the start; the pipeline cuts by its own limits.
     Own(EpochLimits),
-    /// Batches arrive, so many at a time in the order of the input; an epoch takes what is there.
+    /// Batches arrive, so many at a time in the order of the input; an epoch takes what is there. One that gives more than
+    /// it may is tried again in parts, as a broker does.
     Batches(Vec<usize>),
 }
 
@@ -102,6 +105,8 @@ pub struct Outcome {
     pub epochs: u64,
     /// How often the pipeline was restored.
     pub restored: usize,
+    /// How many epochs gave more than they may.
+    pub too_large: usize,
 }
 
 /// Runs the pipeline to the end of the input.
@@ -116,7 +121,12 @@ pub fn run(plan: &Plan, input: &Input, run: &Run) -> Result<Outcome> {
         progress.totals.read,
         input.records()
     );
-    Ok(Outcome { epochs: progress.epoch, restored: driver.generation as usize - 1, logs: driver.logs })
+    Ok(Outcome {
+        epochs: progress.epoch,
+        restored: driver.generation as usize - 1,
+        too_large: driver.too_large,
+        logs: driver.logs,
+    })
 }
 
 struct Driver<'r> {
@@ -132,6 +142,9 @@ struct Driver<'r> {
     started: Instant,
     limit: Duration,
     generation: u32,
+    /// How large epochs are, over all incarnations.
+    pace: Pace,
+    too_large: usize,
     logs: MemoryLogs,
 }
 
@@ -169,18 +182,20 @@ impl<'r> Driver<'r> {
             started: Instant::now(),
             limit: run.limit,
             generation: 0,
+            pace: Pace::default(),
+            too_large: 0,
             logs,
         })
     }
 
-    /// Restores the pipeline and runs it until it crashes, which is `false`, or is finished.
+    /// Restores the pipeline and runs it until it crashes or an epoch is too large, which is `false`, or is finished.
     fn incarnation(&mut self) -> Result<bool> {
         self.generation += 1;
         // A topic is compacted when it likes.
         if self.generation.is_multiple_of(2) {
             self.logs.compact()?;
         }
-        let mut epochs = EpochLoop::new(self.restored()?, self.limits);
+        let mut epochs = EpochLoop::new(self.restored()?, self.limits).with_pace(self.pace);
         loop {
             // The last arrival is known to be the last only once it is there.
             if self.arrivals.is_empty() {
@@ -202,12 +217,18 @@ impl<'r> Driver<'r> {
                 Ok(Turn::Idle) if !self.arrivals.is_empty() => self.arrive(),
                 Ok(Turn::Idle) => bail!("epoch {epoch}: nothing to do, and not finished"),
                 Ok(Turn::Committed { .. }) => {
+                    self.pace = epochs.pace();
                     if self.crashes.remove(&epoch).is_some() {
                         return Ok(false);
                     }
                 }
                 Err(TurnError::Commit(CommitError::Refused { reason, .. })) if reason == LOST => {
                     self.crashes.remove(&epoch);
+                    return Ok(false);
+                }
+                Err(error) if error.too_large().is_some() && epochs.shrink() => {
+                    self.pace = epochs.pace();
+                    self.too_large += 1;
                     return Ok(false);
                 }
                 Err(error) => return Err(error).with_context(|| format!("epoch {epoch}")),
@@ -255,5 +276,38 @@ impl Executor for Threads {
 
     fn run(&self, tasks: Vec<Task>) {
         std::thread::scope(|scope| tasks.into_iter().for_each(|task| drop(scope.spawn(task))));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use logmill_stream::compile;
+
+    use super::*;
+    use crate::input::{Event, Events};
+
+    /// Pairs that take half as much again as an operator may give in an epoch.
+    #[test]
+    fn an_epoch_that_gives_too_much_is_parted_until_it_does_not() {
+        let plan = compile(
+            "CREATE TABLE l (k BIGINT, n BIGINT, t STRING) WITH ('topic' = 'left', 'format' = 'json');
+             CREATE TABLE r (k BIGINT, m BIGINT) WITH ('topic' = 'right', 'format' = 'json');
+             CREATE TABLE o (n BIGINT, m BIGINT, bytes BIGINT) WITH ('topic' = 'out', 'format' = 'json');
+             INSERT INTO o SELECT n, m, CHAR_LENGTH(CONCAT(t, CAST(m AS STRING))) FROM l JOIN r ON l.k = r.k UNBOUNDED",
+        )
+        .unwrap();
+        let text = "x".repeat(4_096);
+        let event = |topic, value| Event { topic, partition: 0, key: None, value: Some(value) };
+        let left = (0..300).map(|n| event("left", format!(r#"{{"k":1,"n":{n},"t":"{text}"}}"#)));
+        let right = (0..300).map(|m| event("right", format!(r#"{{"k":1,"m":{m}}}"#)));
+        let events = Events {
+            events: left.chain(right).collect(),
+            partitions: [("left", 1), ("right", 1)].into_iter().collect(),
+        };
+        let input = events.batches(&["left", "right"], 100);
+        let whole = Run::new(Cuts::Batches(vec![input.batches.len()]));
+        let outcome = run(&plan, &input, &whole).unwrap();
+        assert!(outcome.too_large > 0 && outcome.restored == outcome.too_large);
+        assert_eq!(outcome.logs.records("out").unwrap().len(), 300 * 300);
     }
 }

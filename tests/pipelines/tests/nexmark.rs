@@ -21,7 +21,7 @@ fn every_query_gives_what_duckdb_gives() {
     assert!(queries.into_iter().all(|name| cases.iter().any(|case| case.name == name)));
     let mut failed = Vec::new();
     for case in &cases {
-        let ways = Ways::new(&[RunKind::Random, RunKind::Crashes], 1);
+        let ways = Ways::new(&[RunKind::Whole, RunKind::Random, RunKind::Crashes], 1);
         match check_kept(&folder, case, &events, &ways, &mut io::sink()) {
             Ok(Checked::Passed | Checked::Awaited) => {}
             Err(error) => failed.push(format!("{}: {error:#}", case.name)),
