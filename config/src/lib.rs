@@ -25,7 +25,7 @@ pub mod settings;
 mod value;
 
 pub use error::{ConfigError, Origin};
-pub use load::{Loaded, Sources, load};
+pub use load::{Loaded, MAX_SHARDS, Sources, load};
 pub use schema::Key;
 pub use settings::Config;
 pub use value::{

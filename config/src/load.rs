@@ -189,6 +189,10 @@ fn raw<'a>(value: &'a DeValue<'_>) -> Raw<'a> {
     }
 }
 
+/// The most shards of a pipeline. It is the engine's number, which this crate does not know; the broker, which knows both,
+/// is not built when they differ.
+pub const MAX_SHARDS: u32 = 256;
+
 /// What the type of one value alone cannot say.
 fn check(loaded: &Loaded) -> Result<(), ConfigError> {
     let config = &loaded.config;
@@ -228,9 +232,10 @@ fn check(loaded: &Loaded) -> Result<(), ConfigError> {
     if topics.partitions > 10_000 {
         return contradiction("topics.partitions", &topics.partitions, "is more than 10000");
     }
-    if let Some(shards) = config.pipelines.shards.filter(|shards| *shards > 256) {
-        let problem = "is more than 256: a shard has one of 256 groups of keys at least";
-        return contradiction("pipelines.shards", &shards, problem);
+    if let Some(shards) = config.pipelines.shards.filter(|shards| *shards > MAX_SHARDS) {
+        let problem =
+            format!("is more than {MAX_SHARDS}: a shard has one of {MAX_SHARDS} groups of keys at least");
+        return contradiction("pipelines.shards", &shards, &problem);
     }
     times::in_order(config, |key| loaded.origins.contains_key(key))
         .or_else(|wrong| contradiction(wrong.key, &times::Written(wrong.time), &wrong.problem))

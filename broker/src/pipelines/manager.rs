@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
-use logmill_stream::{EpochLimits, Functions, Plan, compile_with};
+use logmill_stream::{EpochLimits, Functions, KeyGroups, Plan, compile_with};
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedMutexGuard, Semaphore};
@@ -33,7 +33,10 @@ use crate::topics::{MetadataRecord, PipelineRecord, Topics, check_name};
 pub(super) const MAX_NAME: usize = 200;
 
 /// The most shards of a pipeline: one for each group of its keys.
-pub const MAX_SHARDS: u32 = 256;
+pub const MAX_SHARDS: u32 = KeyGroups::DEFAULT.count() as u32;
+
+const _: () =
+    assert!(MAX_SHARDS == logmill_config::MAX_SHARDS, "the configuration knows no engine, and is told so");
 
 /// Names that are being changed are forgotten when there are more, and nobody is at them.
 const NAMES: usize = 64;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use logmill_stream::{
-    InputPartition, LogsError, OperatorSize, Pipeline, PipelineSpec, Restoring, TopicPartition,
+    InputPartition, KeyGroups, LogsError, OperatorSize, Pipeline, PipelineSpec, Restoring, TopicPartition,
 };
 
 use super::events::EventKind;
@@ -217,6 +217,7 @@ impl Runner {
             inputs: sources.iter().map(input).collect(),
             topic_ids: topic_ids(&sources),
             outputs: outputs.map(|topic| (topic.to_owned(), count(topic))).collect(),
+            key_groups: KeyGroups::DEFAULT,
             shards: shards as usize,
         })
     }

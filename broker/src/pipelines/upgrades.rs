@@ -13,8 +13,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use logmill_stream::{
-    Followed, InputPartition, PipelineSpec, Plan, Progress, Shadow, StateChanges, TopicPartition, Upgrade,
-    merge_snapshot,
+    Followed, InputPartition, KeyGroups, PipelineSpec, Plan, Progress, Shadow, StateChanges, TopicPartition,
+    Upgrade, merge_snapshot,
 };
 
 use super::error::PipelineError;
@@ -336,6 +336,7 @@ impl Pipelines {
             inputs: partitions.iter().map(input).collect(),
             topic_ids: topic_ids(&partitions),
             outputs: outputs.map(|topic| (topic.to_owned(), count(topic))).collect(),
+            key_groups: KeyGroups::DEFAULT,
             shards: 1,
         };
         let shadow = Shadow::new(plan.clone(), spec, self.0.settings.limits, followed);

@@ -8,7 +8,7 @@ use std::io::{self, Write};
 use logmill_record::{Batch, BatchBuilder, BatchOptions, Codec};
 use logmill_stream::time::Iso;
 use logmill_stream::{
-    CommitError, EpochLimits, EpochLoop, EpochOutput, InputPartition, Logs, LogsError, Pipeline,
+    CommitError, EpochLimits, EpochLoop, EpochOutput, InputPartition, KeyGroups, Logs, LogsError, Pipeline,
     PipelineSpec, ReadBatches, TopicPartition, Turn, compile,
 };
 
@@ -114,6 +114,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             inputs: inputs.collect(),
             topic_ids: BTreeMap::new(),
             outputs: BTreeMap::from([("carrier-hourly".to_owned(), PARTITIONS)]),
+            key_groups: KeyGroups::DEFAULT,
             shards: 1,
         };
         let bytes: usize = logs.input.values().flatten().map(Batch::size).sum();

@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 use logmill_record::{Batch, BatchBuilder, BatchOptions};
 use logmill_stream::time::Iso;
 use logmill_stream::{
-    CommitError, EpochLimits, EpochLoop, EpochOutput, Executor, InputPartition, Logs, LogsError, Pipeline,
-    PipelineSpec, ReadBatches, Serial, Task, TopicPartition, Turn, compile,
+    CommitError, EpochLimits, EpochLoop, EpochOutput, Executor, InputPartition, KeyGroups, Logs, LogsError,
+    Pipeline, PipelineSpec, ReadBatches, Serial, Task, TopicPartition, Turn, compile,
 };
 
 const PARTITIONS: i32 = 4;
@@ -170,6 +170,7 @@ fn run(query: &str, input: &Arc<BTreeMap<TopicPartition, Vec<Batch>>>, threads: 
         inputs: inputs.collect(),
         topic_ids: BTreeMap::new(),
         outputs: BTreeMap::from([("out".to_owned(), PARTITIONS)]),
+        key_groups: KeyGroups::DEFAULT,
         shards: threads,
     };
     let mut ends = BTreeMap::new();

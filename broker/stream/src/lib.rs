@@ -54,8 +54,8 @@ pub use snapshot::{
 };
 pub use sql::{Embedded, SqlError, compile, compile_with, embed_modules};
 pub use state::{
-    COLD_VERSION, ColdError, ColdFill, ColdMark, ColdPosition, ColdSize, ColdStore, MemoryColdStore,
-    TakeEntry,
+    COLD_VERSION, ColdError, ColdFill, ColdMark, ColdPosition, ColdSize, ColdStore, KeyGroups,
+    MemoryColdStore, TakeEntry,
 };
 pub use table_query::{QueryError, QueryRows, QueryTable, TableQuery, TableRows};
 pub use trial::{Trial, TrialError, TrialOptions, TrialRecord, run_trial};

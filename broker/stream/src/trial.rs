@@ -15,6 +15,7 @@ use crate::pipeline::{
     Counters, EpochOutput, InputPartition, Pipeline, PipelineSpec, Progress, RestoreError, TopicPartition,
 };
 use crate::plan::Plan;
+use crate::state::KeyGroups;
 
 /// A batch decompresses to at most this much.
 const DECOMPRESSED_BATCH_BYTES: usize = 256 * 1024 * 1024;
@@ -193,6 +194,7 @@ impl TrialLogs {
             inputs: self.sources.keys().map(input).collect(),
             topic_ids: BTreeMap::new(),
             outputs: topics.map(|topic| (topic.to_owned(), 1)).collect(),
+            key_groups: KeyGroups::DEFAULT,
             shards,
         };
         let mut restoring = Pipeline::restore(plan.clone(), spec, self.progress.clone())?;

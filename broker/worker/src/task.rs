@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use logmill_client::{Client, Error, Isolation, OffsetSpec, TransactionalProducer};
 use logmill_stream::{
-    EpochLimits, EpochLoop, InputPartition, Logs, Pace, Pipeline, PipelineSpec, Plan, Progress,
+    EpochLimits, EpochLoop, InputPartition, KeyGroups, Logs, Pace, Pipeline, PipelineSpec, Plan, Progress,
     TopicPartition, Turn,
 };
 use parking_lot::Mutex;
@@ -161,6 +161,7 @@ impl Task {
             inputs,
             topic_ids: self.layout.ids.iter().map(|(topic, id)| (topic.clone(), id.to_string())).collect(),
             outputs: self.layout.outputs.clone(),
+            key_groups: KeyGroups::DEFAULT,
             shards: 1,
         })
     }

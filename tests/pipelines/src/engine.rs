@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use logmill_stream::{InputPartition, PipelineSpec, Plan};
+use logmill_stream::{InputPartition, KeyGroups, PipelineSpec, Plan};
 
 use crate::input::Input;
 
@@ -24,6 +24,7 @@ pub fn spec(plan: &Plan, input: &Input, generation: u32, shards: usize) -> Pipel
         inputs: inputs.map(|partition| InputPartition { partition: partition.clone(), start: 0 }).collect(),
         topic_ids: BTreeMap::new(),
         outputs: outputs(plan).into_iter().map(|topic| (topic.to_owned(), OUTPUT_PARTITIONS)).collect(),
+        key_groups: KeyGroups::DEFAULT,
         shards,
     }
 }

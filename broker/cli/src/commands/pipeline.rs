@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Subcommand;
+use logmill_broker::pipelines::MAX_SHARDS;
 use logmill_client::{Client, InputEnd, PipelineState, Pipelines, RunOptions};
 use serde_json::{Value, json};
 
@@ -135,7 +136,7 @@ pub(crate) struct Start {
     #[arg(long, value_parser = size)]
     memory: Option<u64>,
     /// Into how many shards its work is split, 1 to 256; what it had, or pipelines.shards of the broker, if not given.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=256))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_SHARDS)))]
     shards: Option<u32>,
 }
 
@@ -144,7 +145,7 @@ pub(crate) struct Rescale {
     #[command(flatten)]
     named: Named,
     /// Into how many shards, 1 to 256.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=256))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_SHARDS)))]
     shards: u32,
 }
 
@@ -171,7 +172,7 @@ pub(crate) struct Resume {
     #[arg(long, value_parser = size)]
     memory: Option<u64>,
     /// Into how many shards its work is split, 1 to 256.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=256))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_SHARDS)))]
     shards: Option<u32>,
 }
 

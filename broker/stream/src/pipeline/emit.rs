@@ -12,7 +12,7 @@ use crate::format::{RecordEncoder, encode_key};
 use crate::murmur2::partition_for_key;
 use crate::plan::{OutputMode, Sink, SinkErrorPolicy};
 use crate::rows::{Rows, row_text};
-use crate::state::{Keys, encode_row};
+use crate::state::{KeyGroups, Keys, encode_row};
 
 /// Writes one sink's records of one epoch.
 #[derive(Debug)]
@@ -176,7 +176,8 @@ impl<'p> SinkWriter<'p> {
         let mut places: HashMap<Vec<u8>, usize> = HashMap::new();
         let mut folded: Vec<Folded> = Vec::new();
         for (chunk, rows) in chunks.iter().enumerate() {
-            let keys = Keys::of(rows, &key_columns);
+            // They tell rows apart, and are no state's.
+            let keys = Keys::of(rows, &key_columns, KeyGroups::DEFAULT);
             for row in 0..rows.len() {
                 let place = *places.entry(keys.get(row).to_vec()).or_insert_with(|| {
                     folded.push(Folded::default());

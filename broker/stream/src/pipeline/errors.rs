@@ -200,6 +200,16 @@ pub enum RestoreError {
         /// The id of the topic that there is now.
         found: String,
     },
+    /// The state's keys are cut into another number of groups.
+    #[error(
+        "the keys of the state are in {found} groups, and this pipeline is to have {expected}: it stays with {found}"
+    )]
+    OtherKeyGroups {
+        /// How many groups the state has.
+        found: u16,
+        /// How many were asked for.
+        expected: u16,
+    },
     /// Whoever was asked did not want to go on.
     #[error("the state was not read to its end")]
     GivenUp,

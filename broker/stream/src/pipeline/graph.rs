@@ -19,7 +19,7 @@ use crate::executor::Executor;
 use crate::operators::{self, EpochTime, OperatorFault, Place, key_columns};
 use crate::plan::{self, Expression, Plan, SinkErrorPolicy};
 use crate::rows::{END_OF_TIME, NO_ORIGIN, NO_TIME, Rows, row_text};
-use crate::state::{Blocks, ChangelogKey, Spilt, block_rows};
+use crate::state::{Blocks, ChangelogKey, KeyGroups, Spilt, block_rows};
 
 /// The operators with their state.
 #[derive(Debug)]
@@ -108,7 +108,7 @@ pub(super) struct GraphOutput {
 }
 
 impl Graph {
-    pub(super) fn new(plan: &Plan, shards: usize) -> Graph {
+    pub(super) fn new(plan: &Plan, shards: usize, groups: KeyGroups) -> Graph {
         let fails = fails(plan);
         let early = early_nodes(plan);
         let identities = plan.identities();
@@ -117,7 +117,7 @@ impl Graph {
         let node = |index: usize| {
             let keyed = key_columns(&plan.nodes[index].operator).is_some();
             let count = if keyed { shards } else { 1 };
-            let mut shards = Shards::build(plan, index, count);
+            let mut shards = Shards::build(plan, index, count, groups);
             let spills = shards.spilling().next().is_some();
             NodeState {
                 shards,
@@ -391,7 +391,7 @@ impl Graph {
         self.nodes[index].size.put(&record_key, value);
         let at = operators::key_group_at(operator, key.table);
         let group = *key.key.get(at).ok_or("the key is too short")?;
-        self.nodes[index].shards.of_group(group).restore(key.table, key.key, value)
+        self.nodes[index].shards.of_group(group)?.restore(key.table, key.key, value)
     }
 
     /// How many times the rows of each node are asked for.
@@ -478,7 +478,7 @@ impl NodeState {
         };
         block_rows(block).try_for_each(|row| {
             let (of, row) = row?;
-            self.shards.of_group(of[0]).restore_row(key.table, span, of, row)
+            self.shards.of_group(of[0])?.restore_row(key.table, span, of, row)
         })
     }
 

@@ -522,6 +522,7 @@ impl Pipeline {
             generation: self.spec.generation,
             epoch: self.epoch,
             plan: self.plan.fingerprint(),
+            key_groups: self.spec.key_groups,
             now: cut.now,
             seed: cut.seed,
             emit_rows: cut.emit_rows,

@@ -14,6 +14,7 @@ use super::graph::is_pending;
 use crate::operators::Place;
 use crate::plan::Plan;
 use crate::rows::NO_TIME;
+use crate::state::KeyGroups;
 
 /// The version of the progress record this release writes, and the newest it reads.
 pub const PROGRESS_VERSION: u16 = 2;
@@ -31,6 +32,9 @@ pub struct Progress {
     pub epoch: u64,
     /// The fingerprint of the plan.
     pub plan: u32,
+    /// Into how many groups the keys of the state are cut. Not written where it is the usual number.
+    #[serde(default, skip_serializing_if = "KeyGroups::is_default")]
+    pub key_groups: KeyGroups,
     /// Frozen processing time, in milliseconds.
     pub now: i64,
     /// The epoch's seed.

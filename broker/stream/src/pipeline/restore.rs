@@ -71,7 +71,7 @@ impl Restoring {
             clocks,
             follows: false,
             early: Arc::new(early),
-            graph: Graph::new(&plan, spec.shards),
+            graph: Graph::new(&plan, spec.shards, spec.key_groups),
             plan: Arc::new(plan),
             spec,
             epoch: 0,
@@ -116,6 +116,10 @@ impl Restoring {
                 found: progress.plan,
                 expected,
             });
+        }
+        if progress.key_groups != spec.key_groups {
+            let (found, expected) = (progress.key_groups.count(), spec.key_groups.count());
+            return Err(RestoreError::OtherKeyGroups { found, expected });
         }
         for (topic, read) in &progress.topic_ids {
             if let Some(found) = spec.topic_ids.get(topic).filter(|found| *found != read) {
@@ -210,6 +214,10 @@ impl Restoring {
         }
         if of.plan != plan.fingerprint() {
             return misfit(format!("it is of plan {:08x}, this is {:08x}", of.plan, plan.fingerprint()));
+        }
+        if of.key_groups != spec.key_groups {
+            let (found, expected) = (of.key_groups.count(), spec.key_groups.count());
+            return misfit(format!("its keys are in {found} groups, those here in {expected}"));
         }
         if of.epoch > *epoch {
             return misfit(format!("it is of epoch {}, the last committed one is {epoch}", of.epoch));

@@ -15,19 +15,14 @@ use crate::executor::{Executor, each};
 use crate::operators::{self, Due, EpochTime, Keyed, Operator, Output, Place, Spilling, Timed};
 use crate::plan::Plan;
 use crate::rows::{Mark, NO_ORIGIN, Rows};
-use crate::state::{ChangelogSink, ColdError, ColdTables, Keys};
-
-/// The key space is cut into this many groups.
-const KEY_GROUPS: usize = 256;
-
-fn shard_of(group: u8, shards: usize) -> usize {
-    usize::from(group) * shards / KEY_GROUPS
-}
+use crate::state::{ChangelogSink, ColdError, ColdTables, KeyGroups, Keys};
 
 /// The operators of a node; none for nodes that are evaluated in place, one where rows have no keys.
 #[derive(Debug)]
 pub(super) struct Shards {
     operators: Vec<Box<dyn Operator>>,
+    /// Into how many groups keys are cut.
+    groups: KeyGroups,
 }
 
 /// Rows of one input, and the places of those of each shard.
@@ -39,8 +34,8 @@ struct Dealt {
 }
 
 impl Shards {
-    pub(super) fn build(plan: &Plan, node: usize, count: usize) -> Shards {
-        Shards { operators: (0..count).filter_map(|_| operators::build(plan, node)).collect() }
+    pub(super) fn build(plan: &Plan, node: usize, count: usize, groups: KeyGroups) -> Shards {
+        Shards { operators: (0..count).filter_map(|_| operators::build(plan, node)).collect(), groups }
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -56,10 +51,11 @@ impl Shards {
         self.operators.iter_mut().filter_map(|operator| operator.spilling())
     }
 
-    /// The operator that has a key group.
-    pub(super) fn of_group(&mut self, group: u8) -> &mut dyn Operator {
-        let shard = shard_of(group, self.operators.len());
-        &mut *self.operators[shard]
+    /// The operator that has a key group, if there is such a group.
+    pub(super) fn of_group(&mut self, group: u8) -> Result<&mut dyn Operator, String> {
+        self.groups.check(group)?;
+        let shard = self.groups.shard_of(group, self.operators.len());
+        Ok(&mut *self.operators[shard])
     }
 
     /// Gives each operator its rows of each input, of which these columns are the keys, and room for what it gives. Entries
@@ -85,16 +81,17 @@ impl Shards {
                 Ok(given)
             };
         if let [operator] = &mut *self.operators {
-            return Ok(vec![process(&mut **operator, keyed(keys, inputs))?]);
+            return Ok(vec![process(&mut **operator, keyed(keys, inputs, self.groups))?]);
         }
         let keys = keys.expect("without keys there is one operator");
-        let (count, shards) = (inputs.len(), self.operators.len());
+        let (count, shards, groups) = (inputs.len(), self.operators.len(), self.groups);
         let chunks = inputs.into_iter().enumerate();
         let chunks = chunks.flat_map(|(input, chunks)| chunks.into_iter().map(move |rows| (input, rows)));
         let deal = move |(input, rows): (usize, Rows)| {
-            let keys = Keys::of(&rows, &keys[input]);
+            let keys = Keys::of(&rows, &keys[input], groups);
             let mut places: Vec<Vec<u32>> = vec![Vec::new(); shards];
-            (0..rows.len()).for_each(|row| places[shard_of(keys.get(row)[0], shards)].push(row as u32));
+            (0..rows.len())
+                .for_each(|row| places[groups.shard_of(keys.get(row)[0], shards)].push(row as u32));
             Dealt { input, rows, keys, places }
         };
         let dealt = Arc::new(each(executor, rows, chunks.collect(), deal));
@@ -199,10 +196,10 @@ impl Shards {
 }
 
 /// The rows of the only shard, with their keys.
-fn keyed(keys: Option<Vec<Vec<usize>>>, inputs: Vec<Vec<Rows>>) -> Vec<Vec<Keyed>> {
+fn keyed(keys: Option<Vec<Vec<usize>>>, inputs: Vec<Vec<Rows>>, groups: KeyGroups) -> Vec<Vec<Keyed>> {
     let of_input = |(input, chunks): (usize, Vec<Rows>)| -> Vec<Keyed> {
         let keyed = |rows: Rows| {
-            let keys = keys.as_ref().map_or_else(Keys::default, |keys| Keys::of(&rows, &keys[input]));
+            let keys = keys.as_ref().map_or_else(Keys::default, |keys| Keys::of(&rows, &keys[input], groups));
             Keyed { rows, keys }
         };
         chunks.into_iter().map(keyed).collect()

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::cut::TopicPartition;
 use super::errors::RestoreError;
 use crate::plan::Plan;
+use crate::state::KeyGroups;
 
 /// What a pipeline is told about itself and its topics.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,7 +21,10 @@ pub struct PipelineSpec {
     pub topic_ids: BTreeMap<String, String>,
     /// How many partitions each topic has that it writes: sinks, dead letters, late records.
     pub outputs: BTreeMap<String, i32>,
-    /// Into how many parts the work on keys is split, 1 to 256. It changes nothing of what is written.
+    /// Into how many groups keys are cut: [`KeyGroups::DEFAULT`] for every pipeline of a broker. State is only ever restored
+    /// with as many as it was written with.
+    pub key_groups: KeyGroups,
+    /// Into how many parts the work on keys is split, one for each group at most. It changes nothing of what is written.
     pub shards: usize,
 }
 
@@ -59,8 +63,9 @@ impl PipelineSpec {
                 return wrong(format!("topic `{topic}`, which it writes, has {partitions} partitions"));
             }
         }
-        if !(1..=256).contains(&self.shards) {
-            return wrong(format!("{} shards; there are 1 to 256", self.shards));
+        let most = usize::from(self.key_groups.count());
+        if !(1..=most).contains(&self.shards) {
+            return wrong(format!("{} shards; there are 1 to {most}", self.shards));
         }
         Ok(self)
     }

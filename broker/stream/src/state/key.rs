@@ -1,14 +1,77 @@
 //! Keys as bytes whose order is the order of the values: `NULL` first, then ascending.
 
+use serde::{Deserialize, Serialize};
+
 use crate::column::Column;
 use crate::decimal::Decimal;
 use crate::plan::SortKey;
 use crate::rows::Rows;
 use crate::value::{DataType, Value};
 
-/// The key group of a key: a fixed hash into 256 slices.
-pub(crate) fn key_group(key: &[u8]) -> u8 {
-    (crc32fast::hash(key) >> 24) as u8
+/// Into how many groups the key space is cut. A key's group, by a fixed hash, is the first byte of it in the state, so
+/// that their number is one for the whole life of a state; a shard has whole groups, so that there are no more shards.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "u16", into = "u16")]
+pub struct KeyGroups(u16);
+
+impl KeyGroups {
+    /// Those of every pipeline of a broker, as many as a byte can tell apart.
+    pub const DEFAULT: KeyGroups = KeyGroups(256);
+
+    /// So many, 1 to 256.
+    pub const fn new(count: u16) -> Option<KeyGroups> {
+        match count {
+            1..=256 => Some(KeyGroups(count)),
+            _ => None,
+        }
+    }
+
+    /// How many there are.
+    pub const fn count(self) -> u16 {
+        self.0
+    }
+
+    pub(crate) fn of_key(self, key: &[u8]) -> u8 {
+        let hash = crc32fast::hash(key) >> 24;
+        ((hash * u32::from(self.0)) >> 8) as u8
+    }
+
+    /// Which of so many shards has a group.
+    pub(crate) fn shard_of(self, group: u8, shards: usize) -> usize {
+        usize::from(group) * shards / usize::from(self.0)
+    }
+
+    /// That there is such a group.
+    pub(crate) fn check(self, group: u8) -> Result<(), String> {
+        match u16::from(group) < self.0 {
+            true => Ok(()),
+            false => Err(format!("a key of group {group}; there are {}", self.0)),
+        }
+    }
+
+    pub(crate) fn is_default(&self) -> bool {
+        *self == KeyGroups::DEFAULT
+    }
+}
+
+impl Default for KeyGroups {
+    fn default() -> Self {
+        KeyGroups::DEFAULT
+    }
+}
+
+impl TryFrom<u16> for KeyGroups {
+    type Error = String;
+
+    fn try_from(count: u16) -> Result<Self, String> {
+        KeyGroups::new(count).ok_or_else(|| format!("{count} key groups; there are 1 to 256"))
+    }
+}
+
+impl From<KeyGroups> for u16 {
+    fn from(groups: KeyGroups) -> u16 {
+        groups.0
+    }
 }
 
 /// The keys of rows, one after the other in one buffer. Each begins with its key group.
@@ -20,14 +83,14 @@ pub(crate) struct Keys {
 
 impl Keys {
     /// The keys that some columns make.
-    pub(crate) fn of(rows: &Rows, columns: &[usize]) -> Keys {
+    pub(crate) fn of(rows: &Rows, columns: &[usize], groups: KeyGroups) -> Keys {
         let mut keys =
             Keys { bytes: Vec::with_capacity(rows.len() * 16), ends: Vec::with_capacity(rows.len()) };
         for row in 0..rows.len() {
             let start = keys.bytes.len();
             keys.bytes.push(0);
             columns.iter().for_each(|column| encode_key_part(&rows.columns[*column], row, &mut keys.bytes));
-            keys.bytes[start] = key_group(&keys.bytes[start + 1..]);
+            keys.bytes[start] = groups.of_key(&keys.bytes[start + 1..]);
             keys.ends.push(keys.bytes.len());
         }
         keys
@@ -270,6 +333,31 @@ mod tests {
                 prop_assert_eq!(values.len(), TYPES.len());
             }
         }
+    }
+
+    #[test]
+    fn groups_are_dealt_out_to_shards_evenly_and_whole() {
+        for count in [1, 3, 16, 256] {
+            let groups = KeyGroups::new(count).unwrap();
+            let mut keys = vec![0; usize::from(count)];
+            for key in 0..20_000_u32 {
+                let group = groups.of_key(&key.to_be_bytes());
+                assert_eq!(groups.check(group), Ok(()));
+                keys[usize::from(group)] += 1;
+            }
+            let fair = 20_000 / i32::from(count);
+            assert!(keys.iter().all(|keys| (fair / 2..fair * 2).contains(keys)), "{count}: {keys:?}");
+            for shards in 1..=usize::from(count) {
+                let of_shards: Vec<usize> =
+                    (0..count).map(|group| groups.shard_of(group as u8, shards)).collect();
+                assert!(of_shards.is_sorted() && of_shards.last() == Some(&(shards - 1)));
+                let mut with_groups = of_shards;
+                with_groups.dedup();
+                assert_eq!(with_groups.len(), shards, "{count} groups: each shard has one");
+            }
+        }
+        assert!(KeyGroups::new(16).unwrap().check(16).is_err());
+        assert_eq!([0, 257].map(KeyGroups::new), [None, None]);
     }
 
     #[test]

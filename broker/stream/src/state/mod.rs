@@ -7,7 +7,7 @@
 //!
 //! A table remembers which of its entries an epoch has changed; at the epoch's end each becomes one changelog record,
 //! an entry that is gone a record without a value, so that the compacted changelog is the state. Every key holds the
-//! *key group* it belongs to, one of 256 slices of the key space: shards own whole key groups, so that state can move
+//! *key group* it belongs to, one of 256 slices of the key space ([`KeyGroups`]): shards own whole key groups, so that state can move
 //! between shards without a key being rewritten.
 //!
 //! Rows that never change and go by their time are kept in a [`RowLog`] instead: an epoch's are one record, of all shards.
@@ -34,6 +34,7 @@ pub(crate) use changelog::{
 pub use cold::{COLD_VERSION, ColdError, ColdFill, ColdMark, ColdPosition, ColdSize, ColdStore, TakeEntry};
 pub(crate) use cold::{Growth, entry_size};
 pub use cold_memory::MemoryColdStore;
+pub use key::KeyGroups;
 pub(crate) use key::{Keys, decode_key, encode_key_part, encode_sort_part, key_length};
 pub(crate) use row::{decode_row, decode_row_into, encode_row, encode_values};
 pub(crate) use row_log::RowLog;

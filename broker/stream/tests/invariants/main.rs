@@ -4,13 +4,23 @@
 //! many runs of the engine, of which it must find nothing, and over runs with a deliberate bug, which it must find. Bugs
 //! are in the logs a pipeline reads and commits to, or in its plan (`faults`).
 //!
+//! Those that are not of a run of the engine alone stand elsewhere, with their bugs:
+//!
+//! | invariant | where | its bug |
+//! |---|---|---|
+//! | I6, coordinators and delayed messages | `i06_fencing`; the broker's side `broker/src/pipelines/tests/` | logs that do not compare generations |
+//! | I10 snapshots and spilt state are the state | `tests/snapshots.rs`, `tests/spill.rs` | an entry that a snapshot or a store has lost |
+//! | I11 upgrades give what a fresh run gives | `tests/upgrades.rs` | state lost or taken as it was, a cut that is off by one |
+//! | I13 isolation | `tests/tests/isolation.rs` of the workspace | a pipeline stepped where requests are served; state that counts for nothing |
+//! | I16 damage is never passed over | `storage/tests/simulation/`, `tests/tests/bit_flips.rs` | a journal whose flushes lie |
+//!
 //! | file | what holds |
 //! |---|---|
 //! | `i01_prefix_consistency` | after every epoch the output is the query over a prefix of the input |
 //! | `i02_atomicity` | at any crash output, offsets, state, watermarks and counters are of one epoch |
 //! | `i03_nothing_uncommitted` | nothing is read that is not committed, and no end goes back |
 //! | `i04_no_loss_no_duplicate` | the output with crashes is the output without |
-//! | `i05_invariance` | shards, their threads, partitions and cuts do not matter |
+//! | `i05_invariance` | shards, their threads, key groups, partitions and cuts do not matter |
 //! | `i06_fencing` | a stale generation commits nothing |
 //! | `i07_conservation` | every record is accounted for, epoch by epoch |
 //! | `i08_watermarks` | watermarks never go back, and never pass the slowest partition |

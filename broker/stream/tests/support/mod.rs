@@ -9,8 +9,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use logmill_record::{Batch, BatchBuilder, BatchOptions, ProducerStamp, Record};
 use logmill_stream::{
-    AbortedRange, CommitError, EpochLimits, EpochLoop, EpochOutput, InputPartition, Logs, LogsError, Pace,
-    Pipeline, PipelineSpec, Plan, Progress, ReadBatches, TopicPartition, Turn, TurnError, compile,
+    AbortedRange, CommitError, EpochLimits, EpochLoop, EpochOutput, InputPartition, KeyGroups, Logs,
+    LogsError, Pace, Pipeline, PipelineSpec, Plan, Progress, ReadBatches, TopicPartition, Turn, TurnError,
+    compile,
 };
 use serde_json::Value;
 
@@ -35,6 +36,8 @@ pub(crate) struct MemoryLogs {
     pub(crate) shards: usize,
     /// Each shard has a thread.
     pub(crate) threads: bool,
+    /// Into how many groups keys are cut.
+    pub(crate) key_groups: KeyGroups,
 }
 
 impl MemoryLogs {
@@ -208,6 +211,7 @@ pub(crate) fn spec(plan: &Plan, logs: &MemoryLogs, generation: u32) -> PipelineS
         inputs: inputs.map(|partition| InputPartition { partition: partition.clone(), start: 0 }).collect(),
         topic_ids: BTreeMap::new(),
         outputs: outputs.chain(side).collect(),
+        key_groups: logs.key_groups,
         shards: logs.shards.max(1),
     }
 }

@@ -12,7 +12,7 @@ use super::joined::{LEFT, RIGHT};
 use super::{LookupJoin, RegularJoin, TemporalJoin, TimedJoin};
 use crate::plan::{self, BinaryOperator, Expression, JoinBound, JoinKind, JoinSide, StateBound, Versions};
 use crate::rows::{END_OF_TIME, Mark, NO_TIME, Rows, RowsBuilder};
-use crate::state::{Appended, ChangelogSink, Keys};
+use crate::state::{Appended, ChangelogSink, KeyGroups, Keys};
 use crate::value::{DataType, Value};
 
 /// A key, which may be missing, and a value.
@@ -37,7 +37,7 @@ fn rows(types: &[DataType], of: &[(Vec<Value>, Mark)]) -> Keyed {
     let mut builder = RowsBuilder::new(types);
     of.iter().for_each(|(values, mark)| builder.push(*mark, values));
     let rows = builder.finish();
-    let keys = Keys::of(&rows, &[0]);
+    let keys = Keys::of(&rows, &[0], KeyGroups::DEFAULT);
     Keyed { rows, keys }
 }
 
