@@ -10,11 +10,12 @@
 //! upgrade impossible gives it up, or is found when its turn comes.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::sync::Arc;
 
 use logmill_stream::{
-    Followed, InputPartition, KeyGroups, PipelineSpec, Plan, Progress, Shadow, StateChanges, TopicPartition,
-    Upgrade, merge_snapshot,
+    Counters, Followed, InputPartition, KeyGroups, PipelineSpec, Plan, Progress, Shadow, SnapshotError,
+    StateChanges, TopicPartition, Upgrade,
 };
 
 use super::error::PipelineError;
@@ -122,7 +123,7 @@ impl Pipelines {
     /// [`PipelineError`].
     pub async fn explain_upgrade(&self, name: &str, script: &str) -> Result<UpgradeView, PipelineError> {
         let (_, old, new) = self.plans(name, script).await?;
-        self.upgrade_view(&old, &new)
+        self.upgrade_view(name, &old, &new)
     }
 
     /// Puts a script in the place of a pipeline's. One that runs goes on with it; one that does not stays so. State that
@@ -192,7 +193,7 @@ impl Pipelines {
         let refuse = |reason: String| PipelineError::Upgrade { name: name.to_owned(), reason };
         let (record, _, snapshots, is_live) = self.for_savepoints(name)?;
         check_goes_on(before, &record).map_err(refuse)?;
-        let view = self.upgrade_view(old, new)?;
+        let view = self.upgrade_view(name, old, new)?;
         self.missing_topics(name, new)?;
         if !view.upgrade.replays() {
             return Ok(Begun { record, view, shadow: None });
@@ -246,7 +247,7 @@ impl Pipelines {
         self.take_up(name, taken_up, self.fill(name, old, before, cut, upgrade.clone(), changes)?).await
     }
 
-    /// Writes the state that the new script begins with: what is kept, out of the state at the cut, and what was made.
+    /// Writes the state that the new script begins with: what is kept or migrated of the state at the cut, and what was made.
     fn fill(
         &self,
         name: &str,
@@ -261,10 +262,12 @@ impl Pipelines {
             let source = Source { files, logs: &logs, plan: &old, script: &script, now_ms, stop };
             let standing = SnapshotFiles::of_upgrade(to);
             make(&source, &cut, &standing)?;
-            let written = files.open(&standing, stop).and_then(|(mut reader, _)| {
-                let keeps = |identity| upgrade.keeps(identity) || upgrade.makes(identity);
-                files.write(to, stop, |out| merge_snapshot(header, Some(&mut reader), &changes, keeps, out))
-            });
+            let mut open = || match files.open(&standing, stop) {
+                Ok((reader, _)) => Ok(reader),
+                Err(error) => Err(SnapshotError::Io(io::Error::other(error))),
+            };
+            let written =
+                files.write(to, stop, |out| upgrade.carry_over(&old, header, &mut open, &changes, out));
             let removed = files.remove(&standing);
             written.and(removed)
         }))
@@ -281,8 +284,8 @@ impl Pipelines {
         Ok((record, old.map_err(|error| unplanned(name, &error))?, Arc::new(new)))
     }
 
-    fn upgrade_view(&self, old: &Plan, new: &Plan) -> Result<UpgradeView, PipelineError> {
-        let upgrade = Upgrade::between(old, new);
+    fn upgrade_view(&self, name: &str, old: &Plan, new: &Plan) -> Result<UpgradeView, PipelineError> {
+        let upgrade = Upgrade::between(old, new, &self.totals(name)?);
         let (mut incomplete, mut to_read) = (Vec::new(), 0);
         for topic in self.sources(new)?.iter().filter(|_| upgrade.replays()) {
             for partition in &topic.partitions {
@@ -294,6 +297,14 @@ impl Pipelines {
             }
         }
         Ok(UpgradeView { upgrade, incomplete, to_read })
+    }
+
+    /// What a pipeline has done so far.
+    fn totals(&self, name: &str) -> Result<Counters, PipelineError> {
+        let (_, _, snapshots, _) = self.for_savepoints(name)?;
+        let logged = || self.own_logs(name).ok()?.standing().ok().flatten();
+        let standing = snapshots.durable().or_else(logged);
+        Ok(standing.map_or_else(Counters::default, |cut| cut.progress.totals))
     }
 
     /// How far a shadow is to come behind a pipeline that stands there.

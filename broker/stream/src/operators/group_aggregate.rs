@@ -16,9 +16,9 @@ use crate::state::{ChangelogSink, ColdError, ColdTables, Growth, Table, TimeTabl
 use crate::value::{DataType, Value};
 
 /// The table of groups.
-const GROUPS: u8 = 0;
+pub(super) const GROUPS: u8 = 0;
 /// The table of the values that groups keep one by one.
-const VALUES: u8 = 1;
+pub(super) const VALUES: u8 = 1;
 
 #[derive(Debug)]
 struct Group {

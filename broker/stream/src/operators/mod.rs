@@ -19,6 +19,7 @@ mod join;
 mod ordered;
 mod over;
 mod rank;
+mod regrouped;
 mod schedule;
 mod session_aggregate;
 mod spilling;
@@ -31,6 +32,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
+pub(crate) use self::regrouped::{Regrouped, Regrouping, same_state};
 pub(crate) use self::spilling::Spilling;
 use crate::plan::{self, Plan};
 use crate::rows::{END_OF_TIME, MOST_BYTES, Mark, NO_ORIGIN, NO_TIME, Rows};

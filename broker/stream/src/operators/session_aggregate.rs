@@ -28,7 +28,7 @@ use crate::time::Iso;
 use crate::value::{DataType, Value};
 
 /// The table of groups, each with its sessions.
-const GROUPS: u8 = 0;
+pub(super) const GROUPS: u8 = 0;
 
 /// How far behind the watermark the end of a session may be that is given, in milliseconds: it may be the watermark
 /// itself, which for a window is past.

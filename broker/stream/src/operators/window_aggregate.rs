@@ -43,7 +43,7 @@ pub(crate) const SLICES: u8 = 0;
 /// The table of the values that slices keep one by one.
 pub(crate) const VALUES: u8 = 1;
 /// The table of rows that are held.
-const HELD: u8 = 2;
+pub(super) const HELD: u8 = 2;
 
 /// A group's parts by its key.
 type Groups<'s> = Vec<(&'s Arc<[u8]>, Vec<&'s Part>)>;

@@ -199,8 +199,17 @@ impl Expression {
 
     /// Replaces the index of every column it reads.
     pub fn remap_columns(&mut self, new_index: &impl Fn(usize) -> usize) {
+        self.replace_columns(&|column| {
+            if let Expression::Column { index, .. } = column {
+                *index = new_index(*index);
+            }
+        });
+    }
+
+    /// Replaces every column it reads.
+    pub(crate) fn replace_columns(&mut self, replace: &impl Fn(&mut Expression)) {
         match self {
-            Expression::Column { index, .. } => *index = new_index(*index),
+            Expression::Column { .. } => replace(self),
             Expression::Literal { .. } | Expression::Operand { .. } => {}
             Expression::Negate(operand)
             | Expression::Not(operand)
@@ -208,26 +217,26 @@ impl Expression {
             | Expression::IsTrue(operand)
             | Expression::Cast { operand, .. }
             | Expression::TryCast { operand, .. }
-            | Expression::Like { text: operand, .. } => operand.remap_columns(new_index),
+            | Expression::Like { text: operand, .. } => operand.replace_columns(replace),
             Expression::Binary { left, right, .. } => {
-                left.remap_columns(new_index);
-                right.remap_columns(new_index);
+                left.replace_columns(replace);
+                right.replace_columns(replace);
             }
             Expression::Case { branches, otherwise } => {
                 for branch in branches {
-                    branch.when.remap_columns(new_index);
-                    branch.then.remap_columns(new_index);
+                    branch.when.replace_columns(replace);
+                    branch.then.replace_columns(replace);
                 }
-                otherwise.remap_columns(new_index);
+                otherwise.replace_columns(replace);
             }
             Expression::Call { arguments, .. }
             | Expression::User { arguments, .. }
             | Expression::Regex { arguments, .. } => {
-                arguments.iter_mut().for_each(|argument| argument.remap_columns(new_index));
+                arguments.iter_mut().for_each(|argument| argument.replace_columns(replace));
             }
             Expression::With { operands, result } => {
-                operands.iter_mut().for_each(|operand| operand.remap_columns(new_index));
-                result.remap_columns(new_index);
+                operands.iter_mut().for_each(|operand| operand.replace_columns(replace));
+                result.replace_columns(replace);
             }
         }
     }

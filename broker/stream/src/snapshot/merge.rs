@@ -9,12 +9,27 @@ use crate::state::decode_changelog_key;
 /// for which `keeps` is true, by their identity, are in it.
 pub fn merge_snapshot<R: Read, W: Write>(
     header: &SnapshotHeader,
-    mut base: Option<&mut SnapshotReader<R>>,
+    base: Option<&mut SnapshotReader<R>>,
     changes: &StateChanges,
     keeps: impl Fn(u32) -> bool,
     out: W,
 ) -> Result<(W, SnapshotSize), SnapshotError> {
-    let mut writer = SnapshotWriter::new(out, header)?;
+    merge_with(header, base, changes, keeps, &mut || Ok(None), out)
+}
+
+/// An entry, key and value.
+pub(crate) type OwnedEntry = (Vec<u8>, Vec<u8>);
+
+/// The same, with entries of operators that neither the base nor the changes have, in the order of their keys.
+pub(crate) fn merge_with<R: Read, W: Write>(
+    header: &SnapshotHeader,
+    mut base: Option<&mut SnapshotReader<R>>,
+    changes: &StateChanges,
+    keeps: impl Fn(u32) -> bool,
+    others: &mut dyn FnMut() -> Result<Option<OwnedEntry>, SnapshotError>,
+    out: W,
+) -> Result<(W, SnapshotSize), SnapshotError> {
+    let mut writer = Merged { writer: SnapshotWriter::new(out, header)?, next: others()?, others };
     let kept = |key: &[u8]| match decode_changelog_key(key) {
         Ok(key) => Ok(keeps(key.operator)),
         Err(reason) => Err(SnapshotError::Misfit { reason: format!("a key of the state: {reason}") }),
@@ -46,4 +61,34 @@ pub fn merge_snapshot<R: Read, W: Write>(
         }
     }
     writer.finish()
+}
+
+/// A snapshot into which others' entries go where their keys are.
+struct Merged<'o, W> {
+    writer: SnapshotWriter<W>,
+    next: Option<OwnedEntry>,
+    others: &'o mut dyn FnMut() -> Result<Option<OwnedEntry>, SnapshotError>,
+}
+
+impl<W: Write> Merged<'_, W> {
+    fn push(&mut self, key: &[u8], value: &[u8]) -> Result<(), SnapshotError> {
+        self.push_others(Some(key))?;
+        self.writer.push(key, value)
+    }
+
+    /// Writes what comes before a key, or all that is left.
+    fn push_others(&mut self, before: Option<&[u8]>) -> Result<(), SnapshotError> {
+        while let Some((key, value)) =
+            self.next.take_if(|(key, _)| before.is_none_or(|before| **key < *before))
+        {
+            self.writer.push(&key, &value)?;
+            self.next = (self.others)()?;
+        }
+        Ok(())
+    }
+
+    fn finish(mut self) -> Result<(W, SnapshotSize), SnapshotError> {
+        self.push_others(None)?;
+        self.writer.finish()
+    }
 }

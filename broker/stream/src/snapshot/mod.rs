@@ -30,6 +30,7 @@ pub use changes::StateChanges;
 pub use error::SnapshotError;
 pub use header::{SNAPSHOT_VERSION, SnapshotHeader, SnapshotOperator};
 pub use merge::merge_snapshot;
+pub(crate) use merge::{OwnedEntry, merge_with};
 pub use reader::SnapshotReader;
 pub use writer::{SnapshotSize, SnapshotWriter};
 

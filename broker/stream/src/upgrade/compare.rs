@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
+use super::migrate::Migrations;
+use crate::pipeline::Counters;
 use crate::plan::{OperatorState, Plan};
 
 /// What becomes of an operator's state.
@@ -10,6 +12,8 @@ use crate::plan::{OperatorState, Plan};
 pub enum Fate {
     /// It stays as it is.
     Kept,
+    /// It is made of that of an operator of the old plan, which has all of it.
+    Migrated,
     /// The old plan has an operator of the kind that computes something else: its state is made anew from the input.
     Rebuilt,
     /// The old plan has nothing like it: its state is made from the input.
@@ -22,6 +26,7 @@ impl fmt::Display for Fate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Fate::Kept => "kept",
+            Fate::Migrated => "migrated",
             Fate::Rebuilt => "rebuilt",
             Fate::New => "new",
             Fate::Dropped => "dropped",
@@ -43,7 +48,7 @@ pub struct OperatorChange {
 }
 
 /// What it takes to go on with another plan.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Upgrade {
     /// Every operator that keeps state: those of the new plan in its order, then those that are dropped.
     pub operators: Vec<OperatorChange>,
@@ -55,17 +60,26 @@ pub struct Upgrade {
     pub new_sinks: Vec<String>,
     /// The topics that only the old plan writes.
     pub dropped_sinks: Vec<String>,
+    pub(super) migrations: Migrations,
 }
 
 impl Upgrade {
-    /// Compares two plans.
-    pub fn between(old: &Plan, new: &Plan) -> Upgrade {
+    /// Compares two plans. `totals` is what the pipeline has done so far: where it has passed records over, less of its state
+    /// can be migrated.
+    pub fn between(old: &Plan, new: &Plan, totals: &Counters) -> Upgrade {
         let (before, after) = (old.states(), new.states());
+        let migrations = Migrations::between(old, new, totals);
+        let is_made_of = |state: &OperatorState| {
+            let mut list = migrations.list.iter();
+            list.find(|migration| migration.new.1 == state.identity).map(|migration| migration.old.1)
+        };
         let is_in = |states: &[OperatorState], state: &OperatorState| {
             states.iter().any(|other| other.identity == state.identity && other.operator == state.operator)
         };
         // Each operator that goes explains one of its kind that comes.
         let mut gone: Vec<&OperatorState> = before.iter().filter(|state| !is_in(&after, state)).collect();
+        let migrated: Vec<u32> = after.iter().filter_map(is_made_of).collect();
+        gone.retain(|state| !migrated.contains(&state.identity));
         let mut operators = Vec::with_capacity(after.len());
         let change = |state: &OperatorState, fate| OperatorChange {
             operator: state.operator,
@@ -76,6 +90,7 @@ impl Upgrade {
         for state in &after {
             let fate = match gone.iter().position(|other| other.operator == state.operator) {
                 _ if is_in(&before, state) => Fate::Kept,
+                _ if is_made_of(state).is_some() => Fate::Migrated,
                 Some(at) => {
                     gone.remove(at);
                     Fate::Rebuilt
@@ -98,6 +113,7 @@ impl Upgrade {
             dropped_sources: only(&read(old), &read(new)),
             new_sinks: only(&written(new), &written(old)),
             dropped_sinks: only(&written(old), &written(new)),
+            migrations,
         }
     }
 

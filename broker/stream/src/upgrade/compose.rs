@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use thiserror::Error;
 
 use super::compare::Upgrade;
+use super::migrate::none_passed_over;
 use crate::pipeline::{InputProgress, OperatorProgress, Progress, ProgressError};
 use crate::plan::{Plan, Source};
 use crate::rows::NO_TIME;
@@ -41,6 +42,12 @@ pub enum UpgradeError {
     /// State was made, and time has made rows due in it that are not given.
     #[error("the state that was made is not wholly worked off; upgrade the pipeline once more")]
     NotWhole,
+    /// What was to be migrated is not what it would be.
+    #[error(
+        "the pipeline has passed records over for errors since it was decided what becomes of its state, and the new plan \
+         might not have; ask for the upgrade once more, and that state is made anew"
+    )]
+    PassedOver,
     /// What says where the state is cannot be read.
     #[error(transparent)]
     Progress(#[from] ProgressError),
@@ -76,6 +83,9 @@ impl Upgrade {
         }
         if self.replays() && made.is_none() {
             return Err(UpgradeError::NothingMade);
+        }
+        if self.migrations.reads_less() && !none_passed_over(&standing.totals) {
+            return Err(UpgradeError::PassedOver);
         }
         let sources = Sources { old, new, standing, made };
         if let Some(made) = made {
@@ -119,8 +129,12 @@ impl Upgrade {
         let known = old.identities();
         let place = |(index, identity): (usize, u32)| {
             let made = made.and_then(|made| made.operators.get(index));
-            let kept =
-                known.iter().position(|other| *other == identity).and_then(|at| standing.operators.get(at));
+            let migrated = self.migrations.list.iter().find(|migration| migration.new.0 == index);
+            let before = match migrated {
+                Some(migration) => Some(migration.old.0),
+                None => known.iter().position(|other| *other == identity),
+            };
+            let kept = before.and_then(|at| standing.operators.get(at));
             // A node without state is where its inputs are, whoever says so; one that is kept, where it was.
             kept.or(made).cloned().unwrap_or(OperatorProgress { watermark: None, partial: None })
         };

@@ -574,7 +574,7 @@ pub struct OperatorChange {
     /// What it keeps.
     #[prost(string, tag = "3")]
     pub keeps: ::prost::alloc::string::String,
-    /// `kept`, `rebuilt`, `new` or `dropped`.
+    /// `kept`, `migrated`, `rebuilt`, `new` or `dropped`.
     #[prost(string, tag = "4")]
     pub fate: ::prost::alloc::string::String,
 }
