@@ -16,6 +16,7 @@ use super::ending::InputEnd;
 use super::error::PipelineError;
 use super::events::{Event, EventKind, Events};
 use super::failure::Failure;
+use super::look_ups::LookUps;
 use super::output_ends::OutputEnds;
 use super::query::Asked;
 use super::replaying::Replays;
@@ -101,6 +102,8 @@ pub(super) struct Manager {
     pub(super) replays: Replays,
     /// Queries that run; others wait.
     pub(super) queries: Arc<Semaphore>,
+    /// Where rows are that were asked for by key.
+    pub(super) look_ups: LookUps,
     /// No thread starts any more. Changed under the lock of `known`.
     pub(super) closing: AtomicBool,
 }
@@ -156,6 +159,7 @@ impl Pipelines {
             changing: Mutex::new(BTreeMap::new()),
             replays: Replays::default(),
             queries: Arc::new(Semaphore::new(super::query::AT_A_TIME)),
+            look_ups: LookUps::default(),
             closing: AtomicBool::new(false),
         };
         let load = |(name, record): (String, PipelineRecord)| {

@@ -24,6 +24,7 @@ mod error;
 mod events;
 mod failure;
 mod logs;
+mod look_ups;
 mod manager;
 mod meter;
 mod output_ends;

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! epoch that is shown ─► where its outputs end ─► records up to there ─► the engine's own plan over them ─► rows
+//!                                                 (by key: those of the keys, where an index says they are)
 //! ```
 //!
 //! A query runs on a thread of its own with a pipeline's priority; few run at a time, and each is bounded in memory and
@@ -11,16 +12,20 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use logmill_record::Batch;
 use logmill_storage::{Isolation, PartitionId, ReadRequest};
-use logmill_stream::{Plan, Progress, QueryError, QueryRows, QueryTable, SqlError, TableQuery, TableRows};
+use logmill_stream::{
+    KeyLookUp, Plan, Progress, QueryError, QueryRows, QueryTable, SqlError, TableQuery, TableRows,
+};
 use tokio::sync::oneshot;
 
 use super::error::PipelineError;
+use super::look_ups::TableIndex;
 use super::manager::Pipelines;
 use super::output_ends::OutputEnds;
 use super::runner::lower_priority;
 use crate::partitions::Partition;
-use crate::topics::{PROGRESS_PREFIX, Topics};
+use crate::topics::{PROGRESS_PREFIX, Topic, Topics};
 
 /// Queries that run at a time; others wait.
 pub(super) const AT_A_TIME: usize = 2;
@@ -36,6 +41,8 @@ const TIME: Duration = Duration::from_secs(20);
 const SETTLING: Duration = Duration::from_secs(5);
 /// How much of a log is read at a time.
 const READ_BYTES: usize = 4 << 20;
+/// What a batch may unpack to whose keys are noted.
+const OPEN_BYTES: usize = 256 << 20;
 /// What a progress record's batch may unpack to.
 const PROGRESS_BYTES: usize = 4 << 20;
 
@@ -136,17 +143,62 @@ impl Pipelines {
         let began = Instant::now();
         let in_time = || began.elapsed() < TIME && is_wanted();
         let now = self.0.clock.now_ms();
-        let (epoch, ends) = self.cut(&pipeline, &topic.partitions, is_wanted)?;
-        let mut rows = query.rows(MAX_BYTES);
-        for partition in &topic.partitions {
-            let end = ends.get(&partition.id()).copied().unwrap_or(0);
-            read(&query, partition, end, &mut rows, in_time)?;
-        }
+        let (epoch, rows) = match query.look_up() {
+            Some(look_up) => self.looked_up(&query, look_up, &pipeline, &topic, &in_time)?,
+            None => {
+                let (epoch, ends) = self.cut(&pipeline, &topic.partitions, is_wanted)?;
+                let mut rows = query.rows(MAX_BYTES);
+                for partition in &topic.partitions {
+                    read(&query, partition, end_of(&ends, partition), &mut rows, &in_time)?;
+                }
+                (epoch, rows)
+            }
+        };
         let rows = query.run(rows, MAX_ROWS, now, in_time)?;
         if answer_bytes(&rows) > MAX_ANSWER_BYTES {
             return Err(AskError::Large);
         }
         Ok(QueryAnswer { pipeline, epoch, rows })
+    }
+
+    /// The rows of the keys that a query looks up, and the epoch. Of each partition that may have one of them no more is read
+    /// than what was written since the last look-up, and the keys' own batches.
+    fn looked_up(
+        &self,
+        query: &TableQuery,
+        look_up: &KeyLookUp,
+        pipeline: &str,
+        topic: &Topic,
+        in_time: &dyn Fn() -> bool,
+    ) -> Result<(u64, TableRows), AskError> {
+        let mut by_partition: BTreeMap<i32, Vec<&[u8]>> = BTreeMap::new();
+        let count = i32::try_from(topic.partitions.len()).unwrap_or(i32::MAX);
+        for key in look_up.keys() {
+            by_partition.entry(KeyLookUp::partition(key, count)).or_default().push(key);
+        }
+        let index = self.0.look_ups.table(&self.0.topics, &topic.name, topic.id);
+        let Some(mut index) = index.try_lock_for(TIME) else { return Err(QueryError::TimeOver.into()) };
+        loop {
+            // Under the lock: what others have noted lies before.
+            let (epoch, ends) = self.cut(pipeline, &topic.partitions, in_time)?;
+            let mut rows = query.rows(MAX_BYTES);
+            let mut all_found = true;
+            for (partition, keys) in &by_partition {
+                let Some(partition) = topic.partition(*partition) else { continue };
+                let end = end_of(&ends, partition);
+                match note_up_to(&mut index, partition, end, in_time)? {
+                    true => all_found &= read_keys(query, &index, partition, keys, &mut rows, in_time)?,
+                    false => read(query, partition, end, &mut rows, in_time)?,
+                }
+            }
+            if all_found {
+                return Ok((epoch, rows));
+            }
+            // Compaction has taken a record in whose place a later epoch has written another.
+            if !in_time() {
+                return Err(QueryError::TimeOver.into());
+            }
+        }
     }
 
     /// The last epoch that is committed, and where the partitions end after it.
@@ -221,33 +273,109 @@ fn recorded_epoch(topics: &Topics, pipeline: &str) -> Result<u64, AskError> {
     Ok(epoch)
 }
 
-/// Reads the records of a partition up to an end.
+fn end_of(ends: &BTreeMap<PartitionId, i64>, partition: &Partition) -> i64 {
+    ends.get(&partition.id()).copied().unwrap_or(0)
+}
+
+fn unreadable(partition: &Partition, offset: i64, error: &dyn std::fmt::Display) -> AskError {
+    AskError::Read(format!("{partition:?} cannot be read at offset {offset}: {error}"))
+}
+
+/// Takes the records of a partition up to an end.
 fn read(
     query: &TableQuery,
     partition: &Partition,
     end: i64,
     rows: &mut TableRows,
-    in_time: impl Fn() -> bool,
+    in_time: &dyn Fn() -> bool,
 ) -> Result<(), AskError> {
-    let failed = |offset: i64, error: String| {
-        AskError::Read(format!("{partition:?} cannot be read at offset {offset}: {error}"))
-    };
-    let mut offset = partition.published().log_start_offset;
+    for_each_batch(partition, (0, end), READ_BYTES, in_time, |batch| {
+        Ok(rows.take(query, partition.index(), batch, end)?)
+    })
+}
+
+/// Notes where the records of a partition are, up to an end; `false` where there is no room for that. What is noted stays when
+/// the time is over.
+fn note_up_to(
+    index: &mut TableIndex,
+    partition: &Partition,
+    end: i64,
+    in_time: &dyn Fn() -> bool,
+) -> Result<bool, AskError> {
+    let number = partition.index();
+    let Some(known) = index.known_end(number, end) else { return Ok(false) };
+    let mut has_room = true;
+    for_each_batch(partition, (known, end), READ_BYTES, in_time, |batch| {
+        if !has_room || batch.header().is_control() {
+            return Ok(());
+        }
+        let failed = |error: &dyn std::fmt::Display| unreadable(partition, batch.header().base_offset, error);
+        let open = batch.open(OPEN_BYTES).map_err(|error| failed(&error))?;
+        for view in open.records() {
+            let view = view.map_err(|error| failed(&error))?;
+            if view.offset >= end {
+                break;
+            }
+            if let Some(key) = view.key.filter(|_| view.offset >= known) {
+                has_room &= index.note(number, key, view.offset, view.value.is_some());
+            }
+        }
+        if has_room {
+            index.is_known_to(number, batch.header().next_offset().min(end));
+        }
+        Ok(())
+    })?;
+    if has_room {
+        index.is_known_to(number, end);
+    }
+    Ok(has_room)
+}
+
+/// Takes the last record of each of these keys, where there is one. `false`: one of them is not there any more.
+fn read_keys(
+    query: &TableQuery,
+    index: &TableIndex,
+    partition: &Partition,
+    keys: &[&[u8]],
+    rows: &mut TableRows,
+    in_time: &dyn Fn() -> bool,
+) -> Result<bool, AskError> {
+    let mut all_found = true;
+    for offset in keys.iter().filter_map(|key| index.offset(partition.index(), key)) {
+        // Deleted with everything before it.
+        if offset < partition.published().log_start_offset {
+            continue;
+        }
+        let mut found = false;
+        for_each_batch(partition, (offset, offset + 1), 1, in_time, |batch| {
+            found |= rows.take_one(query, partition.index(), batch, offset)?;
+            Ok(())
+        })?;
+        all_found &= found;
+    }
+    Ok(all_found)
+}
+
+/// Goes through the batches of a partition that have records from an offset up to another, reading so many bytes at a time.
+fn for_each_batch(
+    partition: &Partition,
+    (from, end): (i64, i64),
+    bytes: usize,
+    in_time: &dyn Fn() -> bool,
+    mut take: impl FnMut(&Batch) -> Result<(), AskError>,
+) -> Result<(), AskError> {
+    let mut offset = from.max(partition.published().log_start_offset);
     while offset < end {
         if !in_time() {
             return Err(QueryError::TimeOver.into());
         }
-        let request = ReadRequest {
-            offset,
-            max_bytes: READ_BYTES,
-            isolation: Isolation::Committed,
-            min_one_batch: true,
-        };
-        let read = partition.read(request).map_err(|error| failed(offset, error.to_string()))?;
+        let request =
+            ReadRequest { offset, max_bytes: bytes, isolation: Isolation::Committed, min_one_batch: true };
+        let read = partition.read(request).map_err(|error| unreadable(partition, offset, &error))?;
         let before = offset;
         for chunk in read.chunks {
             for batch in logmill_record::batch::batches(chunk) {
-                let batch = batch.map_err(|error| failed(offset, error.to_string()))?;
+                let batch = batch.map_err(|error| unreadable(partition, offset, &error))?;
                 let header = *batch.header();
                 offset = header.next_offset();
                 // What somebody wrote in a transaction, before the topic was the pipeline's.
@@ -257,7 +385,7 @@ fn read(
                             && (aborted.first_offset..=aborted.last_offset).contains(&header.base_offset)
                     });
                 if !aborted {
-                    rows.take(query, partition.index(), &batch, end)?;
+                    take(&batch)?;
                 }
             }
         }

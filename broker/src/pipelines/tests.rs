@@ -2,6 +2,7 @@
 
 mod changes;
 mod ends;
+mod look_ups;
 mod sources;
 
 use std::collections::BTreeMap;

@@ -57,7 +57,7 @@ pub use state::{
     COLD_VERSION, ColdError, ColdFill, ColdMark, ColdPosition, ColdSize, ColdStore, KeyGroups,
     MemoryColdStore, TakeEntry,
 };
-pub use table_query::{QueryError, QueryRows, QueryTable, TableQuery, TableRows};
+pub use table_query::{KeyLookUp, QueryError, QueryRows, QueryTable, TableQuery, TableRows};
 pub use trial::{Trial, TrialError, TrialOptions, TrialRecord, run_trial};
 pub use upgrade::{Fate, OperatorChange, Shadow, ShadowError, Upgrade, UpgradeError};
 pub use value::{DataType, Value};

@@ -4,6 +4,10 @@
 //! SELECT … FROM <a pipeline's table> ─► TableQuery
 //! records of the table's topic ─► TableRows (of an upsert table the last of each key) ─► TableQuery::run ─► rows
 //! ```
+//!
+//! Where the query says the whole key of an upsert table, [`TableQuery::look_up`] says which records alone matter.
+
+mod keys;
 
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, HashMap};
@@ -11,6 +15,7 @@ use std::collections::{BTreeMap, HashMap};
 use logmill_record::{Batch, BatchBuilder, BatchError, BatchOptions, Record};
 use thiserror::Error;
 
+pub use self::keys::KeyLookUp;
 use crate::column::Column;
 use crate::epoch_loop::{EpochLimits, TurnError};
 use crate::format::{Landed, RecordPlace, RowDecoder};
@@ -41,6 +46,7 @@ pub struct QueryTable {
 pub struct TableQuery {
     bound: BoundSelect,
     table: QueryTable,
+    look_up: Option<KeyLookUp>,
 }
 
 /// The rows of a table's topic that a query reads, within a bound of memory.
@@ -61,7 +67,7 @@ pub struct QueryRows {
     pub columns: Vec<(String, DataType)>,
     /// The rows, a value for each column.
     pub rows: Vec<Vec<Value>>,
-    /// How many rows of the table there were.
+    /// How many rows of the table were looked at.
     pub scanned: u64,
 }
 
@@ -119,7 +125,13 @@ impl TableQuery {
             read.is_some_and(|read| read.topic == table.sink.topic && read.table == table.sink.table)
         };
         let table = tables.iter().find(is_it).expect("the query reads one of the tables").clone();
-        Ok(TableQuery { bound, table })
+        let look_up = KeyLookUp::of(&bound.plan, &table);
+        Ok(TableQuery { bound, table, look_up })
+    }
+
+    /// The keys of the only records that the answer is made of, where the query says them.
+    pub fn look_up(&self) -> Option<&KeyLookUp> {
+        self.look_up.as_ref()
     }
 
     /// The table it reads.
@@ -184,7 +196,7 @@ impl TableQuery {
 }
 
 impl TableRows {
-    /// Takes the records of a batch that lie before an offset.
+    /// Takes the records of a batch that lie before an offset; of a query that looks keys up those of these keys alone.
     ///
     /// # Errors
     /// [`QueryError::TooManyRows`] and [`QueryError::Damaged`].
@@ -194,6 +206,33 @@ impl TableRows {
         partition: i32,
         batch: &Batch,
         end: i64,
+    ) -> Result<(), QueryError> {
+        self.take_of(query, partition, batch, (i64::MIN, end))
+    }
+
+    /// Takes one record of a batch. Whether it is there, and has one of the keys that are looked up.
+    ///
+    /// # Errors
+    /// As [`TableRows::take`].
+    pub fn take_one(
+        &mut self,
+        query: &TableQuery,
+        partition: i32,
+        batch: &Batch,
+        offset: i64,
+    ) -> Result<bool, QueryError> {
+        let before = self.all.len() + self.by_key.len();
+        self.take_of(query, partition, batch, (offset, offset + 1))?;
+        Ok(self.all.len() + self.by_key.len() > before)
+    }
+
+    /// Takes records at offsets from one up to another, if they matter.
+    fn take_of(
+        &mut self,
+        query: &TableQuery,
+        partition: i32,
+        batch: &Batch,
+        (from, end): (i64, i64),
     ) -> Result<(), QueryError> {
         let table = || query.table.sink.table.clone();
         if batch.header().is_control() {
@@ -205,6 +244,10 @@ impl TableRows {
             let view = view.map_err(|error| damaged(error.to_string()))?;
             if view.offset >= end {
                 break;
+            }
+            let matters = |look_up: &KeyLookUp| view.key.is_some_and(|key| look_up.has(key));
+            if view.offset < from || !query.look_up().is_none_or(matters) {
+                continue;
             }
             let key = view.key.map(<[u8]>::to_vec);
             let Some(value) = view.value else {

@@ -272,3 +272,70 @@ fn a_table_of_changes_that_only_adds_rows_is_one() {
     let found = ask_until("SELECT n FROM created WHERE k = 'b'", &[batch(&rows, 0)], i64::MAX).unwrap();
     assert_eq!(found.rows, [[Value::BigInt(2)]]);
 }
+
+/// The keys that a query over the table `t` looks up, if it does.
+fn looked_up(columns: &str, options: &str, condition: &str) -> Option<Vec<String>> {
+    let script = format!(
+        "CREATE TABLE src (a BIGINT, b STRING, c TIMESTAMP(3), d DECIMAL(10, 2), f DOUBLE, v BIGINT)
+         WITH ('topic' = 'in', 'format' = 'json');
+         CREATE TABLE t (v BIGINT, a BIGINT, b STRING, c TIMESTAMP(3), d DECIMAL(10, 2), f DOUBLE, PRIMARY KEY ({columns}) NOT ENFORCED)
+         WITH ('topic' = 't', 'format' = 'json'{options});
+         INSERT INTO t SELECT v, a, b, c, d, f FROM src"
+    );
+    let sink = plan(&script).sinks[0].clone();
+    let table = [QueryTable { pipeline: "p".to_owned(), sink }];
+    let query = TableQuery::compile(&format!("SELECT v FROM t WHERE {condition}"), &table).unwrap();
+    let text = |key: &[u8]| String::from_utf8(key.to_vec()).unwrap();
+    Some(query.look_up()?.keys().map(text).collect())
+}
+
+#[test]
+fn a_condition_that_says_the_whole_key_says_which_records_matter() {
+    let upsert = ", 'output' = 'upsert'";
+    let of = |columns: &str, condition: &str| looked_up(columns, upsert, condition);
+    let keys = |keys: &[&str]| Some(keys.iter().map(|key| (*key).to_owned()).collect::<Vec<_>>());
+    assert_eq!(of("a", "a = 7"), keys(&["7"]));
+    assert_eq!(of("a", "v > 1 AND (7 = a) AND f < 2"), keys(&["7"]));
+    assert_eq!(of("a", "a IN (7, 8, NULL)"), keys(&["7", "8"]));
+    assert_eq!(of("a", "a = 7 OR a = 9"), keys(&["7", "9"]));
+    assert_eq!(of("a", "a = 7 AND a = 9"), keys(&[]));
+    assert_eq!(of("c", "c = TIMESTAMP '2024-01-31 10:00:00'"), keys(&["2024-01-31T10:00:00Z"]));
+    let both = [r#"{"a":1,"b":"x"}"#, r#"{"a":1,"b":"y"}"#];
+    assert_eq!(of("a, b", "b IN ('x', 'y') AND a = 1"), keys(&both));
+    assert_eq!(of("f", "f = 0.5"), keys(&["0.5"]));
+    let composed =
+        looked_up("a", ", 'output' = 'upsert', 'key.format' = 'json', 'key.fields' = 'a'", "a = 1");
+    assert_eq!(composed, keys(&[r#"{"a":1}"#]));
+    // These are about other rows, too, or about rows that are not written alike.
+    for (columns, condition) in [
+        ("a", "a > 7"),
+        ("a", "a = 7 OR v = 1"),
+        ("a", "a + 1 = 7"),
+        ("a", "a = v"),
+        ("a", "v = 7"),
+        ("a", "NOT a = 7"),
+        ("a, b", "a = 1"),
+        ("a, b", "a = 1 OR b = 'x'"),
+        ("f", "f = 0.0"),
+    ] {
+        assert_eq!(of(columns, condition), None, "{condition}");
+    }
+    let many: Vec<String> = (0..1_001).map(|n| n.to_string()).collect();
+    assert_eq!(of("a", &format!("a IN ({})", many.join(", "))), None);
+    assert_eq!(looked_up("a", ", 'output' = 'append'", "a = 7"), None, "each record is a row");
+}
+
+#[test]
+fn only_records_of_the_keys_take_room() {
+    let query = TableQuery::compile("SELECT n FROM now WHERE k IN ('b', 'c', 'z')", &tables()).unwrap();
+    // All rows of the table take more.
+    let mut rows = query.rows(500);
+    for batch in &now() {
+        rows.take(&query, 0, batch, i64::MAX).unwrap();
+    }
+    let found = query.run(rows, 100, NOW, || true).unwrap();
+    assert_eq!((found.rows, found.scanned), (vec![vec![Value::BigInt(2)]], 1));
+    let mut rows = query.rows(500);
+    let taken = [0, 1, 9].map(|offset| rows.take_one(&query, 0, &now()[0], offset).unwrap());
+    assert_eq!(taken, [false, true, false]);
+}

@@ -12,10 +12,12 @@ use crate::output::{self, note};
 #[command(after_help = "\
 Examples:
   logmill sql \"SELECT * FROM carrier_hourly WHERE carrier = 'UA' ORDER BY window_start DESC LIMIT 5\"
+  logmill sql \"SELECT * FROM shops WHERE shop IN ('a', 'b')\"
   logmill sql \"SELECT carrier, SUM(flights) AS n FROM carrier_hourly GROUP BY carrier ORDER BY n DESC\"
 
 The table is one that a pipeline writes with 'output' = 'upsert', of which a key's last record is a row, or 'append'. WHERE,
-GROUP BY, HAVING, DISTINCT, ORDER BY, LIMIT and OFFSET, and all functions; one table a query.")]
+GROUP BY, HAVING, DISTINCT, ORDER BY, LIMIT and OFFSET, and all functions; one table a query. WHERE with the whole key of an 'upsert'
+table (=, IN, AND) reads the rows of these keys, every other query the whole topic.")]
 pub(crate) struct Sql {
     /// The query; - reads it from standard input.
     query: String,
@@ -41,7 +43,7 @@ pub(crate) async fn run(command: Sql, connection: &Connection) -> anyhow::Result
             output::table(&headings, &rows)?;
             let rows = if answer.rows.len() == 1 { "row" } else { "rows" };
             note(format!(
-                "{} {rows} of {}, pipeline {}, epoch {}",
+                "{} {rows} of {} looked at, pipeline {}, epoch {}",
                 answer.rows.len(),
                 answer.scanned,
                 answer.pipeline,
