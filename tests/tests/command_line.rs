@@ -373,7 +373,26 @@ fn a_script_is_checked_explained_and_tried_without_a_broker() {
     );
     let explained = run(&["pipeline", "explain", &script], &[], "");
     assert!(explained.out.contains("GroupAggregate keys=[shop]"), "{}", explained.out);
-    assert!(explained.out.contains("not touched for 86400000 ms"), "{}", explained.out);
+    assert!(explained.out.contains("it was not touched for 1 d"), "{}", explained.out);
+    assert!(explained.out.contains("#1 GroupAggregate keys=[shop]"), "{}", explained.out);
+    let identity =
+        |text: &str| text.split(|letter: char| !letter.is_ascii_hexdigit()).any(|word| word.len() == 8);
+    assert!(!identity(&explained.out), "{}", explained.out);
+    assert!(identity(&run(&["pipeline", "explain", &script, "-v"], &[], "").out));
+    let data = run(&["pipeline", "explain", &script, "--output", "json"], &[], "");
+    let data: serde_json::Value = serde_json::from_str(&data.out).expect("a document");
+    let operators = data["operators"].as_array().expect("operators");
+    let of = |operator: &serde_json::Value| (operator["operator"].clone(), operator["inputs"].clone());
+    assert_eq!(of(&operators[0]), ("Source".into(), serde_json::json!([])), "{data:#}");
+    let group = &operators[1];
+    assert_eq!(of(group), ("GroupAggregate".into(), serde_json::json!([0])), "{data:#}");
+    assert_eq!((&group["id"], &group["keys"]), (&1.into(), &serde_json::json!([["shop"]])));
+    assert_eq!((&group["state"]["bound"], &group["state"]["ttl_ms"]), (&"ttl".into(), &86_400_000.into()));
+    assert!(group["state"]["entry_bytes"].as_u64() > Some(0), "{group:#}");
+    assert_eq!(
+        (&data["sources"][0]["topic"], &data["sinks"][0]["key"]),
+        (&"orders".into(), &serde_json::json!(["shop"]))
+    );
     let passed = run(&["pipeline", "test", &directory], &[], "");
     assert!(passed.status.success() && passed.out.starts_with("ok "), "{} {}", passed.out, passed.log);
 

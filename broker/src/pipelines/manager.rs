@@ -324,7 +324,7 @@ impl Pipelines {
             progress: shown.progress,
             open_windows: shown.open_windows,
             script: known.record.script.clone(),
-            plan: known.plan.as_ref().map_or_else(|_| String::new(), |plan| plan.explain()),
+            plan: known.plan.as_ref().map_or_else(|_| String::new(), |plan| plan.outline(false)),
             sources,
             sinks: match &known.plan {
                 Ok(plan) => sinks(plan),

@@ -48,7 +48,7 @@ mod upgrades;
 /// Scripts planned and tried without a broker.
 pub mod trial {
     pub use logmill_record::Record;
-    pub use logmill_stream::plan::{OutputMode, ShedPolicy};
+    pub use logmill_stream::plan::{OperatorState, OutputMode, ShedPolicy};
     pub use logmill_stream::time::Iso;
     pub use logmill_stream::{
         Embedded, EpochLimits, Plan, ShedControl, SqlError, Trial, TrialError, TrialOptions, TrialRecord,

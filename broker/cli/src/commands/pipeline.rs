@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use clap::Subcommand;
 use logmill_broker::pipelines::MAX_SHARDS;
+use logmill_broker::pipelines::trial::OperatorState;
 use logmill_client::{Client, InputEnd, PipelineState, Pipelines, RunOptions};
 use serde_json::{Value, json};
 
@@ -30,6 +31,9 @@ pub(crate) enum Pipeline {
     /// Check a script: what is wrong with it, where, and what to write instead. Needs no broker.
     Validate(Validate),
     /// Show what a script does: its operators, what each keeps, and what bounds it. Needs no broker.
+    ///
+    /// With --output json as data: operators with inputs, keys, columns and state. With -v the identities of operators, by
+    /// which state is kept when a script changes, and of functions of your own.
     #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
     Explain(Explain),
     /// Run cases of a script: directories with pipeline.sql, input/TOPIC.jsonl and expected/TOPIC.jsonl.
@@ -195,7 +199,7 @@ pub(crate) async fn run(command: Pipeline, connection: &Connection) -> anyhow::R
     let command = match command {
         Pipeline::Validate(Validate { file }) => return validate(&file, connection.output),
         Pipeline::Explain(Explain { what: None, file: Some(file) }) => {
-            return explain(&file, connection.output);
+            return explain(&file, connection.verbose > 0, connection.output);
         }
         Pipeline::Test(command) => return test(&command, connection.output),
         Pipeline::Infer(command) => return infer::run(command, connection).await,
@@ -284,34 +288,44 @@ fn validate(file: &Path, form: Output) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn explain(file: &Path, form: Output) -> anyhow::Result<()> {
+fn explain(file: &Path, verbose: bool, form: Output) -> anyhow::Result<()> {
     let plan = Script::read(file)?.plan()?;
     let states = plan.states();
+    let outline = plan.outline(verbose);
     if form == Output::Json {
-        let states: Vec<Value> = states
-            .iter()
-            .map(|state| {
+        let mut document = serde_json::to_value(plan.explained())?;
+        if let Some(fields) = document.as_object_mut() {
+            fields.insert("plan".to_owned(), outline.into());
+            // As it was before there were operators in the document.
+            let state = |state: &OperatorState| {
                 json!({
                     "operator": state.operator, "identity": format!("{:08x}", state.identity),
                     "keeps": state.keeps, "until": state.until,
                 })
-            })
-            .collect();
-        output::json("pipeline explain", json!({ "plan": plan.explain(), "state": states }))?;
+            };
+            fields.insert("state".to_owned(), states.iter().map(state).collect());
+        }
+        output::json("pipeline explain", document)?;
         return Ok(());
     }
-    output::lines([plan.explain().trim_end()])?;
-    output::lines([""])?;
+    output::lines([outline.trim_end(), ""])?;
+    let identity = |state: &OperatorState| verbose.then(|| format!("{:08x}", state.identity));
     let rows: Vec<Vec<String>> = states
-        .iter()
+        .into_iter()
         .map(|state| {
-            let identity = format!("{:08x}", state.identity);
-            vec![state.operator.to_owned(), identity, state.keeps.clone(), state.until.clone()]
+            let operator = format!("#{} {}", state.id, state.operator);
+            let identity = identity(&state);
+            [operator].into_iter().chain(identity).chain([state.keeps, state.until]).collect()
         })
         .collect();
+    let headings = if verbose {
+        &["operator", "identity", "keeps", "until"][..]
+    } else {
+        &["operator", "keeps", "until"]
+    };
     match rows.is_empty() {
         true => output::lines(["no operator keeps state"])?,
-        false => output::table(&["operator", "identity", "keeps", "until"], &rows)?,
+        false => output::table(headings, &rows)?,
     }
     Ok(())
 }

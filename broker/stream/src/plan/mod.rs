@@ -9,6 +9,7 @@ mod aggregate;
 mod collect;
 mod contenders;
 mod explain;
+mod explained;
 mod expression;
 mod expression_text;
 mod format;
@@ -23,11 +24,15 @@ mod shed;
 mod simplify;
 mod sink;
 mod source;
+mod span;
 mod state;
 
 pub use aggregate::{Aggregate, AggregateFunction};
 pub use collect::Collect;
 pub use contenders::Contenders;
+pub use explained::{
+    ExplainedColumn, ExplainedOperator, ExplainedPlan, ExplainedSink, ExplainedSource, ExplainedState,
+};
 pub use expression::{BinaryOperator, Branch, Expression, RegexOperation};
 pub use format::{
     AvroFormat, ColumnOrigin, CsvFormat, DebeziumFormat, Format, JsonFormat, ProtobufFormat, ProtobufSchema,

@@ -5,6 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::Expression;
+use super::explain::Style;
 
 /// When a source sheds records, and which. Nothing is shed of a source that does not declare it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -100,13 +101,19 @@ impl fmt::Display for ShedPolicy {
     }
 }
 
+impl Shed {
+    pub(super) fn text(&self, style: Style) -> String {
+        let length = |length: i64| match self.measure {
+            LagMeasure::Time => style.span(length).to_string(),
+            LagMeasure::Records => format!("{length} records"),
+        };
+        let to = self.topic.as_ref().map_or_else(String::new, |topic| format!(" to={topic}"));
+        format!("{} lag>{} until<{}{to}", self.policy, length(self.above), length(self.below))
+    }
+}
+
 impl fmt::Display for Shed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let unit = match self.measure {
-            LagMeasure::Time => "ms",
-            LagMeasure::Records => " records",
-        };
-        write!(f, "{} lag>{}{unit} until<{}{unit}", self.policy, self.above, self.below)?;
-        self.topic.as_ref().map_or(Ok(()), |topic| write!(f, " to={topic}"))
+        f.write_str(&self.text(Style::Readable))
     }
 }

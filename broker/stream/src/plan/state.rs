@@ -1,5 +1,6 @@
 //! What a plan keeps: each operator's state, how large an entry is, and what bounds it.
 
+use super::span::Span;
 use super::{Column, JoinBound, Node, Operator, OverMode, Plan, RankMode, StateBound, Versions, WindowOf};
 use crate::value::DataType;
 
@@ -11,12 +12,16 @@ const ENTRY_BYTES: usize = 64;
 /// The state of one operator.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OperatorState {
+    /// The node's place in [`Plan::nodes`].
+    pub id: usize,
     /// The operator's name.
     pub operator: &'static str,
     /// Its identity; see [`Plan::identities`].
     pub identity: u32,
     /// What it keeps an entry of, and about how large one is.
     pub keeps: String,
+    /// About how many bytes an entry takes.
+    pub entry_bytes: usize,
     /// When entries go.
     pub until: String,
 }
@@ -28,7 +33,18 @@ impl Plan {
         let state = |(index, node): (usize, &Node)| {
             let input = node.inputs.first().map_or(&[][..], |input| &self.nodes[*input].columns);
             let (operator, keeps, until) = describe(node, input)?;
-            Some(OperatorState { operator, identity: identities[index], keeps, until })
+            // What is kept of these is rows of the input.
+            let of_input =
+                matches!(node.operator, Operator::Rank(_) | Operator::Over(_) | Operator::Contenders(_));
+            let entry_bytes = bytes(if of_input { input } else { &node.columns });
+            Some(OperatorState {
+                id: index,
+                operator,
+                identity: identities[index],
+                keeps,
+                entry_bytes,
+                until,
+            })
         };
         self.nodes.iter().enumerate().filter_map(state).collect()
     }
@@ -54,8 +70,8 @@ fn describe(node: &Node, input: &[Column]) -> Option<(&'static str, String, Stri
         Operator::WindowAggregate(window) => {
             let until = match window.window {
                 WindowOf::Assigned { kind, .. } => format!(
-                    "the watermark passes the last window of its slice ({} ms at most)",
-                    kind.size_ms() + kind.slice_ms()
+                    "the watermark passes the last window of its slice ({} at most)",
+                    Span::readable(kind.size_ms() + kind.slice_ms())
                 ),
                 WindowOf::Given { .. } => "the watermark passes the window's end".to_owned(),
             };
@@ -64,7 +80,7 @@ fn describe(node: &Node, input: &[Column]) -> Option<(&'static str, String, Stri
         Operator::SessionAggregate(session) => (
             "SessionAggregate",
             entry("each open session", &session.keys, &node.columns),
-            format!("the watermark is {} ms past its last row", session.gap_ms),
+            format!("the watermark is {} past its last row", Span::readable(session.gap_ms)),
         ),
         Operator::GroupAggregate(grouping) => (
             "GroupAggregate",
@@ -95,9 +111,9 @@ fn describe(node: &Node, input: &[Column]) -> Option<(&'static str, String, Stri
             let until = match join.bound {
                 JoinBound::Window { .. } => "the watermark passes the window's end".to_owned(),
                 JoinBound::Interval { least_ms, most_ms, .. } => format!(
-                    "the watermark is past its time by {} ms (left), {} ms (right)",
-                    least_ms.saturating_neg().max(0),
-                    most_ms.max(0)
+                    "the watermark is past its time by {} (left), {} (right)",
+                    Span::readable(least_ms.saturating_neg().max(0)),
+                    Span::readable(most_ms.max(0))
                 ),
                 JoinBound::State(limit) => bound(limit),
             };
@@ -134,7 +150,7 @@ fn describe(node: &Node, input: &[Column]) -> Option<(&'static str, String, Stri
 fn bound(bound: StateBound) -> String {
     match bound {
         StateBound::Unbounded => "never: the script says UNBOUNDED".to_owned(),
-        StateBound::TimeToLive { ms } => format!("it was not touched for {ms} ms"),
+        StateBound::TimeToLive { ms } => format!("it was not touched for {}", Span::readable(ms)),
     }
 }
 
