@@ -20,6 +20,61 @@ fn error(ended: &Ended) -> Value {
 }
 
 #[test]
+fn what_a_script_sets_holds_unless_a_flag_says_something_else() {
+    let scratch = Scratch::new();
+    let broker = Process::serve(&scratch, "broker", "data");
+    let script = |name: &str, memory: &str| {
+        let text = format!(
+            "SET 'pipeline.name' = 'set'; SET 'pipeline.memory' = '{memory}'; SET 'pipeline.shards' = '3';
+             CREATE TABLE a (x BIGINT) WITH ('topic' = 'in', 'format' = 'json');
+             CREATE TABLE b (x BIGINT) WITH ('topic' = 'out', 'format' = 'json');
+             INSERT INTO b SELECT x FROM a;"
+        );
+        scratch.write(name, &text)
+    };
+    broker.run(&["topic", "create", "in"]);
+    let has = |pipeline: &serde_json::Value| {
+        let number = |field: &str| pipeline[field].as_u64().expect("a number");
+        (number("memory_bytes"), number("shards"))
+    };
+    let first = script("first.sql", "3 MiB");
+    broker.run(&["pipeline", "deploy", &first]);
+    assert_eq!(has(&broker.json(&["pipeline", "describe", "set"])), (3 << 20, 3));
+    // It stands somewhere, which a script that takes over needs.
+    broker.run_with_input(&["produce", "in"], "{\"x\":1}\n");
+    let deadline = Instant::now() + PATIENCE;
+    while broker.json(&["pipeline", "describe", "set"])["epoch"] == 0 {
+        assert!(Instant::now() < deadline, "it reads nothing");
+    }
+    // What is said later holds, also when it is deployed again.
+    broker.run(&["pipeline", "resume", "set", "--memory", "4 MiB", "--shards", "2"]);
+    broker.run(&["pipeline", "deploy", &first]);
+    assert_eq!(has(&broker.json(&["pipeline", "describe", "set"])), (4 << 20, 2));
+    // A script that sets something else changes that.
+    broker.run(&["pipeline", "upgrade", "set", &script("second.sql", "5 MiB")]);
+    assert_eq!(has(&broker.json(&["pipeline", "describe", "set"])), (5 << 20, 2));
+    broker.run(&["pipeline", "stop", "set"]);
+    broker.run(&["pipeline", "delete", "set"]);
+    let flags = ["--name", "given", "--memory", "6 MiB", "--shards", "3"];
+    let deployed = broker.try_run(&[&["pipeline", "deploy", &first][..], &flags].concat(), "");
+    assert!(deployed.status.success(), "{}", deployed.log);
+    for said in ["--name given holds, and not the set that the script sets", "--memory", "'pipeline.memory'"]
+    {
+        assert!(deployed.log.contains(said), "{said} in {}", deployed.log);
+    }
+    assert!(!deployed.log.contains("--shards"), "they say the same: {}", deployed.log);
+    assert_eq!(has(&broker.json(&["pipeline", "describe", "given"])), (6 << 20, 3));
+    let wrong = scratch.write("wrong.sql", "SET 'pipeline.memory' = '1 GiB';\nSET 'pipeline.color' = 'red';");
+    let refused = broker.try_run(&["pipeline", "deploy", &wrong], "");
+    assert_eq!(refused.status.code(), Some(2));
+    for part in ["line 2, column 5", "known are: pipeline.name, pipeline.memory", "2 | SET 'pipeline.color'"]
+    {
+        assert!(refused.log.contains(part), "{part} in {}", refused.log);
+    }
+    assert!(broker.stop().status.success());
+}
+
+#[test]
 fn what_is_wrong_with_a_script_is_told_with_its_place_by_every_command() {
     let scratch = Scratch::new();
     let broker = Process::serve(&scratch, "broker", "data");

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
-use logmill_stream::{EpochLimits, Functions, KeyGroups, Plan, compile_with};
+use logmill_stream::{
+    EpochLimits, Functions, InputProgress, KeyGroups, Plan, Settings, compile_with, settings,
+};
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedMutexGuard, Semaphore};
@@ -245,14 +247,15 @@ impl Pipelines {
                 true
             }
             None => {
+                let set = self.settings_of(script).await?;
                 let record = PipelineRecord {
                     name: name.to_owned(),
                     script: script.to_owned(),
                     generation: 0,
                     running: false,
                     input_ends: None,
-                    memory: None,
-                    shards,
+                    memory: set.memory,
+                    shards: shards.or(set.shards),
                     created_ms: self.0.clock.now_ms(),
                 };
                 self.create(record, plan).await?;
@@ -399,6 +402,12 @@ impl Pipelines {
     pub(super) async fn plan_of(&self, script: &str) -> Result<Plan, PipelineError> {
         let (text, functions) = (script.to_owned(), self.0.functions.clone());
         Ok(beside(move || compile_with(&text, &functions)).await.map_err(|_| PipelineError::Stopping)??)
+    }
+
+    /// What a script sets of the pipeline that runs it.
+    pub(super) async fn settings_of(&self, script: &str) -> Result<Settings, PipelineError> {
+        let text = script.to_owned();
+        Ok(beside(move || settings(&text)).await.map_err(|_| PipelineError::Stopping)??)
     }
 
     /// Every pipeline that can be asked.

@@ -51,8 +51,8 @@ pub mod trial {
     pub use logmill_stream::plan::{OperatorState, OutputMode, ShedPolicy};
     pub use logmill_stream::time::Iso;
     pub use logmill_stream::{
-        Embedded, EpochLimits, Plan, ShedControl, SqlError, Trial, TrialError, TrialOptions, TrialRecord,
-        WHOLE_LEVEL, compile, embed_modules, run_trial,
+        Embedded, EpochLimits, Plan, Settings, ShedControl, SqlError, Trial, TrialError, TrialOptions,
+        TrialRecord, WHOLE_LEVEL, compile, embed_modules, run_trial, settings,
     };
 }
 

@@ -14,8 +14,8 @@ use std::io;
 use std::sync::Arc;
 
 use logmill_stream::{
-    Counters, Followed, InputPartition, KeyGroups, PipelineSpec, Plan, Progress, Shadow, SnapshotError,
-    StateChanges, TopicPartition, Upgrade,
+    Counters, Followed, InputPartition, KeyGroups, PipelineSpec, Plan, Progress, Settings, Shadow,
+    SnapshotError, StateChanges, TopicPartition, Upgrade, settings,
 };
 
 use super::error::PipelineError;
@@ -105,6 +105,15 @@ fn check_goes_on(before: &PipelineRecord, now: &PipelineRecord) -> Result<(), St
         return Err("its input was declared finished; start the new script under another name".to_owned());
     }
     Ok(())
+}
+
+/// The memory and the shards of a pipeline whose new script sets these: what is not set otherwise than by the old one stays,
+/// as somebody may have said something else since.
+fn changed_settings(record: &PipelineRecord, new: &Settings) -> (Option<u64>, Option<u32>) {
+    let old = settings(&record.script).unwrap_or_default();
+    let memory = new.memory.filter(|_| new.memory != old.memory);
+    let shards = new.shards.filter(|_| new.shards != old.shards);
+    (memory.or(record.memory), shards.or(record.shards))
 }
 
 /// An upgrade whose state is still to be made.
@@ -239,8 +248,8 @@ impl Pipelines {
         let progress = upgrade.progress((old, new), &cut.progress, made.as_ref(), generation, 0);
         let progress = progress.map_err(|error| refuse(error.to_string()))?;
         let before = record.script.clone();
-        let record =
-            PipelineRecord { script: script.to_owned(), generation, running: record.running, ..record };
+        let (memory, shards) = changed_settings(&record, &self.settings_of(script).await?);
+        let record = PipelineRecord { script: script.to_owned(), generation, memory, shards, ..record };
         // Behind everything that may refuse it.
         self.prepare(name, new, false).await?;
         let taken_up = TakenUp { record, plan: Arc::clone(new), progress };

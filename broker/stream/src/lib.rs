@@ -52,7 +52,7 @@ pub use snapshot::{
     SNAPSHOT_VERSION, SnapshotError, SnapshotHeader, SnapshotOperator, SnapshotReader, SnapshotSize,
     SnapshotWriter, StateChanges, merge_snapshot,
 };
-pub use sql::{Embedded, SqlError, compile, compile_with, embed_modules};
+pub use sql::{Embedded, Settings, SqlError, compile, compile_with, embed_modules, settings};
 pub use state::{
     COLD_VERSION, ColdError, ColdFill, ColdMark, ColdPosition, ColdSize, ColdStore, KeyGroups,
     MemoryColdStore, TakeEntry,

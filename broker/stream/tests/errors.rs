@@ -2,7 +2,7 @@
 //!
 //! `»` stands before the place the error must point at.
 
-use logmill_stream::compile;
+use logmill_stream::{Settings, compile, settings as settings_of};
 
 const TABLES: &str = "\
 CREATE TABLE t (a BIGINT, b DOUBLE, s STRING, ok BOOLEAN, ts TIMESTAMP(3),
@@ -54,6 +54,31 @@ fn statements() {
     query("INSERT INTO »outt SELECT a FROM t", "no table `outt`", "did you mean `out`?");
     query("INSERT INTO out SELECT a FROM t »EMIT CHANGES", "no groups that change", "leave it out");
     check("CREATE TABLE t (a BIGINT) WITH ('topic' = »'in", "Unterminated string", "close every quote");
+}
+
+#[test]
+fn settings() {
+    let known = "known are: pipeline.name, pipeline.memory, pipeline.shards";
+    check("SET »'colour' = 'red'", "no option 'colour' to set", known);
+    check("SET »'pipeline.memry' = '1 GiB'", "no option 'pipeline.memry'", "did you mean `pipeline.memory`?");
+    check("SET »'parallelism.default' = '4'", "no option", "SET 'pipeline.shards' = '4'");
+    check("SET »'table.exec.state.ttl' = '1 d'", "no option", "STATE TTL INTERVAL '1' DAY");
+    check("SET 'pipeline.shards' = »'many'", "`many` is no number of shards", "from 1 to 256");
+    check("SET 'pipeline.shards' = »'257'", "no number of shards", "from 1 to 256");
+    check("SET 'pipeline.memory' = »'2'", "no size with its unit", "'2 GiB'");
+    check("SET 'pipeline.name' = »'a b'", "no name", "'report'");
+    check("SET 'pipeline.shards' = '1';\nSET »'pipeline.shards' = '2'", "set twice", "once");
+    check("SET »pipeline.shards = 4", "not a text in quotes", "both in quotes");
+    check("SET 'pipeline.shards' »'4'", "`=` is missing", "both in quotes");
+    query("»SET 'pipeline.shards' = '4'", "at the head of a script", "above the first CREATE");
+    let head =
+        "SET 'pipeline.shards' = '4'; set 'pipeline.memory' = '2 GiB';\nSET 'pipeline.name' = 'report';";
+    let set = settings_of(&format!("{head}{TABLES}INSERT INTO out SELECT a FROM t")).unwrap();
+    let all = Settings { name: Some("report".to_owned()), memory: Some(2 << 30), shards: Some(4) };
+    assert_eq!(set, all);
+    // The plan is the same whatever is set.
+    let script = format!("{TABLES}INSERT INTO out SELECT a FROM t");
+    assert_eq!(compile(&format!("{head}{script}")).unwrap(), compile(&script).unwrap());
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! `logmill pipeline`.
 
+use std::fmt::Display;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use clap::Subcommand;
 use logmill_broker::pipelines::MAX_SHARDS;
 use logmill_broker::pipelines::trial::OperatorState;
 use logmill_client::{Client, InputEnd, PipelineState, Pipelines, RunOptions};
+use logmill_config::ByteSize;
 use serde_json::{Value, json};
 
 use super::infer::{self, Infer};
@@ -130,16 +132,18 @@ pub(crate) struct Test {
 pub(crate) struct Start {
     /// The SQL script; - is standard input.
     file: PathBuf,
-    /// Name of the pipeline; the file's name without its ending if not given.
+    /// Name of the pipeline; 'pipeline.name' of the script, or the file's name without its ending, if not given.
     #[arg(short, long)]
     name: Option<String>,
     /// The input ends with what is in the sources now.
     #[arg(long)]
     bounded: bool,
-    /// Memory for its state, such as "2 GiB"; pipelines.memory of the broker if not given.
+    /// Memory for its state, such as "2 GiB"; of a new one 'pipeline.memory' of the script, or pipelines.memory of the broker, if
+    /// not given.
     #[arg(long, value_parser = size)]
     memory: Option<u64>,
-    /// Into how many shards its work is split, 1 to 256; what it had, or pipelines.shards of the broker, if not given.
+    /// Into how many shards its work is split, 1 to 256; if not given, what it had, and of a new one 'pipeline.shards' of the
+    /// script, or pipelines.shards of the broker.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_SHARDS)))]
     shards: Option<u32>,
 }
@@ -398,14 +402,13 @@ fn test(command: &Test, form: Output) -> anyhow::Result<()> {
 /// Starts a pipeline; gives its name, and how it is.
 async fn start(pipelines: &Pipelines, command: Start) -> anyhow::Result<(String, logmill_client::Pipeline)> {
     let script = Script::read(&command.file)?;
+    let set = script.settings()?;
     let from_input = is_input(&command.file);
     let stem =
         || command.file.file_stem().filter(|_| !from_input).map(|stem| stem.to_string_lossy().into_owned());
-    let name = command
-        .name
-        .clone()
-        .or_else(stem)
-        .ok_or_else(|| Usage("a script from standard input needs --name".to_owned()))?;
+    let name = command.name.clone().or_else(|| set.name.clone()).or_else(stem).ok_or_else(|| {
+        Usage("a script from standard input needs --name, or SET 'pipeline.name'".to_owned())
+    })?;
     let end = command.bounded.then_some(InputEnd::Now);
     let options = RunOptions { end, shards: command.shards };
     let before = stands(pipelines, &name).await;
@@ -414,12 +417,36 @@ async fn start(pipelines: &Pipelines, command: Start) -> anyhow::Result<(String,
     if let Some(bytes) = command.memory {
         pipeline = pipelines.set_memory(&name, bytes).await?;
     }
+    let memory = |bytes: Option<u64>| bytes.map(ByteSize::bytes);
+    let holds = [
+        overridden("--name", command.name.as_ref(), "pipeline.name", set.name.as_ref()),
+        overridden(
+            "--memory",
+            memory(command.memory).as_ref(),
+            "pipeline.memory",
+            memory(set.memory).as_ref(),
+        ),
+        overridden("--shards", command.shards.as_ref(), "pipeline.shards", set.shards.as_ref()),
+    ];
+    holds.into_iter().flatten().for_each(note);
     match before {
         _ if created => note(format!("pipeline {name} is new")),
         Some(PipelineState::Finished) => note(finished(&name)),
         _ => note(format!("pipeline {name} goes on")),
     }
     Ok((name, pipeline))
+}
+
+/// That a flag holds, where the script sets something else.
+fn overridden<T: PartialEq + Display>(
+    flag: &str,
+    given: Option<&T>,
+    option: &str,
+    set: Option<&T>,
+) -> Option<String> {
+    let (given, set) = (given?, set?);
+    (given != set)
+        .then(|| format!("{flag} {given} holds, and not the {set} that the script sets as '{option}'"))
 }
 
 /// The state of a pipeline, if there is one.

@@ -2,7 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use logmill_broker::pipelines::trial::{Embedded, Plan, SqlError, compile, embed_modules};
+use logmill_broker::pipelines::trial::{
+    Embedded, Plan, Settings, SqlError, compile, embed_modules, settings,
+};
 use logmill_client::{Error, RpcCode};
 
 /// A script that cannot be used.
@@ -67,6 +69,15 @@ impl Script {
     /// What is given to a broker.
     pub(crate) fn text(&self) -> &str {
         self.embedded.script()
+    }
+
+    /// What it sets at its head.
+    ///
+    /// # Errors
+    /// [`ScriptError::Sql`].
+    pub(crate) fn settings(&self) -> Result<Settings, ScriptError> {
+        let settings = settings(self.text()).map_err(|error| self.embedded.in_original(error));
+        settings.map_err(|error| of_script(&self.path, &self.original, error))
     }
 
     /// Plans it here.

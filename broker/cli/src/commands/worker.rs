@@ -39,7 +39,8 @@ Examples:
 pub(crate) struct Run {
     /// The SQL script; - is standard input.
     file: PathBuf,
-    /// Name of the pipeline; the file's name without its ending if not given. Workers of one name share the work.
+    /// Name of the pipeline; 'pipeline.name' of the script, or the file's name without its ending, if not given. Workers of one
+    /// name share the work.
     #[arg(short, long)]
     name: Option<String>,
     /// The input ends with what is in the sources when each task first starts; the worker ends with its tasks.
@@ -56,9 +57,9 @@ pub(crate) struct Run {
     #[arg(long, value_name = "N", default_value_t = WorkerOptions::new("").limits.input_records)]
     epoch_records: u64,
     /// Memory for the state of all tasks that run here, such as "2 GiB". A worker that comes to more ends, and says what holds
-    /// the most.
-    #[arg(long, value_name = "SIZE", default_value = "1 GiB", value_parser = size)]
-    memory: u64,
+    /// the most. If not given, 'pipeline.memory' of the script, or 1 GiB.
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    memory: Option<u64>,
     /// Without a heartbeat for so long a worker is out of the group, and others take its tasks.
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = duration)]
     session_timeout: Duration,
@@ -66,20 +67,24 @@ pub(crate) struct Run {
 
 pub(crate) async fn run(command: Worker, connection: &Connection) -> anyhow::Result<()> {
     let Worker::Run(command) = command;
-    let plan = Script::read(&command.file)?.plan()?;
+    let script = Script::read(&command.file)?;
+    let (plan, set) = (script.plan()?, script.settings()?);
     let stem = command.file.file_stem().filter(|_| !is_input(&command.file));
-    let name = command.name.or_else(|| stem.map(|stem| stem.to_string_lossy().into_owned()));
+    let name = command.name.or(set.name).or_else(|| stem.map(|stem| stem.to_string_lossy().into_owned()));
     let name = name.ok_or_else(|| Usage("a script from standard input needs --name".to_owned()))?;
     let usual = WorkerOptions::new(&name);
     let options = WorkerOptions {
         limits: EpochLimits { input_records: command.epoch_records.max(1), ..usual.limits },
-        memory: command.memory,
+        memory: command.memory.or(set.memory).unwrap_or(usual.memory),
         bounded: command.bounded,
         partitioned: command.partitioned,
         epoch_interval: command.epoch_interval,
         session_timeout: command.session_timeout,
         ..usual
     };
+    if set.shards.is_some() {
+        note("a worker has no shards: 'pipeline.shards' holds inside of a broker, and here each task is one");
+    }
     let stop = serve::stop_signal()?;
     let client = connection.client().await?;
     let mut worker = Workers::new(client, plan, options).await.map_err(told)?;

@@ -12,6 +12,7 @@ mod dialect;
 mod error;
 mod module_file;
 mod script;
+mod settings;
 mod shed;
 mod statement;
 mod type_name;
@@ -19,6 +20,7 @@ mod type_name;
 pub(crate) use bind::{BoundSelect, EMPTY_ROW_TOPIC, RESULT_TOPIC, SelectOrder, is_built_in};
 pub use error::SqlError;
 pub use module_file::{Embedded, embed_modules};
+pub use settings::Settings;
 pub(crate) use statement::GivenTable;
 
 use crate::functions::Functions;
@@ -31,6 +33,14 @@ pub(crate) fn compile_expression(columns: &[Column], text: &str) -> Result<Expre
 /// Compiles a query over the rows of one of these tables.
 pub(crate) fn compile_select(tables: Vec<GivenTable>, text: &str) -> Result<BoundSelect, SqlError> {
     bind::bind_select(tables, script::parse_query(text)?)
+}
+
+/// What a script sets at its head of the pipeline that runs it.
+///
+/// # Errors
+/// Where the script is no script, or sets what there is not, and what to write.
+pub fn settings(script: &str) -> Result<Settings, SqlError> {
+    Ok(script::parse(script)?.settings)
 }
 
 /// Compiles a script into the plan of one pipeline.

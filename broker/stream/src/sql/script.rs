@@ -98,7 +98,12 @@ impl<'a> Statements<'a> {
             if self.parser.peek_token().token == Token::EOF {
                 return Ok(script);
             }
-            match self.parser.parse_one_of_keywords(&[Keyword::CREATE, Keyword::INSERT]) {
+            match self.parser.parse_one_of_keywords(&[Keyword::CREATE, Keyword::INSERT, Keyword::SET]) {
+                Some(Keyword::SET) if !script.is_begun() => self.setting(&mut script.settings)?,
+                Some(Keyword::SET) => {
+                    let help = "write it above the first CREATE: it holds for the whole script";
+                    return Err(SqlError::at(at, "SET stands at the head of a script", help));
+                }
                 Some(Keyword::CREATE) if self.is_view() => script.views.push(self.create_view()?),
                 Some(Keyword::CREATE) if self.is_function() => {
                     script.create_functions.push(self.create_function()?);
@@ -118,7 +123,8 @@ impl<'a> Statements<'a> {
                 "say where the rows go: INSERT INTO <table> SELECT ..."
             }
             _ => {
-                "a script is made of CREATE TABLE ... WITH (...), CREATE VIEW ... AS SELECT ... and INSERT INTO ... SELECT ..."
+                "a script is made of SET 'option' = 'value', CREATE TABLE ... WITH (...), CREATE VIEW ... AS SELECT ... and INSERT \
+                 INTO ... SELECT ..."
             }
         };
         SqlError::at(at, format!("`{}` does not begin a statement here", word.token), help)

@@ -4,6 +4,7 @@ use sqlparser::ast::{DataType, Expr, Ident, Query};
 use sqlparser::tokenizer::Location;
 
 use super::create_function::CreateFunction;
+use super::settings::Settings;
 use super::shed::ShedClause;
 use crate::functions::Functions;
 use crate::plan::{Emit, Source, StateBound};
@@ -19,6 +20,16 @@ pub(crate) struct Script {
     pub(crate) functions: Functions,
     /// Of a query by itself: the tables it may read. Of a script there are none.
     pub(crate) given: Option<Vec<GivenTable>>,
+    /// What it sets at its head.
+    pub(crate) settings: Settings,
+}
+
+impl Script {
+    /// Whether it has a statement that is not `SET`.
+    pub(crate) fn is_begun(&self) -> bool {
+        let Script { tables, views, inserts, create_functions, .. } = self;
+        !(tables.is_empty() && views.is_empty() && inserts.is_empty() && create_functions.is_empty())
+    }
 }
 
 /// A table that a query by itself may name.

@@ -46,7 +46,8 @@ pub struct RunPipelineRequest {
     /// Its name: letters, digits, `.`, `_` and `-`, at most 200.
     #[prost(string, tag = "1")]
     pub name: ::prost::alloc::string::String,
-    /// The SQL script.
+    /// The SQL script. What it sets (`SET 'pipeline.memory' = '2 GiB'`, `'pipeline.shards'`) holds for a pipeline that is new, where
+    /// this request does not say otherwise; 'pipeline.name' is for whoever chooses the name.
     #[prost(string, tag = "2")]
     pub script: ::prost::alloc::string::String,
     /// Where the input ends, for a run that is bounded from the start.
