@@ -64,9 +64,10 @@ pub mod metrics {
     pub use logmill_rpc::v1::{Bucket, Distribution, Label, Metric, Sample};
 }
 pub use logmill_rpc::v1::{
-    EpochTimes, Limiting, NodeStatusResponse as NodeStatus, OperatorChange, OperatorState, PartitionOffset,
-    Pipeline, PipelineCounters, PipelineEvent, PipelineFailure, PipelineState, QueryColumn, QueryResponse,
-    QueryRow, QueryValue, RejectedRecord, Savepoint, SourcePosition, TimeShares, UpgradePlan, query_value,
+    EpochTimes, HeldBack, InputGap, Limiting, NodeStatusResponse as NodeStatus, OperatorChange,
+    OperatorState, PartitionOffset, Pipeline, PipelineCounters, PipelineEvent, PipelineFailure,
+    PipelineState, QueryColumn, QueryResponse, QueryRow, QueryValue, RejectedRecord, Savepoint,
+    SourcePosition, TimeShares, UpgradePlan, query_value,
 };
 pub use logmill_wire::ErrorCode;
 pub use pipelines::{InputEnd, Pipelines, RunOptions};

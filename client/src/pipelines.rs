@@ -49,6 +49,9 @@ pub struct RunOptions {
     pub end: Option<InputEnd>,
     /// Into how many shards its work is split from here on, 1 to 256; what it had, or the broker's default, if not said.
     pub shards: Option<u32>,
+    /// It goes on where its logs begin now, if records were deleted before it read them; what it has not read is missing
+    /// from what it writes.
+    pub accept_gap: bool,
 }
 
 /// Starts, watches and stops pipelines. Only Logmill brokers have them.
@@ -100,7 +103,7 @@ impl Pipelines {
     /// # Cancel safety
     /// The pipeline may run although the future was dropped.
     pub async fn run(&self, name: &str, script: &str, end: Option<InputEnd>) -> Result<(v1::Pipeline, bool)> {
-        self.run_with(name, script, RunOptions { end, shards: None }).await
+        self.run_with(name, script, RunOptions { end, ..RunOptions::default() }).await
     }
 
     /// The same with options. They hold from here on, also for a pipeline that exists or runs.
@@ -122,6 +125,7 @@ impl Pipelines {
             script: script.to_owned(),
             end: options.end.map(v1::InputEnd::from),
             shards: options.shards,
+            accept_gap: options.accept_gap,
         };
         let response = self.client(OPERATION).await?.run(request).await;
         let response = response.map_err(failed(OPERATION))?.into_inner();

@@ -24,6 +24,10 @@ pub enum EventKind {
     Pace,
     /// Records are skipped or sent to a dead-letter topic, after a time without.
     Rejecting,
+    /// Records come too late for their windows: when that begins, and then once a minute.
+    Late,
+    /// It goes on without records that were deleted before it read them.
+    Gap,
     /// A table begins to shed records, or ends it.
     Shedding,
     /// It cannot go on until something is done.
@@ -50,6 +54,8 @@ impl EventKind {
             Self::SlowEpoch => "slow-epoch",
             Self::Pace => "pace",
             Self::Rejecting => "rejecting",
+            Self::Late => "late",
+            Self::Gap => "gap",
             Self::Shedding => "shedding",
             Self::Blocked => "blocked",
             Self::Unblocked => "unblocked",
@@ -60,8 +66,38 @@ impl EventKind {
         }
     }
 
+    /// The kind of a name.
+    pub(super) fn of(name: &str) -> Option<EventKind> {
+        const ALL: [EventKind; 14] = [
+            EventKind::Started,
+            EventKind::Restored,
+            EventKind::SlowEpoch,
+            EventKind::Pace,
+            EventKind::Rejecting,
+            EventKind::Late,
+            EventKind::Gap,
+            EventKind::Shedding,
+            EventKind::Blocked,
+            EventKind::Unblocked,
+            EventKind::Changed,
+            EventKind::Failed,
+            EventKind::Stopped,
+            EventKind::Finished,
+        ];
+        ALL.into_iter().find(|kind| kind.name() == name)
+    }
+
     const fn is_bad(self) -> bool {
-        matches!(self, Self::SlowEpoch | Self::Rejecting | Self::Shedding | Self::Blocked | Self::Failed)
+        matches!(
+            self,
+            Self::SlowEpoch
+                | Self::Rejecting
+                | Self::Late
+                | Self::Gap
+                | Self::Shedding
+                | Self::Blocked
+                | Self::Failed
+        )
     }
 }
 

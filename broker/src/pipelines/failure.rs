@@ -91,7 +91,7 @@ pub(super) fn failure(pipeline: &str, error: &RunError, at_ms: i64) -> Failure {
             without_such(pipeline),
         ),
         RunError::Turn(TurnError::Epoch { error, .. }) => epoch(pipeline, error),
-        RunError::Turn(TurnError::Logs { error, .. }) | RunError::Logs(error) => logs(error),
+        RunError::Turn(TurnError::Logs { error, .. }) | RunError::Logs(error) => logs(pipeline, error),
         RunError::Turn(TurnError::Commit(error)) => (error.to_string(), None, commit(error)),
         RunError::End(error) => {
             (error.to_string(), None, "Declare an end that the pipeline has not passed".to_owned())
@@ -179,7 +179,7 @@ fn other_topic(topic: &str, read: &str, found: &str) -> (String, Option<(String,
     )
 }
 
-fn logs(error: &LogsError) -> (String, Option<(String, i32, i64)>, String) {
+fn logs(pipeline: &str, error: &LogsError) -> (String, Option<(String, i32, i64)>, String) {
     match error {
         LogsError::OffsetOutOfRange { partition, offset, log_start } => (
             format!(
@@ -187,7 +187,9 @@ fn logs(error: &LogsError) -> (String, Option<(String, i32, i64)>, String) {
             ),
             Some((partition.topic.clone(), partition.partition, *offset)),
             format!(
-                "{FROM_THE_BEGINNING}. Keep the topic's records longer from here on (retention.ms, retention.bytes)"
+                "`logmill pipeline resume {pipeline} --accept-gap` goes on at offset {log_start}: what was deleted is missing from \
+                 what it writes. {FROM_THE_BEGINNING}. Keep the topic's records longer from here on (retention.ms, \
+                 retention.bytes)"
             ),
         ),
         LogsError::BeyondEnd { partition, offset, log_end } => (
@@ -244,5 +246,12 @@ mod tests {
         assert!(remedy.contains("`logmill pipeline resume up --memory 4KiB`; it has 1KiB now"), "{remedy}");
         let large = RunError::OverBudget { bytes: 3 << 20, budget: 2 << 20, operator: "x".to_owned() };
         assert!(failure("up", &large, 0).remedy.contains("--memory 6MiB`; it has 2MiB now"));
+        let overtaken =
+            LogsError::OffsetOutOfRange { partition: TopicPartition::new("in", 0), offset: 3, log_start: 9 };
+        let remedy = failure("up", &overtaken.into(), 0).remedy;
+        assert!(
+            remedy.starts_with("`logmill pipeline resume up --accept-gap` goes on at offset 9"),
+            "{remedy}"
+        );
     }
 }

@@ -130,6 +130,13 @@ impl BrokerLogs {
         committed.map(|(_, durable)| durable).map_err(|error| error.to_string())
     }
 
+    /// Commits the record of an epoch that does nothing by itself.
+    pub(super) fn stand(&mut self, epoch: &EpochOutput) -> Result<oneshot::Receiver<()>, String> {
+        let (frame, offsets) = self.frame(epoch)?;
+        let committed = self.coordinators.commit_owned(&self.group, offsets, frame);
+        committed.map(|(_, durable)| durable).map_err(|error| error.to_string())
+    }
+
     /// Waits until an epoch is durable. `false` when there is an order to stop while the disk has no room for it: it is
     /// accepted, and whoever goes on with the pipeline waits for it first ([`BrokerLogs::settle_own`]).
     pub(super) fn wait_unless_stopped(&mut self, ticket: oneshot::Receiver<()>) -> Result<bool, LogsError> {

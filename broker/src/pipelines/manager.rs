@@ -51,6 +51,9 @@ pub struct RunOptions {
     pub end: Option<InputEnd>,
     /// Into how many shards its work is split from here on, 1 to [`MAX_SHARDS`].
     pub shards: Option<u32>,
+    /// It goes on where its logs begin now, if records were deleted before it read them. It is not overtaken while it runs:
+    /// then this changes nothing.
+    pub accept_gap: bool,
 }
 
 /// What pipelines have unless they say otherwise.
@@ -210,7 +213,7 @@ impl Pipelines {
         script: &str,
         end: Option<InputEnd>,
     ) -> Result<(PipelineView, bool), PipelineError> {
-        self.run_with(name, script, RunOptions { end, shards: None }).await
+        self.run_with(name, script, RunOptions { end, ..RunOptions::default() }).await
     }
 
     /// The same with options. They hold from here on, also for a pipeline that exists or runs.
@@ -223,7 +226,7 @@ impl Pipelines {
         script: &str,
         options: RunOptions,
     ) -> Result<(PipelineView, bool), PipelineError> {
-        let RunOptions { end, shards } = options;
+        let RunOptions { end, shards, accept_gap } = options;
         if name.len() > MAX_NAME || check_name(name).is_err() {
             return Err(PipelineError::Name(name.to_owned()));
         }
@@ -269,6 +272,9 @@ impl Pipelines {
             self.declare_end(name, end).await?;
         }
         if start {
+            if accept_gap {
+                self.accept_gaps(name).await?;
+            }
             self.start(name).await?;
         }
         Ok((self.view(name)?, created))
@@ -313,6 +319,7 @@ impl Pipelines {
                     end: published.last_stable_offset,
                     finish_at,
                     watermark: input.and_then(|input| input.watermarks.iter().min().copied().flatten()),
+                    gap: input.and_then(|input| input.gap),
                 });
             }
         }

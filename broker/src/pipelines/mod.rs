@@ -23,6 +23,8 @@ mod ending;
 mod error;
 mod events;
 mod failure;
+mod gaps;
+mod held_back;
 mod logs;
 mod look_ups;
 mod manager;

@@ -1,6 +1,6 @@
 //! What is shown of a pipeline.
 
-use logmill_stream::{OperatorSize, Plan, Progress, Rejected, WHOLE_LEVEL};
+use logmill_stream::{Gap, LastRejected, OperatorSize, Plan, Progress, WHOLE_LEVEL};
 
 use super::failure::Failure;
 use super::meter::{EpochTimes, Phase, Shares};
@@ -131,6 +131,8 @@ pub struct SourceView {
     pub finish_at: Option<i64>,
     /// The partition's watermark, ms since the epoch; `i64::MAX` when its time has ended.
     pub watermark: Option<i64>,
+    /// What of it was gone on without.
+    pub gap: Option<Gap>,
 }
 
 impl SourceView {

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use logmill_rpc::v1::{
     DeletePipelineRequest, DeletePipelineResponse, DescribePipelineRequest, DescribePipelineResponse,
-    EndOffsets, EpochTimes, FinishInputRequest, FinishInputResponse, InputEnd as WireEnd, Limiting,
-    ListPipelinesRequest, ListPipelinesResponse, OperatorState, PartitionOffset, Pipeline, PipelineCounters,
-    PipelineEvent, PipelineEventsRequest, PipelineEventsResponse, PipelineFailure,
+    EndOffsets, EpochTimes, FinishInputRequest, FinishInputResponse, HeldBack, InputEnd as WireEnd, InputGap,
+    Limiting, ListPipelinesRequest, ListPipelinesResponse, OperatorState, PartitionOffset, Pipeline,
+    PipelineCounters, PipelineEvent, PipelineEventsRequest, PipelineEventsResponse, PipelineFailure,
     PipelineState as WireState, RejectedRecord, RescalePipelineRequest, RescalePipelineResponse,
     RunPipelineRequest, RunPipelineResponse, SetPipelineMemoryRequest, SetPipelineMemoryResponse, ShedTable,
     SourcePosition, StopPipelineRequest, StopPipelineResponse, TimeShares, input_end, pipelines_server,
@@ -35,7 +35,7 @@ impl pipelines_server::Pipelines for PipelineService {
         admit(&self.access, Call::PipelineRun)?;
         let request = request.into_inner();
         let end = request.end.map(input_end_of).transpose()?;
-        let options = RunOptions { end, shards: request.shards };
+        let options = RunOptions { end, shards: request.shards, accept_gap: request.accept_gap };
         let pipelines = self.pipelines.clone();
         let run = async move { pipelines.run_with(&request.name, &request.script, options).await };
         let (pipeline, created) = to_the_end(run).await?;
@@ -280,6 +280,7 @@ pub(super) fn shown(view: PipelineView) -> Pipeline {
                 position: source.position,
                 end: source.end,
                 finish_at: source.finish_at,
+                gap: source.gap.map(|gap| InputGap { from: gap.from, to: gap.to, total: gap.total }),
                 watermark_ms: source.watermark.filter(|watermark| *watermark != i64::MAX),
             })
             .collect(),

@@ -66,7 +66,7 @@ fn refused<T: std::fmt::Debug>(result: logmill_client::Result<T>, code: RpcCode)
 }
 
 fn on(shards: u32) -> RunOptions {
-    RunOptions { end: None, shards: Some(shards) }
+    RunOptions { shards: Some(shards), ..RunOptions::default() }
 }
 
 async fn until_split(rig: &Rig, name: &str, shards: u32) -> Pipeline {

@@ -1,6 +1,6 @@
 //! Input that a pipeline cannot take: the status says what, where, and what to do, and others are served meanwhile.
 
-use logmill_client::{Pipeline, PipelineState};
+use logmill_client::{Pipeline, PipelineState, RunOptions};
 
 use crate::rig::Rig;
 
@@ -144,6 +144,56 @@ async fn retention_that_overtakes_a_stopped_pipeline_is_never_passed_over() {
     rig.pipelines.delete("p").await.expect("it goes");
     rig.run("p", &script).await;
     assert_eq!(rig.finish("p").await.counters.unwrap_or_default().records_in, 7);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gap_that_is_accepted_is_gone_on_without_and_named() {
+    let rig = Rig::start().await;
+    let script = script("", "CAST(x * 2 AS STRING)");
+    let produce = async |ids: std::ops::Range<i64>| rig.produce("in", 1, ids.map(|id| row(id, "1"))).await;
+    let delete = async |to| rig.client.admin().delete_records("in", 1, Some(to)).await.expect("they go");
+    let accepting = RunOptions { accept_gap: true, ..RunOptions::default() };
+    let written = async |count| {
+        let pipeline =
+            rig.until("p", |pipeline| pipeline.counters.unwrap_or_default().records_out == count).await;
+        let source = pipeline.sources.into_iter().find(|source| source.partition == 1).expect("it is read");
+        source.gap.map(|gap| (gap.from, gap.to, gap.total))
+    };
+    let told = async || {
+        let events = rig.pipelines.events("p", 0).await.expect("events");
+        events.into_iter().filter(|event| event.kind == "gap").map(|event| event.text).collect::<Vec<_>>()
+    };
+    rig.topic("in", 2).await;
+    produce(0..5).await;
+    rig.run("p", &script).await;
+    assert_eq!(written(5).await, None);
+    rig.pipelines.stop("p").await.expect("it stops");
+    produce(5..15).await;
+    delete(8).await;
+    rig.run("p", &script).await;
+    let failed = rig.until_state("p", PipelineState::Failed).await;
+    assert!(failed.error.contains("`logmill pipeline resume p --accept-gap`"), "{}", failed.error);
+    rig.pipelines.run_with("p", &script, accepting.clone()).await.expect("it goes on");
+    assert_eq!(written(12).await, Some((5, 8, 3)));
+    let [event]: [String; 1] = told().await.try_into().expect("one event");
+    assert!(event.contains("in-1 from offset 5 up to 8 (3 offsets)"), "{event}");
+    // It holds for what was gone then, and for nothing that goes later.
+    rig.pipelines.stop("p").await.expect("it stops");
+    produce(15..20).await;
+    delete(17).await;
+    rig.run("p", &script).await;
+    rig.until_state("p", PipelineState::Failed).await;
+    rig.pipelines.run_with("p", &script, accepting.clone()).await.expect("it goes on");
+    assert_eq!(written(15).await, Some((15, 17, 5)));
+    // Where nothing is missing it changes nothing.
+    rig.pipelines.stop("p").await.expect("it stops");
+    rig.pipelines.run_with("p", &script, accepting).await.expect("it goes on");
+    produce(20..21).await;
+    assert_eq!(written(16).await, Some((15, 17, 5)));
+    assert_eq!(told().await.len(), 2);
+    // The gaps are in no counter of records, and the input has an end as ever.
+    let finished = rig.finish("p").await;
+    assert_eq!(finished.counters.unwrap_or_default().records_in, 16);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -182,6 +182,10 @@ pub(crate) struct Resume {
     /// Into how many shards its work is split, 1 to 256.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_SHARDS)))]
     shards: Option<u32>,
+    /// Go on where its logs begin now, if retention has deleted records before the pipeline read them: they are missing from
+    /// what it writes, and `describe` shows which.
+    #[arg(long)]
+    accept_gap: bool,
 }
 
 #[derive(Debug, clap::Args)]
@@ -240,7 +244,7 @@ pub(crate) async fn run(command: Pipeline, connection: &Connection) -> anyhow::R
             show_row(&pipeline, "pipeline stop", form)
         }
         Pipeline::Rescale(command) => rescale(&pipelines, command, form).await,
-        Pipeline::Resume(Resume { named: Named { name }, memory, shards }) => {
+        Pipeline::Resume(Resume { named: Named { name }, memory, shards, accept_gap }) => {
             if let Some(bytes) = memory {
                 pipelines.set_memory(&name, bytes).await?;
             }
@@ -248,8 +252,15 @@ pub(crate) async fn run(command: Pipeline, connection: &Connection) -> anyhow::R
             if before.state() == PipelineState::Finished {
                 note(finished(&name));
             }
-            let script = before.script;
-            let (pipeline, _) = pipelines.run_with(&name, &script, RunOptions { end: None, shards }).await?;
+            let options = RunOptions { end: None, shards, accept_gap };
+            let (pipeline, _) = pipelines.run_with(&name, &before.script, options).await?;
+            if accept_gap {
+                let gaps = pipeline_view::new_gaps(&before, &pipeline);
+                match gaps.is_empty() {
+                    true => note(format!("pipeline {name} has missed nothing: there was no gap to accept")),
+                    false => gaps.into_iter().for_each(note),
+                }
+            }
             show_row(&pipeline, "pipeline resume", form)
         }
         Pipeline::Validate(_) | Pipeline::Explain(_) | Pipeline::Test(_) | Pipeline::Infer(_) => {
@@ -410,7 +421,7 @@ async fn start(pipelines: &Pipelines, command: Start) -> anyhow::Result<(String,
         Usage("a script from standard input needs --name, or SET 'pipeline.name'".to_owned())
     })?;
     let end = command.bounded.then_some(InputEnd::Now);
-    let options = RunOptions { end, shards: command.shards };
+    let options = RunOptions { end, shards: command.shards, accept_gap: false };
     let before = stands(pipelines, &name).await;
     let started = pipelines.run_with(&name, script.text(), options).await;
     let (mut pipeline, created) = started.map_err(|error| script.refused(error))?;

@@ -1,7 +1,7 @@
 //! How a pipeline is shown.
 
 use logmill_broker::pipelines::trial::Iso;
-use logmill_client::{Limiting, Pipeline, PipelineEvent, PipelineState};
+use logmill_client::{HeldBack, InputGap, Limiting, Pipeline, PipelineEvent, PipelineState, SourcePosition};
 use serde_json::{Value, json};
 
 use crate::arguments::Output;
@@ -143,6 +143,7 @@ fn document(pipeline: &Pipeline) -> Value {
                 "finish_at": source.finish_at,
                 "watermark_ms": source.watermark_ms,
                 "event_lag_ms": source.event_lag_ms,
+                "gap": source.gap.map(|gap| json!({ "from": gap.from, "to": gap.to, "total": gap.total })),
             })
         })
         .collect();
@@ -285,6 +286,13 @@ fn facts(pipeline: &Pipeline) -> Vec<String> {
         };
         lines.push(format!("last rejected: {at}, {became}: {}", rejected.error));
     }
+    lines.extend(pipeline.sources.iter().filter_map(gap));
+    lines.extend(pipeline.held_back.iter().take(HELD_BACK).map(held_back));
+    if let Some(others) = pipeline.held_back.len().checked_sub(HELD_BACK).filter(|others| *others > 0) {
+        lines.push(format!(
+            "and {others} partitions more hold the watermark back (all of them: --output json)"
+        ));
+    }
     if let Some(limiting) = limiting(pipeline) {
         let shares = pipeline.shares.unwrap_or_default();
         lines.push(format!(
@@ -333,6 +341,43 @@ fn facts(pipeline: &Pipeline) -> Vec<String> {
         (running, wanted) => format!("shards: {running}, and {wanted} from the next epoch on"),
     });
     lines
+}
+
+fn held_back(held: &HeldBack) -> String {
+    let HeldBack { topic, partition, table, why, since_ms, watermark_ms, hint } = held;
+    let since = Iso(*since_ms);
+    let state = match (why.as_str(), watermark_ms) {
+        ("empty", _) => format!("has had no record (seen since {since})"),
+        ("slow", Some(watermark)) => format!("is at {}, behind the others", Iso(*watermark)),
+        (_, Some(watermark)) => format!("is at {}, and had nothing since {since}", Iso(*watermark)),
+        (_, None) => "is not begun".to_owned(),
+    };
+    format!("the watermark is held back by {topic}-{partition} ({table}, {why}), which {state}: {hint}")
+}
+
+/// What a pipeline was told to go on without, of one partition.
+fn gap(source: &SourcePosition) -> Option<String> {
+    let InputGap { from, to, total } = source.gap?;
+    let offsets = u64::try_from(to - from).unwrap_or_default();
+    let others = match total - offsets.min(total) {
+        0 => String::new(),
+        others => format!(", and {others} in gaps before"),
+    };
+    Some(format!(
+        "gap: {}-{} was not read from offset {from} up to {to} ({offsets} offsets{others}): the records were deleted before, \
+         and that was accepted",
+        source.topic, source.partition
+    ))
+}
+
+/// The gaps that a pipeline has and had not before.
+pub(super) fn new_gaps(before: &Pipeline, after: &Pipeline) -> Vec<String> {
+    let is_new = |source: &&SourcePosition| {
+        let mut known = before.sources.iter();
+        let known = known.find(|known| known.topic == source.topic && known.partition == source.partition);
+        known.is_none_or(|known| known.gap != source.gap)
+    };
+    after.sources.iter().filter(is_new).filter_map(gap).collect()
 }
 
 pub(super) fn event(event: &PipelineEvent) -> Value {

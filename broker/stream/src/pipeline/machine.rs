@@ -13,7 +13,7 @@ use super::graph::{Graph, GraphEpoch, Times};
 use super::output::EpochOutput;
 use super::prepare::{Early, Preparation, Prepared};
 use super::progress::{
-    Counters, InputProgress, OperatorProgress, PROGRESS_VERSION, Progress, SourceShedding,
+    Counters, Gap, InputProgress, LastRejected, OperatorProgress, PROGRESS_VERSION, Progress, SourceShedding,
 };
 use super::restore::Restoring;
 use super::room::room;
@@ -47,6 +47,8 @@ pub struct Pipeline {
     pub(super) ends: Option<Vec<i64>>,
     /// Whether each input is idle.
     pub(super) idle: Vec<bool>,
+    /// What of each input was gone on without.
+    pub(super) gaps: Vec<Option<Gap>>,
     /// What the last epoch shed.
     pub(super) shedding: Shedding,
     /// Event time, for each source.
@@ -509,6 +511,7 @@ impl Pipeline {
                 end: self.ends.as_ref().map(|ends| ends[index]),
                 idle: self.idle[index],
                 watermarks: self.partition_watermarks(index),
+                gap: self.gaps[index],
             }
         };
         let shedding = |(source, level): (&usize, &u32)| SourceShedding {

@@ -39,8 +39,8 @@ pub use machine::Pipeline;
 pub use output::{EpochOutput, OutputBatch};
 pub(crate) use prepare::DECOMPRESSED_BATCH_BYTES;
 pub use progress::{
-    Counters, InputProgress, OperatorProgress, PROGRESS_VERSION, PartialWindow, Progress, ProgressError,
-    SourceShedding,
+    Counters, Gap, InputProgress, LastRejected, OperatorProgress, PROGRESS_VERSION, PartialWindow, Progress,
+    ProgressError, SourceShedding,
 };
 pub use restore::{GoOn, LOOK_BYTES, Restoring};
 pub use size::OperatorSize;

@@ -104,6 +104,20 @@ pub struct InputProgress {
     /// The partition's watermark for each source that reads it, in the plan's order: its newest event time less the
     /// allowed delay. `None` before its first record.
     pub watermarks: Vec<Option<i64>>,
+    /// What of it is not and will not be read, as the pipeline was told to go on without it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gap: Option<Gap>,
+}
+
+/// Records that were deleted before the pipeline read them, and were gone on without.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Gap {
+    /// The first offset of the last gap.
+    pub from: i64,
+    /// The offset behind it: where the log began.
+    pub to: i64,
+    /// How many offsets all gaps of the partition have had.
+    pub total: u64,
 }
 
 /// How far an operator has given what time made due.
@@ -291,6 +305,36 @@ impl Progress {
             state_from: Some(state_from),
             ..self.clone()
         }
+    }
+
+    /// The record of an epoch that reads and writes nothing, and goes on at the beginning of every partition whose records
+    /// are deleted up to there. `log_start` says where a partition begins, `None` for one that is not to be looked at.
+    /// `None`: there is no gap. The ends of the input, if any are declared, are to be declared again.
+    pub fn over_gaps(
+        &self,
+        generation: u32,
+        log_start: impl Fn(&InputProgress) -> Option<i64>,
+    ) -> Option<Progress> {
+        let mut has_gap = false;
+        let mut over = |input: &InputProgress| {
+            let standing = InputProgress { from: input.to, passed_over: None, end: None, ..input.clone() };
+            let start = log_start(input).map(|start| start.min(input.end.unwrap_or(i64::MAX)));
+            let Some(start) = start.filter(|start| *start > input.to) else { return standing };
+            has_gap = true;
+            let before = input.gap.map_or(0, |gap| gap.total);
+            let total = before + start.abs_diff(input.to);
+            InputProgress { to: start, gap: Some(Gap { from: input.to, to: start, total }), ..standing }
+        };
+        let inputs = self.inputs.iter().map(&mut over).collect();
+        has_gap.then(|| Progress {
+            generation,
+            epoch: self.epoch + 1,
+            inputs,
+            shedding: Vec::new(),
+            counters: Counters::default(),
+            digest: 0,
+            ..self.clone()
+        })
     }
 
     /// The record as a batch of one.

@@ -67,6 +67,7 @@ impl Restoring {
         let clocks = plan.sources.iter().map(clock).collect();
         let pipeline = Pipeline {
             idle: vec![false; spec.inputs.len()],
+            gaps: vec![None; spec.inputs.len()],
             positions: spec.inputs.iter().map(|input| input.start).collect(),
             clocks,
             follows: false,
@@ -140,6 +141,7 @@ impl Restoring {
             };
             pipeline.positions[index] = input.to;
             pipeline.idle[index] = input.idle;
+            pipeline.gaps[index] = input.gap;
             let slot =
                 spec.inputs[..index].iter().filter(|other| other.partition.topic == input.topic).count();
             let clocks = pipeline.plan.sources.iter().zip(&mut pipeline.clocks);

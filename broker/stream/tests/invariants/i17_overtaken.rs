@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use logmill_record::{Batch, BatchBuilder, BatchOptions};
 use logmill_stream::{
-    CommitError, EpochOutput, Logs, LogsError, Plan, ReadBatches, TopicPartition, TurnError,
+    CommitError, EpochOutput, Gap, Logs, LogsError, Plan, Progress, ReadBatches, TopicPartition, TurnError,
 };
 use proptest::prelude::*;
 
@@ -234,6 +234,37 @@ fn a_silent_jump_is_found() {
     check_nothing_passed_over(&TUMBLE.plan(), &mut logs(), How::small()).unwrap();
     let mut jumping = Overtaking { jumps: true, ..logs() };
     found(check_nothing_passed_over(&TUMBLE.plan(), &mut jumping, How::small()), "records read");
+}
+
+#[test]
+fn what_is_gone_is_gone_on_without_only_where_that_is_said_and_is_named() {
+    let mut logs = Overtaking::deleting(singly(&some_events(3), 3), vec![(2, 1, 9)]);
+    let plan = TUMBLE.plan();
+    assert!(run(&plan, &mut logs, How::small(), |_, _| {}).is_err(), "it was overtaken");
+    let standing = logs.logs.progress.last().expect("some epochs").clone();
+    assert_eq!(standing.over_gaps(1, |_| Some(0)), None, "nothing is gone");
+    let starts = logs.starts.clone();
+    let start = |topic: &str, partition| starts.get(&TopicPartition::new(topic, partition)).copied();
+    let over = standing.over_gaps(standing.generation, |input| start(&input.topic, input.partition));
+    let over = over.expect("there is a gap");
+    let before = standing.inputs.iter().find(|input| input.partition == 1).expect("it is read").to;
+    assert!(before < 9);
+    logs.logs.commit(EpochOutput::standing(over)).expect("it is committed");
+    run(&plan, &mut logs, How::small(), |_, _| {}).expect("it goes on to the end");
+    let gap = Gap { from: before, to: 9, total: 9 - before.unsigned_abs() };
+    let gaps = |progress: &Progress| progress.inputs.iter().map(|input| input.gap).collect::<Vec<_>>();
+    let last = logs.logs.progress.last().expect("epochs");
+    assert_eq!(gaps(last), [None, Some(gap), None], "the records that follow name it, too");
+    // All but what is in the gap was read, each record once.
+    let all: i64 = logs.logs.ends("in").values().sum();
+    assert_eq!(last.totals.read, all.unsigned_abs() - gap.total);
+    for pair in logs.logs.progress.windows(2) {
+        let ends = pair[0].inputs.iter().map(|input| input.to);
+        assert!(
+            ends.eq(pair[1].inputs.iter().map(|input| input.from)),
+            "an epoch begins where the last one ended"
+        );
+    }
 }
 
 #[test]

@@ -57,6 +57,10 @@ pub struct RunPipelineRequest {
     /// runs with another number is rescaled.
     #[prost(uint32, optional, tag = "4")]
     pub shards: ::core::option::Option<u32>,
+    /// It goes on where its logs begin now, if records were deleted before it read them. Without this it stays failed: what it
+    /// has not read is missing from what it writes.
+    #[prost(bool, tag = "5")]
+    pub accept_gap: bool,
 }
 /// A pipeline that runs.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -179,7 +183,7 @@ pub struct PipelineEvent {
     /// When, in milliseconds since the epoch.
     #[prost(int64, tag = "2")]
     pub at_ms: i64,
-    /// started, restored, slow-epoch, pace, rejecting, shedding, blocked, unblocked, changed, failed, stopped or finished.
+    /// started, restored, slow-epoch, pace, rejecting, late, gap, shedding, blocked, unblocked, changed, failed, stopped or finished.
     #[prost(string, tag = "3")]
     pub kind: ::prost::alloc::string::String,
     /// What happened.
@@ -431,6 +435,22 @@ pub struct SourcePosition {
     /// Committed records, or offsets of them, that are not read yet and will be.
     #[prost(uint64, tag = "8")]
     pub lag: u64,
+    /// What of it the pipeline was told to go on without; absent where there is nothing.
+    #[prost(message, optional, tag = "9")]
+    pub gap: ::core::option::Option<InputGap>,
+}
+/// Records that were deleted before a pipeline read them.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct InputGap {
+    /// The first offset of the last gap.
+    #[prost(int64, tag = "1")]
+    pub from: i64,
+    /// The offset behind it: where the log began.
+    #[prost(int64, tag = "2")]
+    pub to: i64,
+    /// How many offsets all gaps of the partition have had.
+    #[prost(uint64, tag = "3")]
+    pub total: u64,
 }
 /// A savepoint of a pipeline.
 #[derive(Clone, PartialEq, ::prost::Message)]

@@ -1,0 +1,80 @@
+//! Records that were deleted before a pipeline read them, and what lets it go on without them.
+//!
+//! ```text
+//! overtaken: it has failed ─► told to accept the gap ─► one frame: the record of an epoch that stands behind the gap ─► it is run
+//! ```
+//!
+//! What is gone is in no epoch: the progress record names it, and all that follow do.
+
+use logmill_stream::{EpochOutput, InputProgress, TopicPartition};
+
+use super::error::PipelineError;
+use super::events::EventKind;
+use super::manager::Pipelines;
+use super::shown::Durable;
+
+/// Records that a pipeline goes on without.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Skipped {
+    pub(super) partition: TopicPartition,
+    /// The first offset of them.
+    pub(super) from: i64,
+    /// The offset behind them: where the log begins.
+    pub(super) to: i64,
+}
+
+impl Pipelines {
+    /// Lets a pipeline that does not run, and that nobody else changes meanwhile, stand at the beginning of every log whose
+    /// records it has not read up to there. Durable when this returns. One that was not overtaken stays where it is.
+    pub(super) async fn accept_gaps(&self, name: &str) -> Result<(), PipelineError> {
+        let Some(cut) = self.stood(name).await? else { return Ok(()) };
+        let generation = {
+            let known = self.0.known.lock();
+            let known = known.get(name).ok_or_else(|| PipelineError::Unknown(name.to_owned()))?;
+            known.record.generation.max(cut.progress.generation)
+        };
+        let before = cut.progress;
+        let log_start = |input: &InputProgress| {
+            let topic = self.0.topics.get(&input.topic)?;
+            // What another topic of the name has lost is no gap of this one.
+            let is_another = |read: &String| *read != topic.id.to_string();
+            if before.topic_ids.get(&input.topic).is_some_and(is_another) {
+                return None;
+            }
+            Some(topic.partition(input.partition)?.published().log_start_offset)
+        };
+        let Some(over) = before.over_gaps(generation, log_start) else { return Ok(()) };
+        let skipped: Vec<Skipped> = before
+            .inputs
+            .iter()
+            .zip(&over.inputs)
+            .filter(|(before, after)| before.to != after.to)
+            .map(|(before, after)| Skipped {
+                partition: TopicPartition::new(&*after.topic, after.partition),
+                from: before.to,
+                to: after.to,
+            })
+            .collect();
+        self.0.coordinators.loaded().await;
+        let mut logs = self.broker_logs(name)?;
+        let epoch = EpochOutput::standing(over);
+        let state = |reason: String| PipelineError::State { name: name.to_owned(), reason };
+        let durable = logs.stand(&epoch).map_err(|reason| state(format!("does not go on: {reason}")))?;
+        durable.await.map_err(|_| PipelineError::Stopping)?;
+        self.forget_output_ends(name);
+        self.update(name, |known| {
+            // Whoever told it to sees at once what is missing.
+            let durable = Durable { progress: epoch.progress, open_windows: 0, sizes: None };
+            known.shown.set_durable(durable, None);
+            for Skipped { partition, from, to } in &skipped {
+                let text = format!(
+                    "it goes on without the records of {partition} from offset {from} up to {to} ({} offsets): they were deleted \
+                     before it read them, and the gap was accepted",
+                    to - from
+                );
+                known.events.say(self.0.clock.now_ms(), EventKind::Gap, text);
+            }
+        });
+        Ok(())
+    }
+}
