@@ -18,6 +18,7 @@ use super::ending::InputEnd;
 use super::error::PipelineError;
 use super::events::{Event, EventKind, Events};
 use super::failure::Failure;
+use super::held_back::held_back;
 use super::look_ups::LookUps;
 use super::output_ends::OutputEnds;
 use super::query::Asked;
@@ -323,6 +324,20 @@ impl Pipelines {
                 });
             }
         }
+        let now_ms = self.0.clock.now_ms();
+        let held_back = match (&known.plan, &shown.progress) {
+            (Ok(plan), Some(progress)) => {
+                let unread = |input: &InputProgress| {
+                    let is_it = |source: &&SourceView| {
+                        source.topic == input.topic && source.partition == input.partition
+                    };
+                    sources.iter().find(is_it).map_or(0, SourceView::lag)
+                };
+                held_back(name, plan, progress, &shown.moved, unread, now_ms)
+            }
+            _ => Vec::new(),
+        };
+        let last_rejected = shown.progress.as_ref().and_then(|progress| progress.last_rejected.clone());
         Ok(PipelineView {
             name: name.to_owned(),
             state: shown.state,
@@ -348,8 +363,9 @@ impl Pipelines {
             shares: shown.shares,
             limiting: shown.limiting,
             last_failure: shown.last_failure,
-            last_rejected: shown.last_rejected,
-            now_ms: self.0.clock.now_ms(),
+            last_rejected,
+            now_ms,
+            held_back,
         })
     }
 

@@ -79,6 +79,7 @@ pub use ending::InputEnd;
 pub use error::PipelineError;
 pub use events::{Event, EventKind};
 pub use failure::Failure;
+pub use held_back::{HeldBack, Why};
 pub use manager::{MAX_SHARDS, PipelineSettings, PipelineSurroundings, Pipelines, RunOptions};
 pub use meter::{EpochTimes, Phase, Shares};
 pub use query::{AskError, QueryAnswer};

@@ -8,6 +8,7 @@ use parking_lot::Mutex;
 
 use super::events::{EventKind, Events};
 use super::failure::Failure;
+use super::held_back::Moves;
 use super::meter::{EpochTimes, Meter, Phase, Shares};
 use super::status::PipelineState;
 
@@ -17,6 +18,8 @@ pub(super) struct Shown(Arc<Mutex<Showing>>);
 struct Showing {
     state: PipelineState,
     progress: Option<Progress>,
+    /// When the watermarks of its inputs moved last.
+    moves: Moves,
     open_windows: u64,
     sizes: Vec<OperatorSize>,
     shards: u32,
@@ -30,6 +33,8 @@ struct Showing {
 pub(super) struct Snapshot {
     pub(super) state: PipelineState,
     pub(super) progress: Option<Progress>,
+    /// When the watermark of each of its inputs moved last.
+    pub(super) moved: Vec<i64>,
     pub(super) open_windows: u64,
     pub(super) sizes: Vec<OperatorSize>,
     pub(super) running_shards: u32,
@@ -54,6 +59,7 @@ impl Shown {
         Self(Arc::new(Mutex::new(Showing {
             state,
             progress: None,
+            moves: Moves::default(),
             open_windows: 0,
             sizes: Vec::new(),
             shards: 0,
@@ -92,6 +98,7 @@ impl Shown {
         Snapshot {
             state: shown.state.clone(),
             progress: shown.progress.clone(),
+            moved: shown.moves.since(),
             open_windows: shown.open_windows,
             sizes: shown.sizes.clone(),
             running_shards: if shown.state.is_live() { shown.shards } else { 0 },
@@ -126,6 +133,7 @@ impl Shown {
     /// An epoch is durable; `took` is what it took, unless it is an earlier run's.
     pub(super) fn set_durable(&self, durable: Durable, took: Option<Duration>) {
         let mut shown = self.0.lock();
+        shown.moves.note(&durable.progress);
         shown.progress = Some(durable.progress);
         shown.open_windows = durable.open_windows;
         if let Some(sizes) = durable.sizes {

@@ -3,6 +3,7 @@
 use logmill_stream::{Gap, LastRejected, OperatorSize, Plan, Progress, WHOLE_LEVEL};
 
 use super::failure::Failure;
+use super::held_back::HeldBack;
 use super::meter::{EpochTimes, Phase, Shares};
 
 /// What a pipeline is doing.
@@ -50,6 +51,8 @@ pub struct PipelineView {
     pub plan: String,
     /// The source partitions, sorted.
     pub sources: Vec<SourceView>,
+    /// The partitions that hold event time back while others are ahead.
+    pub held_back: Vec<HeldBack>,
     /// The topics written, sorted.
     pub sinks: Vec<String>,
     /// The tables that may shed, in the plan's order, and how much they do.

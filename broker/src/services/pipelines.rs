@@ -284,6 +284,19 @@ pub(super) fn shown(view: PipelineView) -> Pipeline {
                 watermark_ms: source.watermark.filter(|watermark| *watermark != i64::MAX),
             })
             .collect(),
+        held_back: view
+            .held_back
+            .into_iter()
+            .map(|held| HeldBack {
+                topic: held.topic,
+                partition: held.partition,
+                table: held.table,
+                why: held.why.name().to_owned(),
+                since_ms: held.since_ms,
+                watermark_ms: held.watermark,
+                hint: held.hint,
+            })
+            .collect(),
         sinks: view.sinks,
         epochs: Some(EpochTimes {
             count: view.epochs.count,

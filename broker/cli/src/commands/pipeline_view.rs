@@ -20,6 +20,9 @@ pub(super) const HEADINGS: [&str; 10] = [
     "watermark",
 ];
 
+/// So many partitions that hold the watermark back are told of.
+const HELD_BACK: usize = 3;
+
 pub(super) fn row(pipeline: &Pipeline) -> Vec<String> {
     let counters = pipeline.counters.unwrap_or_default();
     vec![
@@ -189,6 +192,20 @@ fn document(pipeline: &Pipeline) -> Value {
         fields.insert("operators".to_owned(), operators.into());
         fields.insert("state_bytes".to_owned(), state_bytes(pipeline).into());
         fields.insert("state_memory_bytes".to_owned(), state_in_memory(pipeline).into());
+        fields.insert(
+            "held_back".to_owned(),
+            pipeline
+                .held_back
+                .iter()
+                .map(|held| {
+                    json!({
+                        "topic": held.topic, "partition": held.partition, "table": held.table, "why": held.why,
+                        "since_ms": held.since_ms, "watermark_ms": held.watermark_ms, "hint": held.hint,
+                    })
+                })
+                .collect::<Vec<_>>()
+                .into(),
+        );
         fields.insert(
             "epochs".to_owned(),
             json!({

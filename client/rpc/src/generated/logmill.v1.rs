@@ -273,6 +273,35 @@ pub struct Pipeline {
     /// The tables that may shed records when the pipeline is behind, and how much they do.
     #[prost(message, repeated, tag = "21")]
     pub shedding: ::prost::alloc::vec::Vec<ShedTable>,
+    /// The partitions that hold event time back while others are ahead: windows do not close before they have records.
+    #[prost(message, repeated, tag = "22")]
+    pub held_back: ::prost::alloc::vec::Vec<HeldBack>,
+}
+/// A partition that holds event time back.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct HeldBack {
+    /// The topic's name.
+    #[prost(string, tag = "1")]
+    pub topic: ::prost::alloc::string::String,
+    /// The partition's index.
+    #[prost(int32, tag = "2")]
+    pub partition: i32,
+    /// The table that reads it.
+    #[prost(string, tag = "3")]
+    pub table: ::prost::alloc::string::String,
+    /// `empty` (it has had no record yet), `quiet` (all of it is read, and nothing came for 10 s) or `slow` (it is 10 s of event
+    /// time behind or more, and not all of it is read).
+    #[prost(string, tag = "4")]
+    pub why: ::prost::alloc::string::String,
+    /// Since when its watermark has not moved, as far as that was seen since the broker started, in milliseconds since the epoch.
+    #[prost(int64, tag = "5")]
+    pub since_ms: i64,
+    /// Its watermark in milliseconds since the epoch; absent before its first record.
+    #[prost(int64, optional, tag = "6")]
+    pub watermark_ms: ::core::option::Option<i64>,
+    /// What to do.
+    #[prost(string, tag = "7")]
+    pub hint: ::prost::alloc::string::String,
 }
 /// What a table of a pipeline sheds.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
