@@ -234,7 +234,7 @@ impl Pipelines {
     }
 
     /// What happened to a pipeline behind the event of a number, oldest first: with 0 all that is kept, which are the newest
-    /// 500 since the broker started.
+    /// 500.
     ///
     /// # Errors
     /// [`RpcCode::NotFound`].

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use logmill_stream::{
-    EpochLoop, Executor, Pace, Progress, Rejected, Serial, TopicPartition, Turn, TurnError,
+    EpochLoop, Executor, LastRejected, Pace, Progress, Serial, TopicPartition, Turn, TurnError, time::Iso,
 };
 use tokio::sync::oneshot;
 
@@ -23,6 +23,7 @@ use super::shown::Durable;
 use super::snapshots::Cut;
 use super::spill::{position, share_of};
 use super::status::PipelineState;
+use super::telling::Telling;
 use crate::partitions::DataWait;
 
 /// Without news a runner looks around this often (a source topic may have been deleted, or got partitions).
@@ -35,8 +36,8 @@ const COUNT_EVERY: Duration = Duration::from_millis(250);
 const SLOW_EPOCH: Duration = Duration::from_secs(1);
 const SLOW_EPOCHS_EVERY: Duration = Duration::from_secs(10);
 
-/// Rejected records are told of again after a time without.
-const REJECTING_ANEW: Duration = Duration::from_secs(60);
+/// Shed records are told of again after a time without.
+const SHEDDING_ANEW: Duration = Duration::from_secs(60);
 
 /// What a runner remembers over its attempts.
 #[derive(Debug)]
@@ -46,7 +47,8 @@ pub(super) struct Course {
     shards: Option<(u32, Arc<dyn Executor>)>,
     counted: Option<Duration>,
     told_slow: Option<Duration>,
-    told_rejecting: Option<Duration>,
+    rejecting: Telling,
+    late: Telling,
     told_shedding: Option<Duration>,
 }
 
@@ -57,7 +59,8 @@ impl Course {
             shards: None,
             counted: None,
             told_slow: None,
-            told_rejecting: None,
+            rejecting: Telling::default(),
+            late: Telling::default(),
             told_shedding: None,
         }
     }
@@ -175,7 +178,6 @@ impl<'r> Attempt<'r> {
             progress,
             open_windows: pipeline.open_windows(),
             sizes: counts.then(|| pipeline.operator_sizes()),
-            rejected: pipeline.last_rejected().cloned(),
         };
         let written = self.runner.logs.written();
         let epoch = InFlight { ticket, durable, written, began, computed };
@@ -266,7 +268,8 @@ impl<'r> Attempt<'r> {
         let took = now.saturating_sub(epoch.began);
         let number = epoch.durable.progress.epoch;
         let counters = epoch.durable.progress.counters;
-        let rejected = epoch.durable.rejected.clone();
+        let (processing, last_rejected) =
+            (epoch.durable.progress.now, epoch.durable.progress.last_rejected.clone());
         let Written { progress_offset, changelog_end, log_bytes } = epoch.written;
         let progress = epoch.durable.progress.clone();
         let cut = Cut { progress, progress_offset, changelog_end };
@@ -288,7 +291,7 @@ impl<'r> Attempt<'r> {
             );
         }
         if counters.shed > 0 {
-            if is_due(course.told_shedding, REJECTING_ANEW) {
+            if is_due(course.told_shedding, SHEDDING_ANEW) {
                 let text = format!(
                     "{} of {} records of epoch {number}: it is further behind than its script says",
                     counters.shed, counters.read
@@ -297,11 +300,12 @@ impl<'r> Attempt<'r> {
             }
             course.told_shedding = Some(now);
         }
-        if let Some(rejected) = rejected.filter(|_| counters.skipped + counters.dead_lettered > 0) {
-            if is_due(course.told_rejecting, REJECTING_ANEW) {
-                runner.say(EventKind::Rejecting, rejecting(&rejected));
-            }
-            course.told_rejecting = Some(now);
+        let rejected = course.rejecting.note(processing, counters.skipped + counters.dead_lettered);
+        if let Some((rejected, last)) = rejected.zip(last_rejected) {
+            runner.say(EventKind::Rejecting, rejecting(rejected, &last));
+        }
+        if let Some(late) = course.late.note(processing, counters.late + counters.late_rows) {
+            runner.say(EventKind::Late, self::late(late, counters.late_rows > 0));
         }
         // Last: an epoch is durable and shown whatever becomes of the store.
         if let Some(at) = at {
@@ -337,13 +341,32 @@ impl Course {
     }
 }
 
-fn rejecting(rejected: &Rejected) -> String {
-    let Rejected { partition, offset, error, dead_letter } = rejected;
+/// How many, and since when, as [`Telling::note`] gives it.
+fn counted((count, since): (u64, Option<i64>), one: &str, several: &str) -> String {
+    let what = if count == 1 { one } else { several };
+    match since {
+        Some(since) => format!("{count} {what} since {}", Iso(since)),
+        None => format!("{count} {what}"),
+    }
+}
+
+fn rejecting(rejected: (u64, Option<i64>), last: &LastRejected) -> String {
+    let LastRejected { topic, partition, offset, error, dead_letter } = last;
     let becomes = match dead_letter {
         Some(topic) => format!("goes to {topic}"),
         None => "is skipped".to_owned(),
     };
-    format!("the record at {partition}, offset {offset} {becomes}: it {error}")
+    let records = counted(rejected, "record is rejected", "records are rejected");
+    format!("{records}; the last one at {topic}-{partition}, offset {offset} {becomes}: it {error}")
+}
+
+fn late(late: (u64, Option<i64>), has_rows: bool) -> String {
+    let records = counted(late, "record comes", "records come");
+    let of = if has_rows { " (rows that operators made of them among them)" } else { "" };
+    format!(
+        "{records} too late{of}: the watermark had passed their windows. A wider WATERMARK waits longer for them, and 'late-topic' \
+         keeps what is late"
+    )
 }
 
 fn flat(ends: &InputEnds) -> BTreeMap<TopicPartition, i64> {

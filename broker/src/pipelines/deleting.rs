@@ -48,6 +48,7 @@ impl Pipelines {
         self.0.topics.release(name, &own, MetadataRecord::PipelineDeleted(name.to_owned())).await?;
         self.0.known.lock().remove(name);
         self.forget_output_ends(name);
+        self.0.event_log.remove(name).await;
         let files = self.0.snapshots(name);
         match beside(move || files.alone(SnapshotFiles::remove_all)).await {
             Ok(Ok(())) | Err(_) => {}
@@ -76,6 +77,7 @@ impl Manager {
     /// before a pipeline that was to begin at a savepoint was there.
     pub(super) fn remove_left_over(&self) {
         let known = self.known.lock();
+        self.event_log.remove_unknown(|name| known.contains_key(name));
         let found = SnapshotFiles::pipelines(&*self.snapshots.disk, &self.snapshots.data_dir);
         let names = match found {
             Ok(names) => names,

@@ -1,12 +1,14 @@
-//! What happened to a pipeline, the newest events of it: in memory, beside the broker's own log.
+//! What happened to a pipeline, the newest events of it: in memory and in a file, beside the broker's own log.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
 
+use super::event_log::EventLog;
+
 /// Events that are kept of a pipeline.
-const EVENTS: usize = 500;
+pub(super) const EVENTS: usize = 500;
 
 /// The longest text of an event, in bytes.
 const TEXT_BYTES: usize = 2_000;
@@ -22,7 +24,7 @@ pub enum EventKind {
     SlowEpoch,
     /// Epochs are smaller from here on, or larger again.
     Pace,
-    /// Records are skipped or sent to a dead-letter topic, after a time without.
+    /// Records are skipped or sent to a dead-letter topic: when that begins, and then once a minute.
     Rejecting,
     /// Records come too late for their windows: when that begins, and then once a minute.
     Late,
@@ -104,7 +106,7 @@ impl EventKind {
 /// One event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event {
-    /// Its number, counted from 1 since the broker started.
+    /// Its number, counted from 1.
     pub number: u64,
     /// When, ms since the epoch.
     pub at_ms: i64,
@@ -115,10 +117,12 @@ pub struct Event {
 }
 
 /// The newest events of one pipeline; cheap to clone.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(super) struct Events {
     pipeline: Arc<str>,
     kept: Arc<Mutex<Kept>>,
+    /// Where they are written down.
+    log: Option<EventLog>,
 }
 
 #[derive(Debug, Default)]
@@ -129,7 +133,13 @@ struct Kept {
 
 impl Events {
     pub(super) fn new(pipeline: &str) -> Events {
-        Events { pipeline: Arc::from(pipeline), kept: Arc::default() }
+        Events { pipeline: Arc::from(pipeline), kept: Arc::default(), log: None }
+    }
+
+    /// Behind those that are known already; what follows is written down.
+    pub(super) fn written_to(self, log: EventLog, earlier: Vec<Event>) -> Events {
+        let last = earlier.last().map_or(0, |event| event.number);
+        Events { kept: Arc::new(Mutex::new(Kept { events: earlier.into(), last })), log: Some(log), ..self }
     }
 
     /// Writes an event down, here and in the broker's log.
@@ -152,7 +162,12 @@ impl Events {
         if kept.events.len() == EVENTS {
             kept.events.pop_front();
         }
-        kept.events.push_back(Event { number, at_ms, kind, text });
+        let event = Event { number, at_ms, kind, text };
+        // Under the lock: in their order.
+        if let Some(log) = &self.log {
+            log.write(&self.pipeline, event.clone());
+        }
+        kept.events.push_back(event);
     }
 
     /// Those behind a number, oldest first; 0 gives all that are kept.

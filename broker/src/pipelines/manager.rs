@@ -16,6 +16,7 @@ use super::adjusting::check_shards;
 use super::control::Control;
 use super::ending::InputEnd;
 use super::error::PipelineError;
+use super::event_log::EventLog;
 use super::events::{Event, EventKind, Events};
 use super::failure::Failure;
 use super::held_back::held_back;
@@ -108,6 +109,8 @@ pub(super) struct Manager {
     pub(super) replays: Replays,
     /// Queries that run; others wait.
     pub(super) queries: Arc<Semaphore>,
+    /// Where events are written down.
+    pub(super) event_log: EventLog,
     /// Where rows are that were asked for by key.
     pub(super) look_ups: LookUps,
     /// No thread starts any more. Changed under the lock of `known`.
@@ -149,6 +152,7 @@ impl Pipelines {
             }
         }
         let PipelineSurroundings { snapshots, spill, partitions, functions } = around;
+        let event_log = EventLog::open(Arc::clone(&snapshots.disk), &snapshots.data_dir);
         let manager = Manager {
             topics,
             coordinators,
@@ -165,12 +169,14 @@ impl Pipelines {
             changing: Mutex::new(BTreeMap::new()),
             replays: Replays::default(),
             queries: Arc::new(Semaphore::new(super::query::AT_A_TIME)),
+            event_log,
             look_ups: LookUps::default(),
             closing: AtomicBool::new(false),
         };
         let load = |(name, record): (String, PipelineRecord)| {
             let plan = compile_with(&record.script, &manager.functions).map(Arc::new);
-            let known = manager.known(record, plan.map_err(|error| error.to_string()));
+            let earlier = manager.event_log.read(&name);
+            let known = manager.known_since(record, plan.map_err(|error| error.to_string()), earlier);
             if let Err(error) = known.snapshots.files().remove_unfinished() {
                 tracing::warn!(pipeline = name, %error, "what is left of an unfinished snapshot stays");
             }
@@ -369,7 +375,7 @@ impl Pipelines {
         })
     }
 
-    /// Its events behind a number, oldest first: the newest 500 since the broker started.
+    /// Its events behind a number, oldest first: the newest 500.
     ///
     /// # Errors
     /// [`PipelineError::Unknown`].
@@ -419,6 +425,8 @@ impl Pipelines {
         for thread in threads {
             join(Some(thread)).await;
         }
+        let log = self.0.event_log.clone();
+        let _ = beside(move || log.close()).await;
     }
 
     /// Plans a script. That may take a while, and the workers serve everybody.
@@ -503,9 +511,20 @@ impl Pipelines {
 }
 
 impl Manager {
+    /// A pipeline that is new.
     pub(super) fn known(&self, record: PipelineRecord, plan: Result<Arc<Plan>, String>) -> Known {
+        self.known_since(record, plan, Vec::new())
+    }
+
+    /// One of which there are events.
+    fn known_since(
+        &self,
+        record: PipelineRecord,
+        plan: Result<Arc<Plan>, String>,
+        earlier: Vec<Event>,
+    ) -> Known {
         let control = self.control(&record);
-        let events = Events::new(&record.name);
+        let events = Events::new(&record.name).written_to(self.event_log.clone(), earlier);
         let state = match &plan {
             Err(error) => {
                 let failure = Failure {

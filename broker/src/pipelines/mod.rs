@@ -21,6 +21,7 @@ mod control;
 mod deleting;
 mod ending;
 mod error;
+mod event_log;
 mod events;
 mod failure;
 mod gaps;
@@ -43,6 +44,7 @@ mod spill;
 mod starting;
 mod status;
 mod taking_up;
+mod telling;
 #[cfg(test)]
 mod tests;
 mod upgrades;

@@ -41,7 +41,7 @@ impl Runner {
             Some(cut) => {
                 let open_windows = pipeline.open_windows();
                 let progress = cut.progress.clone();
-                let durable = Durable { progress, open_windows, sizes: Some(sizes), rejected: None };
+                let durable = Durable { progress, open_windows, sizes: Some(sizes) };
                 self.shown.set_durable(durable, None);
             }
             None => self.shown.set_sizes(sizes),

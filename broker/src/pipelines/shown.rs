@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use logmill_stream::{OperatorSize, Progress, Rejected};
+use logmill_stream::{OperatorSize, Progress};
 use parking_lot::Mutex;
 
 use super::events::{EventKind, Events};
@@ -25,7 +25,6 @@ struct Showing {
     shards: u32,
     meter: Meter,
     last_failure: Option<Failure>,
-    last_rejected: Option<Rejected>,
 }
 
 /// All of it at one moment.
@@ -42,7 +41,6 @@ pub(super) struct Snapshot {
     pub(super) shares: Shares,
     pub(super) limiting: Phase,
     pub(super) last_failure: Option<Failure>,
-    pub(super) last_rejected: Option<Rejected>,
 }
 
 /// What a durable epoch left behind.
@@ -51,7 +49,6 @@ pub(super) struct Durable {
     pub(super) open_windows: u64,
     /// Not with every epoch: counting costs.
     pub(super) sizes: Option<Vec<OperatorSize>>,
-    pub(super) rejected: Option<Rejected>,
 }
 
 impl Shown {
@@ -65,7 +62,6 @@ impl Shown {
             shards: 0,
             meter: Meter::new(now),
             last_failure: None,
-            last_rejected: None,
         })))
     }
 
@@ -106,7 +102,6 @@ impl Shown {
             shares: shown.meter.shares(now),
             limiting: shown.meter.limiting(now),
             last_failure: shown.last_failure.clone(),
-            last_rejected: shown.last_rejected.clone(),
         }
     }
 
@@ -138,9 +133,6 @@ impl Shown {
         shown.open_windows = durable.open_windows;
         if let Some(sizes) = durable.sizes {
             shown.sizes = sizes;
-        }
-        if durable.rejected.is_some() {
-            shown.last_rejected = durable.rejected;
         }
         if let Some(took) = took {
             shown.meter.epoch(took);

@@ -73,8 +73,8 @@ pub struct PipelineView {
     pub limiting: Phase,
     /// The last error since the broker started, also when it goes on.
     pub last_failure: Option<Failure>,
-    /// The last record that was skipped or became a dead letter since the broker started.
-    pub last_rejected: Option<Rejected>,
+    /// The last record that was skipped or became a dead letter.
+    pub last_rejected: Option<LastRejected>,
     /// When this was asked, ms since the epoch.
     pub now_ms: i64,
 }

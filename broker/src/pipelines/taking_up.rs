@@ -154,7 +154,7 @@ impl Pipelines {
             let standing = self.own_logs(&name).ok().and_then(|logs| logs.standing().ok().flatten());
             if let Some(Cut { progress, .. }) = standing {
                 let finished = progress.finished;
-                let durable = Durable { progress, open_windows: 0, sizes: None, rejected: None };
+                let durable = Durable { progress, open_windows: 0, sizes: None };
                 self.update(&name, |known| {
                     known.shown.set_durable(durable, None);
                     if finished && known.plan.is_ok() {
@@ -237,7 +237,7 @@ impl Pipelines {
             known.record = record;
             known.plan = Ok(plan);
             let progress = cut.progress.clone();
-            let durable = Durable { progress, open_windows: 0, sizes: None, rejected: None };
+            let durable = Durable { progress, open_windows: 0, sizes: None };
             known.shown.set_durable(durable, None);
             // One that had finished has not any more.
             known.shown.set_state(PipelineState::Stopped);

@@ -2,6 +2,7 @@
 
 mod changes;
 mod ends;
+mod events;
 mod look_ups;
 mod sources;
 

@@ -335,8 +335,8 @@ pub(super) fn shown(view: PipelineView) -> Pipeline {
             remedy: failure.remedy,
         }),
         last_rejected: view.last_rejected.map(|rejected| RejectedRecord {
-            position: Some(position(rejected.partition.topic, rejected.partition.partition, rejected.offset)),
-            error: rejected.error.to_string(),
+            position: Some(position(rejected.topic, rejected.partition, rejected.offset)),
+            error: rejected.error,
             dead_letter_topic: rejected.dead_letter.unwrap_or_default(),
         }),
         shards: view.shards,

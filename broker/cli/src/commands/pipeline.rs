@@ -56,7 +56,7 @@ pub(crate) enum Pipeline {
     List,
     /// Show how a pipeline is: positions and lag, watermarks, epochs, state, counters, errors and what to do, plan.
     Describe(Named),
-    /// Show what happened to a pipeline since the broker started: starts, slow epochs, rejected records, errors.
+    /// Show what happened to a pipeline, the newest 500 events: starts, slow epochs, rejected and late records, errors.
     Logs(Logs),
     /// Stop a pipeline after its running epoch. Running the same script under the same name goes on.
     #[command(visible_alias = "pause")]

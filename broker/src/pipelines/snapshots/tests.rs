@@ -37,6 +37,7 @@ fn header(epoch: u64) -> SnapshotHeader {
         digest: 0,
         finished: false,
         state_from: None,
+        last_rejected: None,
         topic_ids: BTreeMap::new(),
     };
     SnapshotHeader {

@@ -46,6 +46,18 @@ impl Parts {
         }
     }
 
+    /// One record of this value.
+    pub(in crate::pipelines) async fn produce_text(&self, topic: &str, value: &str) {
+        let topic = self.pipelines.0.topics.get(topic).unwrap();
+        let mut builder = BatchBuilder::new(BatchOptions::default());
+        builder.push(1_000, None, Some(value.as_bytes()), &[]);
+        let check = Check::Internal { expected_end: None };
+        let partition = topic.partition(0).unwrap();
+        let pending =
+            self.partitions.submit(partition, builder.build(), check, Acknowledge::Durable).unwrap();
+        pending.wait().await.unwrap();
+    }
+
     /// Every record of a topic, oldest first.
     pub(in crate::pipelines) fn read(&self, topic: &str) -> Vec<String> {
         let topic = self.pipelines.0.topics.get(topic).unwrap();

@@ -72,6 +72,8 @@ pub struct Pipeline {
     pub(super) timed_rows: u64,
     /// The last record of the last epoch that was passed over for an error.
     pub(super) rejected: Option<Rejected>,
+    /// The last one of all epochs.
+    pub(super) last_rejected: Option<LastRejected>,
     /// Who computes.
     pub(super) executor: Arc<dyn Executor>,
 }
@@ -456,6 +458,9 @@ impl Pipeline {
                 _ => None,
             },
         });
+        if let Some(rejected) = &self.rejected {
+            self.last_rejected = Some(LastRejected::of(rejected));
+        }
         let late = prepared.records(graph.late);
         outputs.extend(side::write(&plan, &self.spec, given, &prepared, &late)?);
         counters.late = late.len() as u64;
@@ -539,6 +544,7 @@ impl Pipeline {
             digest,
             finished: self.finished,
             state_from: self.state_from,
+            last_rejected: self.last_rejected.clone(),
             topic_ids: self.spec.topic_ids.clone(),
         }
     }

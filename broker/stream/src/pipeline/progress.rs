@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::cut::{Cut, OffsetRange, Shedding, TopicPartition};
+use super::errors::Rejected;
 use super::graph::is_pending;
 use crate::operators::Place;
 use crate::plan::Plan;
@@ -65,10 +66,51 @@ pub struct Progress {
     /// restored or the plan was replaced. `None`: the changelog from its beginning is the state.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub state_from: Option<i64>,
+    /// The last record that was skipped or put aside for an error.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_rejected: Option<LastRejected>,
     /// What tells each source topic from another one of its name, where that is known: the offsets are those of this
     /// topic, and of none that is made when it is gone.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub topic_ids: BTreeMap<String, String>,
+}
+
+/// A record that was skipped or put aside for an error.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LastRejected {
+    /// Its topic.
+    pub topic: String,
+    /// Its partition.
+    pub partition: i32,
+    /// Its offset.
+    pub offset: i64,
+    /// What is wrong with it; of a long text the beginning.
+    pub error: String,
+    /// Where it was sent to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dead_letter: Option<String>,
+}
+
+impl LastRejected {
+    /// Each progress record has it.
+    const ERROR_BYTES: usize = 500;
+
+    pub(super) fn of(rejected: &Rejected) -> LastRejected {
+        let Rejected { partition, offset, error, dead_letter } = rejected;
+        let mut error = error.to_string();
+        if error.len() > Self::ERROR_BYTES {
+            let end = (0..=Self::ERROR_BYTES).rev().find(|end| error.is_char_boundary(*end)).unwrap_or(0);
+            error.truncate(end);
+            error.push('…');
+        }
+        LastRejected {
+            topic: partition.topic.clone(),
+            partition: partition.partition,
+            offset: *offset,
+            error,
+            dead_letter: dead_letter.clone(),
+        }
+    }
 }
 
 /// What one source sheds in an epoch.

@@ -88,6 +88,7 @@ impl Restoring {
             unpacked: 0,
             timed_rows: 0,
             rejected: None,
+            last_rejected: None,
             executor: Arc::new(Serial),
         };
         let mut restoring = Restoring { pipeline, records: 0, gap: None };
@@ -169,6 +170,7 @@ impl Restoring {
         pipeline.totals = progress.totals;
         pipeline.finished = progress.finished;
         pipeline.state_from = progress.state_from;
+        pipeline.last_rejected = progress.last_rejected;
         let places: Result<Vec<_>, _> = progress.operators.iter().map(OperatorProgress::place).collect();
         pipeline.graph.restore_places(places?);
         Ok(())

@@ -177,7 +177,7 @@ pub struct PipelineEventsResponse {
 /// Something that happened to a pipeline.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct PipelineEvent {
-    /// Its number, counted from one since the broker started.
+    /// Its number, counted from one.
     #[prost(uint64, tag = "1")]
     pub number: u64,
     /// When, in milliseconds since the epoch.
@@ -261,7 +261,7 @@ pub struct Pipeline {
     /// The last error since the broker started, also when the pipeline goes on.
     #[prost(message, optional, tag = "17")]
     pub last_error: ::core::option::Option<PipelineFailure>,
-    /// The last record since the broker started that was skipped or became a dead letter.
+    /// The last record that was skipped or became a dead letter.
     #[prost(message, optional, tag = "18")]
     pub last_rejected: ::core::option::Option<RejectedRecord>,
     /// Into how many shards its work is to be split.
