@@ -138,12 +138,12 @@ settings! {
         epoch_records: u32 = 65_536,
         /// Rows of closed windows one epoch writes at most; what is left comes in the next.
         emit_rows: u32 = 50_000,
-        /// Memory for the state of each pipeline that has none of its own. Beyond it the pipeline waits, and says so; with `spill`, what is not used goes to disk from half of it on, where the query allows it.
+        /// Memory for the state of each pipeline that has none of its own. With `spill`, what is not used goes to disk from half of it on, where the query allows it; where it does not, the pipeline waits beyond it, and says so.
         memory: ByteSize = ByteSize::gib(1),
         /// Into how many shards the work of each pipeline is split that has no number of its own, at most 256; they are computed at the same time, as far as there are processors ("auto" = one fewer than those, from 1 to 8).
         shards: Option<u32> = None,
-        /// Whether state of pipelines goes to disk when memory is short. Off until its speed at scale has been measured.
-        spill: bool = false,
+        /// Whether state of pipelines goes to disk when memory is short; if not, a pipeline waits that has no more.
+        spill: bool = true,
         /// Where state goes that is not in memory, in a directory for each pipeline that may be lost at any time ("" = in the data directory).
         spill_dir: Option<PathBuf> = None,
         /// After so many bytes of changes and progress, and at least as many as its state has, a pipeline's state is written to a file, and older changes may go.

@@ -283,6 +283,7 @@ const COUNTS: &str = "CREATE TABLE a (k STRING) WITH ('topic' = 'in', 'format' =
 fn check_memory(memory: usize) -> Checked {
     const KEYS: usize = 80_000;
     let rig = Rig::start(Endless::new(Duration::ZERO), |config| {
+        config.pipelines.spill = false;
         config.pipelines.memory = ByteSize::bytes(memory as u64);
         config.pipelines.epoch_bytes = ByteSize::kib(64);
         config.pipelines.epoch_records = 1_000;

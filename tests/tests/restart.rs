@@ -283,14 +283,7 @@ fn a_pipeline_whose_state_is_on_disk_counts_on_after_kills() {
     let scratch = Scratch::new();
     let mut chance = Chance::seeded();
     let kills = number("LOGMILL_KILLS").unwrap_or(KILLS);
-    let settings = [
-        "--set",
-        "pipelines.spill=true",
-        "--set",
-        "pipelines.memory=64 KiB",
-        "--set",
-        "pipelines.epoch_records=500",
-    ];
+    let settings = ["--set", "pipelines.memory=64 KiB", "--set", "pipelines.epoch_records=500"];
     let mut broker = Process::serve_with(&scratch, "0", "data", &settings, &[]);
     broker.run(&["topic", "create", "in"]);
     let script = scratch.write("counts.sql", COUNTS);

@@ -165,7 +165,7 @@ pub(super) fn all() -> Vec<Wrong> {
             ..plain("retention that overtook it, again and again", COPY, few(numbered))
         },
         Wrong {
-            settings: &[LITTLE_MEMORY],
+            settings: &[LITTLE_MEMORY, "pipelines.spill=false"],
             is_reached: |pipeline| pipeline.state() == PipelineState::Blocked,
             unit: "waits",
             ..plain(
@@ -175,7 +175,7 @@ pub(super) fn all() -> Vec<Wrong> {
             )
         },
         Wrong {
-            settings: &[LITTLE_MEMORY, "pipelines.spill=true"],
+            settings: &[LITTLE_MEMORY],
             is_reached: |pipeline| {
                 pipeline.operators.first().is_some_and(|state| state.bytes > 2 * LITTLE_MEMORY_BYTES)
             },

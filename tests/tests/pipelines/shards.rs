@@ -137,7 +137,11 @@ async fn produce_one(rig: &Rig) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_cannot_be_rescaled_says_why_and_what_to_do() {
-    let rig = Rig::start_with(|config| config.pipelines.memory = ByteSize::bytes(400)).await;
+    let rig = Rig::start_with(|config| {
+        config.pipelines.spill = false;
+        config.pipelines.memory = ByteSize::bytes(400);
+    })
+    .await;
     rig.topic("in", 1).await;
     refused(rig.pipelines.rescale("nobody", 2).await, RpcCode::NotFound);
     rig.run("p", &script("p")).await;

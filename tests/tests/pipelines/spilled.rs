@@ -24,7 +24,6 @@ fn each_id() -> impl Iterator<Item = String> {
 
 async fn start() -> Rig {
     let rig = Rig::start_with(|config| {
-        config.pipelines.spill = true;
         config.pipelines.memory = ByteSize::bytes(BUDGET);
     })
     .await;
