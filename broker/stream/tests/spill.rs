@@ -6,6 +6,7 @@ mod support;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use logmill_record::{BatchBuilder, BatchOptions};
 use logmill_stream::{
     ColdError, ColdPosition, ColdStore, EpochError, EpochLimits, EpochLoop, MemoryColdStore, Pipeline, Plan,
     Progress, Turn, TurnError,
@@ -17,7 +18,8 @@ const SOURCES: &str = "
     CREATE TABLE l (k STRING, x BIGINT, d DOUBLE, ts TIMESTAMP(3), WATERMARK FOR ts AS ts - INTERVAL '4' SECOND)
     WITH ('topic' = 'left', 'format' = 'json');
     CREATE TABLE r (k STRING, y BIGINT, ts TIMESTAMP(3), WATERMARK FOR ts AS ts - INTERVAL '4' SECOND)
-    WITH ('topic' = 'right', 'format' = 'json');";
+    WITH ('topic' = 'right', 'format' = 'json');
+    CREATE TABLE t (k STRING, y BIGINT, PRIMARY KEY (k) NOT ENFORCED) WITH ('topic' = 'right', 'format' = 'json');";
 
 /// Queries whose state may be on disk, in whole or in part, and one whose state may not: columns, options, query.
 const QUERIES: &[(&str, &str, &str)] = &[
@@ -32,16 +34,56 @@ const QUERIES: &[(&str, &str, &str)] = &[
         ", 'output' = 'retract'",
         "SELECT n, COUNT(*) FROM (SELECT k, COUNT(*) AS n FROM l GROUP BY k) AS c GROUP BY n UNBOUNDED",
     ),
+    ("y BIGINT, n BIGINT", ", 'output' = 'retract'", "SELECT y, COUNT(*) FROM t GROUP BY y UNBOUNDED"),
     (
         "k STRING, x BIGINT, y BIGINT",
         ", 'output' = 'retract'",
         "SELECT l.k, x, y FROM l LEFT JOIN r ON l.k = r.k UNBOUNDED",
     ),
     (
+        "k STRING, x BIGINT, y BIGINT",
+        "",
+        "SELECT l.k, x, t.y FROM l LEFT JOIN t FOR SYSTEM_TIME AS OF PROCTIME() ON l.k = t.k",
+    ),
+    (
         "k STRING, x BIGINT, n BIGINT",
         ", 'output' = 'retract'",
         "SELECT k, x, n FROM (SELECT k, x, ROW_NUMBER() OVER (PARTITION BY k ORDER BY x DESC, ts) AS n FROM l)
          WHERE n <= 2 UNBOUNDED",
+    ),
+    (
+        "c BIGINT, k STRING, n BIGINT",
+        ", 'output' = 'retract'",
+        "SELECT c, k, n FROM (SELECT c, k, RANK() OVER (PARTITION BY c ORDER BY m DESC) AS n
+         FROM (SELECT k, COUNT(*) AS c, MAX(x) AS m FROM l GROUP BY k)) WHERE n <= 2 UNBOUNDED",
+    ),
+    (
+        "k STRING, x BIGINT",
+        "",
+        "SELECT k, x FROM (SELECT k, x, ROW_NUMBER() OVER (PARTITION BY k ORDER BY ts) AS n FROM l) WHERE n = 1 UNBOUNDED",
+    ),
+    (
+        "k STRING, x BIGINT",
+        "",
+        "SELECT k, x FROM (SELECT k, x, ROW_NUMBER() OVER (PARTITION BY k ORDER BY PROCTIME()) AS n FROM l) WHERE n = 1
+         UNBOUNDED",
+    ),
+    (
+        "k STRING, x BIGINT, s BIGINT, n BIGINT",
+        "",
+        "SELECT k, x, SUM(x) OVER (PARTITION BY k ORDER BY ts), COUNT(DISTINCT x) OVER (PARTITION BY k ORDER BY ts)
+         FROM l UNBOUNDED",
+    ),
+    (
+        "k STRING, x BIGINT, s BIGINT, y BIGINT",
+        "",
+        "SELECT k, x, SUM(x) OVER (PARTITION BY k ORDER BY ts), LAG(x) OVER (PARTITION BY k ORDER BY ts) FROM l UNBOUNDED",
+    ),
+    (
+        "k STRING, x BIGINT, s DOUBLE, n BIGINT",
+        ", 'output' = 'retract'",
+        "SELECT k, x, SUM(d) OVER (PARTITION BY k ORDER BY x ROWS 1 PRECEDING), ROW_NUMBER() OVER (PARTITION BY k ORDER BY x)
+         FROM l UNBOUNDED",
     ),
     (
         "s TIMESTAMP(3), k STRING, n BIGINT, y BIGINT",
@@ -51,11 +93,20 @@ const QUERIES: &[(&str, &str, &str)] = &[
     ),
 ];
 
-fn query(index: usize) -> Plan {
+/// The query, or if `lives` is set, what it is with a time to live.
+fn query(index: usize, lives: bool) -> Plan {
     let (columns, options, select) = QUERIES[index];
+    let select = if lives { select.replace("UNBOUNDED", TIME_TO_LIVE) } else { select.to_owned() };
     support::plan(&format!(
         "{SOURCES} CREATE TABLE o ({columns}) WITH ('topic' = 'out', 'format' = 'json' {options}); INSERT INTO o {select}"
     ))
+}
+
+const TIME_TO_LIVE: &str = "STATE TTL INTERVAL '3' SECOND";
+
+/// What time it is by the clock behind so many epochs, of which each takes so many milliseconds.
+fn clock(logs: &MemoryLogs, epoch_ms: i64) -> i64 {
+    1_000_000 + logs.progress.len() as i64 * epoch_ms
 }
 
 fn event(key: &str, value: i64, ts: i64) -> String {
@@ -77,7 +128,10 @@ fn inputs() -> impl Strategy<Value = MemoryLogs> {
         for (left, partition, key, value, step, behind) in steps {
             newest += step;
             let topic = if left { "left" } else { "right" };
-            logs.produce(topic, partition, &[event(&key, value, newest - behind)]);
+            let value = (left || value > -3).then(|| event(&key, value, newest - behind));
+            let mut batch = BatchBuilder::new(BatchOptions::default());
+            batch.push(1_000, Some(key.as_bytes()), value.as_ref().map(String::as_bytes), &[]);
+            logs.append(topic, partition, batch.build());
         }
         logs
     })
@@ -90,6 +144,7 @@ struct Spilt<'p> {
     limits: EpochLimits,
     /// Bytes of state that should be in memory at most.
     keep: u64,
+    epoch_ms: i64,
     generation: u32,
     /// Where the changelog ends behind each epoch, from the first on.
     ends: Vec<i64>,
@@ -109,8 +164,8 @@ struct Crash {
 }
 
 impl<'p> Spilt<'p> {
-    fn new(plan: &'p Plan, limits: EpochLimits, keep: u64) -> Self {
-        Spilt { plan, store: Arc::default(), limits, keep, generation: 0, ends: Vec::new() }
+    fn new(plan: &'p Plan, limits: EpochLimits, keep: u64, epoch_ms: i64) -> Self {
+        Spilt { plan, store: Arc::default(), limits, keep, epoch_ms, generation: 0, ends: Vec::new() }
     }
 
     fn position(&self, progress: &Progress) -> ColdPosition {
@@ -169,7 +224,8 @@ impl<'p> Spilt<'p> {
                 return Ok(false);
             }
             // Changes reach the store when the epoch behind is computed, as in the broker.
-            match epochs.turn(logs, 1_000_000, 0)? {
+            let now = clock(logs, self.epoch_ms);
+            match epochs.turn(logs, now, 0)? {
                 Turn::Idle => panic!("a bounded run has always something to do"),
                 Turn::Committed { progress, .. } => {
                     self.ends.push(logs.changelog.len() as i64);
@@ -206,11 +262,16 @@ fn digests(logs: &MemoryLogs) -> Vec<u32> {
     logs.progress.iter().map(|progress| progress.digest).collect()
 }
 
-fn in_memory(plan: &Plan, logs: &mut MemoryLogs, limits: EpochLimits) {
+fn in_memory(plan: &Plan, logs: &mut MemoryLogs, limits: EpochLimits, epoch_ms: i64) {
     let ends: BTreeMap<_, _> = plan.source_topics().into_iter().flat_map(|topic| logs.ends(topic)).collect();
     let mut epochs = EpochLoop::new(restored(plan, logs, 1), limits);
     epochs.declare_ends(ends).unwrap();
-    while !matches!(epochs.turn(logs, 1_000_000, 0).unwrap(), Turn::Finished) {}
+    loop {
+        let now = clock(logs, epoch_ms);
+        if let Turn::Finished = epochs.turn(logs, now, 0).unwrap() {
+            return;
+        }
+    }
 }
 
 fn crashes() -> impl Strategy<Value = Vec<Crash>> {
@@ -225,22 +286,24 @@ fn limits() -> impl Strategy<Value = EpochLimits> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(200))]
+    #![proptest_config(ProptestConfig::with_cases(600))]
 
     /// I10. The digest of an epoch covers every byte it writes, changed state included.
     #[test]
     fn what_is_spilt_changes_nothing(
         index in 0..QUERIES.len(),
+        lives in any::<bool>(),
+        epoch_ms in prop_oneof![Just(0_i64), Just(300), Just(2_000)],
         input in inputs(),
         limits in limits(),
         keep in prop_oneof![Just(0_u64), Just(400), Just(2_000), Just(1 << 20)],
         crashes in crashes(),
         shards in 1_usize..4,
     ) {
-        let plan = query(index);
+        let plan = query(index, lives);
         let (mut undisturbed, mut spilt) = (input.clone(), MemoryLogs { shards, ..input });
-        in_memory(&plan, &mut undisturbed, limits);
-        let mut run = Spilt::new(&plan, limits, keep);
+        in_memory(&plan, &mut undisturbed, limits, epoch_ms);
+        let mut run = Spilt::new(&plan, limits, keep, epoch_ms);
         let mut finished = false;
         for crash in crashes {
             finished = finished || run.run(&mut spilt, Some(crash)).unwrap();
@@ -269,11 +332,11 @@ fn many_keys(count: usize) -> MemoryLogs {
 /// I14. What the state has grown to shows in neither memory nor what a restart reads.
 #[test]
 fn memory_is_bounded_while_the_state_grows() {
-    let plan = query(1);
+    let plan = query(1, false);
     let keep = 20_000;
     let mut logs = many_keys(3_000);
     let limits = EpochLimits { input_records: 20, ..EpochLimits::default() };
-    let mut run = Spilt::new(&plan, limits, keep);
+    let mut run = Spilt::new(&plan, limits, keep, 0);
     let ends: BTreeMap<_, _> = plan.source_topics().into_iter().flat_map(|topic| logs.ends(topic)).collect();
     let mut epochs = EpochLoop::new(run.restore(&logs), limits);
     epochs.declare_ends(ends).unwrap();
@@ -292,16 +355,57 @@ fn memory_is_bounded_while_the_state_grows() {
     assert_eq!(again.state_entries(), 3_000);
 }
 
+/// I14. Of what is forgotten after a time only the keys and their times stay in memory; and all of it is forgotten at once.
+#[test]
+fn what_lives_for_a_time_leaves_memory() {
+    const KEYS: u64 = 4_000;
+    // A key's time, itself, and that the buffer they are in has grown.
+    const OF_A_KEY: u64 = 2 * (12 + 12);
+    let keep = 20_000;
+    let limits = EpochLimits { input_records: 20, ..EpochLimits::default() };
+    for part in [
+        "COUNT(DISTINCT x), SUM(d) FROM",
+        "LEFT JOIN r",
+        "ORDER BY x DESC",
+        "ORDER BY PROCTIME()",
+        "ROWS 1 PRECEDING",
+    ] {
+        let index = QUERIES.iter().position(|(_, _, select)| select.contains(part)).unwrap();
+        let plan = query(index, true);
+        let mut logs = many_keys(KEYS as usize);
+        let mut run = Spilt::new(&plan, limits, keep, 0);
+        let mut epochs = EpochLoop::new(run.restore(&logs), limits);
+        let mut turns = |epochs: &mut EpochLoop, logs: &mut MemoryLogs, now: i64| {
+            let mut most = 0;
+            while let Turn::Committed { progress, .. } = epochs.turn(logs, now, 0).unwrap() {
+                run.ends.push(logs.changelog.len() as i64);
+                epochs.committed(progress.epoch, run.position(&progress)).unwrap();
+                most = most.max(epochs.pipeline().memory_bytes());
+            }
+            most
+        };
+        let most = turns(&mut epochs, &mut logs, 1_000_000);
+        let state = epochs.pipeline().state_bytes();
+        assert!(state > 20 * keep, "{part}: {state}");
+        assert!(most < keep + KEYS * OF_A_KEY + (4 << 10), "{part}: {most} of {state} bytes");
+        assert_eq!(epochs.pipeline().state_entries(), KEYS, "{part}");
+        logs.produce("left", 0, &[event("another", 1, 10_000)]);
+        turns(&mut epochs, &mut logs, 1_003_000);
+        assert_eq!(epochs.pipeline().state_entries(), 1, "{part}");
+        assert!(epochs.pipeline().memory_bytes() < 1_000, "{part}");
+    }
+}
+
 /// A store that fails, and one that holds what nobody wrote, end the run: no epoch is computed from them.
 #[test]
 fn a_store_that_fails_or_is_damaged_is_an_error() {
-    let plan = query(0);
+    let plan = query(0, false);
     let limits = EpochLimits { input_records: 4, ..EpochLimits::default() };
     let mut logs = logs();
     (0..40).for_each(|at| logs.produce("left", 0, &[event(&format!("{}", at % 20), 1, 10_000)]));
     let start = || {
         let mut logs = logs.clone();
-        let mut run = Spilt::new(&plan, limits, 0);
+        let mut run = Spilt::new(&plan, limits, 0, 0);
         let crash = Crash { after: 4, kept: 100, synced: false, lost: false };
         assert!(!run.run(&mut logs, Some(crash)).unwrap());
         (run, logs)

@@ -8,11 +8,11 @@ use std::sync::Arc;
 
 use super::accumulator::Accumulator;
 use super::aggregated::{Aggregates, ValueChanges, check_key, key_text, key_values};
-use super::spilling::{Spilling, missing};
+use super::spilling::{FORGOTTEN_AT_ONCE, Spilling, missing};
 use super::{EpochTime, Keyed, Operator, OperatorFault, Output, StateSize};
 use crate::plan::{self, StateBound};
 use crate::rows::{Mark, RowsBuilder};
-use crate::state::{ChangelogSink, ColdError, ColdTables, Growth, Table, TimeTable, key_length};
+use crate::state::{Away, ChangelogSink, ColdError, ColdTables, Growth, Table, TimeTable, key_length};
 use crate::value::{DataType, Value};
 
 /// The table of groups.
@@ -36,8 +36,10 @@ pub(crate) struct GroupAggregate {
     row_types: Vec<DataType>,
     bound: StateBound,
     groups: Table<Group>,
-    /// When groups were last touched, if they are to be forgotten; derived from them.
+    /// When groups were last touched, if they are to be forgotten, of those that are here and of those that are not; derived
+    /// from them.
     touched: TimeTable<()>,
+    away: Option<Away>,
     values: ValueChanges,
 }
 
@@ -65,6 +67,7 @@ impl GroupAggregate {
             bound: grouping.bound,
             groups: Table::default(),
             touched: TimeTable::default(),
+            away: grouping.bound.lives_ms().map(Away::new),
             values: ValueChanges::default(),
         }
     }
@@ -82,7 +85,7 @@ impl GroupAggregate {
 
     /// Forgets groups that were not touched for the time the plan gives them. Their rows stay what they were.
     fn forget(&mut self, now: i64) {
-        let StateBound::TimeToLive { ms } = self.bound else { return };
+        let Some(ms) = self.bound.lives_ms() else { return };
         while let Some((_, groups)) = self.touched.take_first(now.saturating_sub(ms)) {
             for (key, ()) in groups {
                 self.remove(&key);
@@ -91,7 +94,7 @@ impl GroupAggregate {
     }
 
     fn forgets(&self) -> bool {
-        matches!(self.bound, StateBound::TimeToLive { .. })
+        self.bound.lives_ms().is_some()
     }
 
     fn remove(&mut self, key: &[u8]) {
@@ -122,6 +125,27 @@ impl GroupAggregate {
         let group = self.groups.restored(group, empty);
         self.aggregates.restore_value(&mut group.accumulators, rest, count)
     }
+
+    /// Reads a group back, if there is one; tells when it was last touched.
+    fn read_group(&mut self, key: &[u8], cold: &ColdTables) -> Result<Option<i64>, ColdError> {
+        let Some((group, mut size)) = cold.get(GROUPS, key)? else { return Ok(None) };
+        self.restore(GROUPS, key, Some(&group)).map_err(ColdError::damaged)?;
+        if self.aggregates.keeps_values() {
+            cold.scan(VALUES, key, |entry, count, of_value| {
+                size = size.saturating_add(of_value);
+                self.restore(VALUES, entry, Some(count)).map_err(ColdError::damaged)
+            })?;
+        }
+        self.groups.read_back(key, size);
+        Ok(self.groups.get(key).map(|group| group.touched))
+    }
+}
+
+/// What the record of a group begins with: how many rows it has, when it was last touched; and what is behind.
+fn decode_group(bytes: &[u8]) -> Result<(i64, i64, &[u8]), String> {
+    let (rows, rest) = bytes.split_first_chunk().ok_or("a damaged group")?;
+    let (touched, rest) = rest.split_first_chunk().ok_or("a damaged group")?;
+    Ok((i64::from_be_bytes(*rows), i64::from_be_bytes(*touched), rest))
 }
 
 impl Operator for GroupAggregate {
@@ -211,18 +235,16 @@ impl Operator for GroupAggregate {
         let group = match value {
             None => None,
             Some(bytes) => {
-                let (rows, rest) = bytes.split_first_chunk().ok_or("a damaged group")?;
-                let (touched, mut rest) = rest.split_first_chunk().ok_or("a damaged group")?;
+                let (rows, touched, mut rest) = decode_group(bytes)?;
                 let accumulators = self.aggregates.decode(&mut rest).filter(|_| rest.is_empty());
                 let mut accumulators = accumulators.ok_or("a damaged group")?;
                 if let Some(before) = before {
                     Aggregates::move_values(before.accumulators, &mut accumulators);
                 }
-                let touched = i64::from_be_bytes(*touched);
                 if self.forgets() {
                     self.touched.entry(touched, key, || ());
                 }
-                Some(Group { rows: i64::from_be_bytes(*rows), touched, accumulators })
+                Some(Group { rows, touched, accumulators })
             }
         };
         self.groups.restore(key, group);
@@ -234,39 +256,67 @@ impl Operator for GroupAggregate {
         StateSize { entries: self.groups.len() as u64, sessions: 0 }
     }
 
-    /// Groups that are forgotten after a time are found by it, not by a row: they stay in memory.
     fn spilling(&mut self) -> Option<&mut dyn Spilling> {
-        (!self.forgets()).then_some(self)
+        Some(self)
     }
 }
 
 impl Spilling for GroupAggregate {
-    fn read_back(&mut self, inputs: &[Vec<Keyed>], cold: &ColdTables) -> Result<(), ColdError> {
-        let keeps_values = self.aggregates.keeps_values();
-        for key in missing(inputs.iter().flatten(), |key| self.groups.holds(key)) {
-            let Some((group, mut size)) = cold.get(GROUPS, key)? else { continue };
-            self.restore(GROUPS, key, Some(&group)).map_err(ColdError::damaged)?;
-            if keeps_values {
-                cold.scan(VALUES, key, |entry, count, of_value| {
-                    size = size.saturating_add(of_value);
-                    self.restore(VALUES, entry, Some(count)).map_err(ColdError::damaged)
-                })?;
+    fn read_back(
+        &mut self,
+        time: EpochTime,
+        inputs: &[Vec<Keyed>],
+        cold: &ColdTables,
+    ) -> Result<(), ColdError> {
+        if let (Some(ms), Some(away)) = (self.bound.lives_ms(), &mut self.away) {
+            let due = away.take_due(time.now.saturating_sub(ms));
+            for (place, key) in (1..).zip(due.iter()) {
+                self.read_group(key, cold)?;
+                if place % FORGOTTEN_AT_ONCE == 0 {
+                    self.forget(time.now);
+                }
             }
-            self.groups.read_back(key, size);
+        }
+        for key in missing(inputs.iter().flatten(), |key| self.groups.holds(key)) {
+            let touched = self.read_group(key, cold)?;
+            if let (Some(touched), Some(away)) = (touched, &mut self.away) {
+                away.take_out(touched, key);
+            }
         }
         Ok(())
     }
 
     fn held(&self) -> u64 {
-        self.groups.held()
+        self.groups.held() + self.away.as_ref().map_or(0, Away::bytes)
     }
 
     fn let_go(&mut self, keep: u64) {
-        self.groups.let_go(keep);
+        let Self { groups, touched, away, .. } = self;
+        let keep = keep.saturating_sub(away.as_ref().map_or(0, Away::bytes));
+        groups.let_go(keep, |key, group| {
+            if let Some(away) = away {
+                touched.remove(group.touched, key);
+                away.put(group.touched, key);
+            }
+            true
+        });
+        touched.forget_changes();
     }
 
     fn take_growth(&mut self) -> Growth {
         self.groups.take_growth()
+    }
+
+    fn shown_tables(&self) -> &'static [u8] {
+        if self.forgets() { &[GROUPS] } else { &[] }
+    }
+
+    fn show(&mut self, _table: u8, key: &[u8], value: &[u8], _size: u32) -> Result<(), ColdError> {
+        let (_, touched, _) = decode_group(value).map_err(ColdError::damaged)?;
+        if let Some(away) = &mut self.away {
+            away.put(touched, key);
+        }
+        Ok(())
     }
 
     fn counts(&self, table: u8) -> bool {

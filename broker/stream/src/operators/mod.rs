@@ -33,7 +33,7 @@ use std::fmt;
 use std::sync::Arc;
 
 pub(crate) use self::regrouped::{Regrouped, Regrouping, same_state};
-pub(crate) use self::spilling::Spilling;
+pub(crate) use self::spilling::{Spilling, share};
 use crate::plan::{self, Plan};
 use crate::rows::{END_OF_TIME, MOST_BYTES, Mark, NO_ORIGIN, NO_TIME, Rows};
 use crate::state::{ChangelogSink, Keys};

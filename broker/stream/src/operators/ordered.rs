@@ -9,7 +9,10 @@ use std::sync::Arc;
 
 use crate::plan::SortKey;
 use crate::rows::Rows;
-use crate::state::{ChangelogSink, decode_row, encode_row, encode_sort_part, key_length};
+use crate::state::{
+    ChangelogSink, Growth, RECORD_HEADER, decode_row, encode_row, encode_sort_part, entry_size, key_length,
+    resize,
+};
 use crate::value::DataType;
 
 /// The rows of a partition by their sort key and place among equals.
@@ -24,6 +27,24 @@ pub(crate) struct Held {
     pub(crate) row: Arc<[u8]>,
     /// The changelog has a record of it.
     logged: bool,
+    /// What it counted for when it was last handed to the changelog, or read back.
+    size: u32,
+}
+
+/// What there is of a partition.
+#[derive(Debug)]
+struct Kept {
+    rows: Partition,
+    /// What they count for.
+    size: u64,
+    /// Asked for since partitions were last let go of.
+    used: bool,
+}
+
+impl Default for Kept {
+    fn default() -> Self {
+        Self { rows: Partition::new(), size: 0, used: true }
+    }
 }
 
 /// How many bytes of a sort key tell equals apart.
@@ -35,15 +56,22 @@ pub(crate) fn order_of(sort: &[u8]) -> &[u8] {
 }
 
 /// Rows of partitions, in order.
+///
+/// Where there is a cold store they may be a part of the partitions, with all rows of each; see
+/// [`Table`](crate::state::Table).
 #[derive(Debug)]
 pub(crate) struct OrderedRows {
     order: Vec<SortKey>,
     partition_types: Vec<DataType>,
     row_types: Vec<DataType>,
-    partitions: HashMap<Arc<[u8]>, Partition>,
+    partitions: HashMap<Arc<[u8]>, Kept>,
     /// Rows added or removed in this epoch, and whether the changelog has a record of them.
     changed: BTreeMap<RowKey, bool>,
     rows: usize,
+    /// What the rows here count for, as of their last change in the changelog.
+    held: u64,
+    /// By how much all rows have grown since it was last asked, here or not.
+    growth: Growth,
 }
 
 impl OrderedRows {
@@ -55,6 +83,8 @@ impl OrderedRows {
             partitions: HashMap::new(),
             changed: BTreeMap::new(),
             rows: 0,
+            held: 0,
+            growth: Growth::default(),
         }
     }
 
@@ -63,8 +93,13 @@ impl OrderedRows {
         self.rows
     }
 
+    /// The keys of the partitions that are here, in no order.
+    pub(crate) fn partitions(&self) -> impl Iterator<Item = &Arc<[u8]>> {
+        self.partitions.keys()
+    }
+
     pub(crate) fn get(&self, partition: &[u8]) -> Option<&Partition> {
-        self.partitions.get(partition)
+        self.partitions.get(partition).map(|kept| &kept.rows)
     }
 
     /// By what a row is sorted, without its place among equals.
@@ -83,21 +118,21 @@ impl OrderedRows {
 
     /// Adds a row, behind those that are equal to it in the order.
     pub(crate) fn push(&mut self, partition: &Arc<[u8]>, mut sort: Vec<u8>, row: &[u8]) {
-        let rows = self.partitions.entry(Arc::clone(partition)).or_default();
+        let Kept { rows, .. } = self.partitions.entry(Arc::clone(partition)).or_default();
         let place = match equals(rows, &sort).next_back() {
             Some((last, _)) => place_of(last) + 1,
             None => 0,
         };
         sort.extend_from_slice(&place.to_be_bytes());
         let sort: Arc<[u8]> = sort.into();
-        rows.insert(Arc::clone(&sort), Held { row: row.into(), logged: false });
+        rows.insert(Arc::clone(&sort), Held { row: row.into(), logged: false, size: 0 });
         self.rows += 1;
         self.changed.entry((Arc::clone(partition), sort)).or_insert(false);
     }
 
     /// Takes a row away that is equal to this one, the last of them. Whether there was one.
     pub(crate) fn take_back(&mut self, partition: &Arc<[u8]>, sort: &[u8], row: &[u8]) -> bool {
-        let Some(rows) = self.partitions.get(partition) else { return false };
+        let Some(rows) = self.get(partition) else { return false };
         let found =
             equals(rows, sort).rev().find(|(_, held)| *held.row == *row).map(|(key, _)| Arc::clone(key));
         found.is_some_and(|found| self.remove(partition, &found))
@@ -105,20 +140,29 @@ impl OrderedRows {
 
     /// Takes the row of a sort key away.
     pub(crate) fn remove(&mut self, partition: &Arc<[u8]>, sort: &Arc<[u8]>) -> bool {
-        let Some(rows) = self.partitions.get_mut(partition) else { return false };
-        let Some(held) = rows.remove(sort) else { return false };
-        if rows.is_empty() {
+        let Some(kept) = self.partitions.get_mut(partition) else { return false };
+        let Some(held) = kept.rows.remove(sort) else { return false };
+        resize(&mut [&mut self.held, &mut kept.size], held.size, 0);
+        if kept.rows.is_empty() {
             self.partitions.remove(partition);
         }
         self.rows -= 1;
+        if held.logged {
+            self.growth.note(Some(held.size), None);
+        }
         self.changed.entry((Arc::clone(partition), Arc::clone(sort))).or_insert(held.logged);
         true
     }
 
     /// Takes a partition away.
     pub(crate) fn remove_partition(&mut self, partition: &Arc<[u8]>) {
-        for (sort, held) in self.partitions.remove(partition).into_iter().flatten() {
+        let Some(Kept { rows, size, .. }) = self.partitions.remove(partition) else { return };
+        self.held -= size;
+        for (sort, held) in rows {
             self.rows -= 1;
+            if held.logged {
+                self.growth.note(Some(held.size), None);
+            }
             self.changed.entry((Arc::clone(partition), sort)).or_insert(held.logged);
         }
     }
@@ -130,9 +174,14 @@ impl OrderedRows {
             record_key.clear();
             record_key.extend_from_slice(&partition);
             record_key.extend_from_slice(&sort);
-            match self.partitions.get_mut(&partition).and_then(|rows| rows.get_mut(&sort)) {
-                Some(held) => {
+            let kept = self.partitions.get_mut(&partition);
+            match kept.and_then(|kept| Some((kept.rows.get_mut(&sort)?, &mut kept.size))) {
+                Some((held, of_partition)) => {
+                    let size = entry_size(RECORD_HEADER + record_key.len(), held.row.len());
+                    self.growth.note(held.logged.then_some(held.size), Some(size));
+                    resize(&mut [&mut self.held, of_partition], held.size, size);
                     held.logged = true;
+                    held.size = size;
                     log.put(table, &record_key, Some(&held.row));
                 }
                 None if logged => log.put(table, &record_key, None),
@@ -141,10 +190,60 @@ impl OrderedRows {
         }
     }
 
+    /// Whether a partition is here; one that is stays for a while.
+    pub(crate) fn holds(&mut self, partition: &[u8]) -> bool {
+        self.partitions.get_mut(partition).map(|kept| kept.used = true).is_some()
+    }
+
+    /// A row was read back from the cold store, with [`OrderedRows::restore`]: what it counts for.
+    pub(crate) fn read_back(&mut self, record_key: &[u8], size: u32) -> Result<(), String> {
+        let (partition, sort) = self.split(record_key)?;
+        if let Some(kept) = self.partitions.get_mut(partition)
+            && let Some(held) = kept.rows.get_mut(sort)
+        {
+            resize(&mut [&mut self.held, &mut kept.size], held.size, size);
+            held.size = size;
+        }
+        Ok(())
+    }
+
+    /// What the rows here count for.
+    pub(crate) fn held(&self) -> u64 {
+        self.held
+    }
+
+    /// By how much all rows have grown since it was last asked.
+    pub(crate) fn take_growth(&mut self) -> Growth {
+        std::mem::take(&mut self.growth)
+    }
+
+    /// Lets go of partitions until the rows that are left count for `keep` at most: first of those that were not used since
+    /// the last time. Every change was handed to the changelog. `gone` gets those that go.
+    pub(crate) fn let_go(&mut self, keep: u64, mut gone: impl FnMut(&[u8])) {
+        let Self { partitions, rows, held, .. } = self;
+        for spares_used in [true, false] {
+            if *held <= keep {
+                break;
+            }
+            partitions.retain(|partition, kept| {
+                if *held <= keep || (std::mem::take(&mut kept.used) && spares_used) {
+                    return true;
+                }
+                *held -= kept.size;
+                *rows -= kept.rows.len();
+                gone(partition);
+                false
+            });
+        }
+        if partitions.capacity() > 4 * partitions.len() {
+            partitions.shrink_to(2 * partitions.len());
+        }
+    }
+
     /// The row of a changelog record's key.
     pub(crate) fn row_at(&self, record_key: &[u8]) -> Result<Option<Arc<[u8]>>, String> {
         let (partition, sort) = self.split(record_key)?;
-        Ok(self.partitions.get(partition).and_then(|rows| rows.get(sort)).map(|held| Arc::clone(&held.row)))
+        Ok(self.get(partition).and_then(|rows| rows.get(sort)).map(|held| Arc::clone(&held.row)))
     }
 
     /// The partition and the sort key in a changelog record's key.
@@ -161,9 +260,11 @@ impl OrderedRows {
         match row {
             Some(row) => {
                 decode_row(row, &self.row_types).ok_or("a damaged row")?;
-                let rows = self.partitions.entry(Arc::clone(&partition)).or_default();
-                if rows.insert(Arc::clone(&sort), Held { row: row.into(), logged: true }).is_none() {
-                    self.rows += 1;
+                let kept = self.partitions.entry(Arc::clone(&partition)).or_default();
+                let held = Held { row: row.into(), logged: true, size: 0 };
+                match kept.rows.insert(Arc::clone(&sort), held) {
+                    Some(before) => resize(&mut [&mut self.held, &mut kept.size], before.size, 0),
+                    None => self.rows += 1,
                 }
             }
             None => {

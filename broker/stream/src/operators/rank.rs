@@ -14,11 +14,12 @@ use std::sync::Arc;
 
 use super::ordered::{OrderedRows, Partition, difference, order_of};
 use super::schedule::{Schedule, first_rows};
+use super::spilling::{FORGOTTEN_AT_ONCE, Spilling, missing, share};
 use super::time_to_live::TimeToLive;
 use super::{Due, EpochTime, Keyed, Operator, Output, Place, StateSize, timed_mark, window_timestamp};
 use crate::plan::{self, RankFunction, RankMode};
 use crate::rows::{Mark, Rows, RowsBuilder};
-use crate::state::{ChangelogSink, Table, decode_row, decode_row_into};
+use crate::state::{ChangelogSink, ColdError, ColdTables, Growth, Table, decode_row, decode_row_into};
 use crate::value::{DataType, Value};
 
 /// The table of rows.
@@ -116,9 +117,7 @@ impl Rank {
     }
 
     fn process_changes(&mut self, time: EpochTime, inputs: Vec<Keyed>, out: &mut Output) {
-        for key in self.touched.expired(time.now) {
-            self.rows.remove_partition(&key);
-        }
+        self.forget(time.now);
         let mut changed: Vec<Changed> = Vec::new();
         let mut places: HashMap<Arc<[u8]>, usize> = HashMap::new();
         for Keyed { rows, keys } in inputs {
@@ -199,9 +198,7 @@ impl Rank {
     }
 
     fn process_first(&mut self, time_column: usize, time: EpochTime, inputs: Vec<Keyed>, out: &mut Output) {
-        for key in self.touched.expired(time.now) {
-            self.given.remove(&key);
-        }
+        self.forget(time.now);
         for Keyed { rows, keys } in inputs {
             let mut at_once = Vec::new();
             for row in 0..rows.len() {
@@ -240,9 +237,7 @@ impl Rank {
     }
 
     fn process_arrival(&mut self, time: EpochTime, inputs: Vec<Keyed>, out: &mut Output) {
-        for key in self.touched.expired(time.now) {
-            self.given.remove(&key);
-        }
+        self.forget(time.now);
         for Keyed { rows, keys } in inputs {
             let mut first = Vec::new();
             for row in 0..rows.len() {
@@ -350,6 +345,39 @@ impl Rank {
     }
 }
 
+impl Rank {
+    /// Takes a row that the cold store has.
+    fn take_row(&mut self, entry: &[u8], row: &[u8], size: u32) -> Result<(), ColdError> {
+        self.restore(ROWS, entry, Some(row)).map_err(ColdError::damaged)?;
+        self.rows.read_back(entry, size).map_err(ColdError::damaged)
+    }
+
+    /// Reads back what there is of a partition.
+    fn read_partition(&mut self, key: &[u8], is_due: bool, cold: &ColdTables) -> Result<(), ColdError> {
+        if let RankMode::Changes { .. } = self.rank.mode {
+            cold.scan(ROWS, key, |entry, row, size| self.take_row(entry, row, size))?;
+            if self.rows.get(key).is_none() {
+                return Ok(());
+            }
+        } else {
+            let Some((value, size)) = cold.get(GIVEN, key)? else { return Ok(()) };
+            self.restore(GIVEN, key, Some(&value)).map_err(ColdError::damaged)?;
+            self.given.read_back(key, size);
+        }
+        self.touched.read_back(TOUCHED, key, is_due, cold)
+    }
+
+    /// Forgets partitions that were not touched for the time the plan gives them.
+    fn forget(&mut self, now: i64) {
+        for key in self.touched.expired(now) {
+            match self.rank.mode {
+                RankMode::Changes { .. } => self.rows.remove_partition(&key),
+                _ => _ = self.given.remove(&key),
+            }
+        }
+    }
+}
+
 impl Operator for Rank {
     fn process(&mut self, time: EpochTime, inputs: Vec<Vec<Keyed>>, out: &mut Output) {
         let inputs: Vec<Keyed> = inputs.into_iter().flatten().collect();
@@ -449,5 +477,87 @@ impl Operator for Rank {
             RankMode::Window { .. } => self.due.ends().collect(),
             _ => BTreeSet::new(),
         }
+    }
+
+    /// What is due at a window's end is found by it, not by a row: it stays in memory.
+    fn spilling(&mut self) -> Option<&mut dyn Spilling> {
+        match self.rank.mode {
+            RankMode::Window { .. } => None,
+            RankMode::First { .. } | RankMode::Arrival { .. } | RankMode::Changes { .. } => Some(self),
+        }
+    }
+}
+
+/// Partitions leave memory with all of their rows, and that they are given does; rows that wait for the watermark are here.
+impl Spilling for Rank {
+    fn read_back(
+        &mut self,
+        time: EpochTime,
+        inputs: &[Vec<Keyed>],
+        cold: &ColdTables,
+    ) -> Result<(), ColdError> {
+        if let Some(due) = self.touched.due(time.now) {
+            for (place, key) in (1..).zip(due.iter()) {
+                self.read_partition(key, true, cold)?;
+                if place % FORGOTTEN_AT_ONCE == 0 {
+                    self.forget(time.now);
+                }
+            }
+        }
+        let Self { rank, rows, given, .. } = self;
+        let holds = |key: &[u8]| match rank.mode {
+            RankMode::Changes { .. } => rows.holds(key),
+            // A partition with a row that waits is not given.
+            _ => given.holds(key) || rows.get(key).is_some(),
+        };
+        for key in missing(inputs.iter().flatten(), holds) {
+            self.read_partition(key, false, cold)?;
+        }
+        Ok(())
+    }
+
+    fn held(&self) -> u64 {
+        self.rows.held() + self.given.held() + self.touched.held()
+    }
+
+    fn let_go(&mut self, keep: u64) {
+        let held = self.held();
+        let Self { rank, rows, given, touched, .. } = self;
+        match rank.mode {
+            RankMode::Changes { .. } => {
+                rows.let_go(share(rows.held(), keep, held), |key| touched.let_go(key));
+            }
+            _ => {
+                let (keep, held) = (keep.saturating_sub(rows.held()), held - rows.held());
+                given.let_go(share(given.held(), keep, held), |key, ()| {
+                    touched.let_go(key);
+                    true
+                });
+            }
+        }
+    }
+
+    fn take_growth(&mut self) -> Growth {
+        self.rows.take_growth() + self.given.take_growth() + self.touched.take_growth()
+    }
+
+    fn shown_tables(&self) -> &'static [u8] {
+        match (self.rank.mode, self.touched.forgets()) {
+            (RankMode::First { .. }, true) => &[ROWS, TOUCHED],
+            (RankMode::First { .. }, false) => &[ROWS],
+            (_, true) => &[TOUCHED],
+            (_, false) => &[],
+        }
+    }
+
+    fn show(&mut self, table: u8, key: &[u8], value: &[u8], size: u32) -> Result<(), ColdError> {
+        match table {
+            TOUCHED => self.touched.show(key, value),
+            _ => self.take_row(key, value, size),
+        }
+    }
+
+    fn counts(&self, table: u8) -> bool {
+        table != TOUCHED
     }
 }

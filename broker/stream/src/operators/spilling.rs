@@ -1,12 +1,18 @@
 //! Operators that may leave entries in a cold store: what an epoch's rows touch is read back before it is computed.
 
-use super::Keyed;
+use super::{EpochTime, Keyed};
 use crate::state::{ColdError, ColdTables, Growth};
 
 /// An operator of one shard whose entries need not all be in memory.
 pub(crate) trait Spilling {
-    /// Reads back what the epoch's rows touch and is not here. Behind it the operator finds everything it looks for.
-    fn read_back(&mut self, inputs: &[Vec<Keyed>], cold: &ColdTables) -> Result<(), ColdError>;
+    /// Reads back what the epoch's rows and its time touch and is not here. Behind it the operator finds everything it looks
+    /// for. What is to be forgotten may be so here already, lest all of it is here at once.
+    fn read_back(
+        &mut self,
+        time: EpochTime,
+        inputs: &[Vec<Keyed>],
+        cold: &ColdTables,
+    ) -> Result<(), ColdError>;
 
     /// Bytes of the entries that are here.
     fn held(&self) -> u64;
@@ -17,10 +23,29 @@ pub(crate) trait Spilling {
     /// By how much all of its entries have grown since it was last asked, here or not.
     fn take_growth(&mut self) -> Growth;
 
+    /// The tables of which every entry is shown to it when a run begins.
+    fn shown_tables(&self) -> &'static [u8] {
+        &[]
+    }
+
+    /// Sees an entry of one of them, and what it counts for.
+    fn show(&mut self, _table: u8, _key: &[u8], _value: &[u8], _size: u32) -> Result<(), ColdError> {
+        Ok(())
+    }
+
     /// Whether a table's entries count as the operator's, or are parts of those of another table.
     fn counts(&self, _table: u8) -> bool {
         true
     }
+}
+
+/// Of so many keys that are to be forgotten the entries are here at once.
+pub(crate) const FORGOTTEN_AT_ONCE: usize = 1_024;
+
+/// A part's share of what may be kept of all.
+pub(crate) fn share(part: u64, keep: u64, all: u64) -> u64 {
+    let share = u128::from(part) * u128::from(keep) / u128::from(all.max(1));
+    u64::try_from(share).unwrap_or(u64::MAX)
 }
 
 /// The keys of rows that are not here, in their order, each once.

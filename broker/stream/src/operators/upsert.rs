@@ -112,7 +112,12 @@ impl Operator for Upsert {
 }
 
 impl Spilling for Upsert {
-    fn read_back(&mut self, inputs: &[Vec<Keyed>], cold: &ColdTables) -> Result<(), ColdError> {
+    fn read_back(
+        &mut self,
+        _time: EpochTime,
+        inputs: &[Vec<Keyed>],
+        cold: &ColdTables,
+    ) -> Result<(), ColdError> {
         for key in missing(inputs.iter().flatten(), |key| self.rows.holds(key)) {
             if let Some((row, size)) = cold.get(ROWS, key)? {
                 self.restore(ROWS, key, Some(&row)).map_err(ColdError::damaged)?;
@@ -127,7 +132,7 @@ impl Spilling for Upsert {
     }
 
     fn let_go(&mut self, keep: u64) {
-        self.rows.let_go(keep);
+        self.rows.let_go(keep, |_, _| true);
     }
 
     fn take_growth(&mut self) -> Growth {

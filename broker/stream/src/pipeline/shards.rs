@@ -74,7 +74,7 @@ impl Shards {
         let process =
             move |operator: &mut dyn Operator, inputs: Vec<Vec<Keyed>>| -> Result<Output, ColdError> {
                 if let (Some(cold), Some(operator)) = (&cold, operator.spilling()) {
-                    operator.read_back(&inputs, cold)?;
+                    operator.read_back(time, &inputs, cold)?;
                 }
                 let mut given = Output::within(room);
                 operator.process(time, inputs, &mut given);

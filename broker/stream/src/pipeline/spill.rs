@@ -17,6 +17,7 @@ use super::graph::Graph;
 use super::machine::Pipeline;
 use super::progress::Progress;
 use super::restore::{GoOn, LOOK_BYTES, Restoring};
+use crate::operators::share;
 use crate::snapshot::{SnapshotError, SnapshotReader};
 use crate::state::{
     COLD_VERSION, ColdError, ColdMark, ColdPosition, ColdStore, Growth, Spilt, decode_changelog_key,
@@ -62,17 +63,45 @@ impl Graph {
         let room = (keep / 4 * 3).saturating_sub(memory - held).max(keep / LEAST_SHARE);
         for node in self.nodes.iter_mut().filter(|node| node.spills) {
             for operator in node.shards.spilling() {
-                let share = u128::from(operator.held()) * u128::from(room) / u128::from(held.max(1));
-                operator.let_go(u64::try_from(share).unwrap_or(u64::MAX));
+                operator.let_go(share(operator.held(), room, held));
             }
         }
         self.count_held();
     }
 
+    /// Counts what is in memory of entries that need not be there.
     fn count_held(&mut self) {
         for node in self.nodes.iter_mut().filter(|node| node.spills) {
             node.held = node.shards.spilling().map(|operator| operator.held()).sum();
         }
+    }
+
+    /// What the keys begin with of entries that a run must see when it begins: all of operators that keep theirs in memory,
+    /// and of others what they ask for.
+    fn read_at_start(&mut self) -> Vec<Vec<u8>> {
+        let mut prefixes = Vec::new();
+        for node in self.nodes.iter_mut().filter(|node| !node.shards.is_empty()) {
+            let of_operator = operator_prefix(node.identity);
+            if !node.spills {
+                prefixes.push(of_operator.to_vec());
+                continue;
+            }
+            let shown = node.shards.spilling().next().map_or(&[][..], |operator| operator.shown_tables());
+            prefixes.extend(shown.iter().map(|table| [&of_operator[..], &[*table]].concat()));
+        }
+        prefixes
+    }
+
+    /// Shows an entry to its operator, if that leaves entries in the store.
+    fn show(&mut self, key: &[u8], value: &[u8]) -> Result<bool, ColdError> {
+        let of = decode_changelog_key(key).map_err(ColdError::damaged)?;
+        let node = self.nodes.iter_mut().find(|node| node.identity == of.operator && node.spills);
+        let Some(node) = node else { return Ok(false) };
+        let group = *of.key.first().ok_or_else(|| ColdError::damaged("the key is too short"))?;
+        if let Some(operator) = node.shards.of_group(group).spilling() {
+            operator.show(of.table, of.key, value, entry_size(key.len(), value.len()))?;
+        }
+        Ok(true)
     }
 
     /// Whether the operator of a changelog key leaves entries in the store, and if so whether the table's count as its
@@ -195,19 +224,20 @@ impl Restoring {
         Ok(self.finish())
     }
 
-    /// Reads the state of the operators that keep all of it in memory.
+    /// Reads the state of the operators that keep all of it in memory, and shows the others what they ask for.
     fn read_whole(&mut self, go_on: &mut GoOn<'_>) -> Result<(), RestoreError> {
         let Some(store) = self.pipeline.graph.spilt.as_ref().map(Spilt::store) else { return Ok(()) };
-        let nodes = self.pipeline.graph.nodes.iter();
-        let whole = nodes.filter(|node| !node.spills && !node.shards.is_empty());
-        let identities: Vec<u32> = whole.map(|node| node.identity).collect();
+        let prefixes = self.pipeline.graph.read_at_start();
         let (mut unseen, mut gives_up) = (0, false);
-        for identity in identities {
-            let read = store.scan(&operator_prefix(identity), &mut |key, value| {
-                self.apply_change(key, Some(value)).map_err(ColdError::damaged)?;
+        for prefix in prefixes {
+            let read = store.scan(&prefix, &mut |key, value| {
+                if !self.pipeline.graph.show(key, value)? {
+                    self.apply_change(key, Some(value)).map_err(ColdError::damaged)?;
+                }
                 unseen += key.len() + value.len();
                 if unseen >= LOOK_BYTES {
                     unseen = 0;
+                    self.pipeline.graph.count_held();
                     gives_up = !go_on(self);
                 }
                 // Only an error ends a scan before its end.
@@ -218,6 +248,7 @@ impl Restoring {
                 read => read?,
             }
         }
+        self.pipeline.graph.count_held();
         Ok(())
     }
 }

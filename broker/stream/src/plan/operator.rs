@@ -171,6 +171,16 @@ pub enum StateBound {
     },
 }
 
+impl StateBound {
+    /// After how long something is forgotten that was not touched, in milliseconds; `None`: never.
+    pub(crate) fn lives_ms(self) -> Option<i64> {
+        match self {
+            StateBound::TimeToLive { ms } => Some(ms),
+            StateBound::Unbounded => None,
+        }
+    }
+}
+
 impl Operator {
     /// Makes an aggregate read the columns of its input elsewhere; false, and nothing changed, for other operators.
     pub(crate) fn read_columns_at(&mut self, at: impl Fn(usize) -> usize) -> bool {

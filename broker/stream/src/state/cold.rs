@@ -10,8 +10,8 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-/// The version of what is in a store, and the only one this release reads.
-pub const COLD_VERSION: u16 = 1;
+/// The version of what is in a store, and of whose sizes its mark tells; the only one this release reads.
+pub const COLD_VERSION: u16 = 2;
 
 /// A store for state that is not in memory. Keys are those of the changelog's records.
 pub trait ColdStore: fmt::Debug + Send + Sync {
@@ -133,6 +133,19 @@ impl Growth {
         self.entries += i64::from(after.is_some()) - i64::from(before.is_some());
         self.bytes += i64::from(after.unwrap_or(0)) - i64::from(before.unwrap_or(0));
     }
+}
+
+impl std::ops::Add for Growth {
+    type Output = Growth;
+
+    fn add(self, other: Growth) -> Growth {
+        Growth { entries: self.entries + other.entries, bytes: self.bytes + other.bytes }
+    }
+}
+
+/// Something counts for more or less in these sums.
+pub(crate) fn resize(sums: &mut [&mut u64], before: u32, after: u32) {
+    sums.iter_mut().for_each(|sum| **sum = **sum - u64::from(before) + u64::from(after));
 }
 
 impl ColdSize {

@@ -16,6 +16,7 @@
 //! memory (`spilt.rs`); what an epoch touches is read back before it is computed, so that nothing depends on what is
 //! where.
 
+mod away;
 mod blocks;
 mod changelog;
 mod cold;
@@ -27,12 +28,13 @@ mod row_table;
 mod spilt;
 mod table;
 
+pub(crate) use away::{Away, DueKeys};
 pub(crate) use blocks::{AppendedRows, Blocks, block_rows};
 pub(crate) use changelog::{
     Appended, ChangelogKey, ChangelogSink, RECORD_HEADER, decode_changelog_key, operator_prefix,
 };
 pub use cold::{COLD_VERSION, ColdError, ColdFill, ColdMark, ColdPosition, ColdSize, ColdStore, TakeEntry};
-pub(crate) use cold::{Growth, entry_size};
+pub(crate) use cold::{Growth, entry_size, resize};
 pub use cold_memory::MemoryColdStore;
 pub use key::KeyGroups;
 pub(crate) use key::{Keys, decode_key, encode_key_part, encode_sort_part, key_length};

@@ -5,7 +5,7 @@ use std::ops::Bound;
 use std::sync::Arc;
 
 use super::changelog::{ChangelogSink, RECORD_HEADER};
-use super::cold::{Growth, entry_size};
+use super::cold::{Growth, entry_size, resize};
 
 /// A key with more rows than this keeps them in a tree.
 const FEW: usize = 16;
@@ -198,19 +198,21 @@ impl<V> RowTable<V> {
     }
 
     /// Lets go of the rows of keys until those that are left count for `keep` at most: first of keys that were not used
-    /// since the last time. Every change was handed to the changelog.
-    pub(crate) fn let_go(&mut self, keep: u64) {
+    /// since the last time. Every change was handed to the changelog. `gone` gets the rows that go, those of a key one after
+    /// the other.
+    pub(crate) fn let_go(&mut self, keep: u64, mut gone: impl FnMut(&[u8], &[u8], &V)) {
         let Self { keys, len, held, .. } = self;
         for spares_used in [true, false] {
             if *held <= keep {
                 break;
             }
-            keys.retain(|_, of_key| {
+            keys.retain(|key, of_key| {
                 if *held <= keep || (std::mem::take(&mut of_key.used) && spares_used) {
                     return true;
                 }
                 *held -= of_key.size;
                 *len -= of_key.rows.len();
+                of_key.rows.range(&[], None).for_each(|(row, entry)| gone(key, row, &entry.value));
                 false
             });
         }
@@ -273,11 +275,6 @@ impl RowId {
             _ => Err("a damaged key of a row".to_owned()),
         }
     }
-}
-
-/// Something counts for more or less in these sums.
-fn resize(sums: &mut [&mut u64], before: u32, after: u32) {
-    sums.iter_mut().for_each(|sum| **sum = **sum - u64::from(before) + u64::from(after));
 }
 
 impl<V> RowsOfKey<V> {

@@ -173,15 +173,19 @@ impl<V> Table<V> {
     }
 
     /// Lets go of entries until those that are left count for `keep` at most: first of those that were not used since
-    /// the last time. Every change was handed to the changelog.
-    pub(crate) fn let_go(&mut self, keep: u64) {
+    /// the last time. Every change was handed to the changelog. `leaves` says
+    /// whether an entry may go, and it does then.
+    pub(crate) fn let_go(&mut self, keep: u64, mut leaves: impl FnMut(&[u8], &V) -> bool) {
         let mut held = self.held;
         for spares_used in [true, false] {
             if held <= keep {
                 break;
             }
-            self.entries.retain(|_, entry| {
+            self.entries.retain(|key, entry| {
                 if held <= keep || entry.changed || std::mem::take(&mut entry.used) && spares_used {
+                    return true;
+                }
+                if !leaves(key, &entry.value) {
                     return true;
                 }
                 held -= u64::from(entry.size);
@@ -194,7 +198,7 @@ impl<V> Table<V> {
         }
     }
 
-    /// Takes an entry away while the changelog is read; no change of this epoch.
+    /// Takes an entry away that the changelog keeps, or has changed while it is read; no change of this epoch.
     pub(crate) fn get_restored(&mut self, key: &[u8]) -> Option<V> {
         let entry = self.entries.remove(key)?;
         self.held -= u64::from(entry.size);

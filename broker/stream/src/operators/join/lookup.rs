@@ -107,7 +107,12 @@ impl Operator for LookupJoin {
 }
 
 impl Spilling for LookupJoin {
-    fn read_back(&mut self, inputs: &[Vec<Keyed>], cold: &ColdTables) -> Result<(), ColdError> {
+    fn read_back(
+        &mut self,
+        _time: EpochTime,
+        inputs: &[Vec<Keyed>],
+        cold: &ColdTables,
+    ) -> Result<(), ColdError> {
         for key in missing(inputs.iter().flatten(), |key| self.latest.holds(key)) {
             if let Some((row, size)) = cold.get(LATEST, key)? {
                 self.restore(LATEST, key, Some(&row)).map_err(ColdError::damaged)?;
@@ -122,7 +127,7 @@ impl Spilling for LookupJoin {
     }
 
     fn let_go(&mut self, keep: u64) {
-        self.latest.let_go(keep);
+        self.latest.let_go(keep, |_, _| true);
     }
 
     fn take_growth(&mut self) -> Growth {

@@ -9,12 +9,12 @@
 
 use std::sync::Arc;
 
-use super::super::spilling::{Spilling, missing};
+use super::super::spilling::{FORGOTTEN_AT_ONCE, Spilling, missing, share};
 use super::super::{EpochTime, Keyed, Operator, Output, StateSize};
 use super::joined::{Found, Given, JoinedRow, LEFT, RIGHT, caused};
 use crate::plan::{self, StateBound};
 use crate::rows::{Mark, Rows};
-use crate::state::{ChangelogSink, ColdError, ColdTables, Growth, Keys, RowId, RowTable, TimeTable};
+use crate::state::{Away, ChangelogSink, ColdError, ColdTables, Growth, Keys, RowId, RowTable, TimeTable};
 use crate::value::DataType;
 
 /// How long the record of a row was before it said how often the row was given without a partner: where that is noted now.
@@ -34,6 +34,8 @@ struct Side {
     rows: RowTable<Kept>,
     /// When rows were last given, if they are to be forgotten; derived from them.
     touched: TimeTable<()>,
+    /// Of keys whose rows are not here, when the first of them was.
+    away: Option<Away>,
 }
 
 /// A row that is kept; equal ones together.
@@ -65,7 +67,7 @@ impl RegularJoin {
             row: JoinedRow::new(&join.left, &join.right, join.condition.as_ref(), inputs),
             keeps: [join.kind.keeps_left(), join.kind.keeps_right()],
             bound,
-            sides: [Side::default(), Side::default()],
+            sides: [LEFT, RIGHT].map(|_| Side { away: bound.lives_ms().map(Away::new), ..Side::default() }),
         }
     }
 
@@ -133,7 +135,7 @@ impl RegularJoin {
         let keeps = self.keeps[side];
         let partners = if keeps { partners } else { 0 };
         let lives = matches!(self.bound, StateBound::TimeToLive { .. });
-        let Side { rows, touched } = &mut self.sides[side];
+        let Side { rows, touched, .. } = &mut self.sides[side];
         let known = rows.get(key, row).copied();
         let is_alone = match known {
             None if back => return None,
@@ -186,8 +188,8 @@ impl RegularJoin {
 
     /// Forgets rows that were not given for the time the plan gives them.
     fn forget(&mut self, now: i64) {
-        let StateBound::TimeToLive { ms } = self.bound else { return };
-        for Side { rows, touched } in &mut self.sides {
+        let Some(ms) = self.bound.lives_ms() else { return };
+        for Side { rows, touched, .. } in &mut self.sides {
             while let Some((_, record_keys)) = touched.take_first(now.saturating_sub(ms)) {
                 for (record_key, ()) in record_keys {
                     let id = RowId::decode(&record_key).expect("the engine encoded it itself");
@@ -271,7 +273,7 @@ impl Operator for RegularJoin {
         };
         let id = RowId::decode(key)?;
         self.row.check(side, &id.row)?;
-        let Side { rows, touched } = &mut self.sides[side];
+        let Side { rows, touched, .. } = &mut self.sides[side];
         if let Some(known) = rows.get(&id.key, &id.row) {
             touched.remove(known.touched, key);
         }
@@ -287,41 +289,90 @@ impl Operator for RegularJoin {
         StateSize { entries: self.sides.iter().map(|side| side.rows.len() as u64).sum(), sessions: 0 }
     }
 
-    /// Rows that are forgotten after a time are found by it, not by a row: they stay in memory.
     fn spilling(&mut self) -> Option<&mut dyn Spilling> {
-        matches!(self.bound, StateBound::Unbounded).then_some(self)
+        Some(self)
+    }
+}
+
+impl RegularJoin {
+    /// Reads the rows of a key back; tells when the first of them was last given.
+    fn read_rows(&mut self, side: usize, key: &[u8], cold: &ColdTables) -> Result<Option<i64>, ColdError> {
+        let mut first: Option<i64> = None;
+        cold.scan(side as u8, key, |entry, kept, size| {
+            let touched = self.decode(side, kept).map_err(ColdError::damaged)?.touched;
+            first = Some(first.map_or(touched, |first| first.min(touched)));
+            self.restore(side as u8, entry, Some(kept)).map_err(ColdError::damaged)?;
+            self.sides[side].rows.read_back(entry, size).map_err(ColdError::damaged)
+        })?;
+        Ok(first)
     }
 }
 
 impl Spilling for RegularJoin {
     /// A row meets those of its key on both sides.
-    fn read_back(&mut self, inputs: &[Vec<Keyed>], cold: &ColdTables) -> Result<(), ColdError> {
+    fn read_back(
+        &mut self,
+        time: EpochTime,
+        inputs: &[Vec<Keyed>],
+        cold: &ColdTables,
+    ) -> Result<(), ColdError> {
         for side in [LEFT, RIGHT] {
-            let keys = missing(inputs.iter().flatten(), |key| self.sides[side].rows.holds(key));
-            for key in keys {
-                cold.scan(side as u8, key, |entry, kept, size| {
-                    self.restore(side as u8, entry, Some(kept)).map_err(ColdError::damaged)?;
-                    self.sides[side].rows.read_back(entry, size).map_err(ColdError::damaged)
-                })?;
+            if let (Some(ms), Some(away)) = (self.bound.lives_ms(), &mut self.sides[side].away) {
+                let due = away.take_due(time.now.saturating_sub(ms));
+                for (place, key) in (1..).zip(due.iter()) {
+                    self.read_rows(side, key, cold)?;
+                    if place % FORGOTTEN_AT_ONCE == 0 {
+                        self.forget(time.now);
+                    }
+                }
+            }
+            for key in missing(inputs.iter().flatten(), |key| self.sides[side].rows.holds(key)) {
+                let first = self.read_rows(side, key, cold)?;
+                if let (Some(first), Some(away)) = (first, &mut self.sides[side].away) {
+                    away.take_out(first, key);
+                }
             }
         }
         Ok(())
     }
 
     fn held(&self) -> u64 {
-        self.sides.iter().map(|side| side.rows.held()).sum()
+        let of_side = |side: &Side| side.rows.held() + side.away.as_ref().map_or(0, Away::bytes);
+        self.sides.iter().map(of_side).sum()
     }
 
     fn let_go(&mut self, keep: u64) {
-        let held = self.held().max(1);
-        for Side { rows, .. } in &mut self.sides {
-            let share = u128::from(rows.held()) * u128::from(keep) / u128::from(held);
-            rows.let_go(u64::try_from(share).unwrap_or(u64::MAX));
+        let away: u64 = self.sides.iter().filter_map(|side| side.away.as_ref()).map(Away::bytes).sum();
+        let (keep, held) = (keep.saturating_sub(away), self.held() - away);
+        for Side { rows, touched, away } in &mut self.sides {
+            let mut record_key = Vec::new();
+            rows.let_go(share(rows.held(), keep, held), |key, row, kept| {
+                if let Some(away) = away {
+                    RowId { key: key.into(), row: row.into() }.encode(&mut record_key);
+                    touched.remove(kept.touched, &record_key);
+                    away.put(kept.touched, key);
+                }
+            });
+            touched.forget_changes();
         }
     }
 
     fn take_growth(&mut self) -> Growth {
         let [left, right] = self.sides.each_mut().map(|side| side.rows.take_growth());
-        Growth { entries: left.entries + right.entries, bytes: left.bytes + right.bytes }
+        left + right
+    }
+
+    fn shown_tables(&self) -> &'static [u8] {
+        if self.bound.lives_ms().is_some() { &[LEFT as u8, RIGHT as u8] } else { &[] }
+    }
+
+    fn show(&mut self, table: u8, entry: &[u8], kept: &[u8], _size: u32) -> Result<(), ColdError> {
+        let side = usize::from(table);
+        let kept = self.decode(side, kept).map_err(ColdError::damaged)?;
+        let id = RowId::decode(entry).map_err(ColdError::damaged)?;
+        if let Some(away) = &mut self.sides[side].away {
+            away.put(kept.touched, &id.key);
+        }
+        Ok(())
     }
 }

@@ -7,6 +7,7 @@
 //! ```
 
 mod frame;
+mod spilling;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Range;
@@ -18,6 +19,7 @@ use super::aggregated::{key_text, key_values};
 use super::ordered::{OrderedRows, Partition, difference, order_of};
 use super::rank::instant;
 use super::schedule::Schedule;
+use super::spilling::Spilling;
 use super::time_to_live::TimeToLive;
 use super::{Due, EpochTime, Keyed, Operator, Output, Place, StateSize, timed_mark, window_timestamp};
 use crate::plan::{self, FrameUnit, OverKind, OverMode};
@@ -54,6 +56,8 @@ pub(crate) struct Over {
     due: Schedule,
     /// On time: the partitions whose given rows no frame needs from this watermark on; derived.
     forget: BTreeMap<i64, BTreeSet<Arc<[u8]>>>,
+    /// On time: a run has begun with rows that wait, and what else there is of their partitions may not be here.
+    is_begun: bool,
 }
 
 /// A partition that the epoch has changed.
@@ -107,6 +111,7 @@ impl Over {
             touched: TimeToLive::new(bound),
             due: Schedule::default(),
             forget: BTreeMap::new(),
+            is_begun: false,
             over: over.clone(),
         }
     }
@@ -204,9 +209,7 @@ impl Over {
     }
 
     fn process_changes(&mut self, time: EpochTime, inputs: Vec<Keyed>, out: &mut Output) {
-        for key in self.touched.expired(time.now) {
-            self.rows.remove_partition(&key);
-        }
+        self.expire(time);
         let mut changed: Vec<Changed> = Vec::new();
         let mut places: HashMap<Arc<[u8]>, usize> = HashMap::new();
         for Keyed { rows, keys } in inputs {
@@ -341,6 +344,7 @@ impl Over {
     fn expire(&mut self, time: EpochTime) {
         for key in self.touched.expired(time.now) {
             let last = self.rows.get(&key).and_then(|partition| partition.values().next_back());
+            // Of changes all rows are given.
             if last.and_then(|held| self.end_of(&held.row)).is_some_and(|end| end > time.before) {
                 self.touched.touch(&key, time.now);
                 continue;
@@ -482,6 +486,18 @@ impl Operator for Over {
             OverMode::Window { .. } => self.due.ends().collect(),
             _ => BTreeSet::new(),
         }
+    }
+
+    /// What waits for time is found by it, and rows that frames reach are known by what waits: they stay in memory.
+    fn spilling(&mut self) -> Option<&mut dyn Spilling> {
+        let spills = match self.over.mode {
+            OverMode::Window { .. } => false,
+            OverMode::OnTime { bound, .. } => {
+                bound.is_some() && self.reach.rows == 0 && self.reach.ms.is_none()
+            }
+            OverMode::Changes { .. } => true,
+        };
+        spills.then_some(self)
     }
 }
 
