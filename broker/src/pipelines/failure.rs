@@ -158,6 +158,15 @@ fn epoch(pipeline: &str, error: &EpochError) -> (String, Option<(String, i32, i6
             "One record alone makes so many rows: join or window it more narrowly, or select fewer of its columns"
                 .to_owned(),
         ),
+        EpochError::ReadsBack { limit, .. } => (
+            error.to_string(),
+            None,
+            format!(
+                "One record alone touches so much: group, join or rank by more columns, or give it more (`logmill pipeline \
+                 resume {pipeline} --memory {}`)",
+                written(limit.saturating_mul(4))
+            ),
+        ),
         error => (error.to_string(), None, "Run it again; its state is restored".to_owned()),
     }
 }

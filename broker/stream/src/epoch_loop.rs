@@ -127,9 +127,10 @@ impl TurnError {
     pub fn too_large(&self) -> Option<(u64, u64)> {
         match self {
             TurnError::Commit(CommitError::TooLarge { bytes, limit, .. })
-            | TurnError::Epoch { error: EpochError::TooMuch { bytes, limit, .. }, .. } => {
-                Some((*bytes, *limit))
-            }
+            | TurnError::Epoch {
+                error: EpochError::TooMuch { bytes, limit, .. } | EpochError::ReadsBack { bytes, limit },
+                ..
+            } => Some((*bytes, *limit)),
             _ => None,
         }
     }
@@ -432,8 +433,10 @@ impl EpochLoop {
                     }
                 }
                 Err(error) => {
-                    if let EpochError::TooMuch { rows, .. } = error {
-                        self.load = self.load_of_failed(cut, input, rows);
+                    match error {
+                        EpochError::TooMuch { rows, .. } => self.load = self.load_of_failed(cut, input, rows),
+                        EpochError::ReadsBack { .. } => self.load = self.load_of_failed(cut, input, 0),
+                        _ => {}
                     }
                     return Err(TurnError::Epoch { pipeline: self.name(), error });
                 }

@@ -396,6 +396,52 @@ fn what_lives_for_a_time_leaves_memory() {
     }
 }
 
+/// I14. What an epoch touches is bounded: one that would read too much back is done in parts.
+#[test]
+fn an_epoch_that_touches_much_is_done_in_parts() {
+    let plan = support::plan(
+        "CREATE TABLE l (k BIGINT, s STRING, x BIGINT) WITH ('topic' = 'left', 'format' = 'json');
+         CREATE TABLE o (k BIGINT, n BIGINT) WITH ('topic' = 'out', 'format' = 'json', 'output' = 'retract');
+         INSERT INTO o SELECT k, LENGTH(s) FROM
+         (SELECT *, ROW_NUMBER() OVER (PARTITION BY k ORDER BY x) AS n FROM l) WHERE n = 1 UNBOUNDED",
+    );
+    let text = "x".repeat(1 << 20);
+    let mut logs = logs();
+    let each = |x: i64, text: &str| {
+        (0..40).map(|k| format!("{{\"k\":{k},\"x\":{x},\"s\":\"{text}\"}}")).collect::<Vec<_>>()
+    };
+    each(2, &text).iter().for_each(|record| logs.produce("left", 0, std::slice::from_ref(record)));
+    let mut run = Spilt::new(&plan, EpochLimits::default(), 0, 0);
+    let mut epochs =
+        EpochLoop::new(run.restore(&logs), EpochLimits { input_records: 4, ..EpochLimits::default() });
+    let go = |epochs: &mut EpochLoop, run: &mut Spilt<'_>, logs: &mut MemoryLogs| loop {
+        match epochs.turn(logs, 0, 0) {
+            Ok(Turn::Committed { progress, .. }) => {
+                run.ends.push(logs.changelog.len() as i64);
+                epochs.committed(progress.epoch, run.position(&progress)).unwrap();
+            }
+            Ok(_) => break None,
+            Err(error) => break Some(error),
+        }
+    };
+    assert!(go(&mut epochs, &mut run, &mut logs).is_none());
+    assert!(epochs.pipeline().state_bytes() > 40 << 20);
+    drop(epochs);
+    logs.produce("left", 0, &each(1, "y"));
+    let (mut pace, mut parted) = (Default::default(), 0);
+    loop {
+        let mut epochs = EpochLoop::new(run.restore(&logs), EpochLimits::default()).with_pace(pace);
+        let Some(error) = go(&mut epochs, &mut run, &mut logs) else { break };
+        let (bytes, limit) = error.too_large().unwrap_or_else(|| panic!("{error}"));
+        assert!(bytes > limit && bytes < 2 * limit, "{error}");
+        assert!(epochs.shrink());
+        (pace, parted) = (epochs.pace(), parted + 1);
+    }
+    assert!(parted > 0);
+    let shortest = logs.values("out").iter().filter(|value| value.ends_with("\"n\":1}")).count();
+    assert_eq!(shortest, 40);
+}
+
 /// A store that fails, and one that holds what nobody wrote, end the run: no epoch is computed from them.
 #[test]
 fn a_store_that_fails_or_is_damaged_is_an_error() {

@@ -270,8 +270,9 @@ impl Spilling for GroupAggregate {
     ) -> Result<(), ColdError> {
         if let (Some(ms), Some(away)) = (self.bound.lives_ms(), &mut self.away) {
             let due = away.take_due(time.now.saturating_sub(ms));
+            let passing = cold.passing();
             for (place, key) in (1..).zip(due.iter()) {
-                self.read_group(key, cold)?;
+                self.read_group(key, &passing)?;
                 if place % FORGOTTEN_AT_ONCE == 0 {
                     self.forget(time.now);
                 }

@@ -497,8 +497,9 @@ impl Spilling for Rank {
         cold: &ColdTables,
     ) -> Result<(), ColdError> {
         if let Some(due) = self.touched.due(time.now) {
+            let passing = cold.passing();
             for (place, key) in (1..).zip(due.iter()) {
-                self.read_partition(key, true, cold)?;
+                self.read_partition(key, true, &passing)?;
                 if place % FORGOTTEN_AT_ONCE == 0 {
                     self.forget(time.now);
                 }

@@ -139,10 +139,28 @@ pub enum EpochError {
     /// What the epoch needs of the state that is not in memory cannot be read back. The pipeline must be restored, with
     /// another store.
     #[error("state cannot be read back: {0}")]
-    Cold(#[from] ColdError),
+    Cold(#[source] ColdError),
+    /// An epoch touches more state that is not in memory than may be read back for it. The pipeline must be restored; over
+    /// less input it goes on.
+    #[error("an epoch reads {bytes} bytes of state or more back into memory, and may read {limit}")]
+    ReadsBack {
+        /// How many bytes there were when it was stopped.
+        bytes: u64,
+        /// How many there may be.
+        limit: u64,
+    },
     /// An earlier epoch failed half-way. The pipeline must be restored.
     #[error("an earlier epoch failed; restore the pipeline from its changelog")]
     NeedsRestore,
+}
+
+impl From<ColdError> for EpochError {
+    fn from(error: ColdError) -> EpochError {
+        match error {
+            ColdError::TooMuch { bytes, limit } => EpochError::ReadsBack { bytes, limit },
+            error => EpochError::Cold(error),
+        }
+    }
 }
 
 impl EpochError {
@@ -154,6 +172,7 @@ impl EpochError {
             EpochError::OutputRow { .. }
                 | EpochError::TooMuch { .. }
                 | EpochError::Cold(_)
+                | EpochError::ReadsBack { .. }
                 | EpochError::NeedsRestore
         )
     }

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::changes::StateChanges;
 use super::errors::EpochError;
 use super::progress::Counters;
-use super::room::check_room;
+use super::room::{check_room, read_back_room};
 use super::shards::{Shards, merge};
 use super::size::SizeMeter;
 use crate::column::Column;
@@ -316,7 +316,8 @@ impl Graph {
         let node = &mut self.nodes[index];
         let time = EpochTime { now: epoch.now, before: node.place.watermark };
         node.worked = inputs.iter().flatten().map(Rows::len).sum();
-        let cold = self.spilt.as_ref().map(|spilt| spilt.tables(node.identity));
+        let room = read_back_room(epoch.room);
+        let cold = self.spilt.as_ref().map(|spilt| spilt.tables(node.identity, room));
         let mut outputs =
             node.shards.process(epoch.executor, node.worked, time, epoch.room, keys, inputs, cold)?;
         check_room(&outputs, epoch.room, false)?;

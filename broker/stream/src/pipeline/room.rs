@@ -5,12 +5,23 @@ use super::errors::EpochError;
 use crate::operators::Output;
 use crate::rows::{GIVEN_BYTES, MOST_BYTES};
 
+const READ_BACK_BYTES: u64 = 16 << 20;
+
 /// How many bytes of rows an operator may give in an epoch of so many records. What gives more is done in parts, as far as
 /// there are some.
 pub(super) fn room(cut: &Cut, records: u64) -> usize {
     match records == 1 || records == 0 && cut.emit_rows == 1 {
         true => MOST_BYTES,
         false => GIVEN_BYTES,
+    }
+}
+
+/// How many bytes of state an epoch may read back for one operator in any case, given its room: with little memory, too, many
+/// records are to be taken at a time, and one alone cannot be parted.
+pub(super) fn read_back_room(room: usize) -> u64 {
+    match room < MOST_BYTES {
+        true => READ_BACK_BYTES,
+        false => room as u64,
     }
 }
 

@@ -105,6 +105,14 @@ pub enum ColdError {
         /// What went wrong.
         what: String,
     },
+    /// More is asked for at a time than there is room for in memory.
+    #[error("{bytes} bytes or more are to be read back at once, and {limit} may be")]
+    TooMuch {
+        /// How many bytes there were when it was stopped.
+        bytes: u64,
+        /// How many there may be.
+        limit: u64,
+    },
     /// It holds something that no pipeline of this plan wrote.
     #[error("the store is damaged: {what}")]
     Damaged {

@@ -9,6 +9,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::changelog::{ChangelogKey, RECORD_HEADER};
 use super::cold::{COLD_VERSION, ColdError, ColdMark, ColdPosition, ColdSize, ColdStore, Growth, entry_size};
@@ -39,13 +40,17 @@ struct Pending {
     bytes: u64,
 }
 
-/// An operator's entries wherever they are; cheap to clone.
-#[derive(Debug, Clone)]
+/// An operator's entries wherever they are, for one epoch.
+#[derive(Debug)]
 pub(crate) struct ColdTables {
     store: Arc<dyn ColdStore>,
     /// The newest epoch first.
     pending: Vec<Arc<Pending>>,
     operator: u32,
+    /// What was read counts for so much.
+    read: AtomicU64,
+    /// For how much it may.
+    room: u64,
 }
 
 impl Spilt {
@@ -85,10 +90,12 @@ impl Spilt {
         self.pending.iter().map(|pending| pending.bytes).sum::<u64>() + self.current.bytes
     }
 
-    /// An operator's entries.
-    pub(crate) fn tables(&self, operator: u32) -> ColdTables {
+    /// An operator's entries. Those that an epoch reads may count for as much as what should be in memory, or for `room` if
+    /// that is more.
+    pub(crate) fn tables(&self, operator: u32, room: u64) -> ColdTables {
         let pending = self.pending.iter().rev().cloned().collect();
-        ColdTables { store: Arc::clone(&self.store), pending, operator }
+        let room = room.max(self.keep);
+        ColdTables { store: Arc::clone(&self.store), pending, operator, read: AtomicU64::new(0), room }
     }
 
     /// Takes what the epoch that is being computed has changed of an operator, in the order of the keys.
@@ -122,6 +129,26 @@ impl Spilt {
 }
 
 impl ColdTables {
+    /// The same for entries that do not stay, of which the reader has few at a time.
+    pub(crate) fn passing(&self) -> ColdTables {
+        ColdTables {
+            store: Arc::clone(&self.store),
+            pending: self.pending.clone(),
+            operator: self.operator,
+            read: AtomicU64::new(0),
+            room: u64::MAX,
+        }
+    }
+
+    /// An entry is read. However the shards share them, it is too much together or not.
+    fn count(&self, size: u32) -> Result<(), ColdError> {
+        let bytes = self.read.fetch_add(u64::from(size), Ordering::Relaxed) + u64::from(size);
+        match bytes > self.room {
+            true => Err(ColdError::TooMuch { bytes, limit: self.room }),
+            false => Ok(()),
+        }
+    }
+
     fn record_key(&self, table: u8, key: &[u8]) -> Vec<u8> {
         let mut record_key = Vec::with_capacity(key.len() + RECORD_HEADER);
         ChangelogKey { operator: self.operator, table, key }.encode(&mut record_key);
@@ -138,14 +165,14 @@ impl ColdTables {
         let record_key = self.record_key(table, key);
         let sized = |value: Vec<u8>| {
             let size = entry_size(record_key.len(), value.len());
-            (value, size)
+            self.count(size).map(|()| (value, size))
         };
         for changes in self.pending() {
             if let Ok(found) = changes.binary_search_by(|(known, _)| known.cmp(&record_key)) {
-                return Ok(changes[found].1.clone().map(sized));
+                return changes[found].1.clone().map(sized).transpose();
             }
         }
-        Ok(self.store.get(&record_key)?.map(sized))
+        self.store.get(&record_key)?.map(sized).transpose()
     }
 
     /// Hands over the entries of a table whose keys begin with `prefix`, in order: key, value, and what each counts for.
@@ -165,7 +192,11 @@ impl ColdTables {
         }
         let mut newer = newer.into_iter().peekable();
         let mut give = |key: &[u8], value: Option<&[u8]>| match value {
-            Some(value) => take(&key[header..], value, entry_size(key.len(), value.len())),
+            Some(value) => {
+                let size = entry_size(key.len(), value.len());
+                self.count(size)?;
+                take(&key[header..], value, size)
+            }
             None => Ok(()),
         };
         self.store.scan(&prefix, &mut |key, value| {

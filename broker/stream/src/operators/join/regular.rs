@@ -319,8 +319,9 @@ impl Spilling for RegularJoin {
         for side in [LEFT, RIGHT] {
             if let (Some(ms), Some(away)) = (self.bound.lives_ms(), &mut self.sides[side].away) {
                 let due = away.take_due(time.now.saturating_sub(ms));
+                let passing = cold.passing();
                 for (place, key) in (1..).zip(due.iter()) {
-                    self.read_rows(side, key, cold)?;
+                    self.read_rows(side, key, &passing)?;
                     if place % FORGOTTEN_AT_ONCE == 0 {
                         self.forget(time.now);
                     }

@@ -46,8 +46,9 @@ impl Spilling for Over {
             }
         }
         if let Some(due) = self.touched.due(time.now) {
+            let passing = cold.passing();
             for (place, key) in (1..).zip(due.iter()) {
-                self.read_partition(key, true, cold)?;
+                self.read_partition(key, true, &passing)?;
                 if place % FORGOTTEN_AT_ONCE == 0 {
                     self.expire(time);
                 }
