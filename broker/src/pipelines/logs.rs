@@ -280,9 +280,6 @@ impl Logs for BrokerLogs {
                 })?);
             }
         }
-        // The log may have grown since its end was looked up, and a bound have been set since.
-        let end = self.bound.end_of(partition, || i64::MAX);
-        batches.retain(|batch| batch.header().next_offset() <= end);
         let aborted = read
             .aborted
             .iter()

@@ -341,8 +341,8 @@ impl EpochLoop {
         }
         let now = now.max(self.pipeline.last_now());
         let limits = self.pace.of(&self.limits);
-        let (input, shedding, aligned) = match self.pipeline.emission_pending() {
-            true => (Vec::new(), Shedding::default(), Aligned::default()),
+        let Found { input, ends, shedding, aligned } = match self.pipeline.emission_pending() {
+            true => Found::default(),
             false => self
                 .read(logs, &limits, now)
                 .map_err(|error| TurnError::Logs { pipeline: self.name(), error })?,
@@ -353,7 +353,7 @@ impl EpochLoop {
         };
         let mut cut = Cut {
             idle,
-            ranges: self.ranges(&input, &shedding, &aligned, &limits),
+            ranges: self.ranges(&input, &ends, (&shedding, &aligned), &limits),
             now,
             seed,
             emit_rows: limits.emit_rows,
@@ -480,12 +480,7 @@ impl EpochLoop {
 
     /// Batches from where the pipeline is, or from behind what is passed over, of every partition that has some; of those
     /// alone that the last epoch left out, if there are any. And what the epoch sheds.
-    fn read<L: Logs>(
-        &mut self,
-        logs: &mut L,
-        limits: &EpochLimits,
-        now: i64,
-    ) -> Result<(Vec<Input>, Shedding, Aligned), LogsError> {
+    fn read<L: Logs>(&mut self, logs: &mut L, limits: &EpochLimits, now: i64) -> Result<Found, LogsError> {
         let mut readable = BTreeMap::new();
         let mut unread = BTreeMap::new();
         for (partition, position) in self.pipeline.positions() {
@@ -519,7 +514,8 @@ impl EpochLoop {
         let share = limits.input_bytes / readable.len().max(1);
         let mut bytes = 0;
         let mut inputs = Vec::with_capacity(readable.len());
-        for (partition, Unread { position, .. }) in readable {
+        let mut ends = BTreeMap::new();
+        for (partition, Unread { position, end }) in readable {
             // A batch of each of very many partitions may be more than an epoch should hold.
             if bytes > limits.unpacked_bytes {
                 self.left_out.insert(partition);
@@ -528,19 +524,22 @@ impl EpochLoop {
             let from = shedding.passed_over.get(&partition).copied().unwrap_or(position);
             let read = logs.read(&partition, from, share)?;
             bytes += read.batches.iter().map(Batch::size).sum::<usize>();
+            ends.insert(partition.clone(), end);
             inputs.push(Input { partition, batches: read.batches, aborted: read.aborted });
         }
         let is_read = |partition: &TopicPartition| inputs.iter().any(|input| input.partition == *partition);
         shedding.passed_over.retain(|partition, _| is_read(partition));
-        Ok((inputs, shedding, aligned))
+        Ok(Found { input: inputs, ends, shedding, aligned })
     }
 
-    /// The ranges that the batches read cover, as far as the limit of records and the declared ends allow.
+    /// The ranges that the batches read cover, as far as the limit of records allows, and no further than the end that was
+    /// found: a log may have grown since. Where the last of the batches before it are gone the one that reaches it reaches
+    /// beyond it.
     fn ranges(
         &mut self,
         input: &[Input],
-        shedding: &Shedding,
-        aligned: &Aligned,
+        ends: &BTreeMap<TopicPartition, i64>,
+        (shedding, aligned): (&Shedding, &Aligned),
         limits: &EpochLimits,
     ) -> BTreeMap<TopicPartition, OffsetRange> {
         let positions: BTreeMap<&TopicPartition, i64> = self.pipeline.positions().collect();
@@ -573,9 +572,7 @@ impl EpochLoop {
                 left -= count;
                 to = to.max(header.next_offset());
             }
-            if let Some(bound) = self.bound(partition) {
-                to = to.min(bound);
-            }
+            to = to.min(ends[partition]);
             if let Some(offsets) = aligned.unknown.get(partition) {
                 to = to.min(begin.saturating_add_unsigned(*offsets));
             }
@@ -586,6 +583,16 @@ impl EpochLoop {
         }
         ranges
     }
+}
+
+/// What was found to be read.
+#[derive(Debug, Default)]
+struct Found {
+    input: Vec<Input>,
+    /// Where each partition of the input ends for now.
+    ends: BTreeMap<TopicPartition, i64>,
+    shedding: Shedding,
+    aligned: Aligned,
 }
 
 /// The size of the batches a cut covers.

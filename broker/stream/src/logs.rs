@@ -16,8 +16,8 @@ pub trait Logs {
     /// The offset up to which committed records of a partition can be read: its last stable offset.
     fn readable_end(&mut self, partition: &TopicPartition) -> Result<i64, LogsError>;
 
-    /// Whole batches that cover `from`, about `max_bytes` of them and at least one if there is one, never past the
-    /// readable end.
+    /// Whole batches that cover `from`, about `max_bytes` of them and at least one if there is one. What lies behind the
+    /// readable end that was told is passed over.
     fn read(
         &mut self,
         partition: &TopicPartition,

@@ -1,11 +1,12 @@
 //! Where the input of a pipeline ends, and what is left of one that has come there.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tempfile::TempDir;
 
 use super::super::taking_up::tests::{counts, script};
-use super::super::{EventKind, InputEnd, PipelineState};
+use super::super::{EventKind, InputEnd, PipelineError, PipelineState};
 use super::{COPY, Parts};
 
 impl Parts {
@@ -47,6 +48,33 @@ async fn a_pipeline_ends_where_its_input_ended_whoever_produces_meanwhile() {
     let view = pipelines.view("p").unwrap();
     assert_eq!((view.sources[0].position, view.sources[0].finish_at), (3, Some(3)));
     assert_eq!(parts.read("out"), ["a", "b", "c"].map(|k| format!(r#"{{"k":"{k}"}}"#)));
+    parts.close().await;
+}
+
+/// Compaction has left no batch that ends where the input does: the one that reaches its end reaches beyond it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pipeline_comes_to_an_end_that_no_batch_ends_at() {
+    let directory = TempDir::new().unwrap();
+    let parts = Parts::open(&directory, Vec::new()).await;
+    let pipelines = &parts.pipelines;
+    pipelines.run("p", &counts(), None).await.unwrap();
+    parts.produce("in", &[("a", 1), ("b", 2), ("c", 3)]).await;
+    parts.caught_up("p").await;
+    let ends = BTreeMap::from([("in".to_owned(), vec![5])]);
+    let control = pipelines.0.known.lock().get("p").unwrap().control.clone();
+    control.bound().set(|| Ok::<_, PipelineError>(ends.clone())).unwrap();
+    parts.produce("in", &[("a", 4), ("b", 5), ("c", 6)]).await;
+    for _ in 0..500 {
+        if pipelines.view("p").unwrap().sources[0].position == 5 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let position = |name: &str| pipelines.view(name).unwrap().sources[0].position;
+    assert_eq!(position("p"), 5, "as far as it may read, and no further");
+    control.finish_at(ends);
+    assert_eq!(parts.ended("p").await, PipelineState::Finished);
+    assert_eq!(position("p"), 5);
     parts.close().await;
 }
 
