@@ -211,6 +211,7 @@ impl Task {
                 Ok(Turn::Committed { progress, ticket }) => {
                     let before = in_flight.replace(InFlight { ticket, progress: *progress });
                     self.settle(before, logs)?;
+                    self.check(epochs, logs)?;
                     let pipeline = epochs.pipeline();
                     if let Err(over) = memory.hold(pipeline.memory_bytes(), || pipeline.operator_sizes()) {
                         self.settle(in_flight, logs)?;
@@ -224,9 +225,7 @@ impl Task {
                 }
                 Ok(Turn::Idle) => {
                     self.settle(in_flight.take(), logs)?;
-                    for (partition, position) in epochs.pipeline().positions() {
-                        logs.check(partition, position)?;
-                    }
+                    self.check(epochs, logs)?;
                     let reader = logs.reader();
                     let due = epochs.wake_at().map(|at| at.saturating_sub(now_ms()).max(0).unsigned_abs());
                     let wait = due.map_or(IDLE_LOOK, |ms| IDLE_LOOK.min(Duration::from_millis(ms)));
@@ -247,6 +246,15 @@ impl Task {
         };
         self.settle(in_flight, logs)?;
         Ok(ended)
+    }
+
+    /// That nothing keeps a partition from being read on, also while others give enough: the loop does not ask for what was
+    /// not fetched. What is passed of each makes room for more.
+    fn check(&self, epochs: &EpochLoop, logs: &mut ClusterLogs) -> Result<(), TaskError> {
+        epochs
+            .pipeline()
+            .positions()
+            .try_for_each(|(partition, position)| Ok(logs.check(partition, position)?))
     }
 
     /// Waits until the epoch is committed, and shows it.

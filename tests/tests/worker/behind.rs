@@ -1,7 +1,6 @@
 //! What a worker takes a partition for that it has read, or is behind in.
 
-use std::time::Duration;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use logmill_tests::process::PATIENCE;
 
@@ -32,6 +31,39 @@ fn a_leader_that_does_not_answer_makes_no_partition_idle() {
     rig.until_read(&mut worker);
     let ended = stop(worker);
     assert_eq!((total(&ended, "records_in"), total(&ended, "late")), (5, 0), "{}", ended.log);
+    assert!(rig.broker.stop().status.success());
+}
+
+#[test]
+fn a_partition_that_cannot_be_read_on_ends_a_worker_that_has_others_to_read() {
+    let script = "
+        CREATE TABLE t (n BIGINT) WITH ('topic' = 't', 'format' = 'json');
+        CREATE TABLE o (n BIGINT) WITH ('topic' = 'o', 'format' = 'json');
+        INSERT INTO o SELECT n FROM t;";
+    let rig = Rig::start();
+    rig.topic("t", 2);
+    rig.topic("o", 1);
+    let record = |partition: i32| (partition, 1_000, r#"{"n":1}"#.to_owned());
+    rig.send("t", [record(0), record(1)]);
+    let mut worker = rig.worker("before", script, &[]);
+    rig.until_read(&mut worker);
+    assert!(stop(worker).status.success());
+    // What comes next in one of them is gone before it is read.
+    rig.send("t", [record(1), record(1)]);
+    rig.broker.run(&["topic", "delete-records", "t", "--partition", "1", "--before", "2", "--yes"]);
+    // So much of the other one that there is always some.
+    rig.send("t", (0..50_000).map(|_| record(0)));
+    let options = ["--epoch-records", "50", "--epoch-interval", "50ms"];
+    let mut worker = rig.worker("behind", script, &options);
+    let began = Instant::now();
+    while worker.is_alive() {
+        assert!(began.elapsed() < PATIENCE / 2, "it reads on without t-1: {}", worker.log());
+        rig.send("t", (0..5).map(|_| record(0)));
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let ended = worker.wait(PATIENCE);
+    assert_eq!(ended.status.code(), Some(1), "{}", ended.log);
+    assert!(ended.log.contains("t-1") && ended.log.contains("offset 1"), "{}", ended.log);
     assert!(rig.broker.stop().status.success());
 }
 
