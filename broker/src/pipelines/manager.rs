@@ -97,7 +97,7 @@ pub(super) struct Manager {
     spill: SpillSettings,
     partitions: Partitions,
     /// Held by whoever makes a snapshot in the background.
-    snapshot_turn: Arc<Mutex<()>>,
+    pub(super) snapshot_turn: Arc<Mutex<()>>,
     pub(super) clock: Clock,
     pub(super) runtime: Handle,
     pub(super) known: Mutex<BTreeMap<String, Known>>,

@@ -5,6 +5,7 @@ mod ends;
 mod events;
 mod look_ups;
 mod sources;
+mod waits;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -193,7 +193,8 @@ impl SnapshotFiles {
     }
 }
 
-fn stopped() -> io::Error {
+/// Why whoever is told to stop does not go on.
+pub(super) fn stopped() -> io::Error {
     io::Error::other("it was stopped")
 }
 

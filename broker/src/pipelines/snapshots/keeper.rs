@@ -7,12 +7,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use logmill_storage::Disk;
 use logmill_stream::{Plan, SnapshotHeader};
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 
-use super::files::{FileError, SnapshotFiles, Stop};
+use super::files::{FileError, SnapshotFiles, Stop, stopped};
 use super::making::{Found, Source, Usable, find, make};
 use super::own_logs::{Cut, OwnLogs};
 use crate::clock::Clock;
@@ -20,6 +21,9 @@ use crate::partitions::{Partition, Partitions};
 
 /// How many snapshots stay.
 const KEPT: usize = 2;
+
+/// How often somebody whose turn it is not asks whether to wait on.
+const LOOK: Duration = Duration::from_millis(50);
 
 /// Where snapshots of all pipelines are kept, and how often they are made.
 #[derive(Clone, Debug)]
@@ -97,14 +101,27 @@ impl Snapshots {
         script: &str,
         stop: &Stop,
     ) -> Result<u64, FileError> {
-        let _turn = self.0.turn.lock();
-        self.alone(|files| {
-            let now_ms = self.0.clock.now_ms();
-            let source = Source { files, logs, plan, script, now_ms, stop };
-            let (_, size) = make(&source, cut, &SnapshotFiles::of_epoch(cut.progress.epoch))?;
-            self.let_go(logs, cut)?;
-            Ok(size.bytes)
-        })
+        // Whoever has them may be at it for minutes.
+        let _turn = self.unless_stopped(&self.0.turn, stop)?;
+        let _working = self.unless_stopped(&self.0.working, stop)?;
+        let now_ms = self.0.clock.now_ms();
+        let source = Source { files: &self.0.files, logs, plan, script, now_ms, stop };
+        let (_, size) = make(&source, cut, &SnapshotFiles::of_epoch(cut.progress.epoch))?;
+        self.let_go(logs, cut)?;
+        Ok(size.bytes)
+    }
+
+    /// Takes a lock, or gives up when it is said to stop.
+    fn unless_stopped<'l>(&self, lock: &'l Mutex<()>, stop: &Stop) -> Result<MutexGuard<'l, ()>, FileError> {
+        loop {
+            if stop() {
+                let path = self.0.files.directory().to_owned();
+                return Err(FileError::Io { path, error: stopped() });
+            }
+            if let Some(taken) = lock.try_lock_for(LOOK) {
+                return Ok(taken);
+            }
+        }
     }
 
     /// Removes snapshots but for the two newest, and lets go of the logs before the older one of these. While it is not

@@ -1,0 +1,75 @@
+//! What whoever stops or changes a pipeline waits for, and what not.
+
+use std::future::Future;
+use std::sync::mpsc;
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+use super::super::PipelineState;
+use super::super::taking_up::tests::{counts, files};
+use super::Parts;
+
+/// Nothing that is not held up takes so long.
+const AT_ONCE: Duration = Duration::from_secs(20);
+
+async fn at_once<T>(what: &str, work: impl Future<Output = T>) -> T {
+    let done = tokio::time::timeout(AT_ONCE, work).await;
+    done.unwrap_or_else(|_| panic!("{what} waits"))
+}
+
+/// A lock that a thread of its own holds until this is dropped.
+struct Held(Option<mpsc::Sender<()>>, Option<std::thread::JoinHandle<()>>);
+
+impl Held {
+    /// `hold` takes the lock, and then calls what it is given.
+    fn new(hold: impl FnOnce(&dyn Fn()) + Send + 'static) -> Held {
+        let (release, released) = mpsc::channel::<()>();
+        let (taken, is_taken) = mpsc::channel();
+        let thread = std::thread::spawn(move || {
+            hold(&move || {
+                taken.send(()).unwrap();
+                // Its other end is dropped.
+                let _ = released.recv();
+            });
+        });
+        is_taken.recv().unwrap();
+        Held(Some(release), Some(thread))
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        drop(self.0.take());
+        let _ = self.1.take().unwrap().join();
+    }
+}
+
+impl Parts {
+    /// Runs `counts` until it makes a snapshot.
+    async fn with_a_snapshot_due(&self) {
+        self.pipelines.run("p", &counts(), None).await.unwrap();
+        self.produce("in", &[("a", 1), ("b", 2)]).await;
+        self.caught_up("p").await;
+        // The epoch before is durable when the next one is.
+        self.produce("in", &[("a", 3)]).await;
+        self.caught_up("p").await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stop_does_not_wait_for_the_snapshot_of_another_pipeline() {
+    let directory = TempDir::new().unwrap();
+    let parts = Parts::open_with(&directory, Vec::new(), 1).await;
+    let turn = std::sync::Arc::clone(&parts.pipelines.0.snapshot_turn);
+    let held = Held::new(move |wait| {
+        let _turn = turn.lock();
+        wait();
+    });
+    parts.with_a_snapshot_due().await;
+    let stopped = at_once("the stop", parts.pipelines.stop("p")).await.unwrap();
+    assert_eq!(stopped.state, PipelineState::Stopped);
+    assert!(files(&directory, "p").is_empty(), "it was not its turn");
+    drop(held);
+    parts.close().await;
+}
