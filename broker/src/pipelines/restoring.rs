@@ -21,6 +21,8 @@ impl Runner {
         if !self.logs.settle_own(&self.control) {
             return Err(RunError::Stopped);
         }
+        // It would be waited for, and hears of no wish to stop the run.
+        self.keeper.give_up();
         let cut = self.keeper.logs().standing().map_err(own_log)?;
         self.logs.read_only(topic_ids(&self.sources()?));
         // All of one cut: whatever else is published meanwhile is another runner's, and fences this one.
@@ -62,10 +64,10 @@ impl Runner {
         Arc::new(move || control.is_stopping())
     }
 
-    /// The snapshots to go on from, newest first.
+    /// The snapshots to go on from, newest first. Nobody removes one meanwhile, and a savepoint in the making, which may take
+    /// long, is not waited for.
     pub(super) fn bases(&self, cut: &Cut) -> Result<Vec<Usable>, RunError> {
-        let logs = self.keeper.logs();
-        let found = self.keeper.snapshots().alone(|files| find(files, logs, cut));
+        let found = find(self.keeper.snapshots().files(), self.keeper.logs(), cut);
         let found = found.map_err(|error| own_log(error.to_string()))?;
         for file in &found.unread {
             self.say(EventKind::Changed, format!("the snapshot {file} cannot be read"));

@@ -228,6 +228,18 @@ impl Keeper {
         self.snapshots.set_durable(Some(cut));
     }
 
+    /// Gives up the snapshot that is in the making: from here on nobody removes one, or lets go of what is in it, until the
+    /// next one is made.
+    pub(in crate::pipelines) fn give_up(&mut self) {
+        self.stopping.store(true, Ordering::Relaxed);
+        if let Some(job) = self.job.take()
+            && job.join().is_err()
+        {
+            tracing::error!(pipeline = self.name, "the thread of a snapshot ended with a panic");
+        }
+        self.stopping = Arc::default();
+    }
+
     fn begin(&mut self, cut: Cut) {
         let (snapshots, logs, plan) = (self.snapshots.clone(), self.logs.clone(), Arc::clone(&self.plan));
         let (script, last, name) = (Arc::clone(&self.script), Arc::clone(&self.last), self.name.clone());
@@ -250,11 +262,6 @@ impl Keeper {
 
 impl Drop for Keeper {
     fn drop(&mut self) {
-        self.stopping.store(true, Ordering::Relaxed);
-        if let Some(job) = self.job.take()
-            && job.join().is_err()
-        {
-            tracing::error!(pipeline = self.name, "the thread of a snapshot ended with a panic");
-        }
+        self.give_up();
     }
 }

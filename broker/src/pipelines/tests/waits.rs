@@ -7,6 +7,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 use super::super::PipelineState;
+use super::super::snapshots::Snapshots;
 use super::super::taking_up::tests::{counts, files};
 use super::Parts;
 
@@ -36,6 +37,11 @@ impl Held {
         is_taken.recv().unwrap();
         Held(Some(release), Some(thread))
     }
+
+    /// As if somebody made a large file of a pipeline's state.
+    fn working(snapshots: Snapshots) -> Held {
+        Held::new(move |wait| snapshots.alone(|_| wait()))
+    }
 }
 
 impl Drop for Held {
@@ -46,6 +52,10 @@ impl Drop for Held {
 }
 
 impl Parts {
+    fn snapshots(&self, name: &str) -> Snapshots {
+        self.pipelines.0.known.lock().get(name).unwrap().snapshots.clone()
+    }
+
     /// Runs `counts` until it makes a snapshot.
     async fn with_a_snapshot_due(&self) {
         self.pipelines.run("p", &counts(), None).await.unwrap();
@@ -71,5 +81,32 @@ async fn a_stop_does_not_wait_for_the_snapshot_of_another_pipeline() {
     assert_eq!(stopped.state, PipelineState::Stopped);
     assert!(files(&directory, "p").is_empty(), "it was not its turn");
     drop(held);
+    parts.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_is_restored_does_not_wait_for_a_snapshot_in_the_making() {
+    let directory = TempDir::new().unwrap();
+    let parts = Parts::open_with(&directory, Vec::new(), 1).await;
+    parts.with_a_snapshot_due().await;
+    let held = Held::working(parts.snapshots("p"));
+    parts.produce("in", &[("a", 4)]).await;
+    parts.caught_up("p").await;
+    parts.pipelines.rescale("p", 2).await.unwrap();
+    at_once("the new shards", async {
+        while parts.pipelines.view("p").unwrap().running_shards != 2 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    })
+    .await;
+    at_once("the stop", parts.pipelines.stop("p")).await.unwrap();
+    drop(held);
+    // The one that was given up is made when there is reason again.
+    parts.pipelines.run("p", &counts(), None).await.unwrap();
+    parts.produce("in", &[("a", 5)]).await;
+    parts.caught_up("p").await;
+    parts.produce("in", &[("a", 6)]).await;
+    parts.caught_up("p").await;
+    assert_eq!(parts.read("out").last().unwrap(), r#"{"k":"a","n":5}"#);
     parts.close().await;
 }
