@@ -190,7 +190,8 @@ impl BrokerLogs {
             .ok_or_else(|| format!("there is no partition {topic}-{partition}"))
     }
 
-    /// The whole frame, and the mirrored offsets.
+    /// The whole frame, and the mirrored offsets. The epoch keeps its batches, as the frame may be refused: those of the frame
+    /// are copies, made here and not while everybody's coordinators are held.
     fn frame(&self, epoch: &EpochOutput) -> Result<(Frame, Vec<Record>), String> {
         let mut appends = Vec::with_capacity(epoch.outputs.len() + epoch.changelog.len() + 1);
         // The condition comes first: the epoch before must be the last one.
@@ -235,6 +236,7 @@ impl BrokerLogs {
             .offsets()
             .filter_map(|(source, offset)| Some((self.source(&source).ok()?.id(), offset)))
             .collect();
+        let appends = appends.into_iter().map(Append::alone).collect();
         Ok((Frame { appends, requires, ..Frame::default() }, offsets))
     }
 }
@@ -424,6 +426,30 @@ fn is_passing(error: &FrameError, own: &[PartitionId]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn the_batches_of_a_frame_are_nobody_elses() {
+        let directory = tempfile::TempDir::new().unwrap();
+        let parts = super::super::tests::Parts::open(&directory, Vec::new()).await;
+        let pipelines = &parts.pipelines;
+        pipelines.run("p", super::super::tests::COPY, None).await.unwrap();
+        parts.produce("in", &[("a", 1)]).await;
+        parts.caught_up("p").await;
+        pipelines.stop("p").await.unwrap();
+        let cut = pipelines.standing("p").await.unwrap();
+        let epoch = EpochOutput::standing(cut.progress);
+        let (frame, _) = pipelines.broker_logs("p").unwrap().frame(&epoch).unwrap();
+        let bytes = |batch: &logmill_record::Batch| batch.bytes().as_ptr();
+        for append in frame.appends {
+            let of_frame = bytes(&append.batch);
+            assert_ne!(of_frame, bytes(&epoch.progress_batch));
+            // What sequencing does to it, twice, copies nothing.
+            let again = append.alone().batch;
+            assert_eq!(bytes(&again), of_frame);
+            assert_eq!(bytes(&again.stamped(7, 1)), of_frame);
+        }
+        parts.close().await;
+    }
 
     #[test]
     fn an_epoch_that_has_no_room_is_waited_for_until_there_is_an_order_to_stop() {

@@ -21,7 +21,7 @@ use crate::log::producers::{SavedProducer, Verdict};
 use crate::log::{LogOptions, ProducerView, Producers, TransactionEvent};
 
 /// Base offset of a batch that is on its way to the sequencer: none that a log can have.
-const UNSEQUENCED: i64 = i64::MIN;
+pub(super) const UNSEQUENCED: i64 = i64::MIN;
 
 pub(crate) struct Sequencer {
     state: Mutex<Sequenced>,
