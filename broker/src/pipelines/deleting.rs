@@ -20,7 +20,7 @@ impl Pipelines {
     pub async fn delete(&self, name: &str, with_savepoints: bool) -> Result<(), PipelineError> {
         self.0.replays.give_up(name);
         let _changing = self.hold(name).await;
-        let (thread, files) = {
+        let (thread, snapshots) = {
             let mut known = self.0.known.lock();
             let known = known.get_mut(name).ok_or_else(|| PipelineError::Unknown(name.to_owned()))?;
             if known.shown.state().is_live() {
@@ -29,10 +29,13 @@ impl Pipelines {
                     reason: format!("runs; stop it first (`logmill pipeline stop {name}`)"),
                 });
             }
-            (known.thread.take(), known.snapshots.files().clone())
+            (known.thread.take(), known.snapshots.clone())
         };
         join(thread).await;
-        let savepoints = beside(move || files.savepoints()).await.map_err(|_| PipelineError::Stopping)?;
+        // One in the making is waited for: it is one, then.
+        let files = snapshots.clone();
+        let savepoints = beside(move || files.alone(SnapshotFiles::savepoints)).await;
+        let savepoints = savepoints.map_err(|_| PipelineError::Stopping)?;
         let savepoints = savepoints.map_err(|error| files_error(&error))?;
         if !savepoints.is_empty() && !with_savepoints {
             return Err(PipelineError::HasSavepoints { name: name.to_owned(), savepoints });
@@ -49,8 +52,7 @@ impl Pipelines {
         self.0.known.lock().remove(name);
         self.forget_output_ends(name);
         self.0.event_log.remove(name).await;
-        let files = self.0.snapshots(name);
-        match beside(move || files.alone(SnapshotFiles::remove_all)).await {
+        match beside(move || snapshots.alone(SnapshotFiles::remove_all)).await {
             Ok(Ok(())) | Err(_) => {}
             Ok(Err(error)) => tracing::warn!(pipeline = name, %error, "snapshots of a deleted pipeline stay"),
         }

@@ -7,7 +7,7 @@ use logmill_stream::{Progress, SnapshotError, SnapshotHeader, StateChanges, merg
 use super::error::PipelineError;
 use super::events::EventKind;
 use super::manager::{MAX_NAME, Pipelines};
-use super::snapshots::{FileError, SnapshotFiles, Source, make};
+use super::snapshots::{Cut, FileError, SnapshotFiles, Source, make};
 use super::status::PipelineView;
 use super::taking_up::{Fill, TakenUp, files_error};
 use crate::blocking::beside;
@@ -30,17 +30,18 @@ fn no_savepoint(name: &str, savepoint: &str) -> PipelineError {
 }
 
 impl Pipelines {
-    /// Makes a savepoint of the last durable epoch. The pipeline does not wait for it. Without a name it is called by the
-    /// epoch.
+    /// Makes a savepoint of the last durable epoch. Neither the pipeline nor whoever changes it waits for it. Without a name it
+    /// is called by the epoch.
     ///
     /// # Errors
-    /// [`PipelineError`]: one of the name is there already, or nothing is committed yet.
+    /// [`PipelineError`]: one of the name is there already, nothing is committed yet, or the pipeline has another script or is
+    /// gone before it is begun.
     pub async fn make_savepoint(
         &self,
         name: &str,
         savepoint: Option<&str>,
     ) -> Result<SavepointView, PipelineError> {
-        let _changing = self.hold(name).await;
+        let changing = self.hold(name).await;
         let (record, plan, snapshots, is_live) = self.for_savepoints(name)?;
         let plan = plan.map_err(|error| super::manager::unplanned(name, &error))?;
         let cut = match snapshots.durable().filter(|_| is_live) {
@@ -53,25 +54,44 @@ impl Pipelines {
             }
             None => self.standing(name).await?,
         };
-        let savepoint = savepoint.map_or_else(|| format!("epoch-{}", cut.progress.epoch), str::to_owned);
-        if savepoint.len() > MAX_NAME || check_name(&savepoint).is_err() {
-            return Err(PipelineError::Name(savepoint));
+        if let Some(savepoint) = savepoint
+            && (savepoint.len() > MAX_NAME || check_name(savepoint).is_err())
+        {
+            return Err(PipelineError::Name(savepoint.to_owned()));
         }
         let (logs, stop, now_ms) = (self.own_logs(name)?, self.closing(), self.0.clock.now_ms());
-        let (name, label) = (name.to_owned(), savepoint.clone());
-        let script = record.script;
+        // It takes as long as the state is large: the name is free meanwhile.
+        drop(changing);
+        let (pipelines, name, savepoint) = (self.clone(), name.to_owned(), savepoint.map(str::to_owned));
         let made = beside(move || {
             snapshots.alone(|files| {
-                let file = SnapshotFiles::of_savepoint(&label);
+                let cut = pipelines.newest_of(&record, cut)?;
+                let savepoint = savepoint.unwrap_or_else(|| format!("epoch-{}", cut.progress.epoch));
+                let file = SnapshotFiles::of_savepoint(&savepoint);
                 if files.has(&file).map_err(|error| files_error(&error))? {
-                    return Err(PipelineError::SavepointExists { name, savepoint: label });
+                    return Err(PipelineError::SavepointExists { name, savepoint });
                 }
-                let source = Source { files, logs: &logs, plan: &plan, script: &script, now_ms, stop: &stop };
-                make(&source, &cut, &file).map_err(|error| files_error(&error))
+                let script = &record.script;
+                let source = Source { files, logs: &logs, plan: &plan, script, now_ms, stop: &stop };
+                let (header, size) = make(&source, &cut, &file).map_err(|error| files_error(&error))?;
+                Ok(SavepointView { name: savepoint, header, bytes: size.bytes })
             })
         });
-        let (header, size) = made.await.map_err(|_| PipelineError::Stopping)??;
-        Ok(SavepointView { name: savepoint, header, bytes: size.bytes })
+        made.await.map_err(|_| PipelineError::Stopping)?
+    }
+
+    /// The newest durable cut of a pipeline that was at `cut`: the snapshots that lead there may have been replaced since.
+    /// Nothing of it is removed or replaced meanwhile.
+    fn newest_of(&self, before: &PipelineRecord, cut: Cut) -> Result<Cut, PipelineError> {
+        let (record, _, snapshots, _) = self.for_savepoints(&before.name)?;
+        if (&record.script, record.created_ms) != (&before.script, before.created_ms) {
+            return Err(PipelineError::State {
+                name: before.name.clone(),
+                reason: "was changed meanwhile; make the savepoint once more".to_owned(),
+            });
+        }
+        let is_newer = |newer: &Cut| newer.progress.epoch > cut.progress.epoch;
+        Ok(snapshots.durable().filter(is_newer).unwrap_or(cut))
     }
 
     /// The savepoints of a pipeline, by name.

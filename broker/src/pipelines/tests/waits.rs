@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-use super::super::PipelineState;
 use super::super::snapshots::Snapshots;
 use super::super::taking_up::tests::{counts, files};
+use super::super::{PipelineError, PipelineState};
 use super::Parts;
 
 /// Nothing that is not held up takes so long.
@@ -108,5 +108,52 @@ async fn a_run_that_is_restored_does_not_wait_for_a_snapshot_in_the_making() {
     parts.produce("in", &[("a", 6)]).await;
     parts.caught_up("p").await;
     assert_eq!(parts.read("out").last().unwrap(), r#"{"k":"a","n":5}"#);
+    parts.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_waits_for_a_savepoint_in_the_making() {
+    let directory = TempDir::new().unwrap();
+    let parts = Parts::open(&directory, Vec::new()).await;
+    let pipelines = &parts.pipelines;
+    pipelines.run("p", &counts(), None).await.unwrap();
+    parts.produce("in", &[("a", 1), ("b", 2)]).await;
+    parts.caught_up("p").await;
+    let held = Held::working(parts.snapshots("p"));
+    let made = tokio::spawn({
+        let pipelines = pipelines.clone();
+        async move { pipelines.make_savepoint("p", None).await }
+    });
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    at_once("the memory", pipelines.set_memory("p", 1 << 27)).await.unwrap();
+    at_once("the shards", pipelines.rescale("p", 2)).await.unwrap();
+    parts.produce("in", &[("a", 3)]).await;
+    parts.caught_up("p").await;
+    at_once("the stop", pipelines.stop("p")).await.unwrap();
+    drop(held);
+    // It is of where the pipeline is when it is made, and is called by that.
+    let made = made.await.unwrap().unwrap();
+    assert_eq!(made.name, format!("epoch-{}", made.header.progress.epoch));
+    assert_eq!(made.header.progress.inputs[0].to, 3);
+    // Nor is one made of a pipeline that is gone by then.
+    let held = Held::working(parts.snapshots("p"));
+    let late = tokio::spawn({
+        let pipelines = pipelines.clone();
+        async move { pipelines.make_savepoint("p", Some("late")).await }
+    });
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let delete = tokio::spawn({
+        let pipelines = pipelines.clone();
+        async move { pipelines.delete("p", true).await }
+    });
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    drop(held);
+    delete.await.unwrap().unwrap();
+    // Whichever was quicker: nothing is left.
+    match late.await.unwrap() {
+        Ok(made) => assert_eq!(made.name, "late"),
+        Err(error) => assert!(matches!(error, PipelineError::Unknown(_)), "{error}"),
+    }
+    assert!(files(&directory, "p").is_empty());
     parts.close().await;
 }
