@@ -126,8 +126,7 @@ impl<'r> Attempt<'r> {
 
     fn turns(&mut self) -> Result<PipelineState, RunError> {
         loop {
-            // Windows that are given in part are given to their end: whatever takes the pipeline up finds whole ones.
-            if self.runner.control.is_stopping() && !self.epochs.pipeline().emission_pending() {
+            if self.runner.control.stops_before(self.epochs.pipeline().emission_pending()) {
                 return Ok(PipelineState::Stopped);
             }
             let news = self.look_around()?;

@@ -21,9 +21,18 @@ struct Shared {
     changed: Notify,
 }
 
+/// How far somebody runs on who is to stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stopping {
+    /// To the end of the epoch he is in.
+    Now,
+    /// And on until windows that are given in part are given to their end.
+    Whole,
+}
+
 #[derive(Clone)]
 struct Orders {
-    stop: bool,
+    stop: Option<Stopping>,
     ends: Option<InputEnds>,
     memory: u64,
     shards: u32,
@@ -31,18 +40,33 @@ struct Orders {
 
 impl Control {
     pub(super) fn new(ends: Option<InputEnds>, memory: u64, shards: u32) -> Self {
-        let orders = Mutex::new(Orders { stop: false, ends, memory, shards });
+        let orders = Mutex::new(Orders { stop: None, ends, memory, shards });
         Self(Arc::new(Shared { orders, bound: ReadBound::default(), changed: Notify::new() }))
     }
 
-    /// Asks the runner to stop after the epoch it is in.
+    /// Asks the runner to stop after the epoch it is in. Windows that are given in part go on when it is run again.
     pub(super) fn stop(&self) {
-        self.0.orders.lock().stop = true;
+        self.0.orders.lock().stop = Some(Stopping::Now);
+        self.0.changed.notify_one();
+    }
+
+    /// Asks the runner to stop with whole windows, so that another script finds none that it would not give to the end.
+    pub(super) fn pause(&self) {
+        self.0.orders.lock().stop.get_or_insert(Stopping::Whole);
         self.0.changed.notify_one();
     }
 
     pub(super) fn is_stopping(&self) -> bool {
-        self.0.orders.lock().stop
+        self.0.orders.lock().stop.is_some()
+    }
+
+    /// Whether a runner is to stop before its next epoch, which gives the rest of windows or does not.
+    pub(super) fn stops_before(&self, gives_the_rest: bool) -> bool {
+        match self.0.orders.lock().stop {
+            None => false,
+            Some(Stopping::Now) => true,
+            Some(Stopping::Whole) => !gives_the_rest,
+        }
     }
 
     /// Declares where the input ends.

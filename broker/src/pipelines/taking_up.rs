@@ -64,13 +64,13 @@ impl Pipelines {
         Ok((known.record.clone(), known.plan.clone(), known.snapshots.clone(), is_live))
     }
 
-    /// Ends a pipeline's run for something that starts it again; it is meant to run on, also when the broker goes down
-    /// meanwhile.
+    /// Ends a pipeline's run for something that starts it again, with whole windows; it is meant to run on, also when the
+    /// broker goes down meanwhile.
     pub(super) async fn pause(&self, name: &str) {
         let found =
             self.0.known.lock().get_mut(name).map(|known| (known.control.clone(), known.thread.take()));
         if let Some((control, thread)) = found {
-            control.stop();
+            control.pause();
             join(thread).await;
         }
     }

@@ -1,9 +1,11 @@
 //! What whoever stops or changes a pipeline waits for, and what not.
 
+use std::collections::BTreeSet;
 use std::future::Future;
 use std::sync::mpsc;
 use std::time::Duration;
 
+use logmill_stream::EpochLimits;
 use tempfile::TempDir;
 
 use super::super::snapshots::Snapshots;
@@ -155,5 +157,49 @@ async fn nobody_waits_for_a_savepoint_in_the_making() {
         Err(error) => assert!(matches!(error, PipelineError::Unknown(_)), "{error}"),
     }
     assert!(files(&directory, "p").is_empty());
+    parts.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stop_does_not_wait_until_windows_are_wholly_written() {
+    const KEYS: usize = 900;
+    let directory = TempDir::new().unwrap();
+    // An epoch for each row.
+    let limits = EpochLimits { emit_rows: 1, ..EpochLimits::default() };
+    let parts = Parts::open_limited(&directory, Vec::new(), 1 << 30, limits).await;
+    let pipelines = &parts.pipelines;
+    let script = "CREATE TABLE a (k STRING, x BIGINT, t AS TO_TIMESTAMP_LTZ(x, 3), WATERMARK FOR t AS t)
+        WITH ('topic' = 'in', 'format' = 'json');
+        CREATE TABLE b (k STRING, n BIGINT) WITH ('topic' = 'out', 'format' = 'json');
+        INSERT INTO b SELECT k, COUNT(*) FROM TABLE(TUMBLE(TABLE a, DESCRIPTOR(t), INTERVAL '1' SECOND))
+        GROUP BY window_start, window_end, k";
+    pipelines.run("p", script, None).await.unwrap();
+    let keys: Vec<String> = (0..KEYS).map(|key| format!("key-{key}")).collect();
+    parts.produce("in", &keys.iter().map(|key| (&**key, 1)).collect::<Vec<_>>()).await;
+    parts.produce("in", &[("last", 5_000)]).await;
+    at_once("the first row", async {
+        while parts.read("out").is_empty() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    })
+    .await;
+    pipelines.stop("p").await.unwrap();
+    let written = parts.read("out").len();
+    assert!((1..KEYS).contains(&written), "{written} rows");
+    // The rest comes when it runs again, and nothing twice. Whoever takes it up finds whole windows.
+    let other = script.replace("COUNT(*)", "COUNT(*) + 1");
+    let refused = pipelines.upgrade("p", &other, false).await.unwrap_err().to_string();
+    assert!(refused.contains("not wholly written"), "{refused}");
+    pipelines.run("p", script, None).await.unwrap();
+    at_once("the second start", async {
+        while parts.read("out").len() == written {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    })
+    .await;
+    pipelines.upgrade("p", &other, false).await.unwrap();
+    let rows = parts.read("out");
+    assert_eq!(rows.len(), KEYS);
+    assert_eq!(rows.iter().collect::<BTreeSet<_>>().len(), KEYS);
     parts.close().await;
 }
