@@ -260,7 +260,7 @@ impl<'r> Attempt<'r> {
         let Some(epoch) = in_flight else { return Ok(()) };
         let (runner, course) = (&mut *self.runner, &mut *self.course);
         runner.shown.enter(Phase::WaitingForDisk, runner.clock.steady());
-        if !runner.logs.wait_unless_stopped(epoch.ticket)? {
+        if !runner.logs.wait_unless_stopped(epoch.ticket, &runner.control)? {
             return Err(RunError::Stopped);
         }
         let now = runner.clock.steady();

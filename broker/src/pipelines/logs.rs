@@ -137,11 +137,15 @@ impl BrokerLogs {
         committed.map(|(_, durable)| durable).map_err(|error| error.to_string())
     }
 
-    /// Waits until an epoch is durable. `false` when there is an order to stop while the disk has no room for it: it is
-    /// accepted, and whoever goes on with the pipeline waits for it first ([`BrokerLogs::settle_own`]).
-    pub(super) fn wait_unless_stopped(&mut self, ticket: oneshot::Receiver<()>) -> Result<bool, LogsError> {
+    /// Waits until an epoch is durable. `false` when there is an order to stop and the disk does not take it: it is accepted,
+    /// and whoever goes on with the pipeline waits for it first ([`BrokerLogs::settle_own`]).
+    pub(super) fn wait_unless_stopped(
+        &mut self,
+        ticket: oneshot::Receiver<()>,
+        control: &Control,
+    ) -> Result<bool, LogsError> {
         let runtime = self.runtime.clone();
-        wait_while(&runtime, ticket, LOOK_AT_DISK, || self.has_patience())
+        wait_while(&runtime, ticket, LOOK_AT_DISK, || self.has_patience(control))
     }
 
     /// Waits until everything that an earlier run has written is durable; `false` when there is an order to stop.
@@ -153,7 +157,7 @@ impl BrokerLogs {
                 return false;
             }
             looks += 1;
-            if looks % LOOKS_AT_DISK == 0 && !self.has_patience() {
+            if looks % LOOKS_AT_DISK == 0 && !self.has_patience(control) {
                 return false;
             }
             self.runtime.block_on(async { tokio::time::sleep(LOOK).await });
@@ -161,10 +165,11 @@ impl BrokerLogs {
         true
     }
 
-    /// Tells whoever looks why an accepted epoch is not durable yet, if the disk is full. Gives whether to wait on.
-    fn has_patience(&mut self) -> bool {
+    /// Tells whoever looks why an accepted epoch is not durable yet, if the disk is full; one that does not answer says
+    /// nothing. Gives whether to wait on.
+    fn has_patience(&mut self, control: &Control) -> bool {
         if !self.topics.storage_full() {
-            return true;
+            return !control.is_stopping();
         }
         (self.patience)("it is accepted, and waits for room: the disk is full".to_owned())
     }
@@ -380,7 +385,7 @@ impl Logs for BrokerLogs {
     }
 
     fn wait(&mut self, ticket: Self::Ticket) -> Result<(), LogsError> {
-        match self.wait_unless_stopped(ticket)? {
+        match wait_while(&self.runtime, ticket, LOOK_AT_DISK, || true)? {
             true => Ok(()),
             false => Err(LogsError::Failed { what: "the epoch was not waited for".to_owned() }),
         }

@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use super::super::snapshots::Snapshots;
 use super::super::taking_up::tests::{counts, files};
 use super::super::{PipelineError, PipelineState};
-use super::Parts;
+use super::{COPY, Parts};
 
 /// Nothing that is not held up takes so long.
 const AT_ONCE: Duration = Duration::from_secs(20);
@@ -201,5 +201,22 @@ async fn a_stop_does_not_wait_until_windows_are_wholly_written() {
     let rows = parts.read("out");
     assert_eq!(rows.len(), KEYS);
     assert_eq!(rows.iter().collect::<BTreeSet<_>>().len(), KEYS);
+    parts.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stop_does_not_wait_for_a_disk_that_does_not_answer() {
+    let directory = TempDir::new().unwrap();
+    let parts = Parts::open(&directory, Vec::new()).await;
+    let pipelines = &parts.pipelines;
+    pipelines.run("p", COPY, None).await.unwrap();
+    pipelines.stop("p").await.unwrap();
+    let mut logs = pipelines.broker_logs("p").unwrap();
+    let control = pipelines.0.known.lock().get("p").unwrap().control.clone();
+    assert!(control.is_stopping());
+    let (_never, ticket) = tokio::sync::oneshot::channel();
+    let waited = tokio::task::spawn_blocking(move || logs.wait_unless_stopped(ticket, &control));
+    let waited = at_once("a run that is to stop", waited).await.unwrap();
+    assert!(matches!(waited, Ok(false)), "{waited:?}");
     parts.close().await;
 }
