@@ -27,8 +27,18 @@ const LOOK_AT_DISK: Duration = Duration::from_secs(1);
 const LOOK: Duration = Duration::from_millis(5);
 const LOOKS_AT_DISK: u32 = 200;
 
+/// Why an epoch cannot be committed now, and what to do.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Obstacle {
+    pub(super) what: String,
+    pub(super) remedy: &'static str,
+}
+
+const NO_ROOM: &str =
+    "Free space, or let topics keep less; it goes on by itself, and nothing is lost or doubled";
+
 /// Told why an epoch cannot be committed now; waits, and says whether to try again.
-pub(super) type Patience = Box<dyn FnMut(String) -> bool + Send>;
+pub(super) type Patience = Box<dyn FnMut(Obstacle) -> bool + Send>;
 
 /// Reads the sources and commits the epochs of one pipeline.
 pub(super) struct BrokerLogs {
@@ -171,7 +181,8 @@ impl BrokerLogs {
         if !self.topics.storage_full() {
             return !control.is_stopping();
         }
-        (self.patience)("it is accepted, and waits for room: the disk is full".to_owned())
+        let what = "it is accepted, and waits for room: the disk is full".to_owned();
+        (self.patience)(Obstacle { what, remedy: NO_ROOM })
     }
 
     fn source(&self, partition: &TopicPartition) -> Result<Partition, LogsError> {
@@ -345,7 +356,8 @@ impl Logs for BrokerLogs {
             match committed {
                 Err(error) if is_passing(&error, &own) => {
                     let reason = error.to_string();
-                    if !(self.patience)(reason.clone()) {
+                    let obstacle = Obstacle { what: reason.clone(), remedy: remedy(&error) };
+                    if !(self.patience)(obstacle) {
                         return Err(CommitError::Unavailable { pipeline, epoch: number, reason });
                     }
                 }
@@ -415,6 +427,24 @@ fn wait_while(
     }
 }
 
+/// What to do about an error that may pass.
+fn remedy(error: &FrameError) -> &'static str {
+    match error {
+        FrameError::Rejected(Rejection::StorageFull) => NO_ROOM,
+        FrameError::Rejected(Rejection::Closed) => {
+            "The broker is stopping; it goes on when that is started again"
+        }
+        FrameError::Rejected(Rejection::Failed) => {
+            "Look at the broker's log and disk, and start the broker again: its storage takes nothing until then. Nothing \
+             is lost or doubled"
+        }
+        _ => {
+            "It is tried again by itself, and nothing is lost or doubled; if it stays so, the broker's log says why the \
+             coordinator of its group cannot be loaded"
+        }
+    }
+}
+
 /// Whether trying again may help. What is wrong with a partition that the epoch itself writes stays wrong.
 fn is_passing(error: &FrameError, own: &[PartitionId]) -> bool {
     match error {
@@ -454,6 +484,18 @@ mod tests {
             assert_eq!(bytes(&again.stamped(7, 1)), of_frame);
         }
         parts.close().await;
+    }
+
+    #[test]
+    fn what_to_do_goes_by_what_is_in_the_way() {
+        let of = |error: FrameError| {
+            assert!(is_passing(&error, &[]));
+            remedy(&error)
+        };
+        assert_eq!(of(FrameError::Rejected(Rejection::StorageFull)), NO_ROOM);
+        assert!(of(FrameError::Rejected(Rejection::Failed)).contains("start the broker again"));
+        let loading = of(FrameError::Coordinator("damaged".to_owned()));
+        assert!(loading.contains("coordinator") && !loading.contains("Free space"), "{loading}");
     }
 
     #[test]

@@ -30,14 +30,12 @@ pub(super) fn patience(
     clock: Clock,
     runtime: Handle,
 ) -> Patience {
-    Box::new(move |reason| {
+    Box::new(move |obstacle| {
         let why = Failure {
             at_ms: clock.now_ms(),
-            what: format!("an epoch cannot be committed now: {reason}"),
+            what: format!("an epoch cannot be committed now: {}", obstacle.what),
             position: None,
-            remedy:
-                "Free space, or let topics keep less; it goes on by itself, and nothing is lost or doubled"
-                    .to_owned(),
+            remedy: obstacle.remedy.to_owned(),
         };
         shown.block(why, &events);
         runtime.block_on(async {
