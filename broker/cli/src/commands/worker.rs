@@ -57,7 +57,8 @@ pub(crate) struct Run {
     #[arg(long, value_name = "N", default_value_t = WorkerOptions::new("").limits.input_records)]
     epoch_records: u64,
     /// Memory for the state of all tasks that run here, such as "2 GiB". A worker that comes to more ends, and says what holds
-    /// the most. If not given, 'pipeline.memory' of the script, or 1 GiB.
+    /// the most. Others of its name take its tasks over, and need room for these as well: without it they end, too. If not
+    /// given, 'pipeline.memory' of the script, or 1 GiB.
     #[arg(long, value_name = "SIZE", value_parser = size)]
     memory: Option<u64>,
     /// Without a heartbeat for so long a worker is out of the group, and others take its tasks.
