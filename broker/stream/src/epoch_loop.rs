@@ -11,6 +11,7 @@
 //! ```
 
 mod alignment;
+mod followed;
 mod idleness;
 mod pace;
 mod shedding;
@@ -21,6 +22,7 @@ use logmill_record::Batch;
 use thiserror::Error;
 
 use self::alignment::{Aligned, Alignment};
+pub use self::followed::Followed;
 use self::idleness::Idleness;
 use self::pace::Load;
 pub use self::pace::Pace;
@@ -165,24 +167,6 @@ pub enum DeclareEndError {
         /// The end declared now.
         end: i64,
     },
-}
-
-/// How far another run is over the same records.
-#[derive(Debug, Clone, Default)]
-pub struct Followed {
-    /// Where it is in each partition: nothing is read beyond.
-    pub offsets: BTreeMap<TopicPartition, i64>,
-    /// Its watermark in each source that is one of its own, too, by the index in the plan that follows; `i64::MIN` where it
-    /// has none yet. Event time of these comes as far once everything is read, and never further. That of others is what
-    /// their records say.
-    pub times: BTreeMap<usize, i64>,
-}
-
-impl Followed {
-    /// Whether all is read of a partition that the other run has read.
-    fn has_read(&self, partition: &TopicPartition, position: i64) -> bool {
-        self.offsets.get(partition).is_some_and(|offset| position >= *offset)
-    }
 }
 
 /// Records of which windows make more copies than this are taken in smaller epochs.
