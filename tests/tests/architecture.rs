@@ -250,13 +250,14 @@ const RULES: &[Rule] = &[
         except: &[],
     },
     Rule {
-        why: "threads are started where they are known: the log's, the cleaner, a pipeline's, those that load coordinators, a worker's tasks",
+        why: "threads are started where they are known: the log's, the cleaner, a pipeline's and that of their events, those that load coordinators, a worker's tasks",
         rooms: &["broker/src/", "broker/worker/src/"],
         words: &["thread::spawn", "thread::scope", "thread::Builder", "thread::{"],
         except: &[
             "broker/src/partitions/threads.rs",
             "broker/src/partitions/cleaning.rs",
             "broker/src/pipelines/starting.rs",
+            "broker/src/pipelines/event_log.rs",
             "broker/src/pipelines/replaying.rs",
             "broker/src/pipelines/shard_threads.rs",
             "broker/src/pipelines/snapshots/keeper.rs",

@@ -118,7 +118,8 @@ pub(super) fn held_back(
             let watermark = input.watermarks.get(slot).copied().flatten();
             furthest = furthest.max(watermark);
             let has_ended = watermark == Some(i64::MAX);
-            if !has_ended && !(input.idle && source.idle_ms.is_some()) {
+            let is_left_out = input.idle && source.idle_ms.is_some();
+            if !has_ended && !is_left_out {
                 behind.push((watermark, place, input, source));
             }
         }
@@ -203,6 +204,7 @@ mod tests {
         };
         Progress {
             version: PROGRESS_VERSION,
+            key_groups: logmill_stream::KeyGroups::DEFAULT,
             pipeline: "p".to_owned(),
             generation: 1,
             epoch: 1,

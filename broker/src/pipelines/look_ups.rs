@@ -7,12 +7,12 @@
 //! An index is made when a table is first asked by key, and is in memory only: the topic is the truth. One that would be too
 //! large is given up.
 
-use std::collections::hash_map::RandomState;
 use std::collections::{BTreeMap, HashMap};
-use std::hash::{BuildHasher, BuildHasherDefault, Hasher};
+use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
+use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
 use crate::topics::Topics;
@@ -26,9 +26,17 @@ const OTHERS_BYTES: usize = 64 << 20;
 /// What a key takes: its hash, an offset, and a byte of the map's own.
 const KEY_BYTES: usize = size_of::<(KeyHash, i64)>() + 1;
 
-/// A key, by two hashes of 64 bits that nobody outside can foresee.
+/// A key, by so much of its SHA-256 that nobody finds another one with the same.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct KeyHash([u64; 2]);
+
+impl KeyHash {
+    fn of(key: &[u8]) -> KeyHash {
+        let digest = Sha256::digest(key);
+        let half = |at: usize| u64::from_le_bytes(digest[at..at + 8].try_into().expect("it has 32 bytes"));
+        KeyHash([half(0), half(8)])
+    }
+}
 
 impl std::hash::Hash for KeyHash {
     fn hash<H: Hasher>(&self, state: &mut H) {
@@ -75,7 +83,6 @@ struct Known {
 
 /// The index of one table. Whoever has it is the only one that looks keys of the table up.
 pub(super) struct TableIndex {
-    hashers: [RandomState; 2],
     partitions: BTreeMap<i32, PartitionIndex>,
     max_bytes: usize,
 }
@@ -123,8 +130,7 @@ impl LookUps {
 
 impl Default for TableIndex {
     fn default() -> Self {
-        let hashers = [RandomState::new(), RandomState::new()];
-        Self { hashers, partitions: BTreeMap::new(), max_bytes: TABLE_BYTES }
+        Self { partitions: BTreeMap::new(), max_bytes: TABLE_BYTES }
     }
 }
 
@@ -142,7 +148,7 @@ impl TableIndex {
     /// A record of a partition, in the order of offsets. Whether there was room for it; if not, the index of the partition is
     /// given up.
     pub(super) fn note(&mut self, partition: i32, key: &[u8], offset: i64, has_value: bool) -> bool {
-        let hash = self.hash(key);
+        let hash = KeyHash::of(key);
         let others = self.bytes_without(partition);
         let known = self.partitions.entry(partition).or_default();
         if !has_value {
@@ -166,11 +172,7 @@ impl TableIndex {
 
     /// Where the last record of a key is, if that has a value.
     pub(super) fn offset(&self, partition: i32, key: &[u8]) -> Option<i64> {
-        self.partitions.get(&partition)?.offsets.get(&self.hash(key)).copied()
-    }
-
-    fn hash(&self, key: &[u8]) -> KeyHash {
-        KeyHash([0, 1].map(|index| self.hashers[index].hash_one(key)))
+        self.partitions.get(&partition)?.offsets.get(&KeyHash::of(key)).copied()
     }
 
     fn bytes(&self) -> usize {

@@ -438,7 +438,7 @@ fn an_epoch_that_touches_much_is_done_in_parts() {
         (pace, parted) = (epochs.pace(), parted + 1);
     }
     assert!(parted > 0);
-    let shortest = logs.values("out").iter().filter(|value| value.ends_with("\"n\":1}")).count();
+    let shortest = logs.values("out").iter().filter(|value| value.contains("\"n\":1}")).count();
     assert_eq!(shortest, 40);
 }
 

@@ -20,6 +20,7 @@ fn never() -> Stop {
 fn header(epoch: u64) -> SnapshotHeader {
     let progress = Progress {
         version: logmill_stream::PROGRESS_VERSION,
+        key_groups: logmill_stream::KeyGroups::DEFAULT,
         pipeline: "p".to_owned(),
         generation: 1,
         epoch,

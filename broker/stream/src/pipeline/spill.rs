@@ -98,7 +98,7 @@ impl Graph {
         let node = self.nodes.iter_mut().find(|node| node.identity == of.operator && node.spills);
         let Some(node) = node else { return Ok(false) };
         let group = *of.key.first().ok_or_else(|| ColdError::damaged("the key is too short"))?;
-        if let Some(operator) = node.shards.of_group(group).spilling() {
+        if let Some(operator) = node.shards.of_group(group).map_err(ColdError::damaged)?.spilling() {
             operator.show(of.table, of.key, value, entry_size(key.len(), value.len()))?;
         }
         Ok(true)

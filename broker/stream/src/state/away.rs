@@ -5,7 +5,7 @@
 //!                 gone    the same, of keys that have come back and are not taken out of it yet
 //! ```
 //!
-//! A key takes twelve bytes more than it has, and up to three times as much for a while: a span is written anew when a half
+//! A key takes twelve bytes more than it has, and up to three times as much for a while: a span is written anew when a third
 //! of it has gone. A span is short against the time to live, so that one that is due in part costs little.
 
 use std::collections::{BTreeMap, HashMap};
@@ -76,7 +76,7 @@ impl Away {
         let Some(span) = self.spans.get_mut(&start) else { return };
         self.bytes -= span.bytes();
         push(&mut span.gone, time, key);
-        if span.gone.len() > span.there.len() / 2 {
+        if span.gone.len() > span.there.len() / 3 {
             span.clean();
         }
         if span.there.is_empty() {
@@ -156,6 +156,11 @@ impl Span {
 }
 
 fn push(out: &mut Vec<u8>, time: i64, key: &[u8]) {
+    let more = TIME + LENGTH + key.len();
+    if out.capacity() - out.len() < more {
+        // There are as many of these as there are spans: none has twice what it needs.
+        out.reserve_exact(more.max(out.len() / 4));
+    }
     out.extend_from_slice(&time.to_le_bytes());
     out.extend_from_slice(&(key.len() as u32).to_le_bytes());
     out.extend_from_slice(key);
