@@ -64,11 +64,10 @@ fn what_a_script_sets_holds_unless_a_flag_says_something_else() {
     }
     assert!(!deployed.log.contains("--shards"), "they say the same: {}", deployed.log);
     assert_eq!(has(&broker.json(&["pipeline", "describe", "given"])), (6 << 20, 3));
-    let wrong = scratch.write("wrong.sql", "SET 'pipeline.memory' = '1 GiB';\nSET 'pipeline.color' = 'red';");
+    let wrong = scratch.write("wrong.sql", "SET 'pipeline.memory' = '1 GiB';\nSET 'colour' = 'red';");
     let refused = broker.try_run(&["pipeline", "deploy", &wrong], "");
     assert_eq!(refused.status.code(), Some(2));
-    for part in ["line 2, column 5", "known are: pipeline.name, pipeline.memory", "2 | SET 'pipeline.color'"]
-    {
+    for part in ["line 2, column 5", "known are: pipeline.name, pipeline.memory", "2 | SET 'colour'"] {
         assert!(refused.log.contains(part), "{part} in {}", refused.log);
     }
     assert!(broker.stop().status.success());
@@ -184,4 +183,47 @@ fn a_pipeline_that_does_not_go_on_says_why_and_what_to_do() {
         std::thread::sleep(Duration::from_millis(100));
     }
     assert!(broker.stop().status.success());
+}
+
+#[test]
+fn a_case_says_what_its_tables_shed() {
+    const SCRIPT: &str =
+        "CREATE TABLE orders (id BIGINT, shop STRING) WITH ('topic' = 'orders', 'format' = 'json')
+        SHED WHEN lag > 1 RECORDS USING conflate(shop) TO 'left-out';
+        CREATE TABLE kept (id BIGINT, shop STRING) WITH ('topic' = 'kept', 'format' = 'json');
+        INSERT INTO kept SELECT id, shop FROM orders;";
+    let scratch = Scratch::new();
+    let case = scratch.path("case");
+    for folder in ["input", "expected"] {
+        std::fs::create_dir_all(case.join(folder)).expect("a folder");
+    }
+    let put = |name: &str, text: &str| std::fs::write(case.join(name), text).expect("a file");
+    let (first, second) = ("{\"id\":1,\"shop\":\"a\"}\n", "{\"id\":2,\"shop\":\"a\"}\n");
+    put("pipeline.sql", SCRIPT);
+    put("input/orders.jsonl", &format!("{first}{second}"));
+    put("expected/kept.jsonl", second);
+    put("expected/left-out.jsonl", first);
+    put("shed.json", "{\"orders\": 10000}");
+    let directory = case.display().to_string();
+    let passed = run(&["pipeline", "test", &directory], &[], "");
+    assert!(passed.status.success(), "{} {}", passed.out, passed.log);
+    put("shed.json", "{\"kept\": 10000}");
+    let wrong = run(&["pipeline", "test", &directory], &[], "");
+    assert!(
+        !wrong.status.success() && wrong.out.contains("no table `kept` that declares SHED"),
+        "{} {}",
+        wrong.out,
+        wrong.log
+    );
+    // Without the file nothing is shed, however much there is.
+    std::fs::remove_file(case.join("shed.json")).expect("it was there");
+    let whole = run(&["pipeline", "test", &directory], &[], "");
+    assert!(whole.out.contains("topic kept has 2 records, 1 are expected"), "{} {}", whole.out, whole.log);
+    let script = case.join("pipeline.sql").display().to_string();
+    let explained = run(&["pipeline", "explain", &script], &[], "");
+    assert!(
+        explained.out.contains("shed=conflate(shop) lag>1 records until<1 records to=left-out"),
+        "{}",
+        explained.out
+    );
 }
