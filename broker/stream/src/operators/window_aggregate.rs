@@ -17,6 +17,7 @@
 
 mod held;
 mod left;
+mod merged;
 mod windows;
 
 use std::collections::{BTreeSet, HashMap};
@@ -25,6 +26,7 @@ use std::sync::Arc;
 
 use self::held::{Held, HeldRows};
 use self::left::Left;
+use self::merged::Merged;
 use self::windows::{Window, next_window};
 use super::accumulator::Accumulator;
 use super::aggregated::{Aggregates, ValueChanges, check_key, key_text, key_values};
@@ -44,9 +46,6 @@ pub(crate) const SLICES: u8 = 0;
 pub(crate) const VALUES: u8 = 1;
 /// The table of rows that are held.
 pub(super) const HELD: u8 = 2;
-
-/// A group's parts by its key.
-type Groups<'s> = Vec<(&'s Arc<[u8]>, Vec<&'s Part>)>;
 
 /// What a slice holds of a group.
 #[derive(Debug)]
@@ -174,7 +173,9 @@ impl WindowAggregate {
             WindowOf::Given { .. } => 0,
         };
         let mark = Mark { timestamp: window_timestamp(end), ..mark };
-        first.push(mark, &self.leading(Window { end, start }, key).0);
+        let mut values = Vec::with_capacity(self.row_types.len());
+        self.leading(Window { end, start }, key, &mut values);
+        first.push(mark, &values);
     }
 
     /// Whether a row came too late for a window that may still be given, or changed, in this epoch.
@@ -240,33 +241,40 @@ impl WindowAggregate {
     /// A group's row of a window; `None` when it has no rows.
     fn row(&self, window: Window, key: &Arc<[u8]>) -> Result<Option<Vec<Value>>, OperatorFault> {
         let parts = self.slices_of(window).filter_map(|bucket| bucket.get(key)).map(|slot| &slot.value);
-        self.finish(window, key, &parts.collect::<Vec<_>>())
+        let mut values = Vec::with_capacity(self.row_types.len());
+        let found = self.finish(window, key, &parts.collect::<Vec<_>>(), &mut values)?;
+        Ok(found.then_some(values))
     }
 
+    /// Makes a group's row of its parts; there is none when it has no rows.
     fn finish(
         &self,
         window: Window,
         key: &[u8],
         parts: &[&Part],
-    ) -> Result<Option<Vec<Value>>, OperatorFault> {
+        values: &mut Vec<Value>,
+    ) -> Result<bool, OperatorFault> {
         if parts.iter().map(|part| part.rows).sum::<i64>() <= 0 {
-            return Ok(None);
+            return Ok(false);
         }
-        let (mut values, keys) = self.leading(window, key);
-        let name = || format!("the window that ends {}, key {}", Iso(window.end), key_text(&keys));
+        let key = self.leading(window, key, values);
+        let name = || {
+            let keys = key_text(&key_values(key, &self.key_types));
+            format!("the window that ends {}, key {keys}", Iso(window.end))
+        };
         match parts {
-            [only] => self.aggregates.finish(&only.accumulators, &mut values, name)?,
+            [only] => self.aggregates.finish(&only.accumulators, values, name)?,
             parts => {
                 let mut merged = self.aggregates.empty();
                 parts.iter().for_each(|part| self.aggregates.merge(&mut merged, &part.accumulators));
-                self.aggregates.finish(&merged, &mut values, name)?;
+                self.aggregates.finish(&merged, values, name)?;
             }
         }
-        Ok(Some(values))
+        Ok(true)
     }
 
-    /// What a group's row begins with, bounds and keys; and the keys.
-    fn leading(&self, window: Window, key: &[u8]) -> (Vec<Value>, Vec<Value>) {
+    /// Puts down what a group's row begins with, the window's bounds and the keys; gives the key alone.
+    fn leading<'k>(&self, window: Window, key: &'k [u8], values: &mut Vec<Value>) -> &'k [u8] {
         let (key, start) = match self.window {
             WindowOf::Assigned { .. } => (key, window.start),
             WindowOf::Given { .. } => {
@@ -274,10 +282,10 @@ impl WindowAggregate {
                 (key, i64::from_be_bytes(*start))
             }
         };
-        let keys = key_values(key, &self.key_types);
-        let mut values = vec![Value::Timestamp(start), Value::Timestamp(window.end)];
-        values.extend(keys.iter().cloned());
-        (values, keys)
+        values.clear();
+        values.extend([Value::Timestamp(start), Value::Timestamp(window.end)]);
+        values.append(&mut key_values(key, &self.key_types));
+        key
     }
 
     /// The windows with rows of which something lies between two places, in the order of their ends.
@@ -330,21 +338,6 @@ impl WindowAggregate {
         }
     }
 
-    /// The groups of a window behind a place, in the order of their keys, each with its slices in the order of time.
-    fn groups(&self, window: Window, from: &Place) -> Groups<'_> {
-        let mut merged: HashMap<&Arc<[u8]>, Vec<&Part>> = HashMap::new();
-        for bucket in self.slices_of(window) {
-            for (key, slot) in bucket {
-                if !from.is_given(window.end, key) {
-                    merged.entry(key).or_default().push(&slot.value);
-                }
-            }
-        }
-        let mut sorted: Groups<'_> = merged.into_iter().collect();
-        sorted.sort_unstable_by(|(left, _), (right, _)| left[1..].cmp(&right[1..]));
-        sorted
-    }
-
     /// The keys of a window's slices that are given between two places, of which the second lies in it; in their order.
     fn take_part(&mut self, window: Window, from: &Place, to: &Place) -> Vec<Arc<[u8]>> {
         let mut left = std::mem::take(&mut self.left);
@@ -359,26 +352,23 @@ impl WindowAggregate {
         if part.is_none() {
             self.left.is_over(window);
         }
-        let groups: Groups<'_> = match &part {
-            Some(keys) => {
-                let mut groups = Groups::with_capacity(keys.len());
-                for key in keys {
-                    let slots = self.slices_of(window).filter_map(|bucket| bucket.get(key));
-                    groups.push((key, slots.map(|slot| &slot.value).collect()));
-                }
-                groups
-            }
-            None => self.groups(window, from),
+        let merged = match &part {
+            Some(keys) => Merged::of_keys(|| self.slices_of(window), keys),
+            None => Merged::of(|| self.slices_of(window), |key| !from.is_given(window.end, key)),
         };
         let mut rows = RowsBuilder::new(&self.row_types);
         let mut sort = Vec::new();
-        for (key, parts) in groups {
-            match self.finish(window, key, &parts) {
-                Ok(Some(values)) => {
+        let (mut parts, mut values) = (Vec::new(), Vec::with_capacity(self.row_types.len()));
+        for group in merged.groups() {
+            let key = group[0].key;
+            parts.clear();
+            parts.extend(group.iter().map(|entry| entry.part));
+            match self.finish(window, key, &parts, &mut values) {
+                Ok(true) => {
                     rows.push(timed_mark(window_timestamp(window.end), time), &values);
                     sort.push((window.end, key[1..].into()));
                 }
-                Ok(None) => {}
+                Ok(false) => {}
                 Err(fault) => out.faults.push(fault),
             }
         }

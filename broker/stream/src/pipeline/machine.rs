@@ -36,6 +36,8 @@ const CHANGELOG_BATCH_BYTES: usize = 512 * 1024;
 #[derive(Debug)]
 pub struct Pipeline {
     pub(super) plan: Arc<Plan>,
+    /// The plan's, which is made of its whole text.
+    pub(super) fingerprint: u32,
     pub(super) spec: PipelineSpec,
     /// The last epoch computed; 0 before the first.
     pub(super) epoch: u64,
@@ -529,7 +531,7 @@ impl Pipeline {
             pipeline: self.spec.name.clone(),
             generation: self.spec.generation,
             epoch: self.epoch,
-            plan: self.plan.fingerprint(),
+            plan: self.fingerprint,
             key_groups: self.spec.key_groups,
             now: cut.now,
             seed: cut.seed,

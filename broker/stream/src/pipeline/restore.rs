@@ -73,6 +73,7 @@ impl Restoring {
             follows: false,
             early: Arc::new(early),
             graph: Graph::new(&plan, spec.shards, spec.key_groups),
+            fingerprint: plan.fingerprint(),
             plan: Arc::new(plan),
             spec,
             epoch: 0,
@@ -111,7 +112,7 @@ impl Restoring {
                 progress.generation, spec.generation
             )));
         }
-        let expected = pipeline.plan.fingerprint();
+        let expected = pipeline.fingerprint;
         if progress.plan != expected {
             return Err(RestoreError::OtherPlan {
                 pipeline: progress.pipeline,
@@ -210,14 +211,14 @@ impl Restoring {
 
     /// That a snapshot is one of this pipeline, and not of a later epoch.
     pub(super) fn check_snapshot(&self, header: &SnapshotHeader) -> Result<(), SnapshotError> {
-        let Pipeline { plan, spec, epoch, .. } = &self.pipeline;
+        let Pipeline { fingerprint, spec, epoch, .. } = &self.pipeline;
         let of = &header.progress;
         let misfit = |reason: String| Err(SnapshotError::Misfit { reason });
         if of.pipeline != spec.name {
             return misfit(format!("it is of pipeline {}", of.pipeline));
         }
-        if of.plan != plan.fingerprint() {
-            return misfit(format!("it is of plan {:08x}, this is {:08x}", of.plan, plan.fingerprint()));
+        if of.plan != *fingerprint {
+            return misfit(format!("it is of plan {:08x}, this is {fingerprint:08x}", of.plan));
         }
         if of.key_groups != spec.key_groups {
             let (found, expected) = (of.key_groups.count(), spec.key_groups.count());

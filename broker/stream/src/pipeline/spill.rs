@@ -136,7 +136,7 @@ impl Restoring {
         mark: ColdMark,
         keep: u64,
     ) -> Result<Restoring, RestoreError> {
-        let plan = self.pipeline.plan.fingerprint();
+        let plan = self.pipeline.fingerprint;
         if mark.version != COLD_VERSION || mark.at.plan != plan || mark.at.epoch > self.pipeline.epoch {
             return Err(ColdError::damaged("it is of another plan, epoch or release").into());
         }
