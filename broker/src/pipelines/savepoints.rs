@@ -7,7 +7,7 @@ use logmill_stream::{Progress, SnapshotError, SnapshotHeader, StateChanges, merg
 use super::error::PipelineError;
 use super::events::EventKind;
 use super::manager::{MAX_NAME, Pipelines};
-use super::snapshots::{Cut, FileError, SnapshotFiles, Source, make};
+use super::snapshots::{CHANGES_BYTES, Cut, FileError, SnapshotFiles, Source, make};
 use super::status::PipelineView;
 use super::taking_up::{Fill, TakenUp, files_error};
 use crate::blocking::beside;
@@ -72,7 +72,8 @@ impl Pipelines {
                     return Err(PipelineError::SavepointExists { name, savepoint });
                 }
                 let script = &record.script;
-                let source = Source { files, logs: &logs, plan: &plan, script, now_ms, stop: &stop };
+                let (logs, plan, stop, changes_bytes) = (&logs, &plan, &stop, CHANGES_BYTES);
+                let source = Source { files, logs, plan, script, now_ms, changes_bytes, stop };
                 let (header, size) = make(&source, &cut, &file).map_err(|error| files_error(&error))?;
                 Ok(SavepointView { name: savepoint, header, bytes: size.bytes })
             })

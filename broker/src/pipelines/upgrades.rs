@@ -23,7 +23,7 @@ use super::events::EventKind;
 use super::manager::{Pipelines, unplanned};
 use super::replaying::{Replay, Running};
 use super::restoring::topic_ids;
-use super::snapshots::{Cut, SnapshotFiles, Source, Stop, make};
+use super::snapshots::{CHANGES_BYTES, Cut, SnapshotFiles, Source, Stop, make};
 use super::status::PipelineView;
 use super::taking_up::{Fill, TakenUp};
 use crate::partitions::Partition;
@@ -268,7 +268,8 @@ impl Pipelines {
     ) -> Result<Fill, PipelineError> {
         let (logs, old, now_ms) = (self.own_logs(name)?, Arc::clone(old), self.0.clock.now_ms());
         Ok(Box::new(move |files: &SnapshotFiles, header, to: &str, stop: &Stop| {
-            let source = Source { files, logs: &logs, plan: &old, script: &script, now_ms, stop };
+            let (logs, plan, script, changes_bytes) = (&logs, &old, &script, CHANGES_BYTES);
+            let source = Source { files, logs, plan, script, now_ms, changes_bytes, stop };
             let standing = SnapshotFiles::of_upgrade(to);
             make(&source, &cut, &standing)?;
             let mut open = || match files.open(&standing, stop) {

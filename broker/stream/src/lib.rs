@@ -50,7 +50,7 @@ pub use plan::Plan;
 pub use scalar::Scalar;
 pub use snapshot::{
     SNAPSHOT_VERSION, SnapshotError, SnapshotHeader, SnapshotOperator, SnapshotReader, SnapshotSize,
-    SnapshotWriter, StateChanges, merge_snapshot,
+    SnapshotWriter, StateChanges, merge_snapshot, merge_stretches, write_stretch,
 };
 pub use sql::{Embedded, Settings, SqlError, compile, compile_with, embed_modules, settings};
 pub use state::{

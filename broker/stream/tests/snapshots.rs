@@ -9,7 +9,7 @@ use logmill_record::Batch;
 use logmill_stream::{
     EpochLimits, EpochLoop, LOOK_BYTES, Pipeline, Plan, Progress, Restoring, SNAPSHOT_VERSION, SnapshotError,
     SnapshotHeader, SnapshotOperator, SnapshotReader, SnapshotWriter, StateChanges, TopicPartition, Turn,
-    merge_snapshot,
+    merge_snapshot, merge_stretches, write_stretch,
 };
 use proptest::prelude::*;
 use support::{MemoryLogs, restored, spec};
@@ -143,7 +143,34 @@ fn snapshot(plan: &Plan, logs: &MemoryLogs, before: Option<&Kept>) -> Kept {
     let mut base = before.map(|before| SnapshotReader::open(&*before.bytes).unwrap());
     let (bytes, size) = merge_snapshot(&header, base.as_mut(), &changes, |_| true, Vec::new()).unwrap();
     assert_eq!(size.bytes, bytes.len() as u64);
+    let since = &logs.changelog[before.map_or(0, |before| before.batches)..];
+    assert!(bytes == merged_in_stretches(&header, before, since), "in stretches it is another one");
     Kept { bytes, batches }
+}
+
+/// The same snapshot where the changes do not fit into memory together: most stretches wait in files, and some files are made
+/// one.
+fn merged_in_stretches(header: &SnapshotHeader, before: Option<&Kept>, since: &[Batch]) -> Vec<u8> {
+    let changes_of = |batches: &[Batch]| {
+        let mut changes = StateChanges::default();
+        batches.iter().for_each(|batch| changes.apply(batch).unwrap());
+        changes
+    };
+    let open = |bytes: &[Vec<u8>]| -> Vec<SnapshotReader<std::io::Cursor<Vec<u8>>>> {
+        bytes.iter().map(|bytes| SnapshotReader::open(std::io::Cursor::new(bytes.clone())).unwrap()).collect()
+    };
+    let (in_files, last) = since.split_at(since.len() - since.len() % 3);
+    let mut files: Vec<Vec<u8>> = Vec::new();
+    for stretch in in_files.chunks(3) {
+        let before = if files.len() < 3 { files.len() } else { 0 };
+        let older = files.split_off(before);
+        let written = write_stretch(header, &mut open(&older), &changes_of(stretch), Vec::new()).unwrap();
+        files.push(written.0);
+    }
+    let mut base =
+        before.map(|before| SnapshotReader::open(std::io::Cursor::new(before.bytes.clone())).unwrap());
+    let merged = merge_stretches(header, base.as_mut(), &mut open(&files), &changes_of(last), Vec::new());
+    merged.unwrap().0
 }
 
 fn restored_from(plan: &Plan, logs: &MemoryLogs, generation: u32, kept: &Kept) -> Pipeline {

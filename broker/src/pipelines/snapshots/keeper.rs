@@ -14,7 +14,7 @@ use logmill_stream::{Plan, SnapshotHeader};
 use parking_lot::{Mutex, MutexGuard};
 
 use super::files::{FileError, SnapshotFiles, Stop, stopped};
-use super::making::{Found, Source, Usable, find, make};
+use super::making::{CHANGES_BYTES, Found, Source, Usable, find, make};
 use super::own_logs::{Cut, OwnLogs};
 use crate::clock::Clock;
 use crate::partitions::{Partition, Partitions};
@@ -105,7 +105,8 @@ impl Snapshots {
         let _turn = self.unless_stopped(&self.0.turn, stop)?;
         let _working = self.unless_stopped(&self.0.working, stop)?;
         let now_ms = self.0.clock.now_ms();
-        let source = Source { files: &self.0.files, logs, plan, script, now_ms, stop };
+        let source =
+            Source { files: &self.0.files, logs, plan, script, now_ms, changes_bytes: CHANGES_BYTES, stop };
         let (_, size) = make(&source, cut, &SnapshotFiles::of_epoch(cut.progress.epoch))?;
         self.let_go(logs, cut)?;
         Ok(size.bytes)

@@ -5,14 +5,17 @@ use std::sync::Arc;
 
 use logmill_stream::{
     Plan, Progress, SNAPSHOT_VERSION, SnapshotError, SnapshotHeader, SnapshotOperator, SnapshotSize,
-    StateChanges, merge_snapshot,
+    StateChanges, merge_stretches, write_stretch,
 };
 
 use super::files::{FileError, MERGING, SnapshotFiles, Stop};
 use super::own_logs::{Cut, OwnLogs, for_each_batch};
 
-/// Changes are merged into a file when they take this much memory.
-const CHANGES_BYTES: usize = 128 << 20;
+/// Changes go to a file of their own when they take this much memory.
+pub(in crate::pipelines) const CHANGES_BYTES: usize = 128 << 20;
+
+/// So many files are made one, before there are more: each has a part of it in memory while they are merged.
+const MOST_FILES: usize = 64;
 
 /// What a snapshot is made of, and where it is written.
 pub(in crate::pipelines) struct Source<'s> {
@@ -21,6 +24,8 @@ pub(in crate::pipelines) struct Source<'s> {
     pub(in crate::pipelines) plan: &'s Plan,
     pub(in crate::pipelines) script: &'s str,
     pub(in crate::pipelines) now_ms: i64,
+    /// How many bytes of changes are taken into memory at a time; see [`CHANGES_BYTES`].
+    pub(in crate::pipelines) changes_bytes: usize,
     pub(in crate::pipelines) stop: &'s Stop,
 }
 
@@ -124,61 +129,82 @@ pub(in crate::pipelines) fn make(
     }))
 }
 
-/// Merges the changelog behind `base` into it, a stretch at a time.
+/// Merges the changelog behind `base` into it, at once: what does not fit into memory waits in files.
 fn merge(
     source: &Source<'_>,
     header: &SnapshotHeader,
     base: Option<(String, i64)>,
     file: &str,
 ) -> Result<SnapshotSize, FileError> {
-    let Source { files, logs, stop, .. } = source;
-    let misfit = |reason: String| FileError::Snapshot {
-        path: PathBuf::from(file),
-        error: SnapshotError::Misfit { reason },
-    };
-    let (mut base, mut from) = base.map_or((None, 0), |(file, end)| (Some(file), end));
-    let mut made: Vec<String> = Vec::new();
-    let result = loop {
-        let mut changes = StateChanges::default();
-        let end = for_each_batch(&logs.changelog, from, header.changelog_end, |batch| {
-            if stop() {
-                return Err("it was stopped".to_owned());
-            }
-            changes.apply(batch).map_err(|error| error.to_string())?;
-            from = batch.header().next_offset();
-            match changes.bytes() > CHANGES_BYTES {
-                true => Err(ENOUGH.to_owned()),
-                false => Ok(()),
-            }
-        });
-        let is_last = match end {
-            Ok(_) => true,
-            Err(reason) if reason == ENOUGH => false,
-            Err(reason) => break Err(misfit(reason)),
-        };
-        let to = if is_last { file.to_owned() } else { format!("{MERGING}{}-{file}", made.len()) };
-        let mut opened = match base.as_deref().map(|base| files.open(base, stop)).transpose() {
-            Ok(opened) => opened.map(|(reader, _)| reader),
-            Err(error) => break Err(error),
-        };
-        let written =
-            files.write(&to, stop, |out| merge_snapshot(header, opened.as_mut(), &changes, |_| true, out));
-        match written {
-            Ok(size) if is_last => break Ok(size),
-            Ok(_) => {
-                made.push(to.clone());
-                base = Some(to);
-            }
-            Err(error) => break Err(error),
-        }
-    };
-    for file in made {
-        if let Err(error) = files.remove(&file) {
+    let mut waiting = Vec::new();
+    let result = merge_by(source, header, base, file, &mut waiting);
+    for file in waiting {
+        if let Err(error) = source.files.remove(&file) {
             tracing::warn!(%error, "a file of a snapshot in the making stays");
         }
     }
     result
 }
 
-/// Not an error: there are enough changes for a round.
+/// The same; `waiting` are the names of the files that are not needed any more behind it.
+fn merge_by(
+    source: &Source<'_>,
+    header: &SnapshotHeader,
+    base: Option<(String, i64)>,
+    file: &str,
+    waiting: &mut Vec<String>,
+) -> Result<SnapshotSize, FileError> {
+    let Source { files, stop, .. } = source;
+    let (base, mut from) = base.map_or((None, 0), |(file, end)| (Some(file), end));
+    let open = |file: &String| files.open(file, stop).map(|(reader, _)| reader);
+    let mut made = 0;
+    loop {
+        let mut changes = StateChanges::default();
+        let is_last = take_in(source, &mut changes, &mut from, header.changelog_end).map_err(|reason| {
+            FileError::Snapshot { path: PathBuf::from(file), error: SnapshotError::Misfit { reason } }
+        })?;
+        if is_last {
+            let mut base = base.as_ref().map(open).transpose()?;
+            let mut stretches: Vec<_> = waiting.iter().map(open).collect::<Result<_, _>>()?;
+            return files.write(file, stop, |out| {
+                merge_stretches(header, base.as_mut(), &mut stretches, &changes, out)
+            });
+        }
+        let before = if waiting.len() < MOST_FILES { waiting.len() } else { 0 };
+        let mut older: Vec<_> = waiting[before..].iter().map(open).collect::<Result<_, _>>()?;
+        let to = format!("{MERGING}{made}-{file}");
+        made += 1;
+        files.write(&to, stop, |out| write_stretch(header, &mut older, &changes, out))?;
+        let superfluous: Vec<String> = waiting.drain(before..).collect();
+        waiting.push(to);
+        superfluous.iter().try_for_each(|file| files.remove(file))?;
+    }
+}
+
+/// Takes in changes from an offset on, and moves it behind them; tells whether these are all before `end`.
+fn take_in(
+    source: &Source<'_>,
+    changes: &mut StateChanges,
+    from: &mut i64,
+    end: i64,
+) -> Result<bool, String> {
+    let taken = for_each_batch(&source.logs.changelog, *from, end, |batch| {
+        if (source.stop)() {
+            return Err("it was stopped".to_owned());
+        }
+        changes.apply(batch).map_err(|error| error.to_string())?;
+        *from = batch.header().next_offset();
+        match changes.bytes() > source.changes_bytes {
+            true => Err(ENOUGH.to_owned()),
+            false => Ok(()),
+        }
+    });
+    match taken {
+        Ok(_) => Ok(true),
+        Err(reason) if reason == ENOUGH => Ok(false),
+        Err(reason) => Err(reason),
+    }
+}
+
+/// Not an error: there are enough changes for a file.
 const ENOUGH: &str = "enough";

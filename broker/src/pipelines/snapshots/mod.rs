@@ -19,5 +19,5 @@ mod tests;
 pub(super) use files::{FileError, SnapshotFiles, Stop};
 pub use keeper::SnapshotSettings;
 pub(super) use keeper::{Keeper, Snapshots};
-pub(super) use making::{Source, Usable, find, is_whole, make};
+pub(super) use making::{CHANGES_BYTES, Source, Usable, find, is_whole, make};
 pub(super) use own_logs::{Cut, OwnLogs, for_each_batch};

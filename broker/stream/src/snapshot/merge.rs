@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 
+use super::stretches::Changes;
 use super::{SnapshotError, SnapshotHeader, SnapshotReader, SnapshotSize, SnapshotWriter, StateChanges};
 use crate::state::decode_changelog_key;
 
@@ -14,7 +15,19 @@ pub fn merge_snapshot<R: Read, W: Write>(
     keeps: impl Fn(u32) -> bool,
     out: W,
 ) -> Result<(W, SnapshotSize), SnapshotError> {
-    merge_with(header, base, changes, keeps, &mut || Ok(None), out)
+    merge_with(header, base, &mut [], changes, keeps, &mut || Ok(None), out)
+}
+
+/// The same for a whole state and changes that do not fit into memory: those in `files` come first, as
+/// [`write_stretch`](super::write_stretch) has written them, oldest first.
+pub fn merge_stretches<R: Read, W: Write>(
+    header: &SnapshotHeader,
+    base: Option<&mut SnapshotReader<R>>,
+    files: &mut [SnapshotReader<R>],
+    changes: &StateChanges,
+    out: W,
+) -> Result<(W, SnapshotSize), SnapshotError> {
+    merge_with(header, base, files, changes, |_| true, &mut || Ok(None), out)
 }
 
 /// An entry, key and value.
@@ -24,6 +37,7 @@ pub(crate) type OwnedEntry = (Vec<u8>, Vec<u8>);
 pub(crate) fn merge_with<R: Read, W: Write>(
     header: &SnapshotHeader,
     mut base: Option<&mut SnapshotReader<R>>,
+    files: &mut [SnapshotReader<R>],
     changes: &StateChanges,
     keeps: impl Fn(u32) -> bool,
     others: &mut dyn FnMut() -> Result<Option<OwnedEntry>, SnapshotError>,
@@ -34,31 +48,37 @@ pub(crate) fn merge_with<R: Read, W: Write>(
         Ok(key) => Ok(keeps(key.operator)),
         Err(reason) => Err(SnapshotError::Misfit { reason: format!("a key of the state: {reason}") }),
     };
-    let mut changes = changes.entries.iter().peekable();
+    let mut changes = Changes::new(files, changes)?;
+    let mut next = changes.next()?;
     if let Some(base) = &mut base {
         while let Some((key, value)) = base.next_entry()? {
-            while let Some((changed, value)) = changes.next_if(|(changed, _)| ***changed < *key) {
+            while let Some((changed, value)) = next.take_if(|(changed, _)| **changed < *key) {
                 if let Some(value) = value
-                    && kept(changed)?
+                    && kept(&changed)?
                 {
-                    writer.push(changed, value)?;
+                    writer.push(&changed, &value)?;
                 }
+                next = changes.next()?;
             }
-            let changed = changes.next_if(|(changed, _)| ***changed == *key);
-            let value = changed.map_or(Some(value), |(_, value)| value.as_deref());
-            if let Some(value) = value
+            let changed = next.take_if(|(changed, _)| **changed == *key);
+            let is_changed = changed.is_some();
+            if let Some(value) = changed.as_ref().map_or(Some(value), |(_, value)| value.as_deref())
                 && kept(key)?
             {
                 writer.push(key, value)?;
             }
+            if is_changed {
+                next = changes.next()?;
+            }
         }
     }
-    for (key, value) in changes {
+    while let Some((key, value)) = next {
         if let Some(value) = value
-            && kept(key)?
+            && kept(&key)?
         {
-            writer.push(key, value)?;
+            writer.push(&key, &value)?;
         }
+        next = changes.next()?;
     }
     writer.finish()
 }

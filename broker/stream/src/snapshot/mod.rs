@@ -8,7 +8,7 @@
 //!
 //! A snapshot is made of the one before and of the changelog since, not of the tables of a running pipeline: nobody
 //! waits for it, and nothing is copied that the changelog does not have. It needs memory for the changes it takes in,
-//! however large the state is.
+//! however large the state is; where they are too many, for a stretch of them at a time (`stretches.rs`).
 //!
 //! ```text
 //! magic (8 bytes) │ frame: header │ frame: entries │ … │ frame: end
@@ -24,14 +24,16 @@ mod error;
 mod header;
 mod merge;
 mod reader;
+mod stretches;
 mod writer;
 
 pub use changes::StateChanges;
 pub use error::SnapshotError;
 pub use header::{SNAPSHOT_VERSION, SnapshotHeader, SnapshotOperator};
-pub use merge::merge_snapshot;
 pub(crate) use merge::{OwnedEntry, merge_with};
+pub use merge::{merge_snapshot, merge_stretches};
 pub use reader::SnapshotReader;
+pub use stretches::write_stretch;
 pub use writer::{SnapshotSize, SnapshotWriter};
 
 /// What every snapshot begins with.

@@ -41,7 +41,7 @@ impl Upgrade {
         };
         // What is migrated has the identity of nothing that was, and of nothing that was made.
         let keeps = |identity: u32| self.keeps(identity) || self.makes(identity);
-        merge_with(header, Some(&mut base), made, keeps, &mut others, out)
+        merge_with(header, Some(&mut base), &mut [], made, keeps, &mut others, out)
     }
 }
 
