@@ -338,6 +338,8 @@ impl Node {
         }
         self.pipelines.shutdown().await;
         self.deadlines.abort();
+        // It holds the store, whose directory is another broker's once nobody does.
+        let _ = self.deadlines.await;
         if let Some(page) = self.page {
             page.close().await;
         }
