@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use logmill_record::Batch;
-use logmill_storage::{Append, Appended, Check, Committed, Frame, Rejection, Store};
+use logmill_storage::{Append, Appended, Check, Committed, Congestion, Frame, Rejection, Store};
 use tokio::sync::{Notify, oneshot};
 
 use super::Partition;
@@ -141,15 +141,30 @@ impl Partitions {
     /// Waits while journal or segments are too far behind to take more bytes: produce is slowed, not failed. With a full
     /// disk it goes on, to be refused.
     pub async fn room(&self) {
+        self.wait_while(Congestion::is_full, || self.waits.add(1)).await;
+    }
+
+    /// Whether pipelines should wait, which they do earlier than producers: one that works off what has gathered fills
+    /// whatever room there is, and who produces to other topics would be slowed by it.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.store.congestion().is_busy()
+    }
+
+    /// Waits while pipelines should.
+    pub(crate) async fn room_for_pipelines(&self) {
+        self.wait_while(Congestion::is_busy, || ()).await;
+    }
+
+    async fn wait_while(&self, holds: impl Fn(&Congestion) -> bool, begins: impl Fn()) {
         let mut waits = false;
         loop {
             let progress = self.progress.notified();
-            if !self.store.congestion().is_full() {
+            if !holds(&self.store.congestion()) {
                 return;
             }
             if !waits {
                 waits = true;
-                self.waits.add(1);
+                begins();
             }
             progress.await;
         }
@@ -217,7 +232,11 @@ mod tests {
         let check = Check::Client { begins: false, transaction_v2: false };
         // The journal keeps up, the appliers do not.
         let mut accepted = 0;
+        let mut before_pipelines_wait = 0;
         while timeout(Duration::from_millis(20), partitions.room()).await.is_ok() {
+            if !partitions.is_busy() {
+                before_pipelines_wait = accepted;
+            }
             let pending = partitions.submit(&partition, batch.clone(), check, Acknowledge::Sequenced);
             let _sequenced = pending.unwrap();
             store.journal_round().unwrap();
@@ -225,6 +244,13 @@ mod tests {
             assert!(accepted < 80, "memory is bounded");
         }
         assert_eq!(partitions.waits(), 1, "the wait that was given up");
+        // Pipelines leave half of the room to producers.
+        assert!(
+            (20..=35).contains(&before_pipelines_wait) && accepted > 60,
+            "{before_pipelines_wait}, {accepted}"
+        );
+        let pipeline = timeout(Duration::from_millis(20), partitions.room_for_pipelines());
+        pipeline.await.expect_err("there is no room");
         let waiting = tokio::spawn(async move { partitions.room().await });
         while store.congestion().is_full() {
             store.apply_round(0).unwrap();

@@ -126,6 +126,7 @@ impl<'r> Attempt<'r> {
 
     fn turns(&mut self) -> Result<PipelineState, RunError> {
         loop {
+            self.give_way()?;
             if self.runner.control.stops_before(self.epochs.pipeline().emission_pending()) {
                 return Ok(PipelineState::Stopped);
             }
@@ -140,6 +141,22 @@ impl<'r> Attempt<'r> {
                 Err(error) => return Err(self.failed(error)),
             }
         }
+    }
+
+    /// Waits while the store is so far behind that producers would have to.
+    fn give_way(&mut self) -> Result<(), RunError> {
+        if !self.runner.partitions.is_busy() {
+            return Ok(());
+        }
+        self.settle()?;
+        let Runner { partitions, control, runtime, .. } = &*self.runner;
+        runtime.block_on(async {
+            tokio::select! {
+                () = partitions.room_for_pipelines() => {}
+                () = control.changed() => {}
+            }
+        });
+        Ok(())
     }
 
     /// What has changed around it since the last turn. What is published from here on ends a wait at once.

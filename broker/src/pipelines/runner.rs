@@ -17,6 +17,7 @@ use super::snapshots::Keeper;
 use super::spill::{Spill, store_error};
 use super::status::PipelineState;
 use crate::clock::Clock;
+use crate::partitions::Partitions;
 use crate::topics::Topics;
 
 /// How long a runner waits before it tries again what was refused for want of room.
@@ -53,6 +54,7 @@ pub(super) struct Runner {
     pub(super) plan: Arc<Plan>,
     pub(super) topics: Topics,
     pub(super) logs: BrokerLogs,
+    pub(super) partitions: Partitions,
     pub(super) keeper: Keeper,
     pub(super) spill: Spill,
     pub(super) control: Control,

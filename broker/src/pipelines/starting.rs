@@ -244,6 +244,7 @@ impl Pipelines {
                 runtime.clone(),
             )
             .within(control.bound().clone()),
+            partitions: self.0.partitions.clone(),
             keeper,
             spill: Spill::new(self.0.spill_directory(name)),
             control,

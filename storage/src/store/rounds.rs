@@ -63,11 +63,23 @@ impl Congestion {
     const UNAPPLIED_LIMIT_BYTES: u64 = 64 << 20;
     /// Fill of the ring above which producers should wait: a checkpoint is due since one half, and not done yet.
     const RING_LIMIT: f64 = 0.85;
+    /// Fill of the ring above which who can wait should: between that and the limit there is room for producers while the
+    /// checkpoint is written.
+    const RING_BUSY: f64 = 0.7;
 
     /// The store is behind: a produce that comes now should wait until a round or a checkpoint is done. Not so with a
     /// full disk: then a produce is refused, and should hear so at once.
     pub fn is_full(&self) -> bool {
         !self.storage_full && self.is_behind()
+    }
+
+    /// The store is so far behind that producers will have to wait if more comes: whoever brings bytes as fast as they are
+    /// taken, and has nobody waiting for it, should leave the rest of the room to them.
+    pub fn is_busy(&self) -> bool {
+        !self.storage_full
+            && (self.queued_bytes > Congestion::QUEUE_LIMIT_BYTES / 2
+                || self.unapplied_bytes > Congestion::UNAPPLIED_LIMIT_BYTES / 2
+                || self.ring_fill > Congestion::RING_BUSY)
     }
 
     fn is_behind(&self) -> bool {
