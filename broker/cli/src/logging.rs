@@ -4,9 +4,13 @@ use std::io::IsTerminal as _;
 
 use logmill_broker::loggers::Loggers;
 use logmill_config::LogFormat;
+use tracing_subscriber::filter::ParseError;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Layer as _, Registry, reload};
+
+/// Libraries that write their own lines: what they do is of interest when it goes wrong. Fjall says only here why a store fails.
+const LIBRARIES: &str = "fjall=warn,lsm_tree=warn";
 
 /// For commands that talk to a broker: quiet unless asked.
 pub(crate) fn for_tools(verbose: u8) {
@@ -15,7 +19,7 @@ pub(crate) fn for_tools(verbose: u8) {
         1 => "info",
         _ => "debug",
     };
-    start(EnvFilter::new(level), LogFormat::Text);
+    start(filter_of(level).expect("the level is one"), LogFormat::Text);
 }
 
 /// For a broker, as it is configured. Clients of the broker may change the levels.
@@ -23,13 +27,17 @@ pub(crate) fn for_tools(verbose: u8) {
 /// # Errors
 /// When the level is none.
 pub(crate) fn for_broker(level: &str, format: LogFormat) -> anyhow::Result<Loggers> {
-    let filter = EnvFilter::try_new(level)
+    let filter = filter_of(level)
         .map_err(|error| crate::failure::Usage(format!("telemetry.level = {level:?}: {error}")))?;
     let handle = start(filter, format);
     Ok(Loggers::new(level, move |directives| {
-        let filter = EnvFilter::try_new(directives).map_err(|error| error.to_string())?;
+        let filter = filter_of(directives).map_err(|error| error.to_string())?;
         handle.reload(filter).map_err(|error| error.to_string())
     }))
+}
+
+fn filter_of(directives: &str) -> Result<EnvFilter, ParseError> {
+    EnvFilter::try_new(format!("{LIBRARIES},{directives}"))
 }
 
 /// Starts log lines and gives the way to change what is written.
