@@ -95,7 +95,7 @@ pub(super) struct Manager {
     functions: Functions,
     pub(super) snapshots: SnapshotSettings,
     spill: SpillSettings,
-    partitions: Partitions,
+    pub(super) partitions: Partitions,
     /// Held by whoever makes a snapshot in the background.
     pub(super) snapshot_turn: Arc<Mutex<()>>,
     pub(super) clock: Clock,
