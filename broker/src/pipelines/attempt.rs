@@ -18,7 +18,7 @@ use super::logs::Written;
 use super::meter::Phase;
 use super::restoring::check_budget;
 use super::runner::Runner;
-use super::shard_threads::ShardThreads;
+use super::shard_threads;
 use super::shown::Durable;
 use super::snapshots::Cut;
 use super::spill::{position, share_of};
@@ -344,7 +344,7 @@ impl Course {
         }
         let executor: Arc<dyn Executor> = match shards.min(runner.threads) {
             0 | 1 => Arc::new(Serial),
-            width => match ShardThreads::start(&runner.name, width as usize) {
+            width => match shard_threads::start(&runner.name, width as usize) {
                 Ok(threads) => Arc::new(threads),
                 Err(error) => {
                     tracing::warn!(pipeline = runner.name, %error, "no threads for shards: they are computed in turn");

@@ -4,14 +4,15 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use logmill_stream::{
-    InputPartition, KeyGroups, LogsError, OperatorSize, Pipeline, PipelineSpec, Restoring, TopicPartition,
+    FoundSnapshots, InputPartition, KeyGroups, LogsError, OperatorSize, Pipeline, PipelineSpec, Restoring,
+    SnapshotLogs as _, TopicPartition, UsableSnapshot,
 };
 
 use super::events::EventKind;
 use super::failure::RunError;
 use super::runner::Runner;
 use super::shown::Durable;
-use super::snapshots::{Cut, Stop, Usable, find, for_each_batch, is_whole};
+use super::snapshots::{Cut, Stop, for_each_batch};
 use crate::partitions::Partition;
 
 impl Runner {
@@ -66,11 +67,11 @@ impl Runner {
 
     /// The snapshots to go on from, newest first. Nobody removes one meanwhile, and a savepoint in the making, which may take
     /// long, is not waited for.
-    pub(super) fn bases(&self, cut: &Cut) -> Result<Vec<Usable>, RunError> {
-        let found = find(self.keeper.snapshots().files(), self.keeper.logs(), cut);
+    pub(super) fn bases(&self, cut: &Cut) -> Result<Vec<UsableSnapshot>, RunError> {
+        let found = FoundSnapshots::of(self.keeper.snapshots().files(), self.keeper.logs(), cut);
         let found = found.map_err(|error| own_log(error.to_string()))?;
-        for file in &found.unread {
-            self.say(EventKind::Changed, format!("the snapshot {file} cannot be read"));
+        for refused in &found.unread {
+            self.say_unusable(&refused.file, &refused.reason);
         }
         Ok(found.usable)
     }
@@ -128,7 +129,7 @@ impl Runner {
             }
         }
         let logs = self.keeper.logs().clone();
-        if let Some(cut) = cut.filter(|cut| !is_whole(&logs, &cut.progress)) {
+        if let Some(cut) = cut.filter(|cut| !logs.is_whole(&cut.progress)) {
             return Err(self.no_base(cut));
         }
         let restoring = self.begin(cut, shards)?;

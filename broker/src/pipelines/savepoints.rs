@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
-use logmill_stream::{Progress, SnapshotError, SnapshotHeader, StateChanges, merge_snapshot};
+use logmill_stream::{
+    Progress, SnapshotError, SnapshotHeader, SnapshotSource, StateChanges, make_snapshot, merge_snapshot,
+};
 
 use super::error::PipelineError;
 use super::events::EventKind;
 use super::manager::{MAX_NAME, Pipelines};
-use super::snapshots::{CHANGES_BYTES, Cut, FileError, SnapshotFiles, Source, make};
+use super::snapshots::{Cut, FileError, SnapshotFiles, told};
 use super::status::PipelineView;
 use super::taking_up::{Fill, TakenUp, files_error};
 use crate::blocking::beside;
@@ -72,9 +74,10 @@ impl Pipelines {
                     return Err(PipelineError::SavepointExists { name, savepoint });
                 }
                 let script = &record.script;
-                let (logs, plan, stop, changes_bytes) = (&logs, &plan, &stop, CHANGES_BYTES);
-                let source = Source { files, logs, plan, script, now_ms, changes_bytes, stop };
-                let (header, size) = make(&source, &cut, &file).map_err(|error| files_error(&error))?;
+                let (plan, stop) = (&*plan, &stop);
+                let source = SnapshotSource { files, logs: &logs, plan, script, now_ms, stop, told: &told };
+                let made = make_snapshot(&source, &cut, &file);
+                let (header, size) = made.map_err(|error| files_error(&error))?;
                 Ok(SavepointView { name: savepoint, header, bytes: size.bytes })
             })
         });

@@ -13,7 +13,9 @@ pub(in crate::pipelines) mod tests;
 use std::sync::Arc;
 use std::time::Duration;
 
-use logmill_stream::{EpochOutput, Plan, Progress, SNAPSHOT_VERSION, SnapshotHeader, SnapshotOperator};
+use logmill_stream::{
+    EpochOutput, Plan, Progress, SNAPSHOT_VERSION, SnapshotHeader, SnapshotLogs as _, SnapshotOperator,
+};
 
 use super::error::PipelineError;
 use super::logs::{BrokerLogs, is_settled};

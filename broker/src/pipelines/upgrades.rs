@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use logmill_stream::{
     Counters, Followed, InputPartition, KeyGroups, PipelineSpec, Plan, Progress, Settings, Shadow,
-    SnapshotError, StateChanges, TopicPartition, Upgrade, settings,
+    SnapshotError, SnapshotSource, StateChanges, TopicPartition, Upgrade, make_snapshot, settings,
 };
 
 use super::error::PipelineError;
@@ -23,7 +23,7 @@ use super::events::EventKind;
 use super::manager::{Pipelines, unplanned};
 use super::replaying::{Replay, Running};
 use super::restoring::topic_ids;
-use super::snapshots::{CHANGES_BYTES, Cut, SnapshotFiles, Source, Stop, make};
+use super::snapshots::{Cut, SnapshotFiles, Stop, told};
 use super::status::PipelineView;
 use super::taking_up::{Fill, TakenUp};
 use crate::partitions::Partition;
@@ -268,10 +268,10 @@ impl Pipelines {
     ) -> Result<Fill, PipelineError> {
         let (logs, old, now_ms) = (self.own_logs(name)?, Arc::clone(old), self.0.clock.now_ms());
         Ok(Box::new(move |files: &SnapshotFiles, header, to: &str, stop: &Stop| {
-            let (logs, plan, script, changes_bytes) = (&logs, &old, &script, CHANGES_BYTES);
-            let source = Source { files, logs, plan, script, now_ms, changes_bytes, stop };
+            let (logs, plan, script) = (&logs, &*old, &*script);
+            let source = SnapshotSource { files, logs, plan, script, now_ms, stop, told: &told };
             let standing = SnapshotFiles::of_upgrade(to);
-            make(&source, &cut, &standing)?;
+            make_snapshot(&source, &cut, &standing)?;
             let mut open = || match files.open(&standing, stop) {
                 Ok((reader, _)) => Ok(reader),
                 Err(error) => Err(SnapshotError::Io(io::Error::other(error))),

@@ -3,9 +3,13 @@
 //! The engine has no thread. It hands an executor tasks, and takes what they give in the order of the tasks; so neither how
 //! many run at a time nor which of them is done first shows in what an epoch writes.
 
+mod crew;
+
 use std::fmt;
 use std::sync::Arc;
 use std::sync::mpsc;
+
+pub use crew::{Crew, CrewJoin, CrewWork};
 
 /// A piece of an epoch's work.
 pub type Task = Box<dyn FnOnce() + Send>;

@@ -38,7 +38,7 @@ mod value;
 
 pub use decimal::{Decimal, MAX_PRECISION};
 pub use epoch_loop::{DeclareEndError, EpochLimits, EpochLoop, Followed, Pace, ShedControl, Turn, TurnError};
-pub use executor::{Executor, Serial, Task};
+pub use executor::{Crew, CrewJoin, CrewWork, Executor, Serial, Task};
 pub use format::{FormatError, InferError, RecordSample, TableDraft, csv_header, infer};
 pub use functions::{
     Argument, FunctionError, FunctionSignature, Functions, UserAggregate, UserFunction, UserScalar,
@@ -49,8 +49,11 @@ pub use pipeline::*;
 pub use plan::Plan;
 pub use scalar::Scalar;
 pub use snapshot::{
-    SNAPSHOT_VERSION, SnapshotError, SnapshotHeader, SnapshotOperator, SnapshotReader, SnapshotSize,
-    SnapshotWriter, StateChanges, merge_snapshot, merge_stretches, write_stretch,
+    FoundSnapshots, RefusedSnapshot, SNAPSHOT_VERSION, SNAPSHOTS_KEPT, SnapshotCut, SnapshotDirectory,
+    SnapshotError, SnapshotFile, SnapshotFileError, SnapshotFiles, SnapshotHeader, SnapshotLogs,
+    SnapshotOperator, SnapshotPolicy, SnapshotReader, SnapshotReading, SnapshotSize, SnapshotSource,
+    SnapshotStop, SnapshotWriter, SnapshotWriting, StateChanges, UsableSnapshot, make_snapshot,
+    merge_snapshot, merge_stretches, write_stretch,
 };
 pub use sql::{Embedded, Settings, SqlError, compile, compile_with, embed_modules, settings};
 pub use state::{

@@ -3,6 +3,7 @@
 #[cfg(test)]
 mod tests;
 
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,17 +11,17 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use logmill_storage::Disk;
-use logmill_stream::{Plan, SnapshotHeader};
+use logmill_stream::{
+    FoundSnapshots, Plan, SNAPSHOTS_KEPT, SnapshotHeader, SnapshotPolicy, SnapshotSource, UsableSnapshot,
+    make_snapshot,
+};
 use parking_lot::{Mutex, MutexGuard};
 
-use super::files::{FileError, SnapshotFiles, Stop, stopped};
-use super::making::{CHANGES_BYTES, Found, Source, Usable, find, make};
-use super::own_logs::{Cut, OwnLogs};
+use super::files::SnapshotFiles;
+use super::own_logs::OwnLogs;
+use super::{Cut, FileError, Stop, told};
 use crate::clock::Clock;
 use crate::partitions::{Partition, Partitions};
-
-/// How many snapshots stay.
-const KEPT: usize = 2;
 
 /// How often somebody whose turn it is not asks whether to wait on.
 const LOOK: Duration = Duration::from_millis(50);
@@ -105,9 +106,8 @@ impl Snapshots {
         let _turn = self.unless_stopped(&self.0.turn, stop)?;
         let _working = self.unless_stopped(&self.0.working, stop)?;
         let now_ms = self.0.clock.now_ms();
-        let source =
-            Source { files: &self.0.files, logs, plan, script, now_ms, changes_bytes: CHANGES_BYTES, stop };
-        let (_, size) = make(&source, cut, &SnapshotFiles::of_epoch(cut.progress.epoch))?;
+        let source = SnapshotSource { files: &self.0.files, logs, plan, script, now_ms, stop, told: &told };
+        let (_, size) = make_snapshot(&source, cut, &SnapshotFiles::of_epoch(cut.progress.epoch))?;
         self.let_go(logs, cut)?;
         Ok(size.bytes)
     }
@@ -117,7 +117,7 @@ impl Snapshots {
         loop {
             if stop() {
                 let path = self.0.files.directory().to_owned();
-                return Err(FileError::Io { path, error: stopped() });
+                return Err(FileError::Io { path, error: io::Error::other("it was stopped") });
             }
             if let Some(taken) = lock.try_lock_for(LOOK) {
                 return Ok(taken);
@@ -129,20 +129,12 @@ impl Snapshots {
     /// certain that there are two, only what certainly belongs to something else is removed, and none if there are none.
     pub(in crate::pipelines) fn let_go(&self, logs: &OwnLogs, cut: &Cut) -> Result<(), FileError> {
         let files = &self.0.files;
-        let Found { usable: mut kept, foreign, unread } = find(files, logs, cut)?;
-        if kept.is_empty() {
-            return Ok(());
-        }
-        let mut superfluous = foreign;
-        if kept.len() >= KEPT {
-            superfluous.extend(unread);
-            superfluous.extend(kept.drain(KEPT..).map(|more| more.file));
-        }
-        for file in superfluous {
+        let mut found = FoundSnapshots::of(files, logs, cut)?;
+        for file in found.take_superfluous() {
             files.remove(&file)?;
         }
-        if kept.len() == KEPT
-            && let Some(Usable { header, .. }) = kept.last()
+        if found.usable.len() == SNAPSHOTS_KEPT
+            && let Some(UsableSnapshot { header, .. }) = found.usable.last()
         {
             self.trim(logs, header);
         }
@@ -175,10 +167,8 @@ pub(in crate::pipelines) struct Keeper {
     plan: Arc<Plan>,
     script: Arc<str>,
     name: String,
-    /// Bytes of changelog and progress log since the last snapshot. A pipeline that keeps no state has progress only.
-    since: u64,
-    /// The size of the last snapshot.
-    last: Arc<Mutex<u64>>,
+    /// By the bytes of changelog and progress log. A pipeline that keeps no state has progress only.
+    policy: Arc<Mutex<SnapshotPolicy>>,
     stopping: Arc<AtomicBool>,
     job: Option<JoinHandle<()>>,
 }
@@ -191,14 +181,14 @@ impl Keeper {
         script: &str,
         name: &str,
     ) -> Self {
+        let policy = SnapshotPolicy::new(snapshots.0.interval_bytes);
         Self {
             snapshots,
             logs,
             plan,
             script: Arc::from(script),
             name: name.to_owned(),
-            since: 0,
-            last: Arc::default(),
+            policy: Arc::new(Mutex::new(policy)),
             stopping: Arc::default(),
             job: None,
         }
@@ -214,16 +204,18 @@ impl Keeper {
 
     /// The pipeline was restored from a snapshot of so many bytes, and so many of its logs.
     pub(in crate::pipelines) fn restored(&mut self, snapshot_bytes: u64, log_bytes: u64) {
-        *self.last.lock() = snapshot_bytes;
-        self.since = log_bytes;
+        self.policy.lock().restored(snapshot_bytes, log_bytes);
     }
 
     /// An epoch is durable that has added so many bytes to the pipeline's own logs.
     pub(in crate::pipelines) fn committed(&mut self, cut: Cut, log_bytes: u64) {
-        self.since += log_bytes;
-        let due = self.since >= self.snapshots.0.interval_bytes.max(*self.last.lock());
-        if due && self.job.as_ref().is_none_or(JoinHandle::is_finished) {
-            self.since = 0;
+        let is_due = {
+            let mut policy = self.policy.lock();
+            policy.grown(log_bytes);
+            policy.is_due()
+        };
+        if is_due && self.job.as_ref().is_none_or(JoinHandle::is_finished) {
+            self.policy.lock().begun();
             self.begin(cut.clone());
         }
         self.snapshots.set_durable(Some(cut));
@@ -243,12 +235,12 @@ impl Keeper {
 
     fn begin(&mut self, cut: Cut) {
         let (snapshots, logs, plan) = (self.snapshots.clone(), self.logs.clone(), Arc::clone(&self.plan));
-        let (script, last, name) = (Arc::clone(&self.script), Arc::clone(&self.last), self.name.clone());
+        let (script, policy, name) = (Arc::clone(&self.script), Arc::clone(&self.policy), self.name.clone());
         let stopping = Arc::clone(&self.stopping);
         let stop: Stop = Arc::new(move || stopping.load(Ordering::Relaxed));
         let work = move || match snapshots.make(&logs, &cut, &plan, &script, &stop) {
             Ok(bytes) => {
-                *last.lock() = bytes;
+                policy.lock().made(bytes);
                 tracing::debug!(pipeline = name, epoch = cut.progress.epoch, bytes, "a snapshot was made");
             }
             Err(_) if stop() => {}

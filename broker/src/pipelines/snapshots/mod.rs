@@ -11,13 +11,17 @@
 
 mod files;
 mod keeper;
-mod making;
 mod own_logs;
 #[cfg(test)]
 mod tests;
 
-pub(super) use files::{FileError, SnapshotFiles, Stop};
+pub(super) use files::SnapshotFiles;
 pub use keeper::SnapshotSettings;
 pub(super) use keeper::{Keeper, Snapshots};
-pub(super) use making::{CHANGES_BYTES, Source, Usable, find, is_whole, make};
-pub(super) use own_logs::{Cut, OwnLogs, for_each_batch};
+pub(super) use logmill_stream::{SnapshotCut as Cut, SnapshotFileError as FileError, SnapshotStop as Stop};
+pub(super) use own_logs::{OwnLogs, for_each_batch};
+
+/// Says why a snapshot is not gone on from.
+pub(super) fn told(what: &str) {
+    tracing::warn!("a snapshot cannot be gone on from: {what}");
+}

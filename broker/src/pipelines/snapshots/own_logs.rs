@@ -2,7 +2,7 @@
 
 use logmill_record::Batch;
 use logmill_storage::{Isolation, ReadRequest};
-use logmill_stream::{ColdPosition, Progress};
+use logmill_stream::{ColdPosition, Progress, SnapshotCut as Cut, SnapshotHeader, SnapshotLogs};
 
 use crate::partitions::Partition;
 
@@ -17,17 +17,6 @@ const PROGRESS_BYTES: usize = 64 << 20;
 pub(in crate::pipelines) struct OwnLogs {
     pub(in crate::pipelines) changelog: Partition,
     pub(in crate::pipelines) progress: Partition,
-}
-
-/// Where a durable epoch has left a pipeline.
-#[derive(Clone, Debug, PartialEq)]
-pub(in crate::pipelines) struct Cut {
-    /// Its record.
-    pub(in crate::pipelines) progress: Progress,
-    /// The record's offset in the progress log.
-    pub(in crate::pipelines) progress_offset: i64,
-    /// The offset behind the last record of the changelog that belongs to it.
-    pub(in crate::pipelines) changelog_end: i64,
 }
 
 impl OwnLogs {
@@ -59,8 +48,35 @@ impl OwnLogs {
         Ok(found)
     }
 
-    /// Whether a record is where it is said to be, as far as the log goes back; an error if the log cannot be read.
-    pub(in crate::pipelines) fn vouches(&self, progress: &Progress, offset: i64) -> Result<bool, String> {
+    /// Whether an epoch is where it is said to be; the log must go back so far.
+    pub(in crate::pipelines) fn vouches_for(&self, at: &ColdPosition) -> bool {
+        let published = self.progress.published();
+        let is_there = (published.log_start_offset..published.high_watermark).contains(&at.progress_offset);
+        let found = is_there.then(|| self.progress_from(at.progress_offset));
+        matches!(found, Some(Ok(Some((found, offset)))) if at.is_of(&found) && offset == at.progress_offset)
+    }
+}
+
+impl SnapshotLogs for OwnLogs {
+    fn id(&self) -> String {
+        self.changelog.id().topic.to_string()
+    }
+
+    fn changelog_start(&self) -> i64 {
+        self.changelog.published().log_start_offset
+    }
+
+    fn lacks(&self, header: &SnapshotHeader) -> Option<String> {
+        let (end, start) = (header.changelog_end, self.changelog_start());
+        (end < start).then(|| format!("it ends at offset {end} of the changelog, which begins at {start}"))
+    }
+
+    fn is_whole(&self, progress: &Progress) -> bool {
+        progress.state_from.is_none() && self.changelog_start() == 0
+    }
+
+    /// As far as the log goes back.
+    fn vouches(&self, progress: &Progress, offset: i64) -> Result<bool, String> {
         let published = self.progress.published();
         if offset < published.log_start_offset {
             return Ok(true);
@@ -72,17 +88,13 @@ impl OwnLogs {
         Ok(found.is_some_and(|(found, at)| found == *progress && at == offset))
     }
 
-    /// Whether an epoch is where it is said to be; the log must go back so far.
-    pub(in crate::pipelines) fn vouches_for(&self, at: &ColdPosition) -> bool {
-        let published = self.progress.published();
-        let is_there = (published.log_start_offset..published.high_watermark).contains(&at.progress_offset);
-        let found = is_there.then(|| self.progress_from(at.progress_offset));
-        matches!(found, Some(Ok(Some((found, offset)))) if at.is_of(&found) && offset == at.progress_offset)
-    }
-
-    /// What tells the changelog from another one of the same name.
-    pub(in crate::pipelines) fn id(&self) -> String {
-        self.changelog.id().topic.to_string()
+    fn each_batch(
+        &self,
+        from: i64,
+        to: i64,
+        take: &mut dyn FnMut(&Batch) -> Result<(), String>,
+    ) -> Result<(), String> {
+        for_each_batch(&self.changelog, from, to, take).map(drop)
     }
 }
 

@@ -8,10 +8,12 @@ use std::sync::Arc;
 use logmill_storage::SimDisk;
 use logmill_storage::disk::Disk;
 use logmill_stream::{
-    Counters, Progress, SNAPSHOT_VERSION, SnapshotHeader, SnapshotReader, SnapshotSize, SnapshotWriter,
+    Counters, Progress, SNAPSHOT_VERSION, SnapshotHeader, SnapshotReader, SnapshotReading as Reading,
+    SnapshotSize, SnapshotWriter, SnapshotWriting as Writing,
 };
 
-use super::files::{Reading, SnapshotFiles, Stop, Writing};
+use super::Stop;
+use super::files::SnapshotFiles;
 
 fn never() -> Stop {
     Arc::new(|| false)

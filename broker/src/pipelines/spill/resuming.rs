@@ -5,14 +5,14 @@ use std::sync::Arc;
 
 use logmill_stream::{
     COLD_VERSION, ColdError, ColdMark, ColdPosition, ColdStore, EpochError, FillError, Pipeline, Restoring,
-    TurnError,
+    SnapshotLogs as _, TurnError,
 };
 
 use super::super::events::EventKind;
 use super::super::failure::{RunError, failure};
 use super::super::restoring::own_log;
 use super::super::runner::Runner;
-use super::super::snapshots::{Cut, OwnLogs, is_whole};
+use super::super::snapshots::{Cut, OwnLogs};
 use super::super::status::PipelineState;
 use super::{SpillDirectory, share_of};
 
@@ -228,7 +228,7 @@ impl Runner {
                 Err(FillError::Snapshot(error)) => self.say_unusable(&base.file, &error.to_string()),
             }
         }
-        if !is_whole(self.keeper.logs(), &cut.progress) {
+        if !self.keeper.logs().is_whole(&cut.progress) {
             return Err(self.no_base(cut));
         }
         let mut nothing = cut.progress.clone();

@@ -21,17 +21,28 @@
 
 mod changes;
 mod error;
+mod files;
 mod header;
+mod making;
 mod merge;
+mod policy;
 mod reader;
 mod stretches;
 mod writer;
 
 pub use changes::StateChanges;
 pub use error::SnapshotError;
+pub use files::{
+    SnapshotDirectory, SnapshotFile, SnapshotFileError, SnapshotFiles, SnapshotReading, SnapshotStop,
+    SnapshotWriting,
+};
 pub use header::{SNAPSHOT_VERSION, SnapshotHeader, SnapshotOperator};
+pub use making::{
+    FoundSnapshots, RefusedSnapshot, SnapshotCut, SnapshotLogs, SnapshotSource, UsableSnapshot, make_snapshot,
+};
 pub(crate) use merge::{OwnedEntry, merge_with};
 pub use merge::{merge_snapshot, merge_stretches};
+pub use policy::{SNAPSHOTS_KEPT, SnapshotPolicy};
 pub use reader::SnapshotReader;
 pub use stretches::write_stretch;
 pub use writer::{SnapshotSize, SnapshotWriter};

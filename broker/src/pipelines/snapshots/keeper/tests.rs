@@ -1,14 +1,11 @@
 //! What is kept of snapshots and of the logs behind them, over a data directory.
 
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tempfile::TempDir;
 
-use super::find;
-use crate::pipelines::snapshots::{CHANGES_BYTES, SnapshotFiles, Source, Stop, make};
+use super::FoundSnapshots;
 use crate::pipelines::tests::Parts;
 use crate::topics::{CHANGELOG_PREFIX, ConfigUpdate, PROGRESS_PREFIX};
 
@@ -87,7 +84,7 @@ async fn a_snapshot_of_the_state_before_a_restore_is_not_gone_on_from() {
     assert_eq!(cut.progress.state_from, Some(ended.changelog_end));
     std::fs::write(&old, bytes).unwrap();
     let (logs, snapshots_of) = (pipelines.own_logs("p").unwrap(), pipelines.0.snapshots("p"));
-    let found = find(snapshots_of.files(), &logs, &cut).unwrap();
+    let found = FoundSnapshots::of(snapshots_of.files(), &logs, &cut).unwrap();
     assert_eq!(found.usable.len(), 1, "{found:?}");
     assert_eq!(found.usable[0].header.progress.epoch, cut.progress.epoch);
     parts.close().await;
@@ -128,61 +125,5 @@ async fn own_topics_are_not_compacted_those_of_earlier_versions_neither() {
         assert!(!topic.rules.keys_required, "{name}");
         assert_eq!(topic.configs["retention.ms"], "-1");
     }
-    parts.close().await;
-}
-
-/// Changes that do not fit into memory wait in files, each once: the state is not written anew for each of them.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_snapshot_of_many_changes_is_written_once() {
-    let directory = TempDir::new().unwrap();
-    let parts = Parts::open_with(&directory, Vec::new(), u64::MAX).await;
-    parts.pipelines.run("p", COUNTS, None).await.unwrap();
-    // More of them than are left beside each other; some keys change again.
-    for x in 0..100_usize {
-        let key = format!("{}{:01000}", ["", "z"][x % 2], x % 80);
-        parts.produce("in", &[(key.as_str(), x as i64)]).await;
-        parts.caught_up("p").await;
-    }
-    parts.pipelines.stop("p").await.unwrap();
-    let cut = parts.pipelines.standing("p").await.unwrap();
-    assert!(cut.progress.epoch > 70, "{}", cut.progress.epoch);
-    let logs = parts.pipelines.own_logs("p").unwrap();
-    let plan = parts.pipelines.plan_of(COUNTS).await.unwrap();
-    let snapshots = parts.pipelines.0.snapshots("p");
-    let (made, most) = snapshots.alone(|files| {
-        let path = files.directory().to_owned();
-        let most = Arc::new(AtomicU64::new(0));
-        let seen = Arc::clone(&most);
-        // It is asked between any two parts.
-        let stop: Stop = Arc::new(move || {
-            // There is no directory before the first file.
-            let files = std::fs::read_dir(&path).into_iter().flatten();
-            let bytes = files.map(|file| file.unwrap().metadata().map_or(0, |file| file.len())).sum();
-            seen.fetch_max(bytes, Ordering::Relaxed);
-            false
-        });
-        let made = [CHANGES_BYTES, 1].map(|changes_bytes| {
-            let source = Source {
-                files,
-                logs: &logs,
-                plan: &plan,
-                script: COUNTS,
-                now_ms: 7,
-                changes_bytes,
-                stop: &stop,
-            };
-            let file = SnapshotFiles::of_savepoint(&changes_bytes.to_string());
-            let (_, size) = make(&source, &cut, &file).unwrap();
-            (std::fs::read(files.directory().join(file)).unwrap(), size)
-        });
-        (made, most.load(Ordering::Relaxed))
-    });
-    let [at_once, in_stretches] = made;
-    assert!(at_once == in_stretches, "{:?}, {:?}", at_once.1, in_stretches.1);
-    assert_eq!(at_once.1.entries, 80);
-    // The first one, the changes, and the second one; each file has a header.
-    assert!(most < 6 * at_once.1.bytes, "{most} bytes for {}", at_once.1.bytes);
-    let left = std::fs::read_dir(snapshots.files().directory()).unwrap().count();
-    assert_eq!(left, 2);
     parts.close().await;
 }
