@@ -107,9 +107,13 @@ class Worker:
             self.process.stdin.close()
             self.start()
 
-    def tail(self):
+    def said(self):
+        """The lines of standard error; of one that has ended, as it writes where this reads."""
         self.log.seek(0)
-        return f"{self.name}, started {self.starts} times:\n" + "".join(self.log.readlines()[-25:])
+        return self.log.readlines()
+
+    def tail(self):
+        return f"{self.name}, started {self.starts} times:\n" + "".join(self.said()[-25:])
 
 
 class Faults:

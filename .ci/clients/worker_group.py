@@ -1,8 +1,12 @@
 """A group of our workers runs a pipeline over a cluster, with a windowed aggregate and a join, while workers are killed and join
-and input is written: what is committed is what the script says, each row once."""
+and input is written: what is committed is what the script says, each row once. Tasks that begin where there are snapshots of them go on
+from these; in the end one finds snapshots of another task in their place, and refuses them."""
 
 import collections
+import contextlib
 import json
+import shutil
+import subprocess
 import tempfile
 import threading
 import time
@@ -116,12 +120,20 @@ def run(broker, tools, binary, plan, orders, seconds):
         command = [binary, "worker", "run", script, "--name", name, "--bootstrap", broker.bootstrap, "--partitioned"]
         # The shortest session that Apache Kafka allows; epochs so small that the killed are mostly in the middle of one.
         command += ["--session-timeout", "6s", "--epoch-interval", "20ms", "--epoch-records", "100"]
+        command += ["--snapshot-interval", "4 KiB"]
+        # Two are on one machine, the third is somewhere else.
+        here, there = (Path(directory) / place / f"logmill-{name}" for place in ["here", "there"])
+
+        def start(what, state, *more):
+            workers.append(Worker(what, [*command, "--state-dir", state.parent, *more]))
+
         try:
-            workers += [Worker(f"worker {number}", command) for number in range(2)]
+            for number in range(2):
+                start(f"worker {number}", here)
 
             def finished():
                 if len(workers) == 2 and len(follower.records) >= len(totals) // 2:
-                    workers.append(Worker("worker 2", command))
+                    start("worker 2", there)
                 return len(follower.records) >= len(totals)
 
             faults.run(len(totals), plan, finished, seconds)
@@ -132,7 +144,12 @@ def run(broker, tools, binary, plan, orders, seconds):
                 worker.stop()
             followed = follower.stop()
             check(client, topics, followed, totals, orders)
-            return f"{len(totals)} windows and {len(pairs(orders))} pairs; {faults.told()}"
+            kept = misplace(here)
+            start("the last worker", here, "--bounded")
+            used = go_on_to_the_end(workers, kept)
+            ends = [(ts(orders) // WINDOW_MS * WINDOW_MS + 100 * WINDOW_MS, f"end-{task}", 1, 0) for task in range(PARTITIONS)]
+            difference(windows(client, topics), sorted(rows(totals) + ends), "windows behind a start from snapshots")
+            return f"{len(totals)} windows and {len(pairs(orders))} pairs; {used}; {faults.told()}"
         except AssertionError as error:
             raise AssertionError(faults.story(error)) from error
         finally:
@@ -141,6 +158,34 @@ def run(broker, tools, binary, plan, orders, seconds):
             for worker in workers:
                 worker.end()
             client.close()
+
+
+def misplace(here):
+    """Gives the last task snapshots of the first one in place of its own, as somebody might who copies directories. The tasks that
+    have theirs."""
+    shutil.rmtree(here / str(PARTITIONS - 1))
+    shutil.copytree(here / "0", here / str(PARTITIONS - 1))
+    kept = {int(file.parent.name) for file in here.glob("*/*.lms")}
+    if kept != set(range(PARTITIONS)):
+        raise AssertionError(f"only the tasks {kept} have snapshots")
+    return kept - {PARTITIONS - 1}
+
+
+def go_on_to_the_end(workers, kept):
+    """The last worker has all tasks: it begins those from a snapshot that have theirs, and refuses the others."""
+    try:
+        status = workers[-1].process.wait(60)
+    except subprocess.TimeoutExpired:
+        status = "nothing"
+    begun = {int(line.split(" task=")[1].split()[0]): line for line in workers[-1].said() if "a task begins" in line}
+    used = {task for task, line in begun.items() if " snapshot=" in line}
+    if status != 0 or len(begun) != PARTITIONS or used != kept:
+        raise AssertionError(f"it ended with {status}; of the tasks {kept} have snapshots, and began with {begun}")
+    unused = [line for line in workers[-1].said() if "a snapshot is not used" in line]
+    if not unused or not all(f"task={PARTITIONS - 1} " in line and "it goes with the changelog" in line for line in unused):
+        raise AssertionError(f"not those of another task were refused: {unused}")
+    lines = [line for worker in workers for line in worker.said() if "a task begins" in line]
+    return f"{sum(' snapshot=' in line for line in lines)} of {len(lines)} times a task began from a snapshot"
 
 
 def pairs(orders):
@@ -160,10 +205,16 @@ def check(client, topics, followed, totals, orders):
     read = client.consume(topics["totals"], isolation="read_committed")
     places = sorted((record["partition"], record["offset"], record["key"], record["value"]) for record in read)
     difference(followed, places, "what a reader saw meanwhile")
-    rows = [json.loads(record["value"]) for record in read]
-    found = [(row["window_start"], row["customer"], row["orders"], row["amount"]) for row in rows]
-    wanted = [(*group, *counted) for group, counted in totals.items()]
-    difference(sorted(found), sorted(wanted), "windows")
-    rows = [json.loads(record["value"]) for record in client.consume(topics["paid"], isolation="read_committed")]
-    found = [(row["number"], row["customer"], row["amount"], row["paid"]) for row in rows]
+    difference(windows(client, topics), sorted(rows(totals)), "windows")
+    paid = [json.loads(record["value"]) for record in client.consume(topics["paid"], isolation="read_committed")]
+    found = [(row["number"], row["customer"], row["amount"], row["paid"]) for row in paid]
     difference(sorted(found), pairs(orders), "pairs")
+
+
+def rows(totals):
+    return [(*group, *counted) for group, counted in totals.items()]
+
+
+def windows(client, topics):
+    found = [json.loads(record["value"]) for record in client.consume(topics["totals"], isolation="read_committed")]
+    return sorted((row["window_start"], row["customer"], row["orders"], row["amount"]) for row in found)

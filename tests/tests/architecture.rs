@@ -238,10 +238,10 @@ const RULES: &[Rule] = &[
         except: &["broker/src/blocking.rs", "broker/src/telemetry/scraper.rs"],
     },
     Rule {
-        why: "the broker's bytes on disk are storage's",
+        why: "the broker's bytes on disk are storage's; a worker has no storage, and one file for snapshots that may be lost",
         rooms: &["broker/src/", "broker/worker/src/"],
         words: &["std::fs", "tokio::fs"],
-        except: &[],
+        except: &["broker/worker/src/state_dir.rs"],
     },
     Rule {
         why: "only config reads settings",
@@ -250,7 +250,7 @@ const RULES: &[Rule] = &[
         except: &[],
     },
     Rule {
-        why: "threads are started where they are known: the log's, the cleaner, a pipeline's and that of their events, those that load coordinators, a worker's tasks",
+        why: "threads are started where they are known: the log's, the cleaner, a pipeline's and that of their events, those that load coordinators, a worker's tasks, their shards and snapshots",
         rooms: &["broker/src/", "broker/worker/src/"],
         words: &["thread::spawn", "thread::scope", "thread::Builder", "thread::{"],
         except: &[
@@ -264,6 +264,8 @@ const RULES: &[Rule] = &[
             "broker/src/pipelines/query.rs",
             "broker/src/coordinators/starting.rs",
             "broker/worker/src/worker.rs",
+            "broker/worker/src/shard_threads.rs",
+            "broker/worker/src/snapshots.rs",
         ],
     },
     Rule {

@@ -15,11 +15,22 @@ const WAITING: usize = 1;
 /// An epoch to be committed, and who waits for that.
 struct Commit {
     epoch: EpochOutput,
-    committed: oneshot::Sender<Result<()>>,
+    committed: oneshot::Sender<Result<Written>>,
 }
 
 /// What to wait for until an epoch is committed.
-pub(crate) type Committed = oneshot::Receiver<Result<()>>;
+pub(crate) type Committed = oneshot::Receiver<Result<Written>>;
+
+/// Where a committed epoch is in the task's own partitions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Written {
+    /// The offset of its progress record; `None` where the cluster did not say.
+    pub(crate) progress_offset: Option<i64>,
+    /// The offset behind its changes of state; `None` where the cluster did not say, or there are none.
+    pub(crate) changelog_end: Option<i64>,
+    /// How many bytes its changes have.
+    pub(crate) changelog_bytes: u64,
+}
 
 /// The way to the task that commits.
 #[derive(Debug, Clone)]
@@ -58,7 +69,7 @@ struct Committer {
 impl Committer {
     async fn run(mut self, mut commits: mpsc::Receiver<Commit>) {
         while let Some(Commit { epoch, committed }) = commits.recv().await {
-            let done = self.commit(epoch).await;
+            let done = commit(&mut self.producer, &self.names, self.task, epoch).await;
             if let Err(error) = &done {
                 *self.failure.lock() = Some(error.clone());
             }
@@ -73,36 +84,49 @@ impl Committer {
         drop(commits);
         self.producer.close().await;
     }
+}
 
-    /// One epoch, one transaction. That it follows the epoch before is the transactional id's doing: this producer has
-    /// written all of them since the task was restored, or it is fenced.
-    async fn commit(&mut self, epoch: EpochOutput) -> Result<()> {
-        let Self { producer, names, task, .. } = self;
-        let offsets: Vec<_> = epoch.offsets().collect();
-        let value = epoch.progress.encode();
-        let now = epoch.progress.now;
-        let mut transaction = producer.begin().await?;
-        for output in epoch.outputs {
-            // The commit waits for all of them.
-            drop(transaction.enqueue_batch(&output.topic, output.partition, output.batch).await?);
-        }
-        for batch in epoch.changelog {
-            drop(transaction.enqueue_batch(&names.changelog, *task, batch).await?);
-        }
-        // One key a task: compaction leaves the last one.
-        let progress = ProducerRecord::to(&names.progress).partition(*task).key(names.pipeline.clone());
-        drop(transaction.enqueue(progress.value(value).timestamp(now)).await?);
-        // The transactional id is the fence. As a member it would be fenced by every rebalance too, also by those that
-        // leave it its tasks.
-        let nobody = GroupMembership {
-            group: names.group.clone(),
-            generation: -1,
-            member_id: String::new(),
-            instance_id: None,
-        };
-        let offsets: Vec<(&str, i32, i64)> =
-            offsets.iter().map(|(source, offset)| (&*source.topic, source.partition, *offset)).collect();
-        transaction.send_offsets(&nobody, &offsets).await?;
-        transaction.commit().await
+/// One epoch, one transaction. That it follows the epoch before is the transactional id's doing: this producer has
+/// written all of them since the task was restored, or it is fenced.
+pub(crate) async fn commit(
+    producer: &mut TransactionalProducer,
+    names: &Names,
+    task: i32,
+    epoch: EpochOutput,
+) -> Result<Written> {
+    let offsets: Vec<_> = epoch.offsets().collect();
+    let value = epoch.progress.encode();
+    let now = epoch.progress.now;
+    let mut transaction = producer.begin().await?;
+    for output in epoch.outputs {
+        // The commit waits for all of them.
+        drop(transaction.enqueue_batch(&output.topic, output.partition, output.batch).await?);
     }
+    let mut changelog_bytes = 0;
+    let mut last = None;
+    for batch in epoch.changelog {
+        changelog_bytes += batch.size() as u64;
+        let records = i64::from(batch.header().count);
+        last = Some((transaction.enqueue_batch(&names.changelog, task, batch).await?, records));
+    }
+    // One key a task: compaction leaves the last one.
+    let progress = ProducerRecord::to(&names.progress).partition(task).key(names.pipeline.clone());
+    let progress = transaction.enqueue(progress.value(value).timestamp(now)).await?;
+    // The transactional id is the fence. As a member it would be fenced by every rebalance too, also by those that
+    // leave it its tasks.
+    let nobody = GroupMembership {
+        group: names.group.clone(),
+        generation: -1,
+        member_id: String::new(),
+        instance_id: None,
+    };
+    let offsets: Vec<(&str, i32, i64)> =
+        offsets.iter().map(|(source, offset)| (&*source.topic, source.partition, *offset)).collect();
+    transaction.send_offsets(&nobody, &offsets).await?;
+    transaction.commit().await?;
+    let changelog_end = match last {
+        Some((last, records)) => last.await?.offset.map(|first| first + records),
+        None => None,
+    };
+    Ok(Written { progress_offset: progress.await?.offset, changelog_end, changelog_bytes })
 }

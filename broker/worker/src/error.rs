@@ -2,7 +2,9 @@
 
 use logmill_client::{Error, ErrorCode};
 use logmill_stream::plan::NeedsExchange;
-use logmill_stream::{CommitError, DeclareEndError, LogsError, ProgressError, RestoreError, TurnError};
+use logmill_stream::{
+    CommitError, DeclareEndError, LogsError, ProgressError, RestoreError, TopicPartition, TurnError,
+};
 use thiserror::Error;
 
 /// Why a worker ended.
@@ -92,12 +94,27 @@ pub enum TaskError {
     /// The cluster.
     #[error(transparent)]
     Client(#[from] Error),
+    /// Records were deleted before the task read them.
+    #[error(
+        "{partition}: offset {offset} is gone, the log begins at {log_start}: records were deleted before the task read them. \
+         `logmill worker run` with --accept-gap goes on at offset {log_start}: what was deleted is missing from what it writes. \
+         Or start the pipeline under another name, with other sinks; and keep the topic's records longer from here on \
+         (retention.ms, retention.bytes)"
+    )]
+    Gap {
+        /// The partition.
+        partition: TopicPartition,
+        /// Where the task is.
+        offset: i64,
+        /// The first offset that is left.
+        log_start: i64,
+    },
     /// A log cannot be read.
     #[error(transparent)]
-    Logs(#[from] LogsError),
+    Logs(LogsError),
     /// An epoch cannot be computed.
     #[error(transparent)]
-    Turn(#[from] TurnError),
+    Turn(TurnError),
     /// The input's declared end does not fit.
     #[error(transparent)]
     End(#[from] DeclareEndError),
@@ -135,6 +152,26 @@ pub enum TaskError {
     Panicked,
 }
 
+impl From<LogsError> for TaskError {
+    fn from(error: LogsError) -> Self {
+        match error {
+            LogsError::OffsetOutOfRange { partition, offset, log_start } => {
+                TaskError::Gap { partition, offset, log_start }
+            }
+            error => TaskError::Logs(error),
+        }
+    }
+}
+
+impl From<TurnError> for TaskError {
+    fn from(error: TurnError) -> Self {
+        match error {
+            TurnError::Logs { error: error @ LogsError::OffsetOutOfRange { .. }, .. } => error.into(),
+            error => TaskError::Turn(error),
+        }
+    }
+}
+
 fn more_workers(tasks: usize) -> &'static str {
     match tasks {
         0 | 1 => "",
@@ -167,7 +204,8 @@ impl TaskError {
             }
             TaskError::Turn(TurnError::Commit(CommitError::Fenced { .. })) => Remedy::GiveWay,
             TaskError::TooLarge { .. } => Remedy::Again,
-            TaskError::Logs(_)
+            TaskError::Gap { .. }
+            | TaskError::Logs(_)
             | TaskError::Turn(_)
             | TaskError::End(_)
             | TaskError::Restore(_)
@@ -175,6 +213,13 @@ impl TaskError {
             | TaskError::OverBudget { .. }
             | TaskError::Panicked => Remedy::Stop,
         }
+    }
+}
+
+impl TaskError {
+    /// Whether it is one that a task goes on behind, if it is told to.
+    pub(crate) fn is_gap(&self) -> bool {
+        matches!(self, TaskError::Gap { .. })
     }
 }
 

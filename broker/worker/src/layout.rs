@@ -3,12 +3,19 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use logmill_client::{Admin, Error, ErrorCode, NewTopic};
+use logmill_client::{Admin, Error, ErrorCode, NewTopic, TopicDescription};
 use logmill_stream::{Plan, TopicPartition};
 use uuid::Uuid;
 
 use crate::error::WorkerError;
 use crate::names::Names;
+
+/// The changelog's segments, in bytes: the one that is written to is never compacted, and a task without a snapshot reads all
+/// of it.
+const CHANGELOG_SEGMENT: u64 = 64 << 20;
+
+/// For how long deletions stay where a cluster does not say it: what Apache Kafka does.
+const DELETIONS_STAY: Duration = Duration::from_secs(24 * 3600);
 
 /// How often a topic that is being made is looked for.
 const LOOKS: u32 = 50;
@@ -49,6 +56,10 @@ pub(crate) struct Layout {
     pub(crate) outputs: BTreeMap<String, i32>,
     /// The tasks.
     pub(crate) division: Division,
+    /// What tells the changelog's topic from another one of its name.
+    pub(crate) changelog_id: String,
+    /// For how long a deletion stays in the changelog at least.
+    pub(crate) deletions_stay: Duration,
 }
 
 impl Layout {
@@ -68,20 +79,18 @@ impl Layout {
             }
             // Rows bear the time of their events. Whoever computes the past wants to find it.
             let new = NewTopic::new(sink).config("retention.ms", "-1");
-            outputs.insert(sink.to_owned(), ensure(admin, sink, &new).await?);
+            outputs.insert(sink.to_owned(), partitions_of(&ensure(admin, sink, &new).await?));
         }
         let tasks = division.tasks();
-        for topic in [&names.changelog, &names.progress] {
-            // The last state of each key, and never less: a task is restored from it.
-            let new =
-                NewTopic::new(topic).partitions(tasks.unsigned_abs()).config("cleanup.policy", "compact");
-            let found = ensure(admin, topic, &new).await?;
-            if found != tasks {
-                return Err(WorkerError::OtherDivision { topic: topic.clone(), found, tasks });
-            }
-            check_compacted(admin, topic).await?;
-        }
-        Ok(Layout { sources, ids, outputs, division })
+        // The last state of each key, and never less: a task is restored from it.
+        let own = |topic: &str| {
+            NewTopic::new(topic).partitions(tasks.unsigned_abs()).config("cleanup.policy", "compact")
+        };
+        let changelog = own(&names.changelog).config("segment.bytes", CHANGELOG_SEGMENT.to_string());
+        let (id, deletions_stay) = compacted(admin, &names.changelog, &changelog, tasks).await?;
+        compacted(admin, &names.progress, &own(&names.progress), tasks).await?;
+        let changelog_id = if id.is_nil() { names.changelog.clone() } else { id.to_string() };
+        Ok(Layout { sources, ids, outputs, division, changelog_id, deletions_stay })
     }
 
     /// The partitions a task reads.
@@ -152,12 +161,16 @@ fn divide(plan: &Plan, sources: &BTreeMap<String, i32>, partitioned: bool) -> Re
     }
 }
 
-/// The number of partitions of a topic, which is made if there is none.
-async fn ensure(admin: &Admin, topic: &str, new: &NewTopic) -> Result<i32, WorkerError> {
+fn partitions_of(topic: &TopicDescription) -> i32 {
+    topic.partitions.len() as i32
+}
+
+/// A topic, which is made if there is none.
+async fn ensure(admin: &Admin, topic: &str, new: &NewTopic) -> Result<TopicDescription, WorkerError> {
     let mut looks = 0;
     loop {
         match admin.describe_topic(topic).await {
-            Ok(found) => return Ok(found.partitions.len() as i32),
+            Ok(found) => return Ok(found),
             Err(Error::UnknownTopic { .. }) if looks < LOOKS => looks += 1,
             Err(error) => return Err(cluster(format!("looking at topic {topic}"))(error)),
         }
@@ -172,13 +185,25 @@ async fn ensure(admin: &Admin, topic: &str, new: &NewTopic) -> Result<i32, Worke
     }
 }
 
-async fn check_compacted(admin: &Admin, topic: &str) -> Result<(), WorkerError> {
+/// A topic of the pipeline's own, which is made if there is none: its id, and for how long deletions stay in it.
+async fn compacted(
+    admin: &Admin,
+    topic: &str,
+    new: &NewTopic,
+    tasks: i32,
+) -> Result<(Uuid, Duration), WorkerError> {
+    let made = ensure(admin, topic, new).await?;
+    let found = partitions_of(&made);
+    if found != tasks {
+        return Err(WorkerError::OtherDivision { topic: topic.to_owned(), found, tasks });
+    }
     let configs = admin.topic_configs(topic).await;
     let configs = configs.map_err(cluster(format!("looking at the configs of topic {topic}")))?;
-    let policy = configs.iter().find(|config| config.name == "cleanup.policy");
-    let found = policy.and_then(|config| config.value.clone()).unwrap_or_default();
-    match found == "compact" {
-        true => Ok(()),
-        false => Err(WorkerError::NotCompacted { topic: topic.to_owned(), found }),
+    let value = |name: &str| configs.iter().find(|config| config.name == name)?.value.as_deref();
+    let policy = value("cleanup.policy").unwrap_or_default();
+    if policy != "compact" {
+        return Err(WorkerError::NotCompacted { topic: topic.to_owned(), found: policy.to_owned() });
     }
+    let stay = value("delete.retention.ms").and_then(|ms| ms.parse().ok());
+    Ok((made.id, stay.map_or(DELETIONS_STAY, Duration::from_millis)))
 }

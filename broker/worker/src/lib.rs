@@ -16,6 +16,9 @@
 //! - **State** is in two compacted topics, `logmill-NAME-changelog` and `logmill-NAME-progress`, of one partition for each
 //!   task; how far the sources are read is also committed as offsets of the group `logmill-NAME`, for lag tools.
 //!
+//! - **Snapshots** of a task's state are on the worker's own disk, and bound what of the changelog it reads when it starts
+//!   again here. They are never needed: one that does not go with what is committed is refused, and all of the changelog read.
+//!
 //! The room knows the engine and the client, and no broker.
 
 #![forbid(unsafe_code)]
@@ -26,7 +29,12 @@ mod layout;
 mod logs;
 mod memory;
 mod names;
+mod own_logs;
 mod restore;
+mod restoring;
+mod shard_threads;
+mod snapshots;
+mod state_dir;
 mod task;
 mod worker;
 
@@ -34,4 +42,5 @@ pub use logmill_stream::EpochLimits;
 
 pub use error::{TaskError, WorkerError};
 pub use layout::Division;
-pub use worker::{Ended, TaskReport, Worker, WorkerOptions};
+pub use snapshots::SnapshotOptions;
+pub use worker::{Ended, MAX_SHARDS, TaskReport, Worker, WorkerOptions};

@@ -8,7 +8,7 @@ use logmill_stream::{
 };
 use tokio::runtime::Handle;
 
-use crate::commits::{Commits, Committed};
+use crate::commits::{Commits, Committed, Written};
 
 /// Reads a task's partitions and commits its epochs.
 pub(crate) struct ClusterLogs {
@@ -43,6 +43,15 @@ impl ClusterLogs {
     /// Says where a partition's part ends: nothing behind it is held.
     pub(crate) fn read_to(&mut self, partition: &TopicPartition, end: i64) -> Result<(), LogsError> {
         self.reader.read_to(&partition.topic, partition.partition, end).map_err(|error| self.failed(error))
+    }
+
+    /// Waits until an epoch is committed, and says where it is.
+    pub(crate) fn settle(&mut self, ticket: Committed) -> Result<Written, LogsError> {
+        match ticket.blocking_recv() {
+            Ok(Ok(written)) => Ok(written),
+            Ok(Err(error)) => Err(self.failed(error)),
+            Err(_) => Err(self.failed(Error::Closed)),
+        }
     }
 
     /// What answers have told of a partition's end.
@@ -158,11 +167,7 @@ impl Logs for ClusterLogs {
     }
 
     fn wait(&mut self, ticket: Self::Ticket) -> Result<(), LogsError> {
-        match ticket.blocking_recv() {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) => Err(self.failed(error)),
-            Err(_) => Err(self.failed(Error::Closed)),
-        }
+        self.settle(ticket).map(drop)
     }
 }
 

@@ -6,10 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use logmill_client::{Client, Error, Isolation, OffsetSpec, TransactionalProducer};
-use logmill_stream::{
-    EpochLimits, EpochLoop, InputPartition, KeyGroups, Logs, Pace, Pipeline, PipelineSpec, Plan, Progress,
-    TopicPartition, Turn,
-};
+use logmill_stream::{EpochLimits, EpochLoop, Pace, Pipeline, Plan, Progress, TopicPartition, Turn};
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
@@ -21,7 +18,8 @@ use crate::layout::Layout;
 use crate::logs::ClusterLogs;
 use crate::memory::{Memory, Part};
 use crate::names::Names;
-use crate::restore;
+use crate::shard_threads;
+use crate::snapshots::{Keeper, Snapshots};
 
 /// Without news a task looks around this often.
 const IDLE_LOOK: Duration = Duration::from_secs(5);
@@ -36,6 +34,12 @@ pub(crate) struct Common {
     pub(crate) interval: Duration,
     pub(crate) transaction_timeout: Duration,
     pub(crate) bounded: bool,
+    /// Whether a task goes on without records that were deleted before it read them.
+    pub(crate) accept_gap: bool,
+    /// Into how many shards the work of each task is split.
+    pub(crate) shards: u32,
+    /// None where there are to be none.
+    pub(crate) snapshots: Option<Snapshots>,
     pub(crate) runtime: Handle,
     /// The last committed epoch of each task.
     pub(crate) shown: Mutex<BTreeMap<i32, Progress>>,
@@ -63,6 +67,29 @@ pub(crate) struct Task {
     pub(crate) stop: watch::Receiver<bool>,
 }
 
+/// What stands in the way of a task that begins.
+pub(crate) enum Broken {
+    /// It is to stop.
+    Stopped,
+    /// It met something.
+    Failed(TaskError),
+}
+
+impl<E: Into<TaskError>> From<E> for Broken {
+    fn from(error: E) -> Self {
+        Broken::Failed(error.into())
+    }
+}
+
+/// A task where it was left.
+pub(crate) struct Begun {
+    pub(crate) pipeline: Pipeline,
+    /// None where there are to be no snapshots.
+    pub(crate) keeper: Option<Keeper>,
+    /// Where its input was declared to end, where that is to be said once more.
+    pub(crate) ends: Option<BTreeMap<TopicPartition, i64>>,
+}
+
 /// An epoch that is on its way.
 struct InFlight {
     ticket: Committed,
@@ -72,17 +99,17 @@ struct InFlight {
 impl Task {
     /// Runs until the input is finished, the task is to stop, or something fails. Blocks.
     pub(crate) fn run(mut self) -> Outcome {
-        let producer = match self.unless_stopped(self.own()) {
+        let mut producer = match self.unless_stopped(self.own()) {
             None => return Outcome::Stopped,
             Some(Ok(producer)) => producer,
-            Some(Err(error)) => return failed(error.into(), None),
+            Some(Err(error)) => return failed(error.into(), None, self.common.accept_gap),
         };
         // From here on nobody else writes under this id, and all that ever was is decided.
         let memory = self.common.memory.part_of(self.number);
-        let pipeline = match self.unless_stopped(self.restore(&memory)) {
-            None => return Outcome::Stopped,
-            Some(Ok(pipeline)) => pipeline,
-            Some(Err(error)) => return failed(error, None),
+        let Begun { pipeline, mut keeper, ends } = match self.restore(&mut producer, &memory) {
+            Ok(begun) => begun,
+            Err(Broken::Stopped) => return Outcome::Stopped,
+            Err(Broken::Failed(error)) => return failed(error, None, self.common.accept_gap),
         };
         let (reader, commits) = {
             let _entered = self.common.runtime.enter();
@@ -97,26 +124,20 @@ impl Task {
         };
         let runtime = self.common.runtime.clone();
         let mut logs = ClusterLogs::new(self.common.client.clone(), reader, commits, runtime);
+        let executor = shard_threads::executor(&self.common.names.pipeline, self.number, self.common.shards);
+        let pipeline = pipeline.with_executor(executor);
         let mut epochs = EpochLoop::new(pipeline, self.common.limits).with_pace(self.pace());
-        let ended = self.turn(&mut epochs, &mut logs, &memory);
+        let ended = self.turn(&mut epochs, &mut logs, &memory, (&mut keeper, ends));
         self.common.paces.lock().insert(self.number, epochs.pace());
         match ended {
             Ok(outcome) => outcome,
-            Err(error) => failed(error, logs.met()),
+            Err(error) => failed(error, logs.met(), self.common.accept_gap),
         }
     }
 
     /// Waits, or comes back with `None` when the task is to stop.
-    fn unless_stopped<T>(&self, wait: impl Future<Output = T>) -> Option<T> {
-        let mut stop = self.stop.clone();
-        self.common.runtime.block_on(async {
-            tokio::select! {
-                biased;
-                // Whoever could say so is gone: that is the end as well.
-                _ = stop.wait_for(|stop| *stop) => None,
-                value = wait => Some(value),
-            }
-        })
+    pub(crate) fn unless_stopped<T>(&self, wait: impl Future<Output = T>) -> Option<T> {
+        unless_stopped(&self.common.runtime, &self.stop, wait)
     }
 
     /// Fences whoever ran the task before, and has its last transaction decided.
@@ -128,45 +149,7 @@ impl Task {
         producer.transaction_timeout(timeout).delivery_timeout(timeout).patience(timeout).build().await
     }
 
-    /// Builds the machine from what is committed.
-    async fn restore(&self, memory: &Part) -> Result<Pipeline, TaskError> {
-        let Common { client, plan, names, .. } = &*self.common;
-        let progress = restore::progress(client, &names.progress, self.number).await?;
-        let spec = self.spec(progress.as_ref()).await?;
-        let generation = spec.generation;
-        let mut restoring = Pipeline::restore((**plan).clone(), spec, progress.clone())?;
-        restore::changelog(client, &names.changelog, self.number, &mut restoring, memory).await?;
-        let pipeline = restoring.finish();
-        let epoch = progress.as_ref().map_or(0, |progress| progress.epoch);
-        tracing::info!(pipeline = names.pipeline, task = self.number, generation, epoch, "a task begins");
-        if let Some(progress) = progress {
-            self.common.shown.lock().insert(self.number, progress);
-        }
-        Ok(pipeline)
-    }
-
-    async fn spec(&self, progress: Option<&Progress>) -> Result<PipelineSpec, Error> {
-        let mut inputs = Vec::new();
-        for partition in to_read(self.layout.inputs(self.number), progress) {
-            let has_read = progress.is_some_and(|progress| {
-                let mut inputs = progress.inputs.iter();
-                inputs.any(|input| (&input.topic, input.partition) == (&partition.topic, partition.partition))
-            });
-            let start = if has_read { 0 } else { self.offset(&partition, OffsetSpec::Earliest).await? };
-            inputs.push(InputPartition { partition, start });
-        }
-        Ok(PipelineSpec {
-            name: self.common.names.pipeline.clone(),
-            generation: progress.map_or(0, |progress| progress.generation) + 1,
-            inputs,
-            topic_ids: self.layout.ids.iter().map(|(topic, id)| (topic.clone(), id.to_string())).collect(),
-            outputs: self.layout.outputs.clone(),
-            key_groups: KeyGroups::DEFAULT,
-            shards: 1,
-        })
-    }
-
-    async fn offset(&self, partition: &TopicPartition, spec: OffsetSpec) -> Result<i64, Error> {
+    pub(crate) async fn offset(&self, partition: &TopicPartition, spec: OffsetSpec) -> Result<i64, Error> {
         let admin = self.common.client.admin();
         let (topic, index) = (&partition.topic, partition.partition);
         Ok(admin.list_offset(topic, index, spec, Isolation::Committed).await?.unwrap_or(0))
@@ -182,8 +165,11 @@ impl Task {
         epochs: &mut EpochLoop,
         logs: &mut ClusterLogs,
         memory: &Part,
+        (keeper, ends): (&mut Option<Keeper>, Option<BTreeMap<TopicPartition, i64>>),
     ) -> Result<Outcome, TaskError> {
-        if self.common.bounded && epochs.pipeline().declared_ends().is_none() {
+        if let Some(ends) = ends {
+            epochs.declare_ends(ends)?;
+        } else if self.common.bounded && epochs.pipeline().declared_ends().is_none() {
             let partitions: Vec<TopicPartition> =
                 epochs.pipeline().positions().map(|(partition, _)| partition.clone()).collect();
             let mut ends = BTreeMap::new();
@@ -210,11 +196,11 @@ impl Task {
                 Ok(Turn::Finished) => break Outcome::Finished,
                 Ok(Turn::Committed { progress, ticket }) => {
                     let before = in_flight.replace(InFlight { ticket, progress: *progress });
-                    self.settle(before, logs)?;
+                    self.settle(before, logs, keeper)?;
                     self.check(epochs, logs)?;
                     let pipeline = epochs.pipeline();
                     if let Err(over) = memory.hold(pipeline.memory_bytes(), || pipeline.operator_sizes()) {
-                        self.settle(in_flight, logs)?;
+                        self.settle(in_flight, logs, keeper)?;
                         return Err(over);
                     }
                     let full = logs.reader().buffered() >= self.common.limits.input_bytes;
@@ -224,7 +210,7 @@ impl Task {
                     }
                 }
                 Ok(Turn::Idle) => {
-                    self.settle(in_flight.take(), logs)?;
+                    self.settle(in_flight.take(), logs, keeper)?;
                     self.check(epochs, logs)?;
                     let reader = logs.reader();
                     let due = epochs.wake_at().map(|at| at.saturating_sub(now_ms()).max(0).unsigned_abs());
@@ -236,7 +222,7 @@ impl Task {
                 }
                 Err(error) => {
                     // What was committed before stays committed, and is shown.
-                    self.settle(in_flight.take(), logs)?;
+                    self.settle(in_flight.take(), logs, keeper)?;
                     return Err(match error.too_large() {
                         Some((bytes, limit)) if epochs.shrink() => TaskError::TooLarge { bytes, limit },
                         _ => error.into(),
@@ -244,7 +230,7 @@ impl Task {
                 }
             }
         };
-        self.settle(in_flight, logs)?;
+        self.settle(in_flight, logs, keeper)?;
         Ok(ended)
     }
 
@@ -258,59 +244,51 @@ impl Task {
     }
 
     /// Waits until the epoch is committed, and shows it.
-    fn settle(&self, in_flight: Option<InFlight>, logs: &mut ClusterLogs) -> Result<(), TaskError> {
+    fn settle(
+        &self,
+        in_flight: Option<InFlight>,
+        logs: &mut ClusterLogs,
+        keeper: &mut Option<Keeper>,
+    ) -> Result<(), TaskError> {
         if let Some(InFlight { ticket, progress }) = in_flight {
-            logs.wait(ticket)?;
+            let written = logs.settle(ticket)?;
+            if let Some(keeper) = keeper {
+                keeper.committed(&progress, &written, now_ms());
+            }
             self.common.shown.lock().insert(self.number, progress);
         }
         Ok(())
     }
 }
 
-/// The partitions a task reads. Where its input was declared to end, those that came later are beyond the end.
-fn to_read(mut partitions: Vec<TopicPartition>, progress: Option<&Progress>) -> Vec<TopicPartition> {
-    let inputs = progress.map_or(&[][..], |progress| &progress.inputs);
-    if inputs.iter().any(|input| input.end.is_some()) {
-        partitions.retain(|partition| {
-            inputs
-                .iter()
-                .any(|input| (&input.topic, input.partition) == (&partition.topic, partition.partition))
-        });
-    }
-    partitions
-}
-
-fn failed(error: TaskError, met: Option<&Error>) -> Outcome {
-    let remedy = error.remedy(met);
+fn failed(error: TaskError, met: Option<&Error>, accept_gap: bool) -> Outcome {
+    let remedy = match error.remedy(met) {
+        // It is restored behind what was deleted.
+        Remedy::Stop if accept_gap && error.is_gap() => Remedy::Again,
+        remedy => remedy,
+    };
     Outcome::Failed(error, remedy)
 }
 
-/// The wall clock, in milliseconds since the epoch.
-fn now_ms() -> i64 {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+/// Waits, or comes back with `None` when it is said to stop.
+pub(crate) fn unless_stopped<T>(
+    runtime: &Handle,
+    stop: &watch::Receiver<bool>,
+    wait: impl Future<Output = T>,
+) -> Option<T> {
+    let mut stop = stop.clone();
+    runtime.block_on(async {
+        tokio::select! {
+            biased;
+            // Whoever could say so is gone: that is the end as well.
+            _ = stop.wait_for(|stop| *stop) => None,
+            value = wait => Some(value),
+        }
+    })
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn partitions_that_came_behind_a_declared_end_are_not_read() {
-        let record = |end: &str| {
-            let text = format!(
-                r#"{{"version":2,"pipeline":"p","generation":1,"epoch":1,"plan":1,"now":0,"seed":0,"emit_rows":1,
-                "inputs":[{{"topic":"t","partition":0,"from":0,"to":3,"end":{end},"watermarks":[]}}],
-                "watermark":null,"sources":[],"operators":[],"counters":{none},"totals":{none},"digest":0,
-                "finished":false}}"#,
-                none = r#"{"read":0,"processed":0,"late":0,"skipped":0,"without_value":0,"dead_lettered":0,
-                "filtered":0,"written":0,"unwritten":0,"windows_closed":0}"#
-            );
-            Progress::decode(text.as_bytes()).expect("a record")
-        };
-        let all = || (0..2).map(|partition| TopicPartition::new("t", partition)).collect::<Vec<_>>();
-        assert_eq!(to_read(all(), None), all());
-        assert_eq!(to_read(all(), Some(&record("null"))), all());
-        assert_eq!(to_read(all(), Some(&record("5"))), all()[..1]);
-    }
+/// The wall clock, in milliseconds since the epoch.
+pub(crate) fn now_ms() -> i64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }

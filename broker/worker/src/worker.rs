@@ -7,7 +7,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use logmill_client::{Assignor, Client, Consumer, Error};
-use logmill_stream::{EpochLimits, Plan, Progress};
+use logmill_stream::{EpochLimits, KeyGroups, Plan, Progress};
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
@@ -17,11 +17,15 @@ use crate::error::{Remedy, TaskError, WorkerError};
 use crate::layout::{Division, Layout};
 use crate::memory::Memory;
 use crate::names::Names;
+use crate::snapshots::{SnapshotOptions, Snapshots};
 use crate::task::{Common, Outcome, Task};
 
 /// The pause after a task's first failure, which doubles up to the longest.
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+
+/// The most shards of a task: one for each group of its keys.
+pub const MAX_SHARDS: u32 = KeyGroups::DEFAULT.count() as u32;
 
 /// How a worker runs its pipeline.
 #[derive(Debug, Clone)]
@@ -40,6 +44,14 @@ pub struct WorkerOptions {
     /// How many bytes of state the tasks that run here may hold together. A worker that comes to more ends, and says what
     /// holds the most.
     pub memory: u64,
+    /// A task goes on where its logs begin when records were deleted before it read them, instead of ending the worker.
+    /// Progress records say what is missing.
+    pub accept_gap: bool,
+    /// Into how many shards the work of each task is split, 1 to 256: so many threads compute its epochs, or as many as there
+    /// are processors. It changes nothing of what is written.
+    pub shards: u32,
+    /// Snapshots of the state on this machine. Without them a task reads its whole changelog whenever it starts.
+    pub snapshots: Option<SnapshotOptions>,
     /// Without a heartbeat for so long a worker is out of the group, and others take its tasks.
     pub session_timeout: Duration,
     /// A transaction that is open for so long is aborted by the cluster. It bounds how long readers of the outputs wait
@@ -48,8 +60,8 @@ pub struct WorkerOptions {
 }
 
 impl WorkerOptions {
-    /// A pipeline of this name: unbounded, divided if it can be, a transaction every 100 ms at most, 1 GiB of state, a
-    /// session of 10 s.
+    /// A pipeline of this name: unbounded, divided if it can be, a transaction every 100 ms at most, 1 GiB of state, one shard,
+    /// no snapshots, a session of 10 s.
     pub fn new(name: impl Into<String>) -> Self {
         Self {
             name: name.into(),
@@ -58,6 +70,9 @@ impl WorkerOptions {
             epoch_interval: Duration::from_millis(100),
             limits: EpochLimits::default(),
             memory: 1 << 30,
+            accept_gap: false,
+            shards: 1,
+            snapshots: None,
             session_timeout: Duration::from_secs(10),
             transaction_timeout: Duration::from_secs(60),
         }
@@ -108,6 +123,9 @@ impl Worker {
             interval: options.epoch_interval,
             transaction_timeout: options.transaction_timeout,
             bounded: options.bounded,
+            accept_gap: options.accept_gap,
+            shards: options.shards,
+            snapshots: options.snapshots.clone().map(Snapshots::new),
             runtime: Handle::current(),
             shown: Mutex::default(),
             paces: Mutex::default(),

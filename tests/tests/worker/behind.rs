@@ -63,7 +63,58 @@ fn a_partition_that_cannot_be_read_on_ends_a_worker_that_has_others_to_read() {
     }
     let ended = worker.wait(PATIENCE);
     assert_eq!(ended.status.code(), Some(1), "{}", ended.log);
-    assert!(ended.log.contains("t-1") && ended.log.contains("offset 1"), "{}", ended.log);
+    assert!(ended.log.contains("t-1: offset 1 is gone, the log begins at 2"), "{}", ended.log);
+    assert!(ended.log.contains("--accept-gap goes on at offset 2"), "{}", ended.log);
+    // It is gone on without, by who is told to; and that is counted from there on.
+    let written = rig.count("o");
+    let mut worker = rig.worker("accepts", script, &["--accept-gap"]);
+    rig.until_read(&mut worker);
+    let ended = stop(worker);
+    assert_eq!(total(&ended, "missing_offsets"), 1, "{}", ended.log);
+    assert!(
+        ended.log.contains("without the records of t-1 from offset 1 up to 2 (1 offsets)"),
+        "{}",
+        ended.log
+    );
+    assert!(rig.count("o") > written, "the others come");
+    rig.send("t", [record(1)]);
+    let mut worker = rig.worker("after", script, &[]);
+    rig.until_read(&mut worker);
+    let ended = stop(worker);
+    assert_eq!(total(&ended, "missing_offsets"), 1, "{}", ended.log);
+    let read = rig.broker.json(&["group", "describe", "logmill-p"]);
+    assert!(read["partitions"].as_array().expect("partitions").iter().all(|partition| partition["lag"] == 0));
+    assert!(rig.broker.stop().status.success());
+}
+
+#[test]
+fn a_worker_that_accepts_gaps_goes_on_behind_one_that_comes_while_it_runs() {
+    let script = "
+        CREATE TABLE t (n BIGINT) WITH ('topic' = 't', 'format' = 'json');
+        CREATE TABLE o (n BIGINT) WITH ('topic' = 'o', 'format' = 'json');
+        INSERT INTO o SELECT n FROM t;";
+    let rig = Rig::start();
+    rig.topic("t", 1);
+    rig.topic("o", 1);
+    let record = |n: i64| (0, 1_000, format!(r#"{{"n":{n}}}"#));
+    // More than it holds, read slowly.
+    let pad = "x".repeat(1_000);
+    rig.send("t", (0..60_000).map(|n| (0, 1_000, format!(r#"{{"n":{n},"pad":"{pad}"}}"#))));
+    let options = ["--accept-gap", "--epoch-records", "200", "--epoch-interval", "50ms"];
+    let mut worker = rig.worker("worker", script, &options);
+    let began = Instant::now();
+    while rig.count("o") == 0 {
+        assert!(worker.is_alive() && began.elapsed() < PATIENCE, "{}", worker.log());
+    }
+    rig.broker.run(&["topic", "delete-records", "t", "--partition", "0", "--before", "60000", "--yes"]);
+    rig.send("t", [record(-1)]);
+    worker.wait_for_line("without the records of t-0");
+    rig.until_read(&mut worker);
+    let ended = stop(worker);
+    let (read, missing) = (total(&ended, "records_in"), total(&ended, "missing_offsets"));
+    assert!(missing > 0, "{}", ended.log);
+    assert_eq!(read + missing, 60_001, "each is read, or counted as missing: {}", ended.log);
+    assert_eq!(rig.count("o"), read as usize);
     assert!(rig.broker.stop().status.success());
 }
 

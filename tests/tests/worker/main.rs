@@ -5,6 +5,7 @@ mod behind;
 mod bounds;
 mod orders;
 mod rig;
+mod snapshots;
 
 use std::time::Duration;
 
@@ -20,8 +21,9 @@ const KILLS: u64 = 5;
 const FLAGS: [&str; 4] =
     ["--set", "groups.min_session_timeout=500ms", "--set", "groups.initial_rebalance_delay=10ms"];
 
-/// A worker with epochs so small that whoever kills it hits one.
+/// A worker with epochs so small that whoever kills it hits one, and snapshots in a directory that all of them have.
 fn worker(scratch: &Scratch, name: &str, script: &str, address: &str) -> Process {
+    let state = scratch.path("state").display().to_string();
     let arguments = [
         "worker",
         "run",
@@ -35,6 +37,10 @@ fn worker(scratch: &Scratch, name: &str, script: &str, address: &str) -> Process
         "20ms",
         "--session-timeout",
         "1s",
+        "--state-dir",
+        &state,
+        "--snapshot-interval",
+        "4 KiB",
         "--output",
         "json",
         "--bootstrap",

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use clap::Subcommand;
 use logmill_worker::{
-    Division, Ended, EpochLimits, TaskReport, Worker as Workers, WorkerError, WorkerOptions,
+    Division, Ended, EpochLimits, MAX_SHARDS, SnapshotOptions, TaskReport, Worker as Workers, WorkerError,
+    WorkerOptions,
 };
 use serde_json::{Value, json};
 
@@ -28,6 +29,9 @@ A pipeline whose GROUP BY, joins and rankings go by the whole key of its records
 number; any other as one task, which one worker runs while the others stand by.
 
 Its topics are logmill-NAME-changelog and logmill-NAME-progress, its group logmill-NAME, its transactional ids logmill-NAME-N.
+
+Snapshots of the state are in the directory logmill-NAME of --state-dir. They spare a worker that starts again most of what it would
+read of the changelog, and may be removed at any time.
 
 Examples:
   logmill worker run hourly.sql --bootstrap kafka-1:9092,kafka-2:9092
@@ -61,9 +65,32 @@ pub(crate) struct Run {
     /// given, 'pipeline.memory' of the script, or 1 GiB.
     #[arg(long, value_name = "SIZE", value_parser = size)]
     memory: Option<u64>,
+    /// Into how many shards the work of each task is split, 1 to 256: so many threads compute it, as far as there are
+    /// processors. If not given, 'pipeline.shards' of the script, or 1.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_SHARDS)))]
+    shards: Option<u32>,
+    /// Where snapshots of the state are kept, which whoever starts a task here next goes on from. Workers on one machine may have
+    /// one directory.
+    #[arg(long, value_name = "DIRECTORY", default_value = "logmill-state")]
+    state_dir: PathBuf,
+    /// A snapshot of a task is made when its changelog has grown by so much, or by the size of the last one. 0 makes none.
+    #[arg(long, value_name = "SIZE", default_value = "64 MiB", value_parser = size_or_nothing)]
+    snapshot_interval: u64,
+    /// Go on where a source begins when its records were deleted before they were read, instead of ending. What was deleted is
+    /// missing from what is written; the report at the end says how many offsets that were.
+    #[arg(long)]
+    accept_gap: bool,
     /// Without a heartbeat for so long a worker is out of the group, and others take its tasks.
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = duration)]
     session_timeout: Duration,
+}
+
+/// A size, or 0.
+fn size_or_nothing(text: &str) -> Result<u64, String> {
+    match text {
+        "0" => Ok(0),
+        text => size(text),
+    }
 }
 
 pub(crate) async fn run(command: Worker, connection: &Connection) -> anyhow::Result<()> {
@@ -79,13 +106,17 @@ pub(crate) async fn run(command: Worker, connection: &Connection) -> anyhow::Res
         memory: command.memory.or(set.memory).unwrap_or(usual.memory),
         bounded: command.bounded,
         partitioned: command.partitioned,
+        accept_gap: command.accept_gap,
+        shards: command.shards.or(set.shards).unwrap_or(usual.shards),
+        snapshots: (command.snapshot_interval > 0).then(|| SnapshotOptions {
+            directory: command.state_dir,
+            interval_bytes: command.snapshot_interval,
+            script: script.text().to_owned(),
+        }),
         epoch_interval: command.epoch_interval,
         session_timeout: command.session_timeout,
         ..usual
     };
-    if set.shards.is_some() {
-        note("a worker has no shards: 'pipeline.shards' holds inside of a broker, and here each task is one");
-    }
     let stop = serve::stop_signal()?;
     let client = connection.client().await?;
     let mut worker = Workers::new(client, plan, options).await.map_err(told)?;
@@ -122,6 +153,11 @@ fn told(error: WorkerError) -> anyhow::Error {
     }
 }
 
+/// How many offsets a task has gone on without.
+fn missing(task: &TaskReport) -> u64 {
+    task.progress.inputs.iter().filter_map(|input| input.gap).map(|gap| gap.total).sum()
+}
+
 fn show(name: &str, ended: Ended, tasks: &[TaskReport], form: Output) -> anyhow::Result<()> {
     let state = |task: &TaskReport| if task.progress.finished { "finished" } else { "stopped" };
     match form {
@@ -135,7 +171,7 @@ fn show(name: &str, ended: Ended, tasks: &[TaskReport], form: Output) -> anyhow:
                         "generation": task.progress.generation, "watermark_ms": task.progress.watermark,
                         "records_in": totals.read, "records_out": totals.written,
                         "late": totals.late + totals.late_rows, "shed": totals.shed, "skipped": totals.skipped,
-                        "dead_lettered": totals.dead_lettered,
+                        "dead_lettered": totals.dead_lettered, "missing_offsets": missing(task),
                     })
                 })
                 .collect();
@@ -155,11 +191,12 @@ fn show(name: &str, ended: Ended, tasks: &[TaskReport], form: Output) -> anyhow:
                         totals.written.to_string(),
                         (totals.late + totals.late_rows).to_string(),
                         (totals.skipped + totals.dead_lettered).to_string(),
+                        missing(task).to_string(),
                     ]
                 })
                 .collect();
             output::table(
-                &["task", "state", "epoch", "records-in", "records-out", "late", "rejected"],
+                &["task", "state", "epoch", "records-in", "records-out", "late", "rejected", "missing"],
                 &rows,
             )?;
         }

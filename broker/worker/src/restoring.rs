@@ -1,0 +1,266 @@
+//! From what is committed back to a task that runs: the last progress record, the newest snapshot here that goes with it,
+//! and the changelog behind that; without one, all of the changelog.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use logmill_client::{Error, OffsetSpec, TransactionalProducer};
+use logmill_stream::{
+    EpochOutput, FoundSnapshots, InputPartition, InputProgress, KeyGroups, Pipeline, PipelineSpec, Progress,
+    Restoring, SnapshotCut, SnapshotFiles, SnapshotStop, TopicPartition, UsableSnapshot,
+};
+
+use crate::commits;
+use crate::error::TaskError;
+use crate::memory::Part;
+use crate::own_logs::OwnLogs;
+use crate::restore;
+use crate::snapshots::{Keeper, Restored};
+use crate::task::{Begun, Broken, Common, Task};
+
+/// Where the input of a task was declared to end.
+type Ends = BTreeMap<TopicPartition, i64>;
+
+/// Where a task stands.
+struct Standing {
+    /// Its last record, and where that is.
+    progress: Option<(Progress, i64)>,
+    /// Its partitions.
+    partitions: Vec<TopicPartition>,
+    /// Its ends, where it went over a gap and they are to be declared again.
+    ends: Option<Ends>,
+}
+
+impl Task {
+    /// Builds the machine from what is committed.
+    pub(crate) fn restore(
+        &self,
+        producer: &mut TransactionalProducer,
+        memory: &Part,
+    ) -> Result<Begun, Broken> {
+        let Common { client, plan, names, snapshots, .. } = &*self.common;
+        let standing = self.wait(self.standing(producer))??;
+        let Standing { progress, partitions, ends } = standing;
+        let (start, end) = self.wait(restore::range(client, &names.changelog, self.number))??;
+        let spec = self.wait(self.spec(progress.as_ref().map(|(progress, _)| progress), partitions))??;
+        let generation = spec.generation;
+        let begin = || {
+            let progress = progress.as_ref().map(|(progress, _)| progress.clone());
+            Pipeline::restore((**plan).clone(), spec.clone(), progress)
+        };
+        let logs = OwnLogs {
+            client: client.clone(),
+            runtime: self.common.runtime.clone(),
+            names: names.clone(),
+            task: self.number,
+            id: self.layout.changelog_id.clone(),
+            start,
+            deletions_stay: self.layout.deletions_stay,
+            stop: self.stop.clone(),
+        };
+        let files = snapshots.as_ref().map(|snapshots| snapshots.of_task(&names.group, self.number));
+        let mut restored = Restored { changelog_end: end, ..Restored::default() };
+        let mut from_snapshot = None;
+        if let (Some(files), Some((progress, offset))) = (&files, &progress) {
+            let cut =
+                SnapshotCut { progress: progress.clone(), progress_offset: *offset, changelog_end: end };
+            let usable = self.usable(files, &logs, &cut);
+            from_snapshot = self.from_snapshot(files, usable, &begin, memory)?;
+        }
+        let (mut restoring, from) = match from_snapshot {
+            Some((restoring, snapshot)) => {
+                let from = snapshot.header.changelog_end;
+                restored.snapshot = Some(snapshot);
+                (restoring, from)
+            }
+            None => (begin()?, start),
+        };
+        let read =
+            restore::changelog(client, &names.changelog, self.number, (from, end), &mut restoring, memory);
+        restored.changelog_bytes = self.wait(read)??;
+        let pipeline = restoring.finish();
+        let snapshot = restored.snapshot.as_ref().map(|snapshot| snapshot.header.progress.epoch);
+        tracing::info!(
+            pipeline = names.pipeline,
+            task = self.number,
+            generation,
+            epoch = pipeline.epoch(),
+            shards = self.common.shards,
+            snapshot,
+            changelog_from = from,
+            changelog_bytes = restored.changelog_bytes,
+            "a task begins"
+        );
+        if let Some((progress, _)) = progress {
+            self.common.shown.lock().insert(self.number, progress);
+        }
+        let keeper = snapshots
+            .as_ref()
+            .zip(files)
+            .map(|(snapshots, files)| Keeper::new(snapshots, files, &logs, Arc::clone(plan), &restored));
+        Ok(Begun { pipeline, keeper, ends })
+    }
+
+    /// Waits, unless the task is to stop.
+    fn wait<T>(&self, wait: impl Future<Output = T>) -> Result<T, Broken> {
+        self.unless_stopped(wait).ok_or(Broken::Stopped)
+    }
+
+    /// Where the task stands. With `accept_gap`, behind what was deleted before it was read, which is committed as an epoch of
+    /// its own.
+    async fn standing(&self, producer: &mut TransactionalProducer) -> Result<Standing, TaskError> {
+        let Common { client, names, accept_gap, .. } = &*self.common;
+        let progress = restore::progress(client, &names.progress, self.number).await?;
+        let before = progress.as_ref().map(|(progress, _)| progress);
+        let partitions = to_read(self.layout.inputs(self.number), before);
+        let Some(before) = before.filter(|_| *accept_gap) else {
+            return Ok(Standing { progress, partitions, ends: None });
+        };
+        let mut starts = BTreeMap::new();
+        for input in before.inputs.iter().filter(|input| self.is_same_topic(before, input)) {
+            let partition = TopicPartition::new(&*input.topic, input.partition);
+            let start = self.offset(&partition, OffsetSpec::Earliest).await?;
+            starts.insert(partition, start);
+        }
+        let start =
+            |input: &InputProgress| starts.get(&TopicPartition::new(&*input.topic, input.partition)).copied();
+        let Some(over) = before.over_gaps(before.generation + 1, start) else {
+            return Ok(Standing { progress, partitions, ends: None });
+        };
+        for (input, before) in over.inputs.iter().zip(&before.inputs).filter(|(now, was)| now.to != was.to) {
+            tracing::warn!(
+                pipeline = names.pipeline,
+                task = self.number,
+                "it goes on without the records of {}-{} from offset {} up to {} ({} offsets): they were deleted before it \
+                 read them, and the gap was accepted",
+                input.topic,
+                input.partition,
+                before.to,
+                input.to,
+                input.to - before.to
+            );
+        }
+        let ends = before.cut().ends;
+        let written =
+            commits::commit(producer, names, self.number, EpochOutput::standing(over.clone())).await?;
+        // A cluster that did not say where the record is: no snapshot is held against the place of the last one.
+        let offset = written.progress_offset.unwrap_or(i64::MAX);
+        Ok(Standing { progress: Some((over, offset)), partitions, ends })
+    }
+
+    /// What another topic of the name has lost is no gap of the one that was read.
+    fn is_same_topic(&self, progress: &Progress, input: &InputProgress) -> bool {
+        let (read, found) = (progress.topic_ids.get(&input.topic), self.layout.ids.get(&input.topic));
+        read.zip(found).is_none_or(|(read, found)| *read == found.to_string())
+    }
+
+    /// The snapshots to go on from, newest first. Says why the others are not.
+    fn usable(&self, files: &SnapshotFiles, logs: &OwnLogs, cut: &SnapshotCut) -> Vec<UsableSnapshot> {
+        let found = files.remove_unfinished().and_then(|()| FoundSnapshots::of(files, logs, cut));
+        let found = found.unwrap_or_else(|error| {
+            tracing::warn!(task = self.number, %error, "no snapshots");
+            FoundSnapshots::default()
+        });
+        for refused in found.foreign.iter().chain(&found.unread) {
+            self.say_unusable(&refused.file, &refused.reason);
+        }
+        found.usable
+    }
+
+    fn say_unusable(&self, file: &str, reason: &str) {
+        tracing::warn!(task = self.number, file, reason, "a snapshot is not used");
+    }
+
+    /// The state of the newest of these snapshots that is whole.
+    fn from_snapshot(
+        &self,
+        files: &SnapshotFiles,
+        usable: Vec<UsableSnapshot>,
+        begin: &impl Fn() -> Result<Restoring, logmill_stream::RestoreError>,
+        memory: &Part,
+    ) -> Result<Option<(Restoring, UsableSnapshot)>, Broken> {
+        let stopped = self.stop.clone();
+        let stop: SnapshotStop = Arc::new(move || *stopped.borrow());
+        for snapshot in usable {
+            let restoring = begin()?;
+            let mut over = None;
+            let mut go_on = |restoring: &Restoring| {
+                over = memory.hold(restoring.memory_bytes(), || restoring.operator_sizes()).err();
+                over.is_none()
+            };
+            let read = files.open(&snapshot.file, &stop).map_err(|error| error.to_string());
+            let read = read.and_then(|(mut reader, _)| {
+                restoring.apply_snapshot(&mut reader, &mut go_on).map_err(|error| error.to_string())
+            });
+            match (read, over) {
+                (_, Some(over)) => return Err(over.into()),
+                (Ok(restoring), None) => return Ok(Some((restoring, snapshot))),
+                (Err(_), None) if stop() => return Err(Broken::Stopped),
+                (Err(reason), None) => self.say_unusable(&snapshot.file, &reason),
+            }
+        }
+        Ok(None)
+    }
+
+    async fn spec(
+        &self,
+        progress: Option<&Progress>,
+        partitions: Vec<TopicPartition>,
+    ) -> Result<PipelineSpec, Error> {
+        let mut inputs = Vec::new();
+        for partition in partitions {
+            let has_read = progress.is_some_and(|progress| {
+                let mut inputs = progress.inputs.iter();
+                inputs.any(|input| (&input.topic, input.partition) == (&partition.topic, partition.partition))
+            });
+            let start = if has_read { 0 } else { self.offset(&partition, OffsetSpec::Earliest).await? };
+            inputs.push(InputPartition { partition, start });
+        }
+        Ok(PipelineSpec {
+            name: self.common.names.pipeline.clone(),
+            generation: progress.map_or(0, |progress| progress.generation) + 1,
+            inputs,
+            topic_ids: self.layout.ids.iter().map(|(topic, id)| (topic.clone(), id.to_string())).collect(),
+            outputs: self.layout.outputs.clone(),
+            key_groups: KeyGroups::DEFAULT,
+            shards: self.common.shards as usize,
+        })
+    }
+}
+
+/// The partitions a task reads. Where its input was declared to end, those that came later are beyond the end.
+fn to_read(mut partitions: Vec<TopicPartition>, progress: Option<&Progress>) -> Vec<TopicPartition> {
+    let inputs = progress.map_or(&[][..], |progress| &progress.inputs);
+    if inputs.iter().any(|input| input.end.is_some()) {
+        partitions.retain(|partition| {
+            inputs
+                .iter()
+                .any(|input| (&input.topic, input.partition) == (&partition.topic, partition.partition))
+        });
+    }
+    partitions
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn partitions_that_came_behind_a_declared_end_are_not_read() {
+        let record = |end: &str| {
+            let text = format!(
+                r#"{{"version":2,"pipeline":"p","generation":1,"epoch":1,"plan":1,"now":0,"seed":0,"emit_rows":1,
+                "inputs":[{{"topic":"t","partition":0,"from":0,"to":3,"end":{end},"watermarks":[]}}],
+                "watermark":null,"sources":[],"operators":[],"counters":{none},"totals":{none},"digest":0,
+                "finished":false}}"#,
+                none = r#"{"read":0,"processed":0,"late":0,"skipped":0,"without_value":0,"dead_lettered":0,
+                "filtered":0,"written":0,"unwritten":0,"windows_closed":0}"#
+            );
+            Progress::decode(text.as_bytes()).expect("a record")
+        };
+        let all = || (0..2).map(|partition| TopicPartition::new("t", partition)).collect::<Vec<_>>();
+        assert_eq!(to_read(all(), None), all());
+        assert_eq!(to_read(all(), Some(&record("null"))), all());
+        assert_eq!(to_read(all(), Some(&record("5"))), all()[..1]);
+    }
+}
