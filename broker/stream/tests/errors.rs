@@ -215,6 +215,17 @@ fn formats() {
     check(&with("a BIGINT, k STRING METADATA FROM 'key'", both), "are the same", "use one");
     let include = "'format' = 'json', 'key.fields' = 'a', 'value.fields-include' = »'SOME'";
     check(&with("a BIGINT", include), "cannot be 'SOME'", "'EXCEPT_KEY'");
+    let prefix = "'format' = 'json', »'key.fields-prefix' = 'k_'";
+    check(&with("a BIGINT", prefix), "only with 'key.fields'", "or leave the prefix out");
+    let prefix = "'format' = 'json', 'key.fields' = 'k_a', »'key.fields-prefix' = 'k_'";
+    check(&with("k_a BIGINT, a BIGINT", prefix), "in the key alone", "'EXCEPT_KEY'");
+    let prefix = "'format' = 'json', 'key.fields' = »'a', 'key.fields-prefix' = 'k_', 'value.fields-include' = 'EXCEPT_KEY'";
+    check(&with("a BIGINT, b BIGINT", prefix), "`a` does not begin with 'k_'", "call it `k_a`");
+    check(
+        &with("a BIGINT, b BIGINT", &prefix.replace("'k_'", "'a'")),
+        "`a` does not begin with 'a'",
+        "call it `aa`",
+    );
     let change = "'format' = »'json', 'key.format' = 'debezium-json', 'key.fields' = 'a'";
     check(&with("a BIGINT", change), "no key", "'raw', 'json'");
 

@@ -145,6 +145,44 @@ fn keys_headers_and_places_are_columns() {
     assert!(written[1].headers.is_empty());
 }
 
+/// A key whose fields are called as those of the value: in the table they have a prefix, in the key they do not.
+#[test]
+fn columns_of_the_key_may_have_a_prefix_in_the_table_alone() {
+    let keys = [
+        ("json", "", r#"{"id":7,"site":"x"}"#),
+        ("csv", "", "7,x"),
+        ("avro", "", "\u{2}\u{e}\u{2}\u{2}x"),
+        (
+            "protobuf",
+            ", 'key.protobuf.message' = 'K', 'key.protobuf.proto' = 'syntax = \"proto3\";
+             message K { optional int64 id = 1; optional string site = 2; }'",
+            "\u{8}\u{7}\u{12}\u{1}x",
+        ),
+    ];
+    for (format, options, key) in keys {
+        let mut logs = MemoryLogs::default();
+        logs.create("in", 1);
+        logs.create("out", 1);
+        logs.append("in", 0, record(Some(key), r#"{"id":1,"v":"a"}"#, &[]));
+        let columns = "k_id BIGINT, k_site STRING, id BIGINT, v STRING";
+        let options = format!(
+            "'format' = 'json', 'key.format' = '{format}', 'key.fields' = 'k_id;k_site', 'key.fields-prefix' = 'k_',
+             'value.fields-include' = 'EXCEPT_KEY' {options}"
+        );
+        let plan = plan(&format!(
+            "CREATE TABLE src ({columns}) WITH ('topic' = 'in', {options});
+             CREATE TABLE snk ({columns}) WITH ('topic' = 'out', {options});
+             INSERT INTO snk SELECT k_id, k_site, id + k_id, v || k_site FROM src"
+        ));
+        run_bounded(&plan, &mut logs, EpochLimits::default(), 0).unwrap();
+        let written: Vec<Record> = logs.records("out").into_iter().map(|(_, record)| record).collect();
+        assert_eq!(written.len(), 1, "{format}");
+        assert_eq!(written[0].key.as_deref(), Some(key.as_bytes()), "{format}");
+        assert_eq!(written[0].value.as_deref(), Some(&br#"{"id":8,"v":"ax"}"#[..]), "{format}");
+        assert!(plan.explain().contains(" key-prefix=k_ "), "{}", plan.explain());
+    }
+}
+
 #[test]
 fn a_key_is_in_the_value_too_unless_it_is_said() {
     let rows = [r#"{"a":1,"b":"x"}"#, r#"{"a":2,"b":null}"#];

@@ -56,3 +56,44 @@ Sink b topic=b format=json output=append key=[] compression=none on-error=fail [
       Source a topic=a format=json on-error=fail [z BIGINT]",
     );
 }
+
+#[test]
+fn the_arguments_of_a_session_are_named_in_any_order() {
+    let [data, time, gap] =
+        ["DATA => TABLE a PARTITION BY k, l", "TIMECOL => DESCRIPTOR(ts)", "GAP => INTERVAL '5' SECOND"];
+    let explained = |arguments: &str| {
+        let script = format!(
+            "CREATE TABLE a (k STRING, l STRING, ts TIMESTAMP(3), WATERMARK FOR ts AS ts)
+             WITH ('topic' = 'a', 'format' = 'json');
+             CREATE TABLE b (k STRING, l STRING, n BIGINT) WITH ('topic' = 'b', 'format' = 'json');
+             INSERT INTO b SELECT k, l, COUNT(*) FROM TABLE(SESSION({arguments}))
+             GROUP BY k, l, window_start, window_end"
+        );
+        compile(&script).unwrap_or_else(|error| panic!("{error}\n{}", error.excerpt(&script))).explain()
+    };
+    let by_place = explained("TABLE a PARTITION BY k, l, DESCRIPTOR(ts), INTERVAL '5' SECOND");
+    for [first, second, third] in [
+        [data, time, gap],
+        [data, gap, time],
+        [time, data, gap],
+        [time, gap, data],
+        [gap, data, time],
+        [gap, time, data],
+    ] {
+        assert_eq!(explained(&format!("{first}, {second}, {third}")), by_place);
+    }
+}
+
+/// In the text for people; the plan's identity is made of the other one, which stays.
+#[test]
+fn what_a_watermark_is_behind_stands_apart() {
+    let plan = compile(
+        "CREATE TABLE a (x BIGINT, ts TIMESTAMP(3), WATERMARK FOR ts AS ts - INTERVAL '90' SECOND)
+         WITH ('topic' = 'a', 'format' = 'json');
+         CREATE TABLE b (x BIGINT) WITH ('topic' = 'b', 'format' = 'json');
+         INSERT INTO b SELECT x FROM a",
+    )
+    .unwrap();
+    assert!(plan.outline(false).contains("watermark=ts - 1 min 30 s "), "{}", plan.outline(false));
+    assert!(plan.explain().contains("watermark=ts-90000ms "), "{}", plan.explain());
+}

@@ -91,7 +91,13 @@ impl RecordEncoder {
         Ok(Self {
             value: Encoder::new(&format.value, columns, &in_value)?,
             key: match &format.key {
-                Some(key) if !in_key.is_empty() => Some(Encoder::new(key, columns, &in_key)?),
+                Some(key) if !in_key.is_empty() => {
+                    let mut columns = columns.to_vec();
+                    for index in &in_key {
+                        columns[*index].name = format.key_field(&columns[*index].name).to_owned();
+                    }
+                    Some(Encoder::new(key, &columns, &in_key)?)
+                }
                 _ => None,
             },
             headers: headers.collect(),
@@ -173,7 +179,8 @@ mod tests {
             &[Value::String("a".to_owned()), Value::BigInt(1), Value::BigInt(-2), Value::Timestamp(7)],
         );
         for (key_in_value, value) in [(true, r#"{"k":"a","v":1}"#), (false, r#"{"v":1}"#)] {
-            let format = RecordFormat { key: Some(Format::Raw), value: Format::json(), key_in_value };
+            let of_value = RecordFormat::of_value(Format::json());
+            let format = RecordFormat { key: Some(Format::Raw), key_in_value, ..of_value };
             let encoder = RecordEncoder::new(&format, &columns).unwrap();
             let (mut key_bytes, mut value_bytes) = (Vec::new(), Vec::new());
             let written = encoder.value(&row, 0, &mut value_bytes);

@@ -111,7 +111,7 @@ impl RowDecoder {
             other => ValueDecoder::Row(Decoder::new(other, value_fields, &slots)?),
         };
         let in_key = columns.iter().enumerate().filter(|(_, column)| column.origin == ColumnOrigin::Key);
-        let mut in_key = in_key.map(|(index, column)| (index, column.name.as_str())).peekable();
+        let mut in_key = in_key.map(|(index, column)| (index, format.key_field(&column.name))).peekable();
         let key = match (&format.key, in_key.peek()) {
             (_, None) => None,
             (Some(key), Some(_)) => Some(Decoder::new(key, in_key, &slots)?),
@@ -374,7 +374,7 @@ mod tests {
             column("tt", DataType::String, ColumnOrigin::TimestampType),
             column("topic", DataType::String, ColumnOrigin::Topic),
         ];
-        let format = RecordFormat { key: Some(Format::Raw), value: Format::json(), key_in_value: false };
+        let format = RecordFormat { key: Some(Format::Raw), ..RecordFormat::of_value(Format::json()) };
         let mut decoder = RowDecoder::new(&format, &columns, 4).unwrap();
         let headers: Headers<'_> = &[(b"trace", Some(b"1")), (b"other", None), (b"trace", Some(b"2"))];
         assert_eq!(decode(&mut decoder, Some("key"), Some(r#"{"v":1}"#), headers), Ok(Landed::Row));
@@ -430,7 +430,7 @@ mod tests {
         ];
         let csv = Format::Csv(CsvFormat::new(vec!["a".to_owned(), "b".to_owned()]));
         for (key, bytes) in [(csv, "7,x"), (Format::json(), r#"{"a":7,"b":"x"}"#)] {
-            let format = RecordFormat { key: Some(key), value: Format::Raw, key_in_value: false };
+            let format = RecordFormat { key: Some(key), ..RecordFormat::of_value(Format::Raw) };
             let mut decoder = RowDecoder::new(&format, &columns, 1).unwrap();
             assert_eq!(decode(&mut decoder, Some(bytes), Some("value"), &[]), Ok(Landed::Row));
             assert_eq!(decode(&mut decoder, Some(bytes), None, &[]), Ok(Landed::Tombstone));
@@ -442,7 +442,7 @@ mod tests {
         }
         let none = RowDecoder::new(&RecordFormat::of_value(Format::Raw), &columns, 1).unwrap_err();
         assert!(none.to_string().contains("column `a` is in the key, and the key has no format"));
-        let two = RecordFormat { key: Some(Format::Raw), value: Format::Raw, key_in_value: false };
+        let two = RecordFormat { key: Some(Format::Raw), ..RecordFormat::of_value(Format::Raw) };
         let two = RowDecoder::new(&two, &columns, 1).unwrap_err();
         assert!(two.to_string().contains("a raw value is one column, `b` is another"));
     }

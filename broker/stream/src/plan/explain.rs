@@ -465,7 +465,10 @@ impl Source {
         };
         let row = self.row();
         let watermark = match &self.event_time {
-            Some(time) => format!(" watermark={}-{}", row[time.column].name, style.span(time.delay_ms)),
+            Some(time) => {
+                let minus = if style == Style::Exact { "-" } else { " - " };
+                format!(" watermark={}{minus}{}", row[time.column].name, style.span(time.delay_ms))
+            }
             None => String::new(),
         };
         let mut late = self.late_topic.as_ref().map_or(String::new(), |topic| format!(" late={topic}"));

@@ -16,12 +16,20 @@ pub struct RecordFormat {
     pub value: Format,
     /// Whether columns of the key are in the value too: written into both, read from the value where there is one.
     pub key_in_value: bool,
+    /// What the names of the key's columns begin with and its fields' names do not; most often nothing.
+    #[serde(default)]
+    pub key_prefix: String,
 }
 
 impl RecordFormat {
     /// Keys are not looked at, values are in `value`.
     pub fn of_value(value: Format) -> Self {
-        Self { key: None, value, key_in_value: false }
+        Self { key: None, value, key_in_value: false, key_prefix: String::new() }
+    }
+
+    /// What a column of the key is called there.
+    pub(crate) fn key_field<'n>(&self, column: &'n str) -> &'n str {
+        column.strip_prefix(&self.key_prefix).unwrap_or(column)
     }
 }
 
@@ -32,6 +40,9 @@ impl fmt::Display for RecordFormat {
             write!(f, " key={key}")?;
             if self.key_in_value {
                 f.write_str(" key-in-value")?;
+            }
+            if !self.key_prefix.is_empty() {
+                write!(f, " key-prefix={}", self.key_prefix)?;
             }
         }
         Ok(())
@@ -304,7 +315,7 @@ mod tests {
         ] {
             assert_eq!(format.to_string(), text);
         }
-        let both = RecordFormat { key: Some(Format::Raw), value: Format::json(), key_in_value: false };
+        let both = RecordFormat { key: Some(Format::Raw), ..RecordFormat::of_value(Format::json()) };
         assert_eq!(both.to_string(), "json key=raw");
     }
 

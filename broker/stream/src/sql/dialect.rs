@@ -168,9 +168,10 @@ fn window_input(parser: &mut Parser<'_>) -> Result<Expr, ParserError> {
         return Ok(Expr::Identifier(name));
     }
     let mut columns = vec![parser.parse_identifier()?];
-    // A call behind a comma is the function's next argument, and no column.
+    // A call behind a comma is the function's next argument, and no column; so is what has a name.
     while let [Token::Comma, Token::Word(_), next] = parser.peek_tokens()
         && next != Token::LParen
+        && next != Token::RArrow
     {
         parser.next_token();
         columns.push(parser.parse_identifier()?);

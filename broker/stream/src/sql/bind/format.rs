@@ -16,7 +16,8 @@ use crate::plan::{
 use crate::value::DataType;
 
 /// Options of the formats together.
-const GENERAL: [&str; 5] = ["format", "value.format", "key.format", "key.fields", "value.fields-include"];
+const GENERAL: [&str; 6] =
+    ["format", "value.format", "key.format", "key.fields", "key.fields-prefix", "value.fields-include"];
 
 /// Options of one format, behind its name.
 const OF_FORMATS: [(&str, &[&str]); 5] = [
@@ -131,7 +132,7 @@ pub(super) fn record_format(
     if let Some(option) = key_fields {
         move_to_key(option, columns)?;
     }
-    let in_key: Vec<Column> =
+    let mut in_key: Vec<Column> =
         columns.iter().filter(|column| column.origin == ColumnOrigin::Key).cloned().collect();
     let key_in_value = match get("value.fields-include") {
         None => key_fields.is_some() && named.value != "raw",
@@ -141,6 +142,10 @@ pub(super) fn record_format(
             _ => return Err(choice(option, "'value.fields-include' = 'ALL' or 'EXCEPT_KEY'")),
         },
     };
+    let prefix = get("key.fields-prefix").filter(|option| !option.value.is_empty());
+    if let Some(option) = prefix {
+        strip_prefix(option, key_fields, key_in_value, &mut in_key)?;
+    }
     let in_value = columns.iter().filter(|column| match column.origin {
         ColumnOrigin::Value => true,
         ColumnOrigin::Key => key_in_value,
@@ -170,7 +175,8 @@ pub(super) fn record_format(
             Some(FormatOptions { options, prefixes: &["key."], named, columns: &in_key }.format()?)
         }
     };
-    let format = RecordFormat { key, value, key_in_value };
+    let key_prefix = prefix.map_or_else(String::new, |option| option.value.clone());
+    let format = RecordFormat { key, value, key_in_value, key_prefix };
     check_unused(options, &format)?;
     Ok(format)
 }
@@ -224,6 +230,42 @@ fn move_to_key(option: &TableOption, columns: &mut [Column]) -> Result<(), SqlEr
             ));
         }
         columns[column].origin = ColumnOrigin::Key;
+    }
+    Ok(())
+}
+
+/// Gives the columns of the key the names that their fields have there.
+fn strip_prefix(
+    option: &TableOption,
+    key_fields: Option<&TableOption>,
+    key_in_value: bool,
+    in_key: &mut [Column],
+) -> Result<(), SqlError> {
+    let Some(key_fields) = key_fields else {
+        return Err(SqlError::at(
+            option.key_at,
+            "'key.fields-prefix' means something only with 'key.fields'",
+            "add 'key.fields' = '<column>;<column>', or leave the prefix out",
+        ));
+    };
+    if key_in_value {
+        return Err(SqlError::at(
+            option.key_at,
+            "with 'key.fields-prefix' the columns of the key are in the key alone",
+            "add 'value.fields-include' = 'EXCEPT_KEY'",
+        ));
+    }
+    for column in in_key {
+        column.name = match column.name.strip_prefix(&option.value) {
+            Some(rest) if !rest.is_empty() => rest.to_owned(),
+            _ => {
+                return Err(SqlError::at(
+                    key_fields.value_at,
+                    format!("column `{}` does not begin with '{}'", column.name, brief(&option.value)),
+                    format!("call it `{}{}`", brief(&option.value), column.name),
+                ));
+            }
+        };
     }
     Ok(())
 }
