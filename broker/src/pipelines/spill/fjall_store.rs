@@ -4,8 +4,10 @@
 //! [0]              that there is a store; written to a table when it is made, and never again
 //! [1]              its mark
 //! [2] key          an entry
-//! [3] front        the entries whose keys are longer than fjall takes; see `long_keys.rs`
+//! [2] front [0]    the entries whose keys are longer than fjall takes, and begin with these bytes; see `long_keys.rs`
 //! ```
+//!
+//! Those come where their keys do: behind the key that is these bytes, and before every other one.
 //!
 //! Its journal is not flushed: what the power takes is in the changelog. What is left is what was written up to some point
 //! only within one keyspace, because each flushes its tables by itself: so there is one. It is written by the pipeline's
@@ -26,7 +28,9 @@ use super::long_keys::{self, MAX_KEY};
 const THERE: &[u8] = &[0];
 const MARK: &[u8] = &[1];
 const ENTRY: u8 = 2;
-const LONG: u8 = 3;
+
+/// A key of fjall's that stands for long keys is so long; no other is.
+const LONG_KEYS: usize = MAX_KEY + 2;
 
 /// The least a journal may grow to before what it holds is flushed to tables; fjall takes no less.
 const JOURNAL_BYTES: u64 = 64 << 20;
@@ -56,12 +60,14 @@ impl std::fmt::Debug for FjallStore {
     }
 }
 
-/// A key of fjall's.
-fn stored(kind: u8, key: &[u8]) -> Vec<u8> {
-    let mut stored = Vec::with_capacity(key.len() + 1);
-    stored.push(kind);
-    stored.extend_from_slice(key);
-    stored
+/// The key of fjall's of an entry.
+fn stored(key: &[u8]) -> Vec<u8> {
+    [&[ENTRY][..], key].concat()
+}
+
+/// The key of fjall's of the entries with long keys that begin so.
+fn stored_long(front: &[u8]) -> Vec<u8> {
+    [&[ENTRY][..], front, &[0][..]].concat()
 }
 
 impl FjallStore {
@@ -116,7 +122,7 @@ impl FjallStore {
 
     /// The long keys that begin with these bytes.
     fn long(&self, front: &[u8]) -> Result<long_keys::Entries, ColdError> {
-        let found = self.state.get(stored(LONG, front)).map_err(|error| read_failed(&error))?;
+        let found = self.state.get(stored_long(front)).map_err(|error| read_failed(&error))?;
         found.map_or_else(|| Ok(BTreeMap::new()), |entries| long_keys::decode(&entries))
     }
 }
@@ -155,7 +161,7 @@ impl ColdStore for FjallStore {
 
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, ColdError> {
         if key.len() <= MAX_KEY {
-            let found = self.state.get(stored(ENTRY, key)).map_err(|error| read_failed(&error))?;
+            let found = self.state.get(stored(key)).map_err(|error| read_failed(&error))?;
             return Ok(found.map(|value| value.to_vec()));
         }
         let (front, rest) = key.split_at(MAX_KEY);
@@ -163,29 +169,22 @@ impl ColdStore for FjallStore {
     }
 
     fn scan(&self, prefix: &[u8], take: &mut TakeEntry<'_>) -> Result<(), ColdError> {
-        let front = &prefix[..prefix.len().min(MAX_KEY)];
-        // Long keys are few: those that belong here are held beside the others, and come between them.
-        let mut long = Vec::new();
-        for guard in self.state.prefix(stored(LONG, front)) {
-            let (front, entries) = guard.into_inner().map_err(|error| read_failed(&error))?;
-            for (rest, value) in long_keys::decode(&entries)? {
-                let key = [&front[1..], &rest].concat();
-                if key.starts_with(prefix) {
-                    long.push((key, value));
-                }
-            }
+        if let Some((front, rest)) = prefix.split_at_checked(MAX_KEY).filter(|(_, rest)| !rest.is_empty()) {
+            let long = self.long(front)?;
+            let mut with = long.range(rest.to_vec()..).take_while(|(key, _)| key.starts_with(rest));
+            return with.try_for_each(|(rest, value)| take(&[front, rest].concat(), value));
         }
-        let mut long = long.into_iter().peekable();
-        if prefix.len() <= MAX_KEY {
-            for guard in self.state.prefix(stored(ENTRY, prefix)) {
-                let (key, value) = guard.into_inner().map_err(|error| read_failed(&error))?;
-                while let Some((key, value)) = long.next_if(|(long, _)| **long < key[1..]) {
-                    take(&key, &value)?;
-                }
+        for guard in self.state.prefix(stored(prefix)) {
+            let (key, value) = guard.into_inner().map_err(|error| read_failed(&error))?;
+            if key.len() < LONG_KEYS {
                 take(&key[1..], &value)?;
+                continue;
+            }
+            for (rest, value) in long_keys::decode(&value)? {
+                take(&[&key[1..=MAX_KEY], &rest].concat(), &value)?;
             }
         }
-        long.try_for_each(|(key, value)| take(&key, &value))
+        Ok(())
     }
 
     fn write(
@@ -197,15 +196,15 @@ impl ColdStore for FjallStore {
         let mut long = long_keys::Changes::default();
         for (key, value) in changes {
             match (key.len() <= MAX_KEY, value) {
-                (true, Some(value)) => batch.insert(&self.state, stored(ENTRY, key), value),
-                (true, None) => batch.remove(&self.state, stored(ENTRY, key)),
+                (true, Some(value)) => batch.insert(&self.state, stored(key), value),
+                (true, None) => batch.remove(&self.state, stored(key)),
                 (false, value) => long.put(key, value),
             }
         }
         for (front, entries) in long.merged(|front| self.long(front))? {
             match entries {
-                Some(entries) => batch.insert(&self.state, stored(LONG, &front), entries),
-                None => batch.remove(&self.state, stored(LONG, &front)),
+                Some(entries) => batch.insert(&self.state, stored_long(&front), entries),
+                None => batch.remove(&self.state, stored_long(&front)),
             }
         }
         let mark = serde_json::to_vec(mark).expect("a mark is plain data");
@@ -233,26 +232,40 @@ type Step<'s> = Box<dyn FnMut(Option<(Vec<u8>, &[u8])>) -> Result<(), ColdError>
 
 struct Filling<'s> {
     step: Step<'s>,
+    /// The last keys, if they are long: all of them begin alike, for keys come in order.
     long: long_keys::Changes,
+}
+
+impl Filling<'_> {
+    /// Writes the long keys there are, but for those that begin so.
+    fn write_long(&mut self, but: Option<&[u8]>) -> Result<(), ColdError> {
+        if self.long.is_empty() || self.long.begin_with(but) {
+            return Ok(());
+        }
+        for (front, entries) in std::mem::take(&mut self.long).merged(|_| Ok(BTreeMap::new()))? {
+            if let Some(entries) = entries {
+                (self.step)(Some((stored_long(&front), &entries)))?;
+            }
+        }
+        Ok(())
+    }
 }
 
 impl ColdFill for Filling<'_> {
     fn push(&mut self, key: &[u8], value: &[u8]) -> Result<(), ColdError> {
-        if key.len() > MAX_KEY {
+        if let Some((front, rest)) = key.split_at_checked(MAX_KEY)
+            && !rest.is_empty()
+        {
+            self.write_long(Some(front))?;
             self.long.put(key, Some(value));
             return Ok(());
         }
-        (self.step)(Some((stored(ENTRY, key), value)))
+        self.write_long(None)?;
+        (self.step)(Some((stored(key), value)))
     }
 
-    /// The long ones come behind the others in fjall's order.
-    fn finish(self: Box<Self>) -> Result<(), ColdError> {
-        let Filling { mut step, long } = *self;
-        for (front, entries) in long.merged(|_| Ok(BTreeMap::new()))? {
-            if let Some(entries) = entries {
-                step(Some((stored(LONG, &front), &entries)))?;
-            }
-        }
-        step(None)
+    fn finish(mut self: Box<Self>) -> Result<(), ColdError> {
+        self.write_long(None)?;
+        (self.step)(None)
     }
 }

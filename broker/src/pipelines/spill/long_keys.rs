@@ -25,6 +25,15 @@ type Merged = (Vec<u8>, Option<Vec<u8>>);
 pub(super) struct Changes(BTreeMap<Vec<u8>, Changed>);
 
 impl Changes {
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Whether there are some, and each begins with these bytes.
+    pub(super) fn begin_with(&self, front: Option<&[u8]>) -> bool {
+        !self.is_empty() && self.0.keys().all(|known| Some(&**known) == front)
+    }
+
     /// An entry with a long key is there now, or gone.
     pub(super) fn put(&mut self, key: &[u8], value: Option<&[u8]>) {
         let (front, rest) = key.split_at(MAX_KEY);

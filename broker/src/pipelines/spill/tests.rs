@@ -106,6 +106,37 @@ fn it_gives_what_the_store_in_memory_gives() {
     }
 }
 
+/// While a store is filled its long keys leave memory, as the others do; they were all kept to its end.
+#[test]
+fn long_keys_are_written_while_a_store_is_filled() {
+    const KEYS: u32 = 300;
+    let directory = tempfile::tempdir().unwrap();
+    let store = FjallStore::open(directory.path(), MEMORY).unwrap();
+    let mut numbers = Numbers(3);
+    // Not to be compressed away. Every third key has the beginning of the one before.
+    let mut front = Vec::new();
+    let mut entries = Vec::new();
+    for at in 0..KEYS {
+        if at % 3 != 1 {
+            front = at.to_be_bytes().to_vec();
+            front.resize_with(MAX_KEY, || numbers.below(256) as u8);
+        }
+        let value: Vec<u8> = std::iter::repeat_with(|| numbers.below(256) as u8).take(10_000).collect();
+        entries.push(([&front[..], &at.to_be_bytes()].concat(), value));
+    }
+    let bytes =
+        |directory: &Path| files(directory).iter().map(|file| file.metadata().unwrap().len()).sum::<u64>();
+    let before = bytes(directory.path());
+    let mut fill = store.fill().unwrap();
+    entries.iter().for_each(|(key, value)| fill.push(key, value).unwrap());
+    let pushed =
+        entries.iter().map(|(_, value)| value.len()).sum::<usize>() + (KEYS as usize * 2 / 3) * MAX_KEY;
+    let written = bytes(directory.path()) - before;
+    assert!(written > pushed as u64 * 3 / 4, "{written} bytes of {pushed} are written");
+    fill.finish().unwrap();
+    assert!(dump(&store, &[]) == entries, "other entries");
+}
+
 fn files(directory: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in fs::read_dir(directory).unwrap() {
