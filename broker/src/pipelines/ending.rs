@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use logmill_stream::{Progress, TopicPartition};
+use logmill_stream::Progress;
 
 use super::control::InputEnds;
 use super::error::PipelineError;
@@ -19,28 +19,21 @@ pub enum InputEnd {
     At(InputEnds),
 }
 
-/// A partition that was read beyond the end it is to have.
-#[derive(Debug, PartialEq, Eq)]
-struct Passed {
-    partition: TopicPartition,
-    position: i64,
-    end: i64,
-}
-
-/// The first partition that was read beyond its end, if there is one: such ends can never be reached.
-fn passed(ends: &InputEnds, progress: Option<&Progress>) -> Option<Passed> {
-    progress?.inputs.iter().find_map(|input| {
-        let ends = ends.get(&input.topic)?;
-        let end = *ends.get(usize::try_from(input.partition).ok()?)?;
-        let partition = TopicPartition::new(&*input.topic, input.partition);
-        (end < input.to).then_some(Passed { partition, position: input.to, end })
-    })
+/// These ends, but that of a partition which was read beyond its own is where it was read up to.
+fn reachable(mut ends: InputEnds, progress: Option<&Progress>) -> InputEnds {
+    for input in progress.iter().flat_map(|progress| &progress.inputs) {
+        let end = ends.get_mut(&input.topic).zip(usize::try_from(input.partition).ok());
+        if let Some(end) = end.and_then(|(ends, index)| ends.get_mut(index)) {
+            *end = input.to.max(*end);
+        }
+    }
+    ends
 }
 
 impl Pipelines {
-    /// Declares where the input ends; the pipeline reads up to there, closes every window and is finished.
-    /// Durable when this returns. Declaring again changes nothing: the first declaration holds, unless the pipeline does
-    /// not run and has read beyond it.
+    /// Declares where the input ends; the pipeline reads up to there, closes every window and is finished. A partition that
+    /// was read beyond its end ends where the pipeline is. Durable when this returns, and gives where the ends are. Declaring
+    /// again changes nothing: the first declaration holds, unless the pipeline does not run and has read beyond it.
     ///
     /// # Errors
     /// [`PipelineError`].
@@ -65,10 +58,12 @@ impl Pipelines {
             true => shown,
             false => self.stood(name).await?.map(|cut| cut.progress),
         };
-        if let Some(ends) = record.input_ends.take()
-            && passed(&ends, progress.as_ref()).is_none()
-        {
-            return Ok(ends);
+        if let Some(ends) = record.input_ends.take() {
+            let reached = reachable(ends.clone(), progress.as_ref());
+            let mut inputs = progress.iter().flat_map(|progress| &progress.inputs);
+            if reached == ends || inputs.any(|input| input.end.is_some()) {
+                return Ok(reached);
+            }
         }
         let plan = plan.map_err(|error| unplanned(name, &error))?;
         let end_now = |topic: &Arc<Topic>| {
@@ -97,12 +92,11 @@ impl Pipelines {
                 ends
             }
         };
-        if let Some(Passed { partition, position, end }) = passed(&ends, progress.as_ref()) {
-            control.lift_bound();
-            return Err(PipelineError::Ends(format!(
-                "{partition} cannot end at {end}: it has been read up to offset {position}; name that or a later one"
-            )));
+        if is_live {
+            // It is as far as it is, whatever the bound says, and reads no further.
+            control.bound().set(|| Ok::<_, PipelineError>(ends.clone()))?;
         }
+        let ends = reachable(ends, progress.as_ref());
         record.input_ends = Some(ends.clone());
         if let Err(error) = self.save(&record).await {
             control.lift_bound();

@@ -94,7 +94,7 @@ pub(super) fn failure(pipeline: &str, error: &RunError, at_ms: i64) -> Failure {
         RunError::Turn(TurnError::Logs { error, .. }) | RunError::Logs(error) => logs(pipeline, error),
         RunError::Turn(TurnError::Commit(error)) => (error.to_string(), None, commit(error)),
         RunError::End(error) => {
-            (error.to_string(), None, "Declare an end that the pipeline has not passed".to_owned())
+            (error.to_string(), None, "Its input has an end already, which holds; start the script under another name, with other sinks, to have another one".to_owned())
         }
         RunError::Restore(RestoreError::OtherPlan { .. }) => {
             (error.to_string(), None, format!("Run the script it was started with. {OTHER_NAME} else"))

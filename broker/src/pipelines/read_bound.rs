@@ -1,7 +1,7 @@
 //! How far a pipeline may read while the end of its input is being written down.
 //!
-//! The end is where the committed records end now, and writing that down takes a while. What runs would read on meanwhile,
-//! and be beyond its own end.
+//! The end is where the committed records end now, or an offset that somebody names, and writing that down takes a while. What
+//! runs would read on meanwhile, and be beyond its own end.
 
 use std::sync::Arc;
 
@@ -15,8 +15,8 @@ use super::control::InputEnds;
 pub(super) struct ReadBound(Arc<Mutex<Option<InputEnds>>>);
 
 impl ReadBound {
-    /// Nothing is read beyond these ends from here on. Nor has anything been: `find` runs while nobody looks for how far he
-    /// may read, and what somebody has found before ends no later than what it finds now.
+    /// Nothing is read beyond these ends from here on. Nor has anything been, where they are those of what can be read: `find`
+    /// runs while nobody looks for how far he may read, and what somebody has found before ends no later than what it finds now.
     ///
     /// # Errors
     /// Those of `find`; the bound is what it was then.

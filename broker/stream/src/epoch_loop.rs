@@ -147,16 +147,6 @@ pub enum DeclareEndError {
         /// The partition.
         partition: TopicPartition,
     },
-    /// The pipeline is beyond the end.
-    #[error("{partition}: the pipeline has read up to {position}, the input cannot end at {end}")]
-    Behind {
-        /// The partition.
-        partition: TopicPartition,
-        /// Where the pipeline is.
-        position: i64,
-        /// The end declared.
-        end: i64,
-    },
     /// Other ends are declared already.
     #[error("{partition}: the end {declared} is declared already, not {end}")]
     Declared {
@@ -287,21 +277,20 @@ impl EpochLoop {
         self.pipeline.keep_in_memory(keep);
     }
 
-    /// Declares the input finished: each partition ends at this offset, later records are not read. The next epoch
-    /// records it. Declaring the same ends again changes nothing.
-    pub fn declare_ends(&mut self, ends: BTreeMap<TopicPartition, i64>) -> Result<(), DeclareEndError> {
+    /// Declares the input finished: each partition ends at this offset, later records are not read; one that was read beyond
+    /// it ends where the pipeline is. The next epoch records it. Declaring the same ends again changes nothing.
+    pub fn declare_ends(&mut self, mut ends: BTreeMap<TopicPartition, i64>) -> Result<(), DeclareEndError> {
         let positions: BTreeMap<&TopicPartition, i64> = self.pipeline.positions().collect();
         if let Some(partition) = ends.keys().find(|partition| !positions.contains_key(partition)) {
             return Err(DeclareEndError::OtherPartitions { partition: partition.clone() });
         }
         for (partition, position) in positions {
             let partition = partition.clone();
-            let Some(end) = ends.get(&partition).copied() else {
+            let Some(end) = ends.get_mut(&partition) else {
                 return Err(DeclareEndError::OtherPartitions { partition });
             };
-            if end < position {
-                return Err(DeclareEndError::Behind { partition, position, end });
-            }
+            *end = position.max(*end);
+            let end = *end;
             let declared = self.ends.as_ref().and_then(|declared| declared.get(&partition).copied());
             if let Some(declared) = declared.filter(|declared| *declared != end) {
                 return Err(DeclareEndError::Declared { partition, declared, end });
@@ -469,11 +458,13 @@ impl EpochLoop {
         let mut unread = BTreeMap::new();
         for (partition, position) in self.pipeline.positions() {
             let mut end = logs.readable_end(partition)?;
-            if position > end {
+            let log_end = logs.log_end(partition)?;
+            // Less may be readable than was, where an end is being declared: then the log does not end before.
+            if position > end && (position > log_end || log_end == i64::MAX) {
                 let partition = partition.clone();
                 return Err(LogsError::BeyondEnd { partition, offset: position, log_end: end });
             }
-            let at_end = position >= logs.log_end(partition)?;
+            let at_end = position >= log_end;
             let heard = if at_end { logs.heard(partition, now)? } else { None };
             self.idleness.note(partition, at_end, heard, now);
             let bound = self.bound(partition).unwrap_or(i64::MAX);

@@ -11,7 +11,7 @@ use super::{COPY, Parts};
 
 impl Parts {
     /// Waits until the pipeline has ended, in whatever way.
-    async fn ended(&self, name: &str) -> PipelineState {
+    pub(super) async fn ended(&self, name: &str) -> PipelineState {
         for _ in 0..3_000 {
             let state = self.pipelines.view(name).unwrap().state;
             if !state.is_live() {
