@@ -236,11 +236,13 @@ impl Pipelines {
 
     /// The last epoch that is committed and published whole.
     fn last_epoch(&self, pipeline: &str) -> Result<u64, AskError> {
-        match self.view(pipeline)?.progress {
-            Some(progress) => Ok(progress.epoch),
-            // It has not run since the broker started.
-            None => recorded_epoch(self.topics(), pipeline),
-        }
+        let shown = {
+            let known = self.0.known.lock();
+            let known = known.get(pipeline).ok_or_else(|| PipelineError::Unknown(pipeline.to_owned()))?;
+            known.shown.epoch()
+        };
+        // One that is not shown has not run since the broker started.
+        shown.map_or_else(|| recorded_epoch(self.topics(), pipeline), Ok)
     }
 }
 

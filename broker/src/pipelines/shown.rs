@@ -89,6 +89,11 @@ impl Shown {
         }
     }
 
+    /// The last durable epoch; `None` where there was none yet.
+    pub(super) fn epoch(&self) -> Option<u64> {
+        self.0.lock().progress.as_ref().map(|progress| progress.epoch)
+    }
+
     pub(super) fn get(&self, now: Duration) -> Snapshot {
         let shown = self.0.lock();
         Snapshot {
