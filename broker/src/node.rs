@@ -235,6 +235,7 @@ impl Node {
                     is_on: config.pipelines.spill,
                     directory: config.pipelines.spill_dir.clone(),
                     data_dir: config.data_dir.clone(),
+                    cluster: assembly.cluster_id.clone(),
                 },
                 snapshots: SnapshotSettings {
                     disk,

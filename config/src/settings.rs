@@ -144,7 +144,7 @@ settings! {
         shards: Option<u32> = None,
         /// Whether state of pipelines goes to disk when memory is short; if not, a pipeline waits that has no more.
         spill: bool = true,
-        /// Where state goes that is not in memory, in a directory for each pipeline that may be lost at any time ("" = in the data directory).
+        /// Where state goes that is not in memory, in a directory of this broker's that may be lost at any time ("" = in the data directory). After a change what was spilt to the one before is removed at the next start.
         spill_dir: Option<PathBuf> = None,
         /// After so many bytes of changes and progress, and at least as many as its state has, a pipeline's state is written to a file, and older changes may go.
         snapshot_interval: ByteSize = ByteSize::mib(64),

@@ -6,6 +6,7 @@ use logmill_wire::Str;
 use super::error::PipelineError;
 use super::manager::{Manager, Pipelines, group_of, join};
 use super::snapshots::SnapshotFiles;
+use super::spill::remove_left_over;
 use super::taking_up::files_error;
 use crate::blocking::beside;
 use crate::coordinators::Patience;
@@ -80,6 +81,7 @@ impl Manager {
     pub(super) fn remove_left_over(&self) {
         let known = self.known.lock();
         self.event_log.remove_unknown(|name| known.contains_key(name));
+        remove_left_over(&self.spill, |name| known.contains_key(name));
         let found = SnapshotFiles::pipelines(&*self.snapshots.disk, &self.snapshots.data_dir);
         let names = match found {
             Ok(names) => names,

@@ -94,7 +94,7 @@ pub(super) struct Manager {
     /// Those of the program around the broker.
     functions: Functions,
     pub(super) snapshots: SnapshotSettings,
-    spill: SpillSettings,
+    pub(super) spill: SpillSettings,
     pub(super) partitions: Partitions,
     /// Held by whoever makes a snapshot in the background.
     pub(super) snapshot_turn: Arc<Mutex<()>>,

@@ -94,6 +94,7 @@ impl Parts {
                     is_on: true,
                     directory: None,
                     data_dir: config.data_dir.clone(),
+                    cluster: assembly.cluster_id.clone(),
                 },
                 partitions: assembly.partitions.clone(),
                 functions: Functions::new(),

@@ -9,6 +9,7 @@ use logmill_stream::{ColdError, ColdStore};
 
 use super::super::snapshots::FileError;
 use super::fjall_store::FjallStore;
+use super::room::free_on_disk;
 
 /// Where state goes that is not in memory, for all pipelines.
 #[derive(Clone, Debug)]
@@ -17,10 +18,22 @@ pub struct SpillSettings {
     pub disk: Arc<dyn Disk>,
     /// Whether state leaves memory at all.
     pub is_on: bool,
-    /// The directory in which each pipeline has one of its own; the broker's own, where there is none.
+    /// The directory in which the broker has one of its own; the data directory, where there is none.
     pub directory: Option<PathBuf>,
     /// The broker's data directory.
     pub data_dir: PathBuf,
+    /// The cluster's id, by which a directory elsewhere is known to be this broker's.
+    pub cluster: String,
+}
+
+/// Where a pipeline's store is within the data directory.
+pub(super) fn inside(data_dir: &Path, pipeline: &str) -> PathBuf {
+    data_dir.join("pipelines").join(pipeline).join("spill")
+}
+
+/// The one directory of a broker's within another one, which may be anybody's.
+pub(super) fn own_directory(directory: &Path, cluster: &str) -> PathBuf {
+    directory.join(format!("logmill-spill-{cluster}"))
 }
 
 /// The directory of one pipeline's store.
@@ -34,8 +47,8 @@ pub(in crate::pipelines) struct SpillDirectory {
 impl SpillDirectory {
     pub(in crate::pipelines) fn new(settings: &SpillSettings, pipeline: &str) -> SpillDirectory {
         let path = match &settings.directory {
-            Some(directory) => directory.join(pipeline),
-            None => settings.data_dir.join("pipelines").join(pipeline).join("spill"),
+            Some(directory) => own_directory(directory, &settings.cluster).join(pipeline),
+            None => inside(&settings.data_dir, pipeline),
         };
         SpillDirectory { disk: Arc::clone(&settings.disk), is_on: settings.is_on, path }
     }
@@ -47,6 +60,11 @@ impl SpillDirectory {
 
     pub(in crate::pipelines) fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// What is free on its disk, in bytes, where that is known.
+    pub(super) fn free(&self) -> Option<u64> {
+        free_on_disk(&self.path)
     }
 
     /// Whether there is a store, or something that was one.

@@ -4,7 +4,7 @@
 //! epoch durable ─► store (changes and how far they go, in one step) ─► what an epoch touches is read back
 //! restart ─► store, if it is this pipeline's ─► the changelog behind it         else: snapshot and changelog into a new one
 //!
-//! DATA_DIR/pipelines/NAME/spill/      or pipelines.spill_dir/NAME/
+//! DATA_DIR/pipelines/NAME/spill/      or pipelines.spill_dir/logmill-spill-CLUSTER/NAME/
 //! ```
 //!
 //! A pipeline begins to spill when its state passes half of its budget. The store is never where state is durable: it is
@@ -12,13 +12,16 @@
 
 mod directory;
 mod fjall_store;
+mod left_over;
 mod long_keys;
 mod resuming;
+mod room;
 #[cfg(test)]
 mod tests;
 
 pub(super) use directory::SpillDirectory;
 pub use directory::SpillSettings;
+pub(super) use left_over::remove_left_over;
 pub(super) use resuming::{Spill, position, store_error};
 
 /// How much of a budget state in memory may take before the rest is spilt: what an epoch touches, and the store's own

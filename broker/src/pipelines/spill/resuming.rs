@@ -14,6 +14,7 @@ use super::super::restoring::own_log;
 use super::super::runner::Runner;
 use super::super::snapshots::{Cut, OwnLogs};
 use super::super::status::PipelineState;
+use super::room::{MORE_ROOM, Waiting};
 use super::{SpillDirectory, share_of};
 
 /// What a store takes for itself of a budget, beside the state in memory.
@@ -37,18 +38,18 @@ pub(in crate::pipelines) struct Spill {
     is_due: bool,
     /// Why the store must not be gone on with.
     unusable: Option<String>,
-    /// How often it has failed since it last worked.
-    failures: u32,
+    /// How it has failed since it last worked.
+    waiting: Waiting,
 }
 
 impl Spill {
     pub(in crate::pipelines) fn new(directory: SpillDirectory) -> Spill {
-        Spill { directory, is_due: false, unusable: None, failures: 0 }
+        Spill { directory, is_due: false, unusable: None, waiting: Waiting::default() }
     }
 
     /// An epoch went into the store.
     pub(in crate::pipelines) fn worked(&mut self) {
-        self.failures = 0;
+        self.waiting = Waiting::default();
     }
 
     /// That a state in memory is not so large that it should be on disk.
@@ -64,6 +65,18 @@ impl Spill {
             false => Ok(()),
         }
     }
+}
+
+/// What is told of a store's error. Where no room is left it is for want of room, whatever the store has to say: of what its
+/// own thread meets it knows no more than that it failed.
+fn told(of_store: &ColdError, free: Option<u64>) -> RunError {
+    let is_full = free.is_some_and(|free| free < MORE_ROOM);
+    RunError::Spill(match of_store {
+        ColdError::Failed { what } if is_full => {
+            ColdError::Full { what: format!("less than {} MiB are free; {what}", MORE_ROOM >> 20) }
+        }
+        other => other.clone(),
+    })
 }
 
 /// The error of a store, if it is one.
@@ -93,16 +106,30 @@ impl Runner {
     /// What to do when the store fails: `None` to go on with it or another one.
     pub(in crate::pipelines) fn recover_store(&mut self, error: &RunError) -> Option<PipelineState> {
         let of_store = store_error(error)?;
-        self.spill.failures += 1;
+        let free = self.spill.directory.free();
+        self.spill.waiting.failed(free);
         if matches!(of_store, ColdError::Damaged { .. }) {
             self.spill.unusable = Some(of_store.to_string());
         }
         // One that is not there, or is damaged, is made anew at once; what fails again is waited for.
-        if self.spill.failures > 1 || !matches!(of_store, ColdError::Damaged { .. }) {
-            self.shown.block(failure(&self.name, error, self.now()), &self.events);
-            self.pause();
+        if self.spill.waiting.failures() > 1 || !matches!(of_store, ColdError::Damaged { .. }) {
+            self.shown.block(failure(&self.name, &told(of_store, free), self.now()), &self.events);
+            self.wait_for_store();
         }
         self.control.is_stopping().then_some(PipelineState::Stopped)
+    }
+
+    /// Waits until the store is tried again, an order to stop comes, or other memory is given.
+    fn wait_for_store(&self) {
+        let (since, memory) = (self.clock.steady(), self.control.memory());
+        loop {
+            self.pause();
+            let waited = self.clock.steady().saturating_sub(since);
+            let is_over = self.spill.waiting.is_over(waited, self.spill.directory.free());
+            if is_over || self.control.is_stopping() || self.control.memory() != memory {
+                return;
+            }
+        }
     }
 
     /// The pipeline of which a part is on disk, if it is large enough; `None` when all of it is to be in memory.
@@ -139,7 +166,14 @@ impl Runner {
         if !self.spill.is_due && newest.is_none_or(|base| base.bytes <= keep) {
             return Ok(None);
         }
-        self.filled(cut, changelog_end, keep, shards).map(Some)
+        let filled = self.filled(cut, changelog_end, keep, shards);
+        if let Err(error) = &filled
+            && matches!(store_error(error), Some(ColdError::Full { .. } | ColdError::Failed { .. }))
+        {
+            // Half of one is of no use, and others need the room.
+            self.remove_store()?;
+        }
+        filled.map(Some)
     }
 
     /// The store there is, if it can be gone on with. The newest snapshot of the whole state has so many bytes.
