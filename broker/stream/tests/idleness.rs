@@ -4,7 +4,7 @@ mod support;
 
 use logmill_stream::{
     CommitError, EpochLimits, EpochLoop, EpochOutput, Heard, Input, InputProgress, Logs, LogsError, Pipeline,
-    ReadBatches, TopicPartition, Turn,
+    Plan, ReadBatches, TopicPartition, Turn,
 };
 use support::{MemoryLogs, plan, restored, spec};
 
@@ -178,4 +178,166 @@ fn a_partition_with_an_open_transaction_is_not_idle() {
     turns(&mut epochs, &mut logs, 65_001);
     assert_eq!(logs.values("out"), [r#"{"w":"1970-01-01T00:00:10Z","n":2}"#]);
     assert_eq!(logs.last_progress().unwrap().totals.late, 0);
+}
+
+/// Two tables with an `'idle-timeout'`, joined, put together, and windows of one joined with windows of the other.
+const TOGETHER: [(&str, &str); 3] = [
+    (
+        "k STRING, l BIGINT, r BIGINT",
+        "SELECT l.k, l.v, r.v FROM l LEFT JOIN r ON l.k = r.k
+         AND r.ts BETWEEN l.ts - INTERVAL '2' SECOND AND l.ts + INTERVAL '2' SECOND",
+    ),
+    (
+        "w TIMESTAMP(3), n BIGINT",
+        "WITH both AS (SELECT ts, v FROM l UNION ALL SELECT ts, v FROM r)
+         SELECT window_end, COUNT(*) FROM TABLE(TUMBLE(TABLE both, DESCRIPTOR(ts), INTERVAL '10' SECOND))
+         GROUP BY window_start, window_end",
+    ),
+    (
+        "w TIMESTAMP(3), l BIGINT, r BIGINT",
+        "WITH a AS (SELECT window_start, window_end, COUNT(*) AS n
+           FROM TABLE(TUMBLE(TABLE l, DESCRIPTOR(ts), INTERVAL '10' SECOND)) GROUP BY window_start, window_end),
+         b AS (SELECT window_start, window_end, COUNT(*) AS n
+           FROM TABLE(TUMBLE(TABLE r, DESCRIPTOR(ts), INTERVAL '10' SECOND)) GROUP BY window_start, window_end)
+         SELECT a.window_end, a.n, b.n FROM a LEFT JOIN b
+         ON a.window_start = b.window_start AND a.window_end = b.window_end",
+    ),
+];
+
+/// What time makes due is given bit by bit.
+const ONE_ROW: EpochLimits = EpochLimits {
+    input_bytes: 1 << 20,
+    input_records: 100,
+    unpacked_bytes: 1 << 20,
+    output_bytes: 1 << 20,
+    emit_rows: 1,
+};
+
+fn together(index: usize) -> Plan {
+    let (columns, select) = TOGETHER[index];
+    let table = |name: &str| {
+        format!(
+            "CREATE TABLE {name} (k STRING, v BIGINT, ts TIMESTAMP(3), WATERMARK FOR ts AS ts)
+             WITH ('topic' = '{name}', 'format' = 'json', 'idle-timeout' = '5 s');"
+        )
+    };
+    plan(&format!(
+        "{} {} CREATE TABLE o ({columns}) WITH ('topic' = 'out', 'format' = 'json'); INSERT INTO o {select}",
+        table("l"),
+        table("r")
+    ))
+}
+
+/// A run that is compared with its records at each step, and repeated from its cuts at its end.
+struct Together {
+    plan: Plan,
+    logs: MemoryLogs,
+    epochs: EpochLoop,
+    generation: u32,
+}
+
+impl Together {
+    fn new(index: usize) -> Together {
+        let mut logs = MemoryLogs::default();
+        [("l", 2), ("r", 2), ("out", 1)]
+            .iter()
+            .for_each(|(topic, partitions)| logs.create(topic, *partitions));
+        let plan = together(index);
+        let epochs = EpochLoop::new(restored(&plan, &logs, 1), ONE_ROW);
+        Together { plan, logs, epochs, generation: 1 }
+    }
+
+    /// What was idle stays so; of the others the time begins anew.
+    fn restart(&mut self) {
+        self.generation += 1;
+        self.epochs = EpochLoop::new(restored(&self.plan, &self.logs, self.generation), ONE_ROW);
+    }
+
+    /// Lets records come, and what time makes of them. Gives what is written since.
+    fn step(&mut self, records: &[(&str, i64, i64)], now: i64) -> Vec<String> {
+        let before = self.logs.values("out").len();
+        for (topic, v, ts) in records {
+            let record = format!(r#"{{"k":"a","v":{v},"ts":{ts}}}"#);
+            self.logs.produce(topic, 0, &[record]);
+        }
+        while let Turn::Committed { progress, .. } = self.epochs.turn(&mut self.logs, now, 0).unwrap() {
+            let pending = self.epochs.pipeline().emission_pending();
+            assert_eq!(progress.emission_pending(&self.plan).unwrap(), pending, "the record says it, too");
+            let again = restored(&self.plan, &self.logs, self.generation + 1);
+            assert_eq!(again.emission_pending(), pending, "and a restart knows it");
+        }
+        self.logs.values("out").split_off(before)
+    }
+
+    fn late(&self) -> u64 {
+        let totals = self.logs.last_progress().unwrap().totals;
+        totals.late + totals.late_rows
+    }
+
+    fn check_replay(&mut self) {
+        let mut replayed = Pipeline::new(self.plan.clone(), spec(&self.plan, &self.logs, 1)).unwrap();
+        for progress in &self.logs.progress.clone() {
+            let input = |input: &InputProgress| {
+                let partition = TopicPartition::new(&*input.topic, input.partition);
+                let read = self.logs.read(&partition, input.from, usize::MAX).unwrap();
+                Input { partition, batches: read.batches, aborted: read.aborted }
+            };
+            let input: Vec<Input> = progress.inputs.iter().map(input).collect();
+            let output = replayed.step(&progress.cut(), &input).unwrap();
+            assert_eq!(output.progress.digest, progress.digest, "the verdicts are in the cuts");
+        }
+    }
+}
+
+#[test]
+fn a_join_does_not_wait_for_a_table_that_is_idle() {
+    let mut run = Together::new(0);
+    let first = [("l", 1, 10_000), ("r", 1, 10_500), ("l", 2, 20_000), ("r", 2, 12_001)];
+    assert_eq!(run.step(&first, 0), [r#"{"k":"a","l":1,"r":1}"#]);
+    // Nothing of `r` for so long: of `l` all goes on.
+    assert!(run.step(&[("l", 3, 30_000)], 4_000).is_empty(), "the other partition of each is not idle yet");
+    assert_eq!(
+        run.step(&[("l", 4, 40_000)], 5_000),
+        [r#"{"k":"a","l":2,"r":null}"#, r#"{"k":"a","l":3,"r":null}"#]
+    );
+    // It wakes with a record that is behind, and one that is not.
+    run.restart();
+    assert_eq!(run.step(&[("r", 3, 30_500), ("r", 4, 40_500)], 5_500), [r#"{"k":"a","l":4,"r":4}"#]);
+    assert_eq!(run.late(), 1, "row 3 went without it");
+    // It holds back again, until it is idle.
+    assert!(run.step(&[("l", 5, 60_000), ("l", 6, 80_000)], 6_000).is_empty());
+    assert_eq!(run.step(&[("l", 7, 90_000)], 10_600).len(), 2);
+    // Where all are idle time is that of the newest.
+    assert!(run.step(&[], 30_000).is_empty());
+    assert_eq!(run.step(&[("r", 5, 91_000)], 30_100), [r#"{"k":"a","l":7,"r":5}"#]);
+    run.check_replay();
+}
+
+#[test]
+fn what_is_put_together_does_not_wait_for_a_table_that_is_idle() {
+    let mut run = Together::new(1);
+    assert!(run.step(&[("l", 1, 1_000), ("r", 1, 2_000), ("l", 2, 35_000)], 0).is_empty());
+    let window = |end: i64, n: i64| format!(r#"{{"w":"1970-01-01T00:00:{end}Z","n":{n}}}"#);
+    assert_eq!(run.step(&[("l", 3, 36_000)], 5_000), [window(10, 2)]);
+    // Its window is closed; the other one is not.
+    assert!(run.step(&[("r", 2, 9_000), ("r", 3, 33_000)], 6_000).is_empty());
+    assert_eq!(run.late(), 1);
+    assert_eq!(run.step(&[("l", 4, 50_000), ("r", 4, 50_000)], 6_100), [window(40, 3)]);
+    run.check_replay();
+}
+
+#[test]
+fn windows_do_not_wait_for_those_of_a_table_that_is_idle() {
+    let mut run = Together::new(2);
+    assert!(run.step(&[("l", 1, 1_000), ("r", 1, 2_000), ("r", 2, 12_000), ("l", 2, 35_000)], 0).is_empty());
+    let window = |end: i64, l: i64, r: &str| format!(r#"{{"w":"1970-01-01T00:00:{end}Z","l":{l},"r":{r}}}"#);
+    assert_eq!(run.step(&[("l", 3, 51_000)], 5_000), [window(10, 1, "1"), window(40, 1, "null")]);
+    // The window of `r` that was open when it became idle is given when it goes on, and has nobody to meet.
+    assert!(run.step(&[("r", 3, 52_000)], 6_000).is_empty());
+    assert_eq!(run.late(), 1);
+    assert_eq!(
+        run.step(&[("l", 4, 70_000), ("r", 4, 70_000)], 6_100),
+        [r#"{"w":"1970-01-01T00:01:00Z","l":1,"r":1}"#]
+    );
+    run.check_replay();
 }

@@ -2,17 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use crate::pipeline::TopicPartition;
+use crate::pipeline::{Reached, TopicPartition};
 
 /// How far another run is over the same records.
 #[derive(Debug, Clone, Default)]
 pub struct Followed {
     /// Where it is in each partition: nothing is read beyond.
     pub offsets: BTreeMap<TopicPartition, i64>,
-    /// Its watermark in each source that is one of its own, too, by the index in the plan that follows; `i64::MIN` where it
-    /// has none yet. Event time of these comes as far once everything is read, and never further. That of others is what
-    /// their records say.
-    pub times: BTreeMap<usize, i64>,
+    /// What time it is for it in each source that is one of its own, too, by the index in the plan that follows. Event time of
+    /// these comes as far once everything is read, and never further. That of others is what their records say.
+    pub times: BTreeMap<usize, Reached>,
 }
 
 impl Followed {

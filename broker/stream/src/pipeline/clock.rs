@@ -1,5 +1,7 @@
 //! Event time: a watermark for each input partition, and the pipeline's, which follows the slowest.
 
+use super::graph::Reached;
+
 /// A partition's watermark before its first record.
 const NONE: i64 = i64::MIN;
 /// The watermark when event time has ended.
@@ -14,8 +16,8 @@ pub(super) struct EventClock {
     ended: Vec<bool>,
     /// Partitions that have shown nothing for long: they hold nothing back until they do.
     idle: Vec<bool>,
-    /// Where another run has come to over the same records, behind which this one follows.
-    bound: Option<i64>,
+    /// Where another run has come to over the same records, behind which this one follows, and whether it is idle there.
+    bound: Option<Reached>,
     pipeline: i64,
 }
 
@@ -41,10 +43,25 @@ impl EventClock {
         self.partitions[partition] = watermark.unwrap_or(NONE);
     }
 
+    /// Takes up which partitions were idle.
+    pub(super) fn restore_idle(&mut self, idle: impl Iterator<Item = bool>) {
+        self.idle.iter_mut().zip(idle).for_each(|(known, idle)| *known = idle);
+    }
+
     /// Follows another run over the same records: no further than to here, and as far as here once no partition holds it
-    /// back. Without a bound it is on its own again.
-    pub(super) fn follow(&mut self, bound: Option<i64>) {
+    /// back; then it is idle if that one is. Without a bound it is on its own again.
+    pub(super) fn follow(&mut self, bound: Option<Reached>) {
         self.bound = bound;
+    }
+
+    fn bound(&self) -> i64 {
+        self.bound.map_or(END_OF_TIME, |bound| bound.watermark)
+    }
+
+    /// Whether all partitions are idle that have not ended: whoever waits for several clocks does not wait for this one.
+    pub(super) fn is_idle(&self) -> bool {
+        let mut open = self.ended.iter().zip(&self.idle).filter(|(ended, _)| !**ended).peekable();
+        open.peek().is_some() && open.all(|(_, idle)| *idle) && self.bound.is_none_or(|bound| bound.idle)
     }
 
     /// Whether it follows another run.
@@ -64,7 +81,7 @@ impl EventClock {
 
     /// The least watermark of all partitions but one.
     fn others(&self, partition: usize) -> i64 {
-        self.least(partition).unwrap_or(END_OF_TIME).min(self.bound.unwrap_or(END_OF_TIME))
+        self.least(partition).unwrap_or(END_OF_TIME).min(self.bound())
     }
 
     /// The least watermark of the partitions but one that hold time back; `None` if there are none.
@@ -77,9 +94,10 @@ impl EventClock {
     /// it follows: that one may have been further ahead than any partition is now.
     fn go_on(&mut self) {
         let idle = (0..self.partitions.len()).filter(|index| self.idle[*index] && !self.ended[*index]);
-        let newest = self.bound.or(idle.map(|index| self.partitions[index]).max());
+        let newest =
+            self.bound.map(|bound| bound.watermark).or(idle.map(|index| self.partitions[index]).max());
         let reached = self.least(usize::MAX).or(newest).unwrap_or(END_OF_TIME);
-        self.pipeline = self.pipeline.max(reached.min(self.bound.unwrap_or(END_OF_TIME)));
+        self.pipeline = self.pipeline.max(reached.min(self.bound()));
     }
 
     /// Says of each partition whether it is idle in an epoch.
@@ -170,25 +188,33 @@ mod tests {
         assert_eq!(clock.advance(0, 120), 120);
         clock.set_idle([true, true, true].into_iter());
         assert_eq!(clock.watermark(), Some(120), "nobody is ahead of the newest");
+        assert!(clock.is_idle());
         clock.set_idle([true, false, true].into_iter());
+        assert!(!clock.is_idle());
         assert_eq!(clock.advance(1, 60), 120, "time never goes back");
+        clock.end(1);
+        assert!(clock.is_idle(), "what has ended is not waited for either");
         (0..3).for_each(|partition| clock.end(partition));
         assert_eq!(clock.watermark(), Some(END_OF_TIME));
+        assert!(!clock.is_idle(), "time has ended");
     }
 
     #[test]
     fn who_follows_another_run_comes_to_where_it_is_and_no_further() {
         let mut clock = EventClock::new(0, 3);
-        clock.follow(Some(70));
+        clock.follow(Some(Reached { watermark: 70, idle: false }));
         clock.advance(0, 100);
         clock.advance(1, 50);
         assert_eq!(clock.watermark(), None, "the third may still have records that the other run has seen");
         clock.set_idle([false, false, true].into_iter());
         assert_eq!(clock.watermark(), Some(50));
         assert_eq!(clock.advance(1, 90), 70, "the other run was held back by the third");
-        clock.follow(Some(200));
-        clock.set_idle([true, true, true].into_iter());
-        assert_eq!(clock.watermark(), Some(200), "it was ahead once, of what woke late");
+        for idle in [false, true] {
+            clock.follow(Some(Reached { watermark: 200, idle }));
+            clock.set_idle([true, true, true].into_iter());
+            assert_eq!(clock.watermark(), Some(200), "it was ahead once, of what woke late");
+            assert_eq!(clock.is_idle(), idle, "that all is read says nothing of how long nothing came");
+        }
         clock.follow(None);
         assert_eq!(clock.advance(0, 300), 300);
     }

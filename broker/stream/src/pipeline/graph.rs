@@ -87,11 +87,20 @@ pub(super) struct GraphEpoch<'e> {
     pub(super) executor: &'e dyn Executor,
 }
 
+/// What event time a source, or an operator, has come to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reached {
+    /// Its watermark, in milliseconds; `i64::MIN` where it has none yet.
+    pub watermark: i64,
+    /// Nothing has come for long: what it is joined with does not wait for it.
+    pub idle: bool,
+}
+
 /// What time it is behind an epoch's rows.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Times<'e> {
-    /// Each source's watermark.
-    pub(super) sources: &'e [i64],
+    /// Each source's.
+    pub(super) sources: &'e [Reached],
     /// The frozen processing time; it has ended when the input has.
     pub(super) processing: i64,
 }
@@ -147,8 +156,8 @@ impl Graph {
         self.nodes.iter_mut().zip(places).for_each(|(node, place)| node.place = place);
     }
 
-    /// Whether rows that time made due are left, given each source's watermark.
-    pub(super) fn is_pending(&self, plan: &Plan, sources: &[i64]) -> bool {
+    /// Whether rows that time made due are left, given each source's time.
+    pub(super) fn is_pending(&self, plan: &Plan, sources: &[Reached]) -> bool {
         is_pending(plan, &|index| &self.nodes[index].place, sources)
     }
 
@@ -189,9 +198,9 @@ impl Graph {
         let plan = epoch.plan;
         let mut output = GraphOutput::default();
         let mut left = self.consumers(plan);
-        let mut watermarks = vec![NO_TIME; self.nodes.len()];
+        let mut times = vec![Reached::NOT_YET; self.nodes.len()];
         for index in 0..plan.nodes.len() {
-            watermarks[index] = input_watermark(plan, index, &watermarks, epoch.times);
+            times[index] = input_time(plan, index, &times, epoch.times);
             let node = &plan.nodes[index];
             if self.nodes[index].early {
                 continue;
@@ -214,11 +223,12 @@ impl Graph {
                 }
                 operator => {
                     let keys = key_columns(operator);
-                    self.operate(index, keys, inputs, watermarks[index], epoch, &mut output, counters)?
+                    let watermark = times[index].watermark;
+                    self.operate(index, keys, inputs, watermark, epoch, &mut output, counters)?
                 }
             };
             if !self.nodes[index].shards.is_empty() {
-                watermarks[index] = self.nodes[index].output_watermark(node);
+                times[index] = output_time(node, self.nodes[index].place.watermark, times[index]);
             }
             if !given.is_empty() {
                 rows.insert(index, given);
@@ -307,7 +317,7 @@ impl Graph {
         &mut self,
         index: usize,
         keys: Option<Vec<Vec<usize>>>,
-        inputs: Vec<Vec<Rows>>,
+        mut inputs: Vec<Vec<Rows>>,
         watermark: i64,
         epoch: &GraphEpoch<'_>,
         output: &mut GraphOutput,
@@ -316,6 +326,11 @@ impl Graph {
         let node = &mut self.nodes[index];
         let time = EpochTime { now: epoch.now, before: node.place.watermark };
         node.worked = inputs.iter().flatten().map(Rows::len).sum();
+        if inputs.len() > 1 && !matches!(epoch.plan.nodes[index].operator, plan::Operator::Union) {
+            // While an input was idle time went on without it. What comes of it now is late by the time that is here.
+            let marks = inputs.iter_mut().flatten().flat_map(|rows| &mut rows.marks);
+            marks.for_each(|mark| mark.watermark = mark.watermark.max(time.before));
+        }
         let room = read_back_room(epoch.room);
         let cold = self.spilt.as_ref().map(|spilt| spilt.tables(node.identity, room));
         let mut outputs =
@@ -409,21 +424,21 @@ impl Graph {
 }
 
 /// Whether an operator is behind its inputs: rows that time made due are left.
-pub(super) fn is_pending<'p>(plan: &Plan, place: &dyn Fn(usize) -> &'p Place, sources: &[i64]) -> bool {
-    let mut watermarks = vec![NO_TIME; plan.nodes.len()];
+pub(super) fn is_pending<'p>(plan: &Plan, place: &dyn Fn(usize) -> &'p Place, sources: &[Reached]) -> bool {
+    let mut times = vec![Reached::NOT_YET; plan.nodes.len()];
     for (index, node) in plan.nodes.iter().enumerate() {
         // Processing time goes on when an epoch does.
-        let times = Times { sources, processing: place(index).watermark };
-        let input = input_watermark(plan, index, &watermarks, times);
-        watermarks[index] = match &node.operator {
+        let of_sources = Times { sources, processing: place(index).watermark };
+        let input = input_time(plan, index, &times, of_sources);
+        times[index] = match &node.operator {
             // They are evaluated in place.
             plan::Operator::Source { .. } | plan::Operator::Map { .. } => input,
-            operator => {
+            _ => {
                 let reached = place(index).watermark;
-                if reached < input {
+                if reached < input.watermark {
                     return true;
                 }
-                operators::held_back(reached, operators::delay_ms(operator))
+                output_time(node, reached, input)
             }
         };
     }
@@ -457,16 +472,33 @@ fn fails(plan: &Plan) -> Vec<bool> {
     fails
 }
 
-fn input_watermark(plan: &Plan, index: usize, watermarks: &[i64], times: Times<'_>) -> i64 {
+impl Reached {
+    const NOT_YET: Reached = Reached { watermark: NO_TIME, idle: false };
+}
+
+/// What time its inputs let a node come to: that of the slowest that is not idle. Where all are idle it is that of the newest,
+/// as it is with the partitions of a source.
+fn input_time(plan: &Plan, index: usize, reached: &[Reached], times: Times<'_>) -> Reached {
     match &plan.nodes[index].operator {
         plan::Operator::Source { source } => times.sources[*source],
-        plan::Operator::ProcessingTime => times.processing,
+        plan::Operator::ProcessingTime => Reached { watermark: times.processing, idle: false },
         operator => {
             let inputs = plan.nodes[index].inputs.iter().enumerate();
             let timed = inputs.filter(|(at, _)| operators::tells_time(operator, *at));
-            timed.map(|(_, input)| watermarks[*input]).min().unwrap_or(END_OF_TIME)
+            let (idle, busy): (Vec<Reached>, Vec<Reached>) =
+                timed.map(|(_, input)| reached[*input]).partition(|input| input.idle);
+            let slowest = busy.iter().map(|input| input.watermark).min();
+            let newest = idle.iter().map(|input| input.watermark).max();
+            let watermark = slowest.or(newest).unwrap_or(END_OF_TIME);
+            Reached { watermark, idle: busy.is_empty() && !idle.is_empty() }
         }
     }
+}
+
+/// What time it is for what a node gives that has come to a place. While something is due of it, it is not idle.
+fn output_time(node: &plan::Node, place: i64, input: Reached) -> Reached {
+    let watermark = operators::held_back(place, operators::delay_ms(&node.operator));
+    Reached { watermark, idle: input.idle && place >= input.watermark }
 }
 
 impl NodeState {
@@ -481,10 +513,5 @@ impl NodeState {
             let (of, row) = row?;
             self.shards.of_group(of[0])?.restore_row(key.table, span, of, row)
         })
-    }
-
-    /// The watermark of what it has given.
-    fn output_watermark(&self, node: &plan::Node) -> i64 {
-        operators::held_back(self.place.watermark, operators::delay_ms(&node.operator))
     }
 }

@@ -22,7 +22,7 @@ use super::size::OperatorSize;
 use super::spec::PipelineSpec;
 use super::stretch::Workshop;
 use crate::executor::Executor;
-use crate::plan::{ErrorPolicy, Plan, Source};
+use crate::plan::{ErrorPolicy, Plan};
 use crate::rows::{END_OF_TIME, NO_TIME};
 
 /// A changelog batch is closed when it has grown to this many bytes.
@@ -349,21 +349,6 @@ impl Pipeline {
         }
     }
 
-    /// Lets the clocks of sources that have an `'idle-timeout'` know which of their partitions are idle; in a run that follows
-    /// another one, those that have a time to follow.
-    pub(super) fn set_idle(&self, clocks: &mut [EventClock], idle: &[bool]) {
-        let sources = self.plan.sources.iter().zip(clocks);
-        let heeds = |source: &Source, clock: &EventClock| match self.follows {
-            true => clock.follows(),
-            false => source.idle_ms.is_some(),
-        };
-        for (source, clock) in sources.filter(|(source, clock)| heeds(source, clock)) {
-            let inputs = self.spec.inputs.iter().zip(idle);
-            let own = inputs.filter(|(input, _)| input.partition.topic == source.topic);
-            clock.set_idle(own.map(|(_, idle)| *idle));
-        }
-    }
-
     /// The batches of each input whose range is not empty.
     fn given<'i>(
         &self,
@@ -424,7 +409,7 @@ impl Pipeline {
         self.set_idle(&mut clocks, &self.idle);
         self.clocks = clocks;
         self.end_clocks();
-        let sources = self.source_watermarks();
+        let sources = self.source_times();
         let mut counters = prepared.counters;
         self.now = self.now.max(cut.now);
         let processing = if self.is_at_end() { END_OF_TIME } else { self.now };
@@ -499,11 +484,6 @@ impl Pipeline {
                 }
             }
         }
-    }
-
-    /// Each source's watermark.
-    pub(super) fn source_watermarks(&self) -> Vec<i64> {
-        self.clocks.iter().map(|clock| clock.watermark().unwrap_or(NO_TIME)).collect()
     }
 
     fn progress(&self, cut: &Cut, ranges: &[OffsetRange], counters: Counters, digest: u32) -> Progress {

@@ -31,10 +31,12 @@ mod sizes;
 mod spec;
 mod spill;
 mod stretch;
+mod times;
 
 pub(crate) use cut::Newest;
 pub use cut::{AbortedRange, AheadStop, Cut, Input, OffsetRange, Shedding, TopicPartition, WHOLE_LEVEL};
 pub use errors::{EpochError, RecordError, Rejected, RestoreError};
+pub use graph::Reached;
 pub use machine::Pipeline;
 pub use output::{EpochOutput, OutputBatch};
 pub(crate) use prepare::DECOMPRESSED_BATCH_BYTES;

@@ -11,9 +11,9 @@ use thiserror::Error;
 
 use super::cut::{Cut, OffsetRange, Shedding, TopicPartition};
 use super::errors::Rejected;
-use super::graph::is_pending;
+use super::graph::{Reached, is_pending};
 use crate::operators::Place;
-use crate::plan::Plan;
+use crate::plan::{Plan, Source};
 use crate::rows::NO_TIME;
 use crate::state::KeyGroups;
 
@@ -325,8 +325,21 @@ impl Progress {
         if places.len() != plan.nodes.len() || self.sources.len() != plan.sources.len() {
             return Err(ProgressError::Damaged { reason: "it is of another plan".to_owned() });
         }
-        let sources: Vec<i64> = self.sources.iter().map(|watermark| watermark.unwrap_or(NO_TIME)).collect();
+        let sources: Vec<Reached> = plan
+            .sources
+            .iter()
+            .zip(&self.sources)
+            .map(|(source, time)| self.reached(source, *time))
+            .collect();
         Ok(is_pending(plan, &|index| &places[index], &sources))
+    }
+
+    /// What time it is for a source with this watermark.
+    pub(crate) fn reached(&self, source: &Source, watermark: Option<i64>) -> Reached {
+        let own = self.inputs.iter().filter(|input| input.topic == source.topic);
+        let mut open = own.filter(|input| input.end != Some(input.to)).peekable();
+        let idle = source.idle_ms.is_some() && open.peek().is_some() && open.all(|input| input.idle);
+        Reached { watermark: watermark.unwrap_or(NO_TIME), idle }
     }
 
     /// The record of an epoch that reads and writes nothing, and leaves the pipeline `name` where this record's epoch left

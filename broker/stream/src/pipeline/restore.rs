@@ -174,6 +174,7 @@ impl Restoring {
         pipeline.last_rejected = progress.last_rejected;
         let places: Result<Vec<_>, _> = progress.operators.iter().map(OperatorProgress::place).collect();
         pipeline.graph.restore_places(places?);
+        pipeline.restore_idle();
         Ok(())
     }
 
@@ -288,7 +289,7 @@ impl Restoring {
 
     /// The pipeline, where its last committed epoch left it.
     pub fn finish(mut self) -> Pipeline {
-        let sources = self.pipeline.source_watermarks();
+        let sources = self.pipeline.source_times();
         self.pipeline.pending = self.pipeline.graph.is_pending(&self.pipeline.plan, &sources);
         self.pipeline
     }

@@ -6,7 +6,7 @@ use thiserror::Error;
 
 use super::compare::Upgrade;
 use super::migrate::none_passed_over;
-use crate::pipeline::{InputProgress, OperatorProgress, Progress, ProgressError};
+use crate::pipeline::{InputProgress, OperatorProgress, Progress, ProgressError, Reached};
 use crate::plan::{Plan, Source};
 use crate::rows::NO_TIME;
 use crate::snapshot::StateChanges;
@@ -109,12 +109,15 @@ impl Upgrade {
 
     /// How far the pipeline is in event time that a shadow follows, in each source that it has, too; see
     /// [`Followed::times`](crate::Followed::times). `standing`: the record of its last epoch, once it is known.
-    pub fn times(&self, (old, new): (&Plan, &Plan), standing: Option<&Progress>) -> BTreeMap<usize, i64> {
+    pub fn times(&self, (old, new): (&Plan, &Plan), standing: Option<&Progress>) -> BTreeMap<usize, Reached> {
         let sources = new.sources.iter().enumerate();
         let time = |(index, source): (usize, &Source)| {
-            let old = counterpart(old, source)?;
-            let reached = standing.and_then(|standing| standing.sources.get(old).copied().flatten());
-            Some((index, reached.unwrap_or(NO_TIME)))
+            let counterpart = counterpart(old, source)?;
+            let reached = standing.and_then(|standing| {
+                let watermark = standing.sources.get(counterpart)?;
+                Some(standing.reached(&old.sources[counterpart], *watermark))
+            });
+            Some((index, reached.unwrap_or(Reached { watermark: NO_TIME, idle: false })))
         };
         sources.filter_map(time).collect()
     }
