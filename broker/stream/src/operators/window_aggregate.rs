@@ -92,14 +92,6 @@ struct Changed {
     before: Option<Vec<Value>>,
 }
 
-/// For how long a window is kept behind its end.
-fn lateness(emit: Emit) -> i64 {
-    match emit {
-        Emit::OnCloseAndLate { ms } => ms,
-        Emit::OnClose | Emit::Changes | Emit::AtOnce => 0,
-    }
-}
-
 impl WindowAggregate {
     pub(crate) fn new(
         window: &plan::WindowAggregate,
@@ -107,10 +99,6 @@ impl WindowAggregate {
         row: &[DataType],
         input_changes: bool,
     ) -> Self {
-        let kind = match window.window {
-            WindowOf::Assigned { kind, .. } => Some(kind),
-            WindowOf::Given { .. } => None,
-        };
         Self {
             window: window.window,
             emit: window.emit,
@@ -119,13 +107,17 @@ impl WindowAggregate {
             row_types: row.to_vec(),
             slices: TimeTable::default(),
             values: ValueChanges::default(),
-            held: HeldRows::new(input, kind, lateness(window.emit)),
+            held: HeldRows::new(input),
             left: Left::default(),
         }
     }
 
+    /// For how long a window is kept behind its end.
     fn lateness(&self) -> i64 {
-        lateness(self.emit)
+        match self.emit {
+            Emit::OnCloseAndLate { ms } => ms,
+            Emit::OnClose | Emit::Changes | Emit::AtOnce => 0,
+        }
     }
 
     fn add(
@@ -305,13 +297,14 @@ impl WindowAggregate {
                 self.slices.range(behind).map(|(end, _)| Window { end, start: 0 }).collect()
             }
             WindowOf::Assigned { kind, .. } => {
+                let held: BTreeSet<i64> = self.held.rows().map(|(_, held)| held.slice_end).collect();
                 let first_in = |from: Bound<i64>, to: i64| {
                     if matches!(from, Bound::Excluded(from) if from >= to) {
                         return None;
                     }
                     let slices = (from, Bound::Included(to));
                     let kept = self.slices.range(slices).next().map(|(slice, _)| slice);
-                    kept.into_iter().chain(self.held.first_slice(slices)).min()
+                    kept.into_iter().chain(held.range(slices).next().copied()).min()
                 };
                 let mut windows = Vec::new();
                 let mut after = from.watermark;
@@ -389,7 +382,7 @@ impl WindowAggregate {
         let mut given = RowsBuilder::new(&self.row_types);
         changes.sort_by_key(|changed| changed.window.end);
         let mut rows = Vec::with_capacity(changes.len());
-        // Windows come by their ends: what is held for each is taken once.
+        // Windows come by their ends: what is held is looked through once for each.
         let mut folded = None;
         for Changed { window, key, mark, before } in changes {
             if folded.replace(window.end) != Some(window.end) {
@@ -490,8 +483,13 @@ impl Operator for WindowAggregate {
             }
             due.insert(window.end, rows);
         }
-        for (end, rows) in self.held.due(from.watermark, watermark) {
-            *due.entry(end).or_default() += rows;
+        if let WindowOf::Assigned { kind, .. } = self.window {
+            for (_, held) in self.held.rows() {
+                let after = held.watermark().saturating_sub(self.lateness()).max(from.watermark);
+                for (_, end) in kind.windows_between(held.slice_end, after, watermark) {
+                    *due.entry(end).or_default() += 1;
+                }
+            }
         }
         due
     }
@@ -502,8 +500,12 @@ impl Operator for WindowAggregate {
             WindowOf::Assigned { kind, .. } => kind.start_of(end),
         };
         let window = Window { end, start };
-        let in_window = |slice_end: i64| start < slice_end && slice_end <= end;
-        let held = self.held.keys_before(end.saturating_add(self.lateness()), in_window);
+        let counts = |held: &Held| {
+            start < held.slice_end
+                && held.slice_end <= end
+                && held.watermark() < end.saturating_add(self.lateness())
+        };
+        let held = self.held.rows().filter(|(_, held)| counts(held)).map(|(key, _)| key);
         let mut keys: Vec<&Arc<[u8]>> = held.collect();
         match self.left.first(window, most.saturating_add(2)) {
             Some(left) => keys.extend(left),
