@@ -130,7 +130,7 @@ impl TurnError {
         match self {
             TurnError::Commit(CommitError::TooLarge { bytes, limit, .. })
             | TurnError::Epoch {
-                error: EpochError::TooMuch { bytes, limit, .. } | EpochError::ReadsBack { bytes, limit },
+                error: EpochError::TooMuch { bytes, limit, .. } | EpochError::ReadsBack { bytes, limit, .. },
                 ..
             } => Some((*bytes, *limit)),
             _ => None,
@@ -406,10 +406,8 @@ impl EpochLoop {
                     }
                 }
                 Err(error) => {
-                    match error {
-                        EpochError::TooMuch { rows, .. } => self.load = self.load_of_failed(cut, input, rows),
-                        EpochError::ReadsBack { .. } => self.load = self.load_of_failed(cut, input, 0),
-                        _ => {}
+                    if let EpochError::TooMuch { rows, .. } | EpochError::ReadsBack { rows, .. } = error {
+                        self.load = self.load_of_failed(cut, input, rows);
                     }
                     return Err(TurnError::Epoch { pipeline: self.name(), error });
                 }

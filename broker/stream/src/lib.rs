@@ -58,7 +58,7 @@ pub use snapshot::{
 pub use sql::{Embedded, Settings, SqlError, compile, compile_with, embed_modules, settings};
 pub use state::{
     COLD_VERSION, ColdError, ColdFill, ColdMark, ColdPosition, ColdSize, ColdStore, KeyGroups,
-    MemoryColdStore, TakeEntry,
+    MemoryColdStore, TakeEntry, TakeSome,
 };
 pub use table_query::{KeyLookUp, QueryError, QueryRows, QueryTable, TableQuery, TableRows};
 pub use trial::{Trial, TrialError, TrialOptions, TrialRecord, run_trial};

@@ -141,3 +141,55 @@ async fn switched_off_it_waits_for_memory_and_the_store_goes() {
     rig.finish("p").await;
     assert!(counts(&rig).await.values().all(|count| *count == 2));
 }
+
+/// Counts each id in one window, which is closed by a record of the year after.
+const WINDOW: &str = "CREATE TABLE a (id BIGINT, ts TIMESTAMP(3), WATERMARK FOR ts AS ts)
+    WITH ('topic' = 'in', 'format' = 'json');
+    CREATE TABLE b (id BIGINT, n BIGINT) WITH ('topic' = 'out', 'format' = 'json');
+    INSERT INTO b SELECT id, COUNT(*) FROM TABLE(TUMBLE(TABLE a, DESCRIPTOR(ts), INTERVAL '1' DAY))
+    GROUP BY window_start, window_end, id;";
+
+fn at(id: usize, day: &str) -> String {
+    format!("{{\"id\":{id},\"ts\":\"{day}T12:00:00Z\"}}")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_window_of_more_groups_than_fit_is_on_disk_until_it_is_given() {
+    let rig = Rig::start_with(|config| {
+        config.pipelines.memory = ByteSize::bytes(BUDGET);
+        config.pipelines.emit_rows = 300;
+    })
+    .await;
+    rig.topic("in", 1).await;
+    let each = || (0..IDS).map(|id| at(id, "2026-01-01"));
+    rig.produce("in", 0, each()).await;
+    rig.run("p", WINDOW).await;
+    rig.until("p", has_read(IDS)).await;
+    let pipeline = rig.until("p", |pipeline| sizes(pipeline).2 < BUDGET).await;
+    let (entries, bytes, _) = sizes(&pipeline);
+    assert_eq!(entries, IDS as u64);
+    assert!(bytes > 2 * BUDGET, "{bytes}");
+    assert!(told(&rig, "changed", "goes to").await);
+
+    // A restart knows how much of it there is, and how it is split does not matter.
+    let rig = rig.restart_with(|_| {}).await;
+    let pipeline = rig.until_state("p", PipelineState::Running).await;
+    assert_eq!((sizes(&pipeline).0, sizes(&pipeline).1), (entries, bytes));
+    assert!(sizes(&pipeline).2 < BUDGET / 8, "nothing was read yet: {:?}", sizes(&pipeline));
+    rig.pipelines.rescale("p", 3).await.expect("it is rescaled");
+    rig.produce("in", 0, each()).await;
+    rig.until("p", has_read(2 * IDS)).await;
+    rig.produce("in", 0, [at(0, "2027-01-01")]).await;
+    let done = |pipeline: &Pipeline| {
+        pipeline
+            .counters
+            .is_some_and(|counters| counters.records_out == IDS as i64 && counters.windows_closed == 1)
+    };
+    rig.until("p", done).await;
+    let pipeline = rig.until("p", |pipeline| sizes(pipeline).0 == 1).await;
+    assert!(sizes(&pipeline).1 < 1_000, "what was given is gone: {:?}", sizes(&pipeline));
+    let counts = counts(&rig).await;
+    assert!(counts.len() == IDS && counts.values().all(|count| *count == 2));
+    let events = rig.events("p").await;
+    assert!(!events.contains(&"blocked".to_owned()), "{events:?}");
+}

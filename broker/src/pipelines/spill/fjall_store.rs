@@ -16,12 +16,13 @@
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::io::ErrorKind;
+use std::ops::Bound;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
-use logmill_stream::{ColdError, ColdFill, ColdMark, ColdStore, TakeEntry};
+use logmill_stream::{ColdError, ColdFill, ColdMark, ColdStore, TakeSome};
 
 use super::long_keys::{self, MAX_KEY};
 
@@ -68,6 +69,14 @@ fn stored(key: &[u8]) -> Vec<u8> {
 /// The key of fjall's of the entries with long keys that begin so.
 fn stored_long(front: &[u8]) -> Vec<u8> {
     [&[ENTRY][..], front, &[0][..]].concat()
+}
+
+/// The end of the keys that begin with a prefix, of which not every byte is the greatest.
+fn behind(mut prefix: Vec<u8>) -> Bound<Vec<u8>> {
+    while prefix.pop_if(|last| *last == u8::MAX).is_some() {}
+    let Some(last) = prefix.last_mut() else { return Bound::Unbounded };
+    *last += 1;
+    Bound::Excluded(prefix)
 }
 
 impl FjallStore {
@@ -168,20 +177,33 @@ impl ColdStore for FjallStore {
         Ok(self.long(front)?.remove(rest))
     }
 
-    fn scan(&self, prefix: &[u8], take: &mut TakeEntry<'_>) -> Result<(), ColdError> {
+    fn scan_from(&self, prefix: &[u8], from: &[u8], take: &mut TakeSome<'_>) -> Result<(), ColdError> {
         if let Some((front, rest)) = prefix.split_at_checked(MAX_KEY).filter(|(_, rest)| !rest.is_empty()) {
             let long = self.long(front)?;
-            let mut with = long.range(rest.to_vec()..).take_while(|(key, _)| key.starts_with(rest));
-            return with.try_for_each(|(rest, value)| take(&[front, rest].concat(), value));
+            for (rest, value) in long.range(rest.to_vec()..).take_while(|(key, _)| key.starts_with(rest)) {
+                let key = [front, rest].concat();
+                if *key >= *from && !take(&key, value)? {
+                    break;
+                }
+            }
+            return Ok(());
         }
-        for guard in self.state.prefix(stored(prefix)) {
+        // What is longer than a key may be comes behind the key that it begins with.
+        let first = stored(&from[..from.len().min(MAX_KEY)]);
+        for guard in self.state.range((Bound::Included(first), behind(stored(prefix)))) {
             let (key, value) = guard.into_inner().map_err(|error| read_failed(&error))?;
             if key.len() < LONG_KEYS {
-                take(&key[1..], &value)?;
+                let key = &key[1..];
+                if key >= from && !take(key, &value)? {
+                    return Ok(());
+                }
                 continue;
             }
             for (rest, value) in long_keys::decode(&value)? {
-                take(&[&key[1..=MAX_KEY], &rest].concat(), &value)?;
+                let key = [&key[1..=MAX_KEY], &rest].concat();
+                if *key >= *from && !take(&key, &value)? {
+                    return Ok(());
+                }
             }
         }
         Ok(())

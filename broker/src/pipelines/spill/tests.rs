@@ -45,6 +45,18 @@ fn dump(store: &dyn ColdStore, prefix: &[u8]) -> Vec<(Vec<u8>, Vec<u8>)> {
     entries
 }
 
+/// The first entries from a key on.
+fn first(store: &dyn ColdStore, prefix: &[u8], from: &[u8], most: usize) -> Vec<(Vec<u8>, Vec<u8>)> {
+    let mut entries = Vec::new();
+    store
+        .scan_from(prefix, from, &mut |key, value| {
+            entries.push((key.to_vec(), value.to_vec()));
+            Ok(entries.len() < most)
+        })
+        .unwrap();
+    entries
+}
+
 /// Numbers that differ with the seed.
 struct Numbers(u64);
 
@@ -102,6 +114,11 @@ fn it_gives_what_the_store_in_memory_gives() {
             assert_eq!(fjall.get(&looked_for), model.get(&looked_for), "seed {seed}, epoch {epoch}");
             let prefix = &looked_for[..=numbers.below(looked_for.len() as u64) as usize];
             assert_eq!(dump(&fjall, prefix), dump(&model, prefix), "seed {seed}, epoch {epoch}");
+            let most = numbers.below(6) as usize + 1;
+            for from in [&looked_for[..], prefix] {
+                let found = first(&fjall, prefix, from, most);
+                assert_eq!(found, first(&model, prefix, from, most), "seed {seed}, epoch {epoch}");
+            }
         }
     }
 }

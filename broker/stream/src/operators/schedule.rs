@@ -16,7 +16,12 @@ pub(crate) struct Schedule {
     ends: BTreeMap<i64, Keys>,
     /// How many keys there are at all ends.
     len: usize,
+    /// What they take, in bytes.
+    bytes: usize,
 }
+
+/// What a key takes beside itself, in bytes.
+const KEY_BYTES: usize = 64;
 
 /// The keys that are due at an end.
 #[derive(Debug, Default)]
@@ -25,13 +30,26 @@ struct Keys {
     keys: BTreeMap<Arc<[u8]>, u32>,
     /// How many of all.
     rows: usize,
+    /// What the keys take.
+    bytes: usize,
 }
 
 impl Keys {
-    fn remove(&mut self, key: &[u8]) -> bool {
-        let count = self.keys.remove(key);
-        self.rows -= count.unwrap_or(0) as usize;
-        count.is_some()
+    /// Tells what the key took, if it was there.
+    fn remove(&mut self, key: &[u8]) -> Option<usize> {
+        let count = self.keys.remove(key)?;
+        self.rows -= count as usize;
+        let bytes = key_bytes(key);
+        self.bytes -= bytes;
+        Some(bytes)
+    }
+
+    /// The keys that are given before a place.
+    fn given(&self, end: i64, to: &Place) -> Vec<Arc<[u8]>> {
+        let given = |group: btree_map::Range<'_, Arc<[u8]>, u32>| {
+            group.map(|(key, _)| Arc::clone(key)).take_while(|key| to.is_given(end, key)).collect()
+        };
+        self.groups().flat_map::<Vec<_>, _>(given).collect()
     }
 
     /// The keys in the order they have without their key group, behind those that are given.
@@ -65,6 +83,10 @@ impl Keys {
     }
 }
 
+fn key_bytes(key: &[u8]) -> usize {
+    key.len() + KEY_BYTES
+}
+
 /// The first of these keys, without their key group, until they give more than `most` rows, and two at least.
 pub(super) fn first_rows<'k>(
     keys: impl Iterator<Item = (&'k Arc<[u8]>, usize)>,
@@ -85,26 +107,32 @@ pub(super) fn first_rows<'k>(
 impl Schedule {
     /// A key is due at an end, however often it is said.
     pub(crate) fn insert(&mut self, end: i64, key: &[u8]) {
-        let Keys { keys, rows } = self.ends.entry(end).or_default();
+        let Keys { keys, rows, bytes } = self.ends.entry(end).or_default();
         if !keys.contains_key(key) {
             keys.insert(key.into(), 1);
             *rows += 1;
+            *bytes += key_bytes(key);
             self.len += 1;
+            self.bytes += key_bytes(key);
         }
     }
 
     /// One more row of a key is due at an end.
     pub(crate) fn add(&mut self, end: i64, key: &Arc<[u8]>) {
-        let Keys { keys, rows } = self.ends.entry(end).or_default();
+        let Keys { keys, rows, bytes } = self.ends.entry(end).or_default();
         let count = keys.entry(Arc::clone(key)).or_default();
-        self.len += usize::from(*count == 0);
+        if *count == 0 {
+            *bytes += key_bytes(key);
+            self.len += 1;
+            self.bytes += key_bytes(key);
+        }
         *count += 1;
         *rows += 1;
     }
 
     /// One row of a key less is due at an end.
     pub(crate) fn subtract(&mut self, end: i64, key: &[u8]) {
-        let Some(Keys { keys, rows }) = self.ends.get_mut(&end) else { return };
+        let Some(Keys { keys, rows, .. }) = self.ends.get_mut(&end) else { return };
         let Some(count) = keys.get_mut(key) else { return };
         *count -= 1;
         *rows -= 1;
@@ -116,7 +144,10 @@ impl Schedule {
     /// A key is not due at an end.
     pub(crate) fn remove(&mut self, end: i64, key: &[u8]) {
         let Some(keys) = self.ends.get_mut(&end) else { return };
-        self.len -= usize::from(keys.remove(key));
+        if let Some(bytes) = keys.remove(key) {
+            self.len -= 1;
+            self.bytes -= bytes;
+        }
         if keys.keys.is_empty() {
             self.ends.remove(&end);
         }
@@ -125,6 +156,25 @@ impl Schedule {
     /// How many keys there are at all ends.
     pub(crate) fn len(&self) -> usize {
         self.len
+    }
+
+    /// What they take, in bytes.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes as u64
+    }
+
+    /// The keys that are due between two places, of each end in the order of their key groups.
+    pub(crate) fn between(&self, from: &Place, to: &Place) -> Vec<Arc<[u8]>> {
+        let behind = (Bound::Excluded(from.watermark), Bound::Included(to.last_end().max(from.watermark)));
+        let of_end = |(end, keys): (&i64, &Keys)| {
+            let mut due = match *end <= to.watermark {
+                true => keys.keys.keys().cloned().collect(),
+                false => keys.given(*end, to),
+            };
+            due.retain(|key| !from.is_given(*end, key));
+            due
+        };
+        self.ends.range(behind).flat_map::<Vec<_>, _>(of_end).collect()
     }
 
     /// The ends at which keys are due.
@@ -165,23 +215,20 @@ impl Schedule {
         let behind = from.watermark.saturating_add(1);
         if behind > from.watermark {
             let kept = self.ends.split_off(&behind);
-            self.len -= self.ends.values().map(|keys| keys.keys.len()).sum::<usize>();
-            self.ends = kept;
+            let before = std::mem::replace(&mut self.ends, kept);
+            before.values().for_each(|keys| self.is_taken(keys));
         }
         let mut taken = Vec::new();
         while let Some(first) = self.ends.first_entry().filter(|first| *first.key() <= to.watermark) {
             let (end, keys) = first.remove_entry();
-            self.len -= keys.keys.len();
+            self.is_taken(&keys);
             taken.push((end, keys.keys.into_keys().collect()));
         }
         if let Some((end, _)) = &to.partial
             && let Some(keys) = self.ends.get_mut(end)
         {
-            let given = |group: btree_map::Range<'_, Arc<[u8]>, u32>| {
-                group.map(|(key, _)| Arc::clone(key)).take_while(|key| to.is_given(*end, key)).collect()
-            };
-            let due: Vec<Arc<[u8]>> = keys.groups().flat_map::<Vec<_>, _>(given).collect();
-            due.iter().for_each(|key| _ = keys.remove(key));
+            let due = keys.given(*end, to);
+            self.bytes -= due.iter().filter_map(|key| keys.remove(key)).sum::<usize>();
             self.len -= due.len();
             if keys.keys.is_empty() {
                 self.ends.remove(end);
@@ -193,6 +240,11 @@ impl Schedule {
             due.sort_unstable_by(|left, right| left[1..].cmp(&right[1..]));
         }
         taken
+    }
+
+    fn is_taken(&mut self, keys: &Keys) {
+        self.len -= keys.keys.len();
+        self.bytes -= keys.bytes;
     }
 }
 
@@ -213,8 +265,10 @@ mod tests {
         assert_eq!(schedule.due_rows(&from, 5, 9), [(Arc::from(&b"a"[..]), 2), (Arc::from(&b"b"[..]), 1)]);
         let part = Place { watermark: 4, partial: Some((5, Arc::from(&b"a"[..]))) };
         assert_eq!(schedule.len(), 4);
+        assert_eq!(schedule.between(&from, &part), [Arc::clone(&a)]);
         assert_eq!(schedule.take(&from, &part), [(5, vec![Arc::clone(&a)])]);
         assert_eq!(schedule.len(), 3);
+        assert_eq!(schedule.between(&part, &Place::behind(8)), [Arc::clone(&b), Arc::clone(&c)]);
         assert_eq!(schedule.take(&part, &Place::behind(8)), [(5, vec![b]), (6, vec![c])]);
         assert_eq!(schedule.len(), 1);
         schedule.insert(9, &a);
@@ -224,7 +278,7 @@ mod tests {
         schedule.take(&Place::behind(8), &Place::behind(8));
         schedule.remove(12, &a);
         schedule.subtract(9, &a);
-        assert_eq!((schedule.len(), schedule.ends().count()), (0, 0));
+        assert_eq!((schedule.len(), schedule.bytes(), schedule.ends().count()), (0, 0, 0));
     }
 
     #[test]

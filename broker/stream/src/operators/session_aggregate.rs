@@ -10,6 +10,10 @@
 //! over when the watermark is behind its end: a row at the watermark itself may still come, and join it. For what uses
 //! its window, of which the last instant is before the end, the watermark is held back by that millisecond. Merging is
 //! associative: whatever order rows come in while their sessions are open, the same sessions are left.
+//!
+//! The sessions of a group may be out of memory; when they are over is not (`spilling.rs`).
+
+mod spilling;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -18,8 +22,8 @@ use super::accumulator::Accumulator;
 use super::aggregated::{Aggregates, check_key, key_text, key_values};
 use super::schedule::Schedule;
 use super::{
-    Due, EpochTime, Keyed, Operator, OperatorFault, Output, Place, StateSize, held_back, timed_mark,
-    window_timestamp,
+    Due, EpochTime, Keyed, Operator, OperatorFault, Output, Place, Spilling, StateSize, held_back,
+    timed_mark, window_timestamp,
 };
 use crate::plan::{self, Emit};
 use crate::rows::{Mark, Rows, RowsBuilder};
@@ -54,6 +58,8 @@ pub(crate) struct SessionAggregate {
     groups: Table<Vec<Session>>,
     /// The groups that have a session that is over at this watermark; derived.
     over: Schedule,
+    /// How many groups are not here.
+    away: usize,
 }
 
 impl SessionAggregate {
@@ -67,6 +73,7 @@ impl SessionAggregate {
             row_types: row.to_vec(),
             groups: Table::default(),
             over: Schedule::default(),
+            away: 0,
         }
     }
 
@@ -268,8 +275,11 @@ impl Operator for SessionAggregate {
     }
 
     fn size(&self) -> StateSize {
-        let sessions = self.over.len() as u64;
-        StateSize { entries: sessions, sessions }
+        StateSize { entries: self.groups.len() as u64, sessions: self.over.len() as u64 }
+    }
+
+    fn spilling(&mut self) -> Option<&mut dyn Spilling> {
+        Some(self)
     }
 }
 

@@ -1,6 +1,8 @@
 //! Operators that may leave entries in a cold store: what an epoch's rows touch is read back before it is computed.
 
-use super::{EpochTime, Keyed};
+use std::ops::RangeInclusive;
+
+use super::{EpochTime, Keyed, Place};
 use crate::state::{ColdError, ColdTables, Growth};
 
 /// An operator of one shard whose entries need not all be in memory.
@@ -13,6 +15,30 @@ pub(crate) trait Spilling {
         inputs: &[Vec<Keyed>],
         cold: &ColdTables,
     ) -> Result<(), ColdError>;
+
+    /// Finds the keys that are due first at an end, behind a place: [`Operator::due_rows`](super::Operator::due_rows) is asked
+    /// next. Its own are those of some key groups.
+    fn find_due(
+        &mut self,
+        _from: &Place,
+        _end: i64,
+        _most: usize,
+        _groups: RangeInclusive<u8>,
+        _cold: &ColdTables,
+    ) -> Result<(), ColdError> {
+        Ok(())
+    }
+
+    /// Reads back what is due between two places and is not here, behind the epoch's rows and before the operator is advanced.
+    fn read_due(
+        &mut self,
+        _from: &Place,
+        _to: &Place,
+        _groups: RangeInclusive<u8>,
+        _cold: &ColdTables,
+    ) -> Result<(), ColdError> {
+        Ok(())
+    }
 
     /// Bytes of the entries that are here.
     fn held(&self) -> u64;

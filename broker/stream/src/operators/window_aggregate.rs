@@ -6,7 +6,8 @@
 //! ```
 //!
 //! A row is folded into one slice, however many windows overlap there (stream slicing: Traub et al., EDBT 2019); a
-//! window merges its slices in the order of time when it closes. A slice goes when its last window has.
+//! window merges its slices in the order of time when it closes. A slice goes when its last window has (`over.rs`), and may be
+//! out of memory before (`spilling.rs`).
 //!
 //! A row may be late for some of its windows and not for all. It counts for those that end behind its watermark, whether
 //! the others are closed already or close at the end of the same epoch: there it is held until they are given.
@@ -15,9 +16,12 @@
 //! a lateness it is given when the window closes, and then whenever it changes, until the time allowed is over. A group
 //! without aggregates is given with its first row, and then only remembered.
 
+mod due;
 mod held;
 mod left;
 mod merged;
+mod over;
+mod spilling;
 mod windows;
 
 use std::collections::{BTreeSet, HashMap};
@@ -27,12 +31,14 @@ use std::sync::Arc;
 use self::held::{Held, HeldRows};
 use self::left::Left;
 use self::merged::Merged;
+use self::spilling::Gone;
 use self::windows::{Window, next_window};
 use super::accumulator::Accumulator;
 use super::aggregated::{Aggregates, ValueChanges, check_key, key_text, key_values};
 use super::schedule::first_rows;
 use super::{
-    Due, EpochTime, Keyed, Operator, OperatorFault, Output, Place, StateSize, timed_mark, window_timestamp,
+    Due, EpochTime, Keyed, Operator, OperatorFault, Output, Place, Spilling, StateSize, timed_mark,
+    window_timestamp,
 };
 use crate::plan::{self, Emit, WindowOf};
 use crate::rows::{END_OF_TIME, Mark, Rows, RowsBuilder};
@@ -67,6 +73,8 @@ pub(crate) struct WindowAggregate {
     held: HeldRows,
     /// What is left of the window that is given in part; derived.
     left: Left,
+    /// What the epoch has taken out of slices.
+    gone: Gone,
 }
 
 /// What rows give that come.
@@ -74,6 +82,15 @@ struct Given {
     changes: Changes,
     /// Of groups that are new.
     first: RowsBuilder,
+}
+
+/// Where a row lies.
+struct InSlice {
+    slice_end: i64,
+    /// The end of its last window.
+    last_end: i64,
+    /// Where its window begins, if rows come with that.
+    start: Option<i64>,
 }
 
 /// Rows of windows that an epoch has changed.
@@ -109,6 +126,7 @@ impl WindowAggregate {
             values: ValueChanges::default(),
             held: HeldRows::new(input),
             left: Left::default(),
+            gone: Gone::default(),
         }
     }
 
@@ -129,21 +147,7 @@ impl WindowAggregate {
         out: &mut Output,
     ) {
         let mark = rows.marks[row];
-        let instant = |column: usize| {
-            let times = rows.columns[column].timestamp();
-            arrow_array::Array::is_valid(times, row).then(|| times.value(row))
-        };
-        let (slice_end, last_end, start) = match self.window {
-            WindowOf::Assigned { kind, time } => {
-                let Some(instant) = instant(time) else { return };
-                let slice_end = kind.slice_end(instant);
-                (slice_end, kind.last_end(slice_end), None)
-            }
-            WindowOf::Given { start, end } => {
-                let (Some(start), Some(end)) = (instant(start), instant(end)) else { return };
-                (end, end, Some(start))
-            }
-        };
+        let Some(InSlice { slice_end, last_end, start }) = self.slice_of(rows, row) else { return };
         if last_end.saturating_add(self.lateness()) <= mark.watermark {
             return out.late.push(mark.origin);
         }
@@ -160,6 +164,23 @@ impl WindowAggregate {
             return self.held.push(key, slice_end, rows, row);
         }
         self.fold(slice_end, key, rows, row);
+    }
+
+    fn slice_of(&self, rows: &Rows, row: usize) -> Option<InSlice> {
+        let instant = |column: usize| {
+            let times = rows.columns[column].timestamp();
+            arrow_array::Array::is_valid(times, row).then(|| times.value(row))
+        };
+        match self.window {
+            WindowOf::Assigned { kind, time } => {
+                let slice_end = kind.slice_end(instant(time)?);
+                Some(InSlice { slice_end, last_end: kind.last_end(slice_end), start: None })
+            }
+            WindowOf::Given { start, end } => {
+                let (start, end) = (instant(start)?, instant(end)?);
+                Some(InSlice { slice_end: end, last_end: end, start: Some(start) })
+            }
+        }
     }
 
     /// Gives the row of a group that is new; the slice is the window.
@@ -197,6 +218,7 @@ impl WindowAggregate {
             && let Some(part) = self.slices.remove(slice_end, key)
         {
             self.values.drop_group(&TimeTable::<Part>::record_key(slice_end, key), &part.accumulators);
+            self.gone.insert(slice_end, key);
         }
     }
 
@@ -207,14 +229,14 @@ impl WindowAggregate {
         }
     }
 
-    /// Remembers the rows that a row is about to change: those of its windows that are given already.
-    fn note(&self, time: EpochTime, slice_end: i64, key: &[u8], mark: Mark, changes: &mut Changes) {
+    /// The windows of a row that are given already, so that it changes their rows; in the order of their ends.
+    fn given_of(&self, time: EpochTime, slice_end: i64, mark: Mark) -> Vec<Window> {
         let (after, through) = match self.emit {
-            Emit::OnClose | Emit::AtOnce => return,
+            Emit::OnClose | Emit::AtOnce => return Vec::new(),
             Emit::OnCloseAndLate { ms } => (mark.watermark.saturating_sub(ms), time.before),
             Emit::Changes => (mark.watermark, END_OF_TIME),
         };
-        let windows: Vec<Window> = match self.window {
+        match self.window {
             WindowOf::Assigned { kind, .. } => {
                 let windows = kind.windows_between(slice_end, after, through);
                 windows.map(|(start, end)| Window { end, start }).collect()
@@ -222,9 +244,13 @@ impl WindowAggregate {
             WindowOf::Given { .. } if after < slice_end && slice_end <= through => {
                 vec![Window { end: slice_end, start: 0 }]
             }
-            WindowOf::Given { .. } => return,
-        };
-        for window in windows {
+            WindowOf::Given { .. } => Vec::new(),
+        }
+    }
+
+    /// Remembers the rows that a row is about to change.
+    fn note(&self, time: EpochTime, slice_end: i64, key: &[u8], mark: Mark, changes: &mut Changes) {
+        for window in self.given_of(time, slice_end, mark) {
             let key: Arc<[u8]> = key.into();
             match changes.places.get(&(window, Arc::clone(&key))) {
                 Some(place) => changes.list[*place].mark = mark,
@@ -338,10 +364,11 @@ impl WindowAggregate {
         }
     }
 
-    /// The keys of a window's slices that are given between two places, of which the second lies in it; in their order.
+    /// The keys that are due at a window's end between two places, of which the second lies in it; in their order.
     fn take_part(&mut self, window: Window, from: &Place, to: &Place) -> Vec<Arc<[u8]>> {
         let mut left = std::mem::take(&mut self.left);
-        let mut taken = left.take(window, to, self.slices_of(window).flat_map(HashMap::keys));
+        let of = (window, self.last_due(window));
+        let mut taken = left.take(of, to, self.keys_due(window), self.slices.is_whole());
         self.left = left;
         taken.retain(|key| !from.is_given(window.end, key));
         taken
@@ -375,6 +402,7 @@ impl WindowAggregate {
         if !rows.is_empty() {
             out.push_timed(rows.finish(), sort);
         }
+        part.iter().for_each(|keys| self.drop_part(window.end, keys));
     }
 
     /// Gives what an epoch has changed of rows that were given.
@@ -405,24 +433,6 @@ impl WindowAggregate {
             after.iter().for_each(|row| given.push(Mark { back: false, ..mark }, row));
         }
         out.push(given.finish());
-    }
-
-    /// Lets go of what no window needs any more.
-    fn drop_through(&mut self, watermark: i64) {
-        let is_over = |slice_end: i64| match self.window {
-            WindowOf::Given { .. } => slice_end <= watermark,
-            WindowOf::Assigned { kind, .. } => kind.last_end(slice_end) <= watermark,
-        };
-        while self.slices.first_time().is_some_and(is_over)
-            && let Some((slice_end, groups)) = self.slices.take_first(watermark)
-        {
-            for (key, Part { accumulators, .. }) in groups {
-                if accumulators.iter().any(|state| matches!(state, Accumulator::Values(_))) {
-                    let key = TimeTable::<Part>::record_key(slice_end, &key);
-                    self.values.drop_group(&key, &accumulators);
-                }
-            }
-        }
     }
 }
 
@@ -464,52 +474,23 @@ impl Operator for WindowAggregate {
     }
 
     fn due(&self, from: &Place, watermark: i64) -> Due {
-        let mut due = Due::new();
-        if matches!(self.emit, Emit::Changes | Emit::AtOnce) {
-            // All rows are given before their window closes.
-            return due;
-        }
-        // Both ends of a window only ever go forward, and so does what lies between them.
-        let times = || self.slices.range(from.watermark.saturating_sub(self.longest_ms())..);
-        let (mut entering, mut leaving) = (times().peekable(), times().peekable());
-        let mut rows = 0;
-        for window in self.windows(from, &Place::behind(watermark)) {
-            while let Some((_, bucket)) = entering.next_if(|(slice, _)| *slice <= window.end) {
-                rows += bucket.len();
-            }
-            let first = self.first_slice(window);
-            while let Some((_, bucket)) = leaving.next_if(|(slice, _)| *slice < first) {
-                rows -= bucket.len();
-            }
-            due.insert(window.end, rows);
-        }
-        if let WindowOf::Assigned { kind, .. } = self.window {
-            for (_, held) in self.held.rows() {
-                let after = held.watermark().saturating_sub(self.lateness()).max(from.watermark);
-                for (_, end) in kind.windows_between(held.slice_end, after, watermark) {
-                    *due.entry(end).or_default() += 1;
-                }
-            }
+        let mut due = self.over_between(from, watermark);
+        for (end, rows) in self.rows_due(from, watermark) {
+            *due.entry(end).or_default() += rows;
         }
         due
     }
 
+    fn next_due(&self, from: &Place) -> Option<i64> {
+        self.rows_due(from, END_OF_TIME).into_keys().next()
+    }
+
     fn due_rows(&self, from: &Place, end: i64, most: usize) -> Vec<(Arc<[u8]>, usize)> {
-        let start = match self.window {
-            WindowOf::Given { .. } => 0,
-            WindowOf::Assigned { kind, .. } => kind.start_of(end),
-        };
-        let window = Window { end, start };
-        let counts = |held: &Held| {
-            start < held.slice_end
-                && held.slice_end <= end
-                && held.watermark() < end.saturating_add(self.lateness())
-        };
-        let held = self.held.rows().filter(|(_, held)| counts(held)).map(|(key, _)| key);
-        let mut keys: Vec<&Arc<[u8]>> = held.collect();
+        let window = self.window_at(end);
+        let mut keys: Vec<&Arc<[u8]>> = self.held_due(window).collect();
         match self.left.first(window, most.saturating_add(2)) {
             Some(left) => keys.extend(left),
-            None => keys.extend(self.slices_of(window).flat_map(HashMap::keys)),
+            None => keys.extend(self.keys_due(window)),
         }
         keys.retain(|key| !from.is_given(end, key));
         keys.sort_unstable_by(|left, right| left[1..].cmp(&right[1..]));
@@ -518,27 +499,32 @@ impl Operator for WindowAggregate {
     }
 
     fn advance(&mut self, time: EpochTime, from: &Place, to: &Place, out: &mut Output) {
+        let mut given = None;
         for window in self.windows(from, to) {
             self.fold_held(window.end.saturating_add(self.lateness()));
             if !matches!(self.emit, Emit::Changes | Emit::AtOnce) {
                 self.give(window, from, to, time, out);
+                given = Some(window.end);
             }
             if window.end <= to.watermark {
                 out.closed.insert(window.end);
             }
         }
+        self.drop_between(from, to, given);
         // Every window that they are late for is given.
         self.fold_held(to.watermark.saturating_add(1));
-        self.drop_through(to.watermark.saturating_sub(self.lateness()));
+        self.drop_through(to.watermark);
     }
 
     fn drain_changes(&mut self, log: &mut dyn ChangelogSink) {
         let values = &mut self.values;
-        self.slices.drain_changes_mut(SLICES, log, |key, part, out| {
+        self.slices.drain_with_parts(SLICES, log, |key, part, out| {
             out.extend_from_slice(&part.rows.to_be_bytes());
             Aggregates::encode(&part.accumulators, out);
             values.take_group(key, &mut part.accumulators);
+            Aggregates::values_size(key.len(), &part.accumulators)
         });
+        self.gone.clear();
         values.drain(VALUES, log);
         self.held.drain_changes(HELD, log);
     }
@@ -580,5 +566,9 @@ impl Operator for WindowAggregate {
 
     fn window_ends(&self) -> BTreeSet<i64> {
         self.slices.times().collect()
+    }
+
+    fn spilling(&mut self) -> Option<&mut dyn Spilling> {
+        Some(self)
     }
 }

@@ -141,13 +141,15 @@ pub enum EpochError {
     #[error("state cannot be read back: {0}")]
     Cold(#[source] ColdError),
     /// An epoch touches more state that is not in memory than may be read back for it. The pipeline must be restored; over
-    /// less input it goes on.
+    /// less input, or with fewer rows due, it goes on.
     #[error("an epoch reads {bytes} bytes of state or more back into memory, and may read {limit}")]
     ReadsBack {
         /// How many bytes there were when it was stopped.
         bytes: u64,
         /// How many there may be.
         limit: u64,
+        /// Rows that time made due, if these were too much; else 0.
+        rows: u64,
     },
     /// An earlier epoch failed half-way. The pipeline must be restored.
     #[error("an earlier epoch failed; restore the pipeline from its changelog")]
@@ -157,13 +159,21 @@ pub enum EpochError {
 impl From<ColdError> for EpochError {
     fn from(error: ColdError) -> EpochError {
         match error {
-            ColdError::TooMuch { bytes, limit } => EpochError::ReadsBack { bytes, limit },
+            ColdError::TooMuch { bytes, limit } => EpochError::ReadsBack { bytes, limit, rows: 0 },
             error => EpochError::Cold(error),
         }
     }
 }
 
 impl EpochError {
+    /// What is due, so many rows, cannot be read back.
+    pub(super) fn reading_due(error: ColdError, due: u64) -> EpochError {
+        match EpochError::from(error) {
+            EpochError::ReadsBack { bytes, limit, .. } => EpochError::ReadsBack { bytes, limit, rows: due },
+            error => error,
+        }
+    }
+
     /// Whether the pipeline object is spoilt and must be rebuilt with
     /// [`Pipeline::restore`](crate::Pipeline::restore).
     pub fn needs_restore(&self) -> bool {

@@ -337,10 +337,13 @@ impl Graph {
             node.shards.process(epoch.executor, node.worked, time, epoch.room, keys, inputs, cold)?;
         check_room(&outputs, epoch.room, false)?;
         if node.place.watermark < watermark {
-            let (to, due) = node.shards.reach(&node.place, watermark, epoch.emit_rows as usize);
+            let cold = self.spilt.as_ref().map(|spilt| spilt.tables(node.identity, room));
+            let most = epoch.emit_rows as usize;
+            let (to, due) = node.shards.reach(&node.place, watermark, most, cold.as_ref())?;
             node.worked += due;
             let between = (&node.place, &to);
-            outputs = node.shards.advance(epoch.executor, node.worked, time, between, outputs);
+            let advanced = node.shards.advance(epoch.executor, node.worked, time, between, outputs, cold);
+            outputs = advanced.map_err(|error| EpochError::reading_due(error, due as u64))?;
             check_room(&outputs, epoch.room, true)?;
             node.place = to;
         }

@@ -111,8 +111,15 @@ impl Shards {
         outputs.into_iter().collect()
     }
 
-    /// How far the node may go in one epoch: as far as the watermark, or as many rows allow; and about how many that are.
-    pub(super) fn reach(&self, from: &Place, watermark: i64, emit_rows: usize) -> (Place, usize) {
+    /// How far the node may go in one epoch: as far as the watermark, or as many rows allow; and about how many that are. What
+    /// is due may be in `cold`, if there is one.
+    pub(super) fn reach(
+        &mut self,
+        from: &Place,
+        watermark: i64,
+        emit_rows: usize,
+        cold: Option<&ColdTables>,
+    ) -> Result<(Place, usize), ColdError> {
         let mut windows = Due::new();
         for (end, rows) in self.iter().flat_map(|operator| operator.due(from, watermark)) {
             *windows.entry(end).or_default() += rows;
@@ -126,26 +133,36 @@ impl Shards {
                 continue;
             }
             if rows > 0 {
-                return (Place::behind(reached), rows);
+                return Ok((Place::behind(reached), rows));
             }
             // One window alone may have too many: as many of its keys as fit, and one at least.
+            if let Some(cold) = cold {
+                let shards = self.operators.len();
+                for (shard, operator) in self.operators.iter_mut().enumerate() {
+                    if let Some(operator) = operator.spilling() {
+                        let groups = self.groups.of_shard(shard, shards);
+                        operator.find_due(from, end, emit_rows, groups, cold)?;
+                    }
+                }
+            }
             let due = |operator: &dyn Operator| operator.due_rows(from, end, emit_rows);
             let mut keys: Vec<_> = self.iter().flat_map(due).collect();
             keys.sort_unstable();
             let mut last = None;
             for (key, of_key) in keys {
                 if let Some(last) = last.take_if(|_| rows + of_key > emit_rows) {
-                    return (Place { watermark: reached, partial: Some((end, last)) }, rows);
+                    return Ok((Place { watermark: reached, partial: Some((end, last)) }, rows));
                 }
                 rows += of_key;
                 last = Some(key);
             }
             reached = end;
         }
-        (Place::behind(watermark), rows)
+        Ok((Place::behind(watermark), rows))
     }
 
-    /// Lets each operator give what is due between two places, behind what it has given.
+    /// Lets each operator give what is due between two places, behind what it has given. What is not here is read back from
+    /// `cold` first, if there is one.
     pub(super) fn advance(
         &mut self,
         executor: &dyn Executor,
@@ -153,12 +170,21 @@ impl Shards {
         time: EpochTime,
         (from, to): (&Place, &Place),
         outputs: Vec<Output>,
-    ) -> Vec<Output> {
+        cold: Option<ColdTables>,
+    ) -> Result<Vec<Output>, ColdError> {
         let (from, to) = (from.clone(), to.clone());
-        self.each(executor, rows, outputs, move |_, operator, mut given| {
+        let (groups, shards) = (self.groups, self.operators.len());
+        let advance = move |shard: usize,
+                            operator: &mut dyn Operator,
+                            mut given: Output|
+              -> Result<Output, ColdError> {
+            if let (Some(cold), Some(operator)) = (&cold, operator.spilling()) {
+                operator.read_due(&from, &to, groups.of_shard(shard, shards), cold)?;
+            }
             operator.advance(time, &from, &to, &mut given);
-            given
-        })
+            Ok(given)
+        };
+        self.each(executor, rows, outputs, advance).into_iter().collect()
     }
 
     /// Hands over what the epoch has changed, shard by shard.

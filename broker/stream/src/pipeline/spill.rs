@@ -17,7 +17,8 @@ use super::graph::Graph;
 use super::machine::Pipeline;
 use super::progress::Progress;
 use super::restore::{GoOn, LOOK_BYTES, Restoring};
-use crate::operators::share;
+use crate::operators::{key_group_at, share};
+use crate::plan::{self, Plan};
 use crate::snapshot::{SnapshotError, SnapshotReader};
 use crate::state::{
     COLD_VERSION, ColdError, ColdMark, ColdPosition, ColdStore, Growth, Spilt, decode_changelog_key,
@@ -93,11 +94,13 @@ impl Graph {
     }
 
     /// Shows an entry to its operator, if that leaves entries in the store.
-    fn show(&mut self, key: &[u8], value: &[u8]) -> Result<bool, ColdError> {
+    fn show(&mut self, plan: &Plan, key: &[u8], value: &[u8]) -> Result<bool, ColdError> {
         let of = decode_changelog_key(key).map_err(ColdError::damaged)?;
-        let node = self.nodes.iter_mut().find(|node| node.identity == of.operator && node.spills);
-        let Some(node) = node else { return Ok(false) };
-        let group = *of.key.first().ok_or_else(|| ColdError::damaged("the key is too short"))?;
+        let nodes = self.nodes.iter_mut().zip(&plan.nodes);
+        let mut found = nodes.filter(|(node, _)| node.identity == of.operator && node.spills);
+        let Some((node, plan::Node { operator, .. })) = found.next() else { return Ok(false) };
+        let group = of.key.get(key_group_at(operator, of.table));
+        let group = *group.ok_or_else(|| ColdError::damaged("the key is too short"))?;
         if let Some(operator) = node.shards.of_group(group).map_err(ColdError::damaged)?.spilling() {
             operator.show(of.table, of.key, value, entry_size(key.len(), value.len()))?;
         }
@@ -231,7 +234,7 @@ impl Restoring {
         let (mut unseen, mut gives_up) = (0, false);
         for prefix in prefixes {
             let read = store.scan(&prefix, &mut |key, value| {
-                if !self.pipeline.graph.show(key, value)? {
+                if !self.pipeline.graph.show(&self.pipeline.plan, key, value)? {
                     self.apply_change(key, Some(value)).map_err(ColdError::damaged)?;
                 }
                 unseen += key.len() + value.len();

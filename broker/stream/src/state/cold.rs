@@ -21,8 +21,14 @@ pub trait ColdStore: fmt::Debug + Send + Sync {
     /// The value of a key.
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, ColdError>;
 
+    /// Hands over the entries whose keys begin with `prefix`, in the order of the keys and from a key on that begins with it,
+    /// until `take` has enough.
+    fn scan_from(&self, prefix: &[u8], from: &[u8], take: &mut TakeSome<'_>) -> Result<(), ColdError>;
+
     /// Hands over every entry whose key begins with `prefix`, in the order of the keys.
-    fn scan(&self, prefix: &[u8], take: &mut TakeEntry<'_>) -> Result<(), ColdError>;
+    fn scan(&self, prefix: &[u8], take: &mut TakeEntry<'_>) -> Result<(), ColdError> {
+        self.scan_from(prefix, prefix, &mut |key, value| take(key, value).map(|()| true))
+    }
 
     /// Puts entries, or takes them away, and moves the mark: all of it or nothing, whenever the power goes.
     fn write(
@@ -37,6 +43,9 @@ pub trait ColdStore: fmt::Debug + Send + Sync {
 
 /// Takes an entry, key and value.
 pub type TakeEntry<'t> = dyn FnMut(&[u8], &[u8]) -> Result<(), ColdError> + 't;
+
+/// Takes an entry, key and value, and says whether it wants another one.
+pub type TakeSome<'t> = dyn FnMut(&[u8], &[u8]) -> Result<bool, ColdError> + 't;
 
 /// Fills an empty store.
 pub trait ColdFill {

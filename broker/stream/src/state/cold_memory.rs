@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 #[expect(clippy::disallowed_types, reason = "it stands for a disk, which outlives who uses it")]
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::cold::{ColdError, ColdFill, ColdMark, ColdStore, TakeEntry};
+use super::cold::{ColdError, ColdFill, ColdMark, ColdStore, TakeSome};
 
 /// A cold store in memory.
 #[derive(Debug, Default)]
@@ -110,10 +110,15 @@ impl ColdStore for MemoryColdStore {
         Ok(self.call()?.now.entries.get(key).cloned())
     }
 
-    fn scan(&self, prefix: &[u8], take: &mut TakeEntry<'_>) -> Result<(), ColdError> {
+    fn scan_from(&self, prefix: &[u8], from: &[u8], take: &mut TakeSome<'_>) -> Result<(), ColdError> {
         let contents = self.call()?;
-        let entries = contents.now.entries.range(prefix.to_vec()..);
-        entries.take_while(|(key, _)| key.starts_with(prefix)).try_for_each(|(key, value)| take(key, value))
+        let entries = contents.now.entries.range(from.to_vec()..);
+        for (key, value) in entries.take_while(|(key, _)| key.starts_with(prefix)) {
+            if !take(key, value)? {
+                break;
+            }
+        }
+        Ok(())
     }
 
     fn write(

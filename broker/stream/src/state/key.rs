@@ -1,5 +1,7 @@
 //! Keys as bytes whose order is the order of the values: `NULL` first, then ascending.
 
+use std::ops::RangeInclusive;
+
 use serde::{Deserialize, Serialize};
 
 use crate::column::Column;
@@ -39,6 +41,12 @@ impl KeyGroups {
     /// Which of so many shards has a group.
     pub(crate) fn shard_of(self, group: u8, shards: usize) -> usize {
         usize::from(group) * shards / usize::from(self.0)
+    }
+
+    /// The groups that one of so many shards has, if there are that many.
+    pub(crate) fn of_shard(self, shard: usize, shards: usize) -> RangeInclusive<u8> {
+        let first = |shard: usize| (shard * usize::from(self.0)).div_ceil(shards);
+        first(shard) as u8..=(first(shard + 1) - 1) as u8
     }
 
     /// That there is such a group.
@@ -269,6 +277,20 @@ mod tests {
             encode_key_part(&Column::repeat(value, *data_type, 1), 0, &mut out);
         }
         out
+    }
+
+    #[test]
+    fn shards_have_whole_ranges_of_groups() {
+        for count in 1..=256 {
+            let groups = KeyGroups::new(count).unwrap();
+            for shards in 1..=usize::from(count).min(20) {
+                let of_shards = (0..shards)
+                    .flat_map(|shard| groups.of_shard(shard, shards).map(move |group| (group, shard)));
+                let expected = (0..=u8::MAX).take(usize::from(count));
+                let expected = expected.map(|group| (group, groups.shard_of(group, shards)));
+                assert!(of_shards.eq(expected), "{count} groups, {shards} shards");
+            }
+        }
     }
 
     const TYPES: [DataType; 8] = [

@@ -33,7 +33,9 @@ pub(crate) use blocks::{AppendedRows, Blocks, block_rows};
 pub(crate) use changelog::{
     Appended, ChangelogKey, ChangelogSink, RECORD_HEADER, decode_changelog_key, operator_prefix,
 };
-pub use cold::{COLD_VERSION, ColdError, ColdFill, ColdMark, ColdPosition, ColdSize, ColdStore, TakeEntry};
+pub use cold::{
+    COLD_VERSION, ColdError, ColdFill, ColdMark, ColdPosition, ColdSize, ColdStore, TakeEntry, TakeSome,
+};
 pub(crate) use cold::{Growth, entry_size, resize};
 pub use cold_memory::MemoryColdStore;
 pub use key::KeyGroups;

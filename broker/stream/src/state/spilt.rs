@@ -140,8 +140,8 @@ impl ColdTables {
         }
     }
 
-    /// An entry is read. However the shards share them, it is too much together or not.
-    fn count(&self, size: u32) -> Result<(), ColdError> {
+    /// An entry is read that stays. However the shards share them, it is too much together or not.
+    pub(crate) fn count(&self, size: u32) -> Result<(), ColdError> {
         let bytes = self.read.fetch_add(u64::from(size), Ordering::Relaxed) + u64::from(size);
         match bytes > self.room {
             true => Err(ColdError::TooMuch { bytes, limit: self.room }),
@@ -182,32 +182,51 @@ impl ColdTables {
         prefix: &[u8],
         mut take: impl FnMut(&[u8], &[u8], u32) -> Result<(), ColdError>,
     ) -> Result<(), ColdError> {
-        let prefix = self.record_key(table, prefix);
+        self.scan_from(table, prefix, prefix, |key, value, size| {
+            self.count(size)?;
+            take(key, value, size).map(|()| true)
+        })
+    }
+
+    /// The same from a key on, which begins with `prefix`, until `take` has enough. Of the entries it is up to `take` which
+    /// [count](ColdTables::count).
+    pub(crate) fn scan_from(
+        &self,
+        table: u8,
+        prefix: &[u8],
+        from: &[u8],
+        mut take: impl FnMut(&[u8], &[u8], u32) -> Result<bool, ColdError>,
+    ) -> Result<(), ColdError> {
+        let [prefix, from] = [prefix, from].map(|key| self.record_key(table, key));
         let header = self.record_key(table, &[]).len();
         let mut newer: BTreeMap<&[u8], Option<&[u8]>> = BTreeMap::new();
         for changes in self.pending().rev() {
-            let first = changes.partition_point(|(key, _)| *key < prefix);
+            let first = changes.partition_point(|(key, _)| *key < from);
             let with = changes[first..].iter().take_while(|(key, _)| key.starts_with(&prefix));
             newer.extend(with.map(|(key, value)| (&**key, value.as_deref())));
         }
         let mut newer = newer.into_iter().peekable();
         let mut give = |key: &[u8], value: Option<&[u8]>| match value {
-            Some(value) => {
-                let size = entry_size(key.len(), value.len());
-                self.count(size)?;
-                take(&key[header..], value, size)
-            }
-            None => Ok(()),
+            Some(value) => take(&key[header..], value, entry_size(key.len(), value.len())),
+            None => Ok(true),
         };
-        self.store.scan(&prefix, &mut |key, value| {
+        let mut goes_on = true;
+        self.store.scan_from(&prefix, &from, &mut |key, value| {
             while let Some((key, value)) = newer.next_if(|(newer, _)| *newer < key) {
-                give(key, value)?;
+                goes_on = give(key, value)?;
+                if !goes_on {
+                    return Ok(false);
+                }
             }
-            match newer.next_if(|(newer, _)| *newer == key) {
-                Some((key, value)) => give(key, value),
-                None => give(key, Some(value)),
-            }
+            goes_on = match newer.next_if(|(newer, _)| *newer == key) {
+                Some((key, value)) => give(key, value)?,
+                None => give(key, Some(value))?,
+            };
+            Ok(goes_on)
         })?;
-        newer.try_for_each(|(key, value)| give(key, value))
+        while goes_on && let Some((key, value)) = newer.next() {
+            goes_on = give(key, value)?;
+        }
+        Ok(())
     }
 }

@@ -1,5 +1,7 @@
 //! Tables that remember what an epoch has changed.
 
+mod leaving;
+
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
@@ -228,6 +230,12 @@ pub(crate) struct TimeTable<V> {
     buckets: BTreeMap<i64, Bucket<V>>,
     len: usize,
     changed: Vec<(i64, Arc<[u8]>, bool)>,
+    /// How many entries of a time are in a cold store alone; its bucket is there, if without an entry.
+    away: BTreeMap<i64, usize>,
+    /// What the entries here count for, as of their last change in the changelog.
+    held: u64,
+    /// By how much all entries have grown since it was last asked, here or not.
+    growth: Growth,
 }
 
 /// The entries of one time, by key.
@@ -242,11 +250,33 @@ pub(crate) struct Slot<V> {
     pub(crate) value: V,
     changed: bool,
     logged: bool,
+    /// Asked for since entries were last let go of.
+    used: bool,
+    /// What it counted for when it was last handed to the changelog, or read back.
+    size: u32,
 }
 
 impl<V> Default for TimeTable<V> {
     fn default() -> Self {
-        Self { buckets: BTreeMap::new(), len: 0, changed: Vec::new() }
+        Self {
+            buckets: BTreeMap::new(),
+            len: 0,
+            changed: Vec::new(),
+            away: BTreeMap::new(),
+            held: 0,
+            growth: Growth::default(),
+        }
+    }
+}
+
+impl<V> Slot<V> {
+    fn new(value: V) -> Slot<V> {
+        Slot { value, changed: true, logged: false, used: true, size: 0 }
+    }
+
+    /// As the changelog has it.
+    fn restored(value: V) -> Slot<V> {
+        Slot { value, changed: false, logged: true, used: true, size: 0 }
     }
 }
 
@@ -286,11 +316,12 @@ impl<V> TimeTable<V> {
         if !bucket.contains_key(key) {
             let key: Arc<[u8]> = key.into();
             self.changed.push((time, Arc::clone(&key), false));
-            bucket.insert(Arc::clone(&key), Slot { value: empty(), changed: true, logged: false });
+            bucket.insert(Arc::clone(&key), Slot::new(empty()));
             self.len += 1;
             return &mut bucket.get_mut(&key).expect("it was just put there").value;
         }
         let slot = bucket.get_mut(key).expect("it is there");
+        slot.used = true;
         if !slot.changed {
             slot.changed = true;
             self.changed.push((time, key.into(), slot.logged));
@@ -302,9 +333,10 @@ impl<V> TimeTable<V> {
         let bucket = self.buckets.get_mut(&time)?;
         let (key, slot) = bucket.remove_entry(key)?;
         self.len -= 1;
-        if bucket.is_empty() {
+        if bucket.is_empty() && !self.away.contains_key(&time) {
             self.buckets.remove(&time);
         }
+        self.is_gone(&slot);
         if !slot.changed {
             self.changed.push((time, key, slot.logged));
         }
@@ -323,11 +355,13 @@ impl<V> TimeTable<V> {
     pub(crate) fn take_first(&mut self, through: i64) -> Option<(i64, Taken<V>)> {
         let first = self.buckets.first_entry().filter(|first| *first.key() <= through)?;
         let (time, bucket) = first.remove_entry();
+        debug_assert!(!self.away.contains_key(&time), "they were read back");
         self.len -= bucket.len();
         let mut taken = Vec::with_capacity(bucket.len());
         taken.extend(bucket);
         taken.sort_unstable_by(|left: &(Arc<[u8]>, Slot<V>), right| left.0.cmp(&right.0));
         let taken = taken.into_iter().map(|(key, slot)| {
+            self.is_gone(&slot);
             if !slot.changed {
                 self.changed.push((time, Arc::clone(&key), slot.logged));
             }
@@ -354,6 +388,19 @@ impl<V> TimeTable<V> {
         log: &mut dyn ChangelogSink,
         mut encode: impl FnMut(&[u8], &mut V, &mut Vec<u8>),
     ) {
+        self.drain_with_parts(table, log, |key, value, out| {
+            encode(key, value, out);
+            0
+        });
+    }
+
+    /// The same where `encode` says what parts of the entry count for that have records of their own.
+    pub(crate) fn drain_with_parts(
+        &mut self,
+        table: u8,
+        log: &mut dyn ChangelogSink,
+        mut encode: impl FnMut(&[u8], &mut V, &mut Vec<u8>) -> u32,
+    ) {
         let mut bytes = Vec::new();
         let mut record_key = Vec::new();
         for (time, key, logged) in std::mem::take(&mut self.changed) {
@@ -362,10 +409,15 @@ impl<V> TimeTable<V> {
             record_key.extend_from_slice(&key);
             match self.buckets.get_mut(&time).and_then(|bucket| bucket.get_mut(&key)) {
                 Some(slot) if slot.changed => {
+                    bytes.clear();
+                    let parts = encode(&record_key, &mut slot.value, &mut bytes);
+                    let size =
+                        entry_size(RECORD_HEADER + record_key.len(), bytes.len()).saturating_add(parts);
+                    self.growth.note(slot.logged.then_some(slot.size), Some(size));
+                    self.held = self.held - u64::from(slot.size) + u64::from(size);
                     slot.changed = false;
                     slot.logged = true;
-                    bytes.clear();
-                    encode(&record_key, &mut slot.value, &mut bytes);
+                    slot.size = size;
                     log.put(table, &record_key, Some(&bytes));
                 }
                 Some(_) => {}
@@ -398,7 +450,7 @@ impl<V> TimeTable<V> {
         let len = &mut self.len;
         let slot = slot.or_insert_with(|| {
             *len += 1;
-            Slot { value: empty(), changed: false, logged: true }
+            Slot::restored(empty())
         });
         Some(&mut slot.value)
     }
@@ -420,16 +472,18 @@ impl<V> TimeTable<V> {
         let time = time_of(time);
         match value {
             Some(value) => {
-                let slot = Slot { value, changed: false, logged: true };
-                let before = self.buckets.entry(time).or_default().insert(key.into(), slot);
+                let before = self.buckets.entry(time).or_default().insert(key.into(), Slot::restored(value));
                 self.len += usize::from(before.is_none());
+                self.held -= before.map_or(0, |slot| u64::from(slot.size));
             }
             None => {
                 if let Some(bucket) = self.buckets.get_mut(&time) {
-                    self.len -= usize::from(bucket.remove(key).is_some());
+                    let before = bucket.remove(key);
+                    self.len -= usize::from(before.is_some());
                     if bucket.is_empty() {
                         self.buckets.remove(&time);
                     }
+                    self.held -= before.map_or(0, |slot| u64::from(slot.size));
                 }
             }
         }

@@ -5,49 +5,82 @@ use std::sync::Arc;
 use super::super::Place;
 use super::windows::Window;
 
-/// The window that is given in part, and the keys of its slices that are left, the first one last: so that each part costs
-/// what it gives, and not what is left. Derived, and made when a window is first given in part.
+/// The window that is given in part, and keys of its slices that are left: so that each part costs what it gives, and not
+/// what is left. Derived, and made when a window is first given in part.
 #[derive(Debug, Default)]
-pub(super) struct Left(Option<(Window, Vec<Arc<[u8]>>)>);
+pub(super) struct Left(Option<Keys>);
+
+#[derive(Debug)]
+struct Keys {
+    window: Window,
+    /// No slice they are of ends behind.
+    last_slice: i64,
+    /// The first keys that are left, the first one last.
+    keys: Vec<Arc<[u8]>>,
+    /// They are all that are left.
+    all: bool,
+}
 
 impl Left {
     /// A slice has changed: its window's keys may be others.
     pub(super) fn changed(&mut self, slice_end: i64) {
-        self.0.take_if(|(window, _)| slice_end <= window.end);
+        self.0.take_if(|left| slice_end <= left.last_slice);
     }
 
     /// A window is given.
     pub(super) fn is_over(&mut self, window: Window) {
-        self.0.take_if(|(of, _)| *of == window);
+        self.0.take_if(|left| left.window == window);
+    }
+
+    /// What is due at a time and before is over.
+    pub(super) fn are_over(&mut self, watermark: i64) {
+        self.0.take_if(|left| left.window.end <= watermark);
+    }
+
+    /// Not known any more.
+    pub(super) fn forget(&mut self) {
+        self.0 = None;
+    }
+
+    /// Whether so many of the first keys of a window are known, or all.
+    pub(super) fn knows(&self, window: Window, most: usize) -> bool {
+        self.0.as_ref().is_some_and(|left| left.window == window && (left.all || left.keys.len() >= most))
+    }
+
+    /// The first keys of a window, in their order, of slices up to the last one; whether they are all that are left.
+    pub(super) fn set(&mut self, window: Window, last_slice: i64, mut keys: Vec<Arc<[u8]>>, all: bool) {
+        keys.reverse();
+        self.0 = Some(Keys { window, last_slice, keys, all });
     }
 
     /// The first keys of a window, if they are known.
     pub(super) fn first(&self, window: Window, most: usize) -> Option<impl Iterator<Item = &Arc<[u8]>>> {
-        let (of, left) = self.0.as_ref()?;
-        (*of == window).then(|| left.iter().rev().take(most))
+        let left = self.0.as_ref()?;
+        (left.window == window).then(|| left.keys.iter().rev().take(most))
     }
 
     /// Takes the keys of a window that are given before a place in it, in their order; `keys` are those of its slices, for
-    /// when they are not known.
+    /// when they are not known, and `all` says whether they are the ones beyond the place, too.
     pub(super) fn take<'k>(
         &mut self,
-        window: Window,
+        (window, last_slice): (Window, i64),
         to: &Place,
         keys: impl Iterator<Item = &'k Arc<[u8]>>,
+        all: bool,
     ) -> Vec<Arc<[u8]>> {
-        let mut left = match self.0.take() {
-            Some((of, left)) if of == window => left,
-            _ => {
-                let mut left: Vec<_> = keys.cloned().collect();
-                left.sort_unstable_by(|left, right| right[1..].cmp(&left[1..]));
-                left.dedup();
-                left
-            }
-        };
-        let given = left.partition_point(|key| !to.is_given(window.end, key));
-        let mut taken = left.split_off(given);
+        let known = self.0.take().filter(|left| left.window == window);
+        let is_known = known.is_some() || all;
+        let mut left = known.unwrap_or_else(|| {
+            let mut keys: Vec<_> = keys.cloned().collect();
+            keys.sort_unstable_by(|left, right| right[1..].cmp(&left[1..]));
+            keys.dedup();
+            Keys { window, last_slice, keys, all }
+        });
+        let given = left.keys.partition_point(|key| !to.is_given(window.end, key));
+        let mut taken = left.keys.split_off(given);
         taken.reverse();
-        self.0 = Some((window, left));
+        // If not, there may be others between those that are left.
+        self.0 = is_known.then_some(left);
         taken
     }
 }

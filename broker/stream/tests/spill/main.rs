@@ -1,18 +1,18 @@
 //! State that is not in memory (I10, I14): the same epochs, byte for byte, however little of it is, whatever is lost of the
 //! store with a crash; and no more in memory than may be.
 
+mod rig;
+#[path = "../support/mod.rs"]
 mod support;
+mod windows;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use logmill_record::{BatchBuilder, BatchOptions};
-use logmill_stream::{
-    ColdError, ColdPosition, ColdStore, EpochError, EpochLimits, EpochLoop, MemoryColdStore, Pipeline, Plan,
-    Progress, Turn, TurnError,
-};
+use logmill_stream::{ColdError, ColdStore, EpochError, EpochLimits, EpochLoop, Plan, Turn, TurnError};
 use proptest::prelude::*;
-use support::{MemoryLogs, restored, spec};
+use rig::{Crash, Spilt, check_same, courses, digests};
+use support::MemoryLogs;
 
 const SOURCES: &str = "
     CREATE TABLE l (k STRING, x BIGINT, d DOUBLE, ts TIMESTAMP(3), WATERMARK FOR ts AS ts - INTERVAL '4' SECOND)
@@ -89,25 +89,40 @@ const QUERIES: &[(&str, &str, &str)] = &[
         "s TIMESTAMP(3), k STRING, n BIGINT, y BIGINT",
         "",
         "SELECT window_start, k, COUNT(*), MAX(x)
-         FROM TABLE(TUMBLE(TABLE l, DESCRIPTOR(ts), INTERVAL '2' SECOND)) GROUP BY window_start, window_end, k",
+         FROM TABLE(SESSION(TABLE l PARTITION BY k, DESCRIPTOR(ts), INTERVAL '2' SECOND))
+         GROUP BY k, window_start, window_end",
+    ),
+    (
+        "s TIMESTAMP(3), k STRING, n BIGINT",
+        ", 'output' = 'retract'",
+        "SELECT window_start, k, COUNT(DISTINCT x)
+         FROM TABLE(SESSION(TABLE l PARTITION BY k, DESCRIPTOR(ts), INTERVAL '6' SECOND))
+         GROUP BY k, window_start, window_end EMIT CHANGES",
+    ),
+    (
+        "k STRING, x BIGINT, y BIGINT",
+        "",
+        "SELECT l.k, x, y FROM l JOIN r ON l.k = r.k AND r.ts BETWEEN l.ts - INTERVAL '2' SECOND AND l.ts",
     ),
 ];
 
 /// The query, or if `lives` is set, what it is with a time to live.
 fn query(index: usize, lives: bool) -> Plan {
     let (columns, options, select) = QUERIES[index];
-    let select = if lives { select.replace("UNBOUNDED", TIME_TO_LIVE) } else { select.to_owned() };
+    plan_of(
+        columns,
+        options,
+        &if lives { select.replace("UNBOUNDED", TIME_TO_LIVE) } else { select.to_owned() },
+    )
+}
+
+fn plan_of(columns: &str, options: &str, select: &str) -> Plan {
     support::plan(&format!(
         "{SOURCES} CREATE TABLE o ({columns}) WITH ('topic' = 'out', 'format' = 'json' {options}); INSERT INTO o {select}"
     ))
 }
 
 const TIME_TO_LIVE: &str = "STATE TTL INTERVAL '3' SECOND";
-
-/// What time it is by the clock behind so many epochs, of which each takes so many milliseconds.
-fn clock(logs: &MemoryLogs, epoch_ms: i64) -> i64 {
-    1_000_000 + logs.progress.len() as i64 * epoch_ms
-}
 
 fn event(key: &str, value: i64, ts: i64) -> String {
     serde_json::json!({ "k": key, "x": value, "y": value, "d": value as f64 + 0.25, "ts": ts }).to_string()
@@ -121,7 +136,12 @@ fn logs() -> MemoryLogs {
 }
 
 fn inputs() -> impl Strategy<Value = MemoryLogs> {
-    let event_of = (any::<bool>(), 0..2, "[a-h]{1,2}", -3_i64..6, 0_i64..2_500, 0_i64..4_000);
+    inputs_of("[a-h]{1,2}", 2_500)
+}
+
+/// Records whose keys match a pattern and whose times step by so many milliseconds at most.
+fn inputs_of(keys: &'static str, step: i64) -> impl Strategy<Value = MemoryLogs> {
+    let event_of = (any::<bool>(), 0..2, keys, -3_i64..6, 0_i64..step, 0_i64..4_000);
     prop::collection::vec(event_of, 1..80).prop_map(|steps| {
         let mut logs = logs();
         let mut newest = 10_000;
@@ -137,187 +157,17 @@ fn inputs() -> impl Strategy<Value = MemoryLogs> {
     })
 }
 
-/// A run whose state is in a store in memory.
-struct Spilt<'p> {
-    plan: &'p Plan,
-    store: Arc<MemoryColdStore>,
-    limits: EpochLimits,
-    /// Bytes of state that should be in memory at most.
-    keep: u64,
-    epoch_ms: i64,
-    generation: u32,
-    /// Where the changelog ends behind each epoch, from the first on.
-    ends: Vec<i64>,
-}
-
-/// When a run ends before its input.
-#[derive(Debug, Clone, Copy)]
-struct Crash {
-    /// After so many epochs.
-    after: u64,
-    /// So many of the store's writes are left that were not safe.
-    kept: usize,
-    /// Whether what was written up to here is safe.
-    synced: bool,
-    /// The whole store is lost.
-    lost: bool,
-}
-
-impl<'p> Spilt<'p> {
-    fn new(plan: &'p Plan, limits: EpochLimits, keep: u64, epoch_ms: i64) -> Self {
-        Spilt { plan, store: Arc::default(), limits, keep, epoch_ms, generation: 0, ends: Vec::new() }
-    }
-
-    fn position(&self, progress: &Progress) -> ColdPosition {
-        let end = self.ends[progress.epoch as usize - 1];
-        ColdPosition::of(progress, progress.epoch as i64 - 1, "test", end)
-    }
-
-    fn nowhere(&self) -> ColdPosition {
-        ColdPosition {
-            pipeline: "test".to_owned(),
-            plan: self.plan.fingerprint(),
-            generation: 0,
-            epoch: 0,
-            state_from: None,
-            digest: 0,
-            progress_offset: -1,
-            changelog: "test".to_owned(),
-            changelog_end: 0,
-        }
-    }
-
-    fn restore(&mut self, logs: &MemoryLogs) -> Pipeline {
-        self.generation += 1;
-        let spec = spec(self.plan, logs, self.generation);
-        let restoring = Pipeline::restore(self.plan.clone(), spec, logs.last_progress()).unwrap();
-        let store: Arc<dyn ColdStore> = Arc::clone(&self.store) as _;
-        let (mut restoring, from) = match self.store.mark().unwrap() {
-            Some(mark) => {
-                let from = mark.at.changelog_end;
-                (restoring.go_on_with(store, mark, self.keep).unwrap(), from)
-            }
-            None => (restoring.fill::<&[u8]>(store, None, self.nowhere(), self.keep).unwrap(), 0),
-        };
-        logs.changelog[from as usize..].iter().for_each(|batch| restoring.apply(batch).unwrap());
-        let at = logs.last_progress().map_or_else(|| self.nowhere(), |progress| self.position(&progress));
-        restoring.finish_spilt(at, &mut |_| true).unwrap()
-    }
-
-    /// Runs until the crash, or to the end: then it is true.
-    fn run(&mut self, logs: &mut MemoryLogs, crash: Option<Crash>) -> Result<bool, TurnError> {
-        let ends: BTreeMap<_, _> =
-            self.plan.source_topics().into_iter().flat_map(|topic| logs.ends(topic)).collect();
-        let mut epochs = EpochLoop::new(self.restore(logs), self.limits);
-        let mut before: Option<Progress> = None;
-        let mut done = 0;
-        loop {
-            epochs.declare_ends(ends.clone()).unwrap();
-            if let Some(crash) = crash.filter(|crash| crash.after == done) {
-                if crash.synced {
-                    self.store.sync();
-                }
-                self.store.crash(crash.kept);
-                if crash.lost {
-                    self.store = Arc::default();
-                }
-                return Ok(false);
-            }
-            // Changes reach the store when the epoch behind is computed, as in the broker.
-            let now = clock(logs, self.epoch_ms);
-            match epochs.turn(logs, now, 0)? {
-                Turn::Idle => panic!("a bounded run has always something to do"),
-                Turn::Committed { progress, .. } => {
-                    self.ends.push(logs.changelog.len() as i64);
-                    if let Some(before) = before.replace(*progress) {
-                        epochs.committed(before.epoch, self.position(&before)).unwrap();
-                    }
-                    done += 1;
-                }
-                Turn::Finished => {
-                    if let Some(before) = before.take() {
-                        epochs.committed(before.epoch, self.position(&before)).unwrap();
-                    }
-                    return Ok(true);
-                }
-            }
-        }
-    }
-}
-
-/// What a compacted changelog holds.
-fn compacted(logs: &MemoryLogs) -> Vec<(Vec<u8>, Vec<u8>)> {
-    let mut entries = BTreeMap::new();
-    for record in logs.changelog.iter().flat_map(|batch| batch.records(64 << 20).unwrap()) {
-        let key = record.key.unwrap().to_vec();
-        match record.value {
-            Some(value) => drop(entries.insert(key, value.to_vec())),
-            None => drop(entries.remove(&key)),
-        }
-    }
-    entries.into_iter().collect()
-}
-
-fn digests(logs: &MemoryLogs) -> Vec<u32> {
-    logs.progress.iter().map(|progress| progress.digest).collect()
-}
-
-fn in_memory(plan: &Plan, logs: &mut MemoryLogs, limits: EpochLimits, epoch_ms: i64) {
-    let ends: BTreeMap<_, _> = plan.source_topics().into_iter().flat_map(|topic| logs.ends(topic)).collect();
-    let mut epochs = EpochLoop::new(restored(plan, logs, 1), limits);
-    epochs.declare_ends(ends).unwrap();
-    loop {
-        let now = clock(logs, epoch_ms);
-        if let Turn::Finished = epochs.turn(logs, now, 0).unwrap() {
-            return;
-        }
-    }
-}
-
-fn crashes() -> impl Strategy<Value = Vec<Crash>> {
-    let crash = (0_u64..4, 0_usize..4, any::<bool>(), prop::bool::weighted(0.2))
-        .prop_map(|(after, kept, synced, lost)| Crash { after, kept, synced, lost });
-    prop::collection::vec(crash, 0..6)
-}
-
-fn limits() -> impl Strategy<Value = EpochLimits> {
-    prop_oneof![Just(1_u64), Just(3), Just(20)]
-        .prop_map(|input_records| EpochLimits { input_records, ..EpochLimits::default() })
-}
-
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(600))]
 
-    /// I10. The digest of an epoch covers every byte it writes, changed state included.
     #[test]
     fn what_is_spilt_changes_nothing(
         index in 0..QUERIES.len(),
         lives in any::<bool>(),
-        epoch_ms in prop_oneof![Just(0_i64), Just(300), Just(2_000)],
         input in inputs(),
-        limits in limits(),
-        keep in prop_oneof![Just(0_u64), Just(400), Just(2_000), Just(1 << 20)],
-        crashes in crashes(),
-        shards in 1_usize..4,
+        course in courses(),
     ) {
-        let plan = query(index, lives);
-        let (mut undisturbed, mut spilt) = (input.clone(), MemoryLogs { shards, ..input });
-        in_memory(&plan, &mut undisturbed, limits, epoch_ms);
-        let mut run = Spilt::new(&plan, limits, keep, epoch_ms);
-        let mut finished = false;
-        for crash in crashes {
-            finished = finished || run.run(&mut spilt, Some(crash)).unwrap();
-        }
-        if !finished {
-            run.run(&mut spilt, None).unwrap();
-        }
-        prop_assert_eq!(digests(&undisturbed), digests(&spilt), "I10");
-        prop_assert_eq!(undisturbed.records("out"), spilt.records("out"), "I10");
-        prop_assert_eq!(run.store.dump(), compacted(&undisturbed), "I10: the canonical dump");
-        // Sizes are those of a pipeline that has all of it in memory.
-        let (pipeline, whole) = (run.restore(&spilt), restored(&plan, &undisturbed, 99));
-        prop_assert_eq!(pipeline.state_bytes(), whole.state_bytes());
-        prop_assert_eq!(pipeline.state_entries(), whole.state_entries());
+        check_same(&query(index, lives), input, course)?;
     }
 }
 
