@@ -42,6 +42,12 @@ impl Shards {
         self.operators.is_empty()
     }
 
+    /// Puts something else in the place of each operator.
+    #[cfg(test)]
+    pub(super) fn replace(&mut self, by: impl FnMut(Box<dyn Operator>) -> Box<dyn Operator>) {
+        self.operators = std::mem::take(&mut self.operators).into_iter().map(by).collect();
+    }
+
     pub(super) fn iter(&self) -> impl Iterator<Item = &dyn Operator> {
         self.operators.iter().map(|operator| &**operator)
     }

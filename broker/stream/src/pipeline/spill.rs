@@ -8,6 +8,9 @@
 //!
 //! A restart reads what the changelog has beyond the store, however large the state is.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 use std::io::Read;
 use std::sync::Arc;

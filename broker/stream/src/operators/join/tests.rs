@@ -120,8 +120,24 @@ impl Operator for Box<dyn Operator> {
     fn restore_row(&mut self, table: u8, span: i64, key: &[u8], row: &[u8]) -> Result<(), String> {
         (**self).restore_row(table, span, key, row)
     }
+    fn next_due(&self, from: &Place) -> Option<i64> {
+        (**self).next_due(from)
+    }
+    fn forget(&mut self, table: u8, span: i64) {
+        (**self).forget(table, span);
+    }
     fn size(&self) -> super::super::StateSize {
         (**self).size()
+    }
+    fn log_bytes(&self) -> u64 {
+        (**self).log_bytes()
+    }
+    fn window_ends(&self) -> std::collections::BTreeSet<i64> {
+        (**self).window_ends()
+    }
+    // Nothing is left to the trait: in tests every operator in a box is called by way of this.
+    fn spilling(&mut self) -> Option<&mut dyn super::super::Spilling> {
+        (**self).spilling()
     }
 }
 
