@@ -1,9 +1,11 @@
 //! Pipelines over a data directory, without a port.
 
 mod changes;
+mod counting_disk;
 mod ends;
 mod events;
 mod look_ups;
+mod recovery;
 mod sources;
 mod waits;
 
@@ -12,7 +14,7 @@ use std::sync::Arc;
 
 use futures::FutureExt as _;
 use logmill_config::Config;
-use logmill_storage::{RealDisk, Store};
+use logmill_storage::{Disk, RealDisk, Store};
 use logmill_stream::{EpochLimits, Functions};
 use tempfile::TempDir;
 use tokio::runtime::Handle;
@@ -62,9 +64,21 @@ impl Parts {
         interval_bytes: u64,
         limits: EpochLimits,
     ) -> Self {
+        Self::open_on(RealDisk, directory, further, interval_bytes, limits).await
+    }
+
+    /// The same on a disk that stands before the real one.
+    pub(super) async fn open_on(
+        disk: impl Disk + 'static,
+        directory: &TempDir,
+        further: Vec<MetadataRecord>,
+        interval_bytes: u64,
+        limits: EpochLimits,
+    ) -> Self {
+        let disk: Arc<dyn Disk> = Arc::new(disk);
         let config = Config { data_dir: directory.path().to_owned(), ..Config::default() };
         let clock = Clock::system();
-        let (store, _) = Store::open(Arc::new(RealDisk), node::store_options(&config)).unwrap();
+        let (store, _) = Store::open(Arc::clone(&disk), node::store_options(&config)).unwrap();
         let threads = LogThreads::start(
             Arc::clone(&store),
             node::APPLIER_SHARDS,
@@ -81,7 +95,7 @@ impl Parts {
         let records = [assembly.records, further].concat();
         let settings = PipelineSettings { limits, memory: 1 << 28, shards: 1, threads: 2 };
         let snapshots =
-            SnapshotSettings { disk: Arc::new(RealDisk), data_dir: config.data_dir.clone(), interval_bytes };
+            SnapshotSettings { disk: Arc::clone(&disk), data_dir: config.data_dir.clone(), interval_bytes };
         let pipelines = Pipelines::load(
             assembly.topics,
             assembly.coordinators,
@@ -90,7 +104,7 @@ impl Parts {
             PipelineSurroundings {
                 snapshots,
                 spill: SpillSettings {
-                    disk: Arc::new(RealDisk),
+                    disk,
                     is_on: true,
                     directory: None,
                     data_dir: config.data_dir.clone(),
