@@ -13,7 +13,7 @@
 //! | I14 while state spills; what a restart reads | `src/pipeline/spill/tests.rs`, `tests/spill/`; `broker/src/pipelines/tests/recovery.rs` | an operator that does not let go, one that does not count; no snapshots |
 //! | I11 upgrades give what a fresh run gives | `tests/upgrades/` | state lost or taken as it was, a cut that is off by one |
 //! | I13 isolation | `tests/tests/isolation.rs` of the workspace | a pipeline stepped where requests are served; state that counts for nothing |
-//! | I16 damage is never passed over | `storage/tests/simulation/`, `tests/tests/bit_flips.rs` | a journal whose flushes lie |
+//! | I16 damage is never passed over on disk | `storage/tests/simulation/`, `tests/tests/bit_flips.rs` | a journal whose flushes lie |
 //!
 //! | file | what holds |
 //! |---|---|
@@ -29,6 +29,7 @@
 //! | `i12_retractions` | the sum of the changes is the table |
 //! | `i14_bounded` | what is held is bounded, however slow the sink |
 //! | `i15_replay` | the same cuts give the same bytes, on any number of shards, in turn or on threads |
+//! | `i16_bit_flips` | a bit that flips in what a restart reads is seen, or changes nothing |
 //! | `i17_overtaken` | what retention takes is never passed over, and compaction changes no table |
 
 mod faults;
@@ -45,6 +46,7 @@ mod i09_windows_close_once;
 mod i12_retractions;
 mod i14_bounded;
 mod i15_replay;
+mod i16_bit_flips;
 mod i17_overtaken;
 mod input;
 mod queries;
