@@ -70,6 +70,18 @@ pub enum SnapshotFileError {
     },
 }
 
+impl SnapshotFileError {
+    /// Whether there is no room for it: what it would have been made of has nothing to do with that.
+    pub(super) fn is_for_want_of_room(&self) -> bool {
+        let (SnapshotFileError::Io { error, .. }
+        | SnapshotFileError::Snapshot { error: SnapshotError::Io(error), .. }) = self
+        else {
+            return false;
+        };
+        matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+    }
+}
+
 /// The files of one pipeline; cheap to clone.
 #[derive(Clone, Debug)]
 pub struct SnapshotFiles(Arc<dyn SnapshotDirectory>);

@@ -226,7 +226,7 @@ fn make_within(
         let behind = Some((base.file.clone(), base.header.changelog_end));
         match merge(source, &header, behind, file, changes_bytes) {
             Ok(size) => return Ok((header, size)),
-            Err(error) if (source.stop)() => return Err(error),
+            Err(error) if (source.stop)() || error.is_for_want_of_room() => return Err(error),
             Err(error) => {
                 (source.told)(&format!("{}: {error}", base.file));
                 failed = Some(error);

@@ -116,6 +116,8 @@ struct Cluster {
     trusting: bool,
     /// How long values are.
     value_bytes: usize,
+    /// From where on the changelog was read.
+    reads: Arc<Mutex<Vec<i64>>>,
 }
 
 fn key(key: u8) -> Vec<u8> {
@@ -139,16 +141,8 @@ fn progress(plan: &Plan, epoch: u64, seed: u64) -> Progress {
 impl Cluster {
     fn new(stay: i64) -> Cluster {
         let (changelog, progress) = (BTreeMap::new(), BTreeMap::new());
-        Cluster {
-            id: "a".to_owned(),
-            changelog,
-            end: 0,
-            progress,
-            now: 0,
-            stay,
-            trusting: false,
-            value_bytes: 1,
-        }
+        let (id, reads) = ("a".to_owned(), Arc::default());
+        Cluster { id, changelog, end: 0, progress, now: 0, stay, trusting: false, value_bytes: 1, reads }
     }
 
     /// Commits an epoch with these changes; a marker is behind them.
@@ -234,6 +228,7 @@ impl SnapshotLogs for Cluster {
         to: i64,
         take: &mut dyn FnMut(&Batch) -> Result<(), String>,
     ) -> Result<(), String> {
+        self.reads.lock().push(from);
         for (offset, (of, value, _)) in self.changelog.range(from..to.max(from)) {
             let mut builder = BatchBuilder::new(BatchOptions::default());
             let value = value.map(|value| vec![value; self.value_bytes]);
@@ -435,6 +430,7 @@ fn a_disk_that_is_full_leaves_the_snapshots_that_there_are() {
     let mut rig = Rig::with_snapshot();
     rig.cluster.commit(&rig.plan, &[(5, Some(5))]);
     let size = rig.memory.0.lock().files.values().map(Vec::len).sum::<usize>();
+    rig.cluster.reads.lock().clear();
     for room in [size, size + 10, 2 * size - 10] {
         rig.memory.0.lock().room = Some(room);
         let error = rig.make().expect_err("there is no room");
@@ -445,6 +441,7 @@ fn a_disk_that_is_full_leaves_the_snapshots_that_there_are() {
         let left: Vec<String> = rig.memory.0.lock().files.keys().cloned().collect();
         assert_eq!(left, [SnapshotFiles::of_epoch(2)], "nothing of the new one takes room");
     }
+    assert_eq!(*rig.cluster.reads.lock(), [6, 6, 6], "the snapshot before is not at fault");
     rig.memory.0.lock().room = None;
     let file = rig.make().expect("room");
     assert_eq!(entries(&rig.files, &file), rig.cluster.state(None));
