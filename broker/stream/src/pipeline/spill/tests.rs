@@ -13,7 +13,7 @@ use super::super::cut::{Cut, Input, OffsetRange, TopicPartition};
 use super::super::spec::{InputPartition, PipelineSpec};
 use super::*;
 use crate::operators::{Due, EpochTime, Keyed, Operator, Output, Place, Spilling, StateSize};
-use crate::state::{ChangelogSink, ColdFill, ColdTables, KeyGroups, MemoryColdStore, TakeEntry};
+use crate::state::{ChangelogSink, ColdFill, ColdTables, KeyGroups, MemoryColdStore, TakeSome};
 
 const KEYS: usize = 1_500;
 /// Keys an epoch touches.
@@ -180,8 +180,8 @@ impl ColdStore for Counting {
         Ok(found)
     }
 
-    fn scan(&self, prefix: &[u8], take: &mut TakeEntry<'_>) -> Result<(), ColdError> {
-        self.store.scan(prefix, &mut |key, value| {
+    fn scan_from(&self, prefix: &[u8], from: &[u8], take: &mut TakeSome<'_>) -> Result<(), ColdError> {
+        self.store.scan_from(prefix, from, &mut |key, value| {
             self.count(key, value);
             take(key, value)
         })
