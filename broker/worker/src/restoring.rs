@@ -65,7 +65,7 @@ impl Task {
             let cut =
                 SnapshotCut { progress: progress.clone(), progress_offset: *offset, changelog_end: end };
             let usable = self.usable(files, &logs, &cut);
-            from_snapshot = self.from_snapshot(files, usable, &begin, memory)?;
+            from_snapshot = self.newest_state(files, usable, &begin, memory)?;
         }
         let (mut restoring, from) = match from_snapshot {
             Some((restoring, snapshot)) => {
@@ -172,7 +172,7 @@ impl Task {
     }
 
     /// The state of the newest of these snapshots that is whole.
-    fn from_snapshot(
+    fn newest_state(
         &self,
         files: &SnapshotFiles,
         usable: Vec<UsableSnapshot>,
