@@ -1,7 +1,8 @@
 //! Nexmark's queries: over 20,000 events, against what DuckDB computed from the same; and over a handful, against what
 //! one can work out by hand.
 
-use std::io;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::{io, thread};
 
 use logmill_pipelines::case::Folder;
 use logmill_pipelines::check::{Checked, RunKind, Ways, check_kept, rows_of};
@@ -19,14 +20,24 @@ fn every_query_gives_what_duckdb_gives() {
     let cases = folder.cases().unwrap();
     let queries = (0..24).map(|number| format!("q{number}"));
     assert!(queries.into_iter().all(|name| cases.iter().any(|case| case.name == name)));
-    let mut failed = Vec::new();
-    for case in &cases {
-        let ways = Ways::new(&[RunKind::Whole, RunKind::Random, RunKind::Crashes], 1);
-        match check_kept(&folder, case, &events, &ways, &mut io::sink()) {
-            Ok(Checked::Passed | Checked::Awaited) => {}
-            Err(error) => failed.push(format!("{}: {error:#}", case.name)),
+    // They take longer than any other test, each on one thread.
+    let next = AtomicUsize::new(0);
+    let check = || {
+        let mut failed = Vec::new();
+        while let Some(case) = cases.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let ways = Ways::new(&[RunKind::Whole, RunKind::Random, RunKind::Crashes], 1);
+            match check_kept(&folder, case, &events, &ways, &mut io::sink()) {
+                Ok(Checked::Passed | Checked::Awaited) => {}
+                Err(error) => failed.push(format!("{}: {error:#}", case.name)),
+            }
         }
-    }
+        failed
+    };
+    let failed = thread::scope(|scope| {
+        let threads = thread::available_parallelism().map_or(1, usize::from).min(8);
+        let started: Vec<_> = (0..threads).map(|_| scope.spawn(check)).collect();
+        started.into_iter().flat_map(|thread| thread.join().expect("it ends")).collect::<Vec<String>>()
+    });
     assert!(failed.is_empty(), "{}", failed.join("\n"));
 }
 
