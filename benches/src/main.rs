@@ -78,6 +78,9 @@ struct Arguments {
     /// Where data directories are made; by default `bench-data` beside the build's folder of binaries.
     #[arg(long, global = true, value_name = "DIR")]
     directory: Option<PathBuf>,
+    /// A setting of the broker, such as pipelines.epoch_output="16 MiB"; may be given again.
+    #[arg(long = "set", global = true, value_name = "KEY=VALUE")]
+    settings: Vec<String>,
     /// Leave the scheduling as it is, instead of SCHED_RR where permitted.
     #[arg(long, global = true)]
     ordinary: bool,
@@ -143,7 +146,11 @@ enum Command {
     /// Producing and fetching for a minute while compaction runs, and for another without.
     Compacting,
     /// A producer beside pipelines that go wrong, and beside a process that computes at their priority.
-    Isolation,
+    Isolation {
+        /// Beside that process only what has one of these texts in its name, such as "dead letters".
+        #[arg(long, value_name = "TEXT", value_delimiter = ',')]
+        beside: Vec<String>,
+    },
     /// W1 while the metrics are read every second, and while nobody reads them.
     Scraped,
     /// Fills a small file system, until the broker refuses to write; makes room, and goes on.
@@ -211,7 +218,7 @@ fn main() -> anyhow::Result<()> {
         isolation::spin();
     }
     // Under SCHED_RR priorities say nothing, and it is about them.
-    let ordinary = arguments.ordinary || matches!(arguments.command, Command::Isolation);
+    let ordinary = arguments.ordinary || matches!(arguments.command, Command::Isolation { .. });
     let scheduling = realtime::enter(!ordinary);
     let bench = arguments.bench()?;
     let how = arguments.how();
@@ -284,7 +291,7 @@ fn main() -> anyhow::Result<()> {
         Command::Sealed { gib } => shows::sealed(&bench, gib << 30)?,
         Command::Recovery { gib, memory } => recovery::run(&bench, gib << 30, &memory)?,
         Command::Compacting => shows::compacting(&bench)?,
-        Command::Isolation => isolation::run(&bench, how.runs)?,
+        Command::Isolation { beside } => isolation::run(&bench, &beside, how.runs)?,
         Command::Scraped => scraped::run(&bench, sized(Workload::W1), how)?,
         Command::FullDisk { mounted } => shows::full_disk(&bench, &mounted)?,
         Command::Produce { .. }
@@ -330,7 +337,7 @@ impl Arguments {
                 .clone()
                 .or_else(|| Some(binaries.parent()?.join("bench-data")))
                 .context("a build folder has a parent")?,
-            settings: Vec::new(),
+            settings: self.settings.clone(),
             kafka: match &self.command {
                 Command::Kafka { jars, .. } => {
                     Some(std::path::absolute(jars).context("where are Kafka's jars?")?)

@@ -86,7 +86,8 @@ impl Watched {
 /// Builds so many bytes of state within a budget, kills the broker, and starts it again.
 pub(crate) fn run(bench: &Bench, bytes: u64, memory: &str) -> anyhow::Result<()> {
     let ids = bytes / (TEXT as u64 * TIMES + BESIDE_TEXT);
-    let bench = Bench { settings: vec![format!("pipelines.memory={memory}")], ..bench.clone() };
+    let mut bench = bench.clone();
+    bench.settings.push(format!("pipelines.memory={memory}"));
     let server = bench.open(LOGMILL, bench.data()?, bytes)?;
     Link::open(server.address)?.create_topic(1, &[("retention.ms", "-1")])?;
     let watched = Watched::of(server.address)?;

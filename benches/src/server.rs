@@ -94,6 +94,12 @@ impl Data {
 }
 
 impl Bench {
+    fn set(&self, command: &mut Command) {
+        for setting in &self.settings {
+            command.args(["--set", setting]);
+        }
+    }
+
     /// A new, empty directory.
     pub(crate) fn data(&self) -> anyhow::Result<Data> {
         std::fs::create_dir_all(&self.directory)?;
@@ -160,14 +166,13 @@ impl Bench {
                 );
                 let mut command = Command::new(&self.logmill);
                 command.args(["serve", "--set", "telemetry.level=warn"]);
-                for setting in &self.settings {
-                    command.args(["--set", setting]);
-                }
+                self.set(&mut command);
                 command
             }
             Subject::Capped => {
                 let mut command = Command::new(std::env::current_exe()?);
                 command.arg("capped");
+                self.set(&mut command);
                 command
             }
             Subject::Kafka { flush } => {

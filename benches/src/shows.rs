@@ -69,7 +69,8 @@ const COMPACTING_FOR: Duration = Duration::from_secs(60);
 
 /// Produces and fetches for a while from a topic that is compacted meanwhile, and from one that is not.
 pub(crate) fn compacting(bench: &Bench) -> anyhow::Result<()> {
-    let bench = Bench { settings: vec!["cleaning.interval=2 s".to_owned()], ..bench.clone() };
+    let mut bench = bench.clone();
+    bench.settings.push("cleaning.interval=2 s".to_owned());
     for cleanup in ["delete", "compact"] {
         let server = bench.open(LOGMILL, bench.data()?, 0)?;
         let configs = [

@@ -219,6 +219,7 @@ impl Node {
                 limits: EpochLimits {
                     input_bytes: config.pipelines.epoch_bytes.in_memory(),
                     input_records: u64::from(config.pipelines.epoch_records),
+                    steady_bytes: config.pipelines.epoch_output.in_memory(),
                     emit_rows: config.pipelines.emit_rows,
                     ..EpochLimits::default()
                 },

@@ -136,6 +136,8 @@ settings! {
         epoch_bytes: ByteSize = ByteSize::mib(8),
         /// Records one epoch takes in, about.
         epoch_records: u32 = 65_536,
+        /// Bytes of output and changes of state one epoch gives, about: whoever produces waits while they are written. Windows that close may give more.
+        epoch_output: ByteSize = ByteSize::kib(512),
         /// Rows of closed windows one epoch writes at most; what is left comes in the next.
         emit_rows: u32 = 50_000,
         /// Memory for the state of each pipeline that has none of its own. With `spill`, what is not used goes to disk from half of it on, where the query allows it; where it does not, the pipeline waits beyond it, and says so.

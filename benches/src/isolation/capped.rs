@@ -15,7 +15,7 @@ use anyhow::Context as _;
 use logmill_broker::loggers::Loggers;
 use logmill_broker::node::Node;
 use logmill_broker::pipelines::build::Functions;
-use logmill_config::{ByteSize, Config, HostPort};
+use logmill_config::{ByteSize, Config, HostPort, Sources};
 use logmill_storage::disk::{DirEntry, DiskFile, DiskLock, FileSystem, OpenOptions};
 use logmill_storage::{Disk, RealDisk};
 
@@ -29,12 +29,21 @@ pub(crate) struct Settings {
     listen: SocketAddr,
     #[arg(long)]
     data_dir: PathBuf,
+    #[arg(long = "set")]
+    settings: Vec<String>,
 }
 
 /// Serves until the process is ended, or its standard input.
 pub(crate) fn run(settings: &Settings) -> anyhow::Result<()> {
     let listen = HostPort { host: settings.listen.ip().to_string(), port: settings.listen.port() };
-    let mut config = Config { data_dir: settings.data_dir.clone(), listen, ..Config::default() };
+    let flags = settings.settings.iter().map(|setting| {
+        let (key, value) =
+            setting.split_once('=').with_context(|| format!("{setting:?} is not KEY=VALUE"))?;
+        Ok(("--set".to_owned(), key.to_owned(), value.to_owned()))
+    });
+    let sources = Sources { flags: flags.collect::<anyhow::Result<_>>()?, ..Sources::default() };
+    let given = logmill_config::load(&sources)?.config;
+    let mut config = Config { data_dir: settings.data_dir.clone(), listen, ..given };
     config.pipelines.epoch_bytes = EPOCH;
     let disk = Capped::default();
     let shared: Arc<dyn Disk> = Arc::new(disk.clone());

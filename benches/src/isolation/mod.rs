@@ -37,12 +37,14 @@ enum Beside {
 const PIPELINE_NICENESS: &str = "5";
 
 impl Beside {
-    /// The process comes first: ratios refer to it.
-    fn all() -> Vec<Beside> {
-        let mut all = vec![Beside::Process, Beside::Nothing];
-        all.extend(wrongs::all().into_iter().map(Beside::Pipeline));
-        all.push(Beside::FullDisk);
-        all
+    /// Those that have one of the texts in their name, or all where there is none. The process comes first: ratios refer to it.
+    fn wanted(texts: &[String]) -> Vec<Beside> {
+        let mut others = vec![Beside::Nothing];
+        others.extend(wrongs::all().into_iter().map(Beside::Pipeline));
+        others.push(Beside::FullDisk);
+        others.retain(|beside| texts.is_empty() || texts.iter().any(|text| beside.name().contains(text)));
+        others.insert(0, Beside::Process);
+        others
     }
 
     fn name(&self) -> &'static str {
@@ -71,8 +73,9 @@ impl Beside {
                 load(&server)
             }
             Beside::Pipeline(wrong) => {
-                let settings = wrong.settings.iter().map(|&setting| setting.to_owned()).collect();
-                let server = Bench { settings, ..bench.clone() }.start(LOGMILL, PAYLOAD)?;
+                let mut bench = bench.clone();
+                bench.settings.extend(wrong.settings.iter().map(|&setting| setting.to_owned()));
+                let server = bench.start(LOGMILL, PAYLOAD)?;
                 let going = wrong.start(runtime, &server)?;
                 if wrong.runs_again {
                     return load_while_it_runs_again(&server, wrong);
@@ -157,9 +160,9 @@ struct Row {
     failures: Vec<String>,
 }
 
-/// Measures all of them, in turn.
-pub(crate) fn run(bench: &Bench, runs: u32) -> anyhow::Result<()> {
-    let all = Beside::all();
+/// Measures what is wanted of them, in turn.
+pub(crate) fn run(bench: &Bench, beside: &[String], runs: u32) -> anyhow::Result<()> {
+    let all = Beside::wanted(beside);
     let mut rows: Vec<Row> = all.iter().map(|_| Row::default()).collect();
     let runtime = Runtime::new()?;
     for run in 1..=runs {

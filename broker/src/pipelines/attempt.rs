@@ -149,7 +149,8 @@ impl<'r> Attempt<'r> {
             return Ok(());
         }
         self.settle()?;
-        let Runner { partitions, control, runtime, .. } = &*self.runner;
+        let Runner { partitions, control, runtime, shown, clock, .. } = &*self.runner;
+        shown.enter(Phase::WaitingForDisk, clock.steady());
         runtime.block_on(async {
             tokio::select! {
                 () = partitions.room_for_pipelines() => {}

@@ -11,6 +11,7 @@
 //! ```
 
 mod alignment;
+mod begun;
 mod followed;
 mod idleness;
 mod pace;
@@ -22,6 +23,7 @@ use logmill_record::Batch;
 use thiserror::Error;
 
 use self::alignment::{Aligned, Alignment};
+use self::begun::Begun;
 pub use self::followed::Followed;
 use self::idleness::Idleness;
 use self::pace::Load;
@@ -51,6 +53,9 @@ pub struct EpochLimits {
     /// An epoch's outputs and changes of state should be at most this many bytes. One that is larger is committed, and
     /// the epochs behind it are made smaller; see [`Pace`].
     pub output_bytes: usize,
+    /// The same, for epochs that rather records than closed windows gave: with a backlog they come one after another, and
+    /// whoever writes to the same journal waits behind each. No more than `output_bytes` holds.
+    pub steady_bytes: usize,
     /// At most this many rows of closed windows are written in one epoch.
     pub emit_rows: u32,
 }
@@ -63,6 +68,7 @@ impl Default for EpochLimits {
             input_records: 65_536,
             unpacked_bytes: 32 * 1024 * 1024,
             output_bytes: 16 * 1024 * 1024,
+            steady_bytes: 16 * 1024 * 1024,
             emit_rows: 50_000,
         }
     }
@@ -180,6 +186,7 @@ pub struct EpochLoop {
     followed: Option<Followed>,
     /// Partitions the last epoch had no room for: their turn is next.
     left_out: BTreeSet<TopicPartition>,
+    begun: Begun,
 }
 
 impl EpochLoop {
@@ -205,6 +212,7 @@ impl EpochLoop {
             load: Load::default(),
             followed: None,
             left_out: BTreeSet::new(),
+            begun: Begun::default(),
         }
     }
 
@@ -341,6 +349,7 @@ impl EpochLoop {
         }
         let output = self.step_over_less(&mut cut, &input, &aligned.newest)?;
         self.load = self.load(&cut, &input, &output);
+        self.begun.note(&cut.ranges, &input, self.limits.unpacked_bytes);
         let progress = Box::new(output.progress.clone());
         let ticket = logs.commit(output)?;
         // Behind the commit: whoever shrinks one that was refused compares with what it was allowed.
@@ -495,7 +504,8 @@ impl EpochLoop {
                 continue;
             }
             let from = shedding.passed_over.get(&partition).copied().unwrap_or(position);
-            let read = logs.read(&partition, from, share)?;
+            let mut read = logs.read(&partition, from, share)?;
+            self.begun.exchange(&partition, &mut read.batches);
             bytes += read.batches.iter().map(Batch::size).sum::<usize>();
             ends.insert(partition.clone(), end);
             inputs.push(Input { partition, batches: read.batches, aborted: read.aborted });

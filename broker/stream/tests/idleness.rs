@@ -210,6 +210,7 @@ const ONE_ROW: EpochLimits = EpochLimits {
     input_records: 100,
     unpacked_bytes: 1 << 20,
     output_bytes: 1 << 20,
+    steady_bytes: 1 << 20,
     emit_rows: 1,
 };
 

@@ -112,7 +112,7 @@ impl StoreOptions {
             read_buffer_bytes: 32 << 20,
             open_files: 4096,
             whole_flush_files: 64,
-            flush_ahead_bytes: 16 << 20,
+            flush_ahead_bytes: 4 << 20,
             log: LogOptions::default(),
             measure: || 0,
         }

@@ -7,8 +7,9 @@ const CALM_EPOCHS: u32 = 8;
 
 /// How much smaller than their limits epochs are, because one was too large.
 ///
-/// An epoch that gives more than [`EpochLimits::output_bytes`] lets the epochs behind it take only so much that they
-/// would stay below: records, and bytes of them, if records gave most of it, else rows of closed windows. An epoch
+/// An epoch that gives too much lets the epochs behind it take only so much that they would stay below: records, and
+/// bytes of them, if records gave most of it, else rows of closed windows. Too much is more than
+/// [`EpochLimits::output_bytes`], and for records more than [`EpochLimits::steady_bytes`]. An epoch
 /// whose input unpacks to more than [`EpochLimits::unpacked_bytes`] stops before, and those behind it take no more
 /// records than had room. Eight full epochs in a row that are below a quarter of both bounds double what is taken.
 ///
@@ -103,14 +104,18 @@ impl Pace {
 
     /// Takes note of an epoch.
     pub(super) fn note(&mut self, limits: &EpochLimits, load: &Load) {
-        if load.output > limits.output_bytes {
+        let most = match load.by_time {
+            true => limits.output_bytes,
+            false => limits.output_bytes.min(limits.steady_bytes),
+        };
+        if load.output > most {
             self.calm = 0;
-            let parts = load.output.div_ceil(limits.output_bytes.max(1)) as u64;
+            let parts = load.output.div_ceil(most.max(1)) as u64;
             match load.by_time {
                 true => self.take_fewer_rows(limits, load, parts),
                 false => self.take_fewer_records(limits, load, parts),
             };
-        } else if load.output > limits.output_bytes / 4 || load.unpacked > limits.unpacked_bytes / 4 {
+        } else if load.output > most / 4 || load.unpacked > limits.unpacked_bytes / 4 {
             self.calm = 0;
         } else if load.full && !self.is_full() {
             self.calm += 1;
@@ -142,6 +147,7 @@ mod tests {
         input_records: 64,
         unpacked_bytes: 8_000,
         output_bytes: 1_000,
+        steady_bytes: usize::MAX,
         emit_rows: 50,
     };
 
@@ -184,6 +190,19 @@ mod tests {
         assert_eq!(limits_of(pace), (1_000, 64, 10));
         pace.hold(&LIMITS, &load(7, 20, 0));
         assert_eq!(limits_of(pace), (900, 7, 10));
+    }
+
+    #[test]
+    fn epochs_of_records_are_steady_while_windows_that_close_may_give_more() {
+        let limits = EpochLimits { steady_bytes: 250, ..LIMITS };
+        let mut pace = Pace::default();
+        pace.note(&limits, &load(10, 40, 1_000));
+        assert!(pace.is_full(), "windows closed");
+        pace.note(&limits, &load(40, 10, 1_000));
+        assert_eq!(limits_of(pace), (225, 10, 50));
+        // It stays there, as it gives more than a quarter of what is steady.
+        (0..2 * CALM_EPOCHS).for_each(|_| pace.note(&limits, &load(10, 0, 200)));
+        assert_eq!(limits_of(pace), (225, 10, 50));
     }
 
     #[test]

@@ -105,6 +105,7 @@ pub(crate) fn limits() -> impl Strategy<Value = EpochLimits> {
             input_records,
             unpacked_bytes,
             output_bytes,
+            steady_bytes: usize::MAX,
             emit_rows,
         })
 }
