@@ -109,6 +109,14 @@ struct Changed {
     before: Option<Vec<Value>>,
 }
 
+/// For how long a window is kept behind its end.
+fn lateness(emit: Emit) -> i64 {
+    match emit {
+        Emit::OnCloseAndLate { ms } => ms,
+        Emit::OnClose | Emit::Changes | Emit::AtOnce => 0,
+    }
+}
+
 impl WindowAggregate {
     pub(crate) fn new(
         window: &plan::WindowAggregate,
@@ -116,6 +124,10 @@ impl WindowAggregate {
         row: &[DataType],
         input_changes: bool,
     ) -> Self {
+        let kind = match window.window {
+            WindowOf::Assigned { kind, .. } => Some(kind),
+            WindowOf::Given { .. } => None,
+        };
         Self {
             window: window.window,
             emit: window.emit,
@@ -124,18 +136,14 @@ impl WindowAggregate {
             row_types: row.to_vec(),
             slices: TimeTable::default(),
             values: ValueChanges::default(),
-            held: HeldRows::new(input),
+            held: HeldRows::new(input, kind, lateness(window.emit)),
             left: Left::default(),
             gone: Gone::default(),
         }
     }
 
-    /// For how long a window is kept behind its end.
     fn lateness(&self) -> i64 {
-        match self.emit {
-            Emit::OnCloseAndLate { ms } => ms,
-            Emit::OnClose | Emit::Changes | Emit::AtOnce => 0,
-        }
+        lateness(self.emit)
     }
 
     fn add(
@@ -323,14 +331,13 @@ impl WindowAggregate {
                 self.slices.range(behind).map(|(end, _)| Window { end, start: 0 }).collect()
             }
             WindowOf::Assigned { kind, .. } => {
-                let held: BTreeSet<i64> = self.held.rows().map(|(_, held)| held.slice_end).collect();
                 let first_in = |from: Bound<i64>, to: i64| {
                     if matches!(from, Bound::Excluded(from) if from >= to) {
                         return None;
                     }
                     let slices = (from, Bound::Included(to));
                     let kept = self.slices.range(slices).next().map(|(slice, _)| slice);
-                    kept.into_iter().chain(held.range(slices).next().copied()).min()
+                    kept.into_iter().chain(self.held.first_slice(slices)).min()
                 };
                 let mut windows = Vec::new();
                 let mut after = from.watermark;
@@ -410,7 +417,7 @@ impl WindowAggregate {
         let mut given = RowsBuilder::new(&self.row_types);
         changes.sort_by_key(|changed| changed.window.end);
         let mut rows = Vec::with_capacity(changes.len());
-        // Windows come by their ends: what is held is looked through once for each.
+        // Windows come by their ends: what is held for each is taken once.
         let mut folded = None;
         for Changed { window, key, mark, before } in changes {
             if folded.replace(window.end) != Some(window.end) {

@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::held::Held;
 use super::windows::Window;
 use super::{Due, Part, Place, WindowAggregate};
 use crate::plan::{Emit, WindowOf};
@@ -32,13 +31,8 @@ impl WindowAggregate {
             }
             due.insert(window.end, rows);
         }
-        if let WindowOf::Assigned { kind, .. } = self.window {
-            for (_, held) in self.held.rows() {
-                let after = held.watermark().saturating_sub(self.lateness()).max(from.watermark);
-                for (_, end) in kind.windows_between(held.slice_end, after, watermark) {
-                    *due.entry(end).or_default() += 1;
-                }
-            }
+        for (end, rows) in self.held.due(from.watermark, watermark) {
+            *due.entry(end).or_default() += rows;
         }
         due
     }
@@ -91,12 +85,8 @@ impl WindowAggregate {
     /// The keys of rows that are held and given with a window.
     pub(super) fn held_due(&self, window: Window) -> impl Iterator<Item = &Arc<[u8]>> {
         let gives = self.gives_at(window.end);
-        let counts = move |held: &Held| {
-            gives
-                && window.start < held.slice_end
-                && held.slice_end <= window.end
-                && held.watermark() < window.end.saturating_add(self.lateness())
-        };
-        self.held.rows().filter(move |(_, held)| counts(held)).map(|(key, _)| key)
+        let before = gives.then(|| self.held.before(window.end.saturating_add(self.lateness())));
+        let in_window = move |slice: i64| window.start < slice && slice <= window.end;
+        before.into_iter().flatten().filter(move |(slice, _)| in_window(*slice)).map(|(_, key)| key)
     }
 }

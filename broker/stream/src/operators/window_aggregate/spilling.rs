@@ -134,6 +134,18 @@ impl WindowAggregate {
         }
     }
 
+    /// Reads back what the rows are folded into that are held and came with a watermark before a time.
+    fn read_held(&mut self, before: i64, cold: &ColdTables) -> Result<(), ColdError> {
+        let held: Vec<_> = self.held.before(before).map(|(slice, key)| (slice, Arc::clone(key))).collect();
+        let passing = cold.passing();
+        for (slice, key) in held {
+            if !self.slices.holds(slice, &key) {
+                self.read_entry(slice, &key, &passing)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Reads an entry back, if there is one.
     fn read_entry(&mut self, slice: i64, key: &[u8], cold: &ColdTables) -> Result<(), ColdError> {
         let record_key = TimeTable::<Part>::record_key(slice, key);
@@ -253,14 +265,8 @@ impl Spilling for WindowAggregate {
         if self.slices.is_whole() {
             return Ok(());
         }
-        // They are folded in behind the rows.
-        let held: Vec<_> = self.held.rows().map(|(key, held)| (held.slice_end, Arc::clone(key))).collect();
-        let passing = cold.passing();
-        for (slice, key) in held {
-            if !self.slices.holds(slice, &key) {
-                self.read_entry(slice, &key, &passing)?;
-            }
-        }
+        // Rows that change what is given bring in those that are held for it.
+        self.read_held(time.before.saturating_add(self.lateness()), cold)?;
         let mut wanted = Vec::new();
         for Keyed { rows, keys } in inputs.iter().flatten() {
             (0..rows.len()).for_each(|row| self.want(time, (rows, row), keys.get(row), &mut wanted));
@@ -314,6 +320,8 @@ impl Spilling for WindowAggregate {
         if self.slices.is_whole() {
             return Ok(());
         }
+        let folded = to.last_end().saturating_add(self.lateness()).max(to.watermark.saturating_add(1));
+        self.read_held(folded, cold)?;
         let away = self.away_between(from, to);
         away.iter().try_for_each(|(slice, between)| self.read_slice(*slice, between, groups.clone(), cold))
     }
