@@ -162,6 +162,9 @@ pub(crate) struct StateSize {
 
 /// An operator of one shard.
 pub(crate) trait Operator: fmt::Debug + Send {
+    /// Hears how far it has given what time made due: before a run's entries are shown to it, and before each epoch.
+    fn stands_at(&mut self, _place: &Place) {}
+
     /// Takes the epoch's rows of each input.
     fn process(&mut self, time: EpochTime, inputs: Vec<Vec<Keyed>>, out: &mut Output);
 

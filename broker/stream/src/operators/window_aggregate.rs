@@ -16,18 +16,22 @@
 //! a lateness it is given when the window closes, and then whenever it changes, until the time allowed is over. A group
 //! without aggregates is given with its first row, and then only remembered.
 
+mod changes;
 mod due;
 mod held;
 mod left;
 mod merged;
 mod over;
 mod spilling;
+#[cfg(test)]
+mod tests;
 mod windows;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::ops::Bound;
 use std::sync::Arc;
 
+use self::changes::Changes;
 use self::held::{Held, HeldRows};
 use self::left::Left;
 use self::merged::Merged;
@@ -41,7 +45,7 @@ use super::{
     window_timestamp,
 };
 use crate::plan::{self, Emit, WindowOf};
-use crate::rows::{END_OF_TIME, Mark, Rows, RowsBuilder};
+use crate::rows::{END_OF_TIME, Mark, NO_TIME, Rows, RowsBuilder};
 use crate::state::{Bucket, ChangelogSink, TIME_BYTES, TimeTable, key_length};
 use crate::time::Iso;
 use crate::value::{DataType, Value};
@@ -75,6 +79,8 @@ pub(crate) struct WindowAggregate {
     left: Left,
     /// What the epoch has taken out of slices.
     gone: Gone,
+    /// How far windows were given when the epoch began.
+    stands_at: Place,
 }
 
 /// What rows give that come.
@@ -91,22 +97,6 @@ struct InSlice {
     last_end: i64,
     /// Where its window begins, if rows come with that.
     start: Option<i64>,
-}
-
-/// Rows of windows that an epoch has changed.
-#[derive(Default)]
-struct Changes {
-    list: Vec<Changed>,
-    places: HashMap<(Window, Arc<[u8]>), usize>,
-}
-
-struct Changed {
-    window: Window,
-    key: Arc<[u8]>,
-    /// The row that caused the last change.
-    mark: Mark,
-    /// The row the group had before the epoch.
-    before: Option<Vec<Value>>,
 }
 
 /// For how long a window is kept behind its end.
@@ -139,6 +129,7 @@ impl WindowAggregate {
             held: HeldRows::new(input, kind, lateness(window.emit)),
             left: Left::default(),
             gone: Gone::default(),
+            stands_at: Place::behind(NO_TIME),
         }
     }
 
@@ -234,41 +225,6 @@ impl WindowAggregate {
     fn fold_held(&mut self, over: i64) {
         for (key, Held { slice_end, row, .. }) in self.held.take_before(over) {
             self.fold(slice_end, &key, &row, 0);
-        }
-    }
-
-    /// The windows of a row that are given already, so that it changes their rows; in the order of their ends.
-    fn given_of(&self, time: EpochTime, slice_end: i64, mark: Mark) -> Vec<Window> {
-        let (after, through) = match self.emit {
-            Emit::OnClose | Emit::AtOnce => return Vec::new(),
-            Emit::OnCloseAndLate { ms } => (mark.watermark.saturating_sub(ms), time.before),
-            Emit::Changes => (mark.watermark, END_OF_TIME),
-        };
-        match self.window {
-            WindowOf::Assigned { kind, .. } => {
-                let windows = kind.windows_between(slice_end, after, through);
-                windows.map(|(start, end)| Window { end, start }).collect()
-            }
-            WindowOf::Given { .. } if after < slice_end && slice_end <= through => {
-                vec![Window { end: slice_end, start: 0 }]
-            }
-            WindowOf::Given { .. } => Vec::new(),
-        }
-    }
-
-    /// Remembers the rows that a row is about to change.
-    fn note(&self, time: EpochTime, slice_end: i64, key: &[u8], mark: Mark, changes: &mut Changes) {
-        for window in self.given_of(time, slice_end, mark) {
-            let key: Arc<[u8]> = key.into();
-            match changes.places.get(&(window, Arc::clone(&key))) {
-                Some(place) => changes.list[*place].mark = mark,
-                None => {
-                    changes.places.insert((window, Arc::clone(&key)), changes.list.len());
-                    // A row that could not be made then was not given either.
-                    let before = self.row(window, &key).ok().flatten();
-                    changes.list.push(Changed { window, key, mark, before });
-                }
-            }
         }
     }
 
@@ -411,36 +367,6 @@ impl WindowAggregate {
         }
         part.iter().for_each(|keys| self.drop_part(window.end, keys));
     }
-
-    /// Gives what an epoch has changed of rows that were given.
-    fn give_changes(&mut self, mut changes: Vec<Changed>, out: &mut Output) {
-        let mut given = RowsBuilder::new(&self.row_types);
-        changes.sort_by_key(|changed| changed.window.end);
-        let mut rows = Vec::with_capacity(changes.len());
-        // Windows come by their ends: what is held for each is taken once.
-        let mut folded = None;
-        for Changed { window, key, mark, before } in changes {
-            if folded.replace(window.end) != Some(window.end) {
-                self.fold_held(window.end.saturating_add(self.lateness()));
-            }
-            rows.push((before, self.row(window, &key), mark, window));
-        }
-        // However many shards there are, rows come in the order of what changed them last.
-        rows.sort_by_key(|(_, _, mark, window)| (mark.order, window.end));
-        for (before, after, mark, window) in rows {
-            let after = after.unwrap_or_else(|fault| {
-                out.faults.push(fault);
-                None
-            });
-            if before == after {
-                continue;
-            }
-            let mark = Mark { timestamp: window_timestamp(window.end), ..mark };
-            before.iter().for_each(|row| given.push(Mark { back: true, ..mark }, row));
-            after.iter().for_each(|row| given.push(Mark { back: false, ..mark }, row));
-        }
-        out.push(given.finish());
-    }
 }
 
 impl WindowAggregate {
@@ -463,6 +389,10 @@ impl WindowAggregate {
 }
 
 impl Operator for WindowAggregate {
+    fn stands_at(&mut self, place: &Place) {
+        self.stands_at = place.clone();
+    }
+
     fn process(&mut self, time: EpochTime, inputs: Vec<Vec<Keyed>>, out: &mut Output) {
         let mut given = Given { changes: Changes::default(), first: RowsBuilder::new(&self.row_types) };
         for Keyed { rows, keys } in inputs.into_iter().flatten() {
@@ -473,7 +403,7 @@ impl Operator for WindowAggregate {
         if self.emit == Emit::AtOnce {
             return out.push(given.first.finish());
         }
-        self.give_changes(given.changes.list, out);
+        self.give_changes(given.changes, out);
         if self.emit == Emit::Changes {
             // Nothing is given when a window closes.
             self.fold_held(END_OF_TIME);

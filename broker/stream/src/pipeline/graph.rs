@@ -153,7 +153,10 @@ impl Graph {
 
     /// Takes up where an earlier run was.
     pub(super) fn restore_places(&mut self, places: Vec<Place>) {
-        self.nodes.iter_mut().zip(places).for_each(|(node, place)| node.place = place);
+        for (node, place) in self.nodes.iter_mut().zip(places) {
+            node.shards.stand_at(&place);
+            node.place = place;
+        }
     }
 
     /// Whether rows that time made due are left, given each source's time.
@@ -331,6 +334,7 @@ impl Graph {
             let marks = inputs.iter_mut().flatten().flat_map(|rows| &mut rows.marks);
             marks.for_each(|mark| mark.watermark = mark.watermark.max(time.before));
         }
+        node.shards.stand_at(&node.place);
         let room = read_back_room(epoch.room);
         let cold = self.spilt.as_ref().map(|spilt| spilt.tables(node.identity, room));
         let mut outputs =

@@ -64,6 +64,11 @@ impl Shards {
         Ok(&mut *self.operators[shard])
     }
 
+    /// Tells each operator how far it has given what time made due.
+    pub(super) fn stand_at(&mut self, place: &Place) {
+        self.operators.iter_mut().for_each(|operator| operator.stands_at(place));
+    }
+
     /// Gives each operator its rows of each input, of which these columns are the keys, and room for what it gives. Entries
     /// that are not here are read back from `cold` first, if there is one.
     #[expect(clippy::too_many_arguments, reason = "what an epoch is for one node, and where its entries are")]

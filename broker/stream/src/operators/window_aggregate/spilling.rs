@@ -121,7 +121,7 @@ impl WindowAggregate {
         }
         let with_start = start.map(|start| [key, &start.to_be_bytes()].concat());
         let key = with_start.as_deref().unwrap_or(key);
-        let given = self.given_of(time, slice_end, mark);
+        let given = self.given_of(time, slice_end, key, mark);
         let first = given.iter().map(|window| self.first_slice(*window)).min();
         let last = given.last().map(|window| window.end);
         let of_given = first.zip(last).map(|(first, last)| self.slices.times_away(first..=last));
@@ -266,7 +266,7 @@ impl Spilling for WindowAggregate {
             return Ok(());
         }
         // Rows that change what is given bring in those that are held for it.
-        self.read_held(time.before.saturating_add(self.lateness()), cold)?;
+        self.read_held(self.stands_at.last_end().saturating_add(self.lateness()), cold)?;
         let mut wanted = Vec::new();
         for Keyed { rows, keys } in inputs.iter().flatten() {
             (0..rows.len()).for_each(|row| self.want(time, (rows, row), keys.get(row), &mut wanted));

@@ -72,6 +72,10 @@ impl Faulty {
 }
 
 impl Operator for Faulty {
+    fn stands_at(&mut self, place: &Place) {
+        self.operator.stands_at(place);
+    }
+
     fn process(&mut self, time: EpochTime, inputs: Vec<Vec<Keyed>>, out: &mut Output) {
         self.operator.process(time, inputs, out);
     }
