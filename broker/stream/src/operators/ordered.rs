@@ -93,11 +93,6 @@ impl OrderedRows {
         self.rows
     }
 
-    /// The keys of the partitions that are here, in no order.
-    pub(crate) fn partitions(&self) -> impl Iterator<Item = &Arc<[u8]>> {
-        self.partitions.keys()
-    }
-
     pub(crate) fn get(&self, partition: &[u8]) -> Option<&Partition> {
         self.partitions.get(partition).map(|kept| &kept.rows)
     }
@@ -238,6 +233,19 @@ impl OrderedRows {
         if partitions.capacity() > 4 * partitions.len() {
             partitions.shrink_to(2 * partitions.len());
         }
+    }
+
+    /// A partition leaves memory. Of what the epoch has changed of it there are only rows that it has no more.
+    pub(crate) fn leave(&mut self, partition: &[u8]) -> bool {
+        let Some(kept) = self.partitions.remove(partition) else { return false };
+        self.held -= kept.size;
+        self.rows -= kept.rows.len();
+        true
+    }
+
+    /// The partition in a changelog record's key.
+    pub(crate) fn partition_of<'k>(&self, record_key: &'k [u8]) -> Result<&'k [u8], String> {
+        self.split(record_key).map(|(partition, _)| partition)
     }
 
     /// The row of a changelog record's key.

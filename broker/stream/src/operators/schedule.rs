@@ -23,6 +23,9 @@ pub(crate) struct Schedule {
 /// What a key takes beside itself, in bytes.
 const KEY_BYTES: usize = 64;
 
+/// What an end takes beside its keys, in bytes.
+const END_BYTES: usize = 256;
+
 /// The keys that are due at an end.
 #[derive(Debug, Default)]
 struct Keys {
@@ -160,7 +163,7 @@ impl Schedule {
 
     /// What they take, in bytes.
     pub(crate) fn bytes(&self) -> u64 {
-        self.bytes as u64
+        (self.bytes + self.ends.len() * END_BYTES) as u64
     }
 
     /// The keys that are due between two places, of each end in the order of their key groups.

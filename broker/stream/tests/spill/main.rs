@@ -86,6 +86,37 @@ const QUERIES: &[(&str, &str, &str)] = &[
          FROM l UNBOUNDED",
     ),
     (
+        "k STRING, x BIGINT, s BIGINT, n BIGINT",
+        "",
+        "SELECT k, x, SUM(x) OVER (PARTITION BY k ORDER BY ts RANGE BETWEEN INTERVAL '3' SECOND PRECEDING AND CURRENT ROW),
+         COUNT(*) OVER (PARTITION BY k ORDER BY ts RANGE BETWEEN INTERVAL '1' SECOND PRECEDING AND CURRENT ROW) FROM l",
+    ),
+    (
+        "k STRING, x BIGINT, s BIGINT, y BIGINT, d DOUBLE",
+        "",
+        "SELECT k, x, MAX(x) OVER (PARTITION BY k ORDER BY ts RANGE BETWEEN INTERVAL '2' SECOND PRECEDING AND CURRENT ROW),
+         LAG(x, 2) OVER (PARTITION BY k ORDER BY ts), SUM(d) OVER (PARTITION BY k ORDER BY ts) FROM l UNBOUNDED",
+    ),
+    (
+        "k STRING, x BIGINT, s DOUBLE",
+        "",
+        "SELECT k, x, SUM(d) OVER (PARTITION BY k ORDER BY ts ROWS BETWEEN 2 PRECEDING AND CURRENT ROW) FROM l UNBOUNDED",
+    ),
+    (
+        "s TIMESTAMP(3), k STRING, x BIGINT, y BIGINT, n BIGINT",
+        "",
+        "SELECT window_start, k, x, LEAD(x) OVER (PARTITION BY window_start, window_end, k ORDER BY x DESC),
+         RANK() OVER (PARTITION BY window_start, window_end, k ORDER BY x DESC)
+         FROM TABLE(HOP(TABLE l, DESCRIPTOR(ts), INTERVAL '4' SECOND, INTERVAL '8' SECOND))",
+    ),
+    (
+        "s TIMESTAMP(3), n BIGINT, y BIGINT",
+        "",
+        "SELECT window_start, n, SUM(y) OVER (PARTITION BY window_start, window_end ORDER BY n ROWS BETWEEN 1 PRECEDING AND
+         1 FOLLOWING) FROM (SELECT window_start, window_end, x AS n, COUNT(*) AS y
+         FROM TABLE(TUMBLE(TABLE l, DESCRIPTOR(ts), INTERVAL '6' SECOND)) GROUP BY window_start, window_end, x)",
+    ),
+    (
         "s TIMESTAMP(3), k STRING, n BIGINT, y BIGINT",
         "",
         "SELECT window_start, k, COUNT(*), MAX(x)

@@ -9,7 +9,7 @@
 mod frame;
 mod spilling;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -23,7 +23,7 @@ use super::spilling::Spilling;
 use super::time_to_live::TimeToLive;
 use super::{Due, EpochTime, Keyed, Operator, Output, Place, StateSize, timed_mark, window_timestamp};
 use crate::plan::{self, FrameUnit, OverKind, OverMode};
-use crate::rows::{MOST_BYTES, Mark, NO_ORIGIN, Rows, RowsBuilder};
+use crate::rows::{MOST_BYTES, Mark, NO_ORIGIN, NO_TIME, Rows, RowsBuilder};
 use crate::state::{ChangelogSink, Table, decode_row, decode_row_into, encode_values};
 use crate::value::{DataType, Value};
 
@@ -55,9 +55,13 @@ pub(crate) struct Over {
     /// The partitions that have rows due at an end, with how many; derived.
     due: Schedule,
     /// On time: the partitions whose given rows no frame needs from this watermark on; derived.
-    forget: BTreeMap<i64, BTreeSet<Arc<[u8]>>>,
-    /// On time: a run has begun with rows that wait, and what else there is of their partitions may not be here.
-    is_begun: bool,
+    forget: Schedule,
+    /// How many partitions with rows are not here, where time makes rows due.
+    away: usize,
+    /// The partition of the row that was shown last.
+    shown: Option<Arc<[u8]>>,
+    /// How far rows were given when the epoch began.
+    stands_at: Place,
 }
 
 /// A partition that the epoch has changed.
@@ -110,8 +114,10 @@ impl Over {
             running: Table::default(),
             touched: TimeToLive::new(bound),
             due: Schedule::default(),
-            forget: BTreeMap::new(),
-            is_begun: false,
+            forget: Schedule::default(),
+            away: 0,
+            shown: None,
+            stands_at: Place::behind(NO_TIME),
             over: over.clone(),
         }
     }
@@ -324,20 +330,23 @@ impl Over {
         }
         unneeded.iter().for_each(|sort| _ = self.rows.remove(key, sort));
         if let Some(at) = forget_at {
-            self.forget.entry(at).or_default().insert(Arc::clone(key));
+            self.forget.insert(at, key);
         }
     }
 
     /// Lets go of the rows of partitions that have had no new ones since.
     fn forget(&mut self, to: &Place) {
         let through = to.watermark;
-        while let Some(first) = self.forget.first_entry().filter(|first| *first.key() <= through) {
-            for key in first.remove() {
-                let Some(partition) = self.rows.get(&key) else { continue };
-                let given = self.given_rows(partition, &key, to);
-                self.trim(&key, given, through);
-            }
+        for (_, keys) in self.forget.take(&Place::behind(NO_TIME), &Place::behind(through)) {
+            keys.iter().for_each(|key| self.trim_given(key, to));
         }
+    }
+
+    /// Lets go of a partition's rows that are given before a place and not needed there.
+    fn trim_given(&mut self, key: &Arc<[u8]>, to: &Place) {
+        let Some(partition) = self.rows.get(key) else { return };
+        let given = self.given_rows(partition, key, to);
+        self.trim(key, given, to.watermark);
     }
 
     /// Forgets partitions that were not touched for the time the plan gives them, unless they have rows to give.
@@ -363,6 +372,10 @@ fn note(made: usize, out: &mut Output) {
 }
 
 impl Operator for Over {
+    fn stands_at(&mut self, place: &Place) {
+        self.stands_at = place.clone();
+    }
+
     fn process(&mut self, time: EpochTime, inputs: Vec<Vec<Keyed>>, out: &mut Output) {
         let inputs: Vec<Keyed> = inputs.into_iter().flatten().collect();
         match self.over.mode {
@@ -488,16 +501,8 @@ impl Operator for Over {
         }
     }
 
-    /// What waits for time is found by it, and rows that frames reach are known by what waits: they stay in memory.
     fn spilling(&mut self) -> Option<&mut dyn Spilling> {
-        let spills = match self.over.mode {
-            OverMode::Window { .. } => false,
-            OverMode::OnTime { bound, .. } => {
-                bound.is_some() && self.reach.rows == 0 && self.reach.ms.is_none()
-            }
-            OverMode::Changes { .. } => true,
-        };
-        spills.then_some(self)
+        Some(self)
     }
 }
 
@@ -511,7 +516,7 @@ impl Over {
         if let Some(end) = value.and_then(|row| self.end_of(row)) {
             self.due.add(end, &partition);
             if let (OverMode::OnTime { .. }, Some(ms)) = (self.over.mode, self.reach.ms) {
-                self.forget.entry(end.saturating_add(ms)).or_default().insert(partition);
+                self.forget.insert(end.saturating_add(ms), &partition);
             }
         }
         Ok(())

@@ -4,6 +4,7 @@
 //! does not read back from the store was in memory all the while, whoever counted it.
 
 use std::collections::BTreeSet;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -18,29 +19,88 @@ use crate::state::{ChangelogSink, ColdFill, ColdTables, KeyGroups, MemoryColdSto
 const KEYS: usize = 1_500;
 /// Keys an epoch touches.
 const AT_ONCE: usize = 10;
-/// What should be in memory at most. The states below have several times as much.
-const KEEP: u64 = 32 << 10;
-/// The stated slack: the changes of the two epochs that may be on their way to the store, each entry of them counted.
-const SLACK: u64 = 2 * (AT_ONCE as u64) * 3 * 400;
+/// What an entry counts for beside its text, at most.
+const ENTRY: u64 = 400;
 
 const TABLES: &str = "
     CREATE TABLE l (k STRING, x BIGINT, s STRING) WITH ('topic' = 'in', 'format' = 'json');
-    CREATE TABLE t (k STRING, x BIGINT, s STRING, PRIMARY KEY (k) NOT ENFORCED) WITH ('topic' = 'in', 'format' = 'json');";
+    CREATE TABLE t (k STRING, x BIGINT, s STRING, PRIMARY KEY (k) NOT ENFORCED) WITH ('topic' = 'in', 'format' = 'json');
+    CREATE TABLE e (k STRING, x BIGINT, s STRING, ts TIMESTAMP(3), WATERMARK FOR ts AS ts)
+    WITH ('topic' = 'in', 'format' = 'json');
+    CREATE TABLE w (k STRING, x BIGINT, s STRING, ts TIMESTAMP(3), WATERMARK FOR ts AS ts - INTERVAL '9' DAY)
+    WITH ('topic' = 'in', 'format' = 'json');";
 
-/// A query for each operator that leaves entries in a store and is told of its rows at once.
-const QUERIES: [(&str, &str); 5] = [
-    ("k STRING, n BIGINT, m STRING", "SELECT k, COUNT(*), MAX(s) FROM l GROUP BY k UNBOUNDED"),
-    ("x BIGINT, n BIGINT", "SELECT x, COUNT(*) FROM t GROUP BY x UNBOUNDED"),
-    (
+/// A query for an operator that leaves entries in a store.
+struct Query {
+    columns: &'static str,
+    select: &'static str,
+    /// What should be in memory at most. The state has several times as much, and changes on their way to the store less.
+    keep: u64,
+    /// How long the text of a row is.
+    text: usize,
+    /// How many bytes of a row stay in memory, by design, because time finds it by them: its key and when it is due.
+    stays: u64,
+}
+
+const fn query(columns: &'static str, select: &'static str) -> Query {
+    Query { columns, select, keep: 32 << 10, text: 100, stays: 0 }
+}
+
+/// The same of rows that time finds.
+const fn timed(columns: &'static str, select: &'static str) -> Query {
+    Query { columns, select, keep: 512 << 10, text: 8_000, stays: 64 + 256 + KEY as u64 }
+}
+
+/// How long a key is.
+const KEY: usize = 125;
+
+const QUERIES: [Query; 14] = [
+    query("k STRING, n BIGINT, m STRING", "SELECT k, COUNT(*), MAX(s) FROM l GROUP BY k UNBOUNDED"),
+    query("x BIGINT, n BIGINT", "SELECT x, COUNT(*) FROM t GROUP BY x UNBOUNDED"),
+    query(
         "k STRING, s STRING",
         "SELECT k, s FROM (SELECT *, ROW_NUMBER() OVER (PARTITION BY k ORDER BY x) AS n FROM l) WHERE n <= 3 UNBOUNDED",
     ),
-    (
+    query(
         "k STRING, s STRING",
         "SELECT k, s FROM (SELECT *, ROW_NUMBER() OVER (PARTITION BY k ORDER BY PROCTIME() DESC) AS n FROM l) WHERE n = 1
          UNBOUNDED",
     ),
-    ("k STRING, s STRING, r STRING", "SELECT a.k, a.s, b.s FROM l AS a JOIN l AS b ON a.k = b.k AND a.x < b.x UNBOUNDED"),
+    query("k STRING, s STRING, r STRING", "SELECT a.k, a.s, b.s FROM l AS a JOIN l AS b ON a.k = b.k AND a.x < b.x UNBOUNDED"),
+    query(
+        "k STRING, s STRING, r STRING",
+        "SELECT k, s, LEAD(s) OVER (PARTITION BY k ORDER BY x) FROM l UNBOUNDED",
+    ),
+    // Windows: of one length, and some that overlap.
+    query(
+        "k STRING, n BIGINT, m STRING",
+        "SELECT k, COUNT(*), MAX(s) FROM TABLE(TUMBLE(TABLE e, DESCRIPTOR(ts), INTERVAL '1' DAY))
+         GROUP BY window_start, window_end, k",
+    ),
+    query(
+        "k STRING, n BIGINT, m STRING",
+        "SELECT k, COUNT(*), MAX(s) FROM TABLE(HOP(TABLE e, DESCRIPTOR(ts), INTERVAL '1' DAY, INTERVAL '2' DAY))
+         GROUP BY window_start, window_end, k EMIT CHANGES",
+    ),
+    timed(
+        "k STRING, n BIGINT, m STRING",
+        "SELECT k, COUNT(*), MAX(s) FROM TABLE(SESSION(TABLE e PARTITION BY k, DESCRIPTOR(ts), INTERVAL '1' DAY))
+         GROUP BY k, window_start, window_end",
+    ),
+    // Rows that are given, and of which some stay: the last ones, those of some time, an aggregate.
+    query("k STRING, s STRING, r STRING", "SELECT k, s, LAG(s) OVER (PARTITION BY k ORDER BY ts) FROM e UNBOUNDED"),
+    query("k STRING, s STRING, r STRING", "SELECT k, s, MAX(s) OVER (PARTITION BY k ORDER BY ts) FROM e UNBOUNDED"),
+    timed(
+        "k STRING, s STRING, n BIGINT",
+        "SELECT k, s, COUNT(*) OVER (PARTITION BY k ORDER BY ts RANGE BETWEEN INTERVAL '9' DAY PRECEDING AND CURRENT ROW) FROM e",
+    ),
+    // Rows that wait.
+    timed("k STRING, s STRING, n BIGINT", "SELECT k, s, SUM(x) OVER (PARTITION BY k ORDER BY ts) FROM w UNBOUNDED"),
+    timed(
+        "k STRING, s STRING, r STRING",
+        "SELECT k, s, LEAD(s) OVER (PARTITION BY window_start, window_end, k ORDER BY x)
+         FROM TABLE(TUMBLE(TABLE e, DESCRIPTOR(ts), INTERVAL '1' DAY))",
+    ),
 ];
 
 /// What is wrong with an operator.
@@ -155,6 +215,27 @@ impl Spilling for Faulty {
         }
     }
 
+    fn find_due(
+        &mut self,
+        from: &Place,
+        end: i64,
+        most: usize,
+        groups: RangeInclusive<u8>,
+        cold: &ColdTables,
+    ) -> Result<(), ColdError> {
+        self.spilt().find_due(from, end, most, groups, cold)
+    }
+
+    fn read_due(
+        &mut self,
+        from: &Place,
+        to: &Place,
+        groups: RangeInclusive<u8>,
+        cold: &ColdTables,
+    ) -> Result<(), ColdError> {
+        self.spilt().read_due(from, to, groups, cold)
+    }
+
     fn take_growth(&mut self) -> Growth {
         self.spilt().take_growth()
     }
@@ -205,7 +286,7 @@ impl ColdStore for Counting {
 }
 
 fn pipeline(query: usize, store: Arc<dyn ColdStore>, fault: Option<Fault>) -> Pipeline {
-    let (columns, select) = QUERIES[query];
+    let Query { columns, select, keep, .. } = QUERIES[query];
     let script = format!(
         "{TABLES} CREATE TABLE o ({columns}) WITH ('topic' = 'out', 'format' = 'json', 'output' = 'retract');
          INSERT INTO o {select}"
@@ -221,7 +302,7 @@ fn pipeline(query: usize, store: Arc<dyn ColdStore>, fault: Option<Fault>) -> Pi
         shards: 2,
     };
     let restoring = Pipeline::restore(plan.clone(), spec, None).unwrap();
-    let restoring = restoring.fill::<&[u8]>(store, None, at(&plan, 0), KEEP).unwrap();
+    let restoring = restoring.fill::<&[u8]>(store, None, at(&plan, 0), keep).unwrap();
     let mut pipeline = restoring.finish_spilt(at(&plan, 0), &mut |_| true).unwrap();
     if let Some(fault) = fault {
         for node in pipeline.graph.nodes.iter_mut().filter(|node| node.spills) {
@@ -249,6 +330,10 @@ fn at(plan: &crate::Plan, epoch: u64) -> ColdPosition {
 fn check_bounded(query: usize, fault: Option<Fault>) -> Result<(), String> {
     let store = Arc::new(Counting::default());
     let mut pipeline = pipeline(query, Arc::clone(&store) as _, fault);
+    let Query { keep, text, stays, .. } = QUERIES[query];
+    // The stated slack: the changes of the two epochs that may be on their way to the store, each entry of them counted; and
+    // what stays of each row of the two passes.
+    let slack = 2 * (AT_ONCE as u64) * 3 * (ENTRY + text as u64) + 2 * KEYS as u64 * stays;
     let partition = TopicPartition::new("in", 0);
     let (mut offset, mut state) = (0, 0);
     for pass in 0..2 {
@@ -258,7 +343,9 @@ fn check_bounded(query: usize, fault: Option<Fault>) -> Result<(), String> {
             let mut batch = BatchBuilder::new(BatchOptions::default());
             for key in first..first + AT_ONCE {
                 // Of a pass each key has other text, as long as that of the pass before.
-                let row = serde_json::json!({ "k": format!("{key:0120}"), "x": pass, "s": format!("{pass}").repeat(100) });
+                let (k, s) = (format!("{key:0120}"), format!("{pass}").repeat(text));
+                let row =
+                    serde_json::json!({ "k": k, "x": pass, "s": s, "ts": offset + (key - first) as i64 });
                 let key = format!("\"{key:0120}\"");
                 batch.push(1_000, Some(key.as_bytes()), Some(row.to_string().as_bytes()), &[]);
             }
@@ -277,9 +364,9 @@ fn check_bounded(query: usize, fault: Option<Fault>) -> Result<(), String> {
             let epoch = pipeline.step(&cut, &[input]).map_err(|error| error.to_string())?.epoch();
             offset = to;
             let memory = pipeline.memory_bytes();
-            if memory > KEEP + SLACK {
+            if memory > keep + slack {
                 let sizes = pipeline.operator_sizes();
-                return Err(format!("epoch {epoch}: {memory} bytes are in memory, of {KEEP}: {sizes:?}"));
+                return Err(format!("epoch {epoch}: {memory} bytes are in memory, of {keep}: {sizes:?}"));
             }
             if epoch > 1 {
                 let at = at(&pipeline.plan, epoch - 1);
@@ -287,11 +374,11 @@ fn check_bounded(query: usize, fault: Option<Fault>) -> Result<(), String> {
             }
         }
     }
-    assert!(state > 4 * (KEEP + SLACK), "query {query}: a state of {state} bytes says nothing");
+    assert!(state > 4 * (keep + slack), "query {query}: a state of {state} bytes says nothing");
     let read = store.read.load(Ordering::Relaxed);
     match state.saturating_sub(read) {
-        held if held > KEEP + SLACK => Err(format!(
-            "{held} bytes of {state} were not read back: they were in memory, which has room for {KEEP}"
+        held if held > keep + slack => Err(format!(
+            "{held} bytes of {state} were not read back: they were in memory, which has room for {keep}"
         )),
         _ => Ok(()),
     }
@@ -307,7 +394,8 @@ fn memory_is_within_its_bound_while_state_spills() {
 #[test]
 fn an_operator_that_does_not_let_go_is_found() {
     for query in 0..QUERIES.len() {
-        let error = check_bounded(query, Some(Fault::KeepsAll)).unwrap_err();
+        let found = check_bounded(query, Some(Fault::KeepsAll));
+        let error = found.expect_err(QUERIES[query].select);
         assert!(error.contains("bytes are in memory"), "query {query}: {error}");
     }
 }
@@ -315,7 +403,8 @@ fn an_operator_that_does_not_let_go_is_found() {
 #[test]
 fn an_operator_that_does_not_count_is_found() {
     for query in 0..QUERIES.len() {
-        let error = check_bounded(query, Some(Fault::CountsNothing)).unwrap_err();
+        let found = check_bounded(query, Some(Fault::CountsNothing));
+        let error = found.expect_err(QUERIES[query].select);
         assert!(error.contains("were not read back"), "query {query}: {error}");
     }
 }
