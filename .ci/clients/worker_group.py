@@ -102,7 +102,8 @@ class Writer:
             raise AssertionError(f"the writer of the input was told {self.failed[:5]}")
 
 
-def run(broker, tools, binary, plan, orders, seconds):
+def run(broker, tools, binary, plan, orders, seconds, reach=None):
+    """`reach` is how workers reach the cluster, if not as everybody else does."""
     client = driver.start("confluent-kafka", tools, broker.bootstrap)
     topics = {name: fresh(name) for name in ["orders", "payments", "totals", "paid"]}
     for topic in topics.values():
@@ -117,7 +118,8 @@ def run(broker, tools, binary, plan, orders, seconds):
     with tempfile.TemporaryDirectory(prefix="logmill-workers-") as directory:
         script = Path(directory) / "orders.sql"
         script.write_text(SCRIPT.format(**topics))
-        command = [binary, "worker", "run", script, "--name", name, "--bootstrap", broker.bootstrap, "--partitioned"]
+        reach = reach or ["--bootstrap", broker.bootstrap]
+        command = [binary, "worker", "run", script, "--name", name, *reach, "--partitioned"]
         # The shortest session that Apache Kafka allows; epochs so small that the killed are mostly in the middle of one.
         command += ["--session-timeout", "6s", "--epoch-interval", "20ms", "--epoch-records", "100"]
         command += ["--snapshot-interval", "4 KiB"]

@@ -13,12 +13,14 @@ use crate::transaction::TransactionalBuilder;
 use crate::transport::backoff::Deadline;
 use crate::transport::connection::Identity;
 use crate::transport::environment::{Environment, System};
+use crate::transport::security::Security;
 
 /// A cluster that can be reached. Cheap to clone; clones share connections and what is known of the cluster.
 #[derive(Debug, Clone)]
 pub struct Client {
     cluster: Arc<Cluster>,
     bootstrap: Vec<String>,
+    is_secured: bool,
 }
 
 /// Builds a [`Client`] with other than the usual settings.
@@ -29,6 +31,7 @@ pub struct ClientBuilder {
     client_id: String,
     connect_timeout: Duration,
     request_timeout: Duration,
+    security: Security,
     environment: Arc<dyn Environment>,
 }
 
@@ -39,7 +42,7 @@ impl ClientBuilder {
         self
     }
 
-    /// How long opening a connection may take. Default: 10 s.
+    /// How long opening a connection may take, with everything until it can be used. Default: 10 s.
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.connect_timeout = timeout;
         self
@@ -52,6 +55,13 @@ impl ClientBuilder {
         self
     }
 
+    /// How connections are protected, and who we are on them. Default: plain TCP, and nobody. Certificates and keys are read when
+    /// the client connects. Pipelines, over gRPC, have no protection, and are refused where one is asked for.
+    pub fn security(mut self, security: Security) -> Self {
+        self.security = security;
+        self
+    }
+
     /// The machine to be on, for simulations. Default: this one. Pipelines, over gRPC, do not heed it.
     pub fn environment(mut self, environment: Arc<dyn Environment>) -> Self {
         self.environment = environment;
@@ -61,13 +71,14 @@ impl ClientBuilder {
     /// Stream pipelines of a Logmill broker, over gRPC. Connects when it is used.
     #[must_use]
     pub fn pipelines(self) -> Pipelines {
-        Pipelines::new(self.bootstrap)
+        Pipelines::new(self.bootstrap, !self.security.is_none())
     }
 
     /// Connects to one of the given addresses and learns about the cluster.
     ///
     /// # Errors
-    /// When no address can be reached within the connect timeout, or none speaks Kafka's protocol.
+    /// When no address can be reached within the connect timeout, none speaks Kafka's protocol, or the protection that was asked for
+    /// is not to be had: [`Error::Security`], and [`Error::Broker`] with `SASL_AUTHENTICATION_FAILED` for a wrong password.
     pub async fn connect(self) -> Result<Client> {
         if self.bootstrap.is_empty() {
             return Err(Error::InvalidArgument("give at least one bootstrap address, HOST:PORT".to_owned()));
@@ -76,10 +87,11 @@ impl ClientBuilder {
             client_id: self.client_id,
             connect_timeout: self.connect_timeout,
             request_timeout: self.request_timeout,
+            security: self.security.prepare()?,
         };
         let cluster = Arc::new(Cluster::new(self.bootstrap.clone(), identity, self.environment));
         cluster.refresh(Some(&[]), false).await?;
-        Ok(Client { cluster, bootstrap: self.bootstrap })
+        Ok(Client { cluster, bootstrap: self.bootstrap, is_secured: !self.security.is_none() })
     }
 
     /// As [`connect`](Self::connect), but waits up to `patience` for a cluster that is still starting.
@@ -123,6 +135,7 @@ impl Client {
             client_id: concat!("logmill/", env!("CARGO_PKG_VERSION")).to_owned(),
             connect_timeout: Duration::from_secs(10),
             request_timeout: Duration::from_secs(30),
+            security: Security::default(),
             environment: Arc::new(System),
         }
     }
@@ -165,6 +178,6 @@ impl Client {
 
     /// Stream pipelines of a Logmill broker, over gRPC on the same port.
     pub fn pipelines(&self) -> Pipelines {
-        Pipelines::new(self.bootstrap.clone())
+        Pipelines::new(self.bootstrap.clone(), self.is_secured)
     }
 }

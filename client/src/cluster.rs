@@ -265,7 +265,7 @@ impl Cluster {
     pub(crate) async fn connection(&self, node: i32, lane: Lane) -> Result<Connection> {
         let slot = self.slot(node, lane);
         let mut slot = slot.lock().await;
-        if let Some(connection) = slot.as_ref().filter(|connection| !connection.is_closed()) {
+        if let Some(connection) = slot.as_ref().filter(|connection| connection.is_usable()) {
             return Ok(connection.clone());
         }
         let address = self.known.read().brokers.get(&node).cloned();
@@ -283,7 +283,7 @@ impl Cluster {
     async fn any(&self, lane: Lane) -> Result<Connection> {
         let slot = self.slot(ANY, lane);
         let mut slot = slot.lock().await;
-        if let Some(connection) = slot.as_ref().filter(|connection| !connection.is_closed()) {
+        if let Some(connection) = slot.as_ref().filter(|connection| connection.is_usable()) {
             return Ok(connection.clone());
         }
         let known: Vec<String> = self.known.read().brokers.values().cloned().collect();

@@ -21,6 +21,15 @@ pub enum Error {
         /// What the system says.
         reason: String,
     },
+    /// A connection cannot be protected as it was asked for, or the broker cannot be trusted with what would go over it. Trying
+    /// again changes nothing.
+    #[error("{address}: {reason}")]
+    Security {
+        /// `HOST:PORT`.
+        address: String,
+        /// What is wrong, and what to do.
+        reason: String,
+    },
     /// A connection broke; whether a request under way took effect is not known.
     #[error("connection to {address} lost: {reason}")]
     ConnectionLost {
@@ -225,7 +234,7 @@ impl Error {
     /// Whether the producer or consumer that gave the error is of no more use and must be closed.
     pub fn is_fatal(&self) -> bool {
         match self {
-            Self::Fenced { .. } | Self::Closed | Self::Unsupported { .. } => true,
+            Self::Fenced { .. } | Self::Closed | Self::Unsupported { .. } | Self::Security { .. } => true,
             Self::Broker { code, .. } => matches!(
                 *code,
                 ErrorCode::PRODUCER_FENCED

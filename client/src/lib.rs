@@ -22,7 +22,7 @@
 //! ```
 //!
 //! # Rooms
-//! - `transport`: sockets and the clock. A connection sends in the order it is asked and is answered in that order.
+//! - `transport`: sockets, TLS and SASL, and the clock. A connection sends in the order it is asked and is answered in that order.
 //! - `cluster`: who leads what, who coordinates what; asking with retries and a deadline.
 //! - `producer`, `transaction`, `consumer`, `admin`, `pipelines`: what a program uses. Queues, assignment,
 //!   decoding and partitioning are pure; one or two tasks per producer or consumer do the rest.
@@ -75,3 +75,5 @@ pub use producer::partitioner::{murmur2, partition_of_key};
 pub use producer::{Ack, Acks, Producer, ProducerBuilder, ProducerRecord, RecordPlace};
 pub use transaction::{Transaction, TransactionalBuilder, TransactionalProducer};
 pub use transport::environment::{Environment, Incoming, Outgoing};
+pub use transport::security::properties::parse_properties;
+pub use transport::security::{Mechanism, Security, Tls};

@@ -58,11 +58,13 @@ pub struct RunOptions {
 #[derive(Debug, Clone)]
 pub struct Pipelines {
     bootstrap: Vec<String>,
+    /// A protection is asked for, which there is none of here.
+    wants_security: bool,
 }
 
 impl Pipelines {
-    pub(crate) fn new(bootstrap: Vec<String>) -> Self {
-        Self { bootstrap }
+    pub(crate) fn new(bootstrap: Vec<String>, wants_security: bool) -> Self {
+        Self { bootstrap, wants_security }
     }
 
     async fn channel(&self, operation: &'static str) -> Result<Channel> {
@@ -75,6 +77,12 @@ impl Pipelines {
         operation: &'static str,
         patience: Duration,
     ) -> Result<Channel> {
+        if self.wants_security {
+            return Err(Error::InvalidArgument(format!(
+                "{operation}: pipelines and queries of a broker have neither TLS nor SASL; ask without, at a port where that is \
+                 allowed"
+            )));
+        }
         let mut last = "no bootstrap address was given".to_owned();
         for address in &self.bootstrap {
             let endpoint = Endpoint::from_shared(format!("http://{address}"))

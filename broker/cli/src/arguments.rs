@@ -9,6 +9,7 @@ use crate::commands::{
 };
 use crate::demo;
 use crate::logging;
+use crate::security::Security;
 
 /// Logmill: a log broker that speaks Kafka's protocol, with an exactly-once stream processor inside.
 #[derive(Debug, Parser)]
@@ -58,7 +59,7 @@ pub(crate) struct Shown<T: Subcommand> {
 }
 
 /// The heading above what all such commands have, apart from what is their own.
-const EVERYWHERE: &str = "Options of every command";
+pub(crate) const EVERYWHERE: &str = "Options of every command";
 
 /// How to reach a cluster, and how to show what it answers.
 #[derive(Debug, clap::Args)]
@@ -74,6 +75,8 @@ pub(crate) struct Connection {
         default_value = "127.0.0.1:9092"
     )]
     pub(crate) bootstrap: String,
+    #[command(flatten)]
+    pub(crate) security: Security,
     /// How lists and descriptions are shown.
     #[arg(long, global = true, help_heading = EVERYWHERE, value_enum, default_value_t = Output::Table)]
     pub(crate) output: Output,
@@ -99,14 +102,21 @@ impl Connection {
         self
     }
 
-    pub(crate) async fn client(&self) -> logmill_client::Result<logmill_client::Client> {
-        logmill_client::Client::builder(&self.bootstrap)
-            .connect_timeout(self.timeout.min(Duration::from_secs(10)))
-            .connect()
-            .await
+    /// Over Kafka's protocol.
+    pub(crate) async fn client(&self) -> anyhow::Result<logmill_client::Client> {
+        let asked = self.security.read()?;
+        asked.tell_unheeded();
+        let builder = asked.apply(logmill_client::Client::builder(&self.bootstrap));
+        Ok(builder.connect_timeout(self.timeout.min(Duration::from_secs(10))).connect().await?)
     }
 
-    pub(crate) async fn admin(&self) -> logmill_client::Result<logmill_client::Admin> {
+    /// Over our own, which needs no connection of Kafka's.
+    pub(crate) fn pipelines(&self) -> anyhow::Result<logmill_client::Pipelines> {
+        let builder = logmill_client::Client::builder(&self.bootstrap);
+        Ok(self.security.read()?.apply(builder).pipelines())
+    }
+
+    pub(crate) async fn admin(&self) -> anyhow::Result<logmill_client::Admin> {
         Ok(self.client().await?.admin().timeout(self.timeout))
     }
 }

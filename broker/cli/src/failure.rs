@@ -97,6 +97,11 @@ fn hint(error: &Error) -> Option<String> {
         Error::UnknownPartition { topic, .. } => {
             format!("`logmill topic describe {topic}` shows its partitions")
         }
+        Error::Broker { code: ErrorCode::SASL_AUTHENTICATION_FAILED, .. } => {
+            "check sasl.username and the password, in the file of --client-config or LOGMILL_SASL_PASSWORD, and that the broker has \
+             that user for that sasl.mechanism"
+                .to_owned()
+        }
         Error::Protocol { .. } => "does that port speak Kafka's protocol?".to_owned(),
         Error::Timeout { last: Some(last), .. } => return hint(last),
         Error::Broker { code, .. } => match *code {

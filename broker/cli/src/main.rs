@@ -12,6 +12,7 @@ mod demo;
 mod failure;
 mod logging;
 mod output;
+mod security;
 
 use std::process::ExitCode;
 

@@ -378,8 +378,11 @@ impl Sender {
                     wake_at(due);
                     continue;
                 }
-                if leader.and_then(|leader| leader.connection.as_ref()).is_none_or(Connection::is_closed) {
-                    if !leader.is_some_and(|leader| leader.connecting) {
+                let connection = leader.and_then(|leader| leader.connection.as_ref());
+                if connection.is_none_or(|connection| !connection.is_usable()) {
+                    // Nothing overtakes what is under way on one whose session ends.
+                    let drained = in_flight == 0 || connection.is_none_or(Connection::is_closed);
+                    if drained && !leader.is_some_and(|leader| leader.connecting) {
                         plan.connect.insert(node);
                     }
                     continue;

@@ -10,8 +10,8 @@
 //! [`Error::ConnectionLost`] and the connection is of no more use; whoever holds it opens another.
 
 use std::collections::VecDeque;
-use std::io::IoSlice;
-use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
+use std::io::{ErrorKind, IoSlice};
+use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -21,13 +21,18 @@ use logmill_wire::{ErrorCode, Message as _, Request, Segments, Str, frame};
 use parking_lot::Mutex;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
 
 use super::environment::{Environment, Incoming, Outgoing};
+use super::security::{self, Prepared};
 use super::versions::Versions;
 use crate::error::{Error, Result};
 
 /// The largest answer that is read: above what a consumer or producer may ask for, below what would hurt.
 const MAX_RESPONSE: usize = 512 << 20;
+
+/// A connection over which TLS fails hears why from what it reads, which may come behind a write that fails.
+const LAST_WORDS: Duration = Duration::from_millis(500);
 
 /// Small answers are read several at a time; the body of a large one goes past this buffer.
 const READ_AHEAD: usize = 16 << 10;
@@ -38,6 +43,7 @@ pub(crate) struct Identity {
     pub(crate) client_id: String,
     pub(crate) connect_timeout: Duration,
     pub(crate) request_timeout: Duration,
+    pub(crate) security: Prepared,
 }
 
 /// A handle to an open connection. Clones share it; it closes when the last one goes.
@@ -52,6 +58,8 @@ struct Inner {
     identity: Identity,
     /// Set once, before anybody but [`Connection::open`] has the handle.
     versions: OnceLock<Versions>,
+    /// How long the broker lets it be used, from when.
+    session: OnceLock<(Instant, Duration)>,
     queue: mpsc::UnboundedSender<Segments>,
     waiting: Arc<Waiting>,
     next_correlation: AtomicI32,
@@ -70,46 +78,62 @@ impl Drop for Inner {
 #[derive(Debug, Default)]
 struct Waiting {
     requests: Mutex<VecDeque<(i32, oneshot::Sender<Result<Bytes>>)>>,
-    closed: AtomicBool,
+    /// Why the connection is of no more use.
+    failure: OnceLock<Error>,
 }
 
 impl Waiting {
-    fn fail(&self, address: &str, reason: &str) {
-        self.closed.store(true, Ordering::Release);
+    fn fail(&self, error: &Error) {
+        self.failure.get_or_init(|| error.clone());
         for (_, waiter) in self.requests.lock().drain(..) {
-            let error = Error::ConnectionLost { address: address.to_owned(), reason: reason.to_owned() };
-            let _ = waiter.send(Err(error));
+            let _ = waiter.send(Err(error.clone()));
         }
     }
 }
 
 impl Connection {
-    /// Connects and learns what the broker speaks.
+    /// Connects, protects the connection, learns what the broker speaks, and says who we are: all within the connect timeout.
     pub(crate) async fn open(
         environment: &dyn Environment,
         address: &str,
         identity: &Identity,
     ) -> Result<Self> {
         let connect_error = |reason: String| Error::Connect { address: address.to_owned(), reason };
-        let (read, write) = tokio::time::timeout(identity.connect_timeout, environment.connect(address))
+        let opened = async {
+            let connected = environment.connect(address).await;
+            let mut stream = connected.map_err(|error| connect_error(error.to_string()))?;
+            let security = &identity.security;
+            if let Some(tls) = &security.tls {
+                stream = security::secure(tls, address, stream).await?;
+            }
+            let connection = Self::over(stream.0, stream.1, address, identity);
+            let versions = connection.negotiate().await?;
+            connection.inner.versions.get_or_init(|| versions);
+            if let Some(sasl) = &security.sasl {
+                let began = Instant::now();
+                if let Some(lifetime) = security::authenticate(&connection, sasl).await? {
+                    connection.inner.session.get_or_init(|| (began, lifetime));
+                }
+            }
+            Ok(connection)
+        };
+        tokio::time::timeout(identity.connect_timeout, opened)
             .await
             .map_err(|_| connect_error(format!("no answer within {:?}", identity.connect_timeout)))?
-            .map_err(|error| connect_error(error.to_string()))?;
-        let connection = Self::over(read, write, address, identity);
-        let versions = connection.negotiate().await?;
-        connection.inner.versions.get_or_init(|| versions);
-        Ok(connection)
     }
 
     fn over(read: Incoming, write: Outgoing, address: &str, identity: &Identity) -> Self {
         let (queue, outgoing) = mpsc::unbounded_channel();
         let waiting = Arc::new(Waiting::default());
-        let writer = tokio::spawn(write_all(write, outgoing, Arc::clone(&waiting), address.to_owned()));
-        let reader = tokio::spawn(read_all(read, Arc::clone(&waiting), address.to_owned()));
+        let (has_tls, has_sasl) = (identity.security.tls.is_some(), identity.security.sasl.is_some());
+        let ends = Ends { address: address.to_owned(), has_tls, has_sasl };
+        let writer = tokio::spawn(write_all(write, outgoing, Arc::clone(&waiting), ends.clone()));
+        let reader = tokio::spawn(read_all(read, Arc::clone(&waiting), ends));
         let inner = Inner {
             address: address.to_owned(),
             identity: identity.clone(),
             versions: OnceLock::new(),
+            session: OnceLock::new(),
             queue,
             waiting,
             next_correlation: AtomicI32::new(0),
@@ -153,7 +177,18 @@ impl Connection {
     }
 
     pub(crate) fn is_closed(&self) -> bool {
-        self.inner.waiting.closed.load(Ordering::Acquire)
+        self.inner.waiting.failure.get().is_some()
+    }
+
+    /// Whether something new may be asked over it. One whose session ends soon is left to what is under way: at four fifths of
+    /// its time if nothing is, and shortly before the end in any case.
+    pub(crate) fn is_usable(&self) -> bool {
+        let ends_soon = self.inner.session.get().is_some_and(|(began, lifetime)| {
+            let age = began.elapsed();
+            age >= *lifetime / 20 * 19
+                || (age >= *lifetime / 5 * 4 && self.inner.waiting.requests.lock().is_empty())
+        });
+        !self.is_closed() && !ends_soon
     }
 
     pub(crate) fn versions(&self) -> &Versions {
@@ -224,9 +259,12 @@ impl Connection {
         version: i16,
         waiter: Option<oneshot::Sender<Result<Bytes>>>,
     ) -> Result<()> {
-        let lost = || Error::ConnectionLost {
-            address: self.address().to_owned(),
-            reason: "already closed".to_owned(),
+        let lost = || {
+            let closed = || Error::ConnectionLost {
+                address: self.address().to_owned(),
+                reason: "already closed".to_owned(),
+            };
+            self.inner.waiting.failure.get().cloned().unwrap_or_else(closed)
         };
         let correlation = self.inner.next_correlation.fetch_add(1, Ordering::Relaxed);
         let client_id = Some(self.inner.identity.client_id.as_str());
@@ -255,9 +293,45 @@ impl Connection {
     }
 
     fn close(&self, reason: &str) {
-        self.inner.waiting.fail(self.address(), reason);
+        let lost = Error::ConnectionLost { address: self.address().to_owned(), reason: reason.to_owned() };
+        self.inner.waiting.fail(&lost);
         self.inner.writer.abort();
         self.inner.reader.abort();
+    }
+}
+
+/// What the two ends of a connection know, to say what went wrong.
+#[derive(Debug, Clone)]
+struct Ends {
+    address: String,
+    has_tls: bool,
+    has_sasl: bool,
+}
+
+impl Ends {
+    /// What it means that the connection broke behind so many answers.
+    fn lost(&self, error: &std::io::Error, answers: u64) -> Error {
+        let address = self.address.clone();
+        if let Some(reason) = security::describe_tls(error) {
+            return Error::Security { address, reason };
+        }
+        let mut reason = error.to_string();
+        if error.get_ref().is_some_and(|inner| inner.is::<SpeaksTls>()) {
+            return Error::Security { address, reason };
+        }
+        if matches!(error.kind(), ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset) {
+            // Brokers close without a word when they want TLS, and behind their versions when they want SASL.
+            reason += match answers {
+                0 if !self.has_tls => {
+                    " before its first answer; if that port speaks TLS, set security.protocol to SSL or SASL_SSL"
+                }
+                1 if !self.has_sasl => {
+                    " at the first request; if that port wants SASL, set security.protocol to SASL_SSL or SASL_PLAINTEXT"
+                }
+                _ => "",
+            };
+        }
+        Error::ConnectionLost { address, reason }
     }
 }
 
@@ -265,7 +339,7 @@ async fn write_all(
     mut socket: Outgoing,
     mut outgoing: mpsc::UnboundedReceiver<Segments>,
     waiting: Arc<Waiting>,
-    address: String,
+    ends: Ends,
 ) {
     let mut pieces: VecDeque<Bytes> = VecDeque::new();
     while let Some(segments) = outgoing.recv().await {
@@ -275,7 +349,10 @@ async fn write_all(
             pieces.extend(more);
         }
         if let Err(error) = write_pieces(&mut socket, &mut pieces).await {
-            waiting.fail(&address, &error.to_string());
+            if ends.has_tls {
+                tokio::time::sleep(LAST_WORDS).await;
+            }
+            waiting.fail(&ends.lost(&error, u64::MAX));
             return;
         }
     }
@@ -293,7 +370,7 @@ async fn write_pieces(socket: &mut Outgoing, pieces: &mut VecDeque<Bytes>) -> st
             socket.write_vectored(&slices[..count]).await?
         };
         if written == 0 {
-            return Err(std::io::ErrorKind::WriteZero.into());
+            return Err(ErrorKind::WriteZero.into());
         }
         while let Some(front) = pieces.front_mut() {
             if written < front.len() {
@@ -304,45 +381,62 @@ async fn write_pieces(socket: &mut Outgoing, pieces: &mut VecDeque<Bytes>) -> st
             pieces.pop_front();
         }
     }
-    Ok(())
+    // TLS may hold some of it back.
+    socket.flush().await
 }
 
-async fn read_all(socket: Incoming, waiting: Arc<Waiting>, address: String) {
+async fn read_all(socket: Incoming, waiting: Arc<Waiting>, ends: Ends) {
     let mut socket = BufReader::with_capacity(READ_AHEAD, socket);
-    let reason = loop {
-        match read_frame(&mut socket).await {
+    let mut answers = 0_u64;
+    let lost = |reason: String| Error::ConnectionLost { address: ends.address.clone(), reason };
+    let error = loop {
+        match read_frame(&mut socket, answers).await {
             Ok(body) => {
                 let next = waiting.requests.lock().pop_front();
-                let Some((expected, waiter)) = next else { break "an answer nobody asked for".to_owned() };
+                let Some((expected, waiter)) = next else {
+                    break lost("an answer nobody asked for".to_owned());
+                };
+                answers += 1;
                 match frame::response_correlation_id(&body) {
                     Ok(correlation) if correlation == expected => {
                         let _ = waiter.send(Ok(body));
                     }
                     other => {
                         let reason = format!("answer {other:?} where {expected} was expected");
-                        let error = Error::Protocol { address: address.clone(), reason: reason.clone() };
+                        let error = Error::Protocol { address: ends.address.clone(), reason: reason.clone() };
                         let _ = waiter.send(Err(error));
-                        break reason;
+                        break lost(reason);
                     }
                 }
             }
-            Err(error) => break error.to_string(),
+            Err(error) => break ends.lost(&error, answers),
         }
     };
-    waiting.fail(&address, &reason);
+    waiting.fail(&error);
 }
 
-async fn read_frame(socket: &mut BufReader<Incoming>) -> std::io::Result<Bytes> {
+/// How a TLS record with an alert begins: no first answer is a third of a GiB long.
+const ALERT: i32 = 0x1503;
+
+/// Plain text went to a port for TLS.
+#[derive(Debug, thiserror::Error)]
+#[error("it answers in TLS; set security.protocol to SSL or SASL_SSL")]
+struct SpeaksTls;
+
+async fn read_frame(socket: &mut BufReader<Incoming>, answers: u64) -> std::io::Result<Bytes> {
     let length = match socket.read_i32().await {
         Ok(length) => length,
-        Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => {
+        Err(error) if error.kind() == ErrorKind::UnexpectedEof => {
             return Err(std::io::Error::new(error.kind(), "closed by the broker"));
         }
         Err(error) => return Err(error),
     };
+    if answers == 0 && length >> 16 == ALERT {
+        return Err(std::io::Error::new(ErrorKind::InvalidData, SpeaksTls));
+    }
     let length = usize::try_from(length).ok().filter(|length| (4..=MAX_RESPONSE).contains(length));
     let Some(length) = length else {
-        return Err(std::io::Error::new(std::io::ErrorKind::InvalidData, "an answer of impossible length"));
+        return Err(std::io::Error::new(ErrorKind::InvalidData, "an answer of impossible length"));
     };
     let mut body = BytesMut::with_capacity(length.min(1 << 20));
     while body.len() < length {
@@ -350,7 +444,7 @@ async fn read_frame(socket: &mut BufReader<Incoming>) -> std::io::Result<Bytes> 
         let read = (&mut *socket).take(missing as u64).read_buf(&mut body).await?;
         if read == 0 {
             return Err(std::io::Error::new(
-                std::io::ErrorKind::UnexpectedEof,
+                ErrorKind::UnexpectedEof,
                 "closed by the broker inside an answer",
             ));
         }

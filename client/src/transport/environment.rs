@@ -25,6 +25,11 @@ pub trait Environment: fmt::Debug + Send + Sync {
     fn chance(&self) -> u32;
 }
 
+/// What nobody has used before: for SASL, where a broker that saw it again could replay an exchange.
+pub(crate) fn nonce() -> String {
+    uuid::Uuid::new_v4().simple().to_string()
+}
+
 /// This machine: TCP, its clock, its chance.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct System;

@@ -2,7 +2,7 @@
 //! `logmill config`.)
 
 use clap::Subcommand;
-use logmill_client::{Admin, Client, ConfigEntry, ConfigResource, ConfigSource};
+use logmill_client::{Admin, ConfigEntry, ConfigResource, ConfigSource};
 use serde_json::{Value, json};
 
 use super::changes::Changes;
@@ -87,7 +87,7 @@ pub(crate) async fn run(command: Broker, connection: &Connection) -> anyhow::Res
         Broker::Loggers(command) => loggers(&admin, &command, form).await,
         Broker::LogDirs => log_dirs(&admin, form).await,
         Broker::Metrics(command) => {
-            let pipelines = Client::builder(&connection.bootstrap).pipelines();
+            let pipelines = connection.pipelines()?;
             metrics::show(&pipelines, command.prefix.as_deref(), form).await
         }
         Broker::Feature(command) => feature(&admin, &command, form).await,

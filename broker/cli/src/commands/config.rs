@@ -42,7 +42,8 @@ pub(crate) struct DataSettings {
 }
 
 /// Variables of the tools, which are no settings of a broker.
-const NOT_SETTINGS: [&str; 2] = ["LOGMILL_CONFIG", "LOGMILL_BOOTSTRAP"];
+const NOT_SETTINGS: [&str; 4] =
+    ["LOGMILL_CONFIG", "LOGMILL_BOOTSTRAP", "LOGMILL_CLIENT_CONFIG", "LOGMILL_SASL_PASSWORD"];
 
 impl Settings {
     /// Puts file, environment and flags together.

@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use clap::Subcommand;
 use logmill_broker::pipelines::MAX_SHARDS;
 use logmill_broker::pipelines::trial::OperatorState;
-use logmill_client::{Client, InputEnd, PipelineState, Pipelines, RunOptions};
+use logmill_client::{InputEnd, PipelineState, Pipelines, RunOptions};
 use logmill_config::ByteSize;
 use serde_json::{Value, json};
 
@@ -214,7 +214,7 @@ pub(crate) async fn run(command: Pipeline, connection: &Connection) -> anyhow::R
         other => other,
     };
     // No Kafka connection is needed.
-    let pipelines = Client::builder(&connection.bootstrap).pipelines();
+    let pipelines = connection.pipelines()?;
     let form = connection.output;
     match command {
         Pipeline::Run(command) => follow(&pipelines, command.start, form).await,

@@ -1,7 +1,7 @@
 //! `logmill sql`: a question to what pipelines have written.
 
 use anyhow::Context as _;
-use logmill_client::{Client, QueryResponse, QueryValue, query_value};
+use logmill_client::{QueryResponse, QueryValue, query_value};
 use serde_json::{Value, json};
 
 use crate::arguments::{Connection, Output};
@@ -32,7 +32,7 @@ pub(crate) async fn run(command: Sql, connection: &Connection) -> anyhow::Result
         query => query.to_owned(),
     };
     // No Kafka connection is needed.
-    let pipelines = Client::builder(&connection.bootstrap).pipelines();
+    let pipelines = connection.pipelines()?;
     let answer = pipelines.query(&query, command.pipeline.as_deref()).await?;
     match connection.output {
         Output::Json => output::json("sql", document(&answer))?,

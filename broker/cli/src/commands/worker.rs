@@ -35,6 +35,7 @@ read of the changelog, and may be removed at any time.
 
 Examples:
   logmill worker run hourly.sql --bootstrap kafka-1:9092,kafka-2:9092
+  logmill worker run hourly.sql --client-config kafka.properties   # a cluster that wants TLS or SASL
   logmill worker run hourly.sql --name hourly --partitioned     # refuse to run as one task
   logmill worker run backfill.sql --bounded                     # read what is there, close every window, and end";
 

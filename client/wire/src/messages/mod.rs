@@ -72,6 +72,8 @@ apis! {
     offset_for_leader_epoch: OffsetForLeaderEpochRequest, OffsetForLeaderEpochResponse;
     produce: ProduceRequest, ProduceResponse;
     renew_delegation_token: RenewDelegationTokenRequest, RenewDelegationTokenResponse;
+    sasl_authenticate: SaslAuthenticateRequest, SaslAuthenticateResponse;
+    sasl_handshake: SaslHandshakeRequest, SaslHandshakeResponse;
     sync_group: SyncGroupRequest, SyncGroupResponse;
     txn_offset_commit: TxnOffsetCommitRequest, TxnOffsetCommitResponse;
     unregister_broker: UnregisterBrokerRequest, UnregisterBrokerResponse;
