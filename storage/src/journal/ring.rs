@@ -20,8 +20,10 @@ use super::buffer::AlignedBuffer;
 use super::error::JournalError;
 use crate::disk::{BLOCK_BYTES, Disk, DiskFile, OpenOptions};
 
-/// Zeros written with one call.
+/// Zeros written with one call, at most.
 const ZEROS_BYTES: usize = 256 << 10;
+/// And at least, where few are due.
+const MIN_PREPARED_BYTES: u64 = 64 << 10;
 const FILE_SUFFIX: &str = ".journal";
 /// What a start wants at least for its first file.
 const SMALLEST_FIRST_BYTES: u64 = 64 << 10;
@@ -193,12 +195,17 @@ impl Ring {
         Ok(self.spare.take().map(|spare| spare.file))
     }
 
-    /// Works towards having a file at hand when the current one is full: writes up to `budget` bytes of zeros.
-    pub(crate) fn prepare(&mut self, budget: u64) -> Result<(), JournalError> {
+    /// Works towards having a file at hand when the current one, which has room for so many bytes, is full: writes as many
+    /// zeros as go with the bytes just written. What is written at once is what the next frame waits for, so the zeros are
+    /// spread over all that is written until then, with a quarter to spare.
+    pub(crate) fn prepare(&mut self, written_bytes: u64, room: u64) -> Result<(), JournalError> {
         if self.spare.is_none() && (!self.free.is_empty() || !self.begin_spare(0, u64::MAX)?) {
             return Ok(());
         }
-        self.zero_spare(budget).map(|_| ())
+        let left = self.spare.as_ref().map_or(0, |spare| spare.file.bytes - spare.zeroed);
+        let due = u128::from(left) * u128::from(written_bytes) * 5 / 4 / u128::from(room.max(1));
+        let due = u64::try_from(due).unwrap_or(u64::MAX);
+        self.zero_spare(due.max(MIN_PREPARED_BYTES)).map(|_| ())
     }
 
     /// Gives back the files before the one of this number.
@@ -258,7 +265,9 @@ impl Ring {
             return Ok(true);
         }
         while spare.zeroed < spare.file.bytes && budget > 0 {
-            let length = (spare.file.bytes - spare.zeroed).min(ZEROS_BYTES as u64);
+            let left = spare.file.bytes - spare.zeroed;
+            let most = budget.min(ZEROS_BYTES as u64).next_multiple_of(BLOCK_BYTES as u64);
+            let length = left.min(most);
             match spare.file.file.write_at(&self.zeros.filled()[..length as usize], spare.zeroed) {
                 Ok(()) => spare.zeroed += length,
                 Err(error) if is_full(&error) => {

@@ -22,9 +22,6 @@ use crate::disk::{BLOCK_BYTES, Disk};
 const BUFFER_BYTES: usize = MAX_WRITE_BYTES as usize;
 /// A write takes no further frame beyond this, so that the first of many need not wait for the last.
 const MAX_WRITE_BYTES: u64 = 4 << 20;
-/// Zeros written into the next file for each byte of frames, so that it is ready in time.
-const PREPARED_PER_WRITTEN: u64 = 4;
-const MIN_PREPARED_BYTES: u64 = 64 << 10;
 
 /// The appends of one frame, stamped, and what it trims.
 #[derive(Debug)]
@@ -209,8 +206,10 @@ impl Journal {
     /// Works towards having the next file ready in time, in proportion to the bytes just written. To be called after each
     /// [`Journal::write`], when those who waited for it have been told.
     pub(crate) fn prepare(&mut self, written_bytes: u64) -> Result<(), JournalError> {
-        if self.room() < self.file_bytes() / 2 {
-            self.ring.prepare((written_bytes * PREPARED_PER_WRITTEN).max(MIN_PREPARED_BYTES))?;
+        // A file that is hardly begun may be the last for long.
+        let (bytes, room) = (self.file_bytes(), self.room());
+        if room < bytes - bytes / 8 {
+            self.ring.prepare(written_bytes, room)?;
         }
         Ok(())
     }
