@@ -9,6 +9,7 @@
 
 mod keys;
 
+use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, HashMap};
 
@@ -18,8 +19,8 @@ use thiserror::Error;
 pub use self::keys::KeyLookUp;
 use crate::column::Column;
 use crate::epoch_loop::{EpochLimits, TurnError};
-use crate::format::{Landed, RecordPlace, RowDecoder};
-use crate::plan::{ColumnOrigin, ErrorPolicy, OutputMode, Sink, Source};
+use crate::format::{Landed, RecordPlace, RowDecoder, created};
+use crate::plan::{ColumnOrigin, ErrorPolicy, Format, OutputMode, Sink, Source};
 use crate::sql::{
     BoundSelect, EMPTY_ROW_TOPIC, GivenTable, RESULT_TOPIC, SelectOrder, SqlError, compile_select,
 };
@@ -250,7 +251,12 @@ impl TableRows {
                 continue;
             }
             let key = view.key.map(<[u8]>::to_vec);
-            let Some(value) = view.value else {
+            // A change is the row that it leaves: which one was there before it is in the record before.
+            let value = match (view.value, self.keyed && is_change(query)) {
+                (Some(change), true) => created(change).map_err(damaged)?.map(Cow::Owned),
+                (value, _) => value.map(Cow::Borrowed),
+            };
+            let Some(value) = value else {
                 if let (true, Some(key)) = (self.keyed, key)
                     && let Some(gone) = self.by_key.remove(&(partition, key))
                 {
@@ -267,7 +273,7 @@ impl TableRows {
                 partition: 0,
                 timestamp: view.timestamp,
                 key: key.clone(),
-                value: Some(value.to_vec()),
+                value: Some(value.into_owned()),
                 headers,
             };
             self.bytes += size(&record);
@@ -285,6 +291,11 @@ impl TableRows {
         }
         Ok(())
     }
+}
+
+/// Whether the records say what they replace.
+fn is_change(query: &TableQuery) -> bool {
+    matches!(query.table.sink.format.value, Format::Debezium(_))
 }
 
 /// About what a record takes in memory.

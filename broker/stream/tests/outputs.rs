@@ -67,6 +67,55 @@ fn a_step_whose_row_cannot_be_written_is_half_a_step() {
     }
 }
 
+/// What a record replaces is in it, and a deletion has the row that is gone, with a tombstone behind it.
+#[test]
+fn upserts_in_debeziums_manner_say_what_they_replace() {
+    let script = |mode: &str| {
+        format!(
+            "{SOURCE} CREATE TABLE o (k STRING, n BIGINT, PRIMARY KEY (k) NOT ENFORCED)
+             WITH ('topic' = 'out', 'format' = 'debezium-json', 'output' = '{mode}');
+             INSERT INTO o SELECT k, COUNT(*) FROM src GROUP BY k HAVING COUNT(*) <> 3 UNBOUNDED"
+        )
+    };
+    let input = lines(&rows(&[("a", 1, 0), ("a", 1, 1), ("a", 1, 2), ("b", 1, 3), ("a", 1, 4)]));
+    let written = |logs: &MemoryLogs| -> Vec<(String, Option<String>)> {
+        let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+        let records = logs.records("out").into_iter().map(|(_, record)| record);
+        records.map(|record| (text(&record.key.unwrap()), record.value.map(|value| text(&value)))).collect()
+    };
+    let change = |key: &str, before: &str, after: &str, op: &str| {
+        (key.to_owned(), Some(format!(r#"{{"before":{before},"after":{after},"op":"{op}"}}"#)))
+    };
+    let row = |key: &str, n: i64| format!(r#"{{"k":"{key}","n":{n}}}"#);
+    let created = |key: &str, n: i64| change(key, "null", &row(key, n), "c");
+    let updated = change("a", &row("a", 1), &row("a", 2), "u");
+    let deleted = change("a", &row("a", 2), "null", "d");
+    let each = (small_epochs(1), 1, 1);
+    let upserted = run(&script("upsert"), &input, each);
+    let expected =
+        [created("a", 1), updated.clone(), deleted, ("a".to_owned(), None), created("b", 1), created("a", 4)];
+    assert_eq!(written(&upserted), expected);
+    let changed = run(&script("changes"), &input, each);
+    assert_eq!(written(&changed), [created("a", 1), updated, created("b", 1), created("a", 4)]);
+    // Of an epoch it is the last step that counts, and who reads the topic as a table has its rows.
+    let whole = run(&script("upsert"), &input, (EpochLimits::default(), 0, 1));
+    assert_eq!(written(&whole), [created("b", 1), created("a", 4)]);
+    let read = plan(
+        "CREATE TABLE o (k STRING, n BIGINT, PRIMARY KEY (k) NOT ENFORCED) WITH ('topic' = 'out', 'format' = 'debezium-json');
+         CREATE TABLE t (k STRING, n BIGINT, PRIMARY KEY (k) NOT ENFORCED) WITH ('topic' = 'again', 'format' = 'json');
+         INSERT INTO t SELECT k, n FROM o",
+    );
+    for mut logs in [upserted, whole] {
+        logs.create("again", 1);
+        logs.progress.clear();
+        logs.changelog.clear();
+        run_bounded(&read, &mut logs, EpochLimits::default(), 0).unwrap_or_else(|error| panic!("{error}"));
+        let mut again = logs.values("again");
+        again.sort();
+        assert_eq!(again, [row("a", 4), row("b", 1)]);
+    }
+}
+
 #[test]
 fn a_row_that_cannot_be_written_does_not_take_the_one_before_it_along() {
     let script = written(

@@ -19,6 +19,8 @@ fn tables() -> Vec<QueryTable> {
          CREATE TABLE back (k STRING, n BIGINT) WITH ('topic' = 'back', 'format' = 'json', 'output' = 'retract');
          CREATE TABLE whole (n BIGINT) WITH ('topic' = 'whole', 'format' = 'json', 'output' = 'complete');
          CREATE TABLE created (k STRING, n BIGINT) WITH ('topic' = 'created', 'format' = 'debezium-json');
+         CREATE TABLE said (k STRING, n BIGINT, PRIMARY KEY (k) NOT ENFORCED) WITH ('topic' = 'said', 'format' = 'debezium-json');
+         INSERT INTO said SELECT k, COUNT(*) FROM src GROUP BY k UNBOUNDED;
          INSERT INTO back SELECT k, COUNT(*) FROM src GROUP BY k UNBOUNDED; INSERT INTO whole SELECT COUNT(*) FROM src UNBOUNDED;
          INSERT INTO created SELECT k, n FROM src;
          INSERT INTO now SELECT k, n, p, ts FROM src; INSERT INTO log SELECT k, n FROM src;
@@ -134,6 +136,30 @@ fn all_records_of_an_append_table_are_rows() {
     let found = ask_until("SELECT k, n FROM log ORDER BY n DESC", &[batch(&rows, 0)], i64::MAX).unwrap();
     assert_eq!(found.rows.len(), 3);
     assert_eq!(found.rows[0], [Value::String("b".to_owned()), Value::BigInt(3)]);
+}
+
+/// Of the record that is left of a key the row behind the change counts, whatever it replaced.
+#[test]
+fn changes_by_key_are_the_rows_that_they_leave() {
+    let records = [
+        (Some("a"), Some(r#"{"before":null,"after":{"k":"a","n":1},"op":"c"}"#)),
+        (Some("a"), Some(r#"{"before":{"k":"a","n":1},"after":{"k":"a","n":2},"op":"u"}"#)),
+        (Some("b"), Some(r#"{"before":null,"after":{"k":"b","n":1},"op":"c"}"#)),
+        (Some("b"), Some(r#"{"before":{"k":"b","n":1},"after":null,"op":"d"}"#)),
+        (Some("c"), Some(r#"{"before":{"k":"c","n":7},"after":{"k":"c","n":8},"op":"u"}"#)),
+    ];
+    let text = |value: &str| Value::String(value.to_owned());
+    for (sql, expected) in [
+        ("SELECT k, n FROM said ORDER BY k", &[("a", 2), ("c", 8)][..]),
+        ("SELECT k, n FROM said WHERE k = 'c'", &[("c", 8)]),
+        ("SELECT k, n FROM said WHERE k = 'b'", &[]),
+    ] {
+        let found = ask_until(sql, &[batch(&records, 0)], i64::MAX).unwrap();
+        let rows: Vec<_> = expected.iter().map(|(k, n)| [text(k), Value::BigInt(*n)]).collect();
+        assert_eq!(found.rows, rows, "{sql}");
+    }
+    let counted = ask_until("SELECT COUNT(*), SUM(n) FROM said", &[batch(&records, 0)], i64::MAX).unwrap();
+    assert_eq!(counted.rows, [[Value::BigInt(2), Value::BigInt(10)]]);
 }
 
 #[test]

@@ -3,6 +3,8 @@
 //! `op` is `c` (created), `r` (read from a snapshot), `u` (updated) or `d` (deleted). An update needs its `before`: the
 //! row that is taken back is not looked up anywhere.
 
+use serde_json::value::RawValue;
+
 use super::cell::{Brief, Cell, Slot};
 use super::error::FormatError;
 use super::json::{JsonDecoder, JsonEncoder};
@@ -80,6 +82,20 @@ impl DebeziumDecoder {
             }
         }
     }
+}
+
+/// The row that there is behind a change of our own, as what creates it; `None` if it is gone.
+///
+/// # Errors
+/// What is no such change.
+pub(crate) fn created(change: &[u8]) -> Result<Option<Vec<u8>>, String> {
+    #[derive(serde::Deserialize)]
+    struct Change<'a> {
+        #[serde(borrow)]
+        after: Option<&'a RawValue>,
+    }
+    let change: Change<'_> = serde_json::from_slice(change).map_err(|error| error.to_string())?;
+    Ok(change.after.map(|after| format!("{{\"before\":null,\"after\":{after},\"op\":\"c\"}}").into_bytes()))
 }
 
 /// A row of the columns given.

@@ -27,6 +27,7 @@ mod record;
 mod testing;
 
 pub(crate) use avro::Schema as AvroSchema;
+pub(crate) use debezium::created;
 pub(crate) use encoder::RecordEncoder;
 pub use error::FormatError;
 pub use infer::{InferError, RecordSample, TableDraft, csv_header, infer};

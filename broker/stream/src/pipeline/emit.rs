@@ -240,7 +240,8 @@ impl<'p> SinkWriter<'p> {
         Ok(())
     }
 
-    /// Writes the row of a key that came last of those that can be written, or that there is none any more.
+    /// Writes the row of a key that came last of those that can be written, or that there is none any more. A format that has a
+    /// word for it says what the row replaces, as far as the row before was taken back, and which row is gone.
     fn write_last(
         &mut self,
         mut left: Left,
@@ -249,17 +250,26 @@ impl<'p> SinkWriter<'p> {
         origin: &impl Fn(u64) -> Option<String>,
     ) -> Result<(), EpochError> {
         left.there.sort_unstable();
+        let gone = left.gone.into_iter().max();
+        let place = |(chunk, row): Place| (&*chunks[chunk].columns, row);
         for (chunk, row) in left.there.into_iter().rev() {
-            if self.write_row(&chunks[chunk], row, counters, origin)? {
+            self.value.clear();
+            let written =
+                match self.encoder.change(gone.map(place), Some(place((chunk, row))), &mut self.value) {
+                    true => Ok(true),
+                    false => self.encoder.value(&chunks[chunk].columns, row, &mut self.value),
+                };
+            if self.write_record(&chunks[chunk], row, written, counters, origin)? {
                 return Ok(());
             }
         }
-        match left.gone.into_iter().max() {
-            Some((chunk, row)) if self.sink.mode == OutputMode::Upsert => {
-                self.write_record(&chunks[chunk], row, Ok(false), counters, origin).map(drop)
-            }
-            _ => Ok(()),
+        let Some((chunk, row)) = gone.filter(|_| self.sink.mode == OutputMode::Upsert) else { return Ok(()) };
+        self.value.clear();
+        if self.encoder.change(Some(place((chunk, row))), None, &mut self.value) {
+            self.write_record(&chunks[chunk], row, Ok(true), counters, origin)?;
         }
+        // Behind what says which row is gone, too: it is this that lets a compacted topic forget the key.
+        self.write_record(&chunks[chunk], row, Ok(false), counters, origin).map(drop)
     }
 
     /// A column for which the row has no value and must have one, and why.
