@@ -201,6 +201,7 @@ mod tests {
             idle: false,
             watermarks: vec![*watermark],
             gap: None,
+            pending_end: None,
         };
         Progress {
             version: PROGRESS_VERSION,

@@ -213,7 +213,7 @@ impl Pipelines {
         let generation = known.generation.max(generation) + 1;
         let mut progress = header.progress.taken_up(to, generation, epoch + 1, 0);
         progress.plan = plan.fingerprint();
-        progress.inputs.iter_mut().for_each(|input| input.end = None);
+        progress.inputs.iter_mut().for_each(|input| (input.end, input.pending_end) = (None, None));
         progress.finished = false;
         let record = PipelineRecord { script, generation, running: false, input_ends: None, ..known };
         let (from, planned) = (snapshots.files().clone(), header);

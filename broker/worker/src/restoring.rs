@@ -27,7 +27,7 @@ struct Standing {
     progress: Option<(Progress, i64)>,
     /// Its partitions.
     partitions: Vec<TopicPartition>,
-    /// Its ends, where it went over a gap and they are to be declared again.
+    /// Its ends, where somebody went over a gap and they are to be declared again.
     ends: Option<Ends>,
 }
 
@@ -113,8 +113,9 @@ impl Task {
         let progress = restore::progress(client, &names.progress, self.number).await?;
         let before = progress.as_ref().map(|(progress, _)| progress);
         let partitions = to_read(self.layout.inputs(self.number), before);
+        let ends = before.and_then(Progress::pending_ends);
         let Some(before) = before.filter(|_| *accept_gap) else {
-            return Ok(Standing { progress, partitions, ends: None });
+            return Ok(Standing { progress, partitions, ends });
         };
         let mut starts = BTreeMap::new();
         for input in before.inputs.iter().filter(|input| self.is_same_topic(before, input)) {
@@ -125,7 +126,7 @@ impl Task {
         let start =
             |input: &InputProgress| starts.get(&TopicPartition::new(&*input.topic, input.partition)).copied();
         let Some(over) = before.over_gaps(before.generation + 1, start) else {
-            return Ok(Standing { progress, partitions, ends: None });
+            return Ok(Standing { progress, partitions, ends });
         };
         for (input, before) in over.inputs.iter().zip(&before.inputs).filter(|(now, was)| now.to != was.to) {
             tracing::warn!(
@@ -140,7 +141,7 @@ impl Task {
                 input.to - before.to
             );
         }
-        let ends = before.cut().ends;
+        let ends = over.pending_ends();
         let written =
             commits::commit(producer, names, self.number, EpochOutput::standing(over.clone())).await?;
         // A cluster that did not say where the record is: no snapshot is held against the place of the last one.
@@ -231,7 +232,7 @@ impl Task {
 /// The partitions a task reads. Where its input was declared to end, those that came later are beyond the end.
 fn to_read(mut partitions: Vec<TopicPartition>, progress: Option<&Progress>) -> Vec<TopicPartition> {
     let inputs = progress.map_or(&[][..], |progress| &progress.inputs);
-    if inputs.iter().any(|input| input.end.is_some()) {
+    if inputs.iter().any(|input| input.end.or(input.pending_end).is_some()) {
         partitions.retain(|partition| {
             inputs
                 .iter()
@@ -247,10 +248,10 @@ mod tests {
 
     #[test]
     fn partitions_that_came_behind_a_declared_end_are_not_read() {
-        let record = |end: &str| {
+        let record = |end: &str, pending: &str| {
             let text = format!(
                 r#"{{"version":2,"pipeline":"p","generation":1,"epoch":1,"plan":1,"now":0,"seed":0,"emit_rows":1,
-                "inputs":[{{"topic":"t","partition":0,"from":0,"to":3,"end":{end},"watermarks":[]}}],
+                "inputs":[{{"topic":"t","partition":0,"from":0,"to":3,"end":{end},"pending_end":{pending},"watermarks":[]}}],
                 "watermark":null,"sources":[],"operators":[],"counters":{none},"totals":{none},"digest":0,
                 "finished":false}}"#,
                 none = r#"{"read":0,"processed":0,"late":0,"skipped":0,"without_value":0,"dead_lettered":0,
@@ -260,7 +261,8 @@ mod tests {
         };
         let all = || (0..2).map(|partition| TopicPartition::new("t", partition)).collect::<Vec<_>>();
         assert_eq!(to_read(all(), None), all());
-        assert_eq!(to_read(all(), Some(&record("null"))), all());
-        assert_eq!(to_read(all(), Some(&record("5"))), all()[..1]);
+        assert_eq!(to_read(all(), Some(&record("null", "null"))), all());
+        assert_eq!(to_read(all(), Some(&record("5", "null"))), all()[..1]);
+        assert_eq!(to_read(all(), Some(&record("null", "5"))), all()[..1]);
     }
 }

@@ -118,6 +118,45 @@ fn a_worker_that_accepts_gaps_goes_on_behind_one_that_comes_while_it_runs() {
     assert!(rig.broker.stop().status.success());
 }
 
+/// A bounded run ends where it was declared to end, also where whoever went over a gap came no further.
+#[test]
+fn an_end_stays_where_a_worker_dies_right_behind_a_gap() {
+    const RECORDS: i64 = 3_000;
+    let script = "
+        CREATE TABLE t (n BIGINT) WITH ('topic' = 't', 'format' = 'json');
+        CREATE TABLE o (n BIGINT, c BIGINT, PRIMARY KEY (n) NOT ENFORCED) WITH ('topic' = 'o', 'format' = 'json');
+        INSERT INTO o SELECT n, COUNT(*) FROM t GROUP BY n UNBOUNDED;";
+    let rig = Rig::start();
+    rig.topic("t", 1);
+    rig.topic("o", 1);
+    let record = |n: i64| (0, 1_000, format!(r#"{{"n":{n}}}"#));
+    // A batch is in one epoch.
+    for first in (0..RECORDS).step_by(100) {
+        rig.send("t", (first..first + 100).map(record));
+    }
+    let slowly = ["--bounded", "--epoch-records", "100", "--epoch-interval", "10s"];
+    let mut worker = rig.worker("begins", script, &slowly);
+    let began = Instant::now();
+    while rig.count("o") == 0 {
+        assert!(worker.is_alive() && began.elapsed() < PATIENCE, "{}", worker.log());
+    }
+    assert!(worker.kill().was_killed());
+    let before = (RECORDS - 100).to_string();
+    rig.broker.run(&["topic", "delete-records", "t", "--partition", "0", "--before", &before, "--yes"]);
+    // It commits that it goes on behind the gap, and has no room for its state.
+    let ended =
+        rig.worker("dies", script, &["--bounded", "--accept-gap", "--memory", "1 KiB"]).wait(PATIENCE);
+    assert_eq!(ended.status.code(), Some(1), "{}", ended.log);
+    assert!(ended.log.contains("without the records of t-0"), "{}", ended.log);
+    assert!(ended.log.contains("and may have 1024"), "{}", ended.log);
+    // What comes behind the end is not read.
+    rig.send("t", (RECORDS..RECORDS + 70).map(record));
+    let ended = rig.worker("goes-on", script, &["--bounded"]).wait(PATIENCE);
+    let (read, missing) = (total(&ended, "records_in"), total(&ended, "missing_offsets"));
+    assert_eq!(read + missing, RECORDS, "{}", ended.log);
+    assert!(rig.broker.stop().status.success());
+}
+
 #[test]
 fn an_early_record_with_a_late_timestamp_does_not_keep_the_oldest_from_being_shed() {
     let rig = Rig::start();

@@ -496,6 +496,7 @@ impl Pipeline {
                 to: range.to,
                 passed_over: cut.shedding.passed_over.get(partition).copied(),
                 end: self.ends.as_ref().map(|ends| ends[index]),
+                pending_end: None,
                 idle: self.idle[index],
                 watermarks: self.partition_watermarks(index),
                 gap: self.gaps[index],

@@ -140,6 +140,9 @@ pub struct InputProgress {
     pub passed_over: Option<i64>,
     /// The end the input is declared to have.
     pub end: Option<i64>,
+    /// The end that the input had before it was gone on behind a gap: it is declared again before anything else is read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pending_end: Option<i64>,
     /// It holds no watermark back: it has had no record for long.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub idle: bool,
@@ -364,7 +367,8 @@ impl Progress {
 
     /// The record of an epoch that reads and writes nothing, and goes on at the beginning of every partition whose records
     /// are deleted up to there. `log_start` says where a partition begins, `None` for one that is not to be looked at.
-    /// `None`: there is no gap. The ends of the input, if any are declared, are to be declared again.
+    /// `None`: there is no gap. The ends of the input, if any are declared, are to be declared again: see
+    /// [`Progress::pending_ends`].
     pub fn over_gaps(
         &self,
         generation: u32,
@@ -372,8 +376,10 @@ impl Progress {
     ) -> Option<Progress> {
         let mut has_gap = false;
         let mut over = |input: &InputProgress| {
-            let standing = InputProgress { from: input.to, passed_over: None, end: None, ..input.clone() };
-            let start = log_start(input).map(|start| start.min(input.end.unwrap_or(i64::MAX)));
+            let pending_end = input.end.or(input.pending_end);
+            let standing =
+                InputProgress { from: input.to, passed_over: None, end: None, pending_end, ..input.clone() };
+            let start = log_start(input).map(|start| start.min(pending_end.unwrap_or(i64::MAX)));
             let Some(start) = start.filter(|start| *start > input.to) else { return standing };
             has_gap = true;
             let before = input.gap.map_or(0, |gap| gap.total);
@@ -390,6 +396,15 @@ impl Progress {
             digest: 0,
             ..self.clone()
         })
+    }
+
+    /// Where the input ends that is to be declared before anything is read; `None` if there is nothing to be declared.
+    pub fn pending_ends(&self) -> Option<BTreeMap<TopicPartition, i64>> {
+        let pending = |input: &InputProgress| {
+            Some((TopicPartition::new(&*input.topic, input.partition), input.pending_end?))
+        };
+        // Ends are declared of all partitions or of none.
+        self.inputs.iter().map(pending).collect::<Option<BTreeMap<_, _>>>().filter(|ends| !ends.is_empty())
     }
 
     /// The record as a batch of one.

@@ -203,7 +203,7 @@ impl Sources<'_> {
         for input in &mut inputs {
             input.from = input.to;
             // The end that was declared holds for the pipeline; whoever runs it declares it again.
-            input.end = None;
+            (input.end, input.pending_end) = (None, None);
             input.watermarks = self.partition_watermarks(input);
         }
         inputs
