@@ -6,7 +6,7 @@ use super::OperatorFault;
 use super::accumulator::Accumulator;
 use crate::plan::Aggregate;
 use crate::rows::Rows;
-use crate::state::{ChangelogSink, RECORD_HEADER, decode_key, entry_size};
+use crate::state::{ChangelogSink, RECORD_HEADER, decode_key, decode_key_into, entry_size};
 use crate::value::{DataType, Value};
 
 /// The aggregates of an operator.
@@ -189,8 +189,15 @@ fn value_key(key: &[u8], index: usize, value: &[u8]) -> Vec<u8> {
 
 /// A group's key as the engine encoded it, its key group first: the values.
 pub(crate) fn key_values(key: &[u8], types: &[DataType]) -> Vec<Value> {
-    decode_key(&key[1..], types)
-        .expect("the engine encoded the key itself, or checked it when it was restored")
+    let mut values = Vec::with_capacity(types.len());
+    append_key_values(key, types, &mut values);
+    values
+}
+
+/// The same, behind other values.
+pub(crate) fn append_key_values(key: &[u8], types: &[DataType], values: &mut Vec<Value>) {
+    let is_whole = decode_key_into(&key[1..], types, values);
+    is_whole.expect("the engine encoded the key itself, or checked it when it was restored");
 }
 
 /// Whether the bytes are a group's key with its key group.

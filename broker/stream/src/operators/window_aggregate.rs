@@ -28,7 +28,7 @@ mod tests;
 mod windows;
 
 use std::collections::BTreeSet;
-use std::ops::Bound;
+use std::ops::{Bound, Range};
 use std::sync::Arc;
 
 use self::changes::Changes;
@@ -38,7 +38,7 @@ use self::merged::Merged;
 use self::spilling::Gone;
 use self::windows::{Window, next_window};
 use super::accumulator::Accumulator;
-use super::aggregated::{Aggregates, ValueChanges, check_key, key_text, key_values};
+use super::aggregated::{Aggregates, ValueChanges, append_key_values, check_key, key_text, key_values};
 use super::schedule::first_rows;
 use super::{
     Due, EpochTime, Keyed, Operator, OperatorFault, Output, Place, Spilling, StateSize, timed_mark,
@@ -91,6 +91,7 @@ struct Given {
 }
 
 /// Where a row lies.
+#[derive(PartialEq, Eq)]
 struct InSlice {
     slice_end: i64,
     /// The end of its last window.
@@ -140,15 +141,15 @@ impl WindowAggregate {
     fn add(
         &mut self,
         time: EpochTime,
-        (rows, row): (&Rows, usize),
+        (rows, run): (&Rows, Range<usize>),
         key: &[u8],
         given: &mut Given,
         out: &mut Output,
     ) {
-        let mark = rows.marks[row];
-        let Some(InSlice { slice_end, last_end, start }) = self.slice_of(rows, row) else { return };
+        let mark = rows.marks[run.start];
+        let Some(InSlice { slice_end, last_end, start }) = self.slice_of(rows, run.start) else { return };
         if last_end.saturating_add(self.lateness()) <= mark.watermark {
-            return out.late.push(mark.origin);
+            return out.late.extend(rows.marks[run].iter().map(|mark| mark.origin));
         }
         let with_start = start.map(|start| [key, &start.to_be_bytes()].concat());
         let key = with_start.as_deref().unwrap_or(key);
@@ -160,9 +161,30 @@ impl WindowAggregate {
             }
         }
         if self.is_late_for_some(slice_end, time.before, mark.watermark) {
-            return self.held.push(key, slice_end, rows, row);
+            return run.for_each(|row| self.held.push(key, slice_end, rows, row));
         }
-        self.fold(slice_end, key, rows, row);
+        self.fold(slice_end, key, rows, run);
+    }
+
+    /// Where the rows end that are like one of them for all that is looked at before they are folded in: of its key, its slice
+    /// and its watermark.
+    fn run_end(&self, Keyed { rows, keys }: &Keyed, first: usize) -> usize {
+        let mut end = first + 1;
+        if self.emit != Emit::OnClose || rows.marks[first].back {
+            return end;
+        }
+        let same = |row: usize| {
+            let (mark, of_first) = (&rows.marks[row], &rows.marks[first]);
+            keys.get(row) == keys.get(first) && mark.watermark == of_first.watermark && !mark.back
+        };
+        let mut of_first = None;
+        while end < rows.len()
+            && same(end)
+            && self.slice_of(rows, end) == *of_first.get_or_insert_with(|| self.slice_of(rows, first))
+        {
+            end += 1;
+        }
+        end
     }
 
     fn slice_of(&self, rows: &Rows, row: usize) -> Option<InSlice> {
@@ -206,13 +228,14 @@ impl WindowAggregate {
         kind.windows_between(slice_end, after, watermark.saturating_sub(lateness)).next().is_some()
     }
 
-    fn fold(&mut self, slice_end: i64, key: &[u8], rows: &Rows, row: usize) {
+    /// Folds in rows of a key; of rows that are taken back one alone.
+    fn fold(&mut self, slice_end: i64, key: &[u8], rows: &Rows, run: Range<usize>) {
         self.left.changed(slice_end);
         let aggregates = &self.aggregates;
         let empty = || Part { rows: 0, accumulators: aggregates.empty() };
         let part = self.slices.entry(slice_end, key, empty);
-        part.rows += if rows.marks[row].back { -1 } else { 1 };
-        aggregates.add(&mut part.accumulators, rows, row);
+        part.rows += if rows.marks[run.start].back { -1 } else { run.len() as i64 };
+        run.for_each(|row| aggregates.add(&mut part.accumulators, rows, row));
         if part.rows == 0
             && let Some(part) = self.slices.remove(slice_end, key)
         {
@@ -224,7 +247,7 @@ impl WindowAggregate {
     /// Folds in what is held and counts for a window that is over at a time, its lateness included.
     fn fold_held(&mut self, over: i64) {
         for (key, Held { slice_end, row, .. }) in self.held.take_before(over) {
-            self.fold(slice_end, &key, &row, 0);
+            self.fold(slice_end, &key, &row, 0..1);
         }
     }
 
@@ -274,7 +297,7 @@ impl WindowAggregate {
         };
         values.clear();
         values.extend([Value::Timestamp(start), Value::Timestamp(window.end)]);
-        values.append(&mut key_values(key, &self.key_types));
+        append_key_values(key, &self.key_types, values);
         key
     }
 
@@ -395,9 +418,13 @@ impl Operator for WindowAggregate {
 
     fn process(&mut self, time: EpochTime, inputs: Vec<Vec<Keyed>>, out: &mut Output) {
         let mut given = Given { changes: Changes::default(), first: RowsBuilder::new(&self.row_types) };
-        for Keyed { rows, keys } in inputs.into_iter().flatten() {
-            for row in 0..rows.len() {
-                self.add(time, (&rows, row), keys.get(row), &mut given, out);
+        for chunk in inputs.into_iter().flatten() {
+            let mut row = 0;
+            while row < chunk.rows.len() {
+                let run = row..self.run_end(&chunk, row);
+                row = run.end;
+                let key = chunk.keys.get(run.start);
+                self.add(time, (&chunk.rows, run), key, &mut given, out);
             }
         }
         if self.emit == Emit::AtOnce {

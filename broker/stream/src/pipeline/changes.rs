@@ -8,9 +8,6 @@ use std::collections::BTreeSet;
 
 use crate::state::{Appended, AppendedRows, Blocks, ChangelogKey, ChangelogSink};
 
-/// Where the operator's identity ends in a record's key, and its table and the entry's own key begin.
-const SAME: usize = 5;
-
 /// Collects the changes.
 #[derive(Debug)]
 pub(super) struct StateChanges {
@@ -29,8 +26,6 @@ struct Records {
 
 #[derive(Debug, Clone, Copy)]
 struct Record {
-    /// What comes first of the key behind the operator's identity: it settles most comparisons.
-    first: u64,
     start: usize,
     key_end: usize,
     end: usize,
@@ -45,13 +40,31 @@ impl Records {
         ChangelogKey { operator: identity, table, key }.encode(&mut self.bytes);
         let key_end = self.bytes.len();
         self.bytes.extend_from_slice(value.unwrap_or(&[]));
-        let mut first = [0; 8];
-        let own = &self.bytes[start + SAME..key_end];
-        let length = own.len().min(first.len());
-        first[..length].copy_from_slice(&own[..length]);
-        let first = u64::from_be_bytes(first);
         let (end, gone) = (self.bytes.len(), value.is_none());
-        self.list.push(Record { first, start, key_end, end, gone, block });
+        self.list.push(Record { start, key_end, end, gone, block });
+    }
+
+    /// The places of the records in the order of their keys; of equal ones in that in which they were put.
+    fn in_order(&self) -> Vec<u32> {
+        let keys = || self.list.iter().map(|record| self.key(record));
+        // What all keys begin with says nothing: the operator, often the table, and of times most of their bytes.
+        let first = keys().next().unwrap_or(&[]);
+        let same = keys().fold(first.len(), |same, key| {
+            let both = first[..same].iter().zip(key);
+            both.take_while(|(first, key)| first == key).count()
+        });
+        let number = |key: &[u8]| {
+            let mut bytes = [0; size_of::<u128>()];
+            bytes.iter_mut().zip(&key[same..]).for_each(|(to, from)| *to = *from);
+            u128::from_be_bytes(bytes)
+        };
+        let mut order: Vec<(u128, u32)> = keys().map(number).zip(0..).collect();
+        let key = |place: u32| self.key(&self.list[place as usize]);
+        order.sort_unstable_by(|left, right| {
+            let by_key = left.0.cmp(&right.0).then_with(|| key(left.1).cmp(key(right.1)));
+            by_key.then(left.1.cmp(&right.1))
+        });
+        order.into_iter().map(|(_, place)| place).collect()
     }
 
     fn key(&self, record: &Record) -> &[u8] {
@@ -75,11 +88,8 @@ impl StateChanges {
         };
         forgotten.into_iter().for_each(|(table, span)| blocks.forget(table, span, &mut put_block));
         blocks.pack(appended, &mut put_block);
-        let mut list = std::mem::take(&mut records.list);
-        list.sort_by(|left, right| {
-            left.first.cmp(&right.first).then_with(|| records.key(left).cmp(records.key(right)))
-        });
-        for record in &list {
+        for place in records.in_order() {
+            let record = &records.list[place as usize];
             let value = (!record.gone).then(|| &records.bytes[record.key_end..record.end]);
             put(records.key(record), value, record.block);
         }
@@ -97,5 +107,38 @@ impl ChangelogSink for StateChanges {
 
     fn forget(&mut self, table: u8, span: i64) {
         self.forgotten.insert((table, span));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn records_come_in_the_order_of_their_keys(
+            same in prop::collection::vec(0_u8..2, 0..20),
+            keys in prop::collection::vec((0_u8..2, prop::collection::vec(0_u8..2, 0..22), any::<bool>()), 0..40),
+        ) {
+            let mut changes = StateChanges::of(7);
+            let mut expected = Vec::new();
+            for (place, (table, key, gone)) in keys.into_iter().enumerate() {
+                let key = [&same[..], &key].concat();
+                let value = (!gone).then(|| place.to_be_bytes());
+                changes.put(table, &key, value.as_ref().map(|value| &value[..]));
+                let mut record_key = Vec::new();
+                ChangelogKey { operator: 7, table, key: &key }.encode(&mut record_key);
+                expected.push((record_key, value.map(|value| value.to_vec())));
+            }
+            expected.sort_by(|left, right| left.0.cmp(&right.0));
+            let mut given = Vec::new();
+            changes.finish(&mut Blocks::default(), |key, value, is_block| {
+                assert!(!is_block);
+                given.push((key.to_vec(), value.map(<[u8]>::to_vec)));
+            });
+            prop_assert_eq!(given, expected);
+        }
     }
 }

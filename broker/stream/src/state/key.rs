@@ -192,9 +192,18 @@ pub(crate) fn key_length(bytes: &[u8], types: &[DataType]) -> Option<usize> {
 }
 
 /// The values of an encoded key; `None` if it is damaged.
-pub(crate) fn decode_key(mut bytes: &[u8], types: &[DataType]) -> Option<Vec<Value>> {
-    let values = types.iter().map(|data_type| decode_part(&mut bytes, *data_type)).collect::<Option<_>>()?;
-    bytes.is_empty().then_some(values)
+pub(crate) fn decode_key(bytes: &[u8], types: &[DataType]) -> Option<Vec<Value>> {
+    let mut values = Vec::with_capacity(types.len());
+    decode_key_into(bytes, types, &mut values)?;
+    Some(values)
+}
+
+/// The same, behind other values.
+pub(crate) fn decode_key_into(mut bytes: &[u8], types: &[DataType], values: &mut Vec<Value>) -> Option<()> {
+    for data_type in types {
+        values.push(decode_part(&mut bytes, *data_type)?);
+    }
+    bytes.is_empty().then_some(())
 }
 
 fn decode_part(bytes: &mut &[u8], data_type: DataType) -> Option<Value> {

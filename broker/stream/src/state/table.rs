@@ -370,6 +370,21 @@ impl<V> TimeTable<V> {
         Some((time, taken.collect()))
     }
 
+    /// Lets go of every entry of a time; `gone` gets them, in no order.
+    pub(crate) fn drop_time(&mut self, time: i64, mut gone: impl FnMut(&[u8], V)) {
+        debug_assert!(!self.away.contains_key(&time), "they were read back");
+        let Some(bucket) = self.buckets.remove(&time) else { return };
+        self.len -= bucket.len();
+        self.changed.reserve(bucket.len());
+        for (key, slot) in bucket {
+            self.is_gone(&slot);
+            gone(&key, slot.value);
+            if !slot.changed {
+                self.changed.push((time, key, slot.logged));
+            }
+        }
+    }
+
     /// Hands the changes since the last call to the changelog.
     pub(crate) fn drain_changes(
         &mut self,

@@ -9,7 +9,7 @@
 
 use std::sync::Arc;
 
-use super::{Accumulator, Due, Part, Place, WindowAggregate, WindowOf};
+use super::{Accumulator, Due, Part, Place, ValueChanges, WindowAggregate, WindowOf};
 use crate::plan::Emit;
 use crate::state::TimeTable;
 
@@ -45,7 +45,7 @@ impl WindowAggregate {
         for slice in slices {
             for key in keys {
                 if let Some(part) = self.slices.remove(slice, key) {
-                    self.forget_values(slice, key, &part);
+                    forget_values(&mut self.values, slice, key, &part);
                 }
             }
         }
@@ -66,15 +66,15 @@ impl WindowAggregate {
         self.left.are_over(watermark);
         while let Some(slice) = self.slices.first_time()
             && self.over(slice) <= watermark
-            && let Some((slice, groups)) = self.slices.take_first(slice)
         {
-            groups.iter().for_each(|(key, part)| self.forget_values(slice, key, part));
+            let Self { slices, values, .. } = self;
+            slices.drop_time(slice, |key, part| forget_values(values, slice, key, &part));
         }
     }
+}
 
-    fn forget_values(&mut self, slice: i64, key: &[u8], part: &Part) {
-        if part.accumulators.iter().any(|state| matches!(state, Accumulator::Values(_))) {
-            self.values.drop_group(&TimeTable::<Part>::record_key(slice, key), &part.accumulators);
-        }
+fn forget_values(values: &mut ValueChanges, slice: i64, key: &[u8], part: &Part) {
+    if part.accumulators.iter().any(|state| matches!(state, Accumulator::Values(_))) {
+        values.drop_group(&TimeTable::<Part>::record_key(slice, key), &part.accumulators);
     }
 }

@@ -1,17 +1,22 @@
-//! What no pipeline shows: rows that come between two parts of a window.
+//! What no pipeline shows: rows that come between two parts of a window; and rows that are alike are folded in as if they came
+//! one by one.
+
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
 
 use super::super::{EpochTime, Keyed, Operator, Output, Place};
 use super::WindowAggregate;
 use crate::plan::{self, Aggregate, AggregateFunction, Emit, WindowKind, WindowOf};
 use crate::rows::{Mark, RowsBuilder};
-use crate::state::{KeyGroups, Keys};
+use crate::state::{Appended, ChangelogSink, KeyGroups, Keys};
 use crate::value::{DataType, Value};
 
 const INPUT: [DataType; 2] = [DataType::BigInt, DataType::Timestamp];
 const ROW: [DataType; 4] = [DataType::Timestamp, DataType::Timestamp, DataType::BigInt, DataType::BigInt];
 
-/// How many rows a key has in each second, and for how long more they may become.
-fn counting(lateness_ms: i64) -> WindowAggregate {
+/// How many rows a key has in each second.
+fn counting(emit: Emit) -> WindowAggregate {
     let count = Aggregate {
         function: AggregateFunction::Count,
         user: None,
@@ -26,7 +31,7 @@ fn counting(lateness_ms: i64) -> WindowAggregate {
         window: WindowOf::Assigned { kind: WindowKind::Tumble { size_ms: 1_000, offset_ms: 0 }, time: 1 },
         keys: vec![0],
         aggregates: vec![count],
-        emit: Emit::OnCloseAndLate { ms: lateness_ms },
+        emit,
     };
     WindowAggregate::new(&plan, &INPUT, &ROW, false)
 }
@@ -60,7 +65,7 @@ fn given(out: Output) -> Vec<(bool, i64, i64)> {
 
 #[test]
 fn a_row_of_a_key_that_is_given_already_changes_what_was_given() {
-    let mut operator = counting(5_000);
+    let mut operator = counting(Emit::OnCloseAndLate { ms: 5_000 });
     let time = |before: i64| EpochTime { now: 0, before };
     let start = Place::behind(0);
     operator.stands_at(&start);
@@ -87,4 +92,65 @@ fn a_row_of_a_key_that_is_given_already_changes_what_was_given() {
     let mut out = Output::new();
     operator.process(time(1_000), rows(1_500, &[(5, 300)]), &mut out);
     assert_eq!(given(out), [(true, 5, 1), (false, 5, 2)]);
+}
+
+/// What an epoch has changed.
+#[derive(Debug, Default, PartialEq)]
+struct Changes(BTreeMap<Vec<u8>, Option<Vec<u8>>>);
+
+impl ChangelogSink for Changes {
+    fn put(&mut self, table: u8, key: &[u8], value: Option<&[u8]>) {
+        let before = self.0.insert([&[table], key].concat(), value.map(<[u8]>::to_vec));
+        assert_eq!(before, None, "each once");
+    }
+
+    fn append(&mut self, _row: Appended<'_>) {
+        unreachable!("windows have no log");
+    }
+
+    fn forget(&mut self, _table: u8, _span: i64) {
+        unreachable!("windows have no log");
+    }
+}
+
+proptest! {
+    #[test]
+    fn rows_that_are_alike_are_folded_in_as_if_they_came_one_by_one(
+        of in prop::collection::vec((0_i64..2, prop_oneof![4 => Just(0_i64), 1 => 0_i64..400], 0_i64..1_500, any::<bool>()), 1..40),
+    ) {
+        let (mut watermark, mut key, mut time) = (0, 0, 0);
+        let mut builder = RowsBuilder::new(&INPUT);
+        let mut alone = counting(Emit::OnClose);
+        let (mut late, mut order) = (Vec::new(), 0);
+        let start = EpochTime { now: 0, before: 0 };
+        for (other, passes, behind, again) in of {
+            watermark += passes;
+            if !again {
+                (key, time) = (other, (watermark + 1_000 - behind).max(0));
+            }
+            let mark = Mark { order, origin: order, timestamp: time, watermark, partition: 0, back: false };
+            order += 1;
+            let values = [Value::BigInt(key), Value::Timestamp(time)];
+            builder.push(mark, &values);
+            let mut one = RowsBuilder::new(&INPUT);
+            one.push(mark, &values);
+            let rows = one.finish();
+            let keys = Keys::of(&rows, &[0], KeyGroups::DEFAULT);
+            let mut out = Output::new();
+            alone.process(start, vec![vec![Keyed { rows, keys }]], &mut out);
+            late.append(&mut out.late);
+        }
+        let mut together = counting(Emit::OnClose);
+        let rows = builder.finish();
+        let keys = Keys::of(&rows, &[0], KeyGroups::DEFAULT);
+        let mut out = Output::new();
+        together.process(start, vec![vec![Keyed { rows, keys }]], &mut out);
+        prop_assert_eq!(out.late, late);
+        let changes = |operator: &mut WindowAggregate| {
+            let mut changes = Changes::default();
+            operator.drain_changes(&mut changes);
+            changes
+        };
+        prop_assert_eq!(changes(&mut together), changes(&mut alone));
+    }
 }
