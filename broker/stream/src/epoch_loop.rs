@@ -454,6 +454,11 @@ impl EpochLoop {
         }
     }
 
+    /// Whether the limit of records holds within a batch, too.
+    fn bounds_records(&self) -> bool {
+        self.cuts_batches || self.pace.bounds_records()
+    }
+
     fn name(&self) -> String {
         self.pipeline.spec().name.clone()
     }
@@ -494,6 +499,7 @@ impl EpochLoop {
             readable.retain(|partition, _| left_out.contains(partition));
         }
         let share = limits.input_bytes / readable.len().max(1);
+        let records = if self.bounds_records() { limits.input_records } else { u64::MAX };
         let mut bytes = 0;
         let mut inputs = Vec::with_capacity(readable.len());
         let mut ends = BTreeMap::new();
@@ -504,8 +510,14 @@ impl EpochLoop {
                 continue;
             }
             let from = shedding.passed_over.get(&partition).copied().unwrap_or(position);
-            let mut read = logs.read(&partition, from, share)?;
-            self.begun.exchange(&partition, &mut read.batches);
+            let read = match self.begun.rest(&partition, from, records) {
+                Some(rest) => rest,
+                None => {
+                    let mut read = logs.read(&partition, from, share)?;
+                    self.begun.exchange(&partition, &mut read.batches);
+                    read
+                }
+            };
             bytes += read.batches.iter().map(Batch::size).sum::<usize>();
             ends.insert(partition.clone(), end);
             inputs.push(Input { partition, batches: read.batches, aborted: read.aborted });
@@ -528,7 +540,7 @@ impl EpochLoop {
         let positions: BTreeMap<&TopicPartition, i64> = self.pipeline.positions().collect();
         let share = limits.input_records / input.len().max(1) as u64;
         // The first batch of each is taken whole, unless epochs were too large: then no more than the limit.
-        let mut left = match self.cuts_batches || self.pace.bounds_records() {
+        let mut left = match self.bounds_records() {
             true => limits.input_records,
             false => u64::MAX,
         };

@@ -1,23 +1,34 @@
-//! Batches that epochs take part by part, unpacked once.
+//! Batches that epochs take part by part: read once, and unpacked once.
 //!
-//! Where epochs are smaller than batches, each would unpack the whole batch for the few records of it that are its own.
+//! Where epochs are smaller than batches, each would read, check and unpack a whole batch for the few records of it that
+//! are its own.
 
 use std::collections::BTreeMap;
 
-use logmill_record::{Batch, Codec};
+use logmill_record::{Batch, BatchHeader, Codec};
 
+use crate::logs::ReadBatches;
 use crate::pipeline::{Input, OffsetRange, TopicPartition};
 
 /// Of each partition the batch that the last epoch ended in, not compressed, as far as there is room for all of them.
 #[derive(Debug, Default)]
 pub(super) struct Begun {
-    batches: BTreeMap<TopicPartition, Batch>,
+    batches: BTreeMap<TopicPartition, ReadBatches>,
 }
 
 impl Begun {
+    /// What is left of such a batch from an offset on, if that is so many offsets.
+    pub(super) fn rest(&self, partition: &TopicPartition, from: i64, offsets: u64) -> Option<ReadBatches> {
+        let begun = self.batches.get(partition)?;
+        let header = begun.batches.first()?.header();
+        let left = u64::try_from(header.next_offset() - from).unwrap_or(0);
+        (header.base_offset <= from && left > 0 && left >= offsets).then(|| begun.clone())
+    }
+
     /// Puts what is unpacked already in the place of the batch that was read again.
     pub(super) fn exchange(&self, partition: &TopicPartition, batches: &mut [Batch]) {
-        if let (Some(begun), Some(first)) = (self.batches.get(partition), batches.first_mut())
+        let begun = self.batches.get(partition).and_then(|begun| begun.batches.first());
+        if let (Some(begun), Some(first)) = (begun, batches.first_mut())
             && is_of(begun, first)
         {
             *first = begun.clone();
@@ -31,7 +42,7 @@ impl Begun {
         input: &[Input],
         room: usize,
     ) {
-        for Input { partition, batches, .. } in input {
+        for Input { partition, batches, aborted } in input {
             let Some(range) = ranges.get(partition) else { continue };
             let before = self.batches.remove(partition);
             let ends_in = |batch: &&Batch| {
@@ -39,13 +50,14 @@ impl Begun {
                 header.base_offset < range.to && range.to < header.next_offset()
             };
             let Some(batch) = batches.iter().find(ends_in) else { continue };
-            let kept: usize = self.batches.values().map(Batch::size).sum();
-            let unpacked = match before {
-                Some(before) if is_of(&before, batch) => Some(before),
-                _ => unpacked(batch, room.saturating_sub(kept)),
+            let kept: usize = self.batches.values().flat_map(|kept| &kept.batches).map(Batch::size).sum();
+            let begun = match before {
+                Some(before) if before.batches.iter().any(|before| is_of(before, batch)) => Some(before),
+                _ => unpacked(batch, room.saturating_sub(kept))
+                    .map(|batch| ReadBatches { batches: vec![batch], aborted: aborted.clone() }),
             };
-            if let Some(unpacked) = unpacked {
-                self.batches.insert(partition.clone(), unpacked);
+            if let Some(begun) = begun {
+                self.batches.insert(partition.clone(), begun);
             }
         }
     }
@@ -53,18 +65,16 @@ impl Begun {
 
 /// Whether it holds the same records: a batch that was compacted since has fewer.
 fn is_of(begun: &Batch, batch: &Batch) -> bool {
-    let (begun, batch) = (begun.header(), batch.header());
-    let key = |header: &logmill_record::BatchHeader| (header.base_offset, header.next_offset(), header.count);
-    key(begun) == key(batch)
+    let key = |header: &BatchHeader| (header.base_offset, header.next_offset(), header.count);
+    key(begun.header()) == key(batch.header())
 }
 
-/// The batch without compression; none where that is no gain, or there is no room. What is wrong with it is told by the
-/// epoch that reads on.
+/// The batch without compression; none where there is no room. What is wrong with it is told by the epoch that reads on.
 fn unpacked(batch: &Batch, room: usize) -> Option<Batch> {
-    if batch.header().codec().ok()? == Codec::None {
-        return None;
+    match batch.header().codec().ok()? {
+        Codec::None => (batch.size() <= room).then(|| batch.clone()),
+        _ => batch.open(room).ok()?.repack(Codec::None, None).ok(),
     }
-    batch.open(room).ok()?.repack(Codec::None, None).ok()
 }
 
 #[cfg(test)]
@@ -115,11 +125,23 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_packed_or_has_no_room_is_not_kept() {
-        for (codec, room) in [(Codec::None, 10_000), (Codec::Zstd, 1_000)] {
+    fn what_is_left_is_not_read_again_where_it_is_enough() {
+        let batch = batch(Codec::None, 100);
+        let mut begun = Begun::default();
+        begun.note(&cut(140), &input(&batch), 10_000);
+        let rest = |from, offsets| begun.rest(&partition(), from, offsets).map(|read| read.batches);
+        assert_eq!(rest(140, 60), Some(vec![batch]));
+        assert_eq!(rest(140, 61), None, "more is wanted");
+        assert_eq!((rest(99, 1), rest(200, 0)), (None, None), "it lies elsewhere");
+    }
+
+    #[test]
+    fn what_has_no_room_is_not_kept() {
+        for codec in [Codec::None, Codec::Zstd] {
             let batch = batch(codec, 0);
             let mut begun = Begun::default();
-            begun.note(&cut(40), &input(&batch), room);
+            begun.note(&cut(40), &input(&batch), 1_000);
+            assert!(begun.rest(&partition(), 40, 1).is_none());
             assert_eq!(read(&begun, &batch), batch);
         }
     }
