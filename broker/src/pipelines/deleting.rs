@@ -12,6 +12,20 @@ use crate::blocking::beside;
 use crate::coordinators::Patience;
 use crate::topics::{CHANGELOG_PREFIX, MetadataRecord, PROGRESS_PREFIX};
 
+/// A pipeline that is being deleted, until it is gone or the delete is given up.
+struct Going<'a> {
+    pipelines: &'a Pipelines,
+    name: &'a str,
+}
+
+impl Drop for Going<'_> {
+    fn drop(&mut self) {
+        if let Some(known) = self.pipelines.0.known.lock().get_mut(self.name) {
+            known.is_going = false;
+        }
+    }
+}
+
 impl Pipelines {
     /// Deletes a pipeline that does not run, with its state: its sinks are free, and keep their records. Savepoints are
     /// kept until they are deleted: one that has some is deleted only `with_savepoints`.
@@ -30,10 +44,12 @@ impl Pipelines {
                     reason: format!("runs; stop it first (`logmill pipeline stop {name}`)"),
                 });
             }
+            known.is_going = true;
             (known.thread.take(), known.snapshots.clone())
         };
+        let _going = Going { pipelines: self, name };
         join(thread).await;
-        // One in the making is waited for: it is one, then.
+        // One in the making is waited for: it is one, then. None is begun from here on.
         let files = snapshots.clone();
         let savepoints = beside(move || files.alone(SnapshotFiles::savepoints)).await;
         let savepoints = savepoints.map_err(|_| PipelineError::Stopping)?;

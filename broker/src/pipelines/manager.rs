@@ -127,6 +127,8 @@ pub(super) struct Known {
     pub(super) events: Events,
     pub(super) snapshots: Snapshots,
     pub(super) thread: Option<JoinHandle<()>>,
+    /// It is being deleted: no savepoint of it is begun any more.
+    pub(super) is_going: bool,
 }
 
 impl Pipelines {
@@ -541,7 +543,7 @@ impl Manager {
         };
         let shown = Shown::new(state, self.clock.steady());
         let snapshots = self.snapshots(&record.name);
-        Known { record, plan, control, shown, events, snapshots, thread: None }
+        Known { record, plan, control, shown, events, snapshots, thread: None, is_going: false }
     }
 
     /// What a runner of the pipeline is told from the beginning.

@@ -86,12 +86,19 @@ impl Pipelines {
 
     /// The newest durable cut of a pipeline that was at `cut`: the snapshots that lead there may have been replaced since.
     /// Nothing of it is removed or replaced meanwhile.
-    fn newest_of(&self, before: &PipelineRecord, cut: Cut) -> Result<Cut, PipelineError> {
+    pub(super) fn newest_of(&self, before: &PipelineRecord, cut: Cut) -> Result<Cut, PipelineError> {
         let (record, _, snapshots, _) = self.for_savepoints(&before.name)?;
         if (&record.script, record.created_ms) != (&before.script, before.created_ms) {
             return Err(PipelineError::State {
                 name: before.name.clone(),
                 reason: "was changed meanwhile; make the savepoint once more".to_owned(),
+            });
+        }
+        // The delete has looked for savepoints, or does so behind this one: what it did not see would go with the rest.
+        if self.0.known.lock().get(&before.name).is_none_or(|known| known.is_going) {
+            return Err(PipelineError::State {
+                name: before.name.clone(),
+                reason: "is being deleted".to_owned(),
             });
         }
         let is_newer = |newer: &Cut| newer.progress.epoch > cut.progress.epoch;
