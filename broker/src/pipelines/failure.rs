@@ -133,15 +133,15 @@ fn epoch(pipeline: &str, error: &EpochError) -> (String, Option<(String, i32, i6
         Some((partition.topic.clone(), partition.partition, offset))
     };
     match error {
-        EpochError::Poison { partition, offset, error } => (
-            format!("the record {error}"),
-            at(partition, *offset),
-            without_such(pipeline),
-        ),
+        EpochError::Poison { partition, offset, error } => {
+            (format!("the record {error}"), at(partition, *offset), without_such(pipeline))
+        }
         EpochError::DamagedBatch { partition, base_offset, error } => (
             format!("the batch cannot be opened: {error}"),
             at(partition, *base_offset),
-            format!("Look at it with `logmill storage dump`. {OTHER_NAME}, once the records up to there are deleted"),
+            format!(
+                "Look at it with `logmill storage dump`. {OTHER_NAME}, once the records up to there are deleted"
+            ),
         ),
         EpochError::OutputRow { .. } => (
             error.to_string(),
@@ -152,23 +152,31 @@ fn epoch(pipeline: &str, error: &EpochError) -> (String, Option<(String, i32, i6
             ),
         ),
         // Of more records less is taken in.
-        EpochError::TooMuch { .. } => (
-            error.to_string(),
-            None,
-            "One record alone makes so many rows: join or window it more narrowly, or select fewer of its columns"
-                .to_owned(),
-        ),
-        EpochError::ReadsBack { limit, .. } => (
+        EpochError::TooMuch { rows, .. } => (
             error.to_string(),
             None,
             format!(
-                "One record alone touches so much: group, join or rank by more columns, or give it more (`logmill pipeline \
+                "{} alone makes so many rows: join or window it more narrowly, or select fewer of its columns",
+                least(*rows)
+            ),
+        ),
+        EpochError::ReadsBack { limit, rows, .. } => (
+            error.to_string(),
+            None,
+            format!(
+                "{} alone touches so much: group, join or rank by more columns, or give it more (`logmill pipeline \
                  resume {pipeline} --memory {}`)",
+                least(*rows),
                 written(limit.saturating_mul(4))
             ),
         ),
         error => (error.to_string(), None, "Run it again; its state is restored".to_owned()),
     }
+}
+
+/// What the smallest epoch has that was too much, of one where so many rows were due.
+fn least(due: u64) -> &'static str {
+    if due > 0 { "One row that time makes due" } else { "One record" }
 }
 
 fn without_such(pipeline: &str) -> String {
@@ -262,5 +270,17 @@ mod tests {
             remedy.starts_with("`logmill pipeline resume up --accept-gap` goes on at offset 9"),
             "{remedy}"
         );
+    }
+
+    #[test]
+    fn what_is_too_much_is_said_of_what_is_too_much() {
+        let read = |rows| EpochError::ReadsBack { bytes: 3 << 20, limit: 1 << 20, rows };
+        let made = |rows| EpochError::TooMuch { bytes: 3 << 20, limit: 1 << 20, rows };
+        for (records, due) in [(read(0), read(7)), (made(0), made(7))] {
+            let of = |error: &EpochError| epoch("up", error).2;
+            assert!(of(&records).starts_with("One record alone "), "{}", of(&records));
+            assert!(of(&due).starts_with("One row that time makes due alone "), "{}", of(&due));
+        }
+        assert!(epoch("up", &read(7)).2.contains("`logmill pipeline resume up --memory 4MiB`"));
     }
 }
