@@ -14,6 +14,10 @@ CREATE TABLE numbered (number BIGINT NOT NULL METADATA FROM 'key', ts TIMESTAMP(
   WATERMARK FOR ts AS ts - INTERVAL '5' SECOND) WITH ('topic' = 'numbered', 'format' = 'json');
 CREATE TABLE two (a STRING NOT NULL, b STRING NOT NULL, x BIGINT)
   WITH ('topic' = 'two', 'format' = 'json', 'key.format' = 'json', 'key.fields' = 'a;b');
+CREATE TABLE renamed (c STRING NOT NULL, d STRING NOT NULL, y BIGINT)
+  WITH ('topic' = 'renamed', 'format' = 'json', 'key.format' = 'json', 'key.fields' = 'c;d');
+CREATE TABLE prefixed (k_a STRING NOT NULL, k_b STRING NOT NULL, z BIGINT) WITH ('topic' = 'prefixed', 'format' = 'json',
+  'key.format' = 'json', 'key.fields' = 'k_a;k_b', 'key.fields-prefix' = 'k_', 'value.fields-include' = 'EXCEPT_KEY');
 CREATE TABLE maybe (customer STRING METADATA FROM 'key', x BIGINT) WITH ('topic' = 'maybe', 'format' = 'json');
 CREATE TABLE keyless (customer STRING, x BIGINT) WITH ('topic' = 'keyless', 'format' = 'json');
 ";
@@ -94,6 +98,18 @@ fn records_without_a_key_are_anywhere() {
         "k STRING, n BIGINT",
         "SELECT customer, COUNT(*) FROM maybe GROUP BY customer UNBOUNDED",
     );
+}
+
+/// Where the names of a key's fields are in it, keys of other names are other bytes, in other partitions.
+#[test]
+fn keys_whose_fields_have_other_names_are_other_keys() {
+    let join = |right: &str, on: [&str; 2]| {
+        let on = format!("l.a = r.{} AND l.b = r.{}", on[0], on[1]);
+        format!("SELECT l.a, l.x FROM two l JOIN {right} r ON {on} UNBOUNDED")
+    };
+    let columns = "k STRING, n BIGINT";
+    check("`two` and `renamed` are written in different ways", columns, &join("renamed", ["c", "d"]));
+    check(BY_PARTITION, columns, &join("prefixed", ["k_a", "k_b"]));
 }
 
 #[test]

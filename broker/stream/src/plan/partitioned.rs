@@ -8,7 +8,9 @@ use std::collections::BTreeSet;
 
 use thiserror::Error;
 
-use super::{ColumnOrigin, Expression, Format, Join, JoinKind, JoinSide, Node, Operator, Plan, Source};
+use super::{
+    Column, ColumnOrigin, Expression, Format, Join, JoinKind, JoinSide, Node, Operator, Plan, Source,
+};
 use crate::value::DataType;
 
 /// Why a pipeline needs all partitions in one place.
@@ -145,10 +147,14 @@ impl<'p> KeyColumns<'p> {
         KeyColumns { source: self.source, fields }
     }
 
-    /// What makes equal keys equal bytes: the key's format and the types of its fields.
-    fn written(&self) -> (Option<&'p Format>, Vec<DataType>) {
+    /// What makes equal keys equal bytes: the key's format, the types of its fields, and their names where these are written, too.
+    fn written(&self) -> (Option<&'p Format>, Vec<(DataType, Option<&'p str>)>) {
+        let format = &self.source.format;
+        let has_names = matches!(format.key, Some(Format::Json(_)));
         let key = self.source.columns.iter().filter(|column| column.origin == ColumnOrigin::Key);
-        (self.source.format.key.as_ref(), key.map(|column| column.data_type).collect())
+        let field =
+            |column: &'p Column| (column.data_type, has_names.then(|| format.key_field(&column.name)));
+        (format.key.as_ref(), key.map(field).collect())
     }
 }
 
