@@ -9,10 +9,11 @@ use std::sync::Arc;
 use super::accumulator::Accumulator;
 use super::aggregated::{Aggregates, ValueChanges, check_key, key_text, key_values};
 use super::spilling::{FORGOTTEN_AT_ONCE, Spilling, missing};
+use super::touched::Touched;
 use super::{EpochTime, Keyed, Operator, OperatorFault, Output, StateSize};
-use crate::plan::{self, StateBound};
+use crate::plan;
 use crate::rows::{Mark, RowsBuilder};
-use crate::state::{Away, ChangelogSink, ColdError, ColdTables, Growth, Table, TimeTable, key_length};
+use crate::state::{ChangelogSink, ColdError, ColdTables, Growth, Table, key_length};
 use crate::value::{DataType, Value};
 
 /// The table of groups.
@@ -34,12 +35,9 @@ pub(crate) struct GroupAggregate {
     aggregates: Aggregates,
     key_types: Vec<DataType>,
     row_types: Vec<DataType>,
-    bound: StateBound,
     groups: Table<Group>,
-    /// When groups were last touched, if they are to be forgotten, of those that are here and of those that are not; derived
-    /// from them.
-    touched: TimeTable<()>,
-    away: Option<Away>,
+    /// When groups were last touched, if they are to be forgotten; derived from them.
+    touched: Touched,
     values: ValueChanges,
 }
 
@@ -64,10 +62,8 @@ impl GroupAggregate {
             aggregates: Aggregates::new(&grouping.aggregates, input_changes).with_values_apart(),
             key_types: grouping.keys.iter().map(|key| input[*key]).collect(),
             row_types: row.to_vec(),
-            bound: grouping.bound,
             groups: Table::default(),
-            touched: TimeTable::default(),
-            away: grouping.bound.lives_ms().map(Away::new),
+            touched: Touched::new(grouping.bound.lives_ms()),
             values: ValueChanges::default(),
         }
     }
@@ -85,30 +81,12 @@ impl GroupAggregate {
 
     /// Forgets groups that were not touched for the time the plan gives them. Their rows stay what they were.
     fn forget(&mut self, now: i64) {
-        let Some(ms) = self.bound.lives_ms() else { return };
-        while let Some((_, groups)) = self.touched.take_first(now.saturating_sub(ms)) {
-            for (key, ()) in groups {
-                self.remove(&key);
-            }
-        }
-    }
-
-    fn forgets(&self) -> bool {
-        self.bound.lives_ms().is_some()
+        self.touched.expired(now).iter().for_each(|key| self.remove(key));
     }
 
     fn remove(&mut self, key: &[u8]) {
         if let Some(group) = self.groups.remove(key) {
             self.values.drop_group(key, &group.accumulators);
-        }
-    }
-
-    fn touch(&mut self, key: &[u8], before: Option<i64>, now: i64) {
-        if self.forgets() {
-            if let Some(before) = before.filter(|before| *before != now) {
-                self.touched.remove(before, key);
-            }
-            self.touched.entry(now, key, || ());
         }
     }
 }
@@ -158,7 +136,7 @@ impl Operator for GroupAggregate {
                 let key = keys.get(row);
                 let mark = rows.marks[row];
                 // The group is forgotten: what was given of it stays, and nothing is owed.
-                if mark.back && self.forgets() && self.groups.get(key).is_none() {
+                if mark.back && self.touched.forgets() && self.groups.get(key).is_none() {
                     continue;
                 }
                 match places.get(key) {
@@ -168,7 +146,7 @@ impl Operator for GroupAggregate {
                         let touched = known.map(|group| group.touched);
                         // A row that could not be made then was not given either.
                         let before = known.and_then(|group| self.row(key, group).ok().flatten());
-                        self.touch(key, touched, time.now);
+                        self.touched.touch(key, touched, time.now);
                         let key: Arc<[u8]> = key.into();
                         places.insert(Arc::clone(&key), changed.len());
                         changed.push(Changed { key, mark, before });
@@ -218,7 +196,7 @@ impl Operator for GroupAggregate {
             Aggregates::values_size(key.len(), &group.accumulators)
         });
         values.drain(VALUES, log);
-        self.touched.forget_changes();
+        self.touched.settle();
     }
 
     fn restore(&mut self, table: u8, key: &[u8], value: Option<&[u8]>) -> Result<(), String> {
@@ -241,14 +219,12 @@ impl Operator for GroupAggregate {
                 if let Some(before) = before {
                     Aggregates::move_values(before.accumulators, &mut accumulators);
                 }
-                if self.forgets() {
-                    self.touched.entry(touched, key, || ());
-                }
+                self.touched.touch(key, None, touched);
                 Some(Group { rows, touched, accumulators })
             }
         };
         self.groups.restore(key, group);
-        self.touched.forget_changes();
+        self.touched.settle();
         Ok(())
     }
 
@@ -268,8 +244,7 @@ impl Spilling for GroupAggregate {
         inputs: &[Vec<Keyed>],
         cold: &ColdTables,
     ) -> Result<(), ColdError> {
-        if let (Some(ms), Some(away)) = (self.bound.lives_ms(), &mut self.away) {
-            let due = away.take_due(time.now.saturating_sub(ms));
+        if let Some(due) = self.touched.due(time.now) {
             let passing = cold.passing();
             for (place, key) in (1..).zip(due.iter()) {
                 self.read_group(key, &passing)?;
@@ -280,28 +255,22 @@ impl Spilling for GroupAggregate {
         }
         for key in missing(inputs.iter().flatten(), |key| self.groups.holds(key)) {
             let touched = self.read_group(key, cold)?;
-            if let (Some(touched), Some(away)) = (touched, &mut self.away) {
-                away.take_out(touched, key);
-            }
+            touched.into_iter().for_each(|touched| self.touched.is_back(touched, key));
         }
         Ok(())
     }
 
     fn held(&self) -> u64 {
-        self.groups.held() + self.away.as_ref().map_or(0, Away::bytes)
+        self.groups.held() + self.touched.away_bytes()
     }
 
     fn let_go(&mut self, keep: u64) {
-        let Self { groups, touched, away, .. } = self;
-        let keep = keep.saturating_sub(away.as_ref().map_or(0, Away::bytes));
-        groups.let_go(keep, |key, group| {
-            if let Some(away) = away {
-                touched.remove(group.touched, key);
-                away.put(group.touched, key);
-            }
+        let Self { groups, touched, .. } = self;
+        groups.let_go(keep.saturating_sub(touched.away_bytes()), |key, group| {
+            touched.leaves(group.touched, key);
             true
         });
-        touched.forget_changes();
+        touched.settle();
     }
 
     fn take_growth(&mut self) -> Growth {
@@ -309,14 +278,12 @@ impl Spilling for GroupAggregate {
     }
 
     fn shown_tables(&self) -> &'static [u8] {
-        if self.forgets() { &[GROUPS] } else { &[] }
+        if self.touched.forgets() { &[GROUPS] } else { &[] }
     }
 
     fn show(&mut self, _table: u8, key: &[u8], value: &[u8], _size: u32) -> Result<(), ColdError> {
         let (_, touched, _) = decode_group(value).map_err(ColdError::damaged)?;
-        if let Some(away) = &mut self.away {
-            away.put(touched, key);
-        }
+        self.touched.is_away(touched, key);
         Ok(())
     }
 

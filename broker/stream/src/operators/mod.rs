@@ -24,6 +24,7 @@ mod schedule;
 mod session_aggregate;
 mod spilling;
 mod time_to_live;
+mod touched;
 mod union;
 mod upsert;
 mod window_aggregate;
