@@ -163,6 +163,7 @@ impl<'r> Driver<'r> {
                     input_records: u64::MAX,
                     unpacked_bytes: usize::MAX,
                     output_bytes: usize::MAX,
+                    steady_bytes: usize::MAX,
                     ..EpochLimits::default()
                 };
                 (whole, sizes.clone())

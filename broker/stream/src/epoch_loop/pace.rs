@@ -11,7 +11,7 @@ const CALM_EPOCHS: u32 = 8;
 /// bytes of them, if records gave most of it, else rows of closed windows. Too much is more than
 /// [`EpochLimits::output_bytes`], and for records more than [`EpochLimits::steady_bytes`]. An epoch
 /// whose input unpacks to more than [`EpochLimits::unpacked_bytes`] stops before, and those behind it take no more
-/// records than had room. Eight full epochs in a row that are below a quarter of both bounds double what is taken.
+/// records than had room. Where half of the records gave more than half as much, the larger bound holds. Eight full epochs in a row that are below a quarter of both bounds double what is taken.
 ///
 /// It is no part of the state: whatever it decides is in the cuts, which are recorded.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -20,6 +20,10 @@ pub struct Pace {
     records: Option<u64>,
     rows: Option<u32>,
     calm: u32,
+    /// Behind which epoch records were last made fewer: how many it had, and what it gave.
+    cut: Option<(u64, usize)>,
+    /// What is given does not follow from the records: fewer of them gave about as much.
+    uneven: bool,
 }
 
 /// What an epoch was.
@@ -44,7 +48,7 @@ pub(super) struct Load {
 impl Pace {
     /// Whether epochs are as large as their limits allow.
     pub fn is_full(self) -> bool {
-        Pace { calm: 0, ..self } == Pace::default()
+        Pace { calm: 0, cut: None, uneven: false, ..self } == Pace::default()
     }
 
     /// Whether there is a bound of records below the limit, which holds within a batch, too.
@@ -104,16 +108,24 @@ impl Pace {
 
     /// Takes note of an epoch.
     pub(super) fn note(&mut self, limits: &EpochLimits, load: &Load) {
-        let most = match load.by_time {
-            true => limits.output_bytes,
-            false => limits.output_bytes.min(limits.steady_bytes),
-        };
+        let steady = limits.output_bytes.min(limits.steady_bytes);
+        if load.output <= steady / 4 {
+            self.uneven = false;
+        }
+        let most = if load.by_time || self.uneven { limits.output_bytes } else { steady };
         if load.output > most {
             self.calm = 0;
+            if !load.by_time && load.output <= limits.output_bytes && self.has_cut_in_vain(load) {
+                *self = Pace { rows: self.rows, uneven: true, ..Pace::default() };
+                return;
+            }
             let parts = load.output.div_ceil(most.max(1)) as u64;
             match load.by_time {
                 true => self.take_fewer_rows(limits, load, parts),
-                false => self.take_fewer_records(limits, load, parts),
+                false => {
+                    self.cut = Some((load.records, load.output));
+                    self.take_fewer_records(limits, load, parts)
+                }
             };
         } else if load.output > most / 4 || load.unpacked > limits.unpacked_bytes / 4 {
             self.calm = 0;
@@ -125,6 +137,11 @@ impl Pace {
         }
     }
 
+    /// Half of the records or fewer gave more than half as much: a whole table again, or the same keys as many times more.
+    fn has_cut_in_vain(&self, load: &Load) -> bool {
+        self.cut.is_some_and(|(records, output)| load.records <= records / 2 && load.output > output / 2)
+    }
+
     fn doubled(self, limits: &EpochLimits) -> Pace {
         Pace {
             bytes: self.bytes.map(|most| most.saturating_mul(2)).filter(|most| *most < limits.input_bytes),
@@ -134,6 +151,7 @@ impl Pace {
                 .filter(|most| *most < limits.input_records),
             rows: self.rows.map(|most| most.saturating_mul(2)).filter(|most| *most < limits.emit_rows),
             calm: 0,
+            ..self
         }
     }
 }
@@ -203,6 +221,26 @@ mod tests {
         // It stays there, as it gives more than a quarter of what is steady.
         (0..2 * CALM_EPOCHS).for_each(|_| pace.note(&limits, &load(10, 0, 200)));
         assert_eq!(limits_of(pace), (225, 10, 50));
+    }
+
+    #[test]
+    fn records_are_not_made_fewer_where_that_makes_nothing_smaller() {
+        let limits = EpochLimits { steady_bytes: 100, ..LIMITS };
+        let mut pace = Pace::default();
+        // A table that is written whole for each epoch.
+        pace.note(&limits, &load(40, 0, 800));
+        assert_eq!(limits_of(pace).1, 5);
+        pace.note(&limits, &load(5, 0, 790));
+        assert_eq!(limits_of(pace), (1_000, 64, 50), "as large as before");
+        pace.note(&limits, &load(64, 0, 800));
+        assert!(pace.is_full());
+        pace.note(&limits, &load(64, 0, 2_000));
+        assert_eq!(limits_of(pace).1, 32, "what is too large for a frame is parted all the same");
+        // Once it gives little, it is as any other.
+        let mut pace = Pace { uneven: true, ..Pace::default() };
+        pace.note(&limits, &load(64, 0, 20));
+        pace.note(&limits, &load(64, 0, 200));
+        assert_eq!(limits_of(pace).1, 32);
     }
 
     #[test]
