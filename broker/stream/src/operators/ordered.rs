@@ -185,6 +185,16 @@ impl OrderedRows {
         }
     }
 
+    /// Whether the epoch has taken away the row that is kept under this key: the store does not know of it yet.
+    pub(crate) fn is_gone(&self, record_key: &[u8]) -> Result<bool, String> {
+        if self.changed.is_empty() {
+            return Ok(false);
+        }
+        let (partition, sort) = self.split(record_key)?;
+        let here = self.partitions.get(partition).is_some_and(|kept| kept.rows.contains_key(sort));
+        Ok(!here && self.changed.contains_key(&(partition.into(), sort.into())))
+    }
+
     /// Whether a partition is here; one that is stays for a while.
     pub(crate) fn holds(&mut self, partition: &[u8]) -> bool {
         self.partitions.get_mut(partition).map(|kept| kept.used = true).is_some()

@@ -135,6 +135,13 @@ const QUERIES: &[(&str, &str, &str)] = &[
         "",
         "SELECT l.k, x, y FROM l JOIN r ON l.k = r.k AND r.ts BETWEEN l.ts - INTERVAL '2' SECOND AND l.ts",
     ),
+    (
+        "k STRING, x BIGINT, s BIGINT, n BIGINT",
+        "",
+        "SELECT k, x, SUM(x) OVER (PARTITION BY k ORDER BY ts),
+         COUNT(*) OVER (PARTITION BY k ORDER BY ts RANGE BETWEEN INTERVAL '1' SECOND PRECEDING AND CURRENT ROW)
+         FROM l UNBOUNDED",
+    ),
 ];
 
 /// The query, or if `lives` is set, what it is with a time to live.

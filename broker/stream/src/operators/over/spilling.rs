@@ -29,6 +29,10 @@ impl Over {
         }
         let mut found = false;
         cold.scan(ROWS, key, |entry, row, size| {
+            // A partition that is forgotten is looked for again where a later time was noted for it.
+            if self.rows.is_gone(entry).map_err(ColdError::damaged)? {
+                return Ok(());
+            }
             found = true;
             self.rows.restore(entry, Some(row)).map_err(ColdError::damaged)?;
             self.rows.read_back(entry, size).map_err(ColdError::damaged)
