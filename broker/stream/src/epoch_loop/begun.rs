@@ -69,12 +69,13 @@ fn is_of(begun: &Batch, batch: &Batch) -> bool {
     key(begun.header()) == key(batch.header())
 }
 
-/// The batch without compression; none where there is no room. What is wrong with it is told by the epoch that reads on.
+/// The batch without compression, in memory of its own: what was read around it is let go of. None where there is no room.
+/// What is wrong with it is told by the epoch that reads on.
 fn unpacked(batch: &Batch, room: usize) -> Option<Batch> {
-    match batch.header().codec().ok()? {
-        Codec::None => (batch.size() <= room).then(|| batch.clone()),
-        _ => batch.open(room).ok()?.repack(Codec::None, None).ok(),
+    if batch.size() > room {
+        return None;
     }
+    batch.open(room).ok()?.repack(Codec::None, None).ok()
 }
 
 #[cfg(test)]
