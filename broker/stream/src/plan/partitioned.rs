@@ -150,7 +150,7 @@ impl<'p> KeyColumns<'p> {
     /// What makes equal keys equal bytes: the key's format, the types of its fields, and their names where these are written, too.
     fn written(&self) -> (Option<&'p Format>, Vec<(DataType, Option<&'p str>)>) {
         let format = &self.source.format;
-        let has_names = matches!(format.key, Some(Format::Json(_)));
+        let has_names = matches!(format.key, Some(Format::Json(_) | Format::Avro(_) | Format::Protobuf(_)));
         let key = self.source.columns.iter().filter(|column| column.origin == ColumnOrigin::Key);
         let field =
             |column: &'p Column| (column.data_type, has_names.then(|| format.key_field(&column.name)));
