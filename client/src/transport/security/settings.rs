@@ -197,6 +197,10 @@ fn login(jaas: &str, mechanism: Mechanism) -> Result<(String, Option<String>)> {
         Mechanism::Plain => "PlainLoginModule",
         Mechanism::ScramSha256 | Mechanism::ScramSha512 => "ScramLoginModule",
     };
+    if module.contains('=') {
+        // What stands in its place may be the password.
+        return wrong(form);
+    }
     if !module.ends_with(fits) {
         return wrong(format!("sasl.jaas.config has the module {module}; {} needs {fits}", mechanism.name()));
     }

@@ -217,6 +217,9 @@ pub(crate) fn describe(error: &io::Error) -> Option<String> {
              port for TLS"
                 .to_owned()
         }
+        // A broker that stops, or has too much to do; bytes that were damaged on their way.
+        TlsError::AlertReceived(AlertDescription::InternalError | AlertDescription::UserCanceled)
+        | TlsError::DecryptError => return None,
         other => format!("TLS failed: {other}"),
     })
 }
