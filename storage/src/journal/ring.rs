@@ -158,6 +158,11 @@ impl Ring {
             + self.spare.as_ref().map_or(0, |spare| spare.file.bytes)
     }
 
+    /// Whether a file of so many bytes is as large as they get.
+    pub(crate) fn is_of_full_size(&self, bytes: u64) -> bool {
+        bytes >= self.options.file_bytes
+    }
+
     /// Bytes of the live files behind the current one.
     pub(crate) fn full_bytes(&self) -> u64 {
         self.live.iter().rev().skip(1).map(|file| file.file.bytes).sum()

@@ -206,9 +206,10 @@ impl Journal {
     /// Works towards having the next file ready in time, in proportion to the bytes just written. To be called after each
     /// [`Journal::write`], when those who waited for it have been told.
     pub(crate) fn prepare(&mut self, written_bytes: u64) -> Result<(), JournalError> {
-        // A file that is hardly begun may be the last for long.
+        // A small file may be the last for long.
         let (bytes, room) = (self.file_bytes(), self.room());
-        if room < bytes - bytes / 8 {
+        let begins_at = if self.ring.is_of_full_size(bytes) { bytes - bytes / 8 } else { bytes / 2 };
+        if room < begins_at {
             self.ring.prepare(written_bytes, room)?;
         }
         Ok(())
