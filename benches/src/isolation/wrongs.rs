@@ -52,7 +52,7 @@ struct Input {
 const FEW: usize = 100;
 const MANY: usize = 50_000;
 /// More than can be read meanwhile, which is looked at afterwards.
-const FLOOD: usize = 800;
+const FLOOD: usize = 2_000;
 
 fn numbered(number: usize) -> String {
     format!("{{\"x\":{number}}}")

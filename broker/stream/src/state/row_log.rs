@@ -29,6 +29,9 @@ pub(crate) struct RowLog {
     hashes: HashMap<(), ()>,
     /// By the first time that lies in them.
     spans: BTreeMap<i64, Span>,
+    /// The memory of a span that went, for the next one: a window's rows come and go at once, and would be copied several
+    /// times while theirs grows.
+    spare: Span,
     /// Spans that went in this epoch, and that the changelog has records of.
     gone: BTreeSet<i64>,
     len: usize,
@@ -46,6 +49,9 @@ const KEY_BYTES: usize = 28;
 
 /// What a span takes beside its rows, in bytes.
 const SPAN_BYTES: usize = 256;
+
+/// The rows of a span may have taken so many bytes for its memory to be kept, which is not counted.
+const SPARE_BYTES: usize = 2 << 20;
 
 /// A hash is its own hash.
 #[derive(Debug, Default)]
@@ -87,6 +93,16 @@ struct Stored {
 }
 
 impl Span {
+    /// Empties it; its memory stays.
+    fn clear(&mut self) {
+        let Span { bytes, rows, last, fresh, logged } = self;
+        bytes.clear();
+        rows.clear();
+        last.clear();
+        fresh.clear();
+        *logged = false;
+    }
+
     fn key(&self, row: Stored) -> &[u8] {
         &self.bytes[row.at..row.at + row.key_length as usize]
     }
@@ -121,6 +137,7 @@ impl RowLog {
             span_ms: span_ms.max(1),
             hashes: HashMap::new(),
             spans: BTreeMap::new(),
+            spare: Span::default(),
             gone: BTreeSet::new(),
             len: 0,
             bytes: 0,
@@ -155,7 +172,7 @@ impl RowLog {
     /// Adds a row, which `order` tells apart from the others of the epoch; `write` writes what it holds beside its time.
     pub(crate) fn push(&mut self, key: &[u8], time: i64, order: u64, write: impl FnOnce(&mut Vec<u8>)) {
         let (span, hash) = (self.span_of(time), self.hash(key));
-        let span = self.spans.entry(span).or_default();
+        let span = self.spans.entry(span).or_insert_with(|| std::mem::take(&mut self.spare));
         let at = span.bytes.len();
         span.bytes.extend_from_slice(key);
         span.bytes.extend_from_slice(&time_bytes(time));
@@ -194,9 +211,18 @@ impl RowLog {
             if span.logged {
                 self.gone.insert(start);
             }
+            self.keep_memory(span);
             dropped.push(start);
         }
         dropped
+    }
+
+    fn keep_memory(&mut self, mut span: Span) {
+        let capacity = span.bytes.capacity();
+        if capacity > self.spare.bytes.capacity() && capacity <= SPARE_BYTES {
+            span.clear();
+            self.spare = span;
+        }
     }
 
     /// Hands the changes since the last call to the changelog.
