@@ -135,7 +135,7 @@ impl Drop for Front {
 enum State {
     Nothing,
     Chosen(&'static str),
-    Challenged(Exchange),
+    Challenged(Box<Exchange>),
     Known,
 }
 
@@ -230,7 +230,7 @@ impl Shared {
                 match Exchange::begin(mechanism == "SCRAM-SHA-512", text, PASSWORD) {
                     Some(exchange) => {
                         let challenge = exchange.challenge.clone();
-                        said(State::Challenged(exchange), challenge)
+                        said(State::Challenged(Box::new(exchange)), challenge)
                     }
                     None => refused(),
                 }

@@ -393,18 +393,18 @@ fn memory_is_within_its_bound_while_state_spills() {
 
 #[test]
 fn an_operator_that_does_not_let_go_is_found() {
-    for query in 0..QUERIES.len() {
+    for (query, asked) in QUERIES.iter().enumerate() {
         let found = check_bounded(query, Some(Fault::KeepsAll));
-        let error = found.expect_err(QUERIES[query].select);
+        let error = found.expect_err(asked.select);
         assert!(error.contains("bytes are in memory"), "query {query}: {error}");
     }
 }
 
 #[test]
 fn an_operator_that_does_not_count_is_found() {
-    for query in 0..QUERIES.len() {
+    for (query, asked) in QUERIES.iter().enumerate() {
         let found = check_bounded(query, Some(Fault::CountsNothing));
-        let error = found.expect_err(QUERIES[query].select);
+        let error = found.expect_err(asked.select);
         assert!(error.contains("were not read back"), "query {query}: {error}");
     }
 }
