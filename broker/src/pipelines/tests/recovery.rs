@@ -17,13 +17,13 @@ const COUNTS: &str = "CREATE TABLE a (k STRING, x BIGINT) WITH ('topic' = 'in', 
 
 const KEYS: usize = 60;
 /// How often every key changes.
-const ROUNDS: usize = 120;
+const ROUNDS: usize = 180;
 /// A snapshot is made after so many bytes of the pipeline's own logs.
 const INTERVAL: u64 = 32 << 10;
 /// A restart reads each of its two snapshots to see which it is, and the newest once more; and of the logs what came since
 /// the one before the last, an index's step more, and what came while one was made in the background.
 const TIMES: u64 = 4;
-const SLACK: u64 = 128 << 10;
+const SLACK: u64 = 192 << 10;
 
 /// The pipeline's own files: its logs, and its snapshots.
 const OWN: [&str; 3] = ["__logmill_changelog", "__logmill_progress", "pipelines/p"];
