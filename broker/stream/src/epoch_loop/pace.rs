@@ -11,7 +11,8 @@ const CALM_EPOCHS: u32 = 8;
 /// bytes of them, if records gave most of it, else rows of closed windows. Too much is more than
 /// [`EpochLimits::output_bytes`], and for records more than [`EpochLimits::steady_bytes`]. An epoch
 /// whose input unpacks to more than [`EpochLimits::unpacked_bytes`] stops before, and those behind it take no more
-/// records than had room. Where half of the records gave more than half as much, the larger bound holds. Eight full epochs in a row that are below a quarter of both bounds double what is taken.
+/// records than had room. Where half of the records gave more than half as much, the larger bound holds. Eight full
+/// epochs in a row that are below a quarter of both bounds double what is taken.
 ///
 /// It is no part of the state: whatever it decides is in the cuts, which are recorded.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -113,6 +114,10 @@ impl Pace {
             self.uneven = false;
         }
         let most = if load.by_time || self.uneven { limits.output_bytes } else { steady };
+        if load.output <= most {
+            // It helped: what comes to be too much later is so for another reason.
+            self.cut = None;
+        }
         if load.output > most {
             self.calm = 0;
             if !load.by_time && load.output <= limits.output_bytes && self.has_cut_in_vain(load) {
@@ -236,6 +241,12 @@ mod tests {
         assert!(pace.is_full());
         pace.note(&limits, &load(64, 0, 2_000));
         assert_eq!(limits_of(pace).1, 32, "what is too large for a frame is parted all the same");
+        // Records that come to give more were not made fewer in vain.
+        let mut pace = Pace::default();
+        pace.note(&limits, &load(40, 0, 800));
+        pace.note(&limits, &load(5, 0, 100));
+        pace.note(&limits, &load(5, 0, 500));
+        assert_eq!(limits_of(pace).1, 1);
         // Once it gives little, it is as any other.
         let mut pace = Pace { uneven: true, ..Pace::default() };
         pace.note(&limits, &load(64, 0, 20));
