@@ -6,8 +6,8 @@ use arrow_array::builder::{
 };
 use arrow_array::types::{Decimal128Type, DecimalType};
 use arrow_array::{
-    Array, BinaryArray, BooleanArray, Date32Array, Decimal128Array, Float64Array, Int64Array, StringArray,
-    TimestampMillisecondArray,
+    Array, ArrowPrimitiveType, BinaryArray, BooleanArray, Date32Array, Decimal128Array, Float64Array,
+    Int64Array, PrimitiveArray, StringArray, TimestampMillisecondArray,
 };
 use arrow_buffer::{NullBuffer, ScalarBuffer};
 
@@ -68,6 +68,22 @@ impl Column {
 
     pub(crate) fn is_null(&self, row: usize) -> bool {
         self.array().is_null(row)
+    }
+
+    /// Whether a row has the value of the row before it, of types of which that costs next to nothing to tell.
+    pub(crate) fn is_as_before(&self, row: usize) -> bool {
+        fn same<T: ArrowPrimitiveType>(array: &PrimitiveArray<T>, row: usize) -> bool {
+            match (array.is_null(row), array.is_null(row - 1)) {
+                (false, false) => array.value(row) == array.value(row - 1),
+                (one, other) => one && other,
+            }
+        }
+        match self {
+            Column::BigInt(array) => same(array, row),
+            Column::Timestamp(array) => same(array, row),
+            Column::Date(array) => same(array, row),
+            _ => false,
+        }
     }
 
     /// Bytes of the texts in it.

@@ -126,8 +126,13 @@ pub(crate) struct RowsBuilder {
 
 impl RowsBuilder {
     pub(crate) fn new(types: &[DataType]) -> Self {
-        let builders = types.iter().map(|data_type| ColumnBuilder::new(*data_type, 0)).collect();
-        Self { types: types.to_vec(), builders, marks: Vec::new() }
+        RowsBuilder::with_capacity(types, 0)
+    }
+
+    /// With room for so many rows of short texts.
+    pub(crate) fn with_capacity(types: &[DataType], rows: usize) -> Self {
+        let builders = types.iter().map(|data_type| ColumnBuilder::new(*data_type, rows)).collect();
+        Self { types: types.to_vec(), builders, marks: Vec::with_capacity(rows) }
     }
 
     pub(crate) fn is_empty(&self) -> bool {

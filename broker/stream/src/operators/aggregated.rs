@@ -2,12 +2,17 @@
 
 use std::collections::BTreeMap;
 
+use smallvec::SmallVec;
+
 use super::OperatorFault;
 use super::accumulator::Accumulator;
 use crate::plan::Aggregate;
 use crate::rows::Rows;
 use crate::state::{ChangelogSink, RECORD_HEADER, decode_key, decode_key_into, entry_size};
 use crate::value::{DataType, Value};
+
+/// The state of a group. Most have one aggregate, and it stands where the group does.
+pub(crate) type Accumulators = SmallVec<[Accumulator; 1]>;
 
 /// The aggregates of an operator.
 #[derive(Debug)]
@@ -30,7 +35,7 @@ impl Aggregates {
     }
 
     /// The state of a group without rows.
-    pub(crate) fn empty(&self) -> Vec<Accumulator> {
+    pub(crate) fn empty(&self) -> Accumulators {
         self.list.iter().map(|aggregate| self.empty_state(aggregate)).collect()
     }
 
@@ -86,7 +91,7 @@ impl Aggregates {
     }
 
     /// Reads the accumulators back from the front of `bytes`.
-    pub(crate) fn decode(&self, bytes: &mut &[u8]) -> Option<Vec<Accumulator>> {
+    pub(crate) fn decode(&self, bytes: &mut &[u8]) -> Option<Accumulators> {
         self.list.iter().map(|aggregate| self.empty_state(aggregate).decode(aggregate, bytes)).collect()
     }
 
@@ -131,7 +136,7 @@ impl Aggregates {
     }
 
     /// Moves values that have entries of their own from one state of a group to another.
-    pub(crate) fn move_values(from: Vec<Accumulator>, to: &mut [Accumulator]) {
+    pub(crate) fn move_values(from: Accumulators, to: &mut [Accumulator]) {
         for (from, to) in from.into_iter().zip(to) {
             if matches!(&from, Accumulator::Values(values) if values.is_apart()) {
                 *to = from;

@@ -6,8 +6,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::accumulator::Accumulator;
-use super::aggregated::{Aggregates, ValueChanges, check_key, key_text, key_values};
+use super::aggregated::{Accumulators, Aggregates, ValueChanges, check_key, key_text, key_values};
 use super::spilling::{FORGOTTEN_AT_ONCE, Spilling, missing};
 use super::touched::Touched;
 use super::{EpochTime, Keyed, Operator, OperatorFault, Output, StateSize};
@@ -27,7 +26,7 @@ struct Group {
     rows: i64,
     /// Frozen processing time when it was last touched.
     touched: i64,
-    accumulators: Vec<Accumulator>,
+    accumulators: Accumulators,
 }
 
 #[derive(Debug)]

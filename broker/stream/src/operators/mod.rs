@@ -24,6 +24,7 @@ mod schedule;
 mod session_aggregate;
 mod spilling;
 mod time_to_live;
+mod timed_rows;
 mod touched;
 mod union;
 mod upsert;
@@ -35,6 +36,7 @@ use std::sync::Arc;
 
 pub(crate) use self::regrouped::{Regrouped, Regrouping, same_state};
 pub(crate) use self::spilling::{Spilling, share};
+pub(crate) use self::timed_rows::{SortKeys, Timed};
 use crate::plan::{self, Plan};
 use crate::rows::{END_OF_TIME, MOST_BYTES, Mark, NO_ORIGIN, NO_TIME, Rows};
 use crate::state::{ChangelogSink, Keys};
@@ -106,14 +108,6 @@ pub(crate) struct Output {
     room: usize,
 }
 
-/// Rows that time caused, in the order of what they are sorted by among all shards.
-#[derive(Debug)]
-pub(crate) struct Timed {
-    pub(crate) rows: Rows,
-    /// For each row the time it belongs to, and its key without the key group.
-    pub(crate) sort: Vec<(i64, Arc<[u8]>)>,
-}
-
 /// A row that cannot be made of rows that were sound.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct OperatorFault {
@@ -165,6 +159,9 @@ pub(crate) struct StateSize {
 pub(crate) trait Operator: fmt::Debug + Send {
     /// Hears how far it has given what time made due: before a run's entries are shown to it, and before each epoch.
     fn stands_at(&mut self, _place: &Place) {}
+
+    /// Hears how many rows of each input come in the epoch, to all shards.
+    fn hears_of(&mut self, _rows: &[usize]) {}
 
     /// Takes the epoch's rows of each input.
     fn process(&mut self, time: EpochTime, inputs: Vec<Vec<Keyed>>, out: &mut Output);
@@ -429,7 +426,7 @@ impl Output {
     }
 
     /// Gives rows that time caused, with what they are sorted by.
-    pub(crate) fn push_timed(&mut self, rows: Rows, sort: Vec<(i64, Arc<[u8]>)>) {
+    pub(crate) fn push_timed(&mut self, rows: Rows, sort: SortKeys) {
         if !rows.is_empty() {
             self.bytes += rows.bytes();
             self.timed.push(Timed { rows, sort });

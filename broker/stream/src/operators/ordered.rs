@@ -150,15 +150,17 @@ impl OrderedRows {
     }
 
     /// Takes a partition away.
-    pub(crate) fn remove_partition(&mut self, partition: &Arc<[u8]>) {
-        let Some(Kept { rows, size, .. }) = self.partitions.remove(partition) else { return };
+    pub(crate) fn remove_partition(&mut self, partition: &[u8]) {
+        let Some((partition, Kept { rows, size, .. })) = self.partitions.remove_entry(partition) else {
+            return;
+        };
         self.held -= size;
         for (sort, held) in rows {
             self.rows -= 1;
             if held.logged {
                 self.growth.note(Some(held.size), None);
             }
-            self.changed.entry((Arc::clone(partition), sort)).or_insert(held.logged);
+            self.changed.entry((Arc::clone(&partition), sort)).or_insert(held.logged);
         }
     }
 

@@ -16,7 +16,9 @@ use super::ordered::{OrderedRows, Partition, difference, order_of};
 use super::schedule::{Schedule, first_rows};
 use super::spilling::{FORGOTTEN_AT_ONCE, Spilling, missing, share};
 use super::time_to_live::TimeToLive;
-use super::{Due, EpochTime, Keyed, Operator, Output, Place, StateSize, timed_mark, window_timestamp};
+use super::{
+    Due, EpochTime, Keyed, Operator, Output, Place, SortKeys, StateSize, timed_mark, window_timestamp,
+};
 use crate::plan::{self, RankFunction, RankMode};
 use crate::rows::{Mark, Rows, RowsBuilder};
 use crate::state::{ChangelogSink, ColdError, ColdTables, Growth, Table, decode_row, decode_row_into};
@@ -408,13 +410,13 @@ impl Operator for Rank {
 
     fn advance(&mut self, time: EpochTime, from: &Place, to: &Place, out: &mut Output) {
         let mut rows = RowsBuilder::new(&self.row_types());
-        let mut sort = Vec::new();
+        let mut sort = SortKeys::default();
         let windows = matches!(self.rank.mode, RankMode::Window { .. });
         for (end, keys) in self.due.take(from, to) {
             for key in keys {
                 for row in self.ranked(&key) {
                     self.push(&mut rows, timed_mark(window_timestamp(end), time), &row);
-                    sort.push((end, Arc::from(&key[1..])));
+                    sort.push(end, &key[1..]);
                 }
                 self.rows.remove_partition(&key);
                 if !windows {

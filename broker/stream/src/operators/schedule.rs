@@ -5,7 +5,7 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, btree_map};
-use std::ops::Bound;
+use std::ops::{Bound, Deref};
 use std::sync::Arc;
 
 use super::{Due, Place};
@@ -92,7 +92,7 @@ fn key_bytes(key: &[u8]) -> usize {
 
 /// The first of these keys, without their key group, until they give more than `most` rows, and two at least.
 pub(super) fn first_rows<'k>(
-    keys: impl Iterator<Item = (&'k Arc<[u8]>, usize)>,
+    keys: impl Iterator<Item = (&'k (impl Deref<Target = [u8]> + 'k), usize)>,
     most: usize,
 ) -> Vec<(Arc<[u8]>, usize)> {
     let mut first = Vec::new();

@@ -18,11 +18,10 @@ mod spilling;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::accumulator::Accumulator;
-use super::aggregated::{Aggregates, check_key, key_text, key_values};
+use super::aggregated::{Accumulators, Aggregates, check_key, key_text, key_values};
 use super::schedule::Schedule;
 use super::{
-    Due, EpochTime, Keyed, Operator, OperatorFault, Output, Place, Spilling, StateSize, held_back,
+    Due, EpochTime, Keyed, Operator, OperatorFault, Output, Place, SortKeys, Spilling, StateSize, held_back,
     timed_mark, window_timestamp,
 };
 use crate::plan::{self, Emit};
@@ -43,7 +42,7 @@ struct Session {
     start: i64,
     /// The time of its last row, and the gap.
     end: i64,
-    accumulators: Vec<Accumulator>,
+    accumulators: Accumulators,
 }
 
 #[derive(Debug)]
@@ -214,7 +213,7 @@ impl Operator for SessionAggregate {
 
     fn advance(&mut self, time: EpochTime, from: &Place, to: &Place, out: &mut Output) {
         let mut rows = RowsBuilder::new(&self.row_types);
-        let mut sort = Vec::new();
+        let mut sort = SortKeys::default();
         for (over, keys) in self.over.take(from, to) {
             let end = over - 1;
             for key in keys {
@@ -233,7 +232,7 @@ impl Operator for SessionAggregate {
                         let watermark = held_back(time.before, HELD_BACK_MS);
                         let mark = Mark { watermark, ..timed_mark(window_timestamp(end), time) };
                         rows.push(mark, &values);
-                        sort.push((over, Arc::from(&key[1..])));
+                        sort.push(over, &key[1..]);
                     }
                     Err(fault) => out.faults.push(fault),
                 }

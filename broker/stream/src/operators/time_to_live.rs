@@ -1,10 +1,8 @@
 //! When keys were last touched, so that they can be forgotten.
 
-use std::sync::Arc;
-
 use super::touched::Touched;
 use crate::plan::StateBound;
-use crate::state::{ChangelogSink, ColdError, ColdTables, DueKeys, Growth, Table};
+use crate::state::{ChangelogSink, ColdError, ColdTables, DueKeys, Growth, Table, TableKey};
 
 /// When each key was last touched, in frozen processing time; nothing where the plan does not ask for it.
 #[derive(Debug)]
@@ -35,7 +33,7 @@ impl TimeToLive {
     }
 
     /// The keys that were not touched for too long, in a fixed order; they are known no more.
-    pub(crate) fn expired(&mut self, now: i64) -> Vec<Arc<[u8]>> {
+    pub(crate) fn expired(&mut self, now: i64) -> Vec<TableKey> {
         let expired = self.touched.expired(now);
         expired.iter().for_each(|key| _ = self.last.remove(key));
         expired

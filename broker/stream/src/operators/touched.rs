@@ -1,8 +1,6 @@
 //! When keys were last touched, of those that are in memory and of those that are not, so that they are forgotten in time.
 
-use std::sync::Arc;
-
-use crate::state::{Away, DueKeys, TimeTable};
+use crate::state::{Away, DueKeys, TableKey, TimeTable};
 
 /// When each key was last touched, in frozen processing time; nothing where keys are not forgotten. Derived from what the
 /// changelog has: whoever keeps that knows a key's time.
@@ -38,7 +36,7 @@ impl Touched {
     }
 
     /// Takes the keys that are here and were not touched for too long, in a fixed order.
-    pub(crate) fn expired(&mut self, now: i64) -> Vec<Arc<[u8]>> {
+    pub(crate) fn expired(&mut self, now: i64) -> Vec<TableKey> {
         let Some(ms) = self.ms else { return Vec::new() };
         let mut expired = Vec::new();
         while let Some((_, keys)) = self.order.take_first(now.saturating_sub(ms)) {

@@ -38,15 +38,17 @@ use self::merged::Merged;
 use self::spilling::Gone;
 use self::windows::{Window, next_window};
 use super::accumulator::Accumulator;
-use super::aggregated::{Aggregates, ValueChanges, append_key_values, check_key, key_text, key_values};
+use super::aggregated::{
+    Accumulators, Aggregates, ValueChanges, append_key_values, check_key, key_text, key_values,
+};
 use super::schedule::first_rows;
 use super::{
-    Due, EpochTime, Keyed, Operator, OperatorFault, Output, Place, Spilling, StateSize, timed_mark,
+    Due, EpochTime, Keyed, Operator, OperatorFault, Output, Place, SortKeys, Spilling, StateSize, timed_mark,
     window_timestamp,
 };
 use crate::plan::{self, Emit, WindowOf};
 use crate::rows::{END_OF_TIME, Mark, NO_TIME, Rows, RowsBuilder};
-use crate::state::{Bucket, ChangelogSink, TIME_BYTES, TimeTable, key_length};
+use crate::state::{Bucket, ChangelogSink, TIME_BYTES, TableKey, TimeTable, key_length};
 use crate::time::Iso;
 use crate::value::{DataType, Value};
 
@@ -62,7 +64,14 @@ pub(super) const HELD: u8 = 2;
 struct Part {
     /// How many rows; without one there is no part.
     rows: i64,
-    accumulators: Vec<Accumulator>,
+    accumulators: Accumulators,
+}
+
+impl Part {
+    /// Looks at what a group's row is made of.
+    fn look(&self) -> i64 {
+        self.rows ^ i64::from(matches!(self.accumulators.first(), Some(Accumulator::Count(_))))
+    }
 }
 
 #[derive(Debug)]
@@ -209,7 +218,7 @@ impl WindowAggregate {
         if self.slices.has(end, key) {
             return;
         }
-        self.slices.entry(end, key, || Part { rows: 1, accumulators: Vec::new() });
+        self.slices.entry(end, key, || Part { rows: 1, accumulators: Accumulators::new() });
         let start = match self.window {
             WindowOf::Assigned { kind, .. } => kind.start_of(end),
             WindowOf::Given { .. } => 0,
@@ -252,7 +261,7 @@ impl WindowAggregate {
     }
 
     /// A group's row of a window; `None` when it has no rows.
-    fn row(&self, window: Window, key: &Arc<[u8]>) -> Result<Option<Vec<Value>>, OperatorFault> {
+    fn row(&self, window: Window, key: &[u8]) -> Result<Option<Vec<Value>>, OperatorFault> {
         let parts = self.slices_of(window).filter_map(|bucket| bucket.get(key)).map(|slot| &slot.value);
         let mut values = Vec::with_capacity(self.row_types.len());
         let found = self.finish(window, key, &parts.collect::<Vec<_>>(), &mut values)?;
@@ -351,7 +360,7 @@ impl WindowAggregate {
     }
 
     /// The keys that are due at a window's end between two places, of which the second lies in it; in their order.
-    fn take_part(&mut self, window: Window, from: &Place, to: &Place) -> Vec<Arc<[u8]>> {
+    fn take_part(&mut self, window: Window, from: &Place, to: &Place) -> Vec<TableKey> {
         let mut left = std::mem::take(&mut self.left);
         let of = (window, self.last_due(window));
         let mut taken = left.take(of, to, self.keys_due(window), self.slices.is_whole());
@@ -369,17 +378,17 @@ impl WindowAggregate {
             Some(keys) => Merged::of_keys(|| self.slices_of(window), keys),
             None => Merged::of(|| self.slices_of(window), |key| !from.is_given(window.end, key)),
         };
-        let mut rows = RowsBuilder::new(&self.row_types);
-        let mut sort = Vec::new();
+        let mut rows = RowsBuilder::with_capacity(&self.row_types, merged.len());
+        let mut sort = SortKeys::with_capacity(merged.len());
         let (mut parts, mut values) = (Vec::new(), Vec::with_capacity(self.row_types.len()));
-        for group in merged.groups() {
+        for group in merged.groups(Part::look) {
             let key = group[0].key;
             parts.clear();
             parts.extend(group.iter().map(|entry| entry.part));
             match self.finish(window, key, &parts, &mut values) {
                 Ok(true) => {
                     rows.push(timed_mark(window_timestamp(window.end), time), &values);
-                    sort.push((window.end, key[1..].into()));
+                    sort.push(window.end, &key[1..]);
                 }
                 Ok(false) => {}
                 Err(fault) => out.faults.push(fault),
@@ -451,7 +460,7 @@ impl Operator for WindowAggregate {
 
     fn due_rows(&self, from: &Place, end: i64, most: usize) -> Vec<(Arc<[u8]>, usize)> {
         let window = self.window_at(end);
-        let mut keys: Vec<&Arc<[u8]>> = self.held_due(window).collect();
+        let mut keys: Vec<&TableKey> = self.held_due(window).collect();
         match self.left.first(window, most.saturating_add(2)) {
             Some(left) => keys.extend(left),
             None => keys.extend(self.keys_due(window)),

@@ -82,6 +82,8 @@ impl Shards {
         inputs: Vec<Vec<Rows>>,
         cold: Option<ColdTables>,
     ) -> Result<Vec<Output>, ColdError> {
+        let rows_of: Vec<usize> = inputs.iter().map(|chunks| chunks.iter().map(Rows::len).sum()).collect();
+        self.operators.iter_mut().for_each(|operator| operator.hears_of(&rows_of));
         let process =
             move |operator: &mut dyn Operator, inputs: Vec<Vec<Keyed>>| -> Result<Output, ColdError> {
                 if let (Some(cold), Some(operator)) = (&cold, operator.spilling()) {
@@ -272,11 +274,11 @@ fn in_order(executor: &dyn Executor, given: Vec<Rows>) -> Vec<Rows> {
     vec![gather(executor, given, places)]
 }
 
-fn merge_timed(executor: &dyn Executor, mut timed: Vec<Timed>) -> Vec<Rows> {
+fn merge_timed(executor: &dyn Executor, timed: Vec<Timed>) -> Vec<Rows> {
     if timed.windows(2).all(|pair| pair[0].sort.last() <= pair[1].sort.first()) {
         return timed.into_iter().map(|timed| timed.rows).collect();
     }
-    let sort: Vec<_> = timed.iter_mut().flat_map(|timed| std::mem::take(&mut timed.sort)).collect();
+    let sort: Vec<(i64, &[u8])> = timed.iter().flat_map(|timed| timed.sort.iter()).collect();
     let mut places: Vec<u32> = (0..sort.len() as u32).collect();
     places.sort_by(|left, right| sort[*left as usize].cmp(&sort[*right as usize]));
     vec![gather(executor, timed.into_iter().map(|timed| timed.rows).collect(), places)]

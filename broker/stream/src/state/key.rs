@@ -96,6 +96,12 @@ impl Keys {
             Keys { bytes: Vec::with_capacity(rows.len() * 16), ends: Vec::with_capacity(rows.len()) };
         for row in 0..rows.len() {
             let start = keys.bytes.len();
+            if row > 0 && columns.iter().all(|column| rows.columns[*column].is_as_before(row)) {
+                let before = if row == 1 { 0 } else { keys.ends[row - 2] };
+                keys.bytes.extend_from_within(before..start);
+                keys.ends.push(keys.bytes.len());
+                continue;
+            }
             keys.bytes.push(0);
             columns.iter().for_each(|column| encode_key_part(&rows.columns[*column], row, &mut keys.bytes));
             keys.bytes[start] = groups.of_key(&keys.bytes[start + 1..]);

@@ -27,6 +27,7 @@ mod row_log;
 mod row_table;
 mod spilt;
 mod table;
+mod table_key;
 
 pub(crate) use away::{Away, DueKeys};
 pub(crate) use blocks::{AppendedRows, Blocks, block_rows};
@@ -45,3 +46,4 @@ pub(crate) use row_log::RowLog;
 pub(crate) use row_table::{RowId, RowTable};
 pub(crate) use spilt::{ColdTables, Spilt};
 pub(crate) use table::{Bucket, TIME_BYTES, Table, TimeTable, time_bytes, time_of};
+pub(crate) use table_key::TableKey;

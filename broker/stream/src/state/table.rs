@@ -2,11 +2,15 @@
 
 mod leaving;
 
-use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::hash::RandomState;
+
+use hashbrown::HashMap;
+use hashbrown::hash_map::EntryRef;
 
 use super::changelog::{ChangelogSink, RECORD_HEADER};
 use super::cold::{Growth, entry_size};
+use super::table_key::TableKey;
 
 #[derive(Debug)]
 struct Entry<V> {
@@ -27,19 +31,19 @@ struct Entry<V> {
 /// before ([`Table::holds`], [`Table::read_back`]), and others are let go of behind it ([`Table::let_go`]).
 #[derive(Debug)]
 pub(crate) struct Table<V> {
-    entries: HashMap<Arc<[u8]>, Entry<V>>,
+    entries: HashMap<TableKey, Entry<V>, RandomState>,
     /// What the entries here count for, as of their last change in the changelog.
     held: u64,
     /// By how much all entries have grown since it was last asked, here or not.
     growth: Growth,
     /// Keys changed or removed in this epoch, in the order of their first change, and whether the changelog has a
     /// record of them; a key may be there twice.
-    changed: Vec<(Arc<[u8]>, bool)>,
+    changed: Vec<(TableKey, bool)>,
 }
 
 impl<V> Default for Table<V> {
     fn default() -> Self {
-        Self { entries: HashMap::new(), held: 0, growth: Growth::default(), changed: Vec::new() }
+        Self { entries: HashMap::default(), held: 0, growth: Growth::default(), changed: Vec::new() }
     }
 }
 
@@ -61,19 +65,21 @@ impl<V> Table<V> {
 
     /// The entry, made by `empty` if it is new; marks it changed.
     pub(crate) fn entry(&mut self, key: &[u8], empty: impl FnOnce() -> V) -> &mut V {
-        if !self.entries.contains_key(key) {
-            let key: Arc<[u8]> = key.into();
-            self.changed.push((Arc::clone(&key), false));
-            let entry = Entry { value: empty(), changed: true, logged: false, used: true, size: 0 };
-            self.entries.insert(Arc::clone(&key), entry);
-            return &mut self.entries.get_mut(&key).expect("it was just put there").value;
+        match self.entries.entry_ref(key) {
+            EntryRef::Vacant(vacant) => {
+                self.changed.push((key.into(), false));
+                let entry = Entry { value: empty(), changed: true, logged: false, used: true, size: 0 };
+                &mut vacant.insert_with_key(key.into(), entry).value
+            }
+            EntryRef::Occupied(occupied) => {
+                let entry = occupied.into_mut();
+                if !entry.changed {
+                    entry.changed = true;
+                    self.changed.push((key.into(), entry.logged));
+                }
+                &mut entry.value
+            }
         }
-        let entry = self.entries.get_mut(key).expect("it is there");
-        if !entry.changed {
-            entry.changed = true;
-            self.changed.push((key.into(), entry.logged));
-        }
-        &mut entry.value
     }
 
     /// The entry, if it is there; marks it changed.
@@ -209,8 +215,12 @@ impl<V> Table<V> {
 
     /// The entry, made by `empty` if it is new, while the changelog is read; no change of this epoch.
     pub(crate) fn restored(&mut self, key: &[u8], empty: impl FnOnce() -> V) -> &mut V {
-        let entry = self.entries.entry(key.into());
-        &mut entry.or_insert_with(|| Entry::restored(empty())).value
+        match self.entries.entry_ref(key) {
+            EntryRef::Vacant(vacant) => {
+                &mut vacant.insert_with_key(key.into(), Entry::restored(empty())).value
+            }
+            EntryRef::Occupied(occupied) => &mut occupied.into_mut().value,
+        }
     }
 
     /// Puts an entry back as the changelog has it; no change of this epoch.
@@ -229,7 +239,7 @@ impl<V> Table<V> {
 pub(crate) struct TimeTable<V> {
     buckets: BTreeMap<i64, Bucket<V>>,
     len: usize,
-    changed: Vec<(i64, Arc<[u8]>, bool)>,
+    changed: Vec<(i64, TableKey, bool)>,
     /// How many entries of a time are in a cold store alone; its bucket is there, if without an entry.
     away: BTreeMap<i64, usize>,
     /// What the entries here count for, as of their last change in the changelog.
@@ -239,10 +249,10 @@ pub(crate) struct TimeTable<V> {
 }
 
 /// The entries of one time, by key.
-pub(crate) type Bucket<V> = HashMap<Arc<[u8]>, Slot<V>>;
+pub(crate) type Bucket<V> = HashMap<TableKey, Slot<V>, RandomState>;
 
 /// Entries that were taken out, in the order of their keys.
-pub(crate) type Taken<V> = Vec<(Arc<[u8]>, V)>;
+pub(crate) type Taken<V> = Vec<(TableKey, V)>;
 
 /// An entry of a bucket.
 #[derive(Debug)]
@@ -313,20 +323,22 @@ impl<V> TimeTable<V> {
     /// The entry, made by `empty` if it is new; marks it changed.
     pub(crate) fn entry(&mut self, time: i64, key: &[u8], empty: impl FnOnce() -> V) -> &mut V {
         let bucket = self.buckets.entry(time).or_default();
-        if !bucket.contains_key(key) {
-            let key: Arc<[u8]> = key.into();
-            self.changed.push((time, Arc::clone(&key), false));
-            bucket.insert(Arc::clone(&key), Slot::new(empty()));
-            self.len += 1;
-            return &mut bucket.get_mut(&key).expect("it was just put there").value;
+        match bucket.entry_ref(key) {
+            EntryRef::Vacant(vacant) => {
+                self.changed.push((time, key.into(), false));
+                self.len += 1;
+                &mut vacant.insert_with_key(key.into(), Slot::new(empty())).value
+            }
+            EntryRef::Occupied(occupied) => {
+                let slot = occupied.into_mut();
+                slot.used = true;
+                if !slot.changed {
+                    slot.changed = true;
+                    self.changed.push((time, key.into(), slot.logged));
+                }
+                &mut slot.value
+            }
         }
-        let slot = bucket.get_mut(key).expect("it is there");
-        slot.used = true;
-        if !slot.changed {
-            slot.changed = true;
-            self.changed.push((time, key.into(), slot.logged));
-        }
-        &mut slot.value
     }
 
     pub(crate) fn remove(&mut self, time: i64, key: &[u8]) -> Option<V> {
@@ -359,11 +371,11 @@ impl<V> TimeTable<V> {
         self.len -= bucket.len();
         let mut taken = Vec::with_capacity(bucket.len());
         taken.extend(bucket);
-        taken.sort_unstable_by(|left: &(Arc<[u8]>, Slot<V>), right| left.0.cmp(&right.0));
+        taken.sort_unstable_by(|left: &(TableKey, Slot<V>), right| left.0.cmp(&right.0));
         let taken = taken.into_iter().map(|(key, slot)| {
             self.is_gone(&slot);
             if !slot.changed {
-                self.changed.push((time, Arc::clone(&key), slot.logged));
+                self.changed.push((time, key.clone(), slot.logged));
             }
             (key, slot.value)
         });
@@ -461,13 +473,13 @@ impl<V> TimeTable<V> {
     /// The entry of a changelog key, made by `empty` if it is new, while the changelog is read.
     pub(crate) fn restored(&mut self, record_key: &[u8], empty: impl FnOnce() -> V) -> Option<&mut V> {
         let (time, key) = record_key.split_at_checked(TIME_BYTES)?;
-        let slot = self.buckets.entry(time_of(time)).or_default().entry(key.into());
-        let len = &mut self.len;
-        let slot = slot.or_insert_with(|| {
-            *len += 1;
-            Slot::restored(empty())
-        });
-        Some(&mut slot.value)
+        match self.buckets.entry(time_of(time)).or_default().entry_ref(key) {
+            EntryRef::Vacant(vacant) => {
+                self.len += 1;
+                Some(&mut vacant.insert_with_key(key.into(), Slot::restored(empty())).value)
+            }
+            EntryRef::Occupied(occupied) => Some(&mut occupied.into_mut().value),
+        }
     }
 
     /// Forgets which entries were changed: the table is derived from another one, and not in the changelog.

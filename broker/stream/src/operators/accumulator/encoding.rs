@@ -62,7 +62,8 @@ impl Accumulator {
                 out.extend_from_slice(&yes.to_be_bytes());
                 out.extend_from_slice(&no.to_be_bytes());
             }
-            Accumulator::ExactMoments(ExactMoments { count, sum, squares }) => {
+            Accumulator::ExactMoments(moments) => {
+                let ExactMoments { count, sum, squares } = &**moments;
                 out.extend_from_slice(&count.to_be_bytes());
                 out.extend_from_slice(&sum.to_be_bytes());
                 out.extend_from_slice(&squares.to_be_bytes());
@@ -72,7 +73,8 @@ impl Accumulator {
                 out.extend_from_slice(&mean.to_be_bytes());
                 out.extend_from_slice(&spread.to_be_bytes());
             }
-            Accumulator::ChangingMoments(ChangingMoments { count, sum, squares, not_finite }) => {
+            Accumulator::ChangingMoments(moments) => {
+                let ChangingMoments { count, sum, squares, not_finite } = &**moments;
                 out.extend_from_slice(&count.to_be_bytes());
                 sum.encode(out);
                 squares.encode(out);
@@ -112,7 +114,7 @@ impl Accumulator {
                 *count = i64::from_be_bytes(take(bytes)?);
             }
             Accumulator::SumChangingDouble { sum, count, not_finite } => {
-                *sum = ExactSum::decode(bytes)?;
+                **sum = ExactSum::decode(bytes)?;
                 *count = i64::from_be_bytes(take(bytes)?);
                 *not_finite = i64::from_be_bytes(take(bytes)?);
             }

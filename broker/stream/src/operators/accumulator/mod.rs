@@ -25,6 +25,8 @@ use crate::state::{decode_key, encode_key_part};
 use crate::value::{DataType, Value};
 
 /// The state of one aggregate. It starts empty, takes one row at a time, and is kept in the changelog as bytes.
+///
+/// There are many, each in the table of its group: what only few need stands somewhere else.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Accumulator {
     /// How many rows, or values that are not `NULL`.
@@ -35,7 +37,7 @@ pub(crate) enum Accumulator {
     SumDouble { sum: f64, count: i64 },
     /// A sum of floats that may be taken back, which is exact until it is asked for. Those that are no numbers are counted
     /// apart: none of them would ever leave the sum again.
-    SumChangingDouble { sum: ExactSum, count: i64, not_finite: i64 },
+    SumChangingDouble { sum: Box<ExactSum>, count: i64, not_finite: i64 },
     /// The least or greatest `BIGINT` or `TIMESTAMP`, of rows that are never taken back.
     ExtremeInteger { greatest: bool, best: Option<i64> },
     /// The least or greatest `DOUBLE`.
@@ -53,21 +55,24 @@ pub(crate) enum Accumulator {
     /// How many are true, and how many are false.
     Truth { yes: i64, no: i64 },
     /// How far whole numbers are from their mean.
-    ExactMoments(ExactMoments),
+    ExactMoments(Box<ExactMoments>),
     /// How far floats are from their mean.
     Moments(Moments),
     /// How far floats that may be taken back are.
-    ChangingMoments(ChangingMoments),
+    ChangingMoments(Box<ChangingMoments>),
     /// About how many different values there are.
     Distinct(DistinctSketch),
     /// About which value stands where.
     Quantiles(QuantileSketch),
     /// Every value and how often it is there, by its key: for `DISTINCT`, and for the least and greatest of rows that
     /// may be taken back.
-    Values(Values),
+    Values(Box<Values>),
     /// What a function of the user's own keeps.
     User(UserState),
 }
+
+/// With its key a group of one aggregate takes two lines of a processor's cache.
+const _: () = assert!(size_of::<Accumulator>() <= 48);
 
 impl Accumulator {
     /// The empty state of an aggregate over rows that may be taken back, or never are.
@@ -79,7 +84,7 @@ impl Accumulator {
             AggregateFunction::Min | AggregateFunction::Max | AggregateFunction::Any
         );
         if any && changes || aggregate.distinct && !any {
-            return Accumulator::Values(Values::new(Accumulator::folded(aggregate)));
+            return Accumulator::Values(Box::new(Values::new(Accumulator::folded(aggregate))));
         }
         match (aggregate.function, aggregate.argument_type) {
             (AggregateFunction::User, _) => Accumulator::User(UserState::empty()),
@@ -89,12 +94,8 @@ impl Accumulator {
             (AggregateFunction::Last, _) => Accumulator::Edge { last: true, value: None },
             (AggregateFunction::Join, _) => Accumulator::Joined(Joined::default()),
             (AggregateFunction::Every | AggregateFunction::Some, _) => Accumulator::Truth { yes: 0, no: 0 },
-            (function, DataType::BigInt) if function.is_spread() => {
-                Accumulator::ExactMoments(ExactMoments::default())
-            }
-            (function, _) if function.is_spread() && changes => {
-                Accumulator::ChangingMoments(ChangingMoments::default())
-            }
+            (function, DataType::BigInt) if function.is_spread() => Accumulator::ExactMoments(Box::default()),
+            (function, _) if function.is_spread() && changes => Accumulator::ChangingMoments(Box::default()),
             (function, _) if function.is_spread() => Accumulator::Moments(Moments::default()),
             (AggregateFunction::ApproximateCount, _) => Accumulator::Distinct(DistinctSketch::default()),
             (AggregateFunction::ApproximateQuantile, _) => Accumulator::Quantiles(QuantileSketch::default()),
@@ -103,7 +104,7 @@ impl Accumulator {
             }
             (AggregateFunction::Count, _) => Accumulator::Count(0),
             (AggregateFunction::Sum | AggregateFunction::Average, DataType::Double) if changes => {
-                Accumulator::SumChangingDouble { sum: ExactSum::default(), count: 0, not_finite: 0 }
+                Accumulator::SumChangingDouble { sum: Box::default(), count: 0, not_finite: 0 }
             }
             (AggregateFunction::Sum | AggregateFunction::Average, DataType::Double) => {
                 Accumulator::SumDouble { sum: 0.0, count: 0 }

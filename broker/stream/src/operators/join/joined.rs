@@ -2,12 +2,11 @@
 
 use std::collections::BTreeSet;
 use std::ops::Range;
-use std::sync::Arc;
 
 use arrow_array::builder::BooleanBufferBuilder;
 use arrow_buffer::BooleanBuffer;
 
-use super::super::{OperatorFault, Output};
+use super::super::{OperatorFault, Output, SortKeys};
 use crate::column::{Column, ColumnBuilder};
 use crate::eval;
 use crate::plan::{Expression, JoinSide};
@@ -48,15 +47,31 @@ struct Side {
 #[derive(Debug)]
 pub(super) struct Candidates {
     types: Vec<DataType>,
+    /// The stored rows, each once where rows that follow each other find the same.
     builders: Vec<ColumnBuilder>,
+    /// How many they are.
+    stored: usize,
     /// For each candidate the row of the chunk that found it.
     rows: Vec<u32>,
+    /// And which of the stored rows it is.
+    places: Vec<u32>,
     /// The bytes of the candidates.
     bytes: usize,
+    /// What the row of the chunk that was last looked up has come to.
+    of_last: Last,
     /// How many rows come of them if all are pairs.
     times: u64,
     /// For each row of the chunk where its candidates end.
     ends: Vec<usize>,
+}
+
+/// What a row of the chunk has found.
+#[derive(Debug, Clone, Copy, Default)]
+struct Last {
+    /// Its first candidate.
+    first: usize,
+    bytes: usize,
+    times: u64,
 }
 
 /// Candidates of which it is known whether they are pairs.
@@ -64,6 +79,8 @@ pub(super) struct Candidates {
 pub(super) struct Found {
     /// The stored rows.
     pub(super) stored: Vec<Column>,
+    /// For each candidate which of them it is.
+    places: Vec<u32>,
     pub(super) pairs: BooleanBuffer,
     ends: Vec<usize>,
 }
@@ -140,8 +157,11 @@ impl JoinedRow {
         Candidates {
             builders: types.iter().map(|data_type| ColumnBuilder::new(*data_type, 0)).collect(),
             types,
+            stored: 0,
             rows: Vec::new(),
+            places: Vec::new(),
             bytes: 0,
+            of_last: Last::default(),
             times: 0,
             ends: Vec::new(),
         }
@@ -167,7 +187,7 @@ impl JoinedRow {
         now: i64,
         out: &mut Output,
     ) -> Found {
-        let Candidates { mut builders, rows, ends, bytes, .. } = candidates;
+        let Candidates { mut builders, rows, places, ends, bytes, .. } = candidates;
         if bytes > MOST_BYTES {
             out.note(bytes);
         }
@@ -177,7 +197,7 @@ impl JoinedRow {
             Some(condition) if !rows.is_empty() => {
                 let mut pairs = BooleanBufferBuilder::new(rows.len());
                 for piece in self.pieces(probing, chunk, &rows) {
-                    let columns = self.condition_columns(probing, chunk, &rows, &stored, &piece);
+                    let columns = self.condition_columns(probing, chunk, &rows, (&stored, &places), &piece);
                     let (found, faults) = eval::mask(condition, &columns, piece.len(), now);
                     pairs.append_buffer(&found);
                     for (pair, fault) in faults {
@@ -192,7 +212,7 @@ impl JoinedRow {
             }
             _ => all,
         };
-        Found { stored, pairs, ends }
+        Found { stored, places, pairs, ends }
     }
 
     /// The candidates in pieces whose copies of the chunk's rows are not too many bytes, as far as the condition reads
@@ -211,12 +231,12 @@ impl JoinedRow {
         probing: usize,
         chunk: &[Column],
         rows: &[u32],
-        stored: &[Column],
+        (stored, places): (&[Column], &[u32]),
         piece: &Range<usize>,
     ) -> Vec<Column> {
-        let rows = &rows[piece.clone()];
+        let (rows, places) = (&rows[piece.clone()], &places[piece.clone()]);
+        // Each stored row is a candidate once at least, in their order.
         let whole = stored.first().is_none_or(|stored| stored.len() == rows.len());
-        let places: Vec<u32> = piece.clone().map(|at| at as u32).collect();
         let unread = Column::repeat(&Value::Null, DataType::Boolean, 0);
         let mut columns = Vec::new();
         for side in [LEFT, RIGHT] {
@@ -225,7 +245,7 @@ impl JoinedRow {
                     (false, _) => unread.clone(),
                     (true, true) => chunk[column].take(rows),
                     (true, false) if whole => stored[column].clone(),
-                    (true, false) => stored[column].take(&places),
+                    (true, false) => stored[column].take(places),
                 });
             }
         }
@@ -250,13 +270,14 @@ impl JoinedRow {
         chunk: &[Column],
         stored: &[Column],
         given: Given,
-        sort: Vec<(i64, Arc<[u8]>)>,
+        sort: &SortKeys,
         out: &mut Output,
     ) {
-        let mut sort = sort.into_iter();
+        let mut given_before = 0;
         self.in_parts(LEFT, chunk, stored, given, out, |rows, out| {
-            let sort = sort.by_ref().take(rows.len()).collect();
-            out.push_timed(rows, sort);
+            let of_rows = given_before..given_before + rows.len();
+            given_before = of_rows.end;
+            out.push_timed(rows, sort.part(of_rows));
         });
     }
 
@@ -333,13 +354,38 @@ impl Candidates {
         }
         self.bytes += stored.len();
         self.times += u64::from(times);
+        self.of_last.bytes += stored.len();
+        self.of_last.times += u64::from(times);
         decode_row_into(stored, &self.types, &mut self.builders);
         self.rows.push(row as u32);
+        self.places.push(self.stored as u32);
+        self.stored += 1;
+    }
+
+    /// A row of the chunk finds what the row before it has found.
+    pub(super) fn push_same(&mut self, row: usize) {
+        if self.bytes > MOST_BYTES {
+            return;
+        }
+        let Last { first, bytes, times } = self.of_last;
+        let end = self.places.len();
+        self.places.extend_from_within(first..);
+        self.rows.extend(std::iter::repeat_n(row as u32, end - first));
+        // What is looked at is copied.
+        self.bytes += bytes;
+        self.times += times;
+        self.of_last = Last { first: end, bytes, times };
+        self.ends.push(self.rows.len());
     }
 
     /// The next row of the chunk has no more candidates.
     pub(super) fn end_row(&mut self) {
         self.ends.push(self.rows.len());
+    }
+
+    /// A row of the chunk is looked up.
+    pub(super) fn begin_row(&mut self) {
+        self.of_last = Last { first: self.rows.len(), ..Last::default() };
     }
 }
 
@@ -349,6 +395,11 @@ impl Found {
         let candidates: Range<usize> =
             if index == 0 { 0..self.ends[0] } else { self.ends[index - 1]..self.ends[index] };
         candidates.filter(|candidate| self.pairs.value(*candidate))
+    }
+
+    /// Which of the stored rows a candidate is.
+    pub(super) fn place(&self, candidate: usize) -> usize {
+        self.places[candidate] as usize
     }
 }
 

@@ -10,7 +10,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::super::{Due, EpochTime, Keyed, Operator, Output, Place, StateSize, timed_mark};
+use super::super::{Due, EpochTime, Keyed, Operator, Output, Place, SortKeys, StateSize, timed_mark};
 use super::joined::{JoinedRow, LEFT, RIGHT, caused};
 use super::waiting::Waiting;
 use crate::column::ColumnBuilder;
@@ -204,7 +204,7 @@ impl Operator for TemporalJoin {
             let chunk: Vec<_> = builders.iter_mut().map(ColumnBuilder::finish).collect();
             let found = self.row.find(LEFT, &chunk, candidates, time.now, out);
             let mut given = self.row.given(out);
-            let mut sort = Vec::new();
+            let mut sort = SortKeys::default();
             for (row, (end, record_key, count, partition)) in asking.into_iter().enumerate() {
                 let mark = Mark { partition, ..timed_mark(end.saturating_sub(1), time) };
                 match found.of_row(row).next() {
@@ -212,10 +212,10 @@ impl Operator for TemporalJoin {
                     None if self.keeps_left => given.alone(row, mark, count),
                     None => continue,
                 }
-                let place = (end, Arc::from(&record_key[1..]));
+                let place = (end, &record_key[1..]);
                 sort.extend(std::iter::repeat_n(place, given.len() - sort.len()));
             }
-            self.row.give_timed(&chunk, &found.stored, given, sort, out);
+            self.row.give_timed(&chunk, &found.stored, given, &sort, out);
         }
         self.drop_versions(to.watermark);
     }

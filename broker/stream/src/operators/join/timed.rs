@@ -11,12 +11,14 @@ use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
-use super::super::{Due, EpochTime, Keyed, Operator, Output, Place, StateSize, held_back, timed_mark};
+use super::super::{
+    Due, EpochTime, Keyed, Operator, Output, Place, SortKeys, StateSize, held_back, timed_mark,
+};
 use super::joined::{JoinedRow, LEFT, RIGHT, caused};
 use super::noted::{NotedRows, place_key};
 use crate::plan;
-use crate::rows::{END_OF_TIME, PIECE_BYTES, Rows, RowsBuilder, row_bytes};
-use crate::state::{ChangelogSink, Keys, RowLog, TIME_BYTES, time_bytes, time_of};
+use crate::rows::{END_OF_TIME, NO_TIME, PIECE_BYTES, Rows, RowsBuilder, row_bytes};
+use crate::state::{ChangelogSink, RowLog, TIME_BYTES, time_bytes, time_of};
 use crate::value::DataType;
 
 /// Which rows belong together, by their times.
@@ -38,6 +40,18 @@ pub(crate) struct TimedJoin {
     /// How far what is given may be behind the watermark.
     delay: i64,
     sides: [Side; 2],
+    /// The side whose rows of the epoch are taken first.
+    first: usize,
+    /// Rows of the other side that are not put among its rows yet: nothing looks for them in this epoch, and those of a window
+    /// that closes with it are gone behind it.
+    later: Vec<Later>,
+}
+
+/// Rows of a chunk that are kept, if time has not passed them at the end of the epoch, with their times.
+#[derive(Debug)]
+struct Later {
+    chunk: Keyed,
+    rows: Vec<(u32, i64)>,
 }
 
 #[derive(Debug)]
@@ -137,10 +151,14 @@ impl TimedJoin {
             delay: join.delay_ms(),
             sides: [side(lasts_left, join.kind.keeps_left()), side(lasts_right, join.kind.keeps_right())],
             nearness,
+            first: LEFT,
+            later: Vec::new(),
         }
     }
 
-    fn take(&mut self, side: usize, rows: &Rows, keys: &Keys, time: EpochTime, out: &mut Output) {
+    fn take(&mut self, side: usize, taken: Keyed, time: EpochTime, out: &mut Output) {
+        let Keyed { rows, keys } = &taken;
+        let mut later = Vec::new();
         let stored = RIGHT - side;
         let before = held_back(time.before, self.delay);
         let chunk = self.row.columns(side, rows);
@@ -152,16 +170,24 @@ impl TimedJoin {
             let mut partners: Vec<(Arc<[u8]>, u32)> = Vec::new();
             let mut plain: Vec<&[u8]> = Vec::new();
             let mut times = Vec::new();
+            let mut looked_up_before = None;
             let mut end = first;
             while end < rows.len() && !candidates.is_full() {
-                let at = self.nearness.time(side, rows, end);
-                if let Some(at) = at
-                    && at >= rows.marks[end].watermark
-                    && self.row.has_key(side, rows, end)
-                {
+                let at = self.nearness.time(side, rows, end).filter(|_| self.row.has_key(side, rows, end));
+                let looked_up = at.filter(|at| *at >= rows.marks[end].watermark);
+                let before = std::mem::replace(&mut looked_up_before, looked_up);
+                if let Some(at) = looked_up {
                     let (from, to) = self.nearness.partners(side, at);
                     match &self.sides[stored].rows {
+                        // A window's rows come one after the other, and few keys are there so often.
+                        SideRows::Plain(_) if before == Some(at) && keys.get(end) == keys.get(end - 1) => {
+                            candidates.push_same(end);
+                            times.push(Some(at));
+                            end += 1;
+                            continue;
+                        }
                         SideRows::Plain(rows) => {
+                            candidates.begin_row();
                             rows.find(keys.get(end), from..=to, &mut plain);
                             plain.drain(..).for_each(|row| candidates.push(end, &row[TIME_BYTES..], 1));
                         }
@@ -183,8 +209,7 @@ impl TimedJoin {
             let mut given = self.row.given(out);
             for (index, row) in (first..end).enumerate() {
                 let mark = rows.marks[row];
-                let at = times[index].filter(|_| self.row.has_key(side, rows, row));
-                let Some(at) = at else {
+                let Some(at) = times[index] else {
                     // It equals nothing, now or later.
                     if keeps {
                         given.alone(row, caused(side, mark, before), 1);
@@ -200,7 +225,7 @@ impl TimedJoin {
                     paired = true;
                     let mark = caused(side, mark, before);
                     let SideRows::Noted(noted) = &mut self.sides[stored].rows else {
-                        given.pair(row, pair, mark);
+                        given.pair(row, found.place(pair), mark);
                         continue;
                     };
                     let (stored_row, count) = &partners[pair];
@@ -208,6 +233,7 @@ impl TimedJoin {
                     given.pairs(row, pair, mark, *count);
                 }
                 match &mut self.sides[side].rows {
+                    SideRows::Plain(_) if side != self.first => later.push((row as u32, at)),
                     SideRows::Plain(kept) => {
                         kept.push(keys.get(row), at, mark.order, |out| self.row.encode(side, rows, row, out));
                     }
@@ -222,6 +248,32 @@ impl TimedJoin {
             self.row.give(side, &chunk, &found.stored, given, out);
             first = end;
         }
+        if !later.is_empty() {
+            self.later.push(Later { chunk: taken, rows: later });
+        }
+    }
+
+    /// Puts the rows that were left for later among those of their side, but for those that time has passed; tells when these
+    /// went.
+    fn settle(&mut self, watermark: i64) -> BTreeSet<i64> {
+        let mut gone = BTreeSet::new();
+        let side = RIGHT - self.first;
+        let Side { rows: SideRows::Plain(kept), lasts } = &mut self.sides[side] else { return gone };
+        for Later { chunk: Keyed { rows, keys }, rows: later } in std::mem::take(&mut self.later) {
+            let mut went = None;
+            for (row, at) in later {
+                let row = row as usize;
+                let over = at.saturating_add(*lasts);
+                if over > watermark {
+                    kept.push(keys.get(row), at, rows.marks[row].order, |out| {
+                        self.row.encode(side, &rows, row, out);
+                    });
+                } else if went.replace(over) != Some(over) {
+                    gone.insert(over);
+                }
+            }
+        }
+        gone
     }
 }
 
@@ -233,10 +285,18 @@ impl Side {
 }
 
 impl Operator for TimedJoin {
-    fn process(&mut self, time: EpochTime, inputs: Vec<Vec<Keyed>>, out: &mut Output) {
-        for (side, chunks) in inputs.into_iter().enumerate() {
-            for Keyed { rows, keys } in chunks {
-                self.take(side, &rows, &keys, time, out);
+    fn hears_of(&mut self, rows: &[usize]) {
+        // Of a window's rows each side may come at once: those that come last are looked up and not kept, so that be the many.
+        // In other joins the row that comes last decides the time of the pair.
+        let by_number = self.nearness.windows && rows[RIGHT] < rows[LEFT];
+        self.first = if by_number { RIGHT } else { LEFT };
+    }
+
+    fn process(&mut self, time: EpochTime, mut inputs: Vec<Vec<Keyed>>, out: &mut Output) {
+        self.settle(NO_TIME);
+        for side in [self.first, RIGHT - self.first] {
+            for chunk in std::mem::take(&mut inputs[side]) {
+                self.take(side, chunk, time, out);
             }
         }
     }
@@ -268,7 +328,7 @@ impl Operator for TimedJoin {
 
     fn advance(&mut self, time: EpochTime, _from: &Place, to: &Place, out: &mut Output) {
         let mut lonely = Vec::new();
-        let mut ends = BTreeSet::new();
+        let mut ends = self.settle(to.watermark);
         for (side, Side { rows, lasts }) in self.sides.iter_mut().enumerate() {
             let lasts = *lasts;
             let noted = match rows {
@@ -298,12 +358,12 @@ impl Operator for TimedJoin {
         lonely.sort_unstable();
         let types = self.row.all_types();
         let held = EpochTime { before: held_back(time.before, self.delay), ..time };
-        let (mut rows, mut sort, mut bytes) = (RowsBuilder::new(&types), Vec::new(), 0);
+        let (mut rows, mut sort, mut bytes) = (RowsBuilder::new(&types), SortKeys::default(), 0);
         for Lonely { end, sort: key, side, row, count } in lonely {
             let mark = timed_mark(time_of(&row), held);
             for _ in 0..count {
                 rows.push_with(mark, |builders| self.row.append_alone(side, &row[TIME_BYTES..], builders));
-                sort.push((end, Arc::clone(&key)));
+                sort.push(end, &key);
                 bytes += row_bytes(types.len()) + row.len();
                 if bytes >= PIECE_BYTES {
                     let mut piece = std::mem::replace(&mut rows, RowsBuilder::new(&types));
@@ -319,6 +379,7 @@ impl Operator for TimedJoin {
     }
 
     fn drain_changes(&mut self, log: &mut dyn ChangelogSink) {
+        self.settle(NO_TIME);
         for (index, side) in self.sides.iter_mut().enumerate() {
             match &mut side.rows {
                 SideRows::Plain(rows) => rows.drain_changes(PLAIN_ROWS[index], log),

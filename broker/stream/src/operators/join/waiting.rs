@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::super::schedule::first_rows;
 use super::super::{Due, Place};
-use crate::state::{ChangelogSink, TIME_BYTES, TimeTable, time_of};
+use crate::state::{ChangelogSink, TIME_BYTES, TableKey, TimeTable, time_of};
 
 /// How often each row waits, by the first watermark that has passed it. Rows of one end are given in the order of their keys
 /// without the key group.
@@ -17,11 +17,11 @@ pub(super) struct Waiting {
     counts: BTreeMap<i64, usize>,
     /// The end that is given in part, and its keys in their order, the first one last: so that each part costs what it gives,
     /// and not what is left. Derived.
-    part: Option<(i64, Vec<Arc<[u8]>>)>,
+    part: Option<(i64, Vec<TableKey>)>,
 }
 
 /// A row that is due: when, its key, and how often.
-pub(super) type DueRow = (i64, Arc<[u8]>, u32);
+pub(super) type DueRow = (i64, TableKey, u32);
 
 impl Waiting {
     pub(super) fn len(&self) -> usize {
@@ -46,7 +46,7 @@ impl Waiting {
     /// The first keys that are due at an end; see [`Operator::due_rows`](super::super::Operator::due_rows).
     pub(super) fn due_rows(&self, end: i64, most: usize) -> Vec<(Arc<[u8]>, usize)> {
         let Some((_, bucket)) = self.rows.range(end..=end).next() else { return Vec::new() };
-        let mut first: Vec<&Arc<[u8]>> = match &self.part {
+        let mut first: Vec<&TableKey> = match &self.part {
             Some((part, keys)) if *part == end => keys.iter().rev().take(most.saturating_add(2)).collect(),
             _ => bucket.keys().collect(),
         };
@@ -56,7 +56,7 @@ impl Waiting {
             first.truncate(enough);
         }
         first.sort_unstable_by(|left, right| left[1..].cmp(&right[1..]));
-        let count = |key: &Arc<[u8]>| bucket.get(key).map_or(0, |slot| slot.value as usize);
+        let count = |key: &TableKey| bucket.get(key).map_or(0, |slot| slot.value as usize);
         first_rows(first.into_iter().map(|key| (key, count(key))), most)
     }
 
@@ -76,7 +76,7 @@ impl Waiting {
             Some((part, keys)) if part == end => keys,
             _ => {
                 let bucket = self.rows.range(end..=end).flat_map(|(_, bucket)| bucket.keys());
-                let mut keys: Vec<Arc<[u8]>> = bucket.map(Arc::clone).collect();
+                let mut keys: Vec<TableKey> = bucket.cloned().collect();
                 keys.sort_unstable_by(|left, right| right[1..].cmp(&left[1..]));
                 keys
             }

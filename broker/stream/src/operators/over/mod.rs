@@ -21,7 +21,9 @@ use super::rank::instant;
 use super::schedule::Schedule;
 use super::spilling::Spilling;
 use super::time_to_live::TimeToLive;
-use super::{Due, EpochTime, Keyed, Operator, Output, Place, StateSize, timed_mark, window_timestamp};
+use super::{
+    Due, EpochTime, Keyed, Operator, Output, Place, SortKeys, StateSize, timed_mark, window_timestamp,
+};
 use crate::plan::{self, FrameUnit, OverKind, OverMode};
 use crate::rows::{MOST_BYTES, Mark, NO_ORIGIN, NO_TIME, Rows, RowsBuilder};
 use crate::state::{ChangelogSink, Table, decode_row, decode_row_into, encode_values};
@@ -449,10 +451,10 @@ impl Operator for Over {
         note(made, out);
         due.sort_by(|left, right| left.place.cmp(&right.place));
         let mut rows = RowsBuilder::new(&self.row_types);
-        let mut sort = Vec::with_capacity(due.len());
+        let mut sort = SortKeys::with_capacity(due.len());
         for DueRow { place, row, values } in due {
             self.push(&mut rows, timed_mark(window_timestamp(place.0), time), &row, &values);
-            sort.push(place);
+            sort.push(place.0, &place.1);
         }
         if !rows.is_empty() {
             out.push_timed(rows.finish(), sort);

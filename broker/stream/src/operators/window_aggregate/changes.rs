@@ -5,25 +5,25 @@
 //! ```
 
 use std::collections::HashMap;
-use std::sync::Arc;
 
 use super::super::{EpochTime, Output, window_timestamp};
 use super::windows::Window;
 use super::{WindowAggregate, WindowOf};
 use crate::plan::Emit;
 use crate::rows::{END_OF_TIME, Mark, RowsBuilder};
+use crate::state::TableKey;
 use crate::value::Value;
 
 /// Rows of windows that an epoch has changed.
 #[derive(Default)]
 pub(super) struct Changes {
     list: Vec<Changed>,
-    places: HashMap<(Window, Arc<[u8]>), usize>,
+    places: HashMap<(Window, TableKey), usize>,
 }
 
 struct Changed {
     window: Window,
-    key: Arc<[u8]>,
+    key: TableKey,
     /// The row that caused the last change.
     mark: Mark,
     /// The row the group had before the epoch.
@@ -72,11 +72,11 @@ impl WindowAggregate {
         changes: &mut Changes,
     ) {
         for window in self.given_of(time, slice_end, key, mark) {
-            let key: Arc<[u8]> = key.into();
-            match changes.places.get(&(window, Arc::clone(&key))) {
+            let key: TableKey = key.into();
+            match changes.places.get(&(window, key.clone())) {
                 Some(place) => changes.list[*place].mark = mark,
                 None => {
-                    changes.places.insert((window, Arc::clone(&key)), changes.list.len());
+                    changes.places.insert((window, key.clone()), changes.list.len());
                     // A row that could not be made then was not given either.
                     let before = self.row(window, &key).ok().flatten();
                     changes.list.push(Changed { window, key, mark, before });

@@ -1,12 +1,9 @@
 //! How much of windows is due, and which keys: rows to give, and slices that go without having any to give.
 
-use std::collections::HashMap;
-use std::sync::Arc;
-
 use super::windows::Window;
 use super::{Due, Part, Place, WindowAggregate};
 use crate::plan::{Emit, WindowOf};
-use crate::state::Bucket;
+use crate::state::{Bucket, TableKey};
 
 impl WindowAggregate {
     /// How many rows of windows are due at their ends: one for each of their entries, and of the rows that are held.
@@ -78,12 +75,12 @@ impl WindowAggregate {
     }
 
     /// Their keys; one may come more than once.
-    pub(super) fn keys_due(&self, window: Window) -> impl Iterator<Item = &Arc<[u8]>> {
-        self.slices_due(window).flat_map(|(_, bucket)| HashMap::keys(bucket))
+    pub(super) fn keys_due(&self, window: Window) -> impl Iterator<Item = &TableKey> {
+        self.slices_due(window).flat_map(|(_, bucket)| Bucket::keys(bucket))
     }
 
     /// The keys of rows that are held and given with a window.
-    pub(super) fn held_due(&self, window: Window) -> impl Iterator<Item = &Arc<[u8]>> {
+    pub(super) fn held_due(&self, window: Window) -> impl Iterator<Item = &TableKey> {
         let gives = self.gives_at(window.end);
         let before = gives.then(|| self.held.before(window.end.saturating_add(self.lateness())));
         let in_window = move |slice: i64| window.start < slice && slice <= window.end;

@@ -2,15 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
-use std::sync::Arc;
 
 use crate::plan::WindowKind;
 use crate::rows::{Mark, NO_ORIGIN, Rows, RowsBuilder};
-use crate::state::{ChangelogSink, Growth, RECORD_HEADER, decode_row, encode_row, entry_size};
+use crate::state::{ChangelogSink, Growth, RECORD_HEADER, TableKey, decode_row, encode_row, entry_size};
 use crate::value::DataType;
 
 /// What identifies a row that is held: its key, and its number among those of the key.
-type Id = (Arc<[u8]>, u64);
+type Id = (TableKey, u64);
 
 /// Rows that are held, by their key and, within a key, in the order they came in.
 ///
@@ -133,23 +132,23 @@ impl HeldRows {
     }
 
     /// The slice and the key of each whose watermark is before a time.
-    pub(super) fn before(&self, time: i64) -> impl Iterator<Item = (i64, &Arc<[u8]>)> {
+    pub(super) fn before(&self, time: i64) -> impl Iterator<Item = (i64, &TableKey)> {
         let before = self.by_watermark.iter().take_while(move |(watermark, _)| *watermark < time);
         before.map(|(_, id)| (self.rows[id].slice_end, &id.0))
     }
 
     /// Holds a row.
     pub(super) fn push(&mut self, key: &[u8], slice_end: i64, rows: &Rows, row: usize) {
-        let key: Arc<[u8]> = key.into();
-        let of_key = (Arc::clone(&key), 0)..=(Arc::clone(&key), u64::MAX);
+        let key: TableKey = key.into();
+        let of_key = (key.clone(), 0)..=(key.clone(), u64::MAX);
         let number = self.rows.range(of_key).next_back().map_or(0, |((_, number), _)| number + 1);
         let held = Held::new(slice_end, rows.take(&[row as u32]), None);
-        self.fresh.push((Arc::clone(&key), number));
+        self.fresh.push((key.clone(), number));
         self.insert((key, number), held);
     }
 
     /// Takes the rows whose watermark is before a time, in the order of their keys, those of a key as they came.
-    pub(super) fn take_before(&mut self, time: i64) -> Vec<(Arc<[u8]>, Held)> {
+    pub(super) fn take_before(&mut self, time: i64) -> Vec<(TableKey, Held)> {
         let mut ids = Vec::new();
         while let Some((watermark, _)) = self.by_watermark.first()
             && *watermark < time
@@ -236,7 +235,7 @@ impl HeldRows {
     /// Puts a row back as the changelog has it, or takes it away.
     pub(super) fn restore(&mut self, record_key: &[u8], value: Option<&[u8]>) -> Result<(), String> {
         let (key, number) = record_key.split_last_chunk().ok_or("a key without its number")?;
-        let id = (Arc::from(key), u64::from_be_bytes(*number));
+        let id = (TableKey::from(key), u64::from_be_bytes(*number));
         let Some(value) = value else {
             self.remove(&id);
             return Ok(());

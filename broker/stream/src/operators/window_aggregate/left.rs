@@ -1,9 +1,8 @@
 //! What is left of a window that is given in part.
 
-use std::sync::Arc;
-
 use super::super::Place;
 use super::windows::Window;
+use crate::state::TableKey;
 
 /// The window that is given in part, and keys of its slices that are left: so that each part costs what it gives, and not
 /// what is left. Derived, and made when a window is first given in part.
@@ -16,7 +15,7 @@ struct Keys {
     /// No slice they are of ends behind.
     last_slice: i64,
     /// The first keys that are left, the first one last.
-    keys: Vec<Arc<[u8]>>,
+    keys: Vec<TableKey>,
     /// They are all that are left.
     all: bool,
 }
@@ -48,13 +47,13 @@ impl Left {
     }
 
     /// The first keys of a window, in their order, of slices up to the last one; whether they are all that are left.
-    pub(super) fn set(&mut self, window: Window, last_slice: i64, mut keys: Vec<Arc<[u8]>>, all: bool) {
+    pub(super) fn set(&mut self, window: Window, last_slice: i64, mut keys: Vec<TableKey>, all: bool) {
         keys.reverse();
         self.0 = Some(Keys { window, last_slice, keys, all });
     }
 
     /// The first keys of a window, if they are known.
-    pub(super) fn first(&self, window: Window, most: usize) -> Option<impl Iterator<Item = &Arc<[u8]>>> {
+    pub(super) fn first(&self, window: Window, most: usize) -> Option<impl Iterator<Item = &TableKey>> {
         let left = self.0.as_ref()?;
         (left.window == window).then(|| left.keys.iter().rev().take(most))
     }
@@ -65,9 +64,9 @@ impl Left {
         &mut self,
         (window, last_slice): (Window, i64),
         to: &Place,
-        keys: impl Iterator<Item = &'k Arc<[u8]>>,
+        keys: impl Iterator<Item = &'k TableKey>,
         all: bool,
-    ) -> Vec<Arc<[u8]>> {
+    ) -> Vec<TableKey> {
         let known = self.0.take().filter(|left| left.window == window);
         let is_known = known.is_some() || all;
         let mut left = known.unwrap_or_else(|| {

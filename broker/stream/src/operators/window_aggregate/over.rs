@@ -7,11 +7,9 @@
 //! What goes is written to the changelog, entry by entry: so a slice that is large goes in parts, key by key with the rows of
 //! its last window, or where none are given then, as if each of its entries were one.
 
-use std::sync::Arc;
-
 use super::{Accumulator, Due, Part, Place, ValueChanges, WindowAggregate, WindowOf};
 use crate::plan::Emit;
-use crate::state::TimeTable;
+use crate::state::{TableKey, TimeTable};
 
 impl WindowAggregate {
     /// When a slice is over.
@@ -40,7 +38,7 @@ impl WindowAggregate {
     }
 
     /// Lets go of some keys of the slices that are over at a time.
-    pub(super) fn drop_part(&mut self, over: i64, keys: &[Arc<[u8]>]) {
+    pub(super) fn drop_part(&mut self, over: i64, keys: &[TableKey]) {
         let slices: Vec<i64> = self.slices.times().take_while(|slice| self.over(*slice) <= over).collect();
         for slice in slices {
             for key in keys {

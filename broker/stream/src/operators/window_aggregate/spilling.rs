@@ -15,7 +15,7 @@ use std::sync::Arc;
 use super::super::{EpochTime, Keyed, Operator, Spilling};
 use super::{HELD, InSlice, Part, Place, SLICES, VALUES, WindowAggregate};
 use crate::rows::Rows;
-use crate::state::{ColdError, ColdTables, Growth, TIME_BYTES, TimeTable, time_bytes, time_of};
+use crate::state::{ColdError, ColdTables, Growth, TIME_BYTES, TableKey, TimeTable, time_bytes, time_of};
 
 /// A slice with fewer entries away for each key group than this is read whole: a look for where a group begins costs about
 /// as much as some entries that are not asked for.
@@ -100,8 +100,8 @@ impl First {
         true
     }
 
-    fn into_keys(self) -> Vec<Arc<[u8]>> {
-        self.keys.into_iter().map(|(key, group)| [&[group], &*key].concat().into()).collect()
+    fn into_keys(self) -> Vec<TableKey> {
+        self.keys.into_iter().map(|(key, group)| TableKey::from(&[&[group], &*key].concat()[..])).collect()
     }
 }
 
@@ -136,7 +136,7 @@ impl WindowAggregate {
 
     /// Reads back what the rows are folded into that are held and came with a watermark before a time.
     fn read_held(&mut self, before: i64, cold: &ColdTables) -> Result<(), ColdError> {
-        let held: Vec<_> = self.held.before(before).map(|(slice, key)| (slice, Arc::clone(key))).collect();
+        let held: Vec<_> = self.held.before(before).map(|(slice, key)| (slice, key.clone())).collect();
         let passing = cold.passing();
         for (slice, key) in held {
             if !self.slices.holds(slice, &key) {

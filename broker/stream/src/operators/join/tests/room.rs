@@ -1,7 +1,7 @@
 //! Equal rows are kept as one: what comes of them is looked at before it is made.
 
 use super::*;
-use crate::operators::Due;
+use crate::operators::{Due, Timed};
 use crate::rows::PIECE_BYTES;
 
 const ROOM: usize = 64 << 10;
@@ -194,7 +194,8 @@ fn rows_that_wait_are_given_in_parts() {
         let mut out = Output::new();
         operator.advance(time, &place, &to, &mut out);
         place = to;
-        given.extend(out.timed.into_iter().flat_map(|timed| timed.sort));
+        let keys = |timed: Timed| timed.sort.iter().map(|(end, key)| (end, key.to_vec())).collect::<Vec<_>>();
+        given.extend(out.timed.into_iter().flat_map(keys));
     }
     assert_eq!(given.len(), asks.len());
     assert!(given.is_sorted());
