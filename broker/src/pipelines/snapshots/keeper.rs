@@ -53,6 +53,9 @@ struct Shared {
     working: Mutex<()>,
     /// Held while a snapshot is made: one at a time in the whole broker.
     turn: Arc<Mutex<()>>,
+    /// The bug, for the test that must find it: nothing of the logs is ever let go.
+    #[cfg(test)]
+    keeps_logs: AtomicBool,
 }
 
 impl Snapshots {
@@ -71,6 +74,8 @@ impl Snapshots {
             durable: Mutex::new(None),
             working: Mutex::new(()),
             turn,
+            #[cfg(test)]
+            keeps_logs: AtomicBool::new(false),
         }))
     }
 
@@ -141,6 +146,12 @@ impl Snapshots {
         Ok(())
     }
 
+    /// From here on nothing of the logs is let go, whatever snapshots there are.
+    #[cfg(test)]
+    pub(in crate::pipelines) fn keep_logs(&self) {
+        self.0.keeps_logs.store(true, Ordering::Relaxed);
+    }
+
     /// Lets go of the logs before a snapshot. Its own record of progress stays: it vouches for the snapshot.
     pub(in crate::pipelines) fn trim(&self, logs: &OwnLogs, header: &SnapshotHeader) {
         let to = [(&logs.changelog, header.changelog_end), (&logs.progress, header.progress_offset)];
@@ -150,6 +161,10 @@ impl Snapshots {
     }
 
     fn delete_before(&self, log: &Partition, offset: i64) {
+        #[cfg(test)]
+        if self.0.keeps_logs.load(Ordering::Relaxed) {
+            return;
+        }
         if offset <= log.published().log_start_offset {
             return;
         }

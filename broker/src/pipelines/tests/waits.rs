@@ -54,7 +54,7 @@ impl Drop for Held {
 }
 
 impl Parts {
-    fn snapshots(&self, name: &str) -> Snapshots {
+    pub(super) fn snapshots(&self, name: &str) -> Snapshots {
         self.pipelines.0.known.lock().get(name).unwrap().snapshots.clone()
     }
 
