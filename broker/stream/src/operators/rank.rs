@@ -9,19 +9,21 @@
 //!
 //! Rows beyond the limit are kept only where rows may be taken back, so that one of them may move up.
 
+mod spilling;
+
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use super::ordered::{OrderedRows, Partition, difference, order_of};
-use super::schedule::{Schedule, first_rows};
-use super::spilling::{FORGOTTEN_AT_ONCE, Spilling, missing, share};
+use super::schedule::Schedule;
+use super::spilling::Spilling;
 use super::time_to_live::TimeToLive;
 use super::{
     Due, EpochTime, Keyed, Operator, Output, Place, SortKeys, StateSize, timed_mark, window_timestamp,
 };
 use crate::plan::{self, RankFunction, RankMode};
 use crate::rows::{Mark, Rows, RowsBuilder};
-use crate::state::{ChangelogSink, ColdError, ColdTables, Growth, Table, decode_row, decode_row_into};
+use crate::state::{ChangelogSink, Table, decode_row, decode_row_into};
 use crate::value::{DataType, Value};
 
 /// The table of rows.
@@ -43,8 +45,12 @@ pub(crate) struct Rank {
     rows: OrderedRows,
     given: Table<()>,
     touched: TimeToLive,
-    /// The partitions that are due at an end; derived.
+    /// The partitions that have rows due at an end, with how many; derived.
     due: Schedule,
+    /// How many partitions with rows are not here, where time makes rows due.
+    away: usize,
+    /// The partition of the row that was shown last.
+    shown: Option<Arc<[u8]>>,
 }
 
 /// A partition that the epoch has changed.
@@ -70,7 +76,13 @@ impl Rank {
             rows: OrderedRows::new(&rank.partition, &rank.order, input),
             given: Table::default(),
             touched: TimeToLive::new(bound),
-            due: Schedule::default(),
+            due: Schedule::giving(match rank.function {
+                RankFunction::RowNumber => u32::try_from(rank.limit).unwrap_or(u32::MAX),
+                // Equal rows may be more.
+                RankFunction::Rank | RankFunction::DenseRank => u32::MAX,
+            }),
+            away: 0,
+            shown: None,
         }
     }
 
@@ -94,13 +106,17 @@ impl Rank {
         })
     }
 
-    /// Adds a row or takes it back, and lets go of rows that no number within the limit can reach.
-    fn apply(&mut self, key: &Arc<[u8]>, sort: Vec<u8>, row: &[u8], back: bool) {
+    /// Adds a row or takes it back, and lets go of rows that no number within the limit can reach. Where time makes them due,
+    /// they are at an end.
+    fn apply(&mut self, key: &Arc<[u8]>, sort: Vec<u8>, row: &[u8], back: bool, end: Option<i64>) {
         if back {
-            self.rows.take_back(key, &sort, row);
+            if self.rows.take_back(key, &sort, row) {
+                end.into_iter().for_each(|end| self.due.subtract(end, key));
+            }
             return;
         }
         self.rows.push(key, sort, row);
+        end.into_iter().for_each(|end| self.due.add(end, key));
         if self.input_changes {
             return;
         }
@@ -115,6 +131,7 @@ impl Rank {
             let Some((last, _)) = partition.last_key_value().filter(|_| beyond) else { return };
             let last = Arc::clone(last);
             self.rows.remove(key, &last);
+            end.into_iter().for_each(|end| self.due.subtract(end, key));
         }
     }
 
@@ -143,7 +160,7 @@ impl Rank {
                         key
                     }
                 };
-                self.apply(&key, sort, &OrderedRows::encode(&rows, row), mark.back);
+                self.apply(&key, sort, &OrderedRows::encode(&rows, row), mark.back, None);
             }
         }
         // However many shards there are, partitions come in the order of what changed them last.
@@ -190,11 +207,7 @@ impl Rank {
                     continue;
                 }
                 let key: Arc<[u8]> = keys.get(row).into();
-                self.apply(&key, sort, &OrderedRows::encode(&rows, row), mark.back);
-                match self.rows.get(&key) {
-                    Some(_) => self.due.insert(end, &key),
-                    None => self.due.remove(end, &key),
-                }
+                self.apply(&key, sort, &OrderedRows::encode(&rows, row), mark.back, Some(end));
             }
         }
     }
@@ -221,7 +234,7 @@ impl Rank {
                         let known = Arc::clone(known);
                         let before = self.instant_of(&key, &known);
                         self.rows.remove(&key, &known);
-                        self.due.remove(before.saturating_add(1), &key);
+                        self.due.subtract(before.saturating_add(1), &key);
                     }
                     None => {}
                 }
@@ -232,7 +245,7 @@ impl Rank {
                     continue;
                 }
                 self.rows.push(&key, sort, &OrderedRows::encode(&rows, row));
-                self.due.insert(instant.saturating_add(1), &key);
+                self.due.add(instant.saturating_add(1), &key);
             }
             self.give_first(&rows, &at_once, out);
         }
@@ -294,7 +307,12 @@ impl Rank {
         self.input_types.iter().copied().chain(number).collect()
     }
 
-    /// When a restored row makes its partition due.
+    /// Whether time makes rows due.
+    fn is_timed(&self) -> bool {
+        matches!(self.rank.mode, RankMode::Window { .. } | RankMode::First { .. })
+    }
+
+    /// When a row that is kept is due.
     fn due_of(&self, row: &[u8]) -> Option<i64> {
         let (column, behind) = match self.rank.mode {
             RankMode::Window { end } => (end, 0),
@@ -336,39 +354,6 @@ pub(super) fn numbered(
 }
 
 impl Rank {
-    /// How many rows of a partition are within the limit.
-    fn rows_within(&self, key: &[u8]) -> usize {
-        let limit = match self.rank.function {
-            RankFunction::RowNumber => usize::try_from(self.rank.limit).unwrap_or(usize::MAX),
-            // Equal rows may be more.
-            RankFunction::Rank | RankFunction::DenseRank => usize::MAX,
-        };
-        self.rows.get(key).map_or(0, |rows| rows.len().min(limit).max(1))
-    }
-}
-
-impl Rank {
-    /// Takes a row that the cold store has.
-    fn take_row(&mut self, entry: &[u8], row: &[u8], size: u32) -> Result<(), ColdError> {
-        self.restore(ROWS, entry, Some(row)).map_err(ColdError::damaged)?;
-        self.rows.read_back(entry, size).map_err(ColdError::damaged)
-    }
-
-    /// Reads back what there is of a partition.
-    fn read_partition(&mut self, key: &[u8], is_due: bool, cold: &ColdTables) -> Result<(), ColdError> {
-        if let RankMode::Changes { .. } = self.rank.mode {
-            cold.scan(ROWS, key, |entry, row, size| self.take_row(entry, row, size))?;
-            if self.rows.get(key).is_none() {
-                return Ok(());
-            }
-        } else {
-            let Some((value, size)) = cold.get(GIVEN, key)? else { return Ok(()) };
-            self.restore(GIVEN, key, Some(&value)).map_err(ColdError::damaged)?;
-            self.given.read_back(key, size);
-        }
-        self.touched.read_back(TOUCHED, key, is_due, cold)
-    }
-
     /// Forgets partitions that were not touched for the time the plan gives them.
     fn forget(&mut self, now: i64) {
         for key in self.touched.expired(now) {
@@ -377,6 +362,19 @@ impl Rank {
                 _ => _ = self.given.remove(&key),
             }
         }
+    }
+
+    /// Puts a row back, or takes it away, and with it that it is due.
+    fn restore_row(&mut self, key: &[u8], value: Option<&[u8]>) -> Result<(), String> {
+        if let Some(end) = self.rows.row_at(key)?.and_then(|row| self.due_of(&row)) {
+            let (partition, _) = self.rows.restore(key, None)?;
+            self.due.subtract(end, &partition);
+        }
+        let (partition, _) = self.rows.restore(key, value)?;
+        if let Some(end) = value.and_then(|row| self.due_of(row)) {
+            self.due.add(end, &partition);
+        }
+        Ok(())
     }
 }
 
@@ -392,12 +390,7 @@ impl Operator for Rank {
     }
 
     fn due(&self, from: &Place, watermark: i64) -> Due {
-        let mut due = self.due.due(from, watermark);
-        for (end, rows) in &mut due {
-            // How often a key is noted says nothing: it gives all of its rows within the limit.
-            *rows = self.due.keys_at(*end, from).map(|key| self.rows_within(key)).sum();
-        }
-        due
+        self.due.due(from, watermark)
     }
 
     fn next_due(&self, from: &Place) -> Option<i64> {
@@ -405,7 +398,7 @@ impl Operator for Rank {
     }
 
     fn due_rows(&self, from: &Place, end: i64, most: usize) -> Vec<(Arc<[u8]>, usize)> {
-        first_rows(self.due.in_order(end, from).map(|(key, _)| (key, self.rows_within(key))), most)
+        self.due.due_rows(from, end, most)
     }
 
     fn advance(&mut self, time: EpochTime, from: &Place, to: &Place, out: &mut Output) {
@@ -441,26 +434,7 @@ impl Operator for Rank {
 
     fn restore(&mut self, table: u8, key: &[u8], value: Option<&[u8]>) -> Result<(), String> {
         match table {
-            ROWS => {
-                // What was due is known only as long as the row is there.
-                let due = self.rows.row_at(key)?.and_then(|row| self.due_of(&row));
-                let (partition, sort) = self.rows.restore(key, value)?;
-                // The rows of a window are due together, as long as there is one.
-                let together = matches!(self.rank.mode, RankMode::Window { .. });
-                let rows = self.rows.get(&partition);
-                if let Some(end) = due.filter(|_| !together || rows.is_none()) {
-                    self.due.remove(end, &partition);
-                }
-                // The row in the place of one that goes may have come before, and be due at the same end.
-                let there = rows.into_iter().flatten();
-                let there = there.filter(|(known, _)| match value {
-                    Some(_) => **known == sort,
-                    None => !together,
-                });
-                let ends: Vec<i64> = there.filter_map(|(_, held)| self.due_of(&held.row)).collect();
-                ends.into_iter().for_each(|end| self.due.insert(end, &partition));
-                Ok(())
-            }
+            ROWS => self.restore_row(key, value),
             GIVEN => {
                 self.given.restore(key, value.map(|_| ()));
                 Ok(())
@@ -481,86 +455,7 @@ impl Operator for Rank {
         }
     }
 
-    /// What is due at a window's end is found by it, not by a row: it stays in memory.
     fn spilling(&mut self) -> Option<&mut dyn Spilling> {
-        match self.rank.mode {
-            RankMode::Window { .. } => None,
-            RankMode::First { .. } | RankMode::Arrival { .. } | RankMode::Changes { .. } => Some(self),
-        }
-    }
-}
-
-/// Partitions leave memory with all of their rows, and that they are given does; rows that wait for the watermark are here.
-impl Spilling for Rank {
-    fn read_back(
-        &mut self,
-        time: EpochTime,
-        inputs: &[Vec<Keyed>],
-        cold: &ColdTables,
-    ) -> Result<(), ColdError> {
-        if let Some(due) = self.touched.due(time.now) {
-            let passing = cold.passing();
-            for (place, key) in (1..).zip(due.iter()) {
-                self.read_partition(key, true, &passing)?;
-                if place % FORGOTTEN_AT_ONCE == 0 {
-                    self.forget(time.now);
-                }
-            }
-        }
-        let Self { rank, rows, given, .. } = self;
-        let holds = |key: &[u8]| match rank.mode {
-            RankMode::Changes { .. } => rows.holds(key),
-            // A partition with a row that waits is not given.
-            _ => given.holds(key) || rows.get(key).is_some(),
-        };
-        for key in missing(inputs.iter().flatten(), holds) {
-            self.read_partition(key, false, cold)?;
-        }
-        Ok(())
-    }
-
-    fn held(&self) -> u64 {
-        self.rows.held() + self.given.held() + self.touched.held()
-    }
-
-    fn let_go(&mut self, keep: u64) {
-        let held = self.held();
-        let Self { rank, rows, given, touched, .. } = self;
-        match rank.mode {
-            RankMode::Changes { .. } => {
-                rows.let_go(share(rows.held(), keep, held), |key| touched.let_go(key));
-            }
-            _ => {
-                let (keep, held) = (keep.saturating_sub(rows.held()), held - rows.held());
-                given.let_go(share(given.held(), keep, held), |key, ()| {
-                    touched.let_go(key);
-                    true
-                });
-            }
-        }
-    }
-
-    fn take_growth(&mut self) -> Growth {
-        self.rows.take_growth() + self.given.take_growth() + self.touched.take_growth()
-    }
-
-    fn shown_tables(&self) -> &'static [u8] {
-        match (self.rank.mode, self.touched.forgets()) {
-            (RankMode::First { .. }, true) => &[ROWS, TOUCHED],
-            (RankMode::First { .. }, false) => &[ROWS],
-            (_, true) => &[TOUCHED],
-            (_, false) => &[],
-        }
-    }
-
-    fn show(&mut self, table: u8, key: &[u8], value: &[u8], size: u32) -> Result<(), ColdError> {
-        match table {
-            TOUCHED => self.touched.show(key, value),
-            _ => self.take_row(key, value, size),
-        }
-    }
-
-    fn counts(&self, table: u8) -> bool {
-        table != TOUCHED
+        Some(self)
     }
 }

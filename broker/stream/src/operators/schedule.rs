@@ -11,9 +11,11 @@ use std::sync::Arc;
 use super::{Due, Place};
 
 /// How many rows of each key are due at which end; derived from the state, and not in the changelog.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Schedule {
     ends: BTreeMap<i64, Keys>,
+    /// So many rows of a key are given at most, however many there are.
+    most: u32,
     /// How many keys there are at all ends.
     len: usize,
     /// What they take, in bytes.
@@ -26,22 +28,29 @@ const KEY_BYTES: usize = 64;
 /// What an end takes beside its keys, in bytes.
 const END_BYTES: usize = 256;
 
+impl Default for Schedule {
+    /// All rows of a key are given.
+    fn default() -> Self {
+        Self::giving(u32::MAX)
+    }
+}
+
 /// The keys that are due at an end.
 #[derive(Debug, Default)]
 struct Keys {
     /// How many rows of each.
     keys: BTreeMap<Arc<[u8]>, u32>,
-    /// How many of all.
+    /// How many of all are given.
     rows: usize,
     /// What the keys take.
     bytes: usize,
 }
 
 impl Keys {
-    /// Tells what the key took, if it was there.
-    fn remove(&mut self, key: &[u8]) -> Option<usize> {
+    /// Tells what the key took, if it was there. Of a key `most` rows are given.
+    fn remove(&mut self, key: &[u8], most: u32) -> Option<usize> {
         let count = self.keys.remove(key)?;
-        self.rows -= count as usize;
+        self.rows -= count.min(most) as usize;
         let bytes = key_bytes(key);
         self.bytes -= bytes;
         Some(bytes)
@@ -60,7 +69,7 @@ impl Keys {
         &'k self,
         end: i64,
         from: &'k Place,
-    ) -> impl Iterator<Item = (&'k Arc<[u8]>, usize)> + use<'k> {
+    ) -> impl Iterator<Item = (&'k Arc<[u8]>, u32)> + use<'k> {
         let mut groups: Vec<_> = self.groups().map(|keys| keys.peekable()).collect();
         let mut next = BinaryHeap::new();
         for (group, keys) in groups.iter_mut().enumerate() {
@@ -71,7 +80,7 @@ impl Keys {
             let Reverse((_, group)) = next.pop()?;
             let (key, count) = groups[group].next()?;
             next.extend(groups[group].peek().map(|(key, _)| Reverse((&key[1..], group))));
-            Some((key, *count as usize))
+            Some((key, *count))
         })
     }
 
@@ -108,6 +117,11 @@ pub(super) fn first_rows<'k>(
 }
 
 impl Schedule {
+    /// Of each key so many rows are given at most.
+    pub(crate) fn giving(most: u32) -> Self {
+        Self { ends: BTreeMap::new(), most, len: 0, bytes: 0 }
+    }
+
     /// A key is due at an end, however often it is said.
     pub(crate) fn insert(&mut self, end: i64, key: &[u8]) {
         let Keys { keys, rows, bytes } = self.ends.entry(end).or_default();
@@ -130,15 +144,15 @@ impl Schedule {
             self.bytes += key_bytes(key);
         }
         *count += 1;
-        *rows += 1;
+        *rows += usize::from(*count <= self.most);
     }
 
     /// One row of a key less is due at an end.
     pub(crate) fn subtract(&mut self, end: i64, key: &[u8]) {
         let Some(Keys { keys, rows, .. }) = self.ends.get_mut(&end) else { return };
         let Some(count) = keys.get_mut(key) else { return };
+        *rows -= usize::from(*count <= self.most);
         *count -= 1;
-        *rows -= 1;
         if *count == 0 {
             self.remove(end, key);
         }
@@ -147,7 +161,7 @@ impl Schedule {
     /// A key is not due at an end.
     pub(crate) fn remove(&mut self, end: i64, key: &[u8]) {
         let Some(keys) = self.ends.get_mut(&end) else { return };
-        if let Some(bytes) = keys.remove(key) {
+        if let Some(bytes) = keys.remove(key, self.most) {
             self.len -= 1;
             self.bytes -= bytes;
         }
@@ -185,25 +199,22 @@ impl Schedule {
         self.ends.keys().copied()
     }
 
-    /// How many rows are due at each end.
+    /// How many rows are given at each end.
     pub(crate) fn due(&self, from: &Place, watermark: i64) -> Due {
         let behind = (Bound::Excluded(from.watermark), Bound::Included(watermark.max(from.watermark)));
         self.ends.range(behind).map(|(end, keys)| (*end, keys.rows)).collect()
     }
 
-    /// The keys that are due at an end and not given, in the order of their key groups.
-    pub(crate) fn keys_at<'s>(&'s self, end: i64, from: &'s Place) -> impl Iterator<Item = &'s Arc<[u8]>> {
-        let keys = self.ends.get(&end).into_iter().flat_map(|keys| keys.keys.keys());
-        keys.filter(move |key| !from.is_given(end, key))
+    /// The keys that are due at an end and not given, in the order they have without their key group, each with how many rows
+    /// of it are given.
+    fn in_order<'s>(&'s self, end: i64, from: &'s Place) -> impl Iterator<Item = (&'s Arc<[u8]>, usize)> {
+        let due = self.ends.get(&end).into_iter().flat_map(move |keys| keys.in_order(end, from));
+        due.map(|(key, rows)| (key, rows.min(self.most) as usize))
     }
 
-    /// The same keys in the order they have without their key group, each with how many rows of it are due.
-    pub(crate) fn in_order<'s>(
-        &'s self,
-        end: i64,
-        from: &'s Place,
-    ) -> impl Iterator<Item = (&'s Arc<[u8]>, usize)> {
-        self.ends.get(&end).into_iter().flat_map(move |keys| keys.in_order(end, from))
+    /// Whether a key is due at an end.
+    pub(crate) fn has(&self, end: i64, key: &[u8]) -> bool {
+        self.ends.get(&end).is_some_and(|keys| keys.keys.contains_key(key))
     }
 
     /// The first of them; see [`Operator::due_rows`](super::Operator::due_rows).
@@ -231,7 +242,7 @@ impl Schedule {
             && let Some(keys) = self.ends.get_mut(end)
         {
             let due = keys.given(*end, to);
-            self.bytes -= due.iter().filter_map(|key| keys.remove(key)).sum::<usize>();
+            self.bytes -= due.iter().filter_map(|key| keys.remove(key, self.most)).sum::<usize>();
             self.len -= due.len();
             if keys.keys.is_empty() {
                 self.ends.remove(end);
@@ -282,6 +293,33 @@ mod tests {
         schedule.remove(12, &a);
         schedule.subtract(9, &a);
         assert_eq!((schedule.len(), schedule.bytes(), schedule.ends().count()), (0, 0, 0));
+    }
+
+    #[test]
+    fn no_more_of_a_key_counts_than_is_given() {
+        let key = |name: &[u8]| Arc::<[u8]>::from([&[3][..], name].concat());
+        let (a, b) = (key(b"a"), key(b"b"));
+        let mut schedule = Schedule::giving(2);
+        [&a, &a, &a, &b].iter().for_each(|key| schedule.add(5, key));
+        let from = Place::behind(4);
+        let rows = |schedule: &Schedule| {
+            let of_keys =
+                schedule.due_rows(&from, 5, 9).into_iter().map(|(_, rows)| rows).collect::<Vec<_>>();
+            (schedule.due(&from, 8)[&5], of_keys)
+        };
+        assert_eq!(rows(&schedule), (3, vec![2, 1]));
+        schedule.subtract(5, &a);
+        assert_eq!(rows(&schedule), (3, vec![2, 1]));
+        schedule.subtract(5, &a);
+        assert_eq!(rows(&schedule), (2, vec![1, 1]));
+        [&a, &a].iter().for_each(|key| schedule.add(5, key));
+        schedule.remove(5, &b);
+        assert_eq!(rows(&schedule), (2, vec![2]));
+        assert!(schedule.has(5, &a) && !schedule.has(5, &b) && !schedule.has(6, &a));
+        let part = Place { watermark: 4, partial: Some((5, Arc::from(&b"a"[..]))) };
+        schedule.add(5, &b);
+        assert_eq!(schedule.take(&from, &part), [(5, vec![a])]);
+        assert_eq!((schedule.due(&part, 8)[&5], schedule.len()), (1, 1));
     }
 
     #[test]

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 /// The version of what is in a store, and of whose sizes its mark tells; the only one this release reads.
-pub const COLD_VERSION: u16 = 4;
+pub const COLD_VERSION: u16 = 5;
 
 /// A store for state that is not in memory. Keys are those of the changelog's records.
 pub trait ColdStore: fmt::Debug + Send + Sync {

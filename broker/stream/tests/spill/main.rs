@@ -1,6 +1,7 @@
 //! State that is not in memory (I10, I14): the same epochs, byte for byte, however little of it is, whatever is lost of the
 //! store with a crash; and no more in memory than may be.
 
+mod ranks;
 mod rig;
 #[path = "../support/mod.rs"]
 mod support;

@@ -54,7 +54,7 @@ const fn timed(columns: &'static str, select: &'static str) -> Query {
 /// How long a key is.
 const KEY: usize = 125;
 
-const QUERIES: [Query; 14] = [
+const QUERIES: [Query; 17] = [
     query("k STRING, n BIGINT, m STRING", "SELECT k, COUNT(*), MAX(s) FROM l GROUP BY k UNBOUNDED"),
     query("x BIGINT, n BIGINT", "SELECT x, COUNT(*) FROM t GROUP BY x UNBOUNDED"),
     query(
@@ -100,6 +100,20 @@ const QUERIES: [Query; 14] = [
         "k STRING, s STRING, r STRING",
         "SELECT k, s, LEAD(s) OVER (PARTITION BY window_start, window_end, k ORDER BY x)
          FROM TABLE(TUMBLE(TABLE e, DESCRIPTOR(ts), INTERVAL '1' DAY))",
+    ),
+    timed(
+        "k STRING, s STRING",
+        "SELECT k, s FROM (SELECT *, ROW_NUMBER() OVER (PARTITION BY k ORDER BY ts) AS n FROM w) WHERE n = 1 UNBOUNDED",
+    ),
+    timed(
+        "k STRING, s STRING, n BIGINT",
+        "SELECT k, s, n FROM (SELECT *, ROW_NUMBER() OVER (PARTITION BY window_start, window_end, k ORDER BY x DESC) AS n
+         FROM TABLE(TUMBLE(TABLE e, DESCRIPTOR(ts), INTERVAL '1' DAY))) WHERE n <= 2",
+    ),
+    timed(
+        "k STRING, s STRING, n BIGINT",
+        "SELECT k, s, n FROM (SELECT *, RANK() OVER (PARTITION BY window_start, window_end, k ORDER BY x) AS n
+         FROM TABLE(TUMBLE(TABLE e, DESCRIPTOR(ts), INTERVAL '1' DAY))) WHERE n <= 3",
     ),
 ];
 
