@@ -243,18 +243,18 @@ impl Spilling for GroupAggregate {
         inputs: &[Vec<Keyed>],
         cold: &ColdTables,
     ) -> Result<(), ColdError> {
-        if let Some(due) = self.touched.due(time.now) {
-            let passing = cold.passing();
-            for (place, key) in (1..).zip(due.iter()) {
-                self.read_group(key, &passing)?;
-                if place % FORGOTTEN_AT_ONCE == 0 {
-                    self.forget(time.now);
-                }
-            }
-        }
         for key in missing(inputs.iter().flatten(), |key| self.groups.holds(key)) {
             let touched = self.read_group(key, cold)?;
             touched.into_iter().for_each(|touched| self.touched.is_back(touched, key));
+        }
+        // Only now: the store has what the epoch forgets, until it is over.
+        let Some(due) = self.touched.due(time.now) else { return Ok(()) };
+        let passing = cold.passing();
+        for (place, key) in (1..).zip(due.iter()) {
+            self.read_group(key, &passing)?;
+            if place % FORGOTTEN_AT_ONCE == 0 {
+                self.forget(time.now);
+            }
         }
         Ok(())
     }

@@ -285,6 +285,49 @@ fn what_lives_for_a_time_leaves_memory() {
     }
 }
 
+/// A key that is forgotten among many in the epoch in which a record of it comes begins anew, as it does in memory.
+#[test]
+fn what_is_forgotten_as_its_record_comes_begins_anew() {
+    let limits = EpochLimits { input_records: 5_000, ..EpochLimits::default() };
+    for part in [
+        "COUNT(DISTINCT x), SUM(d) FROM",
+        "LEFT JOIN r",
+        "ORDER BY x DESC",
+        "ORDER BY PROCTIME()",
+        "ROWS 1 PRECEDING",
+        "SUM(d) OVER (PARTITION BY k ORDER BY ts ROWS",
+    ] {
+        let index = QUERIES.iter().position(|(_, _, select)| select.contains(part)).unwrap();
+        let plan = query(index, true);
+        let first = many_keys(3_000);
+        let then = |logs: &mut MemoryLogs| {
+            (0..3_000).step_by(100).for_each(|at| {
+                logs.produce("left", 0, &[event(&format!("key-{at}"), 1, 20_000)]);
+            });
+        };
+        let mut whole = first.clone();
+        let mut in_memory = EpochLoop::new(support::restored(&plan, &whole, 1), limits);
+        for now in [1_000_000, 1_003_000] {
+            while let Turn::Committed { .. } = in_memory.turn(&mut whole, now, 0).unwrap() {}
+            then(&mut whole);
+        }
+        let mut logs = first;
+        let mut run = Spilt::new(&plan, limits, 0, 0);
+        let mut epochs = EpochLoop::new(run.restore(&logs), limits);
+        for now in [1_000_000, 1_003_000] {
+            while let Turn::Committed { progress, .. } = epochs.turn(&mut logs, now, 0).unwrap() {
+                run.ends.push(logs.changelog.len() as i64);
+                epochs.committed(progress.epoch, run.position(&progress)).unwrap();
+            }
+            then(&mut logs);
+        }
+        assert_eq!(logs.values("out"), whole.values("out"), "{part}");
+        assert_eq!(digests(&logs), digests(&whole), "{part}");
+        let size = |epochs: &EpochLoop| (epochs.pipeline().state_entries(), epochs.pipeline().state_bytes());
+        assert_eq!(size(&epochs), size(&in_memory), "{part}");
+    }
+}
+
 /// I14. What an epoch touches is bounded: one that would read too much back is done in parts.
 #[test]
 fn an_epoch_that_touches_much_is_done_in_parts() {

@@ -317,6 +317,15 @@ impl Spilling for RegularJoin {
         cold: &ColdTables,
     ) -> Result<(), ColdError> {
         for side in [LEFT, RIGHT] {
+            for key in missing(inputs.iter().flatten(), |key| self.sides[side].rows.holds(key)) {
+                let first = self.read_rows(side, key, cold)?;
+                if let (Some(first), Some(away)) = (first, &mut self.sides[side].away) {
+                    away.take_out(first, key);
+                }
+            }
+        }
+        // Only now: the store has what the epoch forgets, until it is over.
+        for side in [LEFT, RIGHT] {
             if let (Some(ms), Some(away)) = (self.bound.lives_ms(), &mut self.sides[side].away) {
                 let due = away.take_due(time.now.saturating_sub(ms));
                 let passing = cold.passing();
@@ -325,12 +334,6 @@ impl Spilling for RegularJoin {
                     if place % FORGOTTEN_AT_ONCE == 0 {
                         self.forget(time.now);
                     }
-                }
-            }
-            for key in missing(inputs.iter().flatten(), |key| self.sides[side].rows.holds(key)) {
-                let first = self.read_rows(side, key, cold)?;
-                if let (Some(first), Some(away)) = (first, &mut self.sides[side].away) {
-                    away.take_out(first, key);
                 }
             }
         }

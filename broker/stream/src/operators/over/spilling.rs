@@ -98,15 +98,6 @@ impl Spilling for Over {
         inputs: &[Vec<Keyed>],
         cold: &ColdTables,
     ) -> Result<(), ColdError> {
-        if let Some(due) = self.touched.due(time.now) {
-            let passing = cold.passing();
-            for (place, key) in (1..).zip(due.iter()) {
-                self.read_partition(key, true, &passing)?;
-                if place % FORGOTTEN_AT_ONCE == 0 {
-                    self.expire(time);
-                }
-            }
-        }
         if self.is_timed()
             && self.away == 0
             && !self.touched.forgets()
@@ -121,6 +112,16 @@ impl Spilling for Over {
         };
         for key in missing(inputs.iter().flatten(), holds) {
             self.read_partition(key, false, cold)?;
+        }
+        // Only now: the store has what the epoch forgets, until it is over.
+        if let Some(due) = self.touched.due(time.now) {
+            let passing = cold.passing();
+            for (place, key) in (1..).zip(due.iter()) {
+                self.read_partition(key, true, &passing)?;
+                if place % FORGOTTEN_AT_ONCE == 0 {
+                    self.expire(time);
+                }
+            }
         }
         Ok(())
     }

@@ -93,15 +93,6 @@ impl Spilling for Rank {
         inputs: &[Vec<Keyed>],
         cold: &ColdTables,
     ) -> Result<(), ColdError> {
-        if let Some(due) = self.touched.due(time.now) {
-            let passing = cold.passing();
-            for (place, key) in (1..).zip(due.iter()) {
-                self.read_partition(key, true, &passing)?;
-                if place % FORGOTTEN_AT_ONCE == 0 {
-                    self.forget(time.now);
-                }
-            }
-        }
         let missing = match self.rank.mode {
             RankMode::Window { .. } if self.away == 0 => return Ok(()),
             RankMode::Window { end } => self.missing_of_windows(end, inputs),
@@ -111,7 +102,17 @@ impl Spilling for Rank {
                 missing(inputs.iter().flatten(), |key| given.holds(key) || rows.holds(key))
             }
         };
-        missing.into_iter().try_for_each(|key| self.read_partition(key, false, cold))
+        missing.into_iter().try_for_each(|key| self.read_partition(key, false, cold))?;
+        // Only now: the store has what the epoch forgets, until it is over.
+        let Some(due) = self.touched.due(time.now) else { return Ok(()) };
+        let passing = cold.passing();
+        for (place, key) in (1..).zip(due.iter()) {
+            self.read_partition(key, true, &passing)?;
+            if place % FORGOTTEN_AT_ONCE == 0 {
+                self.forget(time.now);
+            }
+        }
+        Ok(())
     }
 
     fn read_due(
