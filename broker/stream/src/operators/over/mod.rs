@@ -64,6 +64,8 @@ pub(crate) struct Over {
     shown: Option<Arc<[u8]>>,
     /// How far rows were given when the epoch began.
     stands_at: Place,
+    /// Partitions that the epoch has touched and that are not here.
+    touched_away: Vec<Arc<[u8]>>,
 }
 
 /// A partition that the epoch has changed.
@@ -120,6 +122,7 @@ impl Over {
             away: 0,
             shown: None,
             stands_at: Place::behind(NO_TIME),
+            touched_away: Vec::new(),
             over: over.clone(),
         }
     }
@@ -468,6 +471,7 @@ impl Operator for Over {
             running.iter().for_each(|state| state.encode(out));
         });
         self.touched.drain_changes(TOUCHED, log);
+        self.let_go_touched();
     }
 
     fn restore(&mut self, table: u8, key: &[u8], value: Option<&[u8]>) -> Result<(), String> {

@@ -74,6 +74,25 @@ impl Over {
         Ok(())
     }
 
+    /// A partition that was read to be forgotten, and has rows that wait, is touched in place of that: it leaves memory as it
+    /// came. While time stands still, these may be all there are.
+    fn leave_again(&mut self, key: &[u8]) {
+        if self.rows.leave(key) {
+            self.away += 1;
+            self.running.get_restored(key);
+            self.touched_away.push(key.into());
+        }
+    }
+
+    /// When partitions were touched that are not here leaves memory: the changelog has it.
+    pub(super) fn let_go_touched(&mut self) {
+        for key in std::mem::take(&mut self.touched_away) {
+            if self.rows.get(&key).is_none() && self.running.get(&key).is_none() {
+                self.touched.let_go(&key);
+            }
+        }
+    }
+
     /// Lets go of partitions until the rows that are left have so many bytes at most.
     fn let_go_rows(&mut self, keep: u64) {
         let is_timed = self.is_timed();
@@ -116,11 +135,12 @@ impl Spilling for Over {
         // Only now: the store has what the epoch forgets, until it is over.
         if let Some(due) = self.touched.due(time.now) {
             let passing = cold.passing();
-            for (place, key) in (1..).zip(due.iter()) {
-                self.read_partition(key, true, &passing)?;
-                if place % FORGOTTEN_AT_ONCE == 0 {
-                    self.expire(time);
-                }
+            let mut keys = due.iter().peekable();
+            while keys.peek().is_some() {
+                let some: Vec<&[u8]> = keys.by_ref().take(FORGOTTEN_AT_ONCE).collect();
+                some.iter().try_for_each(|key| self.read_partition(key, true, &passing))?;
+                self.expire(time);
+                some.iter().for_each(|key| self.leave_again(key));
             }
         }
         Ok(())

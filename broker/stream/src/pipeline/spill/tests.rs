@@ -126,13 +126,15 @@ enum Fault {
     CountsNothing,
 }
 
-/// An operator with a fault.
+/// An operator with a fault, or one that is watched only.
 #[derive(Debug)]
 struct Faulty {
     operator: Box<dyn Operator>,
-    fault: Fault,
+    fault: Option<Fault>,
     /// What the operator says that it holds.
     held: u64,
+    /// The most that it held when it had read back what an epoch touches.
+    most: Arc<AtomicU64>,
 }
 
 impl Faulty {
@@ -213,19 +215,21 @@ impl Spilling for Faulty {
     ) -> Result<(), ColdError> {
         self.spilt().read_back(time, inputs, cold)?;
         self.held = self.spilt().held();
+        self.most.fetch_max(self.held, Ordering::Relaxed);
         Ok(())
     }
 
     fn held(&self) -> u64 {
         match self.fault {
-            Fault::KeepsAll => self.held,
-            Fault::CountsNothing => 0,
+            Some(Fault::CountsNothing) => 0,
+            _ => self.held,
         }
     }
 
     fn let_go(&mut self, keep: u64) {
-        if self.fault == Fault::CountsNothing {
+        if self.fault != Some(Fault::KeepsAll) {
             self.spilt().let_go(keep);
+            self.held = self.spilt().held();
         }
     }
 
@@ -299,8 +303,8 @@ impl ColdStore for Counting {
     }
 }
 
-fn pipeline(query: usize, store: Arc<dyn ColdStore>, fault: Option<Fault>) -> Pipeline {
-    let Query { columns, select, keep, .. } = QUERIES[query];
+fn pipeline(query: &Query, store: Arc<dyn ColdStore>) -> Pipeline {
+    let Query { columns, select, keep, .. } = query;
     let script = format!(
         "{TABLES} CREATE TABLE o ({columns}) WITH ('topic' = 'out', 'format' = 'json', 'output' = 'retract');
          INSERT INTO o {select}"
@@ -316,14 +320,47 @@ fn pipeline(query: usize, store: Arc<dyn ColdStore>, fault: Option<Fault>) -> Pi
         shards: 2,
     };
     let restoring = Pipeline::restore(plan.clone(), spec, None).unwrap();
-    let restoring = restoring.fill::<&[u8]>(store, None, at(&plan, 0), keep).unwrap();
-    let mut pipeline = restoring.finish_spilt(at(&plan, 0), &mut |_| true).unwrap();
-    if let Some(fault) = fault {
-        for node in pipeline.graph.nodes.iter_mut().filter(|node| node.spills) {
-            node.shards.replace(|operator| Box::new(Faulty { operator, fault, held: 0 }));
-        }
+    let restoring = restoring.fill::<&[u8]>(store, None, at(&plan, 0), *keep).unwrap();
+    restoring.finish_spilt(at(&plan, 0), &mut |_| true).unwrap()
+}
+
+/// Watches the operators of a pipeline, and gives them a fault. Tells the most that one of them will have held.
+fn watched(pipeline: &mut Pipeline, fault: Option<Fault>) -> Arc<AtomicU64> {
+    let most = Arc::<AtomicU64>::default();
+    for node in pipeline.graph.nodes.iter_mut().filter(|node| node.spills) {
+        let watch = |operator| -> Box<dyn Operator> {
+            Box::new(Faulty { operator, fault, held: 0, most: Arc::clone(&most) })
+        };
+        node.shards.replace(watch);
     }
-    pipeline
+    most
+}
+
+/// An epoch of these records, keys and values, from an offset on; its number.
+fn step(
+    pipeline: &mut Pipeline,
+    from: i64,
+    now: i64,
+    records: &[(String, serde_json::Value)],
+) -> Result<u64, String> {
+    let mut batch = BatchBuilder::new(BatchOptions::default());
+    for (key, row) in records {
+        batch.push(1_000, Some(key.as_bytes()), Some(row.to_string().as_bytes()), &[]);
+    }
+    let partition = TopicPartition::new("in", 0);
+    let to = from + records.len() as i64;
+    let cut = Cut {
+        ranges: BTreeMap::from([(partition.clone(), OffsetRange { from, to })]),
+        now,
+        seed: 0,
+        emit_rows: 1_000,
+        ends: None,
+        idle: BTreeSet::new(),
+        shedding: Default::default(),
+    };
+    let batches = vec![batch.build().stamped(from, 0)];
+    let input = Input { partition, batches, aborted: Vec::new() };
+    Ok(pipeline.step(&cut, &[input]).map_err(|error| error.to_string())?.epoch())
 }
 
 fn at(plan: &crate::Plan, epoch: u64) -> ColdPosition {
@@ -343,40 +380,27 @@ fn at(plan: &crate::Plan, epoch: u64) -> ColdPosition {
 /// Two passes over all keys, a few an epoch, each epoch durable when the next one is computed. What is wrong, if anything is.
 fn check_bounded(query: usize, fault: Option<Fault>) -> Result<(), String> {
     let store = Arc::new(Counting::default());
-    let mut pipeline = pipeline(query, Arc::clone(&store) as _, fault);
+    let mut pipeline = pipeline(&QUERIES[query], Arc::clone(&store) as _);
+    fault.iter().for_each(|fault| _ = watched(&mut pipeline, Some(*fault)));
     let Query { keep, text, stays, .. } = QUERIES[query];
     // The stated slack: the changes of the two epochs that may be on their way to the store, each entry of them counted; and
     // what stays of each row of the two passes.
     let slack = 2 * (AT_ONCE as u64) * 3 * (ENTRY + text as u64) + 2 * KEYS as u64 * stays;
-    let partition = TopicPartition::new("in", 0);
     let (mut offset, mut state) = (0, 0);
     for pass in 0..2 {
         store.read.store(0, Ordering::Relaxed);
         state = pipeline.state_bytes();
         for first in (0..KEYS).step_by(AT_ONCE) {
-            let mut batch = BatchBuilder::new(BatchOptions::default());
-            for key in first..first + AT_ONCE {
+            let record = |key: usize| {
                 // Of a pass each key has other text, as long as that of the pass before.
                 let (k, s) = (format!("{key:0120}"), format!("{pass}").repeat(text));
                 let row =
                     serde_json::json!({ "k": k, "x": pass, "s": s, "ts": offset + (key - first) as i64 });
-                let key = format!("\"{key:0120}\"");
-                batch.push(1_000, Some(key.as_bytes()), Some(row.to_string().as_bytes()), &[]);
-            }
-            let to = offset + AT_ONCE as i64;
-            let cut = Cut {
-                ranges: BTreeMap::from([(partition.clone(), OffsetRange { from: offset, to })]),
-                now: 1_000_000 + offset,
-                seed: 0,
-                emit_rows: 1_000,
-                ends: None,
-                idle: BTreeSet::new(),
-                shedding: Default::default(),
+                (format!("\"{key:0120}\""), row)
             };
-            let batches = vec![batch.build().stamped(offset, 0)];
-            let input = Input { partition: partition.clone(), batches, aborted: Vec::new() };
-            let epoch = pipeline.step(&cut, &[input]).map_err(|error| error.to_string())?.epoch();
-            offset = to;
+            let records: Vec<_> = (first..first + AT_ONCE).map(record).collect();
+            let epoch = step(&mut pipeline, offset, 1_000_000 + offset, &records)?;
+            offset += AT_ONCE as i64;
             let memory = pipeline.memory_bytes();
             if memory > keep + slack {
                 let sizes = pipeline.operator_sizes();
@@ -420,5 +444,42 @@ fn an_operator_that_does_not_count_is_found() {
         let found = check_bounded(query, Some(Fault::CountsNothing));
         let error = found.expect_err(asked.select);
         assert!(error.contains("were not read back"), "query {query}: {error}");
+    }
+}
+
+/// Rows that wait for longer than they live, because time stands still, are not forgotten, and not here together to be kept.
+#[test]
+fn rows_that_outlive_their_time_do_not_come_back_together() {
+    let waiting = timed(
+        "k STRING, s STRING, n BIGINT",
+        "SELECT k, s, SUM(x) OVER (PARTITION BY k ORDER BY ts) FROM w STATE TTL INTERVAL '1' HOUR",
+    );
+    let mut pipeline = pipeline(&waiting, Arc::<MemoryColdStore>::default() as _);
+    let most = watched(&mut pipeline, None);
+    let record = |key: usize| {
+        let row =
+            serde_json::json!({ "k": format!("{key:0120}"), "x": 1, "s": "s".repeat(waiting.text), "ts": 0 });
+        (String::new(), row)
+    };
+    let mut offset = 0;
+    let mut go = |pipeline: &mut Pipeline, now: i64, keys: std::ops::Range<usize>| {
+        let records: Vec<_> = keys.map(record).collect();
+        let epoch = step(pipeline, offset, now, &records).unwrap();
+        offset += records.len() as i64;
+        let at = at(&pipeline.plan, epoch);
+        pipeline.committed(epoch, at).unwrap();
+    };
+    for first in (0..KEYS).step_by(AT_ONCE) {
+        go(&mut pipeline, 1_000_000, first..first + AT_ONCE);
+    }
+    let (state, entries) = (pipeline.state_bytes(), pipeline.state_entries());
+    for hour in 1..4 {
+        // Of those that wait one has a row more.
+        go(&mut pipeline, 1_000_000 + hour * 7_200_000, 7..8);
+        assert_eq!(pipeline.state_entries(), entries + hour as u64);
+        let bound = waiting.keep + KEYS as u64 * waiting.stays;
+        assert!(pipeline.memory_bytes() < bound, "{} of {state} bytes", pipeline.memory_bytes());
+        let most = most.load(Ordering::Relaxed);
+        assert!(state > 8 * bound && most < bound, "{most} of {state} bytes were here, and {bound} may be");
     }
 }
