@@ -24,7 +24,7 @@
 //! | `i05_invariance` | shards, their threads, key groups, partitions and cuts do not matter |
 //! | `i06_fencing` | a stale generation commits nothing |
 //! | `i07_conservation` | every record is accounted for, epoch by epoch |
-//! | `i08_watermarks` | watermarks never go back, and never pass the slowest partition |
+//! | `i08_watermarks` | watermarks never go back, and never pass the slowest partition that is not idle; what wakes behind them is late |
 //! | `i09_windows_close_once` | windows and sessions are given once, and leave nothing |
 //! | `i12_retractions` | the sum of the changes is the table |
 //! | `i14_bounded` | what is held is bounded, however slow the sink |
