@@ -6,7 +6,7 @@ use std::net::TcpStream;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use logmill_client::{Client, NewTopic, ProducerRecord};
+use logmill_client::{Client, Error, NewTopic, ProducerRecord};
 use logmill_tests::process::{Broker, Chance, PATIENCE, Process, Scratch, number};
 use tokio::runtime::Runtime;
 
@@ -61,6 +61,27 @@ fn a_stop_does_not_wait_for_who_waits() {
     assert!(ended.status.success(), "{}", ended.log);
     assert!(asked.elapsed() < Duration::from_secs(9), "stopped only after {:?}", asked.elapsed());
     reader.kill();
+}
+
+/// A record that fills no batch is given up, too, when its time is over.
+#[test]
+fn a_producer_whose_broker_is_gone_says_so_in_time() {
+    const LIMIT: Duration = Duration::from_secs(2);
+    let scratch = Scratch::new();
+    let broker = Process::serve(&scratch, "broker", "data");
+    Runtime::new().expect("threads").block_on(async {
+        let client = Client::connect(&broker.address).await.expect("a connection");
+        client.admin().create_topic(&NewTopic::new("t")).await.expect("a topic");
+        let producer = client.producer().delivery_timeout(LIMIT).build().await.expect("a producer");
+        producer.send(ProducerRecord::to("t").value("one")).await.expect("sent");
+        let stopped = tokio::task::spawn_blocking(|| broker.stop());
+        assert!(stopped.await.expect("no panic").status.success());
+        let began = Instant::now();
+        let sent = tokio::time::timeout(PATIENCE, producer.send(ProducerRecord::to("t").value("two"))).await;
+        let error = sent.expect("it is given up").expect_err("nobody is there");
+        assert!(matches!(error, Error::Timeout { .. }), "{error}");
+        assert!(began.elapsed() < LIMIT + Duration::from_secs(1), "{:?}", began.elapsed());
+    });
 }
 
 /// A broker whose stop takes some seconds: a peer that speaks HTTP/2 and goes no further than its first words is waited

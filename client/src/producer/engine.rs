@@ -364,6 +364,9 @@ impl Sender {
                     last: None,
                 };
                 freed += take_note(queue.expire(now, settings.delivery_timeout, timed_out));
+                if let Some(at) = queue.gives_up(settings.delivery_timeout) {
+                    wake_at(at);
+                }
                 let described = described.get_or_insert_with(|| shared.cluster.cached_topic(topic));
                 let leader = described.as_ref().and_then(|topic| topic.partitions.get(partition));
                 let Some(node) = leader.map(|partition| partition.leader).filter(|node| *node >= 0) else {

@@ -289,6 +289,15 @@ impl PartitionQueue {
         Some(self.pause_until.map_or(ready, |pause| ready.max(pause)))
     }
 
+    /// When the oldest batch is given up, unless it is in flight: then its answer decides.
+    pub(crate) fn gives_up(&self, give_up: Duration) -> Option<Instant> {
+        if !self.in_flight.is_empty() {
+            return None;
+        }
+        let waiting = self.waiting.front().map(Waiting::since);
+        waiting.or_else(|| self.open.as_ref().map(|open| open.since)).map(|since| since + give_up)
+    }
+
     /// The next batch to send, and what was lost before it. The caller has looked at [`due`](Self::due).
     pub(crate) fn take(&mut self) -> (Option<Outgoing>, Lost) {
         self.pause_until = None;
@@ -476,6 +485,10 @@ impl PartitionQueue {
         let mut lost = Lost::default();
         if !self.in_flight.is_empty() {
             return lost;
+        }
+        // One that is not full is closed when it can be sent, which may be never.
+        if self.open.as_ref().is_some_and(|open| now >= open.since + give_up) {
+            self.seal();
         }
         while let Some(expired) = self.waiting.pop_front_if(|waiting| now >= waiting.since() + give_up) {
             lost.add(expired.into_promise(), error());

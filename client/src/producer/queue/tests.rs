@@ -232,8 +232,10 @@ async fn batches_that_were_never_sent_in_time_are_lost_with_a_reason() {
     let now = Instant::now();
     let late = || Error::Timeout { operation: "test".into(), after: GIVE_UP, last: None };
     assert!(queue.expire(now, GIVE_UP, late).error.is_none(), "there is time");
-    queue.seal();
+    assert!(queue.gives_up(GIVE_UP).is_some_and(|at| at <= now + GIVE_UP));
+    // The second one is not full yet.
     let lost = queue.expire(now + GIVE_UP * 2, GIVE_UP, late);
+    assert!(queue.is_idle() && queue.gives_up(GIVE_UP).is_none());
     assert!(lost.freed.0 > 0);
     assert!(matches!(lost.error.as_deref(), Some(Error::Timeout { .. })));
     assert!(matches!(poll(&first), Some(Err(None))) && matches!(poll(&second), Some(Err(None))));
