@@ -312,7 +312,7 @@ impl Ends {
     /// What it means that the connection broke behind so many answers.
     fn lost(&self, error: &std::io::Error, answers: u64) -> Error {
         let address = self.address.clone();
-        if let Some(reason) = security::describe_tls(error) {
+        if let Some(reason) = security::describe_tls(error, answers) {
             return Error::Security { address, reason };
         }
         let mut reason = error.to_string();

@@ -165,7 +165,7 @@ pub(crate) async fn secure(
     let connector = TlsConnector::from(Arc::clone(config));
     let stream = connector.connect(name, tokio::io::join(read, write)).await;
     let stream = stream.map_err(|error| {
-        describe(&error).map_or_else(
+        describe(&error, 0).map_or_else(
             || Error::ConnectionLost {
                 address: address.to_owned(),
                 reason: format!(
@@ -179,8 +179,8 @@ pub(crate) async fn secure(
     Ok((Box::new(read), Box::new(write)))
 }
 
-/// What TLS says is wrong, with what to do; nothing if it is the network that failed.
-pub(crate) fn describe(error: &io::Error) -> Option<String> {
+/// What TLS says is wrong behind so many answers, with what to do; nothing if it is the network that failed.
+pub(crate) fn describe(error: &io::Error, answers: u64) -> Option<String> {
     let error = error.get_ref()?.downcast_ref::<TlsError>()?;
     Some(match error {
         TlsError::InvalidCertificate(why) => {
@@ -212,13 +212,20 @@ pub(crate) fn describe(error: &io::Error) -> Option<String> {
             "the broker does not accept our certificate, or we showed none ({alert:?}); name one that it trusts in \
              ssl.keystore.location (PEM, certificate and key)"
         ),
+        // Both spoke TLS, and trusted each other: bytes were damaged on their way, or lost.
+        _ if answers > 0 => return None,
         TlsError::InvalidMessage(_) => {
             "it does not answer in TLS; set security.protocol to what that port speaks (PLAINTEXT, SASL_PLAINTEXT), or name the \
              port for TLS"
                 .to_owned()
         }
-        // A broker that stops, or has too much to do; bytes that were damaged on their way.
-        TlsError::AlertReceived(AlertDescription::InternalError | AlertDescription::UserCanceled)
+        // A broker that stops, or has too much to do; bytes that were damaged on their way, to us or to it.
+        TlsError::AlertReceived(
+            AlertDescription::InternalError
+            | AlertDescription::UserCanceled
+            | AlertDescription::BadRecordMac
+            | AlertDescription::DecryptError,
+        )
         | TlsError::DecryptError => return None,
         other => format!("TLS failed: {other}"),
     })
@@ -271,6 +278,8 @@ impl ServerCertVerifier for AnyName {
 
 #[cfg(test)]
 mod tests {
+    use tokio_rustls::rustls::InvalidMessage;
+
     use super::*;
 
     #[test]
@@ -280,6 +289,28 @@ mod tests {
             in_lines(text),
             "-----BEGIN CERTIFICATE-----\nAAAA\nBBBB\n-----END CERTIFICATE-----\n-----BEGIN X-----\nCC\n-----END X-----\n"
         );
+    }
+
+    #[test]
+    fn damage_on_the_way_is_not_the_fault_of_who_speaks() {
+        let told = |error: TlsError, answers| {
+            describe(&io::Error::new(io::ErrorKind::InvalidData, error), answers).unwrap_or_default()
+        };
+        let invalid = || TlsError::InvalidMessage(InvalidMessage::InvalidContentType);
+        assert!(told(invalid(), 0).contains("does not answer in TLS"));
+        assert_eq!(told(invalid(), 3), "");
+        for alert in [AlertDescription::BadRecordMac, AlertDescription::DecryptError] {
+            for answers in [0, 3] {
+                assert_eq!(told(TlsError::AlertReceived(alert), answers), "", "{alert:?}");
+            }
+        }
+        assert_eq!(told(TlsError::AlertReceived(AlertDescription::UnexpectedMessage), 3), "");
+        assert!(told(TlsError::AlertReceived(AlertDescription::ProtocolVersion), 0).contains("TLS failed"));
+        // A broker may look at our certificate whenever it likes.
+        for answers in [0, 3] {
+            let refused = TlsError::AlertReceived(AlertDescription::CertificateRevoked);
+            assert!(told(refused, answers).contains("does not accept our certificate"));
+        }
     }
 
     #[test]
