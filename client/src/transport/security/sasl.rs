@@ -6,9 +6,10 @@ use bytes::Bytes;
 use logmill_wire::messages::sasl_authenticate::{SaslAuthenticateRequest, SaslAuthenticateResponse};
 use logmill_wire::messages::sasl_handshake::SaslHandshakeRequest;
 use logmill_wire::{ErrorCode, Str};
+use tokio::task::JoinError;
 
-use super::scram::{First, Hash};
-use super::{Mechanism, Sasl};
+use super::scram::{Challenge, First, Hash, Last};
+use super::{Mechanism, Sasl, Secret};
 use crate::error::{Error, Result};
 use crate::transport::connection::Connection;
 use crate::transport::environment;
@@ -60,10 +61,17 @@ async fn scram(connection: &Connection, sasl: &Sasl, hash: Hash) -> Result<SaslA
     let nonce = environment::nonce();
     let first = First::new(hash, &sasl.username, &nonce);
     let challenge = step(connection, sasl, first.message()).await?;
-    let last = first.answer(&sasl.password.0, &challenge.auth_bytes).map_err(refused)?;
+    let challenge = first.read(&challenge.auth_bytes).map_err(refused)?;
+    let last = answer(challenge, sasl.password.clone()).await;
+    let last = last.map_err(|error| refused(format!("the proof was not made: {error}")))?;
     let verdict = step(connection, sasl, last.message().to_owned()).await?;
     last.check(&verdict.auth_bytes).map_err(refused)?;
     Ok(verdict)
+}
+
+/// It takes as long as the broker wants it to: on a thread for such work, as everything else here goes on meanwhile.
+async fn answer(challenge: Challenge, password: Secret) -> std::result::Result<Last, JoinError> {
+    tokio::task::spawn_blocking(move || challenge.answer(&password.0)).await
 }
 
 async fn step(connection: &Connection, sasl: &Sasl, message: String) -> Result<SaslAuthenticateResponse> {
@@ -75,4 +83,20 @@ async fn step(connection: &Connection, sasl: &Sasl, message: String) -> Result<S
         format!("authenticating at {} as {name:?} with {mechanism}", connection.address())
     })?;
     Ok(answer)
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt as _;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn iterations_hold_up_nothing_else() {
+        let first = First::new(Hash::Sha512, "user", "nonce");
+        let challenge = first.read(b"r=nonce-of-both,s=W22Z,i=1000000").unwrap();
+        let mut answer = Box::pin(answer(challenge, Secret("pencil".to_owned())));
+        assert!((&mut answer).now_or_never().is_none(), "it was computed on the thread that asks");
+        assert!(answer.await.unwrap().message().contains("r=nonce-of-both"));
+    }
 }

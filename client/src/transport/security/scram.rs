@@ -10,7 +10,7 @@ use ring::{digest, hmac, pbkdf2};
 
 /// Below, a password is found too easily from what a broker is shown; RFC 7677 and Kafka's clients refuse it, too.
 const LEAST_ITERATIONS: u32 = 4096;
-/// Above, a broker keeps us busy: this many take about a second.
+/// Above, a broker keeps us busy for longer than any password is worth.
 const MOST_ITERATIONS: u32 = 1_000_000;
 
 /// Which hash it is built on.
@@ -51,6 +51,17 @@ pub(crate) struct First<'a> {
     bare: String,
 }
 
+/// The broker's challenge. To answer it is work, as much as the broker wants.
+#[derive(Debug)]
+pub(crate) struct Challenge {
+    hash: Hash,
+    /// What both have said so far.
+    said: String,
+    nonce: String,
+    salt: Vec<u8>,
+    iterations: NonZeroU32,
+}
+
 /// The exchange before the broker's last message.
 #[derive(Debug)]
 pub(crate) struct Last {
@@ -71,8 +82,8 @@ impl<'a> First<'a> {
         format!("{HEADER}{}", self.bare)
     }
 
-    /// Answers the broker's challenge.
-    pub(crate) fn answer(self, password: &str, challenge: &[u8]) -> Result<Last, String> {
+    /// Reads the broker's challenge.
+    pub(crate) fn read(self, challenge: &[u8]) -> Result<Challenge, String> {
         let challenge = std::str::from_utf8(challenge).map_err(|_| "its challenge is no text".to_owned())?;
         let malformed = || format!("its challenge is malformed: {challenge:?}");
         let mut fields = challenge.split(',');
@@ -90,11 +101,20 @@ impl<'a> First<'a> {
             ));
         }
         let iterations = NonZeroU32::new(iterations).ok_or_else(malformed)?;
+        let said = format!("{},{challenge}", self.bare);
+        Ok(Challenge { hash: self.hash, said, nonce: nonce.to_owned(), salt, iterations })
+    }
+}
+
+impl Challenge {
+    /// Answers it. Takes a thread for all of its iterations.
+    pub(crate) fn answer(self, password: &str) -> Last {
+        let Self { said, nonce, salt, iterations, .. } = &self;
         let mut salted = vec![0; self.hash.digest().output_len()];
-        pbkdf2::derive(self.hash.pbkdf2(), iterations, &salt, password.as_bytes(), &mut salted);
+        pbkdf2::derive(self.hash.pbkdf2(), *iterations, salt, password.as_bytes(), &mut salted);
         let salted = hmac::Key::new(self.hash.hmac(), &salted);
         let unproven = format!("c={},r={nonce}", BASE64.encode(HEADER));
-        let said = format!("{},{challenge},{unproven}", self.bare);
+        let said = format!("{said},{unproven}");
         let client_key = hmac::sign(&salted, b"Client Key");
         let stored_key = digest::digest(self.hash.digest(), client_key.as_ref());
         let stored_key = hmac::Key::new(self.hash.hmac(), stored_key.as_ref());
@@ -104,7 +124,7 @@ impl<'a> First<'a> {
         let server_key = hmac::sign(&salted, b"Server Key");
         let server_key = hmac::Key::new(self.hash.hmac(), server_key.as_ref());
         let signature = hmac::sign(&server_key, said.as_bytes());
-        Ok(Last { message: format!("{unproven},p={}", BASE64.encode(proof)), signature })
+        Last { message: format!("{unproven},p={}", BASE64.encode(proof)), signature }
     }
 }
 
@@ -143,7 +163,7 @@ mod tests {
     fn the_exchange_of_the_standard() {
         let first = First::new(Hash::Sha256, "user", NONCE);
         assert_eq!(first.message(), "n,,n=user,r=rOprNGfwEbeRWgbNEkqO");
-        let last = first.answer("pencil", CHALLENGE).unwrap();
+        let last = first.read(CHALLENGE).unwrap().answer("pencil");
         assert_eq!(
             last.message(),
             "c=biws,r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,\
@@ -154,7 +174,7 @@ mod tests {
 
     #[test]
     fn a_broker_that_does_not_know_the_password_is_found_out() {
-        let last = First::new(Hash::Sha256, "user", NONCE).answer("pencil", CHALLENGE).unwrap();
+        let last = First::new(Hash::Sha256, "user", NONCE).read(CHALLENGE).unwrap().answer("pencil");
         for verdict in [&b"v=6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G5="[..], b"v=", b"", b"\xff", b"x"] {
             assert!(last.check(verdict).is_err(), "{verdict:?}");
         }
@@ -173,7 +193,7 @@ mod tests {
             ("m=x,r=rOprNGfwEbeRWgbNEkqOx,s=W22Z,i=4096", "malformed"),
             ("", "malformed"),
         ] {
-            let wrong = First::new(Hash::Sha512, "user", NONCE).answer("pencil", challenge.as_bytes());
+            let wrong = First::new(Hash::Sha512, "user", NONCE).read(challenge.as_bytes());
             assert!(wrong.unwrap_err().contains(why), "{challenge}");
         }
     }
