@@ -1,5 +1,7 @@
 //! The brokers of one cluster: who leads what, who coordinates what, and the connections to them.
 
+mod refreshing;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -13,6 +15,7 @@ use logmill_wire::{ErrorCode, Request, Str};
 use parking_lot::{Mutex, RwLock};
 use uuid::Uuid;
 
+pub(crate) use self::refreshing::{Refresh, Refreshing, obstacles};
 use crate::error::{Error, Result};
 use crate::transport::backoff::Deadline;
 use crate::transport::connection::{Connection, Identity};
@@ -279,7 +282,8 @@ impl Cluster {
         Ok(connection)
     }
 
-    /// A connection to any broker: one that is known, else one of those given at the start.
+    /// A connection to any broker: one that is known, else one of those given at the start. Of what keeps it from all of them
+    /// the first that no further attempt helps is given, so that none is made.
     async fn any(&self, lane: Lane) -> Result<Connection> {
         let slot = self.slot(ANY, lane);
         let mut slot = slot.lock().await;
@@ -290,17 +294,22 @@ impl Cluster {
         let first = self.next_bootstrap.fetch_add(1, Ordering::Relaxed);
         let count = self.bootstrap.len();
         let given = (0..count).map(|i| self.bootstrap[(first + i) % count].clone());
-        let mut last = Error::InvalidArgument("no bootstrap address was given".to_owned());
+        let mut met = Error::InvalidArgument("no bootstrap address was given".to_owned());
+        let mut is_final = false;
         for address in known.into_iter().chain(given) {
             match self.open(&address).await {
                 Ok(connection) => {
                     *slot = Some(connection.clone());
                     return Ok(connection);
                 }
-                Err(error) => last = error,
+                Err(error) if !is_final => {
+                    is_final = !error.is_retriable();
+                    met = error;
+                }
+                Err(_) => {}
             }
         }
-        Err(last)
+        Err(met)
     }
 
     fn slot(&self, node: i32, lane: Lane) -> Slot {

@@ -255,9 +255,23 @@ impl AssignedPartitions {
         }
     }
 
+    /// No partition of the topic can be read.
+    pub(crate) fn stop_topic(&mut self, topic: &str, error: &Error) {
+        let of = self.partitions.iter().filter(|(key, _)| *key.0 == *topic);
+        let of: Vec<(Key, u64)> = of.map(|(key, assigned)| (key.clone(), assigned.epoch)).collect();
+        of.iter().for_each(|(key, epoch)| self.stop(key, *epoch, error.clone()));
+    }
+
     /// Tells the program of what is not about one partition.
     pub(crate) fn fail(&mut self, error: Error) {
         self.errors.push_back(error);
+    }
+
+    /// The same of what is met again and again: not while the program has not come for what it was told before.
+    pub(crate) fn fail_again(&mut self, error: Error) {
+        if self.errors.is_empty() {
+            self.errors.push_back(error);
+        }
     }
 
     /// The program comes for more: it has finished with what it was given.
@@ -511,6 +525,32 @@ mod tests {
         assert_eq!(next(&mut assigned), Some((0, 0)));
         assert!(assigned.has_error(), "nothing to give comes before it");
         assert!(matches!(assigned.next().0, Some(Err(Error::Closed))));
+    }
+
+    #[test]
+    fn a_topic_that_cannot_be_read_stops_its_partitions_and_no_others() {
+        let mut assigned = AssignedPartitions::default();
+        let other = (Arc::from("other"), 0);
+        assigned.assign([key(0), key(1), other.clone()].map(|key| (key, Start::Offset(0))));
+        for _ in 0..2 {
+            assigned.stop_topic("t", &Error::UnknownTopic { topic: "t".to_owned() });
+            assert!(assigned.wanted(1000, 1000).iter().all(|wanted| wanted.key == other));
+        }
+        for _ in 0..2 {
+            assert!(matches!(assigned.next().0, Some(Err(Error::UnknownTopic { .. }))));
+        }
+        assert!(assigned.next().0.is_none());
+        assert_eq!(assigned.keys(), [other]);
+    }
+
+    #[test]
+    fn what_is_met_again_and_again_is_told_once_each_time_the_program_comes() {
+        let mut assigned = AssignedPartitions::default();
+        for _ in 0..2 {
+            (0..9).for_each(|_| assigned.fail_again(Error::Closed));
+            assert!(assigned.next().0.is_some_and(|next| next.is_err()));
+            assert!(assigned.next().0.is_none());
+        }
     }
 
     #[test]

@@ -19,6 +19,7 @@ use futures::stream::FuturesUnordered;
 use logmill_record::Batch;
 use logmill_wire::ErrorCode;
 use logmill_wire::messages::fetch::{FetchResponse, PartitionData};
+use logmill_wire::messages::metadata::MetadataResponse;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
@@ -31,7 +32,7 @@ use super::assigned::{Key, Wanted};
 use super::fetcher::fetch;
 use super::{FetchSettings, Reset};
 use crate::admin::Isolation;
-use crate::cluster::{Cluster, Lane};
+use crate::cluster::{Cluster, Lane, Refresh, Refreshing, obstacles};
 use crate::error::{Error, Result};
 use crate::transport::backoff::pause;
 
@@ -138,7 +139,7 @@ impl BatchReaderBuilder {
         let fetcher = Fetcher {
             shared: Arc::clone(&shared),
             leaders: BTreeMap::new(),
-            refreshing: false,
+            refreshing: Refreshing::default(),
             under_way: FuturesUnordered::new(),
         };
         BatchReader { shared, task: tokio::spawn(fetcher.run()) }
@@ -283,6 +284,14 @@ impl Shared {
         self.ready.notify_one();
     }
 
+    fn fail_topic(&self, topic: &str, error: &Error) {
+        let mut all = self.ahead.lock();
+        let of = all.iter_mut().filter(|(key, ahead)| *key.0 == *topic && ahead.failed.is_none());
+        of.for_each(|(_, ahead)| ahead.failed = Some(error.clone()));
+        drop(all);
+        self.ready.notify_one();
+    }
+
     /// Gives whether the partition could not be read.
     fn take(&self, wanted: &Wanted, data: PartitionData) -> bool {
         let (topic, partition) = (&wanted.key.0, wanted.key.1);
@@ -342,13 +351,13 @@ struct Leader {
 
 enum Event {
     Fetched(i32, Vec<Wanted>, Result<FetchResponse>),
-    Refreshed,
+    Refreshed(BTreeSet<Arc<str>>, Result<MetadataResponse>),
 }
 
 struct Fetcher {
     shared: Arc<Shared>,
     leaders: BTreeMap<i32, Leader>,
-    refreshing: bool,
+    refreshing: Refreshing,
     under_way: FuturesUnordered<BoxFuture<'static, Event>>,
 }
 
@@ -392,11 +401,12 @@ impl Fetcher {
                 None => drop(leaderless.insert(Arc::clone(&wanted.key.0))),
             }
         }
-        if !leaderless.is_empty() && !self.refreshing {
-            self.refreshing = true;
-            self.refresh(leaderless);
-        }
         let mut next = look_at;
+        match self.refreshing.look(!leaderless.is_empty(), now) {
+            Refresh::Now => self.refresh(leaderless),
+            Refresh::At(at) => next = Some(next.map_or(at, |next| next.min(at))),
+            Refresh::Nothing => {}
+        }
         for (node, wanted) in by_leader {
             let leader = self.leaders.entry(node).or_default();
             if leader.busy {
@@ -420,20 +430,25 @@ impl Fetcher {
         let cluster = Arc::clone(&self.shared.cluster);
         self.under_way.push(Box::pin(async move {
             let names: Vec<&str> = topics.iter().map(|topic| &**topic).collect();
-            if let Err(error) = cluster.refresh(Some(&names), false).await {
-                tracing::debug!(%error, "leaders cannot be asked for now");
-            }
-            tokio::time::sleep(Duration::from_millis(50)).await;
-            Event::Refreshed
+            let answer = cluster.refresh(Some(&names), false).await;
+            Event::Refreshed(topics, answer)
         }));
+    }
+
+    fn refreshed(&mut self, topics: BTreeSet<Arc<str>>, answer: &Result<MetadataResponse>) {
+        self.refreshing.answered(Instant::now(), self.shared.cluster.chance());
+        for (topic, error) in obstacles(topics, answer) {
+            match error {
+                Some(error) if error.is_retriable() => tracing::debug!(%error, "a leader is not known now"),
+                Some(error) => self.shared.fail_topic(&topic, &error),
+                None => {}
+            }
+        }
     }
 
     fn handle(&mut self, event: Event) {
         let (node, wanted, response) = match event {
-            Event::Refreshed => {
-                self.refreshing = false;
-                return;
-            }
+            Event::Refreshed(topics, answer) => return self.refreshed(topics, &answer),
             Event::Fetched(node, wanted, response) => (node, wanted, response),
         };
         let outcome = response.and_then(|response| {

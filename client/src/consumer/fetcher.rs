@@ -8,6 +8,7 @@ use futures::StreamExt as _;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use logmill_wire::messages::fetch::{FetchPartition, FetchRequest, FetchResponse, FetchTopic, PartitionData};
+use logmill_wire::messages::metadata::MetadataResponse;
 use logmill_wire::{ErrorCode, Str};
 use tokio::time::Instant;
 
@@ -15,7 +16,7 @@ use super::assigned::{Key, Wanted};
 use super::decode::{Aborted, decode};
 use super::{FetchSettings, Shared};
 use crate::admin::{Isolation, offsets::find_offset};
-use crate::cluster::{Cluster, Lane};
+use crate::cluster::{Cluster, Lane, Refresh, Refreshing, obstacles};
 use crate::error::{Error, Result};
 use crate::transport::backoff::{Deadline, pause};
 
@@ -32,7 +33,7 @@ struct Leader {
 enum Event {
     Fetched(i32, Vec<Wanted>, Result<FetchResponse>),
     Resolved(Key, u64, Result<Option<i64>>),
-    Refreshed,
+    Refreshed(BTreeSet<Arc<str>>, Result<MetadataResponse>),
 }
 
 pub(crate) struct Fetcher {
@@ -40,7 +41,7 @@ pub(crate) struct Fetcher {
     lane: Lane,
     leaders: BTreeMap<i32, Leader>,
     asking: BTreeSet<(Key, u64)>,
-    refreshing: bool,
+    refreshing: Refreshing,
     under_way: FuturesUnordered<BoxFuture<'static, Event>>,
 }
 
@@ -51,7 +52,7 @@ impl Fetcher {
             lane,
             leaders: BTreeMap::new(),
             asking: BTreeSet::new(),
-            refreshing: false,
+            refreshing: Refreshing::default(),
             under_way: FuturesUnordered::new(),
         }
     }
@@ -112,11 +113,12 @@ impl Fetcher {
                 }
             }
         }
-        if !leaderless.is_empty() && !self.refreshing {
-            self.refreshing = true;
-            self.refresh(leaderless);
-        }
         let mut next: Option<Instant> = None;
+        match self.refreshing.look(!leaderless.is_empty(), now) {
+            Refresh::Now => self.refresh(leaderless),
+            Refresh::At(at) => next = Some(at),
+            Refresh::Nothing => {}
+        }
         for (node, wanted) in by_leader {
             let leader = self.leaders.entry(node).or_default();
             if leader.busy {
@@ -140,17 +142,37 @@ impl Fetcher {
         let cluster = Arc::clone(&self.shared.cluster);
         self.under_way.push(Box::pin(async move {
             let names: Vec<&str> = topics.iter().map(|topic| &**topic).collect();
-            if let Err(error) = cluster.refresh(Some(&names), false).await {
-                tracing::debug!(%error, "leaders cannot be asked for now");
-            }
-            tokio::time::sleep(Duration::from_millis(50)).await;
-            Event::Refreshed
+            let answer = cluster.refresh(Some(&names), false).await;
+            Event::Refreshed(topics, answer)
         }));
+    }
+
+    fn refreshed(&mut self, topics: BTreeSet<Arc<str>>, answer: &Result<MetadataResponse>) {
+        self.refreshing.answered(Instant::now(), self.shared.cluster.chance());
+        let mut assigned = self.shared.assigned.lock();
+        if let Err(error) = answer
+            && !error.is_retriable()
+            && !error.is_fatal()
+        {
+            assigned.fail_again(error.clone());
+        } else {
+            for (topic, error) in obstacles(topics, answer) {
+                match error {
+                    Some(error) if error.is_retriable() => {
+                        tracing::debug!(%error, "a leader is not known now");
+                    }
+                    Some(error) => assigned.stop_topic(&topic, &error),
+                    None => {}
+                }
+            }
+        }
+        drop(assigned);
+        self.shared.ready.notify_one();
     }
 
     fn handle(&mut self, event: Event) {
         match event {
-            Event::Refreshed => self.refreshing = false,
+            Event::Refreshed(topics, answer) => self.refreshed(topics, &answer),
             Event::Resolved(key, epoch, found) => {
                 self.asking.remove(&(key.clone(), epoch));
                 let mut assigned = self.shared.assigned.lock();
@@ -179,7 +201,14 @@ impl Fetcher {
                             wanted.iter().for_each(|w| self.shared.cluster.forget_topic(&w.key.0));
                         }
                         if !error.is_retriable() {
-                            self.shared.assigned.lock().fail(error);
+                            let mut assigned = self.shared.assigned.lock();
+                            match error.is_fatal() {
+                                true => {
+                                    wanted.iter().for_each(|w| assigned.stop(&w.key, w.epoch, error.clone()))
+                                }
+                                false => assigned.fail_again(error),
+                            }
+                            drop(assigned);
                             self.shared.ready.notify_one();
                         }
                         true
