@@ -141,6 +141,12 @@ pub enum Error {
         /// Why.
         reason: String,
     },
+    /// A record was sent, and it cannot be known whether it was written: who could say cannot be asked any more.
+    #[error("the record may have been written or not, and the broker cannot be asked again: {source}")]
+    OutcomeUnknown {
+        /// What is in the way.
+        source: Box<Error>,
+    },
     /// An operation that the present state of the transaction does not allow.
     #[error("{operation} is not possible now: {reason}")]
     InvalidState {
@@ -206,7 +212,7 @@ impl Error {
     pub fn code(&self) -> Option<ErrorCode> {
         match self {
             Self::Broker { code, .. } => Some(*code),
-            Self::AbortRequired { source } => source.code(),
+            Self::AbortRequired { source } | Self::OutcomeUnknown { source } => source.code(),
             _ => None,
         }
     }
@@ -235,6 +241,7 @@ impl Error {
     pub fn is_fatal(&self) -> bool {
         match self {
             Self::Fenced { .. } | Self::Closed | Self::Unsupported { .. } | Self::Security { .. } => true,
+            Self::OutcomeUnknown { source } => source.is_fatal(),
             Self::Broker { code, .. } => matches!(
                 *code,
                 ErrorCode::PRODUCER_FENCED

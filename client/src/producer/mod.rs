@@ -1,19 +1,21 @@
 //! Sending records.
 //!
 //! ```text
-//! send ─► partitioner ─► queue of the partition ─► engine (one task) ─► connection to the leader
+//! send ─► partitioner ─► queue of the partition ─► sender (one task) ─► connection to the leader
 //!                                                                  ◄─ answers, in order
 //! ```
 //!
 //! - [`partitioner`]: which partition. Pure.
 //! - [`queue`]: batches, sequences, retries of one partition. Pure.
-//! - [`engine`]: the task that sends what the queues give it and tells them what came of it.
+//! - [`engine`]: fills the queues, and waits for what came of it.
+//! - [`sender`]: the task that sends what the queues give it and tells them what came of it.
 
 mod engine;
 pub(crate) mod partitioner;
 mod queue;
 mod queues;
 mod record;
+mod sender;
 
 use std::future::Future;
 use std::pin::Pin;

@@ -181,8 +181,7 @@ pub(crate) struct Lost {
 }
 
 impl Lost {
-    fn add(&mut self, promise: Promise, error: Error) {
-        let error = Arc::new(error);
+    fn add(&mut self, promise: Promise, error: Arc<Error>) {
         self.freed.0 += resolve(promise, Err(Arc::clone(&error))).0;
         self.error.get_or_insert(error);
     }
@@ -313,7 +312,7 @@ impl PartitionQueue {
                 Some(Waiting::Fresh(building)) => match self.build(building) {
                     Ok(sent) => sent,
                     Err((promise, error)) => {
-                        lost.add(promise, error);
+                        lost.add(promise, Arc::new(error));
                         continue;
                     }
                 },
@@ -480,6 +479,20 @@ impl PartitionQueue {
         freed
     }
 
+    /// Fails what was not sent, and what waits to be sent again: of that nobody will say what became of it.
+    pub(crate) fn fail_waiting(&mut self, error: &Arc<Error>) -> Lost {
+        self.seal();
+        let mut lost = Lost::default();
+        for waiting in self.waiting.drain(..) {
+            let error = match &waiting {
+                Waiting::Fresh(_) | Waiting::Made(_) => Arc::clone(error),
+                Waiting::Again(_) => Arc::new(Error::OutcomeUnknown { source: Box::new((**error).clone()) }),
+            };
+            lost.add(waiting.into_promise(), error);
+        }
+        lost
+    }
+
     /// Fails batches that have waited too long to be sent at all.
     pub(crate) fn expire(&mut self, now: Instant, give_up: Duration, error: impl Fn() -> Error) -> Lost {
         let mut lost = Lost::default();
@@ -491,7 +504,7 @@ impl PartitionQueue {
             self.seal();
         }
         while let Some(expired) = self.waiting.pop_front_if(|waiting| now >= waiting.since() + give_up) {
-            lost.add(expired.into_promise(), error());
+            lost.add(expired.into_promise(), Arc::new(error()));
         }
         lost
     }

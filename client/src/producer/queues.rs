@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::partitioner::Sticky;
-use super::queue::{BatchSettings, PartitionQueue, ProducerIdentity};
+use super::queue::{BatchSettings, Freed, Lost, PartitionQueue, ProducerIdentity};
 use crate::error::Error;
 
 /// The queues, and what they have in common.
@@ -14,10 +14,27 @@ pub(super) struct Queues {
     pub(super) identity: Option<ProducerIdentity>,
     pub(super) topics: BTreeMap<Arc<str>, BTreeMap<i32, PartitionQueue>>,
     pub(super) sticky: Sticky,
-    /// The first batch that failed for good since the last [`Engine::set_identity`](super::engine::Engine::set_identity).
-    pub(super) failure: Option<Arc<Error>>,
-    /// The first batch that failed for good since the last flush told of one.
+    pub(super) failed: Failed,
+}
+
+/// Batches that have failed for good.
+#[derive(Debug, Default)]
+pub(super) struct Failed {
+    /// The first since the last [`Engine::set_identity`](super::engine::Engine::set_identity).
+    pub(super) first: Option<Arc<Error>>,
+    /// The first since the last flush told of one.
     pub(super) untold: Option<Arc<Error>>,
+}
+
+impl Failed {
+    /// Gives the room that is free.
+    pub(super) fn note(&mut self, lost: Lost) -> Freed {
+        if let Some(error) = lost.error {
+            self.untold.get_or_insert_with(|| Arc::clone(&error));
+            self.first.get_or_insert(error);
+        }
+        lost.freed
+    }
 }
 
 impl Queues {

@@ -1,21 +1,24 @@
 //! What stands before a broker that has neither TLS nor SASL, and gives it both: clients see a broker that wants them.
 
+use std::collections::HashMap;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
 use logmill_tests::proxy::read_frame;
 use logmill_wire::frame::{self, RequestHeader};
 use logmill_wire::messages::api_versions::{ApiVersion, ApiVersionsResponse};
+use logmill_wire::messages::metadata::MetadataResponse;
 use logmill_wire::messages::sasl_authenticate::{SaslAuthenticateRequest, SaslAuthenticateResponse};
 use logmill_wire::messages::sasl_handshake::{SaslHandshakeRequest, SaslHandshakeResponse};
 use logmill_wire::{ApiKey, Decoder, ErrorCode, Response, Str};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Runtime;
+use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::server::WebPkiClientVerifier;
@@ -52,7 +55,12 @@ struct Shared {
     tls: Option<TlsAcceptor>,
     mechanisms: &'static [&'static str],
     session: Option<Duration>,
+    password: Mutex<String>,
+    /// A topic that nobody may see.
+    denied: Mutex<Option<String>>,
+    hang_up: Notify,
     authenticated: AtomicU64,
+    refused: AtomicU64,
     outlived: AtomicU64,
 }
 
@@ -81,7 +89,11 @@ impl Front {
             tls,
             mechanisms: wants.mechanisms,
             session: wants.session,
+            password: Mutex::new(PASSWORD.to_owned()),
+            denied: Mutex::default(),
+            hang_up: Notify::new(),
             authenticated: AtomicU64::new(0),
+            refused: AtomicU64::new(0),
             outlived: AtomicU64::new(0),
         });
         let mut builder = tokio::runtime::Builder::new_multi_thread();
@@ -115,6 +127,23 @@ impl Front {
     /// How many connections have authenticated.
     pub(crate) fn authenticated(&self) -> u64 {
         self.shared.authenticated.load(Ordering::Relaxed)
+    }
+
+    /// How many have said who they are and were not known.
+    pub(crate) fn refused(&self) -> u64 {
+        self.shared.refused.load(Ordering::Relaxed)
+    }
+
+    /// Another password from here on. Whoever is connected is not.
+    pub(crate) fn change_password(&self, password: &str) {
+        password.clone_into(&mut self.shared.password.lock().unwrap());
+        self.shared.hang_up.notify_waiters();
+    }
+
+    /// Nobody may see a topic from here on. Whoever is connected is not.
+    pub(crate) fn deny(&self, topic: &str) {
+        *self.shared.denied.lock().unwrap() = Some(topic.to_owned());
+        self.shared.hang_up.notify_waiters();
     }
 
     /// How many connections were used longer than they could be.
@@ -178,12 +207,15 @@ impl Shared {
             to_client.write_all(&answer).await?;
             to_client.flush().await?;
             if matches!(state, State::Nothing) && header.api_key == ApiKey::SaslAuthenticate.code() {
+                self.refused.fetch_add(1, Ordering::Relaxed);
                 return Ok(());
             }
         }
         self.authenticated.fetch_add(u64::from(!self.mechanisms.is_empty()), Ordering::Relaxed);
         let until = self.session.map(|session| Instant::now() + session);
         let (mut from_broker, mut to_broker) = broker.split();
+        // Questions about topics, by their number.
+        let asked: Mutex<HashMap<i32, RequestHeader>> = Mutex::default();
         let requests = async {
             loop {
                 let request = read_frame(&mut from_client).await?;
@@ -191,12 +223,23 @@ impl Shared {
                     self.outlived.fetch_add(1, Ordering::Relaxed);
                     return io::Result::Ok(());
                 }
+                let mut decoder = Decoder::new(Bytes::copy_from_slice(&request[4..]));
+                let header = RequestHeader::decode(&mut decoder).map_err(io::Error::other)?;
+                if header.api_key == ApiKey::Metadata.code() {
+                    asked.lock().unwrap().insert(header.correlation_id, header);
+                }
                 to_broker.write_all(&request).await?;
             }
         };
         let answers = async {
             loop {
-                let answer = read_frame(&mut from_broker).await?;
+                let mut answer = read_frame(&mut from_broker).await?;
+                let number = i32::from_be_bytes(answer[4..8].try_into().expect("four bytes"));
+                let (asked, denied) =
+                    (asked.lock().unwrap().remove(&number), self.denied.lock().unwrap().clone());
+                if let Some((header, denied)) = asked.zip(denied) {
+                    answer = without(answer, &header, &denied)?;
+                }
                 to_client.write_all(&answer).await?;
                 to_client.flush().await?;
             }
@@ -204,6 +247,7 @@ impl Shared {
         tokio::select! {
             ended = requests => ended,
             ended = answers => ended,
+            () = self.hang_up.notified() => Ok(()),
         }
     }
 
@@ -220,14 +264,15 @@ impl Shared {
             let auth_bytes = Bytes::from(text);
             (state, SaslAuthenticateResponse { auth_bytes, session_lifetime_ms, ..Default::default() })
         };
+        let password = self.password.lock().unwrap().clone();
         match state {
-            State::Chosen("PLAIN") if text == format!("\0{USER}\0{PASSWORD}") => {
+            State::Chosen("PLAIN") if text == format!("\0{USER}\0{password}") => {
                 said(State::Known, String::new())
             }
             State::Chosen(mechanism @ ("SCRAM-SHA-256" | "SCRAM-SHA-512"))
                 if Exchange::name(text) == Some(USER) =>
             {
-                match Exchange::begin(mechanism == "SCRAM-SHA-512", text, PASSWORD) {
+                match Exchange::begin(mechanism == "SCRAM-SHA-512", text, &password) {
                     Some(exchange) => {
                         let challenge = exchange.challenge.clone();
                         said(State::Challenged(Box::new(exchange)), challenge)
@@ -256,6 +301,18 @@ fn with_sasl(given: Vec<u8>, header: &RequestHeader) -> io::Result<Vec<u8>> {
     let (_, mut response) = decoded.map_err(io::Error::other)?;
     for (api, max_version) in [(ApiKey::SaslHandshake, 1), (ApiKey::SaslAuthenticate, 2)] {
         response.api_keys.push(ApiVersion { api_key: api.code(), min_version: 0, max_version });
+    }
+    answer(&response, header)
+}
+
+/// The broker's answer with a topic that nobody may see.
+fn without(given: Vec<u8>, header: &RequestHeader, denied: &str) -> io::Result<Vec<u8>> {
+    let body = Bytes::from(given).slice(4..);
+    let decoded = frame::decode_response::<MetadataResponse>(body, header.api_version);
+    let (_, mut response) = decoded.map_err(io::Error::other)?;
+    for topic in response.topics.iter_mut().filter(|topic| topic.name.as_deref() == Some(denied)) {
+        topic.error_code = ErrorCode::TOPIC_AUTHORIZATION_FAILED;
+        topic.partitions.clear();
     }
     answer(&response, header)
 }

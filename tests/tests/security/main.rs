@@ -8,7 +8,10 @@ mod scram;
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
-use logmill_client::{Client, Error, ErrorCode, Mechanism, NewTopic, ProducerRecord, Security, Tls};
+use logmill_client::{
+    BatchReader, Client, Consumer, Error, ErrorCode, Mechanism, NewTopic, ProducerRecord, Security, StartAt,
+    Tls,
+};
 use logmill_tests::process::{self, Broker, Chance, Ended, PATIENCE, Process, Scratch, free_address};
 use serde_json::Value;
 use tokio::runtime::Runtime;
@@ -310,5 +313,103 @@ fn connections_are_renewed_before_their_session_ends() {
         let stranger = Client::builder(&rig.front.address()).security(Security::default().tls(stranger));
         let refused = stranger.connect_within(PATIENCE).await.expect_err("refused");
         assert!(matches!(refused, Error::Security { .. }) && !refused.is_retriable(), "{refused}");
+    });
+}
+
+/// Fails soon, and for good.
+async fn soon<T: std::fmt::Debug>(what: &str, work: impl Future<Output = Result<T, Error>>) -> Error {
+    let done = tokio::time::timeout(Duration::from_secs(20), work).await;
+    let error = done.unwrap_or_else(|_| panic!("{what} waits")).expect_err(what);
+    assert!(!error.is_retriable(), "{error}");
+    error
+}
+
+async fn read_on(reader: &mut Consumer) -> Result<(), Error> {
+    loop {
+        reader.next().await?;
+    }
+}
+
+/// What keeps a partition from being read.
+async fn unreadable(reader: &BatchReader) -> Result<(), Error> {
+    loop {
+        let behind = reader.fetched_to("t", 0)?;
+        reader.read("t", 0, behind, 1 << 20)?;
+        reader.fetched().await;
+    }
+}
+
+#[test]
+fn who_reads_and_writes_is_told_when_the_cluster_knows_him_no_more() {
+    let authority = Authority::new("ours");
+    let signed = for_here(&authority);
+    let wants = Wants { tls: Some(&signed), mechanisms: &["SCRAM-SHA-256"], ..Wants::default() };
+    let rig = Rig::start(&authority, &wants);
+    Runtime::new().expect("threads").block_on(async {
+        let security = Security::default().tls(Tls::default().trust_file(&rig.trusted));
+        let security = security.sasl(Mechanism::ScramSha256, USER, PASSWORD);
+        let client = Client::builder(&rig.front.address()).security(security).connect().await;
+        let client = client.expect("a connection");
+        client.admin().create_topic(&NewTopic::new("t")).await.expect("a topic");
+        let producer = client.producer().build().await.expect("a producer");
+        let mut reader = client.reader().topic("t", StartAt::Earliest).build().await.expect("a reader");
+        let batches = client.batches().partition("t", 0, 0).start();
+        producer.send(ProducerRecord::to("t").value("one")).await.expect("sent");
+        reader.next().await.expect("a record");
+
+        rig.front.change_password("another");
+        for refused in [
+            soon("the producer", producer.send(ProducerRecord::to("t").value("two"))).await,
+            soon("the reader", reader.next()).await,
+            soon("the reader of batches", unreadable(&batches)).await,
+        ] {
+            assert_eq!(refused.code(), Some(ErrorCode::SASL_AUTHENTICATION_FAILED), "{refused}");
+            assert!(refused.is_fatal(), "{refused}");
+        }
+        // Nobody knocks on and on.
+        let knocked = rig.front.refused();
+        assert!(knocked < 60, "{knocked} attempts");
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert!(rig.front.refused() - knocked <= 2, "{} attempts in a second", rig.front.refused() - knocked);
+
+        // Whoever is known again can go on.
+        rig.front.change_password(PASSWORD);
+        let sent = async {
+            while let Err(error) = producer.send(ProducerRecord::to("t").value("three")).await {
+                assert_eq!(error.code(), Some(ErrorCode::SASL_AUTHENTICATION_FAILED), "{error}");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), sent).await.expect("sent");
+        let mut reader = client.reader().topic("t", StartAt::Earliest).build().await.expect("a reader");
+        reader.next().await.expect("a record");
+        let batches = client.batches().partition("t", 0, 0).start();
+
+        rig.front.deny("t");
+        for refused in [
+            soon("the producer", producer.send(ProducerRecord::to("t").value("four"))).await,
+            soon("the reader", read_on(&mut reader)).await,
+            soon("the reader of batches", unreadable(&batches)).await,
+        ] {
+            assert_eq!(refused.code(), Some(ErrorCode::TOPIC_AUTHORIZATION_FAILED), "{refused}");
+        }
+    });
+}
+
+/// One address that nobody answers at does not hide what another one says.
+#[test]
+fn what_is_refused_for_good_is_told_whatever_else_fails() {
+    let authority = Authority::new("ours");
+    let signed = for_here(&authority);
+    let rig = Rig::start(&authority, &Wants { tls: Some(&signed), ..Wants::default() });
+    let (front, nobody) = (rig.front.address(), free_address(&mut Chance::seeded()));
+    Runtime::new().expect("threads").block_on(async {
+        for addresses in [format!("{front},{nobody}"), format!("{nobody},{front}")] {
+            let stranger = Authority::new("a stranger").file(&rig.scratch, "stranger.pem");
+            let stranger = Security::default().tls(Tls::default().trust_file(stranger));
+            let client = Client::builder(&addresses).security(stranger);
+            let refused = soon("the client", client.connect_within(PATIENCE)).await;
+            assert!(matches!(refused, Error::Security { .. }), "{addresses}: {refused}");
+        }
     });
 }

@@ -241,6 +241,27 @@ async fn batches_that_were_never_sent_in_time_are_lost_with_a_reason() {
     assert!(matches!(poll(&first), Some(Err(None))) && matches!(poll(&second), Some(Err(None))));
 }
 
+#[tokio::test]
+async fn what_no_attempt_helps_fails_and_what_was_sent_is_not_taken_for_unwritten() {
+    let mut queue = queue(false);
+    let (sent, full) = (push(&mut queue, "a"), push(&mut queue, "b"));
+    let (number, _) = take(&mut queue);
+    answer(&mut queue, number, fail(ErrorCode::NOT_LEADER_OR_FOLLOWER));
+    let open = push(&mut queue, "c");
+    let refused = Error::Security { address: "x:1".into(), reason: "no".into() };
+    let lost = queue.fail_waiting(&Arc::new(refused));
+    assert!(lost.freed.0 > 3 * 120 && queue.is_idle());
+    assert!(matches!(lost.error.as_deref(), Some(Error::OutcomeUnknown { .. })));
+    let sent = sent.known().await.unwrap_err();
+    assert!(matches!(&*sent, Error::OutcomeUnknown { .. }) && sent.is_fatal() && !sent.is_retriable());
+    assert!(sent.to_string().contains("may have been written or not"), "{sent}");
+    for never in [full, open] {
+        assert!(matches!(&*never.known().await.unwrap_err(), Error::Security { .. }));
+    }
+    let nothing = queue.fail_waiting(&Arc::new(Error::Closed));
+    assert!(nothing.error.is_none() && nothing.freed == Freed(0));
+}
+
 /// A batch made elsewhere, of records with these keys.
 fn made(names: &[&str]) -> Batch {
     let mut builder = BatchBuilder::new(BatchOptions::default());
