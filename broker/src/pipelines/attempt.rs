@@ -7,7 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use logmill_stream::{
-    EpochLoop, Executor, LastRejected, Pace, Progress, Serial, TopicPartition, Turn, TurnError, time::Iso,
+    EpochLoop, Executor, LastRejected, LogsError, Pace, Progress, Serial, TopicPartition, Turn, TurnError,
+    time::Iso,
 };
 use tokio::sync::oneshot;
 
@@ -167,6 +168,15 @@ impl<'r> Attempt<'r> {
         }
         let sources = self.runner.sources()?;
         let ends = self.runner.control.ends().map(|ends| flat(&ends));
+        // Those that there are, of those with an end.
+        if let Some(ends) = ends.as_ref().filter(|ends| ends.len() > sources.len()) {
+            let is_there = |of: &TopicPartition| {
+                sources.iter().any(|source| source.topic_name() == of.topic && source.index() == of.partition)
+            };
+            if let Some(gone) = ends.keys().find(|partition| !is_there(partition)) {
+                return Err(LogsError::UnknownPartition { partition: gone.clone() }.into());
+            }
+        }
         let partitions = self.epochs.pipeline().spec().inputs.len();
         if sources.len() != partitions || ends.as_ref().is_some_and(|ends| ends.len() != partitions) {
             return Err(RunError::Repartitioned);

@@ -50,7 +50,7 @@ pub(super) enum RunError {
     /// An epoch is too large for a frame, or for memory, and those to come will be smaller.
     #[error("an epoch has {bytes} bytes, and may have {limit}")]
     TooLarge { bytes: u64, limit: u64 },
-    /// A source has other partitions than the run knows.
+    /// A source has more partitions than the run knows.
     #[error("a source has got partitions")]
     Repartitioned,
     /// Its work is to be split into another number of shards.

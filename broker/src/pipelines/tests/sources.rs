@@ -18,10 +18,15 @@ impl Parts {
 
     /// Deletes the topic `in` and makes another one of the name. Gives the ids of both.
     async fn make_anew(&self) -> [String; 2] {
+        self.make_anew_with(1).await
+    }
+
+    /// The same with so many partitions.
+    async fn make_anew_with(&self, partitions: i32) -> [String; 2] {
         let topics = &self.pipelines.0.topics;
         let before = self.topic("in").id;
         topics.delete(before).await.unwrap();
-        let new = NewTopic { name: "in".to_owned(), partitions: Some(1), ..NewTopic::default() };
+        let new = NewTopic { name: "in".to_owned(), partitions: Some(partitions), ..NewTopic::default() };
         topics.create(new).await.unwrap();
         [before, self.topic("in").id].map(|id| id.to_string())
     }
@@ -89,6 +94,24 @@ async fn a_topic_that_is_made_anew_under_a_running_pipeline_is_not_gone_on_with(
     let gone = failure.what.contains("does not exist any more");
     assert!(gone || failure.what.contains(&read) && failure.what.contains(&found), "{failure}");
     assert!(!parts.read("out").iter().any(|row| row.contains("\"b\"")));
+    parts.close().await;
+}
+
+/// Nothing was read of the topic before, so that only the ends tell that it was another one.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_end_in_a_partition_that_is_gone_is_told() {
+    let directory = TempDir::new().unwrap();
+    let parts = Parts::open(&directory, Vec::new()).await;
+    let pipelines = &parts.pipelines;
+    parts.make_anew_with(2).await;
+    let ends = InputEnd::At(BTreeMap::from([("in".to_owned(), vec![5, 5])]));
+    pipelines.run("p", &counts(), Some(ends)).await.unwrap();
+    pipelines.stop("p").await.unwrap();
+    parts.make_anew().await;
+    pipelines.run("p", &counts(), None).await.unwrap();
+    let failure = parts.failed("p").await;
+    assert!(failure.what.contains("in-1 does not exist any more"), "{failure}");
+    assert!(failure.remedy.contains("Delete the pipeline"), "{failure}");
     parts.close().await;
 }
 
