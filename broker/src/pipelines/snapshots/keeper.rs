@@ -107,9 +107,7 @@ impl Snapshots {
         script: &str,
         stop: &Stop,
     ) -> Result<u64, FileError> {
-        // Whoever has them may be at it for minutes.
-        let _turn = self.unless_stopped(&self.0.turn, stop)?;
-        let _working = self.unless_stopped(&self.0.working, stop)?;
+        let _both = self.both_unless_stopped(stop)?;
         let now_ms = self.0.clock.now_ms();
         let source = SnapshotSource { files: &self.0.files, logs, plan, script, now_ms, stop, told: &told };
         let (_, size) = make_snapshot(&source, cut, &SnapshotFiles::of_epoch(cut.progress.epoch))?;
@@ -117,16 +115,20 @@ impl Snapshots {
         Ok(size.bytes)
     }
 
-    /// Takes a lock, or gives up when it is said to stop.
-    fn unless_stopped<'l>(&self, lock: &'l Mutex<()>, stop: &Stop) -> Result<MutexGuard<'l, ()>, FileError> {
+    /// Takes the turn, and this pipeline's own lock with it, or gives up when it is said to stop. Whoever has one of them may be
+    /// at it for minutes: the turn is not kept from other pipelines while it is of no use.
+    fn both_unless_stopped(&self, stop: &Stop) -> Result<[MutexGuard<'_, ()>; 2], FileError> {
         loop {
             if stop() {
                 let path = self.0.files.directory().to_owned();
                 return Err(FileError::Io { path, error: io::Error::other("it was stopped") });
             }
-            if let Some(taken) = lock.try_lock_for(LOOK) {
-                return Ok(taken);
+            let Some(turn) = self.0.turn.try_lock_for(LOOK) else { continue };
+            if let Some(working) = self.0.working.try_lock() {
+                return Ok([turn, working]);
             }
+            drop(turn);
+            std::thread::sleep(LOOK);
         }
     }
 

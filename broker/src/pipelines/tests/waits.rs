@@ -87,6 +87,37 @@ async fn a_stop_does_not_wait_for_the_snapshot_of_another_pipeline() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_snapshot_that_waits_for_a_savepoint_holds_up_no_other_pipeline() {
+    let directory = TempDir::new().unwrap();
+    let parts = Parts::open_with(&directory, Vec::new(), 1).await;
+    let pipelines = &parts.pipelines;
+    pipelines.run("p", &counts(), None).await.unwrap();
+    let held = Held::working(parts.snapshots("p"));
+    parts.with_a_snapshot_due().await;
+    pipelines.run("q", &counts().replace("'out'", "'other'"), None).await.unwrap();
+    at_once("the snapshot", async {
+        for x in 4.. {
+            if !files(&directory, "q").is_empty() {
+                break;
+            }
+            parts.produce("in", &[("a", x)]).await;
+            parts.caught_up("q").await;
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    })
+    .await;
+    assert!(files(&directory, "p").is_empty(), "its files are somebody else's");
+    drop(held);
+    at_once("its own snapshot", async {
+        while files(&directory, "p").is_empty() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    })
+    .await;
+    parts.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_run_that_is_restored_does_not_wait_for_a_snapshot_in_the_making() {
     let directory = TempDir::new().unwrap();
     let parts = Parts::open_with(&directory, Vec::new(), 1).await;
