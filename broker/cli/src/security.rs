@@ -37,19 +37,22 @@ pub(crate) struct Security {
         long = "property",
         global = true,
         help_heading = EVERYWHERE,
-        value_name = "NAME=VALUE",
-        value_parser = property
+        value_name = "NAME=VALUE"
     )]
-    properties: Vec<(String, String)>,
+    properties: Vec<String>,
 }
 
-fn property(text: &str) -> Result<(String, String), String> {
-    let (name, value) = text.split_once('=').ok_or("write NAME=VALUE, such as security.protocol=SASL_SSL")?;
+/// What is refused is not repeated: it may be a secret. So it is not left to who reads the arguments, either.
+fn property(text: &str) -> Result<(String, String), Usage> {
+    let (name, value) = text.split_once('=').ok_or_else(|| {
+        Usage("--property without =: write NAME=VALUE, such as security.protocol=SASL_SSL".to_owned())
+    })?;
     let name = name.trim();
     if SECRETS.contains(&name) {
-        return Err(format!(
-            "everybody on this machine can see arguments; write {name} into a file for --client-config, or a password into {PASSWORD}"
-        ));
+        return Err(Usage(format!(
+            "--property {name}: everybody on this machine can see arguments; write it into a file for --client-config, or a \
+             password into {PASSWORD}"
+        )));
     }
     Ok((name.to_owned(), value.to_owned()))
 }
@@ -65,6 +68,8 @@ pub(crate) struct Asked {
 impl Security {
     /// Reads the file, and puts everything together.
     pub(crate) fn read(&self) -> anyhow::Result<Asked> {
+        let given: Vec<(String, String)> =
+            self.properties.iter().map(|text| property(text)).collect::<Result<_, _>>()?;
         let mut properties = Vec::new();
         let usage = |error: logmill_client::Error| Usage(error.to_string());
         if let Some(path) = &self.client_config {
@@ -73,7 +78,7 @@ impl Security {
             let read = logmill_client::parse_properties(&text).map_err(usage);
             properties = read.with_context(|| path.display().to_string())?;
         }
-        properties.extend(self.properties.iter().cloned());
+        properties.extend(given);
         let protocol = properties.iter().rev().find(|(name, _)| name == "security.protocol");
         let has_sasl =
             protocol.is_some_and(|(_, value)| value.trim().to_ascii_uppercase().starts_with("SASL_"));

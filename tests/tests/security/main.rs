@@ -179,9 +179,19 @@ fn every_mechanism_and_a_password_from_the_environment() {
     succeeds(&rig.run(&given, &[("LOGMILL_SASL_PASSWORD", PASSWORD)], ""));
     let began = Instant::now();
     refuses(began, &rig.run(&given, &[], ""), 2, &["the password of \"alice\" is missing"]);
-    let shown = [&given[..], &["-X", "sasl.password=hush"]].concat();
-    let refused = rig.run(&shown, &[], "");
-    refuses(began, &refused, 2, &["everybody on this machine can see arguments"]);
+    // What is refused is not shown to everybody else's logs, too.
+    for (shown, why) in [
+        ("sasl.password=hush", "everybody on this machine can see arguments"),
+        ("sasl.password hush", "write NAME=VALUE"),
+    ] {
+        let refused = rig.run(&[&given[..], &["-X", shown]].concat(), &[], "");
+        refuses(began, &refused, 2, &[why]);
+        assert!(!refused.log.contains("hush"), "{}", refused.log);
+    }
+    let escaped = rig.scratch.write("escaped.properties", "sasl.password=\\ush!\n");
+    let refused = rig.run(&["topic", "list", "--client-config", &escaped], &[], "");
+    refuses(began, &refused, 2, &["line 1 of the properties"]);
+    assert!(!refused.log.contains("sh!"), "{}", refused.log);
     // Our own language has neither, and says so instead of going without.
     let began = Instant::now();
     let config = rig.config("PLAIN", PASSWORD);
