@@ -338,6 +338,15 @@ fn clocks(plan: &Plan) -> Vec<Option<usize>> {
     clocks
 }
 
+/// Whether a node gives the rows of a window when that closes, and none before.
+fn gives_on_close(plan: &Plan, index: usize) -> bool {
+    match &plan.nodes[index].operator {
+        plan::Operator::WindowAggregate(window) => window.emit == plan::Emit::OnClose,
+        plan::Operator::Map { .. } => gives_on_close(plan, plan.nodes[index].inputs[0]),
+        _ => false,
+    }
+}
+
 /// Makes the operator of a node; `None` for those that are evaluated in place.
 pub(crate) fn build(plan: &Plan, index: usize) -> Option<Box<dyn Operator>> {
     let node = &plan.nodes[index];
@@ -375,7 +384,9 @@ pub(crate) fn build(plan: &Plan, index: usize) -> Option<Box<dyn Operator>> {
             let inputs = [&*left, &*right];
             match join.bound {
                 plan::JoinBound::Window { left, right } => {
-                    Box::new(join::TimedJoin::in_windows(join, [left, right], inputs))
+                    let join = join::TimedJoin::in_windows(join, [left, right], inputs);
+                    let on_close = node.inputs.iter().all(|input| gives_on_close(plan, *input));
+                    Box::new(if on_close { join.on_close() } else { join })
                 }
                 plan::JoinBound::Interval { left, right, least_ms, most_ms } => {
                     Box::new(join::TimedJoin::in_interval(join, [left, right], least_ms..=most_ms, inputs))

@@ -31,6 +31,13 @@ pub(crate) struct Held {
     size: u32,
 }
 
+impl Held {
+    /// A row that the changelog does not have yet.
+    pub(crate) fn of(row: &[u8]) -> Held {
+        Held { row: row.into(), logged: false, size: 0 }
+    }
+}
+
 /// What there is of a partition.
 #[derive(Debug)]
 struct Kept {
@@ -120,7 +127,7 @@ impl OrderedRows {
         };
         sort.extend_from_slice(&place.to_be_bytes());
         let sort: Arc<[u8]> = sort.into();
-        rows.insert(Arc::clone(&sort), Held { row: row.into(), logged: false, size: 0 });
+        rows.insert(Arc::clone(&sort), Held::of(row));
         self.rows += 1;
         self.changed.entry((Arc::clone(partition), sort)).or_insert(false);
     }
@@ -297,7 +304,7 @@ impl OrderedRows {
 }
 
 /// The rows that are equal in the order.
-fn equals<'r>(
+pub(crate) fn equals<'r>(
     rows: &'r Partition,
     order: &[u8],
 ) -> impl DoubleEndedIterator<Item = (&'r Arc<[u8]>, &'r Held)> {

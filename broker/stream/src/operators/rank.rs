@@ -9,11 +9,13 @@
 //!
 //! Rows beyond the limit are kept only where rows may be taken back, so that one of them may move up.
 
+mod beyond;
 mod spilling;
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
+use self::beyond::beyond;
 use super::ordered::{OrderedRows, Partition, difference, order_of};
 use super::schedule::Schedule;
 use super::spilling::Spilling;
@@ -115,22 +117,13 @@ impl Rank {
             }
             return;
         }
+        // Unless rows may be taken back, and with them the numbers of others.
+        let pushed = (!self.input_changes).then(|| sort.clone());
         self.rows.push(key, sort, row);
         end.into_iter().for_each(|end| self.due.add(end, key));
-        if self.input_changes {
-            return;
-        }
-        loop {
-            let Some(partition) = self.rows.get(key) else { return };
-            let beyond = match self.rank.function {
-                RankFunction::RowNumber => partition.len() as u64 > self.rank.limit,
-                _ => numbered(self.rank.function, partition)
-                    .last()
-                    .is_some_and(|(number, _)| number > self.rank.limit),
-            };
-            let Some((last, _)) = partition.last_key_value().filter(|_| beyond) else { return };
-            let last = Arc::clone(last);
-            self.rows.remove(key, &last);
+        let (Some(pushed), Some(partition)) = (pushed, self.rows.get(key)) else { return };
+        for gone in beyond(self.rank.function, self.rank.limit, partition, &pushed) {
+            self.rows.remove(key, &gone);
             end.into_iter().for_each(|end| self.due.subtract(end, key));
         }
     }

@@ -67,9 +67,10 @@ impl<V> Table<V> {
     pub(crate) fn entry(&mut self, key: &[u8], empty: impl FnOnce() -> V) -> &mut V {
         match self.entries.entry_ref(key) {
             EntryRef::Vacant(vacant) => {
-                self.changed.push((key.into(), false));
+                let key = TableKey::from(key);
+                self.changed.push((key.clone(), false));
                 let entry = Entry { value: empty(), changed: true, logged: false, used: true, size: 0 };
-                &mut vacant.insert_with_key(key.into(), entry).value
+                &mut vacant.insert_with_key(key, entry).value
             }
             EntryRef::Occupied(occupied) => {
                 let entry = occupied.into_mut();
@@ -325,9 +326,10 @@ impl<V> TimeTable<V> {
         let bucket = self.buckets.entry(time).or_default();
         match bucket.entry_ref(key) {
             EntryRef::Vacant(vacant) => {
-                self.changed.push((time, key.into(), false));
+                let key = TableKey::from(key);
+                self.changed.push((time, key.clone(), false));
                 self.len += 1;
-                &mut vacant.insert_with_key(key.into(), Slot::new(empty())).value
+                &mut vacant.insert_with_key(key, Slot::new(empty())).value
             }
             EntryRef::Occupied(occupied) => {
                 let slot = occupied.into_mut();

@@ -234,9 +234,10 @@ impl JoinedRow {
         (stored, places): (&[Column], &[u32]),
         piece: &Range<usize>,
     ) -> Vec<Column> {
+        // Each stored row is a candidate once at least, in their order: as many of one as of the other are the same ones.
+        let whole =
+            piece.len() == places.len() && stored.first().is_none_or(|stored| stored.len() == places.len());
         let (rows, places) = (&rows[piece.clone()], &places[piece.clone()]);
-        // Each stored row is a candidate once at least, in their order.
-        let whole = stored.first().is_none_or(|stored| stored.len() == rows.len());
         let unread = Column::repeat(&Value::Null, DataType::Boolean, 0);
         let mut columns = Vec::new();
         for side in [LEFT, RIGHT] {

@@ -99,6 +99,12 @@ impl Changelog {
 }
 
 impl Operator for Box<dyn Operator> {
+    fn stands_at(&mut self, place: &Place) {
+        (**self).stands_at(place);
+    }
+    fn hears_of(&mut self, rows: &[usize]) {
+        (**self).hears_of(rows);
+    }
     fn process(&mut self, time: EpochTime, inputs: Vec<Vec<Keyed>>, out: &mut Output) {
         (**self).process(time, inputs, out);
     }

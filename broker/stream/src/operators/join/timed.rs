@@ -40,6 +40,8 @@ pub(crate) struct TimedJoin {
     /// How far what is given may be behind the watermark.
     delay: i64,
     sides: [Side; 2],
+    /// Both sides come when their window closes.
+    on_close: bool,
     /// The side whose rows of the epoch are taken first.
     first: usize,
     /// Rows of the other side that are not put among its rows yet: nothing looks for them in this epoch, and those of a window
@@ -121,6 +123,11 @@ impl TimedJoin {
         Self::new(join, Nearness { columns: ends, windows: true, least: 0, most: 0 }, inputs)
     }
 
+    /// Both sides come when their window closes, as windows' aggregates do.
+    pub(crate) fn on_close(self) -> Self {
+        Self { on_close: true, ..self }
+    }
+
     /// The left row's time minus the right one's lies in a range.
     pub(crate) fn in_interval(
         join: &plan::Join,
@@ -151,6 +158,7 @@ impl TimedJoin {
             delay: join.delay_ms(),
             sides: [side(lasts_left, join.kind.keeps_left()), side(lasts_right, join.kind.keeps_right())],
             nearness,
+            on_close: false,
             first: LEFT,
             later: Vec::new(),
         }
@@ -233,7 +241,9 @@ impl TimedJoin {
                     given.pairs(row, pair, mark, *count);
                 }
                 match &mut self.sides[side].rows {
-                    SideRows::Plain(_) if side != self.first => later.push((row as u32, at)),
+                    SideRows::Plain(_) if self.nearness.windows && side != self.first => {
+                        later.push((row as u32, at));
+                    }
                     SideRows::Plain(kept) => {
                         kept.push(keys.get(row), at, mark.order, |out| self.row.encode(side, rows, row, out));
                     }
@@ -286,10 +296,9 @@ impl Side {
 
 impl Operator for TimedJoin {
     fn hears_of(&mut self, rows: &[usize]) {
-        // Of a window's rows each side may come at once: those that come last are looked up and not kept, so that be the many.
-        // In other joins the row that comes last decides the time of the pair.
-        let by_number = self.nearness.windows && rows[RIGHT] < rows[LEFT];
-        self.first = if by_number { RIGHT } else { LEFT };
+        // Those that come last are looked up and not kept, so that be the many. Where rows have times of their own, the one that
+        // comes last gives the pair its time: there it is no matter of numbers.
+        self.first = if self.on_close && rows[RIGHT] < rows[LEFT] { RIGHT } else { LEFT };
     }
 
     fn process(&mut self, time: EpochTime, mut inputs: Vec<Vec<Keyed>>, out: &mut Output) {
