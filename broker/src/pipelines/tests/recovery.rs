@@ -19,7 +19,7 @@ const COUNTS: &str = "CREATE TABLE a (k STRING, x BIGINT) WITH ('topic' = 'in', 
 
 const KEYS: usize = 60;
 /// How often every key changes.
-const ROUNDS: usize = 180;
+const ROUNDS: usize = 220;
 /// A snapshot is made after so many bytes of the pipeline's own logs.
 const INTERVAL: u64 = 32 << 10;
 /// A restart reads each of its two snapshots to see which it is, and the newest once more; and of the logs what came since
