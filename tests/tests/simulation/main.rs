@@ -136,12 +136,20 @@ fn found(kind: Kind) -> BTreeSet<&'static str> {
     caught.iter().flat_map(|report| &report.anomalies).map(Anomaly::kind).collect()
 }
 
+/// A store that is opened misses most of what was lost itself; what it cannot know shows in what clients saw, or was not missed.
 #[test]
 fn a_disk_that_does_not_flush_the_journal_is_found() {
-    let found = found(Kind::LyingDisk);
+    const TRIED: u64 = 20;
     // Others are written where what was lost had its offsets.
-    let expected = ["lost write", "inconsistent offsets", "non-monotonic send"];
-    assert!(expected.iter().any(|kind| found.contains(kind)), "{found:?}");
+    let lost = ["lost write", "inconsistent offsets", "non-monotonic send"];
+    let is_found = |seed: &u64| match attempt(*seed, Kind::LyingDisk) {
+        Ok(report) => report.anomalies.iter().any(|anomaly| lost.contains(&anomaly.kind())),
+        Err(failed) => failed
+            .downcast_ref::<String>()
+            .is_some_and(|told| told.starts_with("the store does not open: journal /data/journal")),
+    };
+    let found = (0..TRIED).filter(is_found).count() as u64;
+    assert!(found > TRIED / 2, "in {found} of {TRIED} seeds");
 }
 
 #[test]
