@@ -283,7 +283,8 @@ impl Cluster {
     }
 
     /// A connection to any broker: one that is known, else one of those given at the start. Of what keeps it from all of them
-    /// the first that no further attempt helps is given, so that none is made.
+    /// the first that no further attempt helps is given, so that none is made; of a client that was connected only if none is
+    /// left that another attempt may help with.
     async fn any(&self, lane: Lane) -> Result<Connection> {
         let slot = self.slot(ANY, lane);
         let mut slot = slot.lock().await;
@@ -291,25 +292,33 @@ impl Cluster {
             return Ok(connection.clone());
         }
         let known: Vec<String> = self.known.read().brokers.values().cloned().collect();
+        let was_connected = !known.is_empty();
         let first = self.next_bootstrap.fetch_add(1, Ordering::Relaxed);
         let count = self.bootstrap.len();
         let given = (0..count).map(|i| self.bootstrap[(first + i) % count].clone());
         let mut met = Error::InvalidArgument("no bootstrap address was given".to_owned());
         let mut is_final = false;
+        let mut passes = None;
         for address in known.into_iter().chain(given) {
             match self.open(&address).await {
                 Ok(connection) => {
                     *slot = Some(connection.clone());
                     return Ok(connection);
                 }
+                Err(error) if error.is_retriable() => passes = Some(error),
                 Err(error) if !is_final => {
-                    is_final = !error.is_retriable();
+                    is_final = true;
                     met = error;
                 }
                 Err(_) => {}
             }
         }
-        Err(met)
+        // Who begins hears of a refusal at once. Who was connected has a broker behind one of the other addresses, and one with an
+        // expired certificate must not end what waits for that.
+        match passes {
+            Some(error) if was_connected || !is_final => Err(error),
+            _ => Err(met),
+        }
     }
 
     fn slot(&self, node: i32, lane: Lane) -> Slot {

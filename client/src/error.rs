@@ -257,6 +257,18 @@ impl Error {
         }
     }
 
+    /// Whether a broker that was asked for leaders, or for one topic's, refuses for good. Anything else may be another answer
+    /// the next time: one that cannot be read, or a broker's own trouble.
+    pub(crate) fn is_refusal(&self) -> bool {
+        let of_topic = match self {
+            Self::Broker { code, .. } => {
+                matches!(*code, ErrorCode::TOPIC_AUTHORIZATION_FAILED | ErrorCode::INVALID_TOPIC_EXCEPTION)
+            }
+            _ => false,
+        };
+        of_topic || self.is_fatal()
+    }
+
     /// Whether what is known about topics and leaders may be out of date.
     pub(crate) fn wants_metadata(&self) -> bool {
         match self {

@@ -97,9 +97,10 @@ pub(crate) struct Connection {
 
 impl Connection {
     /// The command begins: what it does is told on standard error, as far as that was asked for.
-    pub(crate) fn begin(self) -> Self {
+    pub(crate) fn begin(self) -> anyhow::Result<Self> {
         logging::for_tools(self.verbose);
-        self
+        self.security.check()?;
+        Ok(self)
     }
 
     /// Over Kafka's protocol.

@@ -58,31 +58,31 @@ async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Config(Shown { command, output }) => config::run(&command, output).map(done),
         Command::Storage(Shown { command, output }) => storage::run(command, output).await,
         Command::Broker(Clients { command, connection }) => {
-            broker::run(command, &connection.begin()).await.map(done)
+            broker::run(command, &connection.begin()?).await.map(done)
         }
-        Command::Topic(Clients { command, connection }) => topic::run(command, &connection.begin()).await,
+        Command::Topic(Clients { command, connection }) => topic::run(command, &connection.begin()?).await,
         Command::Produce(Client { command, connection }) => {
-            produce::run(command, &connection.begin()).await.map(done)
+            produce::run(command, &connection.begin()?).await.map(done)
         }
         Command::Consume(Client { command, connection }) => {
-            consume::run(command, &connection.begin()).await.map(done)
+            consume::run(command, &connection.begin()?).await.map(done)
         }
         Command::Group(Clients { command, connection }) => {
-            group::run(command, &connection.begin()).await.map(done)
+            group::run(command, &connection.begin()?).await.map(done)
         }
         Command::Txn(Clients { command, connection }) => {
-            txn::run(command, &connection.begin()).await.map(done)
+            txn::run(command, &connection.begin()?).await.map(done)
         }
         Command::Pipeline(Clients { command, connection }) => {
-            pipeline::run(command, &connection.begin()).await.map(done)
+            pipeline::run(command, &connection.begin()?).await.map(done)
         }
         Command::Worker(Clients { command, mut connection }) => {
             // It runs for long: what happens is of interest without being asked for.
             connection.verbose += 1;
-            worker::run(command, &connection.begin()).await.map(done)
+            worker::run(command, &connection.begin()?).await.map(done)
         }
         Command::Sql(Client { command, connection }) => {
-            sql::run(command, &connection.begin()).await.map(done)
+            sql::run(command, &connection.begin()?).await.map(done)
         }
     }
 }

@@ -66,6 +66,11 @@ pub(crate) struct Asked {
 }
 
 impl Security {
+    /// That single properties are some, and no secrets; whether the command connects or not.
+    pub(crate) fn check(&self) -> Result<(), Usage> {
+        self.properties.iter().try_for_each(|text| property(text).map(drop))
+    }
+
     /// Reads the file, and puts everything together.
     pub(crate) fn read(&self) -> anyhow::Result<Asked> {
         let given: Vec<(String, String)> =

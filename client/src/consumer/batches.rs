@@ -439,8 +439,8 @@ impl Fetcher {
         self.refreshing.answered(Instant::now(), self.shared.cluster.chance());
         for (topic, error) in obstacles(topics, answer) {
             match error {
-                Some(error) if error.is_retriable() => tracing::debug!(%error, "a leader is not known now"),
-                Some(error) => self.shared.fail_topic(&topic, &error),
+                Some(error) if error.is_refusal() => self.shared.fail_topic(&topic, &error),
+                Some(error) => tracing::debug!(%error, "a leader is not known now"),
                 None => {}
             }
         }

@@ -152,16 +152,14 @@ impl Fetcher {
         let mut assigned = self.shared.assigned.lock();
         if let Err(error) = answer
             && !error.is_retriable()
-            && !error.is_fatal()
+            && !error.is_refusal()
         {
             assigned.fail_again(error.clone());
         } else {
             for (topic, error) in obstacles(topics, answer) {
                 match error {
-                    Some(error) if error.is_retriable() => {
-                        tracing::debug!(%error, "a leader is not known now");
-                    }
-                    Some(error) => assigned.stop_topic(&topic, &error),
+                    Some(error) if error.is_refusal() => assigned.stop_topic(&topic, &error),
+                    Some(error) => tracing::debug!(%error, "a leader is not known now"),
                     None => {}
                 }
             }

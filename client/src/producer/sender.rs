@@ -301,7 +301,7 @@ impl Sender {
             };
             tracing::debug!(%error, "a leader is not known now");
             self.unknown.insert(Arc::clone(&topic), error.clone());
-            if !error.is_retriable() {
+            if error.is_refusal() {
                 self.fail_waiting(error, |of, leader| *of == *topic && leader.is_none());
             }
         }
