@@ -187,6 +187,10 @@ fn every_mechanism_and_a_password_from_the_environment() {
         let refused = rig.run(&[&given[..], &["-X", shown]].concat(), &[], "");
         refuses(began, &refused, 2, &[why]);
         assert!(!refused.log.contains("hush"), "{}", refused.log);
+        // Nor taken by a command that would not have used it.
+        let unused = rig.run(&["pipeline", "validate", "none.sql", "-X", shown], &[], "");
+        refuses(began, &unused, 2, &[why]);
+        assert!(!unused.log.contains("hush"), "{}", unused.log);
     }
     let escaped = rig.scratch.write("escaped.properties", "sasl.password=\\ush!\n");
     let refused = rig.run(&["topic", "list", "--client-config", &escaped], &[], "");
