@@ -21,6 +21,7 @@ mod blocks;
 mod changelog;
 mod cold;
 mod cold_memory;
+mod hashed;
 mod key;
 mod row;
 mod row_log;

@@ -3,13 +3,12 @@
 mod leaving;
 
 use std::collections::BTreeMap;
-use std::hash::RandomState;
 
-use hashbrown::HashMap;
 use hashbrown::hash_map::EntryRef;
 
 use super::changelog::{ChangelogSink, RECORD_HEADER};
 use super::cold::{Growth, entry_size};
+use super::hashed::HashMap;
 use super::table_key::TableKey;
 
 #[derive(Debug)]
@@ -31,7 +30,7 @@ struct Entry<V> {
 /// before ([`Table::holds`], [`Table::read_back`]), and others are let go of behind it ([`Table::let_go`]).
 #[derive(Debug)]
 pub(crate) struct Table<V> {
-    entries: HashMap<TableKey, Entry<V>, RandomState>,
+    entries: HashMap<TableKey, Entry<V>>,
     /// What the entries here count for, as of their last change in the changelog.
     held: u64,
     /// By how much all entries have grown since it was last asked, here or not.
@@ -250,7 +249,7 @@ pub(crate) struct TimeTable<V> {
 }
 
 /// The entries of one time, by key.
-pub(crate) type Bucket<V> = HashMap<TableKey, Slot<V>, RandomState>;
+pub(crate) type Bucket<V> = HashMap<TableKey, Slot<V>>;
 
 /// Entries that were taken out, in the order of their keys.
 pub(crate) type Taken<V> = Vec<(TableKey, V)>;
