@@ -34,6 +34,8 @@ pub(super) struct JoinedRow {
     condition: Option<Expression>,
     /// The columns of the joined row that the condition reads.
     read: BTreeSet<usize>,
+    /// Bytes of the chunk's and the stored rows that are copied at once: [`PIECE_BYTES`], but in tests.
+    piece_bytes: usize,
 }
 
 #[derive(Debug)]
@@ -118,7 +120,14 @@ impl JoinedRow {
             sides: [side(left, inputs[LEFT]), side(right, inputs[RIGHT])],
             condition: condition.cloned(),
             read,
+            piece_bytes: PIECE_BYTES,
         }
+    }
+
+    /// Copies rows in pieces of so many bytes.
+    #[cfg(test)]
+    pub(super) fn copy_in_pieces_of(&mut self, bytes: usize) {
+        self.piece_bytes = bytes;
     }
 
     /// The types of a side's columns.
@@ -222,7 +231,7 @@ impl JoinedRow {
         let read = |column: &usize| self.read.contains(&(before + column));
         let read: Vec<&Column> = (0..chunk.len()).filter(read).map(|column| &chunk[column]).collect();
         let bytes = |at: usize| read.iter().map(|column| column.text_bytes_at(rows[at] as usize)).sum();
-        in_pieces(rows.len(), bytes)
+        in_pieces(rows.len(), self.piece_bytes, bytes)
     }
 
     /// The joined row's columns as far as the condition reads them, of one piece of the candidates.
@@ -302,7 +311,7 @@ impl JoinedRow {
             };
             of(chunk, given.chunk[at]) + of(stored, given.stored[at])
         };
-        let pieces = in_pieces(given.marks.len(), bytes);
+        let pieces = in_pieces(given.marks.len(), self.piece_bytes, bytes);
         if let [_] = pieces.as_slice() {
             let Given { chunk: of_chunk, stored: of_stored, marks, .. } = given;
             return part(self.rows(probing, (chunk, &of_chunk), (stored, &of_stored), marks), out);
@@ -444,13 +453,13 @@ impl Given {
     }
 }
 
-/// Places in a row of pieces, each of not too many bytes or of one place.
-fn in_pieces(places: usize, bytes: impl Fn(usize) -> usize) -> Vec<Range<usize>> {
+/// Places in a row of pieces: each ends with the place that makes it `most` bytes.
+fn in_pieces(places: usize, most: usize, bytes: impl Fn(usize) -> usize) -> Vec<Range<usize>> {
     let mut pieces = Vec::new();
     let (mut first, mut sum) = (0, 0);
     for at in 0..places {
         sum += bytes(at);
-        if sum >= PIECE_BYTES {
+        if sum >= most {
             pieces.push(first..at + 1);
             (first, sum) = (at + 1, 0);
         }

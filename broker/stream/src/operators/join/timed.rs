@@ -128,6 +128,13 @@ impl TimedJoin {
         Self { on_close: true, ..self }
     }
 
+    /// Copies rows in pieces of so many bytes.
+    #[cfg(test)]
+    pub(super) fn copying_in_pieces_of(mut self, bytes: usize) -> Self {
+        self.row.copy_in_pieces_of(bytes);
+        self
+    }
+
     /// The left row's time minus the right one's lies in a range.
     pub(crate) fn in_interval(
         join: &plan::Join,
@@ -265,7 +272,7 @@ impl TimedJoin {
 
     /// Puts the rows that were left for later among those of their side, but for those that time has passed; tells when these
     /// went.
-    fn settle(&mut self, watermark: i64) -> BTreeSet<i64> {
+    pub(super) fn settle(&mut self, watermark: i64) -> BTreeSet<i64> {
         let mut gone = BTreeSet::new();
         let side = RIGHT - self.first;
         let Side { rows: SideRows::Plain(kept), lasts } = &mut self.sides[side] else { return gone };
