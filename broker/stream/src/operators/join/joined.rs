@@ -375,7 +375,7 @@ impl Candidates {
     /// A row of the chunk finds what the row before it has found.
     pub(super) fn push_same(&mut self, row: usize) {
         if self.bytes > MOST_BYTES {
-            return;
+            return self.end_row();
         }
         let Last { first, bytes, times } = self.of_last;
         let end = self.places.len();

@@ -52,6 +52,7 @@ pub(crate) struct TimedJoin {
 /// Rows of a chunk that are kept, if time has not passed them at the end of the epoch, with their times.
 #[derive(Debug)]
 struct Later {
+    side: usize,
     chunk: Keyed,
     rows: Vec<(u32, i64)>,
 }
@@ -266,7 +267,7 @@ impl TimedJoin {
             first = end;
         }
         if !later.is_empty() {
-            self.later.push(Later { chunk: taken, rows: later });
+            self.later.push(Later { side, chunk: taken, rows: later });
         }
     }
 
@@ -274,9 +275,8 @@ impl TimedJoin {
     /// went.
     pub(super) fn settle(&mut self, watermark: i64) -> BTreeSet<i64> {
         let mut gone = BTreeSet::new();
-        let side = RIGHT - self.first;
-        let Side { rows: SideRows::Plain(kept), lasts } = &mut self.sides[side] else { return gone };
-        for Later { chunk: Keyed { rows, keys }, rows: later } in std::mem::take(&mut self.later) {
+        for Later { side, chunk: Keyed { rows, keys }, rows: later } in std::mem::take(&mut self.later) {
+            let Side { rows: SideRows::Plain(kept), lasts } = &mut self.sides[side] else { continue };
             let mut went = None;
             for (row, at) in later {
                 let row = row as usize;
