@@ -117,14 +117,19 @@ impl Rank {
             }
             return;
         }
-        // Unless rows may be taken back, and with them the numbers of others.
-        let pushed = (!self.input_changes).then(|| sort.clone());
         self.rows.push(key, sort, row);
         end.into_iter().for_each(|end| self.due.add(end, key));
-        let (Some(pushed), Some(partition)) = (pushed, self.rows.get(key)) else { return };
-        for gone in beyond(self.rank.function, self.rank.limit, partition, &pushed) {
-            self.rows.remove(key, &gone);
-            end.into_iter().for_each(|end| self.due.subtract(end, key));
+        if self.input_changes {
+            return;
+        }
+        while let Some(partition) = self.rows.get(key)
+            && let gone = beyond(self.rank.function, self.rank.limit, partition)
+            && !gone.is_empty()
+        {
+            for gone in gone {
+                self.rows.remove(key, &gone);
+                end.into_iter().for_each(|end| self.due.subtract(end, key));
+            }
         }
     }
 

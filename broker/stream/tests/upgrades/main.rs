@@ -259,6 +259,22 @@ proptest! {
     }
 }
 
+/// Rows that an older version kept, and this one has no use for, must not show: neither in what is given nor in its order.
+#[test]
+fn rows_beyond_a_lower_limit_do_not_show() {
+    let event = |key: &str, value: i64| Event {
+        left: true,
+        json: serde_json::json!({ "k": key, "x": value, "y": value, "ts": 10_000 }).to_string(),
+    };
+    let before = [("c", 0), ("c", 0)].map(|(key, value)| event(key, value));
+    let after = [("c", 5), ("a", 0), ("c", 1)].map(|(key, value)| event(key, value));
+    for (old, new, _) in pairs() {
+        let plans = (&plan(&old), &plan(&new));
+        let [upgraded, fresh] = behind_the_cut(plans, (&before, &after), EpochLimits::default(), Way::Right);
+        assert_eq!(upgraded, fresh, "{new}");
+    }
+}
+
 /// Each of these would be a bug, and the comparison with a fresh run sees it.
 #[test]
 fn wrong_upgrades_are_seen() {
