@@ -208,6 +208,7 @@ impl Journal {
 
     /// What the other threads of a broker do.
     fn settle(&self) -> anyhow::Result<()> {
+        while self.store.prepare_round()? {}
         self.store.apply_round(0)?;
         if self.store.checkpoint_due() {
             self.store.checkpoint()?;

@@ -41,12 +41,23 @@ impl Running {
     fn open(options: StoreOptions) -> (Running, Recovery) {
         let (store, recovery) = Store::open(Arc::new(RealDisk), options).unwrap();
         let mut threads = Vec::new();
+        let (bell, rung) = mpsc::channel();
         let journal = Arc::clone(&store);
         threads.push(std::thread::spawn(move || {
             while journal.journal_wait() == Work::Ready {
-                if journal.journal_round().unwrap().checkpoint_due {
+                let round = journal.journal_round().unwrap();
+                if round.prepare_due {
+                    bell.send(()).unwrap();
+                }
+                if round.checkpoint_due {
                     journal.checkpoint().unwrap();
                 }
+            }
+        }));
+        let files = Arc::clone(&store);
+        threads.push(std::thread::spawn(move || {
+            while rung.recv().is_ok() {
+                while files.prepare_round().unwrap() {}
             }
         }));
         for shard in 0..store.applier_shards() {

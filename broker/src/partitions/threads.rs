@@ -1,4 +1,5 @@
-//! The threads behind the log: one writes the journal, some apply, one makes checkpoints, one cleans up.
+//! The threads behind the log: one writes the journal, one gets its next file ready, some apply, one makes checkpoints, one
+//! cleans up.
 //!
 //! The code they run is the store's; the broker owns the threads and decides what a fatal error means:
 //! the process ends, because after a failed flush nobody knows what the device holds.
@@ -38,12 +39,12 @@ impl LogThreads {
         on_fatal: OnFatal,
     ) -> std::io::Result<Self> {
         let progress = Arc::new(Notify::new());
-        let checkpoint = Arc::new(CheckpointBell::default());
-        let mut threads = Vec::with_capacity(shards + 2);
+        let (checkpoint, files) = (Arc::new(Bell::default()), Arc::new(Bell::default()));
+        let mut threads = Vec::with_capacity(shards + 3);
         {
             let (store, progress, bell) =
                 (Arc::clone(&store), Arc::clone(&progress), Arc::clone(&checkpoint));
-            let on_fatal = Arc::clone(&on_fatal);
+            let (on_fatal, files) = (Arc::clone(&on_fatal), Arc::clone(&files));
             let telemetry = Arc::clone(telemetry);
             threads.push(Builder::new().name("journal".into()).spawn(move || {
                 while store.journal_wait() != Work::Ended {
@@ -51,6 +52,9 @@ impl LogThreads {
                         Ok(round) if round.frames > 0 => {
                             telemetry.journal_writes.add(round.write_ns);
                             telemetry.journal_frames.add(round.frames);
+                            if round.prepare_due {
+                                files.ring();
+                            }
                         }
                         Ok(_) => {}
                         Err(fatal) => {
@@ -64,6 +68,24 @@ impl LogThreads {
                     progress.notify_waiters();
                 }
                 bell.close();
+                files.close();
+            })?);
+        }
+        {
+            let (store, on_fatal) = (Arc::clone(&store), Arc::clone(&on_fatal));
+            threads.push(Builder::new().name("journal-files".into()).spawn(move || {
+                while files.wait() {
+                    let prepared = loop {
+                        match store.prepare_round() {
+                            Ok(true) => {}
+                            done => break done,
+                        }
+                    };
+                    if let Err(fatal) = prepared {
+                        on_fatal(&fatal);
+                        break;
+                    }
+                }
             })?);
         }
         for shard in 0..shards {
@@ -137,9 +159,9 @@ pub(super) fn measured_checkpoint(store: &Store, clock: &Clock, telemetry: &Tele
     Ok(())
 }
 
-/// Wakes the checkpoint thread; several rings before it wakes count as one.
+/// Wakes a thread; several rings before it wakes count as one.
 #[derive(Default)]
-struct CheckpointBell {
+struct Bell {
     state: parking_lot::Mutex<BellState>,
     rung: parking_lot::Condvar,
 }
@@ -150,7 +172,7 @@ struct BellState {
     closed: bool,
 }
 
-impl CheckpointBell {
+impl Bell {
     fn ring(&self) {
         self.state.lock().rung = true;
         self.rung.notify_one();

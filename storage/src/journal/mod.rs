@@ -24,6 +24,7 @@ mod error;
 mod format;
 mod reader;
 mod ring;
+mod spare;
 mod writer;
 
 pub use error::JournalError;

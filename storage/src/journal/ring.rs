@@ -3,7 +3,7 @@
 //! ```text
 //!   free ──take──► live … live, current ──recycle (checkpoint)──► free
 //!    ▲                                                              │ smaller than the current one
-//!   spare, zero-written bit by bit beside the writes                └──► removed
+//!   spare, zero-written beside the writes (`spare.rs`)              └──► removed
 //! ```
 //!
 //! A file that was written before is overwritten in place: no allocation, no change of its length, hence no work for the
@@ -11,18 +11,15 @@
 //! the configured one, and new ones are made only when none is free.
 
 use std::collections::VecDeque;
-use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::JournalOptions;
-use super::buffer::AlignedBuffer;
 use super::error::JournalError;
+use super::spare::{Spare, Zeros};
 use crate::disk::{BLOCK_BYTES, Disk, DiskFile, OpenOptions};
 
-/// Zeros written with one call, at most.
-const ZEROS_BYTES: usize = 256 << 10;
-/// And at least, where few are due.
+/// Zeros asked for at a time, at least.
 const MIN_PREPARED_BYTES: u64 = 64 << 10;
 const FILE_SUFFIX: &str = ".journal";
 /// What a start wants at least for its first file.
@@ -45,13 +42,6 @@ pub(crate) struct LiveFile {
     pub(crate) first_sequence: u64,
 }
 
-/// A new file, zero-written up to a point.
-#[derive(Debug)]
-struct Spare {
-    file: RingFile,
-    zeroed: u64,
-}
-
 #[derive(Debug)]
 pub(crate) struct Ring {
     disk: Arc<dyn Disk>,
@@ -59,8 +49,8 @@ pub(crate) struct Ring {
     options: JournalOptions,
     live: VecDeque<LiveFile>,
     free: Vec<RingFile>,
-    spare: Option<Spare>,
-    zeros: AlignedBuffer,
+    spare: Option<Arc<Spare>>,
+    zeros: Zeros,
     next_slot: u32,
     disk_full: bool,
     /// A file was taken. The first one may go beyond the ring's limit: only with it can a start write the checkpoint
@@ -89,8 +79,6 @@ impl Ring {
         options: JournalOptions,
         found: Vec<FoundFile>,
     ) -> Result<Ring, JournalError> {
-        let mut zeros = AlignedBuffer::new(ZEROS_BYTES);
-        zeros.push(&[0; ZEROS_BYTES]);
         let mut ring = Ring {
             disk,
             directory,
@@ -98,7 +86,7 @@ impl Ring {
             live: VecDeque::new(),
             free: Vec::new(),
             spare: None,
-            zeros,
+            zeros: Zeros::new(),
             next_slot: 0,
             disk_full: false,
             started: false,
@@ -155,7 +143,7 @@ impl Ring {
         self.full_bytes()
             + self.current().map_or(0, |current| current.file.bytes)
             + self.free.iter().map(|file| file.bytes).sum::<u64>()
-            + self.spare.as_ref().map_or(0, |spare| spare.file.bytes)
+            + self.spare.as_ref().map_or(0, |spare| spare.bytes())
     }
 
     /// Whether a file of so many bytes is as large as they get.
@@ -170,11 +158,9 @@ impl Ring {
 
     /// An unused file of at least this size. `None` when the ring, or the disk, is full: a checkpoint frees files.
     pub(crate) fn take(&mut self, needed: u64) -> Result<Option<RingFile>, JournalError> {
-        if self.spare.as_ref().is_some_and(|spare| spare.file.bytes >= needed) {
-            if !self.zero_spare(u64::MAX)? {
-                return Ok(None);
-            }
-            return Ok(self.spare.take().map(|spare| spare.file));
+        self.disk_full = false;
+        if self.spare.as_ref().is_some_and(|spare| spare.bytes() >= needed) {
+            return self.take_spare();
         }
         let largest = (0..self.free.len()).max_by_key(|&i| (self.free[i].bytes, std::cmp::Reverse(i)));
         if let Some(largest) = largest
@@ -184,33 +170,57 @@ impl Ring {
         }
         // What is free is too small for this frame, and gives way.
         while self.total_bytes() + needed > self.options.max_bytes {
-            let Some(file) = self.free.pop().or_else(|| self.spare.take().map(|spare| spare.file)) else {
+            if let Some(file) = self.free.pop() {
+                self.remove(file)?;
+            } else if let Some(spare) = self.spare.take() {
+                spare.remove()?;
+            } else {
                 break;
-            };
-            self.remove(file)?;
+            }
         }
         let mut most = self.options.file_bytes;
-        while !(self.begin_spare(needed, most)? && self.zero_spare(u64::MAX)?) {
+        loop {
+            if self.begin_spare(needed, most)?
+                && let Some(file) = self.take_spare()?
+            {
+                return Ok(Some(file));
+            }
             most /= 2;
             // A start on a nearly full disk makes do with little.
             if self.started || !self.disk_full || most < SMALLEST_FIRST_BYTES {
                 return Ok(None);
             }
         }
-        Ok(self.spare.take().map(|spare| spare.file))
     }
 
-    /// Works towards having a file at hand when the current one, which has room for so many bytes, is full: writes as many
-    /// zeros as go with the bytes just written. What is written at once is what the next frame waits for, so the zeros are
-    /// spread over all that is written until then, with a quarter to spare.
-    pub(crate) fn prepare(&mut self, written_bytes: u64, room: u64) -> Result<(), JournalError> {
-        if self.spare.is_none() && (!self.free.is_empty() || !self.begin_spare(0, u64::MAX)?) {
-            return Ok(());
+    fn take_spare(&mut self) -> Result<Option<RingFile>, JournalError> {
+        let Some(spare) = self.spare.take() else { return Ok(None) };
+        let file = spare.take()?;
+        if file.is_none() {
+            self.disk_full = true;
+            spare.remove()?;
         }
-        let left = self.spare.as_ref().map_or(0, |spare| spare.file.bytes - spare.zeroed);
-        let due = u128::from(left) * u128::from(written_bytes) * 5 / 4 / u128::from(room.max(1));
-        let due = u64::try_from(due).unwrap_or(u64::MAX);
-        self.zero_spare(due.max(MIN_PREPARED_BYTES)).map(|_| ())
+        Ok(file)
+    }
+
+    /// Works towards having a file at hand when the current one, which has room for so many bytes, is full: asks for as many
+    /// zeros as go with the bytes just written. The device has them to write beside frames, so they are spread over all that
+    /// is written until then, with a quarter to spare. True when there are zeros to be written.
+    pub(crate) fn prepare(&mut self, written_bytes: u64, room: u64) -> Result<bool, JournalError> {
+        if let Some(full) = self.spare.take_if(|spare| spare.is_full()) {
+            full.remove()?;
+        }
+        if self.spare.is_none() && (!self.free.is_empty() || !self.begin_spare(0, u64::MAX)?) {
+            return Ok(false);
+        }
+        let Some(spare) = &self.spare else { return Ok(false) };
+        let due = u128::from(spare.not_asked()) * u128::from(written_bytes) * 5 / 4 / u128::from(room.max(1));
+        Ok(spare.ask(u64::try_from(due).unwrap_or(u64::MAX).max(MIN_PREPARED_BYTES)))
+    }
+
+    /// The file that is being got ready.
+    pub(crate) fn spare(&self) -> Option<&Arc<Spare>> {
+        self.spare.as_ref()
     }
 
     /// Gives back the files before the one of this number.
@@ -234,8 +244,7 @@ impl Ring {
         self.disk.remove_file(&file.path).map_err(JournalError::io("remove", &file.path))
     }
 
-    /// Makes the name of a new file, of at most so many bytes, unless more are needed. False when the ring or the disk is
-    /// full.
+    /// Begins a new file, of at most so many bytes, unless more are needed. False when the ring is full.
     fn begin_spare(&mut self, needed: u64, most: u64) -> Result<bool, JournalError> {
         let largest = self.live.iter().map(|file| file.file.bytes).max().unwrap_or(0);
         let grown = (2 * largest).clamp(self.options.first_file_bytes, self.options.file_bytes);
@@ -248,52 +257,15 @@ impl Ring {
         if bytes > room || (self.started && bytes < grown / 2) {
             return Ok(false);
         }
-        let path = self.directory.join(format!("{:06}{FILE_SUFFIX}", self.next_slot));
+        // One that is too small for the frame that wants one gives way.
+        if let Some(spare) = self.spare.take() {
+            spare.remove()?;
+        }
+        let name = format!("{:06}{FILE_SUFFIX}", self.next_slot);
         self.next_slot += 1;
-        let options = OpenOptions { direct: self.options.direct, ..OpenOptions::CREATE };
-        let file = match self.disk.open(&path, options) {
-            Err(error) if is_full(&error) => {
-                self.disk_full = true;
-                return Ok(false);
-            }
-            opened => opened.map_err(JournalError::io("create", &path))?,
-        };
-        self.disk.sync_dir(&self.directory).map_err(JournalError::io("flush", &self.directory))?;
-        self.spare = Some(Spare { file: RingFile { path, file, bytes }, zeroed: 0 });
+        let (disk, zeros) = (Arc::clone(&self.disk), self.zeros.clone());
+        let spare = Spare::new(disk, &self.directory, &name, bytes, self.options.direct, zeros);
+        self.spare = Some(Arc::new(spare));
         Ok(true)
     }
-
-    /// Writes up to `budget` bytes of zeros into the spare file. False when the disk is full: the file is removed again.
-    fn zero_spare(&mut self, mut budget: u64) -> Result<bool, JournalError> {
-        let Some(spare) = &mut self.spare else { return Ok(false) };
-        if spare.zeroed == spare.file.bytes {
-            return Ok(true);
-        }
-        while spare.zeroed < spare.file.bytes && budget > 0 {
-            let left = spare.file.bytes - spare.zeroed;
-            let most = budget.min(ZEROS_BYTES as u64).next_multiple_of(BLOCK_BYTES as u64);
-            let length = left.min(most);
-            match spare.file.file.write_at(&self.zeros.filled()[..length as usize], spare.zeroed) {
-                Ok(()) => spare.zeroed += length,
-                Err(error) if is_full(&error) => {
-                    self.disk_full = true;
-                    if let Some(spare) = self.spare.take() {
-                        self.remove(spare.file)?;
-                    }
-                    return Ok(false);
-                }
-                Err(error) => return Err(JournalError::io("write", &spare.file.path)(error)),
-            }
-            budget = budget.saturating_sub(length);
-        }
-        if spare.zeroed == spare.file.bytes && !spare.file.file.durable_writes() {
-            spare.file.file.sync_data().map_err(JournalError::io("flush", &spare.file.path))?;
-        }
-        self.disk_full = false;
-        Ok(true)
-    }
-}
-
-fn is_full(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }

@@ -14,6 +14,7 @@ use super::format::{
     TrimEntry, frame_bytes,
 };
 use super::ring::{FoundFile, LiveFile, Ring, RingFile};
+use super::spare::Spare;
 use crate::PartitionId;
 use crate::disk::{BLOCK_BYTES, Disk};
 
@@ -204,15 +205,18 @@ impl Journal {
     }
 
     /// Works towards having the next file ready in time, in proportion to the bytes just written. To be called after each
-    /// [`Journal::write`], when those who waited for it have been told.
-    pub(crate) fn prepare(&mut self, written_bytes: u64) -> Result<(), JournalError> {
+    /// [`Journal::write`], when those who waited for it have been told. True when there is something to do for
+    /// [`Spare::write_due`].
+    pub(crate) fn prepare(&mut self, written_bytes: u64) -> Result<bool, JournalError> {
         // A small file may be the last for long.
         let (bytes, room) = (self.file_bytes(), self.room());
         let begins_at = if self.ring.is_of_full_size(bytes) { bytes - bytes / 8 } else { bytes / 2 };
-        if room < begins_at {
-            self.ring.prepare(written_bytes, room)?;
-        }
-        Ok(())
+        if room < begins_at { self.ring.prepare(written_bytes, room) } else { Ok(false) }
+    }
+
+    /// The file that is being got ready.
+    pub(crate) fn spare(&self) -> Option<&Arc<Spare>> {
+        self.ring.spare()
     }
 
     /// Writes the small frame that says up to where frames are durable. Nothing happens when that is on disk already, or

@@ -114,6 +114,11 @@ impl Store {
         let (file_number, durable, closed) = {
             let mut journal = self.journal.lock();
             journal.closed |= closing;
+            if journal.closed
+                && let Some(spare) = journal.journal.spare()
+            {
+                spare.leave();
+            }
             (journal.journal.file_after(covered), journal.journal.durable(), journal.closed)
         };
         let file = CheckpointFile {

@@ -138,6 +138,7 @@ pub struct PartitionSpec {
 /// journal     loop { match store.journal_wait()      { Work::Ended => break, _ => store.journal_round()? } }
 /// applier s   loop { match store.apply_wait(s)       { Work::Ended => break, _ => store.apply_round(s)? } }   each shard
 /// checkpoint  whenever `Round::checkpoint_due` comes out of a journal round: store.checkpoint()?, on a thread of its own
+/// files       whenever `Round::prepare_due` comes out of a journal round: while store.prepare_round()? {}, likewise
 /// ```
 ///
 /// `Err(Fatal)` from any of them means: report it and end the process. Appliers and checkpoint may share a thread pool;

@@ -41,6 +41,8 @@ pub struct Round {
     pub checkpoint_due: bool,
     /// Something waits for space: in the journal, until a checkpoint is done, or on the disk.
     pub full: bool,
+    /// It is time for [`Store::prepare_round`].
+    pub prepare_due: bool,
 }
 
 /// How much is on its way. The broker slows producers by it, long before anything is rejected.
@@ -142,10 +144,10 @@ impl Store {
         }
         if round.frames > 0 {
             self.tail.enforce();
-            // Whoever waits for the frames has been answered; the next file can be got ready now.
             let stage = &mut *self.journal.lock();
             if !stage.closed {
-                stage.journal.prepare(round.bytes).map_err(|error| self.poison(error.into()))?;
+                let prepared = stage.journal.prepare(round.bytes);
+                round.prepare_due = prepared.map_err(|error| self.poison(error.into()))?;
             }
         }
         if round.more {
@@ -153,6 +155,18 @@ impl Store {
         }
         round.checkpoint_due = self.checkpoint_due();
         Ok(round)
+    }
+
+    /// Writes some of what the journal's next file needs before it can be used. True when there is more to do right away. What
+    /// is not done when the journal needs the file, it does itself, and all who wait for a frame wait for that.
+    pub fn prepare_round(&self) -> Result<bool, Fatal> {
+        self.check_alive()?;
+        let spare = {
+            let stage = &*self.journal.lock();
+            stage.journal.spare().filter(|_| !stage.closed).cloned()
+        };
+        let Some(spare) = spare else { return Ok(false) };
+        spare.write_due().map_err(|error| self.poison(error.into()))
     }
 
     pub(super) fn write_pending(

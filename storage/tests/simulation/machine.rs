@@ -119,6 +119,12 @@ impl Machine {
         Ok(())
     }
 
+    /// A part of what the journal's next file needs, if that is due.
+    pub(crate) fn prepare(&self) -> Result<(), Stop> {
+        self.store.prepare_round()?;
+        Ok(())
+    }
+
     /// Commits are refused until a round finds room.
     pub(crate) fn takes_disk_for_full(&self) -> bool {
         self.store.congestion().storage_full

@@ -63,11 +63,14 @@ impl World<'_> {
             path.file_name()?.to_str()?.strip_suffix(kind)?.parse().ok()
         };
         let bases: Vec<i64> = inside().filter_map(|path| base_of(path, ".log")).collect();
+        // The log may begin with that segment later, and then nothing else knows what was before.
+        let begins_a_segment = |path: &Path| base_of(path, ".snapshot").is_some_and(|at| bases.contains(&at));
         // Behind the recovery point entries may be anything: there, one that rotted cannot be told from one that was torn.
         let settled = |base: i64| bases.iter().any(|next| *next > base && *next <= flushed_end);
         let fits = |path: &Path| {
             let name = path.to_string_lossy();
             base_of(path, ".timeindex").is_none_or(settled)
+                && !begins_a_segment(path)
                 && DERIVED.iter().any(|kind| name.ends_with(kind) && !(trimmed && *kind == ".snapshot"))
         };
         let files: Vec<PathBuf> = inside().filter(|path| fits(path)).cloned().collect();

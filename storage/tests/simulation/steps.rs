@@ -72,6 +72,9 @@ impl World<'_> {
                 self.now(During::Journal);
                 life.machine().journal()?;
                 self.coverage.full += u64::from(life.machine().takes_disk_for_full());
+                for _ in 0..self.random.below(4) {
+                    life.machine().prepare()?;
+                }
                 if life.machine().store.checkpoint_due() && self.random.one_in(2) {
                     self.checkpoint(life)?;
                 }

@@ -194,6 +194,11 @@ impl Machine {
                 if machine.is_over(store.journal_round(), &down) {
                     return;
                 }
+                for _ in 0..machine.below(4) {
+                    if machine.is_over(store.prepare_round(), &down) {
+                        return;
+                    }
+                }
                 if store.checkpoint_due() {
                     bell.notify_one();
                 }
