@@ -19,8 +19,11 @@ use std::io::ErrorKind;
 use std::ops::Bound;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use fjall::compaction::Leveled;
+use fjall::config::PartitioningPolicy;
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
 use logmill_stream::{ColdError, ColdFill, ColdMark, ColdStore, TakeSome};
 
@@ -36,8 +39,10 @@ const LONG_KEYS: usize = MAX_KEY + 2;
 /// The least a journal may grow to before what it holds is flushed to tables; fjall takes no less.
 const JOURNAL_BYTES: u64 = 64 << 20;
 
-/// What tables in memory and the cache of blocks have at least and at most, in bytes.
-const BUFFER_BYTES: (u64, u64) = (1 << 20, 64 << 20);
+/// What tables in memory, tables on disk and the cache of blocks have at least and at most, in bytes. A table is flushed
+/// when it is complete, and whoever else has to do with the device waits for that: for some ms, with these.
+const BUFFER_BYTES: (u64, u64) = (1 << 20, 16 << 20);
+const TABLE_BYTES: (u64, u64) = (4 << 20, 16 << 20);
 const CACHE_BYTES: (u64, u64) = (1 << 20, 1 << 30);
 
 /// How long a write waits for tables in memory to be flushed, when those are twice as large as they should be, in all and
@@ -46,7 +51,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 const LOOK: Duration = Duration::from_millis(5);
 
 /// Files that are open at a time.
-const OPEN_FILES: usize = 64;
+const OPEN_FILES: usize = 128;
 
 pub(super) struct FjallStore {
     database: Database,
@@ -104,7 +109,15 @@ impl FjallStore {
             .max_journaling_size(JOURNAL_BYTES)
             .worker_threads(1)
             .open()?;
-        let options = || KeyspaceCreateOptions::default().max_memtable_size(buffer);
+        let tables = Leveled::default().with_table_target_size(buffer.clamp(TABLE_BYTES.0, TABLE_BYTES.1));
+        // An index or a filter that is one block is larger than the cache can be, and is read whole for each key.
+        let options = || {
+            KeyspaceCreateOptions::default()
+                .max_memtable_size(buffer)
+                .compaction_strategy(Arc::new(tables))
+                .index_block_partitioning_policy(PartitioningPolicy::all(true))
+                .filter_block_partitioning_policy(PartitioningPolicy::all(true))
+        };
         let state = database.keyspace("state", options)?;
         if !state.contains_key(THERE)? {
             if !state.is_empty()? {

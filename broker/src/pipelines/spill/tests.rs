@@ -226,3 +226,34 @@ fn files_that_are_cut_or_damaged_are_seen_or_an_earlier_epoch_is_there() {
         }
     }
 }
+
+/// What this thread has read, in bytes, from files and the page cache.
+#[cfg(target_os = "linux")]
+fn bytes_read() -> u64 {
+    let io = std::fs::read_to_string("/proc/thread-self/io").unwrap();
+    let line = io.lines().find_map(|line| line.strip_prefix("rchar: ")).unwrap();
+    line.parse().unwrap()
+}
+
+/// Filters and indexes of many keys do not fit the cache; one block of them is read for a key, not all.
+#[test]
+#[cfg(target_os = "linux")]
+fn looking_up_a_key_reads_a_few_blocks() {
+    const KEYS: u64 = 400_000;
+    const LOOK_UPS: u64 = 500;
+    let directory = tempfile::tempdir().unwrap();
+    let store = FjallStore::open(directory.path(), MEMORY).unwrap();
+    let key = |number: u64| number.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_be_bytes();
+    let mut numbers: Vec<u64> = (0..KEYS).collect();
+    numbers.sort_by_key(|&number| key(number));
+    let mut fill = store.fill().unwrap();
+    numbers.iter().for_each(|&number| fill.push(&key(number), &number.to_be_bytes()).unwrap());
+    fill.finish().unwrap();
+    let before = bytes_read();
+    for number in 0..LOOK_UPS {
+        assert_eq!(store.get(&key(number)).unwrap(), Some(number.to_be_bytes().to_vec()));
+        assert_eq!(store.get(&key(KEYS + number)).unwrap(), None);
+    }
+    let each = (bytes_read() - before) / (2 * LOOK_UPS);
+    assert!(each < 32 << 10, "{each} bytes were read for a key");
+}
