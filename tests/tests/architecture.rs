@@ -182,7 +182,16 @@ const RULES: &[Rule] = &[
     Rule {
         why: "chance is an argument in pure rooms",
         rooms: PURE,
-        words: &["new_v4", "now_v7", "RandomState", "getrandom", "rand", "fastrand", "thread_rng"],
+        words: &[
+            "new_v4",
+            "now_v7",
+            "RandomState",
+            "getrandom",
+            "rand",
+            "fastrand",
+            "thread_rng",
+            "DefaultHashBuilder",
+        ],
         except: &["broker/stream/src/state/hashed.rs"],
     },
     Rule {

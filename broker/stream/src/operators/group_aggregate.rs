@@ -3,7 +3,6 @@
 //! The changes of one group within an epoch are folded into one: the row it had before the epoch is taken back, the
 //! row it has behind it is given. So the output after an epoch is the query over one prefix of the input.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::aggregated::{Accumulators, Aggregates, ValueChanges, check_key, key_text, key_values};
@@ -12,7 +11,7 @@ use super::touched::Touched;
 use super::{EpochTime, Keyed, Operator, OperatorFault, Output, StateSize};
 use crate::plan;
 use crate::rows::{Mark, RowsBuilder};
-use crate::state::{ChangelogSink, ColdError, ColdTables, Growth, Table, key_length};
+use crate::state::{ChangelogSink, ColdError, ColdTables, Growth, HashMap, Table, key_length};
 use crate::value::{DataType, Value};
 
 /// The table of groups.

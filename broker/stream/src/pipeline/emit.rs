@@ -1,7 +1,5 @@
 //! Rows into records: keys, values, and what becomes of rows that are taken back.
 
-use std::collections::HashMap;
-
 use logmill_record::Batch;
 
 use super::errors::EpochError;
@@ -12,7 +10,7 @@ use crate::format::{RecordEncoder, encode_key};
 use crate::murmur2::partition_for_key;
 use crate::plan::{OutputMode, Sink, SinkErrorPolicy};
 use crate::rows::{Rows, row_text};
-use crate::state::{KeyGroups, Keys, encode_row};
+use crate::state::{HashMap, KeyGroups, Keys, encode_row};
 
 /// Writes one sink's records of one epoch.
 #[derive(Debug)]

@@ -4,9 +4,9 @@
 //! A ledger of every entry would be a good part of the state itself. Beyond some thousand entries it holds a share of them,
 //! chosen by a hash of their keys, and the sum is what that share comes to.
 
-use std::collections::HashMap;
-
 use twox_hash::XxHash64;
+
+use crate::state::HashMap;
 
 /// What an entry costs beside its key and its value, in bytes.
 const ENTRY_BYTES: u64 = 64;

@@ -40,6 +40,7 @@ pub use cold::{
 };
 pub(crate) use cold::{Growth, entry_size, resize};
 pub use cold_memory::MemoryColdStore;
+pub(crate) use hashed::HashMap;
 pub use key::KeyGroups;
 pub(crate) use key::{Keys, decode_key, decode_key_into, encode_key_part, encode_sort_part, key_length};
 pub(crate) use row::{decode_row, decode_row_into, encode_row, encode_values};

@@ -9,11 +9,12 @@
 //! a row that is only looked for near its time is not found any more by then. To the changelog an epoch's rows of a span are
 //! records of many (see [`Blocks`](super::Blocks)), and when the span goes these go by their short keys.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{BuildHasher, BuildHasherDefault, Hasher};
 use std::ops::RangeInclusive;
 
 use super::changelog::{Appended, ChangelogSink};
+use super::hashed::HashBuilder;
 use super::table::{TIME_BYTES, time_bytes, time_of};
 
 /// No row.
@@ -24,9 +25,8 @@ const NONE: u32 = u32::MAX;
 pub(crate) struct RowLog {
     /// How long a span is, in milliseconds.
     span_ms: i64,
-    /// An empty map, for its hash: a key is hashed once, in however many spans it is looked for, and nobody can choose keys
-    /// that meet.
-    hashes: HashMap<(), ()>,
+    /// A key is hashed once, in however many spans it is looked for.
+    hashes: HashBuilder,
     /// By the first time that lies in them.
     spans: BTreeMap<i64, Span>,
     /// The memory of a span that went, for the next one: a window's rows come and go at once, and would be copied several
@@ -76,7 +76,7 @@ struct Span {
     bytes: Vec<u8>,
     rows: Vec<Stored>,
     /// By the hash of a key.
-    last: HashMap<u64, u32, BuildHasherDefault<Hashed>>,
+    last: hashbrown::HashMap<u64, u32, BuildHasherDefault<Hashed>>,
     /// For each row that the changelog does not have yet, the last ones, where it stands in the epoch.
     fresh: Vec<u64>,
     /// The changelog has records of it.
@@ -135,7 +135,7 @@ impl RowLog {
     pub(crate) fn new(span_ms: i64) -> Self {
         Self {
             span_ms: span_ms.max(1),
-            hashes: HashMap::new(),
+            hashes: HashBuilder::default(),
             spans: BTreeMap::new(),
             spare: Span::default(),
             gone: BTreeSet::new(),
@@ -162,7 +162,7 @@ impl RowLog {
     }
 
     fn hash(&self, key: &[u8]) -> u64 {
-        self.hashes.hasher().hash_one(key)
+        self.hashes.hash_one(key)
     }
 
     fn span_of(&self, time: i64) -> i64 {

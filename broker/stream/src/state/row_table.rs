@@ -1,11 +1,12 @@
 //! Several rows for a key, each with what an operator notes on it.
 
-use std::collections::{BTreeMap, HashMap, btree_map};
+use std::collections::{BTreeMap, btree_map};
 use std::ops::Bound;
 use std::sync::Arc;
 
 use super::changelog::{ChangelogSink, RECORD_HEADER};
 use super::cold::{Growth, entry_size, resize};
+use super::hashed::HashMap;
 
 /// A key with more rows than this keeps them in a tree.
 const FEW: usize = 16;
