@@ -219,6 +219,36 @@ fn what_is_not_needed_cannot_fail() {
 }
 
 #[test]
+fn what_a_filter_leaves_out_of_an_aggregate_cannot_fail() {
+    let aggregates = "SUM(8 / a) FILTER (WHERE a <> 0)";
+    let numbers = "MAX(CAST(s AS BIGINT)) FILTER (WHERE s ~ '^[0-9]+$')";
+    let input = r#"{"ts": 0, "a": 0, "s": "12"}
+                   {"ts": 0, "a": 4, "s": "x"}
+                   {"ts": 0, "a": 2, "s": "9"}"#;
+    // Under 'on-error' = 'skip' a record that faults would be missing in the count, too.
+    check(
+        &format!(
+            "{SOURCE} CREATE TABLE o (n BIGINT, v BIGINT, s BIGINT) WITH ('topic' = 'out', 'format' = 'json');
+             INSERT INTO o SELECT COUNT(*), {aggregates}, {numbers}
+             FROM TABLE(TUMBLE(TABLE src, DESCRIPTOR(ts), INTERVAL '1' SECOND)) GROUP BY window_start, window_end"
+        ),
+        input,
+        r#"{"n":3,"v":6,"s":12}"#,
+    );
+    let over = "OVER (ORDER BY ts RANGE BETWEEN INTERVAL '1' SECOND PRECEDING AND CURRENT ROW)";
+    check(
+        &format!(
+            "{SOURCE} CREATE TABLE o (a BIGINT, n BIGINT, v BIGINT, s BIGINT) WITH ('topic' = 'out', 'format' = 'json');
+             INSERT INTO o SELECT a, COUNT(*) {over}, {aggregates} {over}, {numbers} {over} FROM src"
+        ),
+        input,
+        r#"{"a":0,"n":3,"v":6,"s":12}
+           {"a":4,"n":3,"v":6,"s":12}
+           {"a":2,"n":3,"v":6,"s":12}"#,
+    );
+}
+
+#[test]
 fn a_filter_passes_on_what_is_true() {
     check(
         &format!(

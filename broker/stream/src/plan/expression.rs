@@ -190,6 +190,35 @@ impl Expression {
         });
     }
 
+    /// Whether it may fail for a row, as a division and a conversion may; of what is not known to have a value for every
+    /// row it is believed.
+    pub(crate) fn may_fail(&self) -> bool {
+        let mut found = false;
+        self.for_each(&mut |part| {
+            found |= match part {
+                Expression::Binary { operator, .. } => {
+                    operator.is_arithmetic() || *operator == BinaryOperator::Concat
+                }
+                Expression::Call { function, .. } => *function != Function::Coalesce,
+                Expression::Negate(_)
+                | Expression::Cast { .. }
+                | Expression::User { .. }
+                | Expression::Regex { .. } => true,
+                Expression::Column { .. }
+                | Expression::Literal { .. }
+                | Expression::Not(_)
+                | Expression::IsNull(_)
+                | Expression::IsTrue(_)
+                | Expression::Like { .. }
+                | Expression::Case { .. }
+                | Expression::TryCast { .. }
+                | Expression::With { .. }
+                | Expression::Operand { .. } => false,
+            };
+        });
+        found
+    }
+
     /// Whether its value depends on the frozen processing time.
     pub(crate) fn reads_clock(&self) -> bool {
         let mut reads = false;

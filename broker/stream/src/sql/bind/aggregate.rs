@@ -153,7 +153,7 @@ impl Binder<'_> {
         // The least and the greatest of the distinct values are those of all, and so it is with some others.
         use AggregateFunction::{Any, ApproximateCount, Every, First, Last, Max, Min, Some as One};
         let plain = matches!(function, Min | Max | Any | Every | One | First | Last | ApproximateCount);
-        Ok(BoundAggregate::new(function, argument, parameter, filter, distinct && !plain))
+        Ok(BoundAggregate::new(function, argument, parameter, filter, distinct && !plain).guarded())
     }
 
     /// An aggregate of the user's own.
@@ -169,7 +169,7 @@ impl Binder<'_> {
             Some(condition) => Some(self.bind_condition(condition, "FILTER")?),
             None => None,
         };
-        Ok(BoundAggregate::of_user(user, argument, filter, distinct))
+        Ok(BoundAggregate::of_user(user, argument, filter, distinct).guarded())
     }
 
     fn bind_argument(&mut self, expr: &Expr, function: AggregateFunction) -> Result<Expression, SqlError> {

@@ -9,7 +9,7 @@ use super::literal;
 use super::over::OverCall;
 use super::query::start_or;
 use crate::functions::{Functions, UserFunction};
-use crate::plan::{Aggregate, AggregateFunction, BinaryOperator, Expression, Function};
+use crate::plan::{Aggregate, AggregateFunction, BinaryOperator, Branch, Expression, Function};
 use crate::value::{DataType, Value};
 
 /// A column that a name may mean.
@@ -100,6 +100,18 @@ impl BoundAggregate {
         let bound = Self::new(function, Some(argument), Value::Null, filter, distinct);
         let text = bound.text.replacen(function.name(), &user.to_string(), 1);
         Self { user: Some(user), text, ..bound }
+    }
+
+    /// The aggregate with an argument that is not computed, and cannot fail, for rows that its filter leaves out. One that
+    /// has a value for every row stays what it is.
+    pub(super) fn guarded(mut self) -> Self {
+        let argument = self.argument.take_if(|argument| argument.may_fail() && self.filter.is_some());
+        if let (Some(then), Some(when)) = (argument, self.filter.clone()) {
+            let nothing = literal::literal(Value::Null, then.data_type());
+            let branches = vec![Branch { when, then }];
+            self.argument = Some(Expression::Case { branches, otherwise: Box::new(nothing) });
+        }
+        self
     }
 
     /// The expressions over the rows that it reads.
