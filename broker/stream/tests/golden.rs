@@ -333,6 +333,25 @@ fn a_record_is_late_once_its_window_is_closed_and_not_before() {
 }
 
 #[test]
+fn windows_of_windows_have_bounds_of_their_own() {
+    check(
+        &format!(
+            "{SOURCE} CREATE VIEW tens AS SELECT window_start AS s, window_end AS e, window_time AS t, COUNT(*) AS n
+             FROM TABLE(TUMBLE(TABLE src, DESCRIPTOR(ts), INTERVAL '10' SECOND)) GROUP BY window_start, window_end;
+             CREATE TABLE o (w TIMESTAMP(3), e TIMESTAMP(3), s TIMESTAMP(3), n BIGINT)
+             WITH ('topic' = 'out', 'format' = 'json');
+             INSERT INTO o SELECT window_start, window_end, s, SUM(n)
+             FROM TABLE(TUMBLE(TABLE tens, DESCRIPTOR(t), INTERVAL '1' MINUTE)) GROUP BY window_start, window_end, s"
+        ),
+        r#"{"ts": 71000}
+           {"ts": 75000}
+           {"ts": 80000}"#,
+        r#"{"w":"1970-01-01T00:01:00Z","e":"1970-01-01T00:02:00Z","s":"1970-01-01T00:01:10Z","n":2}
+           {"w":"1970-01-01T00:01:00Z","e":"1970-01-01T00:02:00Z","s":"1970-01-01T00:01:20Z","n":1}"#,
+    );
+}
+
+#[test]
 fn time_before_the_epoch_has_windows_too() {
     check(
         &format!("{SOURCE} {COUNT}"),

@@ -100,6 +100,13 @@ impl Relation {
 
     /// Adds the names of windows that are still to be assigned.
     pub(super) fn with_windows(mut self, windows: Windows, table: &str) -> Relation {
+        // Bounds of windows that rows had before are times like others, of which one may be what the new ones are by.
+        let (Windows::Fixed { time, .. } | Windows::Session { time, .. }) = windows;
+        for (index, column) in
+            self.columns.iter_mut().enumerate().filter(|(_, column)| column.role.is_window())
+        {
+            column.role = if index == time { Role::Time } else { Role::Plain };
+        }
         self.columns.extend(WINDOW_COLUMNS.map(|(name, role)| ScopeColumn {
             table: Some(table.to_owned()),
             name: name.to_owned(),
