@@ -66,6 +66,16 @@ fn windows_and_groups_that_do_not_go_together() {
             "GROUP BY window_start, window_end",
         ),
         (
+            "INSERT INTO out SELECT COUNT(*) FROM (SELECT window_start, window_end FROM {hour} UNION ALL SELECT window_start, window_end FROM TABLE(TUMBLE(TABLE t, DESCRIPTOR(ts), INTERVAL '1' MINUTE))) GROUP BY »window_start",
+            "`window_start` alone does not say which window",
+            "GROUP BY window_start, window_end",
+        ),
+        (
+            "INSERT INTO out SELECT COUNT(*) FROM (SELECT window_start, window_end FROM {hour} UNION ALL SELECT window_start, window_end FROM TABLE(HOP(TABLE t, DESCRIPTOR(ts), INTERVAL '1' MINUTE, INTERVAL '2' HOUR))) GROUP BY »window_end",
+            "`window_end` alone does not say which window",
+            "GROUP BY window_start, window_end",
+        ),
+        (
             "INSERT INTO out SELECT STRING_AGG(s, »s) FROM {hour} GROUP BY window_start",
             "not a constant text",
             "', '",
@@ -365,6 +375,35 @@ fn what_is_written_is_not_read() {
         ),
     ];
     queries_are_refused(&cases);
+}
+
+#[test]
+fn one_bound_is_enough_where_windows_are_all_of_one_length() {
+    let minutes = "TABLE(TUMBLE(TABLE t, DESCRIPTOR(ts), INTERVAL '1' MINUTE))";
+    let bounds = "SELECT window_start, window_end, window_time AS t";
+    let keyed = "CREATE TABLE o (at TIMESTAMP(3), n BIGINT, PRIMARY KEY (at) NOT ENFORCED)
+                 WITH ('topic' = 'o', 'format' = 'json', 'output' = 'upsert');";
+    let whole = |query: &str| format!("{TABLES}{keyed}{query}");
+    for union in [
+        format!("SELECT * FROM ({bounds} FROM {HOUR} UNION ALL {bounds} FROM {HOUR})"),
+        // The windows that these were made of are gone.
+        "SELECT * FROM TABLE(TUMBLE(TABLE minutes, DESCRIPTOR(t), INTERVAL '1' HOUR))".to_owned(),
+    ] {
+        let minutes = format!(
+            "CREATE VIEW minutes AS SELECT window_start AS s, window_time AS t FROM {minutes} GROUP BY window_start, window_end;"
+        );
+        let query = format!(
+            "{minutes} INSERT INTO o SELECT window_start, COUNT(*) FROM ({union}) GROUP BY window_start"
+        );
+        if let Err(error) = compile(&whole(&query)) {
+            panic!("{error}\n{}", error.excerpt(&whole(&query)));
+        }
+    }
+    let both = format!(
+        "INSERT INTO o SELECT window_start, COUNT(*) FROM ({bounds} FROM {HOUR} UNION ALL {bounds} FROM {minutes}) GROUP BY window_start, window_end EMIT CHANGES"
+    );
+    let error = compile(&whole(&both)).expect_err("windows of two lengths begin together");
+    assert!(error.message.contains("several rows of the query may have one primary key"), "{error}");
 }
 
 /// A compacted topic would keep one of them.

@@ -5,10 +5,11 @@ use crate::plan::{
 };
 use crate::value::Value;
 
-/// Which kinds of windows, whose one bound does not tell the other, rows may have been given.
-#[derive(Debug, Clone, Copy, Default)]
+/// Which windows rows may lie in; several, where they come from the branches of a `UNION` or the sides of a join.
+#[derive(Debug, Clone, Default)]
 pub(super) struct WindowsBefore {
-    pub(super) cumulate: bool,
+    /// Those of fixed length, each once.
+    pub(super) kinds: Vec<WindowKind>,
     pub(super) sessions: bool,
 }
 
@@ -61,7 +62,7 @@ impl GraphBuilder {
         &self.plan.nodes[node]
     }
 
-    /// The windows of a node and of all before it.
+    /// The windows that a node's rows were given last: those of nodes before these are not theirs any more.
     pub(super) fn windows_before(&self, node: usize) -> WindowsBefore {
         let mut found = WindowsBefore::default();
         let mut is_before = vec![false; node + 1];
@@ -72,15 +73,18 @@ impl GraphBuilder {
                 continue;
             }
             let Node { operator, inputs, .. } = &self.plan.nodes[index];
-            inputs.iter().for_each(|input| is_before[*input] = true);
             match operator {
                 Operator::AssignWindows { kind, .. }
                 | Operator::WindowAggregate(WindowAggregate {
                     window: WindowOf::Assigned { kind, .. },
                     ..
-                }) => found.cumulate |= matches!(kind, WindowKind::Cumulate { .. }),
+                }) => {
+                    if !found.kinds.contains(kind) {
+                        found.kinds.push(*kind);
+                    }
+                }
                 Operator::SessionAggregate(_) => found.sessions = true,
-                _ => {}
+                _ => inputs.iter().for_each(|input| is_before[*input] = true),
             }
         }
         found

@@ -142,7 +142,7 @@ impl QueryBinder<'_> {
         let (keys, bounds) = bind_keys(&mut binder, select)?;
         let group_at = first_key(select, &binder).unwrap_or(at);
         if let Some(bounds) = &bounds {
-            bounds.check(self.graph.windows_before(from.node), from.windows.as_ref())?;
+            bounds.check(&self.graph.windows_before(from.node), from.windows.as_ref())?;
             session_keys::check(from, &keys, group_at)?;
         }
         let mut groups = Groups::default();
@@ -273,7 +273,7 @@ impl QueryBinder<'_> {
         let mut relation = Relation::new(node, None, self.graph);
         relation.key = Some((0..keys.len()).collect());
         if bounds > 0 {
-            relation.apart.bounds = telling(self.graph.windows_before(from.node), from.windows.as_ref());
+            relation.apart.bounds = telling(&self.graph.windows_before(from.node), from.windows.as_ref());
         }
         relation.record_key =
             keys.iter().enumerate().skip(bounds).map(|(index, key)| (key.name.clone(), index)).collect();
@@ -388,7 +388,7 @@ struct Bounds {
 
 impl Bounds {
     /// That they say which window it is, given what made the windows.
-    fn check(&self, before: WindowsBefore, assigned: Option<&Windows>) -> Result<(), SqlError> {
+    fn check(&self, before: &WindowsBefore, assigned: Option<&Windows>) -> Result<(), SqlError> {
         let (start_tells, end_tells) = telling(before, assigned);
         let alone = match (self.start, self.end) {
             (true, false) if !start_tells => "window_start",
@@ -404,15 +404,17 @@ impl Bounds {
 }
 
 /// Whether the start of a window says which its end is, and its end which its start is, given what made the windows.
-fn telling(before: WindowsBefore, assigned: Option<&Windows>) -> (bool, bool) {
-    match assigned {
-        // Windows that grow end at different times.
-        Some(Windows::Fixed { kind, .. }) => (!matches!(kind, WindowKind::Cumulate { .. }), true),
+fn telling(before: &WindowsBefore, assigned: Option<&Windows>) -> (bool, bool) {
+    let kind = match (assigned, before.kinds.as_slice()) {
+        (Some(Windows::Fixed { kind, .. }), _) => kind,
         // One session of a key begins, and ends, at a time.
-        Some(Windows::Session { .. }) => (true, true),
-        // Sessions of different keys begin together, or end together.
-        None => (!before.cumulate && !before.sessions, !before.sessions),
-    }
+        (Some(Windows::Session { .. }), _) => return (true, true),
+        (None, [kind]) if !before.sessions => kind,
+        // Sessions of different keys begin together, or end together, and so do windows of different lengths.
+        (None, _) => return (false, false),
+    };
+    // Windows that grow end at different times.
+    (!matches!(kind, WindowKind::Cumulate { .. }), true)
 }
 
 /// The keys of `GROUP BY` beside the window, and the window's bounds, if they are among them.
