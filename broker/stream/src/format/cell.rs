@@ -24,6 +24,8 @@ pub(crate) struct Slot {
     pub(crate) data_type: DataType,
     /// Whether it must not stay `NULL`.
     required: bool,
+    /// Whether it says, with others, which row a record is of, so that it must not stay `NULL` either.
+    in_primary_key: bool,
 }
 
 /// A value of a column's type. Texts are parts of the record wherever they are written there as they are.
@@ -64,15 +66,23 @@ const EXACT_FLOAT: f64 = 9_007_199_254_740_992.0;
 
 impl Slot {
     pub(crate) fn new(column: &plan::Column) -> Self {
-        Self { name: column.name.clone(), data_type: column.data_type, required: column.required }
+        let (name, data_type) = (column.name.clone(), column.data_type);
+        Self { name, data_type, required: column.required, in_primary_key: false }
+    }
+
+    /// Makes it a column of the primary key.
+    pub(crate) fn put_in_primary_key(&mut self) {
+        self.in_primary_key = true;
     }
 
     /// Whether the cell may be left as it is at the end of the record.
     pub(crate) fn check(&self, cell: &Cell<'_>) -> Result<(), String> {
-        match self.required && matches!(cell, Cell::Null) {
-            false => Ok(()),
-            true => Err(format!("field `{}` is null or missing, but the column is NOT NULL", self.name)),
-        }
+        let why = match (cell, self.required, self.in_primary_key) {
+            (Cell::Null, true, _) => "the column is NOT NULL",
+            (Cell::Null, false, true) => "the column is in the PRIMARY KEY",
+            _ => return Ok(()),
+        };
+        Err(format!("field `{}` is null or missing, but {why}", self.name))
     }
 
     pub(crate) fn mismatch(&self, found: impl fmt::Display) -> String {
@@ -269,7 +279,7 @@ mod tests {
     use super::*;
 
     fn slot(data_type: DataType) -> Slot {
-        Slot { name: "x".to_owned(), data_type, required: false }
+        Slot { name: "x".to_owned(), data_type, required: false, in_primary_key: false }
     }
 
     #[test]

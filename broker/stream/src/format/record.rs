@@ -178,8 +178,10 @@ impl RowDecoder {
     /// A record without a value deletes the row of its key: these columns are then read from the key, as a table with
     /// this primary key writes it. It is the plain text of one column, or a JSON object of several. Of a row that is
     /// taken back they are all that there must be: Debezium knows no more of it under PostgreSQL's usual replica identity.
+    /// Without one of them no record says which row it is of.
     pub(crate) fn with_primary_key(mut self, columns: &[usize]) -> Self {
         self.primary_key = columns.to_vec();
+        columns.iter().for_each(|column| self.slots[*column].put_in_primary_key());
         let mut fields = columns.iter().map(|column| (*column, self.slots[*column].name.as_str()));
         self.deleted = match columns {
             [] => None,
@@ -300,7 +302,7 @@ impl RowDecoder {
             for (index, slot) in self.slots[..width].iter().enumerate() {
                 let elsewhere = landed == Landed::Tombstone && self.only_in_value[index];
                 let goes = *first == width && !self.primary_key.is_empty();
-                if elsewhere || goes && !self.primary_key.contains(&index) {
+                if (elsewhere || goes) && !self.primary_key.contains(&index) {
                     continue;
                 }
                 slot.check(&cells[first + index])?;
@@ -445,6 +447,30 @@ mod tests {
         let two = RecordFormat { key: Some(Format::Raw), ..RecordFormat::of_value(Format::Raw) };
         let two = RowDecoder::new(&two, &columns, 1).unwrap_err();
         assert!(two.to_string().contains("a raw value is one column, `b` is another"));
+    }
+
+    #[test]
+    fn a_record_says_the_whole_primary_key_of_its_row() {
+        let columns = [
+            column("a", DataType::BigInt, ColumnOrigin::Value),
+            column("b", DataType::String, ColumnOrigin::Value),
+            plan::Column { required: true, ..column("v", DataType::BigInt, ColumnOrigin::Value) },
+        ];
+        let format = RecordFormat::of_value(Format::json());
+        let mut decoder = RowDecoder::new(&format, &columns, 1).unwrap().with_primary_key(&[0, 1]);
+        let mut read = |key, value| decode(&mut decoder, Some(key), value, &[]);
+        let whole = r#"{"a":1,"b":"x"}"#;
+        assert_eq!(read(whole, Some(r#"{"a":1,"b":"x","v":2}"#)), Ok(Landed::Row));
+        assert_eq!(read(whole, None), Ok(Landed::Tombstone));
+        for key in [r#"{"a":1}"#, r#"{"a":1,"b":null}"#, r#"{"A":1,"B":"x"}"#] {
+            let error = read(key, None).unwrap_err();
+            assert!(error.contains("is null or missing, but the column is in the PRIMARY KEY"), "{error}");
+        }
+        let error = read(whole, Some(r#"{"a":1,"v":2}"#)).unwrap_err();
+        assert_eq!(error, "field `b` is null or missing, but the column is in the PRIMARY KEY");
+        let key = [Value::BigInt(1), text("x")];
+        let row = |v| [&key[..], &[v]].concat();
+        assert_eq!(rows(&mut decoder), [row(Value::BigInt(2)), row(Value::Null)]);
     }
 
     /// PostgreSQL's usual replica identity: of a row that goes its primary key is known, and nothing else.
