@@ -85,6 +85,43 @@ fn joined_windows_are_grouped_again() {
     );
 }
 
+/// What equals nothing is given alone, but no later than any other row.
+#[test]
+fn a_row_without_a_key_is_late_like_others() {
+    let inputs = |b| {
+        let a = r#"{"id": 1, "k": "u", "ts": 40000}
+                   {"id": 2, "k": null, "ts": 39500}
+                   {"id": 3, "k": null, "ts": 1000}
+                   {"id": 4, "k": "u", "ts": 1000}
+                   {"id": 5, "k": "u", "ts": 60000}"#;
+        [("a", a), ("b", b)]
+    };
+    let given = r#"{"l":1,"r":null}
+                   {"l":2,"r":null}
+                   {"l":5,"r":null}"#;
+    let near = streams(
+        "SELECT a.id, b.id FROM a LEFT JOIN b ON a.k = b.k AND a.ts BETWEEN b.ts AND b.ts + INTERVAL '2' SECOND",
+    );
+    let versions = streams("SELECT a.id, v.id FROM a LEFT JOIN v FOR SYSTEM_TIME AS OF a.ts ON a.k = v.k");
+    let versions = format!(
+        "CREATE TABLE v (id BIGINT, k STRING, ts TIMESTAMP(3), WATERMARK FOR ts AS ts, PRIMARY KEY (k) NOT ENFORCED)
+         WITH ('topic' = 'b', 'format' = 'json'); {versions}"
+    );
+    let elsewhere = r#"{"id": 10, "k": "w", "ts": 100000}
+                       {"id": 11, "k": "w", "ts": 200000}"#;
+    for script in [in_windows("LEFT"), near, versions] {
+        every_way(&script, &inputs(elsewhere), |logs, run| {
+            let mut found = logs.values("out");
+            found.sort_unstable();
+            assert!(found.iter().map(String::as_str).eq(super::lines(given)), "{found:?} {run} {script}");
+            let mut late = logs.values("late");
+            late.sort_unstable();
+            assert_eq!(late.len(), 2, "{late:?} {run} {script}");
+            assert!(late[0].contains("\"id\": 3") && late[1].contains("\"id\": 4"), "{late:?}");
+        });
+    }
+}
+
 const TIMES: [(&str, &str); 2] = [
     (
         "a",

@@ -98,18 +98,19 @@ impl TemporalJoin {
         let mut record_key = Vec::new();
         for row in 0..rows.len() {
             let mark = rows.marks[row];
-            let at = self.time(LEFT, rows, row).filter(|_| self.row.has_key(LEFT, rows, row));
-            let Some(at) = at else {
+            let at = self.time(LEFT, rows, row);
+            // What is late is late whatever its key is.
+            if at.is_some_and(|at| at < mark.watermark) {
+                out.late.push(mark.origin);
+                continue;
+            }
+            let Some(at) = at.filter(|_| self.row.has_key(LEFT, rows, row)) else {
                 // It has no version, now or later.
                 if self.keeps_left {
                     given.alone(row, caused(LEFT, mark, time.before), 1);
                 }
                 continue;
             };
-            if at < mark.watermark {
-                out.late.push(mark.origin);
-                continue;
-            }
             let key = keys.get(row);
             record_key.clear();
             record_key.extend_from_slice(key);

@@ -90,6 +90,17 @@ fn span_ms(asked: i64, lasts: i64) -> i64 {
     (asked / SPANS).max(lasts / MOST_SPANS).max(1)
 }
 
+/// What a row that comes may have for partners.
+#[derive(Debug, Clone, Copy)]
+enum Near {
+    /// Rows near its time.
+    At(i64),
+    /// None: its key equals nothing, now or later.
+    Nothing,
+    /// None any more, whatever its key is: time has passed it.
+    Late,
+}
+
 /// A row without a partner that goes.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Lonely {
@@ -189,8 +200,14 @@ impl TimedJoin {
             let mut looked_up_before = None;
             let mut end = first;
             while end < rows.len() && !candidates.is_full() {
-                let at = self.nearness.time(side, rows, end).filter(|_| self.row.has_key(side, rows, end));
-                let looked_up = at.filter(|at| *at >= rows.marks[end].watermark);
+                let at = self.nearness.time(side, rows, end);
+                let is_late = at.is_some_and(|at| at < rows.marks[end].watermark);
+                let near = match at {
+                    Some(_) if is_late => Near::Late,
+                    Some(at) if self.row.has_key(side, rows, end) => Near::At(at),
+                    _ => Near::Nothing,
+                };
+                let looked_up = if let Near::At(at) = near { Some(at) } else { None };
                 let before = std::mem::replace(&mut looked_up_before, looked_up);
                 if let Some(at) = looked_up {
                     let (from, to) = self.nearness.partners(side, at);
@@ -198,7 +215,7 @@ impl TimedJoin {
                         // A window's rows come one after the other, and few keys are there so often.
                         SideRows::Plain(_) if before == Some(at) && keys.get(end) == keys.get(end - 1) => {
                             candidates.push_same(end);
-                            times.push(Some(at));
+                            times.push(near);
                             end += 1;
                             continue;
                         }
@@ -218,24 +235,26 @@ impl TimedJoin {
                     }
                 }
                 candidates.end_row();
-                times.push(at);
+                times.push(near);
                 end += 1;
             }
             let found = self.row.find(side, &chunk, candidates, time.now, out);
             let mut given = self.row.given(out);
             for (index, row) in (first..end).enumerate() {
                 let mark = rows.marks[row];
-                let Some(at) = times[index] else {
-                    // It equals nothing, now or later.
-                    if keeps {
-                        given.alone(row, caused(side, mark, before), 1);
+                let at = match times[index] {
+                    Near::At(at) => at,
+                    Near::Late => {
+                        out.late.push(mark.origin);
+                        continue;
                     }
-                    continue;
+                    Near::Nothing => {
+                        if keeps {
+                            given.alone(row, caused(side, mark, before), 1);
+                        }
+                        continue;
+                    }
                 };
-                if at < mark.watermark {
-                    out.late.push(mark.origin);
-                    continue;
-                }
                 let mut paired = false;
                 for pair in found.of_row(index) {
                     paired = true;

@@ -144,12 +144,8 @@ proptest! {
             for (of, runs) in epoch.sides.iter().enumerate() {
                 let mut input: Vec<(Vec<Value>, Mark)> = Vec::new();
                 for Run { key, ahead, watermark, values } in runs {
-                    // Before time goes on for the first time, nothing is late; nor is here what equals nothing.
-                    let (ahead, watermark) = match (key, place.watermark) {
-                        (None, watermark) => (ahead + 1, watermark),
-                        (_, NO_TIME) => (*ahead, NO_TIME),
-                        _ => (*ahead, now + watermark),
-                    };
+                    // Before time goes on for the first time, nothing is late.
+                    let watermark = if place.watermark == NO_TIME { NO_TIME } else { now + watermark };
                     for value in values {
                         let row = (*key, now + ahead, *value);
                         let order = input.len();
