@@ -9,6 +9,7 @@ use super::protobuf::ProtobufEncoder;
 use super::raw::{RawEncoder, write_whole};
 use crate::column::Column;
 use crate::plan::{self, ColumnOrigin, Format, RecordFormat};
+use crate::value::{DataType, Value};
 
 /// Encodes values, or keys.
 #[derive(Debug)]
@@ -58,6 +59,8 @@ impl Encoder {
 pub(crate) struct RecordEncoder {
     value: Encoder,
     key: Option<Encoder>,
+    /// The columns of the key.
+    in_key: Vec<usize>,
     headers: Vec<(String, usize)>,
     timestamp: Option<usize>,
 }
@@ -100,6 +103,7 @@ impl RecordEncoder {
                 }
                 _ => None,
             },
+            in_key,
             headers: headers.collect(),
             timestamp: which(&|origin| *origin == ColumnOrigin::Timestamp).first().copied(),
         })
@@ -112,10 +116,21 @@ impl RecordEncoder {
 
     /// Appends the key; `false` is a record without one.
     pub(crate) fn key(&self, columns: &[Column], row: usize, out: &mut Vec<u8>) -> Result<bool, String> {
-        match &self.key {
-            Some(key) => key.encode(columns, row, out).map_err(|error| format!("in the key: {error}")),
-            None => Ok(false),
-        }
+        let Some(key) = &self.key else { return Ok(false) };
+        let written = match self.in_key.iter().any(|column| is_negative_zero(&columns[*column], row)) {
+            false => key.encode(columns, row, out),
+            // The two zeros are one key.
+            true => {
+                let positive = |column: &Column| match column {
+                    column if is_negative_zero(column, row) => {
+                        Column::repeat(&Value::Double(0.0), DataType::Double, 1)
+                    }
+                    column => column.take(&[row as u32]),
+                };
+                key.encode(&columns.iter().map(positive).collect::<Vec<_>>(), 0, out)
+            }
+        };
+        written.map_err(|error| format!("in the key: {error}"))
     }
 
     /// The headers, in the columns' order; a header of `NULL` is left out.
@@ -149,10 +164,13 @@ impl RecordEncoder {
     }
 }
 
+fn is_negative_zero(column: &Column, row: usize) -> bool {
+    matches!(column, Column::Double(array) if !column.is_null(row) && array.value(row).to_bits() == (-0.0_f64).to_bits())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::value::{DataType, Value};
 
     fn column(name: &str, data_type: DataType, origin: ColumnOrigin) -> plan::Column {
         plan::Column { origin, ..plan::Column::of_value(name, data_type) }
@@ -193,6 +211,31 @@ mod tests {
             let nulls = values(&columns, &[Value::Null, Value::Null, Value::Null, Value::Null]);
             assert_eq!(encoder.key(&nulls, 0, &mut Vec::new()), Ok(false));
             assert_eq!((encoder.headers(&nulls, 0), encoder.timestamp(&nulls, 0)), (Vec::new(), None));
+        }
+    }
+
+    #[test]
+    fn values_that_are_equal_are_one_key_in_every_format() {
+        let columns = [
+            column("k", DataType::Double, ColumnOrigin::Key),
+            column("v", DataType::Double, ColumnOrigin::Value),
+        ];
+        let csv = Format::Csv(plan::CsvFormat::new(vec!["k".to_owned()]));
+        for format in [Format::Raw, csv, Format::json()] {
+            let of_value = RecordFormat::of_value(Format::json());
+            let format = RecordFormat { key: Some(format), key_in_value: false, ..of_value };
+            let encoder = RecordEncoder::new(&format, &columns).unwrap();
+            let written = |k: f64| {
+                let row = values(&columns, &[Value::Double(k), Value::Double(-0.0)]);
+                let (mut key, mut value) = (Vec::new(), Vec::new());
+                assert_eq!(encoder.key(&row, 0, &mut key), Ok(true));
+                let has_value = encoder.value(&row, 0, &mut value);
+                let value = text(has_value, value);
+                (String::from_utf8(key).unwrap(), value)
+            };
+            assert_eq!(written(-0.0), written(0.0));
+            assert_ne!(written(-0.5), written(0.5));
+            assert_eq!(written(0.0).1.as_deref(), Some(r#"{"v":-0.0}"#), "a value stays what it is");
         }
     }
 

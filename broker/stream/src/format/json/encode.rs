@@ -189,12 +189,14 @@ fn plain_text(value: &Value) -> Option<Vec<u8>> {
     }
 }
 
+/// A value of a key.
 fn write_value(out: &mut Vec<u8>, value: &Value) {
     match value {
         Value::Null => out.extend_from_slice(b"null"),
         Value::Boolean(value) => write_json(out, value),
         Value::BigInt(value) => write_json(out, value),
-        Value::Double(value) => write_json(out, value),
+        // The two zeros are one key.
+        Value::Double(value) => write_json(out, &(value + 0.0)),
         Value::String(text) => write_text(out, text),
         Value::Timestamp(ms) => write_text(out, &Iso(*ms).to_string()),
         Value::Decimal(value) => write_decimal(out, *value),
@@ -280,6 +282,12 @@ mod tests {
         assert_eq!(
             text(&[Value::String("UA".to_owned()), Value::Null]).as_deref(),
             Some(r#"{"carrier":"UA","hour":null}"#)
+        );
+        // Values that are equal are one key.
+        assert_eq!(text(&[Value::Double(-0.0)]).as_deref(), Some("0.0"));
+        assert_eq!(
+            text(&[Value::Double(-0.0), Value::Double(-0.5)]).as_deref(),
+            Some(r#"{"carrier":0.0,"hour":-0.5}"#)
         );
     }
 }
