@@ -378,6 +378,26 @@ fn what_is_written_is_not_read() {
 }
 
 #[test]
+fn a_group_has_256_aggregates_at_most() {
+    let list = |aggregates: i64| (0..aggregates).map(|add| format!("SUM(a + {add})")).collect::<Vec<_>>();
+    let query = |list: &[String]| {
+        format!("INSERT INTO out SELECT GREATEST({}) FROM {HOUR} GROUP BY window_start", list.join(", "))
+    };
+    let most = query(&list(256));
+    // One that is there already is no other one.
+    for query in [&most, &most.replace(" FROM", " + SUM(a + 7) FROM")] {
+        if let Err(error) = compile(&format!("{TABLES}{query}")) {
+            panic!("{error}");
+        }
+    }
+    let more = query(&list(257)).replace("SUM(a + 256)", "»SUM(a + 256)");
+    let with_having = format!("{most} HAVING COUNT(*) > 1").replace("SUM(a + 255)", "»SUM(a + 255)");
+    for marked in [more, with_having] {
+        queries_are_refused(&[(&marked, "one aggregate more than the 256", "another query")]);
+    }
+}
+
+#[test]
 fn one_bound_is_enough_where_windows_are_all_of_one_length() {
     let minutes = "TABLE(TUMBLE(TABLE t, DESCRIPTOR(ts), INTERVAL '1' MINUTE))";
     let bounds = "SELECT window_start, window_end, window_time AS t";

@@ -187,7 +187,7 @@ impl ValueChanges {
 fn value_key(key: &[u8], index: usize, value: &[u8]) -> Vec<u8> {
     let mut entry = Vec::with_capacity(key.len() + 1 + value.len());
     entry.extend_from_slice(key);
-    entry.push(index as u8);
+    entry.push(u8::try_from(index).expect("the binder allows no more aggregates"));
     entry.extend_from_slice(value);
     entry
 }

@@ -88,7 +88,7 @@ impl Regrouped {
                 let now = self.picks.iter().position(|pick| *pick == index);
                 now.map(|now| {
                     let mut moved = key.to_vec();
-                    moved[group] = now as u8;
+                    moved[group] = u8::try_from(now).expect("the binder allows no more aggregates");
                     (moved, value.to_vec())
                 })
             }

@@ -9,6 +9,9 @@ use crate::value::{DataType, Value};
 /// Digits after the point that the mean of decimals has at least.
 const MEAN_SCALE: u8 = 6;
 
+/// So many aggregates has a group at most: in the state a byte says which of them a value is of.
+pub(crate) const MAX_AGGREGATES: usize = 256;
+
 /// One aggregate of a group.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Aggregate {

@@ -27,6 +27,7 @@ mod source;
 mod span;
 mod state;
 
+pub(crate) use aggregate::MAX_AGGREGATES;
 pub use aggregate::{Aggregate, AggregateFunction};
 pub use collect::Collect;
 pub use contenders::Contenders;

@@ -7,7 +7,7 @@ use sqlparser::ast::{
 use super::super::error::SqlError;
 use super::scope::{Binder, BoundAggregate};
 use super::types;
-use crate::plan::{AggregateFunction, Expression};
+use crate::plan::{AggregateFunction, Expression, MAX_AGGREGATES};
 use crate::value::{DataType, Value};
 
 pub(super) fn by_name(name: &str) -> Option<AggregateFunction> {
@@ -55,16 +55,24 @@ impl Binder<'_> {
         };
         groups.called = true;
         let bound = self.bind_over_rows(expr, call, function);
-        let result = bound.map(|aggregate| {
-            let index = groups.aggregates.iter().position(|known| *known == aggregate).unwrap_or_else(|| {
+        let result = bound.and_then(|aggregate| {
+            let known = groups.aggregates.iter().position(|known| *known == aggregate);
+            if known.is_none() && groups.aggregates.len() == MAX_AGGREGATES {
+                return Err(self.error(
+                    expr,
+                    format!("this is one aggregate more than the {MAX_AGGREGATES} that one SELECT may have"),
+                    "compute some of them in another query, and write them to another table",
+                ));
+            }
+            let index = known.unwrap_or_else(|| {
                 groups.aggregates.push(aggregate.clone());
                 groups.aggregates.len() - 1
             });
-            Some(Expression::Column {
+            Ok(Some(Expression::Column {
                 index: groups.keys.len() + index,
                 data_type: aggregate.data_type(),
                 name: aggregate.text,
-            })
+            }))
         });
         self.groups = Some(groups);
         result
