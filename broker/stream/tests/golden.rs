@@ -375,6 +375,26 @@ fn a_window_beyond_the_end_of_time_is_the_records_error() {
 }
 
 #[test]
+fn a_bare_null_takes_the_type_of_the_other_side_of_a_union() {
+    for (sql_type, value, written) in
+        [("BIGINT", "id", "7"), ("TIMESTAMP(3)", "ts", r#""1970-01-01T00:00:00Z""#)]
+    {
+        for (union, expected) in [
+            (format!("SELECT NULL FROM src UNION ALL SELECT {value} FROM src"), ["null", written]),
+            (format!("SELECT {value} FROM src UNION ALL SELECT NULL AS x FROM src"), [written, "null"]),
+        ] {
+            check(
+                &format!(
+                    "{SOURCE} CREATE TABLE o (v {sql_type}) WITH ('topic' = 'out', 'format' = 'json'); INSERT INTO o {union}"
+                ),
+                r#"{"ts": 0, "id": 7}"#,
+                &expected.map(|value| format!("{{\"v\":{value}}}")).join("\n"),
+            );
+        }
+    }
+}
+
+#[test]
 fn columns_may_have_the_names_of_keywords() {
     check(
         "CREATE TABLE src (year BIGINT, month BIGINT, day BIGINT, hour BIGINT, minute BIGINT, flight BIGINT, origin STRING,

@@ -10,6 +10,7 @@ use sqlparser::tokenizer::Location;
 use super::super::error::SqlError;
 use super::super::statement::{CreateView, Insert, Script};
 use super::apart;
+use super::expression::null;
 use super::graph::{GraphBuilder, column};
 use super::rank_limit::{self, Limits};
 use super::relation::{Relation, of_node};
@@ -17,6 +18,7 @@ use super::scope::{Binder, Role, ScopeColumn};
 use super::sink::Target;
 use super::types;
 use crate::plan::{Column, Emit, Expression, Operator, StateBound};
+use crate::value::Value;
 
 /// Queries inside one another are no deeper than this.
 const MAX_DEPTH: usize = 32;
@@ -233,39 +235,32 @@ impl<'s> QueryBinder<'s> {
             ));
         }
         let mut wanted = Vec::new();
-        for (left, right) in left.columns.iter().zip(&right.columns) {
-            let types = [left, right].map(|side| Expression::Column {
-                index: 0,
-                data_type: side.data_type,
-                name: side.name.clone(),
-            });
+        for (index, (left_column, right_column)) in left.columns.iter().zip(&right.columns).enumerate() {
+            let types = [&left, &right].map(|side| self.of_side(side, index));
             wanted.push(types::common_type(types.iter()).ok_or_else(|| {
                 SqlError::at(
                     at,
                     format!(
                         "column `{}` of the UNION is a {} on one side and a {} on the other",
-                        left.name, left.data_type, right.data_type
+                        left_column.name, left_column.data_type, right_column.data_type
                     ),
-                    format!("write CAST(... AS {}) on one side", left.data_type),
+                    format!("write CAST(... AS {}) on one side", left_column.data_type),
                 )
             })?);
         }
         let columns: Vec<Column> =
             left.columns.iter().zip(&wanted).map(|(known, wanted)| column(&*known.name, *wanted)).collect();
-        let side = |graph: &mut GraphBuilder, relation: &Relation| {
-            let node_columns = graph.columns(relation.node).to_vec();
-            let outputs = wanted
-                .iter()
-                .enumerate()
-                .map(|(index, wanted)| {
-                    types::coerce(of_node(&node_columns, index), *wanted).expect("the common type is reached")
-                })
-                .collect();
-            let changes = graph.changes(relation.node);
-            let operator = Operator::Map { filter: None, outputs };
-            graph.node(operator, vec![relation.node], columns.clone(), changes)
-        };
-        let inputs = vec![side(self.graph, &left), side(self.graph, &right)];
+        let mut inputs = Vec::new();
+        for side in [&left, &right] {
+            let outputs = wanted.iter().enumerate().map(|(index, wanted)| {
+                let column = of_node(self.graph.columns(side.node), index);
+                let column = if column.data_type() == *wanted { column } else { self.of_side(side, index) };
+                types::coerce(column, *wanted).expect("the common type is reached")
+            });
+            let operator = Operator::Map { filter: None, outputs: outputs.collect() };
+            let changes = self.graph.changes(side.node);
+            inputs.push(self.graph.node(operator, vec![side.node], columns.clone(), changes));
+        }
         let changes = inputs.iter().any(|input| self.graph.changes(*input));
         let node = self.graph.node(Operator::Union, inputs, columns.clone(), changes);
         let mut union = Relation::new(node, None, self.graph);
@@ -277,6 +272,14 @@ impl<'s> QueryBinder<'s> {
             }
         }
         Ok(union)
+    }
+
+    /// A column of a side of a `UNION`; a bare `NULL` that was selected there takes any type still.
+    fn of_side(&self, side: &Relation, index: usize) -> Expression {
+        let column = of_node(self.graph.columns(side.node), index);
+        let constants = self.graph.constants(side.node, index).unwrap_or_default();
+        let is_null = !constants.is_empty() && constants.iter().all(|value| *value == Value::Null);
+        if is_null && null().data_type() == column.data_type() { null() } else { column }
     }
 
     /// One `SELECT`.
