@@ -119,7 +119,8 @@ fn init_cap(text: &str) -> String {
     out
 }
 
-/// Part `number` of a text, from 1, or from -1 at the end; empty beyond.
+/// Part `number` of a text, from 1, or from -1 at the end; empty beyond. Separators are found from the left, however parts
+/// are counted.
 fn split_part<'t>(text: &'t str, separator: &str, number: i64) -> Result<&'t str, String> {
     let at = match number {
         0 => return Err("the number of a part is not 0: the first is 1, the last -1".to_owned()),
@@ -128,7 +129,10 @@ fn split_part<'t>(text: &'t str, separator: &str, number: i64) -> Result<&'t str
     let part = match (separator.is_empty(), number > 0) {
         (true, _) => (at == 0).then_some(text),
         (false, true) => text.split(separator).nth(at),
-        (false, false) => text.rsplit(separator).nth(at),
+        (false, false) => {
+            let last = text.matches(separator).count();
+            last.checked_sub(at).and_then(|part| text.split(separator).nth(part))
+        }
     };
     Ok(part.unwrap_or_default())
 }
@@ -349,6 +353,12 @@ mod tests {
         assert_eq!(split_part("a~~b~~c", "~~", 2), Ok("b"));
         assert_eq!(split_part("a~~b~~c", "~~", -1), Ok("c"));
         assert_eq!(split_part("a,b", ",", 3), Ok(""));
+        assert_eq!(split_part("a,b", ",", -3), Ok(""));
+        assert_eq!(split_part("a,b", ",", i64::MIN), Ok(""));
+        // As PostgreSQL: the separator is the first that is found.
+        for (number, part) in [(-1, "~b"), (-2, "a"), (1, "a"), (2, "~b"), (-3, "")] {
+            assert_eq!(split_part("a~~~b", "~~", number), Ok(part));
+        }
         assert_eq!(split_part("a,b", "", 1), Ok("a,b"));
         assert!(split_part("a,b", ",", 0).is_err());
         assert_eq!(split_index("a/b/c", "/", 0), Some("a"));
