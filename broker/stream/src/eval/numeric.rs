@@ -42,19 +42,34 @@ pub(super) fn ceil(column: &Column, data_type: DataType) -> Column {
     to_whole(column, data_type, f64::ceil, |decimal| decimal.to_whole(Ordering::Greater))
 }
 
-/// Rounds a float by `to_whole` at a digit after the point, or before it.
-fn float_at(value: f64, digits: i64, to_whole: fn(f64) -> f64) -> f64 {
-    // Beyond these nothing is left, or nothing is lost.
-    let digits = digits.clamp(-400, 400) as i32;
-    let factor = 10_f64.powi(digits.abs());
-    let rounded = match digits >= 0 {
-        true => to_whole(value * factor) / factor,
-        false => to_whole(value / factor) * factor,
+/// Rounds, or cuts, a float at a digit after the point, or before it: its shortest text, which is the number that people see.
+/// 4.35 times a hundred is less than 435.
+fn float_at(value: f64, digits: i64, cut: bool) -> Result<f64, String> {
+    if !value.is_finite() {
+        return Ok(value);
+    }
+    if digits == 0 {
+        return Ok(if cut { value.trunc() } else { value.round() });
+    }
+    let text = format!("{:e}", value.abs());
+    let (mantissa, exponent) = text.split_once('e').expect("a float's text has an exponent");
+    let all: String = mantissa.chars().filter(char::is_ascii_digit).collect();
+    let exponent: i64 = exponent.parse().expect("a float's exponent is a number");
+    // How many of its digits stay.
+    let kept = digits.saturating_add(exponent + 1);
+    let zero = 0.0_f64.copysign(value);
+    let kept = match usize::try_from(kept) {
+        Err(_) => return Ok(zero),
+        Ok(kept) if kept >= all.len() => return Ok(value),
+        Ok(kept) => kept,
     };
-    match (rounded.is_finite(), digits >= 0) {
-        (true, _) => rounded,
-        (false, true) => value,
-        (false, false) => 0.0,
+    let whole: u64 = if kept == 0 { 0 } else { all[..kept].parse().expect("a float has 17 digits at most") };
+    let up = !cut && all.as_bytes()[kept] >= b'5';
+    let rounded = format!("{}e{}", whole + u64::from(up), -digits);
+    let rounded: f64 = rounded.parse().expect("digits and an exponent are a number");
+    match rounded.is_finite() {
+        true => Ok(rounded.copysign(value)),
+        false => Err(format!("{value:?} rounded does not fit a DOUBLE")),
     }
 }
 
@@ -221,8 +236,7 @@ impl Evaluator<'_> {
         let digits = |row: usize| arguments.get(1).map_or(0, |digits| digits.integer(row));
         match (&arguments[0].column, call.expression.data_type()) {
             (Column::Double(_), _) => {
-                let to_whole = if cut { f64::trunc } else { f64::round };
-                self.doubles(call, |row| Ok(Some(float_at(arguments[0].double(row), digits(row), to_whole))))
+                self.doubles(call, |row| float_at(arguments[0].double(row), digits(row), cut).map(Some))
             }
             (Column::Decimal(array), DataType::Decimal { precision, scale }) => {
                 let rounded: PrimitiveArray<Decimal128Type> = self.each(call, |row| {
@@ -239,14 +253,28 @@ impl Evaluator<'_> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
     fn rounding_at_a_digit() {
-        assert_eq!(float_at(2.345, 1, f64::round), 2.3);
-        assert_eq!(float_at(-1250.0, -2, f64::round), -1300.0);
-        assert_eq!(float_at(1.5e300, 300, f64::round), 1.5e300);
-        assert_eq!(float_at(1.5e300, -400, f64::round), 0.0);
+        assert_eq!(float_at(2.345, 1, false), Ok(2.3));
+        assert_eq!(float_at(-1250.0, -2, false), Ok(-1300.0));
+        assert_eq!(float_at(1.5e300, 300, false), Ok(1.5e300));
+        assert_eq!(float_at(1.5e300, -400, false), Ok(0.0));
+        assert_eq!(float_at(1.5e-320, 320, false), Ok(2e-320));
+        assert_eq!(float_at(1.5e-320, i64::MIN, true), Ok(0.0));
+        assert_eq!(float_at(1.5e-320, i64::MAX, true), Ok(1.5e-320));
+        assert_eq!(float_at(f64::MAX, -308, true), Ok(1e308));
+        assert!(float_at(f64::MAX, -308, false).is_err());
+        // No digit is lost, or won, on the way.
+        assert_eq!(float_at(4.35, 2, true), Ok(4.35));
+        assert_eq!(float_at(1.005, 2, false), Ok(1.01));
+        assert_eq!(float_at(-8.675, 2, false), Ok(-8.68));
+        assert_eq!(float_at(0.05, 1, false), Ok(0.1));
+        assert_eq!(float_at(0.05, 1, true), Ok(0.0));
+        assert_eq!(float_at(9.96, 1, false), Ok(10.0));
         assert_eq!(integer_at(1250, -2, false), Ok(1300));
         assert_eq!(integer_at(-1250, -2, true), Ok(-1200));
         assert_eq!(integer_at(5, -40, false), Ok(0));
@@ -258,5 +286,21 @@ mod tests {
         assert_eq!(decimal("-12.345", 2, true), Ok(-1234));
         assert_eq!(decimal("155.5", -1, false), Ok(16000));
         assert_eq!(decimal("155.5", -50, false), Ok(0));
+    }
+
+    proptest! {
+        /// A float is rounded as the decimal that its text is.
+        #[test]
+        fn floats_are_rounded_as_their_texts_are(
+            unscaled in -1_000_000_000_i64..1_000_000_000,
+            scale in 0_u8..9,
+            digits in -9_i64..9,
+            cut in any::<bool>(),
+        ) {
+            let decimal = Decimal { unscaled: i128::from(unscaled), scale };
+            let rounded = decimal_at_digit(decimal, digits, cut, 38, scale).unwrap();
+            let rounded = Decimal { unscaled: rounded, scale }.to_f64();
+            prop_assert_eq!(float_at(decimal.to_f64(), digits, cut), Ok(rounded));
+        }
     }
 }
