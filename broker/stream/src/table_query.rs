@@ -377,7 +377,7 @@ impl GivenRows {
             match decoder.decode(place, &view).map_err(failed)? {
                 Landed::Row | Landed::Tombstone => back.push(false),
                 Landed::TakenBack => back.push(true),
-                Landed::Replaced => back.extend([true, false]),
+                Landed::Replaced | Landed::Moved => back.extend([true, false]),
                 Landed::Nothing => {}
             }
         }

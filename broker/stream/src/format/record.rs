@@ -32,6 +32,8 @@ pub(crate) enum Landed {
     TakenBack,
     /// Two rows were added: one to be taken back, then the one in its place.
     Replaced,
+    /// The same, where these have different primary keys: nothing else says that the row of the first one is gone.
+    Moved,
     /// The record has no value. One row was added, with `NULL` in every column of the value, also where it is
     /// `NOT NULL`.
     Tombstone,
@@ -46,7 +48,7 @@ impl Landed {
         match self {
             Landed::Nothing => 0,
             Landed::Row | Landed::TakenBack | Landed::Tombstone => 1,
-            Landed::Replaced => 2,
+            Landed::Replaced | Landed::Moved => 2,
         }
     }
 }
@@ -295,7 +297,7 @@ impl RowDecoder {
         let rows: &[usize] = match landed {
             Landed::Row | Landed::Tombstone => &[0],
             Landed::TakenBack => &[width],
-            Landed::Replaced => &[width, 0],
+            Landed::Replaced | Landed::Moved => &[width, 0],
             Landed::Nothing => &[],
         };
         for first in rows {
@@ -313,7 +315,11 @@ impl RowDecoder {
                 cell.append_to(builder);
             }
         }
-        Ok(landed)
+        let is_other = |column: &usize| cells[*column] != cells[width + column];
+        Ok(match landed {
+            Landed::Replaced if self.primary_key.iter().any(is_other) => Landed::Moved,
+            landed => landed,
+        })
     }
 }
 
@@ -487,9 +493,12 @@ mod tests {
         let moved = r#"{"before":{"id":1},"after":{"id":2,"name":"x"},"op":"u"}"#;
         let mut decoder = keyed();
         assert_eq!(decode(&mut decoder, None, Some(deleted), &[]), Ok(Landed::TakenBack));
-        assert_eq!(decode(&mut decoder, None, Some(moved), &[]), Ok(Landed::Replaced));
+        assert_eq!(decode(&mut decoder, None, Some(moved), &[]), Ok(Landed::Moved));
+        let stays = moved.replace(r#""id":2"#, r#""id":1"#);
+        assert_eq!(decode(&mut decoder, None, Some(&stays), &[]), Ok(Landed::Replaced));
         let gone = vec![Value::Null, Value::BigInt(1)];
-        assert_eq!(rows(&mut decoder), [gone.clone(), gone, vec![text("x"), Value::BigInt(2)]]);
+        let there = |id| vec![text("x"), Value::BigInt(id)];
+        assert_eq!(rows(&mut decoder), [gone.clone(), gone.clone(), there(2), gone, there(1)]);
         for (change, part) in [
             (deleted.replace("1", "null"), "field `id` is null or missing"),
             (moved.replace(r#""x""#, "null"), "field `name` is null or missing"),

@@ -239,9 +239,10 @@ impl Landing {
         match (landed, keyed) {
             (Landed::Row, _) => &[Landing::Given],
             (Landed::TakenBack, false) => &[Landing::Back],
-            (Landed::Replaced, false) => &[Landing::Back, Landing::Given],
+            (Landed::Replaced | Landed::Moved, false) => &[Landing::Back, Landing::Given],
             (Landed::TakenBack, true) | (Landed::Tombstone, _) => &[Landing::Deleted],
             (Landed::Replaced, true) => &[Landing::Replaced, Landing::Given],
+            (Landed::Moved, true) => &[Landing::Deleted, Landing::Given],
             (Landed::Nothing, _) => &[],
         }
     }

@@ -335,6 +335,27 @@ fn changes_that_another_system_writes() {
     }
 }
 
+#[test]
+fn a_row_with_another_primary_key_leaves_none_behind() {
+    let script = |key: &str| {
+        format!(
+            "CREATE TABLE p (id BIGINT, name STRING {key}) WITH ('topic' = 'p', 'format' = 'debezium-json');
+             CREATE TABLE o (id BIGINT, name STRING, PRIMARY KEY (id) NOT ENFORCED)
+             WITH ('topic' = 'out', 'format' = 'json');
+             INSERT INTO o SELECT id, name FROM p"
+        )
+    };
+    let inputs = [(
+        "p",
+        r#"{"before": null, "after": {"id": 7, "name": "ann"}, "op": "c"}
+           {"before": {"id": 7, "name": "ann"}, "after": {"id": 8, "name": "ann"}, "op": "u"}
+           {"before": {"id": 8, "name": "ann"}, "after": {"id": 8, "name": "anna"}, "op": "u"}"#,
+    )];
+    for key in ["", ", PRIMARY KEY (id) NOT ENFORCED"] {
+        check_table(&script(key), &inputs, r#"8 => {"id":8,"name":"anna"}"#);
+    }
+}
+
 /// Behind each deletion Debezium writes a record without a value, its key an object of its own.
 #[test]
 fn a_deletions_tombstone_is_passed_over() {
