@@ -263,6 +263,10 @@ fn functions_of_json() {
             (r#"JSON_VALUE('{"a": {"b": [1, "x\ty"]}}', '$.a.b[1]')"#, r#""x\ty""#),
             (r#"JSON_VALUE('{"a": 1.50}', '$.a')"#, r#""1.50""#),
             (r#"JSON_VALUE('{"a": {}}', '$.a')"#, "null"),
+            (r#"JSON_VALUE('{"a": [{"b": 1}, {}]}', '$.a.b')"#, r#""1""#),
+            (r#"JSON_VALUE('{"a": [{"b": 1}, {}]}', 'strict $.a.b')"#, "null"),
+            (r#"JSON_VALUE('{"a": [{"b": 1}, {"b": 2}]}', '$.a.b')"#, "null"),
+            (r#"JSON_QUERY('{"a": {"b": [1]}}', 'lax $.a[0].b')"#, r#""[1]""#),
             ("JSON_VALUE('no json', '$.a')", "null"),
             (r#"JSON_QUERY('{"a": {"b": 1}}', '$.a')"#, r#""{\"b\": 1}""#),
             (r#"JSON_QUERY('{"a": 1}', '$.a')"#, "null"),
@@ -295,6 +299,7 @@ fn functions_of_json() {
     values(
         "BOOLEAN",
         &[
+            (r#"JSON_EXISTS('{"a": [{"b": 1}, {"b": 2}]}', '$.a.b')"#, "true"),
             (r#"JSON_EXISTS('{"a": null}', '$.a') AND NOT JSON_EXISTS('{"a": null}', '$.b')"#, "true"),
             (
                 "'[1]' IS JSON AND '[1]' IS JSON ARRAY AND '[1]' IS NOT JSON OBJECT AND '{' IS NOT JSON",

@@ -7,6 +7,7 @@ use std::fmt;
 use serde::Deserializer;
 use serde::de::{DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
+use smallvec::SmallVec;
 
 use super::Evaluator;
 use super::call::{Call, RowResult};
@@ -31,16 +32,21 @@ enum Step {
 
 /// Where in a JSON text.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct JsonPath(Vec<Step>);
+pub(crate) struct JsonPath {
+    steps: Vec<Step>,
+    /// A member of an array is that of each of its elements, and what is no array is one of one element.
+    lax: bool,
+}
 
 impl JsonPath {
-    /// Reads `$.a[0]."b c"['d']`, with or without `lax` or `strict` before it.
+    /// Reads `$.a[0]."b c"['d']`, with `lax`, which is also meant by nothing, or `strict` before it.
     ///
     /// # Errors
     /// What is not understood, in words.
     pub(crate) fn read(text: &str) -> Result<JsonPath, String> {
         let text = text.trim();
-        let text = text.strip_prefix("lax ").or_else(|| text.strip_prefix("strict ")).unwrap_or(text).trim();
+        let strict = text.strip_prefix("strict ");
+        let text = strict.or_else(|| text.strip_prefix("lax ")).unwrap_or(text).trim();
         let mut rest = text.strip_prefix('$').ok_or("a path begins with `$`")?;
         let mut steps = Vec::new();
         while let Some(sign) = rest.chars().next() {
@@ -55,7 +61,7 @@ impl JsonPath {
             steps.push(step);
             rest = after;
         }
-        Ok(JsonPath(steps))
+        Ok(JsonPath { steps, lax: strict.is_none() })
     }
 
     /// Reads PostgreSQL's `{a,0,"b c"}`: what stands between double quotes may have commas and braces in it, and a
@@ -79,7 +85,7 @@ impl JsonPath {
                 None => return Err(format!("`{}` stands behind a double quote", shown(after))),
             }
         }
-        Ok(JsonPath(steps))
+        Ok(JsonPath { steps, lax: false })
     }
 }
 
@@ -241,16 +247,31 @@ impl Visitor<'_> for KeySeed<'_> {
     }
 }
 
-/// Follows a path; `None` where there is nothing.
-fn follow<'t>(json: &'t str, path: &JsonPath) -> Result<Option<&'t str>, serde_json::Error> {
-    let mut found = whole(json)?;
-    for next in &path.0 {
-        match step(found, next)? {
-            Some(part) => found = part,
-            None => return Ok(None),
+/// Parts of a JSON text, mostly one.
+type Parts<'t> = SmallVec<[&'t str; 1]>;
+
+/// Follows a path to all that is there.
+fn follow<'t>(json: &'t str, path: &JsonPath) -> Result<Parts<'t>, serde_json::Error> {
+    let mut found = Parts::new();
+    found.push(whole(json)?);
+    for next in &path.steps {
+        let mut parts = Parts::new();
+        for part in found {
+            match (path.lax, next, kind(part)) {
+                (true, Step::Key(_), JsonKind::Array) => {
+                    for element in serde_json::from_str::<Vec<&RawValue>>(part)? {
+                        parts.extend(step(element.get(), next)?);
+                    }
+                }
+                (true, Step::Index(index), JsonKind::Object | JsonKind::Scalar) => {
+                    parts.extend((*index == 0).then_some(part));
+                }
+                _ => parts.extend(step(part, next)?),
+            }
         }
+        found = parts;
     }
-    Ok(Some(found))
+    Ok(found)
 }
 
 /// The text as one JSON value, without the blanks around it.
@@ -314,12 +335,13 @@ impl Evaluator<'_> {
         let arguments = call.arguments;
         let json = |row: usize| arguments[0].text(row);
         match call.function {
-            // What is no JSON has no value at any path: NULL ON ERROR is SQL's default.
+            // What is no JSON has no value at any path, and several values are none: NULL ON ERROR is SQL's default.
             Function::JsonValue | Function::JsonQuery => {
                 let mut last = LastPath(None);
                 self.texts(call, |row| {
                     let path = last.read(arguments[1].text(row), JsonPath::read)?;
-                    let Ok(Some(found)) = follow(json(row), path) else { return Ok(None) };
+                    let found = follow(json(row), path).unwrap_or_default();
+                    let &[found] = found.as_slice() else { return Ok(None) };
                     let scalar = kind(found) == JsonKind::Scalar;
                     Ok(match call.function {
                         Function::JsonValue if scalar => as_text(found).unwrap_or(None),
@@ -332,7 +354,7 @@ impl Evaluator<'_> {
                 let mut last = LastPath(None);
                 Column::Boolean(self.each(call, |row| {
                     let path = last.read(arguments[1].text(row), JsonPath::read)?;
-                    Ok(Some(matches!(follow(json(row), path), Ok(Some(_)))))
+                    Ok(Some(follow(json(row), path).is_ok_and(|found| !found.is_empty())))
                 }))
             }
             Function::JsonGet(result) => self.texts(call, |row| {
@@ -348,7 +370,7 @@ impl Evaluator<'_> {
                 self.texts(call, |row| {
                     let path = last.read(arguments[1].text(row), JsonPath::read_array)?;
                     let found = follow(json(row), path).map_err(|error| not_json(json(row), &error))?;
-                    part(found, result)
+                    part(found.first().copied(), result)
                 })
             }
             Function::JsonArrayLength => self.integers(call, |row| array_length(json(row)).map(Some)),
@@ -428,8 +450,14 @@ mod tests {
 
     use super::*;
 
+    fn all<'t>(json: &'t str, path: &str) -> Vec<&'t str> {
+        follow(json, &JsonPath::read(path).unwrap()).unwrap().to_vec()
+    }
+
     fn at(json: &str, path: &str) -> Option<String> {
-        follow(json, &JsonPath::read(path).unwrap()).unwrap().map(str::to_owned)
+        let found = all(json, path);
+        assert!(found.len() <= 1, "{found:?}");
+        found.first().map(|found| (*found).to_owned())
     }
 
     #[test]
@@ -444,7 +472,7 @@ mod tests {
         assert_eq!(at(json, "$.a[0].x"), None);
         assert_eq!(at("[1]", "$").as_deref(), Some("[1]"));
         assert_eq!(as_text(r#""x\n\u00e9""#).unwrap().as_deref(), Some("x\né"));
-        let array = |path: &str| follow(json, &JsonPath::read_array(path).unwrap()).unwrap();
+        let array = |path: &str| follow(json, &JsonPath::read_array(path).unwrap()).unwrap().first().copied();
         assert_eq!(array("{a,2}"), Some("1.50"));
         assert_eq!(array("{a,-1}"), Some("1.50"));
         assert_eq!(array("{a,x}"), None);
@@ -455,11 +483,30 @@ mod tests {
         assert!(JsonPath::read_array("a,b").is_err());
     }
 
+    #[test]
+    fn a_lax_path_goes_on_in_the_elements_of_an_array() {
+        let json = r#"{"a": [{"b": 1}, {"c": 2}, [{"b": 3}], {"b": [4, 5]}], "d": {"e": 6}}"#;
+        for lax in ["$", "lax $"] {
+            let all = |path: &str| all(json, &format!("{lax}{path}"));
+            assert_eq!(all(".a.b"), ["1", "[4, 5]"], "of one level");
+            assert_eq!(all(".a.b[1]"), ["5"]);
+            assert_eq!(all(".a.c"), ["2"]);
+            assert_eq!(all(".a[2].b"), ["3"]);
+            assert_eq!(all(".d[0].e[0]"), ["6"], "what is no array has one element");
+            assert_eq!((all(".d[1]").len(), all(".a.x").len()), (0, 0));
+        }
+        for path in ["strict $.a.b", "strict $.d[0].e"] {
+            assert_eq!(all(json, path).len(), 0, "{path}");
+        }
+        assert_eq!(all(json, "strict $.a[3].b[0]"), ["4"]);
+        assert_eq!(follow(json, &JsonPath::read_array("{a,b}").unwrap()).unwrap().len(), 0);
+    }
+
     proptest! {
         #[test]
         fn any_text_and_path_are_read_without_a_panic(json in "[\\[\\]{}\",:a1 .é\\\\]{0,20}", path in "[$.\\[\\]a0'\"{},é-]{0,10}") {
             for path in [JsonPath::read(&path), JsonPath::read_array(&path)].into_iter().flatten() {
-                if let Ok(Some(found)) = follow(&json, &path) {
+                for found in follow(&json, &path).unwrap_or_default() {
                     let _ = as_text(found);
                 }
             }
