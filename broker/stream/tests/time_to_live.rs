@@ -50,6 +50,27 @@ fn a_row_that_goes_from_a_forgotten_group_leaves_no_debt() {
     }
 }
 
+/// Duplicates leave the state as it is: the time of a first row counts from when it was given.
+#[test]
+fn a_key_that_goes_on_coming_is_new_again_after_its_time() {
+    for order in ["ts", "PROCTIME()"] {
+        let script = format!(
+            "{SOURCE} CREATE TABLE o (k STRING, x BIGINT) WITH ('topic' = 'out', 'format' = 'json');
+             INSERT INTO o SELECT k, x FROM (SELECT k, x, ROW_NUMBER() OVER (PARTITION BY k ORDER BY {order}) AS n FROM src)
+             WHERE n = 1 STATE TTL INTERVAL '10' MILLISECOND"
+        );
+        // Each row is given by the next one's time at the latest.
+        let steps: Vec<(i64, String)> =
+            (0..8).map(|step| (6 * step, row("a", step, 10_000 * step))).collect();
+        for restarts in [false, true] {
+            let given = run_at(&script, &steps, restarts).values("out");
+            let expected = if order == "ts" { [0, 3, 6].as_slice() } else { &[0, 2, 4, 6] };
+            let expected = expected.iter().map(|x| format!(r#"{{"k":"a","x":{x}}}"#));
+            assert_eq!(given, expected.collect::<Vec<_>>(), "{order}, {restarts}");
+        }
+    }
+}
+
 #[test]
 fn a_partition_with_rows_to_give_is_not_forgotten() {
     let script = format!(
