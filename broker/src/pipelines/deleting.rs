@@ -4,9 +4,10 @@ use logmill_coordinator::groups::{Command, Delete, Disown};
 use logmill_wire::Str;
 
 use super::error::PipelineError;
-use super::manager::{Manager, Pipelines, group_of, join};
-use super::snapshots::SnapshotFiles;
+use super::manager::{Known, Manager, Pipelines, group_of, join};
+use super::snapshots::{FileError, SnapshotFiles};
 use super::spill::remove_left_over;
+use super::status::PipelineState;
 use super::taking_up::files_error;
 use crate::blocking::beside;
 use crate::coordinators::Patience;
@@ -26,6 +27,19 @@ impl Drop for Going<'_> {
     }
 }
 
+/// That no savepoint would go with a pipeline without being meant to.
+fn check_savepoints(
+    name: &str,
+    savepoints: Result<Vec<String>, FileError>,
+    with_savepoints: bool,
+) -> Result<(), PipelineError> {
+    let savepoints = savepoints.map_err(|error| files_error(&error))?;
+    if !savepoints.is_empty() && !with_savepoints {
+        return Err(PipelineError::HasSavepoints { name: name.to_owned(), savepoints });
+    }
+    Ok(())
+}
+
 impl Pipelines {
     /// Deletes a pipeline that does not run, with its state: its sinks are free, and keep their records. Savepoints are
     /// kept until they are deleted: one that has some is deleted only `with_savepoints`.
@@ -33,16 +47,13 @@ impl Pipelines {
     /// # Errors
     /// [`PipelineError`].
     pub async fn delete(&self, name: &str, with_savepoints: bool) -> Result<(), PipelineError> {
-        self.0.replays.give_up(name);
+        self.give_way(name, with_savepoints).await?;
         let _changing = self.hold(name).await;
         let (thread, snapshots) = {
             let mut known = self.0.known.lock();
             let known = known.get_mut(name).ok_or_else(|| PipelineError::Unknown(name.to_owned()))?;
             if known.shown.state().is_live() {
-                return Err(PipelineError::State {
-                    name: name.to_owned(),
-                    reason: format!("runs; stop it first (`logmill pipeline stop {name}`)"),
-                });
+                return Err(PipelineError::runs(name));
             }
             known.is_going = true;
             (known.thread.take(), known.snapshots.clone())
@@ -52,11 +63,9 @@ impl Pipelines {
         // One in the making is waited for: it is one, then. None is begun from here on.
         let files = snapshots.clone();
         let savepoints = beside(move || files.alone(SnapshotFiles::savepoints)).await;
-        let savepoints = savepoints.map_err(|_| PipelineError::Stopping)?;
-        let savepoints = savepoints.map_err(|error| files_error(&error))?;
-        if !savepoints.is_empty() && !with_savepoints {
-            return Err(PipelineError::HasSavepoints { name: name.to_owned(), savepoints });
-        }
+        check_savepoints(name, savepoints.map_err(|_| PipelineError::Stopping)?, with_savepoints)?;
+        // One that was begun since it gave way.
+        self.0.replays.give_up(name);
         // Nothing is lost with it, and behind the record nobody would know whose it was.
         let spill = self.0.spill_directory(name);
         let removed = beside(move || spill.remove().map_err(|error| spill.failed(error))).await;
@@ -79,6 +88,27 @@ impl Pipelines {
             tracing::warn!(group, ?error, "the group of a deleted pipeline stays, empty");
         }
         tracing::info!(pipeline = name, "deleted");
+        Ok(())
+    }
+
+    /// Gives the upgrade up of a pipeline that can be deleted: that of one which does not run holds its name while it makes
+    /// state, and would be waited for.
+    async fn give_way(&self, name: &str, with_savepoints: bool) -> Result<(), PipelineError> {
+        let can_go = |known: &Known| {
+            let state = known.shown.state();
+            // One that is meant to run stands for its new script only.
+            let is_paused = known.record.running && state == PipelineState::Stopped;
+            !state.is_live() && !is_paused
+        };
+        let (_, _, snapshots, is_live) = self.for_savepoints(name)?;
+        if is_live {
+            return Ok(());
+        }
+        let savepoints = beside(move || snapshots.files().savepoints()).await;
+        check_savepoints(name, savepoints.map_err(|_| PipelineError::Stopping)?, with_savepoints)?;
+        if self.0.known.lock().get(name).is_some_and(can_go) {
+            self.0.replays.give_up(name);
+        }
         Ok(())
     }
 

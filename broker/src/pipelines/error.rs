@@ -155,3 +155,13 @@ pub enum PipelineError {
     #[error("no thread for the pipeline: {0}")]
     Thread(#[from] std::io::Error),
 }
+
+impl PipelineError {
+    /// What needs a pipeline that does not run.
+    pub(super) fn runs(name: &str) -> Self {
+        Self::State {
+            name: name.to_owned(),
+            reason: format!("runs; stop it first (`logmill pipeline stop {name}`)"),
+        }
+    }
+}

@@ -104,10 +104,7 @@ impl Pipelines {
             let mut known = self.0.known.lock();
             let known = known.get_mut(name).ok_or_else(|| PipelineError::Unknown(name.to_owned()))?;
             if known.shown.state().is_live() {
-                return Err(PipelineError::State {
-                    name: name.to_owned(),
-                    reason: format!("runs; stop it first (`logmill pipeline stop {name}`)"),
-                });
+                return Err(PipelineError::runs(name));
             }
             known.thread.take()
         };

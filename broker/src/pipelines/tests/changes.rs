@@ -148,6 +148,43 @@ async fn stopping_a_pipeline_gives_its_upgrade_up() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_delete_that_is_refused_gives_no_upgrade_up() {
+    let directory = TempDir::new().unwrap();
+    // A replay of very many turns.
+    let limits = EpochLimits { input_records: 1, ..EpochLimits::default() };
+    let parts = Parts::open_limited(&directory, Vec::new(), 1 << 30, limits).await;
+    let pipelines = &parts.pipelines;
+    pipelines.run("p", &counts(), None).await.unwrap();
+    let rows: Vec<(&str, i64)> = (0..1_500).map(|x| ("a", x)).collect();
+    parts.produce("in", &rows).await;
+    parts.caught_up("p").await;
+    let refused_delete = async {
+        while pipelines.0.replays.is_empty() {
+            tokio::task::yield_now().await;
+        }
+        pipelines.delete("p", false).await
+    };
+    let summed = script(", s BIGINT", ", SUM(x)", "");
+    let (upgraded, running) = tokio::join!(pipelines.upgrade("p", &summed, false), refused_delete);
+    assert!(running.unwrap_err().to_string().contains("stop it first"));
+    assert_eq!(upgraded.unwrap().0.script, summed);
+    // Nor does one that would take savepoints with it, of a pipeline that does not run.
+    pipelines.make_savepoint("p", Some("s")).await.unwrap();
+    pipelines.stop("p").await.unwrap();
+    let other = script(", m BIGINT", ", MAX(x)", "");
+    let refused_delete = async {
+        while pipelines.0.replays.is_empty() {
+            tokio::task::yield_now().await;
+        }
+        pipelines.delete("p", false).await
+    };
+    let (upgraded, kept) = tokio::join!(pipelines.upgrade("p", &other, false), refused_delete);
+    assert!(matches!(kept, Err(PipelineError::HasSavepoints { .. })), "{kept:?}");
+    assert_eq!(upgraded.unwrap().0.script, other);
+    parts.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_pipeline_can_be_changed_while_state_is_made_for_its_next_script() {
     let directory = TempDir::new().unwrap();
     // A replay of very many turns.
