@@ -407,9 +407,8 @@ impl Pipelines {
             self.save(&record).await?;
             self.update(name, |known| {
                 known.record = record;
-                // The broker has just started, and had not come to it.
-                if !ran && known.shown.state() == PipelineState::Starting {
-                    known.shown.set_state(PipelineState::Stopped);
+                if !ran {
+                    known.shown.pass_over();
                 }
             });
         }

@@ -77,6 +77,14 @@ impl Shown {
         shown.state = state;
     }
 
+    /// One without a thread is not started any more by the broker, which has just started and has not come to it.
+    pub(super) fn pass_over(&self) {
+        let mut shown = self.0.lock();
+        if shown.state == PipelineState::Starting {
+            shown.state = PipelineState::Stopped;
+        }
+    }
+
     /// Shows why it cannot go on, and says so once.
     pub(super) fn block(&self, why: Failure, events: &Events) {
         let known = match self.state() {

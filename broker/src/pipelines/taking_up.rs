@@ -71,9 +71,11 @@ impl Pipelines {
     pub(super) async fn pause(&self, name: &str) {
         let found =
             self.0.known.lock().get_mut(name).map(|known| (known.control.clone(), known.thread.take()));
-        if let Some((control, thread)) = found {
-            control.pause();
-            join(thread).await;
+        let Some((control, thread)) = found else { return };
+        control.pause();
+        match thread {
+            Some(thread) => join(Some(thread)).await,
+            None => self.update(name, |known| known.shown.pass_over()),
         }
     }
 

@@ -185,6 +185,29 @@ async fn a_delete_that_is_refused_gives_no_upgrade_up() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_pipeline_that_the_broker_has_not_come_to_yet_can_be_upgraded() {
+    let directory = TempDir::new().unwrap();
+    let parts = Parts::open(&directory, Vec::new()).await;
+    parts.pipelines.run("p", &counts(), None).await.unwrap();
+    parts.produce("in", &ROWS).await;
+    parts.caught_up("p").await;
+    parts.close().await;
+    // Those before it are started first.
+    let parts = Parts::open(&directory, Vec::new()).await;
+    let pipelines = &parts.pipelines;
+    assert_eq!(pipelines.view("p").unwrap().state, PipelineState::Starting);
+    let summed = script(", s BIGINT", ", SUM(x)", "");
+    let (view, _) = pipelines.upgrade("p", &summed, false).await.unwrap();
+    pipelines.resume().await;
+    let resumed = pipelines.view("p").unwrap();
+    assert_eq!((resumed.script, resumed.generation), (summed, view.generation), "it is started once");
+    parts.produce("in", &[("a", 5)]).await;
+    parts.caught_up("p").await;
+    assert_eq!(parts.read("out").last().unwrap(), r#"{"k":"a","n":3,"s":9}"#);
+    parts.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_pipeline_can_be_changed_while_state_is_made_for_its_next_script() {
     let directory = TempDir::new().unwrap();
     // A replay of very many turns.
