@@ -12,6 +12,7 @@ use super::manager::{MAX_NAME, Pipelines};
 use super::snapshots::{Cut, FileError, SnapshotFiles, told};
 use super::status::PipelineView;
 use super::taking_up::{Fill, TakenUp, files_error};
+use super::upgrades::changed_settings;
 use crate::blocking::beside;
 use crate::topics::{PipelineRecord, check_name};
 
@@ -149,7 +150,8 @@ impl Pipelines {
 
     /// Takes a pipeline that does not run back to a savepoint: its script, its positions and its state are those of that
     /// cut. With another name, `to`, a new pipeline begins there, with `script` if one is given: its operators must be
-    /// those of the savepoint, and its sinks belong to nobody. It does not run yet.
+    /// those of the savepoint, and its sinks belong to nobody. What the script sets otherwise than that of the pipeline which
+    /// the savepoint is of holds from here on. It does not run yet.
     ///
     /// What was written behind the cut is written again by the pipeline that goes back.
     ///
@@ -190,6 +192,7 @@ impl Pipelines {
         }
         let plan = Arc::new(plan);
         self.check_positions(&header.progress)?;
+        let (memory, shards) = changed_settings(&record, &self.settings_of(&script).await?);
         let is_new = to != name;
         let (known, generation, epoch) = if is_new {
             if to.len() > MAX_NAME || check_name(to).is_err() {
@@ -205,8 +208,8 @@ impl Pipelines {
                 generation: 0,
                 running: false,
                 input_ends: None,
-                memory: record.memory,
-                shards: record.shards,
+                memory,
+                shards,
                 created_ms: self.0.clock.now_ms(),
             };
             (new, 0, 0)
@@ -222,7 +225,8 @@ impl Pipelines {
         progress.plan = plan.fingerprint();
         progress.inputs.iter_mut().for_each(|input| (input.end, input.pending_end) = (None, None));
         progress.finished = false;
-        let record = PipelineRecord { script, generation, running: false, input_ends: None, ..known };
+        let record =
+            PipelineRecord { script, generation, running: false, input_ends: None, memory, shards, ..known };
         let (from, planned) = (snapshots.files().clone(), header);
         let fill: Fill = Box::new(move |files, header, to, stop| {
             let (mut reader, _) = from.open(&file, stop)?;

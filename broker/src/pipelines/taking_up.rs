@@ -235,6 +235,8 @@ impl Pipelines {
             let new = || self.0.known(record.clone(), Ok(Arc::clone(&plan)));
             let known = known.entry(name.to_owned()).or_insert_with(new);
             known.snapshots = snapshots.clone();
+            // What is shown until it runs is that of the record.
+            known.control = self.0.control(&record);
             known.record = record;
             known.plan = Ok(plan);
             let progress = cut.progress.clone();

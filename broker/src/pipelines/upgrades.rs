@@ -107,9 +107,9 @@ fn check_goes_on(before: &PipelineRecord, now: &PipelineRecord) -> Result<(), St
     Ok(())
 }
 
-/// The memory and the shards of a pipeline whose new script sets these: what is not set otherwise than by the old one stays,
-/// as somebody may have said something else since.
-fn changed_settings(record: &PipelineRecord, new: &Settings) -> (Option<u64>, Option<u32>) {
+/// The memory and the shards of a pipeline whose new script sets these, or of one that begins at its savepoint: what is not
+/// set otherwise than by the old one stays, as somebody may have said something else since.
+pub(super) fn changed_settings(record: &PipelineRecord, new: &Settings) -> (Option<u64>, Option<u32>) {
     let old = settings(&record.script).unwrap_or_default();
     let memory = new.memory.filter(|_| new.memory != old.memory);
     let shards = new.shards.filter(|_| new.shards != old.shards);

@@ -70,6 +70,33 @@ async fn a_savepoint_stays_what_it_is_while_it_is_restored() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_script_that_a_savepoint_is_restored_with_sets_memory_and_shards() {
+    let directory = TempDir::new().unwrap();
+    let parts = Parts::open(&directory, Vec::new()).await;
+    let pipelines = &parts.pipelines;
+    pipelines.run("p", &counts(), None).await.unwrap();
+    parts.produce("in", &ROWS).await;
+    parts.caught_up("p").await;
+    pipelines.set_memory("p", 1 << 27).await.unwrap();
+    pipelines.make_savepoint("p", Some("s")).await.unwrap();
+    let of = |name: &str| {
+        let view = pipelines.view(name).unwrap();
+        (view.memory, view.shards)
+    };
+    let set = "SET 'pipeline.memory' = '64 MiB'; SET 'pipeline.shards' = '2';";
+    let fork = format!("{set} {}", counts().replace("'out'", "'fork'"));
+    pipelines.restore_savepoint("p", "s", Some("q"), Some(&fork)).await.unwrap();
+    assert_eq!(of("q"), (64 << 20, 2));
+    pipelines.run("q", &fork, None).await.unwrap();
+    assert_eq!(of("q"), (64 << 20, 2));
+    // Where it sets nothing, it has what the other one has.
+    let plain = counts().replace("'out'", "'plain'");
+    pipelines.restore_savepoint("p", "s", Some("r"), Some(&plain)).await.unwrap();
+    assert_eq!(of("r"), (1 << 27, 1));
+    parts.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn topics_are_with_the_pipeline_that_writes_them() {
     let directory = TempDir::new().unwrap();
     let parts = Parts::open(&directory, Vec::new()).await;
