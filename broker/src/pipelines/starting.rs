@@ -181,11 +181,13 @@ impl Pipelines {
     }
 
     /// Starts the runner of a pipeline that does not run, as a new generation. Waits until the coordinators are loaded,
-    /// which keep the offsets of its group. One that cannot be started is shown as failed.
+    /// which keep the offsets of its group. One that cannot be started is shown as failed, unless the broker goes down meanwhile:
+    /// then anything may be closed under it, and what is wrong otherwise is met at the next start.
     pub(super) async fn start(&self, name: &str) -> Result<(), PipelineError> {
         let started = self.try_start(name).await;
         if let Err(error) = &started
             && !matches!(error, PipelineError::Stopping)
+            && !self.0.closing.load(Ordering::Relaxed)
         {
             self.update(name, |known| {
                 let failure = Failure {

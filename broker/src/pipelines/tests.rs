@@ -11,6 +11,7 @@ mod waits;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use futures::FutureExt as _;
 use logmill_config::Config;
@@ -197,5 +198,25 @@ async fn no_thread_starts_once_the_broker_stops() {
     parts.pipelines.shutdown().await;
     let refused = parts.pipelines.run("late", COPY, None).await;
     assert!(matches!(refused, Err(PipelineError::Stopping)), "{refused:?}");
+    parts.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_start_meets_while_the_broker_goes_down_is_no_failure_of_the_pipeline() {
+    let directory = TempDir::new().unwrap();
+    let parts = Parts::open(&directory, Vec::new()).await;
+    let pipelines = &parts.pipelines;
+    pipelines.run("p", COPY, None).await.unwrap();
+    pipelines.stop("p").await.unwrap();
+    let told = pipelines.events("p", 0).unwrap().len();
+    // As if the metadata log were closed before the start writes to it.
+    let id = pipelines.0.topics.get("in").unwrap().id;
+    pipelines.0.topics.delete(id).await.unwrap();
+    pipelines.0.closing.store(true, Ordering::Relaxed);
+    let refused = pipelines.run("p", COPY, None).await;
+    assert!(matches!(refused, Err(PipelineError::NoSource(_))), "{refused:?}");
+    let state = pipelines.view("p").unwrap().state;
+    assert!(!matches!(state, PipelineState::Failed(_)), "{state:?}");
+    assert_eq!(pipelines.events("p", 0).unwrap().len(), told);
     parts.close().await;
 }
