@@ -5,9 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
-use logmill_stream::{
-    EpochLimits, Functions, InputProgress, KeyGroups, Plan, Settings, compile_with, settings,
-};
+use logmill_stream::{EpochLimits, Functions, KeyGroups, Plan, Settings, compile_with, settings};
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedMutexGuard, Semaphore};
@@ -19,7 +17,6 @@ use super::error::PipelineError;
 use super::event_log::EventLog;
 use super::events::{Event, EventKind, Events};
 use super::failure::Failure;
-use super::held_back::held_back;
 use super::look_ups::LookUps;
 use super::output_ends::OutputEnds;
 use super::query::Asked;
@@ -27,7 +24,7 @@ use super::replaying::Replays;
 use super::shown::Shown;
 use super::snapshots::{SnapshotSettings, Snapshots};
 use super::spill::{SpillDirectory, SpillSettings};
-use super::status::{PipelineState, PipelineView, ShedView, SourceView};
+use super::status::{PipelineState, PipelineView};
 use crate::blocking::beside;
 use crate::clock::Clock;
 use crate::coordinators::Coordinators;
@@ -294,87 +291,6 @@ impl Pipelines {
     pub fn list(&self) -> Vec<PipelineView> {
         let names: Vec<String> = self.0.known.lock().keys().cloned().collect();
         names.iter().filter_map(|name| self.view(name).ok()).collect()
-    }
-
-    /// One pipeline.
-    ///
-    /// # Errors
-    /// [`PipelineError::Unknown`].
-    pub fn view(&self, name: &str) -> Result<PipelineView, PipelineError> {
-        let known = self.0.known.lock();
-        let known = known.get(name).ok_or_else(|| PipelineError::Unknown(name.to_owned()))?;
-        let shown = known.shown.get(self.0.clock.steady());
-        let ends = known.control.ends();
-        let mut sources = Vec::new();
-        for topic in known.plan.iter().flat_map(|plan| plan.source_topics()) {
-            let Some(topic) = self.0.topics.get(topic) else { continue };
-            for partition in &topic.partitions {
-                let index = partition.index();
-                let input = shown.progress.as_ref().and_then(|progress| {
-                    progress
-                        .inputs
-                        .iter()
-                        .find(|input| input.topic == *topic.name && input.partition == index)
-                });
-                let finish_at = ends
-                    .as_ref()
-                    .and_then(|ends| ends.get(&*topic.name))
-                    .and_then(|ends| usize::try_from(index).ok().and_then(|index| ends.get(index)).copied());
-                let published = partition.published();
-                sources.push(SourceView {
-                    topic: topic.name.to_string(),
-                    partition: index,
-                    position: input.map_or(published.log_start_offset, |input| input.to),
-                    end: published.last_stable_offset,
-                    finish_at,
-                    watermark: input.and_then(|input| input.watermarks.iter().min().copied().flatten()),
-                    gap: input.and_then(|input| input.gap),
-                });
-            }
-        }
-        let now_ms = self.0.clock.now_ms();
-        let held_back = match (&known.plan, &shown.progress) {
-            (Ok(plan), Some(progress)) => {
-                let unread = |input: &InputProgress| {
-                    let is_it = |source: &&SourceView| {
-                        source.topic == input.topic && source.partition == input.partition
-                    };
-                    sources.iter().find(is_it).map_or(0, SourceView::lag)
-                };
-                held_back(name, plan, progress, &shown.moved, unread, now_ms)
-            }
-            _ => Vec::new(),
-        };
-        let last_rejected = shown.progress.as_ref().and_then(|progress| progress.last_rejected.clone());
-        Ok(PipelineView {
-            name: name.to_owned(),
-            state: shown.state,
-            generation: known.record.generation,
-            shedding: known
-                .plan
-                .as_ref()
-                .map_or_else(|_| Vec::new(), |plan| ShedView::of(plan, shown.progress.as_ref())),
-            progress: shown.progress,
-            open_windows: shown.open_windows,
-            script: known.record.script.clone(),
-            plan: known.plan.as_ref().map_or_else(|_| String::new(), |plan| plan.outline(false)),
-            sources,
-            sinks: match &known.plan {
-                Ok(plan) => sinks(plan),
-                Err(_) => self.0.topics.owned_by(name),
-            },
-            operators: shown.sizes,
-            memory: known.control.memory(),
-            shards: known.control.shards(),
-            running_shards: shown.running_shards,
-            epochs: shown.epochs,
-            shares: shown.shares,
-            limiting: shown.limiting,
-            last_failure: shown.last_failure,
-            last_rejected,
-            now_ms,
-            held_back,
-        })
     }
 
     /// Its events behind a number, oldest first: the newest 500.

@@ -48,6 +48,7 @@ mod telling;
 #[cfg(test)]
 mod tests;
 mod upgrades;
+mod viewing;
 
 /// Scripts planned and tried without a broker.
 pub mod trial {
