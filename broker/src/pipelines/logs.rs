@@ -57,6 +57,9 @@ pub(super) struct BrokerLogs {
     changelog_end: i64,
     /// How many bytes of changes the last epoch had.
     log_bytes: u64,
+    /// Whether the last epoch was committed here: the offsets of what the next one does not read are mirrored already, and
+    /// what was read before is on the device when it is.
+    goes_on: bool,
     patience: Patience,
     /// Told where epochs write.
     ends: OutputEnds,
@@ -95,6 +98,7 @@ impl BrokerLogs {
             progress_end,
             changelog_end,
             log_bytes: 0,
+            goes_on: false,
             patience,
             ends,
             runtime,
@@ -116,6 +120,7 @@ impl BrokerLogs {
     pub(super) fn go_on_from(&mut self, progress_end: i64, changelog_end: i64) {
         self.progress_end = progress_end;
         self.changelog_end = changelog_end;
+        self.goes_on = false;
     }
 
     /// Where the last epoch is that was committed.
@@ -230,14 +235,18 @@ impl BrokerLogs {
                 check: Check::Internal { expected_end: None },
             });
         }
-        let offsets = epoch
-            .offsets()
+        let positions: Vec<(TopicPartition, i64)> = match self.goes_on {
+            true => epoch.moved_offsets().collect(),
+            false => epoch.offsets().collect(),
+        };
+        let offsets = positions
+            .iter()
             .map(|(source, offset)| Record::Offset {
                 group: Str::from(self.group.as_str()),
                 topic: Str::from(source.topic.as_str()),
                 partition: source.partition,
                 value: Some(StoredOffset {
-                    offset,
+                    offset: *offset,
                     leader_epoch: -1,
                     metadata: Str::from(""),
                     commit_timestamp: epoch.progress.now,
@@ -248,9 +257,9 @@ impl BrokerLogs {
             })
             .collect();
         // Records that only the page cache holds must be on the device before what was computed from them.
-        let requires = epoch
-            .offsets()
-            .filter_map(|(source, offset)| Some((self.source(&source).ok()?.id(), offset)))
+        let requires = positions
+            .iter()
+            .filter_map(|(source, offset)| Some((self.source(source).ok()?.id(), *offset)))
             .collect();
         let appends = appends.into_iter().map(Append::alone).collect();
         Ok((Frame { appends, requires, ..Frame::default() }, offsets))
@@ -366,6 +375,7 @@ impl Logs for BrokerLogs {
         };
         match committed {
             Ok((committed, durable)) => {
+                self.goes_on = true;
                 if let Some(progress) = committed.appends.first() {
                     self.progress_end = progress.last_offset + 1;
                 }

@@ -5,6 +5,7 @@ mod counting_disk;
 mod ends;
 mod events;
 mod look_ups;
+mod mirror;
 mod recovery;
 mod sources;
 mod waits;

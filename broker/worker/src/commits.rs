@@ -122,6 +122,7 @@ pub(crate) async fn commit(
     };
     let offsets: Vec<(&str, i32, i64)> =
         offsets.iter().map(|(source, offset)| (&*source.topic, source.partition, *offset)).collect();
+    // All of them, moved or not: nobody owns the group there, and what is not said again expires.
     transaction.send_offsets(&nobody, &offsets).await?;
     transaction.commit().await?;
     let changelog_end = match last {

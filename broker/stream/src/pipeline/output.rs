@@ -3,7 +3,7 @@
 use logmill_record::Batch;
 
 use super::cut::TopicPartition;
-use super::progress::Progress;
+use super::progress::{InputProgress, Progress};
 
 /// One epoch, ready to be committed as one frame.
 ///
@@ -46,10 +46,12 @@ impl EpochOutput {
 
     /// Where the next epoch begins in each input partition: what the pipeline's consumer group shows as committed.
     pub fn offsets(&self) -> impl Iterator<Item = (TopicPartition, i64)> + '_ {
-        self.progress
-            .inputs
-            .iter()
-            .map(|input| (TopicPartition::new(&*input.topic, input.partition), input.to))
+        self.progress.inputs.iter().map(position)
+    }
+
+    /// The same for those partitions of which it has read something.
+    pub fn moved_offsets(&self) -> impl Iterator<Item = (TopicPartition, i64)> + '_ {
+        self.progress.inputs.iter().filter(|input| input.from != input.to).map(position)
     }
 
     /// The size of all batches together, in bytes.
@@ -58,6 +60,10 @@ impl EpochOutput {
         let changelog: usize = self.changelog.iter().map(|batch| batch.bytes().len()).sum();
         outputs + changelog + self.progress_batch.bytes().len()
     }
+}
+
+fn position(input: &InputProgress) -> (TopicPartition, i64) {
+    (TopicPartition::new(&*input.topic, input.partition), input.to)
 }
 
 /// A batch and where it goes.
