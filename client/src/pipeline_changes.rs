@@ -7,14 +7,15 @@ use logmill_rpc::v1::pipeline_changes_client::PipelineChangesClient;
 use tonic::transport::Channel;
 
 use crate::error::Result;
-use crate::pipelines::{Pipelines, failed};
+use crate::pipelines::{MAX_PIPELINES_BYTES, Pipelines, failed};
 
 /// Reading the input of a pipeline again, or writing its state, may take long.
 const PATIENCE: Duration = Duration::from_secs(24 * 3600);
 
 impl Pipelines {
     async fn changes(&self, operation: &'static str) -> Result<PipelineChangesClient<Channel>> {
-        Ok(PipelineChangesClient::new(self.channel_within(operation, PATIENCE).await?))
+        let client = PipelineChangesClient::new(self.channel_within(operation, PATIENCE).await?);
+        Ok(client.max_decoding_message_size(MAX_PIPELINES_BYTES))
     }
 
     /// Makes a savepoint of the last durable epoch, called by the epoch if no name is given.
@@ -33,7 +34,7 @@ impl Pipelines {
         Ok(response.map_err(failed(OPERATION))?.into_inner().savepoint.unwrap_or_default())
     }
 
-    /// The savepoints of a pipeline, by name.
+    /// The savepoints of a pipeline, by name, without scripts.
     ///
     /// # Errors
     /// [`RpcCode::NotFound`](crate::RpcCode::NotFound).

@@ -14,6 +14,9 @@ use crate::error::{Error, Result, RpcCode};
 /// The longest answer to a query: thousands of rows.
 const MAX_ANSWER_BYTES: usize = 16 << 20;
 
+/// The longest answer about pipelines: one with a script of 2 MiB and its plan, or thousands of positions for each of many.
+pub(crate) const MAX_PIPELINES_BYTES: usize = 64 << 20;
+
 /// The longest answer with metrics. Each has at most some thousand values.
 const MAX_METRICS_BYTES: usize = 64 << 20;
 
@@ -98,7 +101,8 @@ impl Pipelines {
     }
 
     async fn client(&self, operation: &'static str) -> Result<PipelinesClient<Channel>> {
-        Ok(PipelinesClient::new(self.channel(operation).await?))
+        let client = PipelinesClient::new(self.channel(operation).await?);
+        Ok(client.max_decoding_message_size(MAX_PIPELINES_BYTES))
     }
 
     /// Creates a pipeline and starts it, or goes on with the one of that name and script. Gives it, and whether it

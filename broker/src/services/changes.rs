@@ -36,7 +36,8 @@ impl pipeline_changes_server::PipelineChanges for PipelineService {
     ) -> Result<Response<ListSavepointsResponse>, Status> {
         admit(&self.access, Call::SavepointList)?;
         let found = self.pipelines.savepoints(&request.into_inner().pipeline).await.map_err(status)?;
-        let savepoints = found.into_iter().map(savepoint_of).collect();
+        let brief = |view| Savepoint { script: String::new(), ..savepoint_of(view) };
+        let savepoints = found.into_iter().map(brief).collect();
         Ok(Response::new(ListSavepointsResponse { savepoints }))
     }
 

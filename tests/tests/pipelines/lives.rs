@@ -229,3 +229,23 @@ async fn a_pipeline_is_described_with_lag_times_state_and_what_limits_it() {
     // Those of before the restart are kept.
     assert_eq!(rig.events("counts").await, ["started", "stopped", "started", "restored", "stopped"]);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn savepoints_of_a_long_script_are_listed_without_it() {
+    let rig = Rig::start().await;
+    rig.topic("in", 1).await;
+    rig.produce("in", 0, rows(0..3)).await;
+    let long = format!("-- {}\n{COPY}", "x".repeat(1_900_000));
+    rig.run("copy", &long).await;
+    rig.until("copy", |pipeline| pipeline.counters.unwrap_or_default().records_in == 3).await;
+    for name in ["a", "b", "c"] {
+        let made = rig.pipelines.make_savepoint("copy", Some(name)).await.expect("a savepoint");
+        assert_eq!(made.script, long);
+    }
+    let savepoints = rig.pipelines.savepoints("copy").await.expect("a list");
+    let listed: Vec<(&str, usize, &str)> = savepoints
+        .iter()
+        .map(|savepoint| (savepoint.name.as_str(), savepoint.positions.len(), savepoint.script.as_str()))
+        .collect();
+    assert_eq!(listed, [("a", 1, ""), ("b", 1, ""), ("c", 1, "")]);
+}

@@ -530,7 +530,7 @@ pub struct ListSavepointsRequest {
 /// The savepoints of a pipeline.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ListSavepointsResponse {
-    /// Sorted by name.
+    /// Sorted by name. `script` is left empty.
     #[prost(message, repeated, tag = "1")]
     pub savepoints: ::prost::alloc::vec::Vec<Savepoint>,
 }
