@@ -15,6 +15,7 @@ use super::prepare::{Early, Preparation, Prepared};
 use super::progress::{
     Counters, Gap, InputProgress, LastRejected, OperatorProgress, PROGRESS_VERSION, Progress, SourceShedding,
 };
+use super::readers::Readers;
 use super::restore::Restoring;
 use super::room::room;
 use super::side;
@@ -39,6 +40,8 @@ pub struct Pipeline {
     /// The plan's, which is made of its whole text.
     pub(super) fingerprint: u32,
     pub(super) spec: PipelineSpec,
+    /// Who reads each input.
+    pub(super) readers: Vec<Readers>,
     /// The last epoch computed; 0 before the first.
     pub(super) epoch: u64,
     /// The processing time of the last epoch computed.
@@ -129,12 +132,13 @@ impl Pipeline {
 
     /// The newest event time that was seen in a partition; of several sources that read it, that which is furthest back.
     pub(crate) fn newest_time(&self, partition: &TopicPartition) -> Option<i64> {
-        let input = self.spec.inputs.iter().position(|input| input.partition == *partition)?;
-        let delays = self.plan.sources.iter().filter(|source| source.topic == partition.topic);
-        let watermarks = self.partition_watermarks(input).into_iter().zip(delays);
-        let times = watermarks
-            .filter_map(|(watermark, source)| Some(watermark?.saturating_add(source.event_time?.delay_ms)));
-        times.min()
+        let Readers { slot, sources } =
+            &self.readers[self.spec.index_of(&partition.topic, partition.partition)?];
+        let newest = |source: &usize| {
+            let watermark = self.clocks[*source].partition_watermark(*slot)?;
+            Some(watermark.saturating_add(self.plan.sources[*source].event_time?.delay_ms))
+        };
+        sources.iter().filter_map(newest).min()
     }
 
     /// The input partitions that hold no watermark back, because they have had no record for long.
@@ -355,12 +359,14 @@ impl Pipeline {
         ranges: &[OffsetRange],
         inputs: &'i [Input],
     ) -> Result<Vec<Option<&'i Input>>, EpochError> {
+        let given: BTreeMap<&TopicPartition, &Input> =
+            inputs.iter().map(|given| (&given.partition, given)).collect();
         let find = |(input, range): (&super::InputPartition, &OffsetRange)| {
             if range.is_empty() {
                 return Ok(None);
             }
-            match inputs.iter().find(|given| given.partition == input.partition) {
-                Some(given) => Ok(Some(given)),
+            match given.get(&input.partition) {
+                Some(given) => Ok(Some(*given)),
                 None => Err(self.wrong_cut(format!("{}: no batches are given", input.partition))),
             }
         };
@@ -536,13 +542,8 @@ impl Pipeline {
 impl Pipeline {
     /// The watermark of an input for each source that reads it.
     fn partition_watermarks(&self, input: usize) -> Vec<Option<i64>> {
-        let topic = &self.spec.inputs[input].partition.topic;
-        let slot = self.spec.inputs[..input].iter().filter(|other| other.partition.topic == *topic).count();
-        let sources = self.plan.sources.iter().zip(&self.clocks);
-        sources
-            .filter(|(source, _)| source.topic == *topic)
-            .map(|(_, clock)| clock.partition_watermark(slot))
-            .collect()
+        let Readers { slot, sources } = &self.readers[input];
+        sources.iter().map(|source| self.clocks[*source].partition_watermark(*slot)).collect()
     }
 }
 

@@ -20,6 +20,7 @@ mod machine;
 mod output;
 mod prepare;
 mod progress;
+mod readers;
 mod restore;
 mod room;
 mod shards;

@@ -11,6 +11,7 @@ use super::graph::Graph;
 use super::machine::Pipeline;
 use super::prepare::{DECOMPRESSED_BATCH_BYTES, Early};
 use super::progress::{OperatorProgress, Progress};
+use super::readers::Readers;
 use super::size::OperatorSize;
 use super::spec::PipelineSpec;
 use super::spill::Gap;
@@ -74,6 +75,7 @@ impl Restoring {
             early: Arc::new(early),
             graph: Graph::new(&plan, spec.shards, spec.key_groups),
             fingerprint: plan.fingerprint(),
+            readers: spec.readers(&plan),
             plan: Arc::new(plan),
             spec,
             epoch: 0,
@@ -132,10 +134,7 @@ impl Restoring {
         }
         let mut ends = Vec::new();
         for input in &progress.inputs {
-            let same = |other: &super::InputPartition| {
-                other.partition.topic == input.topic && other.partition.partition == input.partition
-            };
-            let Some(index) = spec.inputs.iter().position(same) else {
+            let Some(index) = spec.index_of(&input.topic, input.partition) else {
                 return Err(wrong(format!(
                     "it has read {}-{}, which is not among the partitions given",
                     input.topic, input.partition
@@ -144,12 +143,9 @@ impl Restoring {
             pipeline.positions[index] = input.to;
             pipeline.idle[index] = input.idle;
             pipeline.gaps[index] = input.gap;
-            let slot =
-                spec.inputs[..index].iter().filter(|other| other.partition.topic == input.topic).count();
-            let clocks = pipeline.plan.sources.iter().zip(&mut pipeline.clocks);
-            let readers = clocks.filter(|(source, _)| source.topic == input.topic);
-            for ((_, clock), watermark) in readers.zip(&input.watermarks) {
-                clock.restore_partition(slot, *watermark);
+            let Readers { slot, sources } = &pipeline.readers[index];
+            for (source, watermark) in sources.iter().zip(&input.watermarks) {
+                pipeline.clocks[*source].restore_partition(*slot, *watermark);
             }
             if let Some(end) = input.end {
                 ends.push((index, end));

@@ -196,7 +196,7 @@ impl Pipeline {
         for (partition, to) in &cut.shedding.passed_over {
             let wrong =
                 |why: &str| Err(self.wrong_cut(format!("{partition}: passed over up to {to}, {why}")));
-            let Some(index) = self.spec.inputs.iter().position(|input| input.partition == *partition) else {
+            let Some(index) = self.spec.index_of(&partition.topic, partition.partition) else {
                 return wrong("and it is no input");
             };
             let sources = self.plan.sources.iter().filter(|source| source.topic == partition.topic);
