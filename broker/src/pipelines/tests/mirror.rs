@@ -1,5 +1,7 @@
 //! The consumer group that shows where a pipeline is in each partition.
 
+use std::time::Duration;
+
 use logmill_coordinator::groups::{Command, FetchOffsets, Reply};
 use tempfile::TempDir;
 
@@ -10,6 +12,8 @@ use crate::coordinators::Patience;
 use crate::topics::{NewTopic, OFFSETS_TOPIC};
 
 const PARTITIONS: usize = 8;
+/// One more is added.
+const GROWN: usize = PARTITIONS + 1;
 
 fn wide() -> String {
     counts().replace("'in'", "'wide'")
@@ -24,9 +28,9 @@ impl Parts {
         parts
     }
 
-    /// What the group says of every partition of `wide`; -1 where it says nothing.
+    /// What the group says of every partition that `wide` may have; -1 where it says nothing.
     async fn mirrored(&self) -> Vec<i64> {
-        let partitions = (0..).take(PARTITIONS).collect();
+        let partitions = (0..).take(GROWN).collect();
         let fetch = FetchOffsets {
             group: "logmill.p".into(),
             member_id: None,
@@ -47,6 +51,17 @@ impl Parts {
     /// How many records groups have written so far.
     fn group_records(&self) -> usize {
         self.read(OFFSETS_TOPIC).len()
+    }
+
+    async fn runs_in(&self, shards: u32) {
+        for _ in 0..3_000 {
+            let view = self.pipelines.view("p").unwrap();
+            if view.running_shards == shards && view.sources.len() == GROWN {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("{:?}", self.pipelines.view("p"));
     }
 
     fn positions(&self) -> Vec<i64> {
@@ -71,22 +86,22 @@ async fn an_epoch_mirrors_the_offsets_that_it_has_moved() {
     parts.trickle_to(0, 1).await;
     assert_eq!(
         parts.mirrored().await,
-        [1, 0, 0, 0, 0, 0, 0, 0],
+        [1, 0, 0, 0, 0, 0, 0, 0, -1],
         "the first one of a run says where all of them are"
     );
     let before = parts.group_records();
     parts.trickle_to(3, EPOCHS).await;
-    assert_eq!(parts.mirrored().await, [1, 0, 0, 20, 0, 0, 0, 0]);
+    assert_eq!(parts.mirrored().await, [1, 0, 0, 20, 0, 0, 0, 0, -1]);
     let written = parts.group_records() - before;
     assert!((1..=EPOCHS).contains(&written), "{written} offsets of {EPOCHS} epochs with a record each");
     parts.close().await;
     // The next run says it once more.
     let parts = Parts::open(&directory, Vec::new()).await;
     let before = parts.group_records();
-    assert_eq!(parts.mirrored().await, [1, 0, 0, 20, 0, 0, 0, 0]);
+    assert_eq!(parts.mirrored().await, [1, 0, 0, 20, 0, 0, 0, 0, -1]);
     parts.pipelines.resume().await;
     parts.trickle_to(7, 1).await;
-    assert_eq!(parts.mirrored().await, [1, 0, 0, 20, 0, 0, 0, 1]);
+    assert_eq!(parts.mirrored().await, [1, 0, 0, 20, 0, 0, 0, 1, -1]);
     assert!(parts.group_records() - before >= PARTITIONS);
     parts.close().await;
 }
@@ -101,18 +116,20 @@ async fn the_group_says_where_a_pipeline_is_however_it_has_come_there() {
     pipelines.make_savepoint("p", Some("s")).await.unwrap();
     parts.trickle_to(1, 3).await;
     parts.trickle_to(0, 1).await;
-    assert_eq!(parts.mirrored().await, [3, 3, 0, 0, 0, 0, 0, 0]);
+    assert_eq!(parts.mirrored().await, [3, 3, 0, 0, 0, 0, 0, 0, -1]);
     // Back at a savepoint, before it runs.
     pipelines.stop("p").await.unwrap();
     pipelines.restore_savepoint("p", "s", None, None).await.unwrap();
-    assert_eq!(parts.mirrored().await, [2, 0, 0, 0, 0, 0, 0, 0]);
+    assert_eq!(parts.mirrored().await, [2, 0, 0, 0, 0, 0, 0, 0, -1]);
     pipelines.run("p", &wide(), None).await.unwrap();
     parts.caught_up("p").await;
-    assert_eq!(parts.mirrored().await, [3, 3, 0, 0, 0, 0, 0, 0]);
-    // Restored in other shards, in the middle of a run.
+    assert_eq!(parts.mirrored().await, [3, 3, 0, 0, 0, 0, 0, 0, -1]);
+    // With a partition more and in other shards, in the middle of a run.
+    pipelines.0.topics.grow("wide", i32::try_from(GROWN).unwrap()).await.unwrap();
     pipelines.rescale("p", 2).await.unwrap();
+    parts.runs_in(2).await;
     parts.trickle_to(2, 1).await;
-    assert_eq!(parts.mirrored().await, parts.positions());
+    assert_eq!(parts.mirrored().await, [3, 3, 1, 0, 0, 0, 0, 0, 0]);
     // By another script.
     pipelines.upgrade("p", &wide().replace("COUNT(*)", "COUNT(*) + 1"), false).await.unwrap();
     assert_eq!(parts.mirrored().await, parts.positions());
@@ -125,13 +142,13 @@ async fn the_group_says_where_a_pipeline_is_however_it_has_come_there() {
     let options = RunOptions { accept_gap: true, ..RunOptions::default() };
     pipelines.run_with("p", &script, options).await.unwrap();
     parts.caught_up("p").await;
-    assert_eq!(parts.mirrored().await, [3, 3, 1, 0, 2, 0, 0, 0]);
+    assert_eq!(parts.mirrored().await, [3, 3, 1, 0, 2, 0, 0, 0, 0]);
     // Another one of its name begins anew.
     pipelines.stop("p").await.unwrap();
     pipelines.delete("p", true).await.unwrap();
-    assert_eq!(parts.mirrored().await, [-1; PARTITIONS]);
+    assert_eq!(parts.mirrored().await, [-1; GROWN]);
     pipelines.run("p", &wide(), None).await.unwrap();
     parts.caught_up("p").await;
-    assert_eq!(parts.mirrored().await, [3, 3, 1, 0, 2, 0, 0, 0]);
+    assert_eq!(parts.mirrored().await, [3, 3, 1, 0, 2, 0, 0, 0, 0]);
     parts.close().await;
 }
