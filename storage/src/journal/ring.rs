@@ -159,14 +159,20 @@ impl Ring {
     /// An unused file of at least this size. `None` when the ring, or the disk, is full: a checkpoint frees files.
     pub(crate) fn take(&mut self, needed: u64) -> Result<Option<RingFile>, JournalError> {
         self.disk_full = false;
-        if self.spare.as_ref().is_some_and(|spare| spare.bytes() >= needed) {
-            return self.take_spare();
+        self.forget_full_spare();
+        if self.spare.as_ref().is_some_and(|spare| spare.bytes() >= needed)
+            && let Some(file) = self.take_spare()?
+        {
+            return Ok(Some(file));
         }
         let largest = (0..self.free.len()).max_by_key(|&i| (self.free[i].bytes, std::cmp::Reverse(i)));
         if let Some(largest) = largest
             && self.free[largest].bytes >= needed
         {
             return Ok(Some(self.free.swap_remove(largest)));
+        }
+        if self.disk_full {
+            return Ok(None);
         }
         // What is free is too small for this frame, and gives way.
         while self.total_bytes() + needed > self.options.max_bytes {
@@ -196,20 +202,20 @@ impl Ring {
     fn take_spare(&mut self) -> Result<Option<RingFile>, JournalError> {
         let Some(spare) = self.spare.take() else { return Ok(None) };
         let file = spare.take()?;
-        if file.is_none() {
-            self.disk_full = true;
-            spare.remove()?;
-        }
+        self.disk_full |= file.is_none();
         Ok(file)
+    }
+
+    /// A file that was not to be had for want of room says nothing of the room there is now.
+    fn forget_full_spare(&mut self) {
+        self.spare.take_if(|spare| spare.is_full());
     }
 
     /// Works towards having a file at hand when the current one, which has room for so many bytes, is full: asks for as many
     /// zeros as go with the bytes just written. The device has them to write beside frames, so they are spread over all that
     /// is written until then, with a quarter to spare. True when there are zeros to be written.
     pub(crate) fn prepare(&mut self, written_bytes: u64, room: u64) -> Result<bool, JournalError> {
-        if let Some(full) = self.spare.take_if(|spare| spare.is_full()) {
-            full.remove()?;
-        }
+        self.forget_full_spare();
         if self.spare.is_none() && (!self.free.is_empty() || !self.begin_spare(0, u64::MAX)?) {
             return Ok(false);
         }
@@ -267,5 +273,39 @@ impl Ring {
         let spare = Spare::new(disk, &self.directory, &name, bytes, self.options.direct, zeros);
         self.spare = Some(Arc::new(spare));
         Ok(true)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disk::SimDisk;
+    use crate::disk::sim::Faults;
+
+    #[test]
+    fn a_disk_that_was_full_does_not_stand_before_a_file_that_is_free() {
+        let disk = SimDisk::new(1);
+        let directory = PathBuf::from("/journal");
+        disk.create_dir_all(&directory).unwrap();
+        let options = JournalOptions { direct: false, ..JournalOptions::default() };
+        let shared: Arc<dyn Disk> = Arc::new(disk.clone());
+        let mut ring = Ring::new(shared, directory, options, Vec::new()).unwrap();
+        for number in 1..=2 {
+            let file = ring.take(1).unwrap().unwrap();
+            ring.push_current(LiveFile { file, number, first_sequence: number });
+        }
+        let full: u64 = disk.files().iter().map(|(_, bytes)| bytes).sum();
+        disk.set_faults(Faults { capacity_bytes: Some(full), ..Faults::default() });
+        assert!(ring.prepare(1 << 20, 1).unwrap());
+        let spare = Arc::clone(ring.spare().unwrap());
+        while spare.write_due().unwrap() {}
+        assert!(spare.is_full());
+        assert!(ring.take(1).unwrap().is_none() && ring.disk_is_full());
+        assert!(ring.prepare(1 << 20, 1).unwrap());
+        let spare = Arc::clone(ring.spare().unwrap());
+        while spare.write_due().unwrap() {}
+        ring.live[1].file.bytes = 1 << 20;
+        assert_eq!(ring.recycle(2).unwrap(), 1);
+        assert!(ring.take(1).unwrap().is_some(), "the one that was given back");
     }
 }

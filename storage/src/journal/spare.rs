@@ -103,26 +103,32 @@ impl Spare {
         self.full.load(Ordering::Relaxed)
     }
 
-    /// Writes some of the zeros that are due. False when there are no more, for now or for good.
+    /// Writes some of the zeros that are due. False when there are no more, for now or for good. With a full disk what there
+    /// is of the file is removed at once: all others want the room as well.
     pub(crate) fn write_due(&self) -> Result<bool, JournalError> {
         let mut making = self.making.lock();
-        if making.taken || self.is_full() {
+        if making.taken {
             return Ok(false);
         }
         let due = self.due.load(Ordering::Relaxed);
         let went_on = self.write_some(&mut making, due)?;
+        if self.is_full() {
+            self.discard(&mut making)?;
+        }
         // Between two writes the journal has its chance.
         MutexGuard::unlock_fair(making);
         Ok(went_on)
     }
 
-    /// The file, as long as it is to be. `None` when the disk is full; then [`Spare::remove`].
+    /// The file, as long as it is to be. `None` when the disk is full, and then nothing is left of it.
     pub(crate) fn take(&self) -> Result<Option<RingFile>, JournalError> {
         let mut making = self.making.lock();
         while !self.is_full() && self.write_some(&mut making, self.bytes)? {}
+        if self.is_full() {
+            self.discard(&mut making)?;
+        }
         making.taken = true;
-        let file = if self.is_full() { None } else { making.file.take() };
-        Ok(file.map(|file| RingFile { path: self.path.clone(), file, bytes: self.bytes }))
+        Ok(making.file.take().map(|file| RingFile { path: self.path.clone(), file, bytes: self.bytes }))
     }
 
     /// No zeros any more. What there is of the file stays.
@@ -132,7 +138,10 @@ impl Spare {
 
     /// Removes the file, if there is one.
     pub(crate) fn remove(&self) -> Result<(), JournalError> {
-        let mut making = self.making.lock();
+        self.discard(&mut self.making.lock())
+    }
+
+    fn discard(&self, making: &mut Making) -> Result<(), JournalError> {
         making.taken = true;
         match making.file.take() {
             Some(_) => self.disk.remove_file(&self.path).map_err(JournalError::io("remove", &self.path)),
@@ -246,8 +255,18 @@ mod tests {
         spare.ask(BYTES);
         write_all_due(&spare);
         assert!(spare.is_full());
+        assert_eq!(disk.files(), [], "what was written is no room for others");
         assert!(spare.take().unwrap().is_none());
-        spare.remove().unwrap();
+    }
+
+    #[test]
+    fn gives_up_as_well_when_it_is_taken() {
+        let disk = SimDisk::new(4);
+        let spare = spare(&disk);
+        spare.ask(BYTES / 4);
+        write_all_due(&spare);
+        disk.set_faults(Faults { capacity_bytes: Some(BYTES / 2), ..Faults::default() });
+        assert!(spare.take().unwrap().is_none());
         assert_eq!(disk.files(), []);
     }
 }

@@ -1,7 +1,8 @@
 //! A store of a pipeline's state in fjall, a log-structured merge tree.
 //!
 //! ```text
-//! [0]              that there is a store; written to a table when it is made, and never again
+//! [0]              that there is a store, and how large its tables in memory get; written to a table when it is made, and never
+//!                  again
 //! [1]              its mark
 //! [2] key          an entry
 //! [2] front [0]    the entries whose keys are longer than fjall takes, and begin with these bytes; see `long_keys.rs`
@@ -33,6 +34,9 @@ const THERE: &[u8] = &[0];
 const MARK: &[u8] = &[1];
 const ENTRY: u8 = 2;
 
+/// What tables in memory may have had, at most, in a store that does not say it.
+const OLD_BUFFER_BYTES: u64 = 64 << 20;
+
 /// A key of fjall's that stands for long keys is so long; no other is.
 const LONG_KEYS: usize = MAX_KEY + 2;
 
@@ -56,8 +60,8 @@ const OPEN_FILES: usize = 128;
 pub(super) struct FjallStore {
     database: Database,
     state: Keyspace,
-    /// What its tables in memory should have at most, in bytes.
-    buffer: u64,
+    /// At how many bytes its tables in memory are full.
+    pub(super) buffer: u64,
 }
 
 impl std::fmt::Debug for FjallStore {
@@ -119,14 +123,17 @@ impl FjallStore {
                 .filter_block_partitioning_policy(PartitioningPolicy::all(true))
         };
         let state = database.keyspace("state", options)?;
-        if !state.contains_key(THERE)? {
-            if !state.is_empty()? {
-                return Ok(None);
+        // A store keeps the options that it was made with, whatever memory there is now.
+        let buffer = match state.get(THERE)? {
+            Some(said) => said.as_ref().try_into().map_or(OLD_BUFFER_BYTES, u64::from_be_bytes),
+            None if !state.is_empty()? => return Ok(None),
+            None => {
+                let mut making = state.start_ingestion()?;
+                making.write(THERE, buffer.to_be_bytes())?;
+                making.finish()?;
+                buffer
             }
-            let mut making = state.start_ingestion()?;
-            making.write(THERE, fjall::UserValue::empty())?;
-            making.finish()?;
-        }
+        };
         Ok(Some(FjallStore { database, state, buffer }))
     }
 

@@ -227,6 +227,19 @@ fn files_that_are_cut_or_damaged_are_seen_or_an_earlier_epoch_is_there() {
     }
 }
 
+/// Else each write would wait for tables to be flushed that are not full.
+#[test]
+fn a_store_knows_when_its_tables_in_memory_are_full() {
+    let directory = tempfile::tempdir().unwrap();
+    let made = FjallStore::open(directory.path(), 64 * MEMORY).unwrap();
+    let buffer = made.buffer;
+    drop(made);
+    let again = FjallStore::open(directory.path(), MEMORY).unwrap();
+    assert_eq!(again.buffer, buffer);
+    let other = tempfile::tempdir().unwrap();
+    assert!(FjallStore::open(other.path(), MEMORY).unwrap().buffer < buffer);
+}
+
 /// What this thread has read, in bytes, from files and the page cache.
 #[cfg(target_os = "linux")]
 fn bytes_read() -> u64 {
