@@ -42,6 +42,8 @@ impl Held {
 #[derive(Debug)]
 struct Kept {
     rows: Partition,
+    /// How many places in the order they have, if that is counted; equal rows share one.
+    places: usize,
     /// What they count for.
     size: u64,
     /// Asked for since partitions were last let go of.
@@ -50,7 +52,7 @@ struct Kept {
 
 impl Default for Kept {
     fn default() -> Self {
-        Self { rows: Partition::new(), size: 0, used: true }
+        Self { rows: Partition::new(), places: 0, size: 0, used: true }
     }
 }
 
@@ -72,6 +74,7 @@ pub(crate) struct OrderedRows {
     partition_types: Vec<DataType>,
     row_types: Vec<DataType>,
     partitions: HashMap<Arc<[u8]>, Kept>,
+    counts_places: bool,
     /// Rows added or removed in this epoch, and whether the changelog has a record of them.
     changed: BTreeMap<RowKey, bool>,
     rows: usize,
@@ -88,11 +91,22 @@ impl OrderedRows {
             partition_types: partition.iter().map(|column| row_types[*column]).collect(),
             row_types: row_types.to_vec(),
             partitions: HashMap::new(),
+            counts_places: false,
             changed: BTreeMap::new(),
             rows: 0,
             held: 0,
             growth: Growth::default(),
         }
+    }
+
+    /// Counts how many places in the order each partition has.
+    pub(crate) fn counting_places(self) -> Self {
+        Self { counts_places: true, ..self }
+    }
+
+    /// How many places in the order a partition has, if that is counted.
+    pub(crate) fn places(&self, partition: &[u8]) -> usize {
+        self.partitions.get(partition).map_or(0, |kept| kept.places)
     }
 
     /// How many rows there are.
@@ -120,10 +134,13 @@ impl OrderedRows {
 
     /// Adds a row, behind those that are equal to it in the order.
     pub(crate) fn push(&mut self, partition: &Arc<[u8]>, mut sort: Vec<u8>, row: &[u8]) {
-        let Kept { rows, .. } = self.partitions.entry(Arc::clone(partition)).or_default();
+        let Kept { rows, places, .. } = self.partitions.entry(Arc::clone(partition)).or_default();
         let place = match equals(rows, &sort).next_back() {
             Some((last, _)) => place_of(last) + 1,
-            None => 0,
+            None => {
+                *places += usize::from(self.counts_places);
+                0
+            }
         };
         sort.extend_from_slice(&place.to_be_bytes());
         let sort: Arc<[u8]> = sort.into();
@@ -145,6 +162,9 @@ impl OrderedRows {
         let Some(kept) = self.partitions.get_mut(partition) else { return false };
         let Some(held) = kept.rows.remove(sort) else { return false };
         resize(&mut [&mut self.held, &mut kept.size], held.size, 0);
+        if self.counts_places && equals(&kept.rows, order_of(sort)).next().is_none() {
+            kept.places -= 1;
+        }
         if kept.rows.is_empty() {
             self.partitions.remove(partition);
         }
@@ -289,6 +309,9 @@ impl OrderedRows {
                 decode_row(row, &self.row_types).ok_or("a damaged row")?;
                 let kept = self.partitions.entry(Arc::clone(&partition)).or_default();
                 let held = Held { row: row.into(), logged: true, size: 0 };
+                if self.counts_places && equals(&kept.rows, order_of(&sort)).next().is_none() {
+                    kept.places += 1;
+                }
                 match kept.rows.insert(Arc::clone(&sort), held) {
                     Some(before) => resize(&mut [&mut self.held, &mut kept.size], before.size, 0),
                     None => self.rows += 1,
@@ -342,7 +365,49 @@ pub(crate) fn difference<'r, T: std::hash::Hash + Eq>(
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    #[derive(Debug, Clone)]
+    enum Change {
+        Push(u8),
+        TakeBack(u8),
+        Restore(u8, u64, bool),
+        Forget,
+    }
+
+    fn changes() -> impl Strategy<Value = Vec<Change>> {
+        let change = prop_oneof![
+            4 => (0_u8..4).prop_map(Change::Push),
+            3 => (0_u8..4).prop_map(Change::TakeBack),
+            2 => (0_u8..4, 0_u64..3, any::<bool>()).prop_map(|(order, place, there)| Change::Restore(order, place, there)),
+            1 => Just(Change::Forget),
+        ];
+        prop::collection::vec(change, 0..60)
+    }
+
+    proptest! {
+        #[test]
+        fn the_places_of_a_partition_are_counted(changes in changes()) {
+            let mut rows = OrderedRows::new(&[], &[], &[]).counting_places();
+            let partition: Arc<[u8]> = [7].into();
+            for change in changes {
+                match change {
+                    Change::Push(order) => rows.push(&partition, vec![order], &[]),
+                    Change::TakeBack(order) => _ = rows.take_back(&partition, &[order], &[]),
+                    Change::Restore(order, place, there) => {
+                        let key = [&partition[..], &[order], &place.to_be_bytes()].concat();
+                        rows.restore(&key, there.then_some(&[])).unwrap();
+                    }
+                    Change::Forget => rows.remove_partition(&partition),
+                }
+                let orders = rows.get(&partition).into_iter().flat_map(|rows| rows.keys()).map(|row| order_of(row));
+                let places = orders.collect::<std::collections::BTreeSet<_>>().len();
+                prop_assert_eq!(rows.places(&partition), places);
+            }
+        }
+    }
 
     #[test]
     fn a_difference_counts_equal_rows() {

@@ -15,7 +15,7 @@ mod spilling;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-use self::beyond::beyond;
+use self::beyond::{beyond, is_beyond};
 use super::ordered::{OrderedRows, Partition, difference, order_of};
 use super::schedule::Schedule;
 use super::spilling::Spilling;
@@ -71,11 +71,16 @@ impl Rank {
                 Some(bound)
             }
         };
+        let rows = OrderedRows::new(&rank.partition, &rank.order, input);
+        let rows = match rank.function {
+            RankFunction::DenseRank if !input_changes => rows.counting_places(),
+            _ => rows,
+        };
         Self {
             rank: rank.clone(),
             input_types: input.to_vec(),
             input_changes,
-            rows: OrderedRows::new(&rank.partition, &rank.order, input),
+            rows,
             given: Table::default(),
             touched: TimeToLive::new(bound),
             due: Schedule::giving(match rank.function {
@@ -99,13 +104,9 @@ impl Rank {
 
     /// Whether a row would be numbered beyond the limit, and never be missed.
     fn is_beyond(&self, key: &[u8], sort: &[u8]) -> bool {
-        if self.input_changes || self.rank.function != RankFunction::RowNumber {
-            return false;
-        }
-        self.rows.get(key).is_some_and(|rows| {
-            rows.len() as u64 >= self.rank.limit
-                && rows.last_key_value().is_some_and(|(last, _)| order_of(last) <= sort)
-        })
+        let is_beyond =
+            |rows| is_beyond(self.rank.function, self.rank.limit, rows, self.rows.places(key), sort);
+        !self.input_changes && self.rows.get(key).is_some_and(is_beyond)
     }
 
     /// Adds a row or takes it back, and lets go of rows that no number within the limit can reach. Where time makes them due,
@@ -123,7 +124,7 @@ impl Rank {
             return;
         }
         while let Some(partition) = self.rows.get(key)
-            && let gone = beyond(self.rank.function, self.rank.limit, partition)
+            && let gone = beyond(self.rank.function, self.rank.limit, partition, self.rows.places(key))
             && !gone.is_empty()
         {
             for gone in gone {
