@@ -1,5 +1,6 @@
 //! What can go wrong between a program and its broker.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use logmill_record::BatchError;
@@ -113,6 +114,22 @@ pub enum Error {
         /// The offset that does not exist, if there was one.
         offset: Option<i64>,
     },
+    /// Partitions are not read any more: a broker refuses that for good. Told once for all that stop at a time.
+    #[error("{partitions} cannot be read: {source}", partitions = Partitions(partitions))]
+    Unreadable {
+        /// Topics and indexes, sorted.
+        partitions: Vec<(Arc<str>, i32)>,
+        /// Why.
+        source: Box<Error>,
+    },
+    /// The consumer reads nothing any more, because all its partitions have stopped, each with an error that it told before.
+    #[error("all partitions have stopped: {partitions}; last: {source}", partitions = Partitions(partitions))]
+    AllStopped {
+        /// Topics and indexes, sorted.
+        partitions: Vec<(Arc<str>, i32)>,
+        /// The last error.
+        source: Box<Error>,
+    },
     /// The topic that was to be read is gone, and another one has its name.
     #[error(
         "topic {topic} is another one than the one that was read: that had the id {read}, this has {found}"
@@ -212,7 +229,10 @@ impl Error {
     pub fn code(&self) -> Option<ErrorCode> {
         match self {
             Self::Broker { code, .. } => Some(*code),
-            Self::AbortRequired { source } | Self::OutcomeUnknown { source } => source.code(),
+            Self::AbortRequired { source }
+            | Self::OutcomeUnknown { source }
+            | Self::Unreadable { source, .. }
+            | Self::AllStopped { source, .. } => source.code(),
             _ => None,
         }
     }
@@ -240,8 +260,12 @@ impl Error {
     /// Whether the producer or consumer that gave the error is of no more use and must be closed.
     pub fn is_fatal(&self) -> bool {
         match self {
-            Self::Fenced { .. } | Self::Closed | Self::Unsupported { .. } | Self::Security { .. } => true,
-            Self::OutcomeUnknown { source } => source.is_fatal(),
+            Self::Fenced { .. }
+            | Self::Closed
+            | Self::Unsupported { .. }
+            | Self::Security { .. }
+            | Self::AllStopped { .. } => true,
+            Self::OutcomeUnknown { source } | Self::Unreadable { source, .. } => source.is_fatal(),
             Self::Broker { code, .. } => matches!(
                 *code,
                 ErrorCode::PRODUCER_FENCED
@@ -267,6 +291,18 @@ impl Error {
             _ => false,
         };
         of_topic || self.is_fatal()
+    }
+
+    /// Whether both say the same, of whatever they were met at.
+    pub(crate) fn is_like(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Security { reason, .. }, Self::Security { reason: other, .. }) => reason == other,
+            (Self::Unsupported { needed, .. }, Self::Unsupported { needed: other, .. }) => needed == other,
+            (Self::Broker { code, message, .. }, Self::Broker { code: other, message: said, .. }) => {
+                code == other && message == said
+            }
+            _ => std::mem::discriminant(self) == std::mem::discriminant(other),
+        }
     }
 
     /// Whether what is known about topics and leaders may be out of date.
@@ -320,6 +356,23 @@ impl std::fmt::Display for Because<'_> {
         match self.0 {
             Some(error) => write!(f, "; last: {error}"),
             None => Ok(()),
+        }
+    }
+}
+
+/// Names partitions, of very many the first.
+struct Partitions<'a>(&'a [(Arc<str>, i32)]);
+
+impl std::fmt::Display for Partitions<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        const NAMED: usize = 32;
+        for (place, (topic, partition)) in self.0.iter().take(NAMED).enumerate() {
+            let comma = if place == 0 { "" } else { ", " };
+            write!(f, "{comma}{topic}-{partition}")?;
+        }
+        match self.0.len().saturating_sub(NAMED) {
+            0 => Ok(()),
+            more => write!(f, " and {more} more"),
         }
     }
 }

@@ -103,7 +103,9 @@ fn hint(error: &Error) -> Option<String> {
                 .to_owned()
         }
         Error::Protocol { .. } => "does that port speak Kafka's protocol?".to_owned(),
-        Error::Timeout { last: Some(last), .. } => return hint(last),
+        Error::Timeout { last: Some(cause), .. }
+        | Error::Unreadable { source: cause, .. }
+        | Error::AllStopped { source: cause, .. } => return hint(cause),
         Error::Broker { code, .. } => match *code {
             ErrorCode::TOPIC_ALREADY_EXISTS => "`logmill topic describe` shows it".to_owned(),
             ErrorCode::INVALID_TOPIC_EXCEPTION => {

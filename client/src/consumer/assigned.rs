@@ -8,9 +8,10 @@
 //! an older epoch is dropped unseen.
 //!
 //! A partition that cannot be read any more stays assigned until the program is told, and it is told after the records
-//! that were fetched before: who sees that a partition is gone has had its error, and does not take it for read.
+//! that were fetched before: who sees that a partition is gone has had its error, and does not take it for read. What is
+//! refused for good is told once for all partitions that it has stopped. Where none is left, whoever comes again is told so.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use logmill_record::Record;
@@ -92,6 +93,12 @@ pub(crate) struct AssignedPartitions {
     ready: VecDeque<Item>,
     /// Errors that are not of one partition.
     errors: VecDeque<Error>,
+    /// Partitions that have stopped and the program was told so, since they were assigned.
+    stopped: BTreeSet<Key>,
+    /// What the program was told last of one of those.
+    last_failure: Option<Error>,
+    /// Nothing is assigned any more.
+    ended: Option<Error>,
     next_epoch: u64,
     buffered: usize,
     /// Partitions of which records were given out since the program last came for more.
@@ -104,6 +111,8 @@ impl AssignedPartitions {
         self.partitions.clear();
         self.ready.clear();
         self.given.clear();
+        self.stopped.clear();
+        self.last_failure = None;
         self.buffered = 0;
         for (key, start) in partitions {
             self.place(key, start);
@@ -255,6 +264,12 @@ impl AssignedPartitions {
         }
     }
 
+    /// The partition is assigned, and cannot be read from the beginning.
+    pub(crate) fn assign_unreadable(&mut self, key: Key, error: Error) {
+        self.place(key.clone(), Start::Spec(OffsetSpec::Latest));
+        self.stop(&key, self.next_epoch, error);
+    }
+
     /// No partition of the topic can be read.
     pub(crate) fn stop_topic(&mut self, topic: &str, error: &Error) {
         let of = self.partitions.iter().filter(|(key, _)| *key.0 == *topic);
@@ -262,12 +277,24 @@ impl AssignedPartitions {
         of.iter().for_each(|(key, epoch)| self.stop(key, *epoch, error.clone()));
     }
 
-    /// Tells the program of what is not about one partition.
-    pub(crate) fn fail(&mut self, error: Error) {
+    /// Tells the program that nothing will be assigned any more, now and whenever it comes again.
+    pub(crate) fn end(&mut self, error: Error) {
+        self.ended = Some(error.clone());
         self.errors.push_back(error);
     }
 
-    /// The same of what is met again and again: not while the program has not come for what it was told before.
+    /// Why there will be nothing more for the program, if it was told of everything before.
+    pub(crate) fn ended(&self) -> Option<Error> {
+        if self.ended.is_some() {
+            return self.ended.clone();
+        }
+        let source = self.last_failure.clone().filter(|_| self.partitions.is_empty())?;
+        let partitions = self.stopped.iter().cloned().collect();
+        Some(Error::AllStopped { partitions, source: Box::new(source) })
+    }
+
+    /// Tells the program of what is not about one partition and is met again and again: not while it has not come for what it
+    /// was told before.
     pub(crate) fn fail_again(&mut self, error: Error) {
         if self.errors.is_empty() {
             self.errors.push_back(error);
@@ -297,11 +324,10 @@ impl AssignedPartitions {
         let mut freed = self.pass_over();
         let fails = |item: &mut Item| matches!(item.content, Content::Failure(_));
         if let Some(Item { key, content: Content::Failure(error), .. }) = self.ready.pop_front_if(fails) {
-            self.partitions.remove(&key);
-            return (Some(Err(error)), freed);
+            return (Some(Err(self.tell(key, error))), freed);
         }
         let Some(Item { key, content: Content::Chunk(chunk), .. }) = self.ready.front_mut() else {
-            return (None, freed);
+            return (self.ended().map(Err), freed);
         };
         let (topic, partition) = key.clone();
         let record = chunk.records.pop_front().map(|record| {
@@ -315,6 +341,36 @@ impl AssignedPartitions {
         });
         freed |= self.pass_over();
         (record, freed)
+    }
+
+    /// The program is told of a failure, and with it of those that are like it: of all whose records it was given.
+    fn tell(&mut self, key: Key, error: Error) -> Error {
+        self.partitions.remove(&key);
+        let mut told = BTreeSet::from([key]);
+        if error.is_refusal() {
+            let mut unread = BTreeSet::new();
+            self.ready.retain(|item| match &item.content {
+                Content::Chunk(_) => {
+                    unread.insert(item.key.clone());
+                    true
+                }
+                Content::Failure(other) => {
+                    let current = self.partitions.get(&item.key).is_some_and(|a| a.epoch == item.epoch);
+                    let like = current && !unread.contains(&item.key) && other.is_like(&error);
+                    if like {
+                        self.partitions.remove(&item.key);
+                        told.insert(item.key.clone());
+                    }
+                    !like
+                }
+            });
+        }
+        self.stopped.extend(told.iter().cloned());
+        self.last_failure = Some(error.clone());
+        match error.is_refusal() {
+            true => Error::Unreadable { partitions: told.into_iter().collect(), source: Box::new(error) },
+            false => error,
+        }
     }
 
     /// Drops from the front what is not for the program: what was fetched under an older epoch, and chunks that have no
@@ -369,219 +425,4 @@ impl AssignedPartitions {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn key(partition: i32) -> Key {
-        (Arc::from("t"), partition)
-    }
-
-    fn records(offsets: &[i64], next: i64) -> Decoded {
-        let records = offsets.iter().map(|offset| Record { offset: *offset, ..Record::default() });
-        Decoded { records: records.collect(), next }
-    }
-
-    fn fetch(assigned: &mut AssignedPartitions, partition: i32, decoded: Decoded) -> bool {
-        let wanted = assigned.wanted(1000, 1000).into_iter().find(|wanted| wanted.key.1 == partition);
-        assigned.fetched(&wanted.expect("wanted"), decoded, 10)
-    }
-
-    fn next(assigned: &mut AssignedPartitions) -> Option<(i32, i64)> {
-        assigned
-            .next()
-            .0
-            .map(|record| record.expect("a record"))
-            .map(|record| (record.partition, record.offset))
-    }
-
-    #[test]
-    fn records_come_in_order_and_move_the_position() {
-        let mut assigned = AssignedPartitions::default();
-        assigned.assign([(key(0), Start::Offset(5))]);
-        assert!(fetch(&mut assigned, 0, records(&[5, 7], 9)));
-        assert_eq!(assigned.position(&key(0)), Some(5));
-        assert_eq!(next(&mut assigned), Some((0, 5)));
-        assert_eq!(assigned.position(&key(0)), Some(6));
-        assert_eq!(next(&mut assigned), Some((0, 7)));
-        // The chunk ended with something this reader does not see.
-        assert_eq!(assigned.position(&key(0)), Some(9));
-        assert_eq!(next(&mut assigned), None);
-    }
-
-    #[test]
-    fn only_finished_records_are_done() {
-        let mut assigned = AssignedPartitions::default();
-        assigned.assign([(key(0), Start::Offset(0))]);
-        fetch(&mut assigned, 0, records(&[0, 1], 2));
-        assigned.finish_given();
-        assert_eq!(next(&mut assigned), Some((0, 0)));
-        assert_eq!(assigned.done(), [(key(0), 0)]);
-        assigned.finish_given();
-        assert_eq!(assigned.done(), [(key(0), 1)]);
-        assert_eq!(next(&mut assigned), Some((0, 1)));
-        assert_eq!(assigned.done(), [(key(0), 1)]);
-    }
-
-    #[test]
-    fn a_chunk_without_records_is_done_at_once() {
-        let mut assigned = AssignedPartitions::default();
-        assigned.assign([(key(0), Start::Offset(0))]);
-        fetch(&mut assigned, 0, records(&[], 4));
-        assert_eq!(next(&mut assigned), None);
-        assert_eq!(assigned.done(), [(key(0), 4)]);
-    }
-
-    #[test]
-    fn a_seek_drops_what_was_fetched_before() {
-        let mut assigned = AssignedPartitions::default();
-        assigned.assign([(key(0), Start::Offset(0)), (key(1), Start::Offset(0))]);
-        fetch(&mut assigned, 0, records(&[0, 1], 2));
-        fetch(&mut assigned, 1, records(&[0], 1));
-        let late = assigned.wanted(1000, 1000).remove(0);
-        assert!(assigned.seek(&key(0), Start::Offset(50)));
-        assert!(!assigned.fetched(&late, records(&[2], 3), 10), "fetched before the seek");
-        assert_eq!(next(&mut assigned), Some((1, 0)));
-        assert_eq!(next(&mut assigned), None);
-        fetch(&mut assigned, 0, records(&[50], 51));
-        assert_eq!(next(&mut assigned), Some((0, 50)));
-        assert!(!assigned.seek(&key(9), Start::Offset(0)));
-    }
-
-    #[test]
-    fn records_can_be_read_again_unless_the_partition_was_assigned_anew() {
-        let mut assigned = AssignedPartitions::default();
-        assigned.assign([(key(0), Start::Offset(3)), (key(1), Start::Offset(3))]);
-        fetch(&mut assigned, 0, records(&[3, 4], 5));
-        fetch(&mut assigned, 1, records(&[3], 4));
-        let mut given = Vec::new();
-        while let Some(record) = assigned.next().0 {
-            given.push(record.expect("a record"));
-        }
-        let marks = assigned.mark(&given);
-        assigned.rewind(&marks);
-        assert_eq!(assigned.positions(), [(key(0), 3), (key(1), 3)]);
-
-        let marks = assigned.mark(&given);
-        assigned.assign([(key(0), Start::Offset(5))]);
-        assigned.rewind(&marks);
-        assert_eq!(assigned.positions(), [(key(0), 5)]);
-    }
-
-    #[test]
-    fn full_buffers_stop_fetching_and_reading_frees_them() {
-        let mut assigned = AssignedPartitions::default();
-        assigned.assign([(key(0), Start::Offset(0)), (key(1), Start::Offset(0))]);
-        fetch(&mut assigned, 0, records(&[0], 1));
-        assert_eq!(assigned.wanted(1000, 10).len(), 1, "partition 0 has its share");
-        assert_eq!(assigned.wanted(10, 1000).len(), 0, "all together are full");
-        assert!(assigned.next().1);
-        assert_eq!(assigned.wanted(10, 10).len(), 2);
-    }
-
-    #[test]
-    fn a_start_is_asked_for_once_resolved_it_is_fetched() {
-        let mut assigned = AssignedPartitions::default();
-        assigned.assign([(key(0), Start::Spec(OffsetSpec::Earliest))]);
-        assert_eq!(assigned.wanted(10, 10), []);
-        let (key, epoch, spec) = assigned.unresolved().remove(0);
-        assert_eq!(spec, OffsetSpec::Earliest);
-        assigned.resolved(&key, epoch + 1, 3);
-        assert_eq!(assigned.position(&key), None, "an answer to an older question");
-        assigned.resolved(&key, epoch, 3);
-        assert_eq!(assigned.wanted(10, 10)[0].offset, 3);
-    }
-
-    #[test]
-    fn a_failure_is_told_after_the_records_before_it_and_only_then_is_the_partition_gone() {
-        let mut assigned = AssignedPartitions::default();
-        assigned.assign([(key(0), Start::Offset(0)), (key(1), Start::Offset(0))]);
-        fetch(&mut assigned, 0, records(&[0, 1], 3));
-        let (of_0, epoch) = (key(0), assigned.wanted(1000, 1000)[0].epoch);
-        assigned.stop(&of_0, epoch, Error::Closed);
-        assigned.stop(&of_0, epoch, Error::Closed);
-        fetch(&mut assigned, 1, records(&[0], 1));
-        assert_eq!(next(&mut assigned), Some((0, 0)));
-        assert!(!assigned.has_error(), "a record comes first");
-        assert_eq!(next(&mut assigned), Some((0, 1)));
-        assert!(assigned.has_error());
-        assert_eq!(assigned.keys(), [key(0), key(1)], "nobody was told");
-        assert_eq!(assigned.position(&key(0)), Some(3));
-        let wanted = assigned.wanted(1000, 1000);
-        assert_eq!(wanted.iter().map(|w| w.key.1).collect::<Vec<_>>(), [1], "it is not fetched any more");
-        assert!(matches!(assigned.next().0, Some(Err(Error::Closed))));
-        assert_eq!(assigned.keys(), [key(1)]);
-        assert_eq!(next(&mut assigned), Some((1, 0)));
-        assert_eq!(next(&mut assigned), None, "told once");
-    }
-
-    #[test]
-    fn a_failure_of_records_without_any_for_this_reader_is_told() {
-        let mut assigned = AssignedPartitions::default();
-        assigned.assign([(key(0), Start::Offset(0))]);
-        fetch(&mut assigned, 0, records(&[0], 1));
-        fetch(&mut assigned, 0, records(&[], 4));
-        let epoch = assigned.wanted(1000, 1000)[0].epoch;
-        assigned.stop(&key(0), epoch, Error::Closed);
-        assert_eq!(next(&mut assigned), Some((0, 0)));
-        assert!(assigned.has_error(), "nothing to give comes before it");
-        assert!(matches!(assigned.next().0, Some(Err(Error::Closed))));
-    }
-
-    #[test]
-    fn a_topic_that_cannot_be_read_stops_its_partitions_and_no_others() {
-        let mut assigned = AssignedPartitions::default();
-        let other = (Arc::from("other"), 0);
-        assigned.assign([key(0), key(1), other.clone()].map(|key| (key, Start::Offset(0))));
-        for _ in 0..2 {
-            assigned.stop_topic("t", &Error::UnknownTopic { topic: "t".to_owned() });
-            assert!(assigned.wanted(1000, 1000).iter().all(|wanted| wanted.key == other));
-        }
-        for _ in 0..2 {
-            assert!(matches!(assigned.next().0, Some(Err(Error::UnknownTopic { .. }))));
-        }
-        assert!(assigned.next().0.is_none());
-        assert_eq!(assigned.keys(), [other]);
-    }
-
-    #[test]
-    fn what_is_met_again_and_again_is_told_once_each_time_the_program_comes() {
-        let mut assigned = AssignedPartitions::default();
-        for _ in 0..2 {
-            (0..9).for_each(|_| assigned.fail_again(Error::Closed));
-            assert!(assigned.next().0.is_some_and(|next| next.is_err()));
-            assert!(assigned.next().0.is_none());
-        }
-    }
-
-    #[test]
-    fn who_goes_elsewhere_is_not_told_of_a_failure() {
-        let mut assigned = AssignedPartitions::default();
-        assigned.assign([(key(0), Start::Spec(OffsetSpec::Earliest))]);
-        let (of_0, epoch, _) = assigned.unresolved().remove(0);
-        assigned.stop(&of_0, epoch, Error::Closed);
-        assert!(assigned.unresolved().is_empty(), "not asked again");
-        assert!(assigned.seek(&of_0, Start::Offset(7)));
-        assert!(!assigned.has_error());
-        assert_eq!(assigned.wanted(10, 10)[0].offset, 7);
-        let epoch = assigned.wanted(10, 10)[0].epoch;
-        assigned.stop(&of_0, epoch, Error::Closed);
-        assigned.assign([(key(1), Start::Offset(0))]);
-        assert_eq!(next(&mut assigned), None);
-        assert_eq!(assigned.keys(), [key(1)]);
-    }
-
-    #[test]
-    fn an_offset_out_of_range_resets_or_fails() {
-        let mut assigned = AssignedPartitions::default();
-        assigned.assign([(key(0), Start::Offset(100))]);
-        let wanted = assigned.wanted(10, 10).remove(0);
-        assigned.out_of_range(&wanted, Some(OffsetSpec::Latest), || Error::Closed);
-        assert_eq!(assigned.unresolved()[0].2, OffsetSpec::Latest);
-
-        assigned.assign([(key(0), Start::Offset(100))]);
-        let wanted = assigned.wanted(10, 10).remove(0);
-        assigned.out_of_range(&wanted, None, || Error::Closed);
-        assert!(matches!(assigned.next().0, Some(Err(Error::Closed))));
-        assert_eq!(assigned.keys(), []);
-    }
-}
+mod tests;

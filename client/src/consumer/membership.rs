@@ -125,7 +125,7 @@ impl Membership {
                 }
                 Err(error) => {
                     self.revoke();
-                    self.shared.assigned.lock().fail(error);
+                    self.shared.assigned.lock().end(error);
                     self.shared.ready.notify_one();
                     return;
                 }
@@ -333,7 +333,7 @@ impl Membership {
                     (None, Some(spec)) => Start::Spec(spec),
                     (None, None) => {
                         let (topic, partition) = (topic.clone(), *partition);
-                        missing.push(Error::NoOffset { topic, partition, offset: None });
+                        missing.push((key, Error::NoOffset { topic, partition, offset: None }));
                         continue;
                     }
                 };
@@ -351,7 +351,7 @@ impl Membership {
             instance_id: settings.instance_id.clone(),
         });
         assigned.assign(starts);
-        missing.into_iter().for_each(|error| assigned.fail(error));
+        missing.into_iter().for_each(|(key, error)| assigned.assign_unreadable(key, error));
         drop(assigned);
         self.shared.work.notify_one();
         self.shared.ready.notify_one();

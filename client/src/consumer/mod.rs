@@ -360,12 +360,15 @@ impl Consumer {
         Self { shared, group: name, lanes, closing, fetcher, membership }
     }
 
-    /// The next record. Waits for one; never ends by itself.
+    /// The next record. Waits for one, while there is anything to wait for.
     ///
-    /// An error about one partition does not end the others: calling again goes on.
+    /// An error about one partition does not end the others: calling again goes on. What a broker refuses for good is told once
+    /// for all partitions that it stops: [`Error::Unreadable`].
     ///
     /// # Errors
-    /// What went wrong in a partition or in the group. [`Error::is_fatal`] says whether going on makes sense.
+    /// What went wrong in a partition or in the group. [`Error::is_fatal`] says whether going on makes sense. When all
+    /// partitions have stopped, [`Error::AllStopped`], each time: in a group until partitions are assigned anew. When the
+    /// consumer is out of its group for good, what keeps it out, each time.
     ///
     /// # Cancel safety
     /// Safe: a record is given or it is not.
@@ -438,7 +441,7 @@ impl Consumer {
         }
     }
 
-    /// The records as a stream, which does not end.
+    /// The records as a stream, which does not end: where [`next`](Self::next) fails each time, so does it.
     pub fn records(&mut self) -> impl Stream<Item = Result<ConsumerRecord>> + '_ {
         futures::stream::unfold(self, |consumer| async move {
             let record = consumer.next().await;
@@ -461,7 +464,9 @@ impl Consumer {
     /// # Cancel safety
     /// Safe: the next call comes back at once for what this one would have.
     pub async fn assignment_changed(&mut self) -> Result<()> {
-        self.shared.ready.notified().await;
+        if self.shared.assigned.lock().ended().is_none() {
+            self.shared.ready.notified().await;
+        }
         match self.shared.assigned.lock().next().0 {
             Some(Err(error)) => Err(error),
             _ => Ok(()),
