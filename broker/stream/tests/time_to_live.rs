@@ -3,6 +3,7 @@
 mod support;
 
 use logmill_stream::{EpochLimits, EpochLoop, Turn};
+use proptest::prelude::*;
 use support::cases::{SOURCE, row, table};
 use support::{MemoryLogs, plan, restored};
 
@@ -123,5 +124,92 @@ fn a_key_that_came_is_forgotten_after_its_time() {
             [r#"{"k":"a","x":1}"#, r#"{"k":"b","x":3}"#, r#"{"k":"a","x":4}"#],
             "{restarts}"
         );
+    }
+}
+
+/// Over how many epochs all key groups have their turn.
+const TURNS: usize = 64;
+
+/// What is forgotten by and by: a query with an append-only table, which passes over rows of the key `skip`.
+const FORGETTING: [&str; 5] = [
+    "SELECT k, x FROM (SELECT k, x, ROW_NUMBER() OVER (PARTITION BY k ORDER BY PROCTIME()) AS n FROM src
+     WHERE k <> 'skip') WHERE n = 1",
+    "SELECT k, x FROM (SELECT k, x, ROW_NUMBER() OVER (PARTITION BY k ORDER BY ts) AS n FROM src
+     WHERE k <> 'skip') WHERE n = 1",
+    "SELECT k, x FROM (SELECT k, x, ROW_NUMBER() OVER (PARTITION BY k ORDER BY x DESC) AS n FROM src
+     WHERE k <> 'skip') WHERE n <= 2",
+    "SELECT k, COUNT(*) AS x FROM src WHERE k <> 'skip' GROUP BY k",
+    "SELECT a.k, a.x FROM (SELECT k, x FROM src WHERE k <> 'skip') AS a
+     LEFT JOIN (SELECT k, x FROM src WHERE k <> 'skip' AND x > 2) AS b ON a.k = b.k",
+];
+
+fn forgetting(query: &str) -> String {
+    format!(
+        "{SOURCE} CREATE TABLE o (k STRING, x BIGINT) WITH ('topic' = 'out', 'format' = 'json', 'output' = 'retract');
+         INSERT INTO o {query} STATE TTL INTERVAL '10' MILLISECOND"
+    )
+}
+
+/// Runs each step in an epoch of its own, behind as many that do nothing but forget.
+fn run_behind(script: &str, steps: &[(i64, String)], idle: usize) -> MemoryLogs {
+    let with_idle = steps.iter().flat_map(|(now, record)| {
+        let skipped = std::iter::repeat_n((*now, row("skip", 0, 0)), idle);
+        skipped.chain([(*now, record.clone())])
+    });
+    run_at(script, &with_idle.collect::<Vec<_>>(), false)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(40))]
+
+    /// Whether a key that has not been touched for too long was removed, or has not had its turn yet, shows in nothing.
+    #[test]
+    fn whose_turn_it_is_changes_nothing(
+        query in 0..FORGETTING.len(),
+        steps in prop::collection::vec((0_i64..13, "[a-d]", 0_i64..5), 1..12),
+        idle in 0..TURNS,
+    ) {
+        let script = forgetting(FORGETTING[query]);
+        let (mut now, mut second) = (0, 0);
+        let steps: Vec<(i64, String)> = steps.into_iter().map(|(pause, k, x)| {
+            (now, second) = (now + pause, second + 1);
+            (now, row(&k, x, second))
+        }).collect();
+        // All that is over is removed before each step.
+        let at_once = run_behind(&script, &steps, TURNS).values("out");
+        prop_assert_eq!(run_behind(&script, &steps, 0).values("out"), at_once.clone());
+        prop_assert_eq!(run_behind(&script, &steps, idle).values("out"), at_once);
+    }
+}
+
+/// A pause lets the time of all keys be over at once: an epoch that removed them all could be too large to be committed, however little
+/// it read.
+#[test]
+fn an_epoch_removes_a_part_of_what_is_over() {
+    const KEYS: usize = 6_400;
+    for query in FORGETTING {
+        let plan = plan(&forgetting(query));
+        let mut logs = MemoryLogs::default();
+        logs.create("in", 1);
+        logs.create("out", 1);
+        let mut epochs = EpochLoop::new(restored(&plan, &logs, 1), EpochLimits::default());
+        let lines: Vec<String> = (0..KEYS).map(|key| row(&format!("k{key}"), 1, 0)).collect();
+        logs.produce("in", 0, &lines);
+        logs.produce("in", 0, &[row("skip", 0, 59)]);
+        while let Turn::Committed { .. } = epochs.turn(&mut logs, 0, 0).unwrap() {}
+        let known = epochs.pipeline().state_entries() as usize;
+        assert!(known >= KEYS, "{query}: {known}");
+        let mut changes = Vec::new();
+        for _ in 0..TURNS {
+            logs.produce("in", 0, &[row("skip", 0, 59)]);
+            let before = logs.changelog.len();
+            while let Turn::Committed { .. } = epochs.turn(&mut logs, 100, 0).unwrap() {}
+            let records =
+                logs.changelog[before..].iter().map(|batch| u64::from(batch.header().count.unsigned_abs()));
+            changes.push(records.sum::<u64>());
+        }
+        assert_eq!(epochs.pipeline().state_entries(), 0, "{query}");
+        let most = changes.iter().max().unwrap();
+        assert!(*most < 6 * KEYS as u64 / TURNS as u64, "{query}: {changes:?}");
     }
 }

@@ -77,9 +77,26 @@ impl GroupAggregate {
         Ok(Some(values))
     }
 
-    /// Forgets groups that were not touched for the time the plan gives them. Their rows stay what they were.
-    fn forget(&mut self, now: i64) {
-        self.touched.expired(now).iter().for_each(|key| self.remove(key));
+    /// Forgets groups that were not touched for the time the plan gives them, of those that have their turn. Their rows stay
+    /// what they were.
+    fn forget(&mut self, time: EpochTime) {
+        self.touched.expired(time).iter().for_each(|key| self.remove(key));
+    }
+
+    /// Forgets what rows come for, whosever turn it is.
+    fn forget_met(&mut self, time: EpochTime, inputs: &[Vec<Keyed>]) {
+        if !self.touched.forgets() {
+            return;
+        }
+        for Keyed { rows, keys } in inputs.iter().flatten() {
+            for key in (0..rows.len()).map(|row| keys.get(row)) {
+                let last = self.groups.get(key).map(|group| group.touched);
+                if let Some(last) = last.filter(|last| self.touched.is_over(*last, time.now)) {
+                    self.touched.remove(last, key);
+                    self.remove(key);
+                }
+            }
+        }
     }
 
     fn remove(&mut self, key: &[u8]) {
@@ -126,7 +143,8 @@ fn decode_group(bytes: &[u8]) -> Result<(i64, i64, &[u8]), String> {
 
 impl Operator for GroupAggregate {
     fn process(&mut self, time: EpochTime, inputs: Vec<Vec<Keyed>>, out: &mut Output) {
-        self.forget(time.now);
+        self.forget(time);
+        self.forget_met(time, &inputs);
         let mut changed: Vec<Changed> = Vec::new();
         let mut places: HashMap<Arc<[u8]>, usize> = HashMap::new();
         for Keyed { rows, keys } in inputs.into_iter().flatten() {
@@ -194,7 +212,6 @@ impl Operator for GroupAggregate {
             Aggregates::values_size(key.len(), &group.accumulators)
         });
         values.drain(VALUES, log);
-        self.touched.settle();
     }
 
     fn restore(&mut self, table: u8, key: &[u8], value: Option<&[u8]>) -> Result<(), String> {
@@ -222,7 +239,6 @@ impl Operator for GroupAggregate {
             }
         };
         self.groups.restore(key, group);
-        self.touched.settle();
         Ok(())
     }
 
@@ -247,12 +263,12 @@ impl Spilling for GroupAggregate {
             touched.into_iter().for_each(|touched| self.touched.is_back(touched, key));
         }
         // Only now: the store has what the epoch forgets, until it is over.
-        let Some(due) = self.touched.due(time.now) else { return Ok(()) };
+        let Some(due) = self.touched.due(time) else { return Ok(()) };
         let passing = cold.passing();
         for (place, key) in (1..).zip(due.iter()) {
             self.read_group(key, &passing)?;
             if place % FORGOTTEN_AT_ONCE == 0 {
-                self.forget(time.now);
+                self.forget(time);
             }
         }
         Ok(())
@@ -268,7 +284,6 @@ impl Spilling for GroupAggregate {
             touched.leaves(group.touched, key);
             true
         });
-        touched.settle();
     }
 
     fn take_growth(&mut self) -> Growth {

@@ -48,6 +48,8 @@ pub(crate) struct EpochTime {
     pub(crate) now: i64,
     /// The operator's own watermark after the epoch before.
     pub(crate) before: i64,
+    /// The number of the epoch.
+    pub(crate) epoch: u64,
 }
 
 /// A place in what time makes due: windows in the order of their ends, and within a window the order of the keys.

@@ -135,7 +135,8 @@ impl Rank {
     }
 
     fn process_changes(&mut self, time: EpochTime, inputs: Vec<Keyed>, out: &mut Output) {
-        self.forget(time.now);
+        self.forget(time);
+        self.forget_met(time, &inputs);
         let mut changed: Vec<Changed> = Vec::new();
         let mut places: HashMap<Arc<[u8]>, usize> = HashMap::new();
         for Keyed { rows, keys } in inputs {
@@ -212,7 +213,8 @@ impl Rank {
     }
 
     fn process_first(&mut self, time_column: usize, time: EpochTime, inputs: Vec<Keyed>, out: &mut Output) {
-        self.forget(time.now);
+        self.forget(time);
+        self.forget_met(time, &inputs);
         for Keyed { rows, keys } in inputs {
             let mut at_once = Vec::new();
             for row in 0..rows.len() {
@@ -251,7 +253,8 @@ impl Rank {
     }
 
     fn process_arrival(&mut self, time: EpochTime, inputs: Vec<Keyed>, out: &mut Output) {
-        self.forget(time.now);
+        self.forget(time);
+        self.forget_met(time, &inputs);
         for Keyed { rows, keys } in inputs {
             let mut first = Vec::new();
             for row in 0..rows.len() {
@@ -353,13 +356,29 @@ pub(super) fn numbered(
 }
 
 impl Rank {
-    /// Forgets partitions that were not touched for the time the plan gives them.
-    fn forget(&mut self, now: i64) {
-        for key in self.touched.expired(now) {
-            match self.rank.mode {
-                RankMode::Changes { .. } => self.rows.remove_partition(&key),
-                _ => _ = self.given.remove(&key),
+    /// Forgets partitions that were not touched for the time the plan gives them, of those that have their turn.
+    fn forget(&mut self, time: EpochTime) {
+        self.touched.expired(time).iter().for_each(|key| self.remove(key));
+    }
+
+    /// Forgets what rows come for, whosever turn it is.
+    fn forget_met(&mut self, time: EpochTime, inputs: &[Keyed]) {
+        if !self.touched.forgets() {
+            return;
+        }
+        for Keyed { rows, keys } in inputs {
+            for key in (0..rows.len()).map(|row| keys.get(row)) {
+                if self.touched.take_over(key, time.now) {
+                    self.remove(key);
+                }
             }
+        }
+    }
+
+    fn remove(&mut self, key: &[u8]) {
+        match self.rank.mode {
+            RankMode::Changes { .. } => self.rows.remove_partition(key),
+            _ => _ = self.given.remove(key),
         }
     }
 

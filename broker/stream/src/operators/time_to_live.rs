@@ -1,5 +1,6 @@
 //! When keys were last touched, so that they can be forgotten.
 
+use super::EpochTime;
 use super::touched::Touched;
 use crate::plan::StateBound;
 use crate::state::{ChangelogSink, ColdError, ColdTables, DueKeys, Growth, Table, TableKey};
@@ -32,9 +33,26 @@ impl TimeToLive {
         *self.last.entry(key, || now) = now;
     }
 
-    /// The keys that were not touched for too long, in a fixed order; they are known no more.
-    pub(crate) fn expired(&mut self, now: i64) -> Vec<TableKey> {
-        let expired = self.touched.expired(now);
+    /// Whether a key that is here was not touched for too long: it is known no more then.
+    pub(crate) fn take_over(&mut self, key: &[u8], now: i64) -> bool {
+        let Some(last) = self.last.get(key).copied() else { return false };
+        let is_over = self.touched.is_over(last, now);
+        if is_over {
+            self.remove(key);
+        }
+        is_over
+    }
+
+    /// The keys that were not touched for too long, of those that have their turn, in a fixed order; they are known no more.
+    pub(crate) fn expired(&mut self, time: EpochTime) -> Vec<TableKey> {
+        let expired = self.touched.expired(time);
+        expired.iter().for_each(|key| _ = self.last.remove(key));
+        expired
+    }
+
+    /// The same of all.
+    pub(crate) fn all_expired(&mut self, now: i64) -> Vec<TableKey> {
+        let expired = self.touched.all_expired(now);
         expired.iter().for_each(|key| _ = self.last.remove(key));
         expired
     }
@@ -48,7 +66,6 @@ impl TimeToLive {
 
     pub(crate) fn drain_changes(&mut self, table: u8, log: &mut dyn ChangelogSink) {
         self.last.drain_changes(table, log, |last, out| out.extend_from_slice(&last.to_be_bytes()));
-        self.touched.settle();
     }
 
     pub(crate) fn restore(&mut self, key: &[u8], value: Option<&[u8]>) -> Result<(), String> {
@@ -60,7 +77,6 @@ impl TimeToLive {
             (None, None) => {}
         }
         self.last.restore(key, last);
-        self.touched.settle();
         Ok(())
     }
 
@@ -69,9 +85,15 @@ impl TimeToLive {
         !self.forgets() || self.last.holds(key)
     }
 
-    /// The keys that are not here and were not touched for too long: they are to be read back, and are expired then.
-    pub(crate) fn due(&mut self, now: i64) -> Option<DueKeys> {
-        self.touched.due(now)
+    /// The keys that are not here and were not touched for too long, of those that have their turn: they are to be read back,
+    /// and are expired then.
+    pub(crate) fn due(&mut self, time: EpochTime) -> Option<DueKeys> {
+        self.touched.due(time)
+    }
+
+    /// The same of all.
+    pub(crate) fn all_due(&mut self, now: i64) -> Option<DueKeys> {
+        self.touched.all_due(now)
     }
 
     /// Reads back when a key was last touched, if that is not here. A key that is due is not among the others any more.
@@ -98,7 +120,6 @@ impl TimeToLive {
     pub(crate) fn let_go(&mut self, key: &[u8]) {
         if let Some(last) = self.last.get_restored(key) {
             self.touched.leaves(last, key);
-            self.touched.settle();
         }
     }
 

@@ -80,6 +80,8 @@ impl NodeState {
 pub(super) struct GraphEpoch<'e> {
     pub(super) plan: &'e Plan,
     pub(super) now: i64,
+    /// Its number.
+    pub(super) number: u64,
     pub(super) emit_rows: u32,
     /// How many bytes of rows one operator may give.
     pub(super) room: usize,
@@ -327,7 +329,7 @@ impl Graph {
         counters: &mut Counters,
     ) -> Result<Vec<Rows>, EpochError> {
         let node = &mut self.nodes[index];
-        let time = EpochTime { now: epoch.now, before: node.place.watermark };
+        let time = EpochTime { now: epoch.now, before: node.place.watermark, epoch: epoch.number };
         node.worked = inputs.iter().flatten().map(Rows::len).sum();
         if inputs.len() > 1 && !matches!(epoch.plan.nodes[index].operator, plan::Operator::Union) {
             // While an input was idle time went on without it. What comes of it now is late by the time that is here.

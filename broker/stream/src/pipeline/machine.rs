@@ -424,6 +424,7 @@ impl Pipeline {
         let epoch = GraphEpoch {
             plan: &plan,
             now: cut.now,
+            number: self.epoch + 1,
             emit_rows: cut.emit_rows,
             room: room(cut, self.records),
             times,

@@ -6,12 +6,13 @@
 //! ```
 //!
 //! A key takes twelve bytes more than it has, and up to three times as much for a while: a span is written anew when a third
-//! of it has gone. A span is short against the time to live, so that one that is due in part costs little.
+//! of it has gone. One that is due in part is looked at whole.
 
 use std::collections::{BTreeMap, HashMap};
 
-/// Into how many spans the time to live is cut.
-const SPANS: i64 = 256;
+/// Into how many spans the time to live is cut. Whoever forgets has one of these for each of many parts of the keys, and takes what is
+/// due of one of them at a time.
+const SPANS: i64 = 4;
 
 /// What a span takes beside its keys, in bytes.
 const SPAN_BYTES: u64 = 128;
@@ -44,6 +45,12 @@ pub(crate) struct DueKeys(Vec<Vec<u8>>);
 impl DueKeys {
     pub(crate) fn iter(&self) -> impl Iterator<Item = &[u8]> {
         self.0.iter().flat_map(|keys| entries(keys)).map(|(_, key)| key)
+    }
+}
+
+impl FromIterator<DueKeys> for DueKeys {
+    fn from_iter<I: IntoIterator<Item = DueKeys>>(all: I) -> Self {
+        DueKeys(all.into_iter().flat_map(|keys| keys.0).collect())
     }
 }
 

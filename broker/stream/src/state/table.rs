@@ -483,15 +483,6 @@ impl<V> TimeTable<V> {
         }
     }
 
-    /// Forgets which entries were changed: the table is derived from another one, and not in the changelog.
-    pub(crate) fn forget_changes(&mut self) {
-        for (time, key, _) in std::mem::take(&mut self.changed) {
-            if let Some(slot) = self.buckets.get_mut(&time).and_then(|bucket| bucket.get_mut(&key)) {
-                slot.changed = false;
-            }
-        }
-    }
-
     /// Puts an entry back as the changelog has it.
     pub(crate) fn restore(&mut self, record_key: &[u8], value: Option<V>) -> Result<(), String> {
         let Some((time, key)) = record_key.split_at_checked(TIME_BYTES) else {

@@ -10,11 +10,12 @@
 use std::sync::Arc;
 
 use super::super::spilling::{FORGOTTEN_AT_ONCE, Spilling, missing, share};
+use super::super::touched::Touched;
 use super::super::{EpochTime, Keyed, Operator, Output, StateSize};
 use super::joined::{Found, Given, JoinedRow, LEFT, RIGHT, caused};
 use crate::plan::{self, StateBound};
 use crate::rows::{Mark, Rows};
-use crate::state::{Away, ChangelogSink, ColdError, ColdTables, Growth, Keys, RowId, RowTable, TimeTable};
+use crate::state::{ChangelogSink, ColdError, ColdTables, Growth, Keys, RowId, RowTable};
 use crate::value::DataType;
 
 /// How long the record of a row was before it said how often the row was given without a partner: where that is noted now.
@@ -29,13 +30,20 @@ pub(crate) struct RegularJoin {
     sides: [Side; 2],
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Side {
     rows: RowTable<Kept>,
-    /// When rows were last given, if they are to be forgotten; derived from them.
-    touched: TimeTable<()>,
-    /// Of keys whose rows are not here, when the first of them was.
-    away: Option<Away>,
+    /// When rows were last given, if they are to be forgotten; derived from them. Of keys whose rows are not here, when the
+    /// first of them was.
+    touched: Touched,
+}
+
+impl Side {
+    /// Forgets a row.
+    fn remove(&mut self, record_key: &[u8]) {
+        let id = RowId::decode(record_key).expect("the engine encoded it itself");
+        self.rows.remove(&id.key, &id.row);
+    }
 }
 
 /// A row that is kept; equal ones together.
@@ -67,7 +75,8 @@ impl RegularJoin {
             row: JoinedRow::new(&join.left, &join.right, join.condition.as_ref(), inputs),
             keeps: [join.kind.keeps_left(), join.kind.keeps_right()],
             bound,
-            sides: [LEFT, RIGHT].map(|_| Side { away: bound.lives_ms().map(Away::new), ..Side::default() }),
+            sides: [LEFT, RIGHT]
+                .map(|_| Side { rows: RowTable::default(), touched: Touched::new(bound.lives_ms()) }),
         }
     }
 
@@ -159,11 +168,9 @@ impl RegularJoin {
         if lives && (count == 0 || known.is_none_or(|known| known.touched != now)) {
             let mut record_key = Vec::new();
             RowId { key: key.into(), row: row.into() }.encode(&mut record_key);
-            if known.is_some() {
-                touched.remove(before.touched, &record_key);
-            }
-            if count > 0 {
-                touched.entry(now, &record_key, || ());
+            match count {
+                0 => touched.remove(before.touched, &record_key),
+                _ => touched.touch(&record_key, known.map(|known| known.touched), now),
             }
         }
         Some(is_alone)
@@ -186,15 +193,21 @@ impl RegularJoin {
         given.stored_alone(pair, Mark { back: false, ..mark }, after.saturating_sub(before));
     }
 
-    /// Forgets rows that were not given for the time the plan gives them.
-    fn forget(&mut self, now: i64) {
-        let Some(ms) = self.bound.lives_ms() else { return };
-        for Side { rows, touched, .. } in &mut self.sides {
-            while let Some((_, record_keys)) = touched.take_first(now.saturating_sub(ms)) {
-                for (record_key, ()) in record_keys {
-                    let id = RowId::decode(&record_key).expect("the engine encoded it itself");
-                    rows.remove(&id.key, &id.row);
-                }
+    /// Forgets rows that were not given for the time the plan gives them, of those that have their turn.
+    fn forget(&mut self, time: EpochTime) {
+        for side in &mut self.sides {
+            side.touched.expired(time).iter().for_each(|record_key| side.remove(record_key));
+        }
+    }
+
+    /// Forgets what rows come for, whosever turn it is.
+    fn forget_met(&mut self, time: EpochTime, inputs: &[Vec<Keyed>]) {
+        if self.bound.lives_ms().is_none() {
+            return;
+        }
+        for key in missing(inputs.iter().flatten(), |_| false) {
+            for side in &mut self.sides {
+                side.touched.take_over(key, time.now).iter().for_each(|record_key| side.remove(record_key));
             }
         }
     }
@@ -235,7 +248,8 @@ impl RegularJoin {
 
 impl Operator for RegularJoin {
     fn process(&mut self, time: EpochTime, inputs: Vec<Vec<Keyed>>, out: &mut Output) {
-        self.forget(time.now);
+        self.forget(time);
+        self.forget_met(time, &inputs);
         for (side, chunks) in inputs.into_iter().enumerate() {
             for Keyed { rows, keys } in chunks {
                 self.take(side, &rows, &keys, time, out);
@@ -258,7 +272,6 @@ impl Operator for RegularJoin {
                     out.extend_from_slice(&kept.touched.to_be_bytes());
                 }
             });
-            self.sides[side].touched.forget_changes();
         }
     }
 
@@ -279,9 +292,8 @@ impl Operator for RegularJoin {
         }
         rows.restore(key, kept)?;
         if let (Some(kept), StateBound::TimeToLive { .. }) = (kept, self.bound) {
-            touched.entry(kept.touched, key, || ());
+            touched.touch(key, None, kept.touched);
         }
-        touched.forget_changes();
         Ok(())
     }
 
@@ -319,20 +331,17 @@ impl Spilling for RegularJoin {
         for side in [LEFT, RIGHT] {
             for key in missing(inputs.iter().flatten(), |key| self.sides[side].rows.holds(key)) {
                 let first = self.read_rows(side, key, cold)?;
-                if let (Some(first), Some(away)) = (first, &mut self.sides[side].away) {
-                    away.take_out(first, key);
-                }
+                first.into_iter().for_each(|first| self.sides[side].touched.is_back(first, key));
             }
         }
         // Only now: the store has what the epoch forgets, until it is over.
         for side in [LEFT, RIGHT] {
-            if let (Some(ms), Some(away)) = (self.bound.lives_ms(), &mut self.sides[side].away) {
-                let due = away.take_due(time.now.saturating_sub(ms));
+            if let Some(due) = self.sides[side].touched.due(time) {
                 let passing = cold.passing();
                 for (place, key) in (1..).zip(due.iter()) {
                     self.read_rows(side, key, &passing)?;
                     if place % FORGOTTEN_AT_ONCE == 0 {
-                        self.forget(time.now);
+                        self.forget(time);
                     }
                 }
             }
@@ -341,23 +350,22 @@ impl Spilling for RegularJoin {
     }
 
     fn held(&self) -> u64 {
-        let of_side = |side: &Side| side.rows.held() + side.away.as_ref().map_or(0, Away::bytes);
+        let of_side = |side: &Side| side.rows.held() + side.touched.away_bytes();
         self.sides.iter().map(of_side).sum()
     }
 
     fn let_go(&mut self, keep: u64) {
-        let away: u64 = self.sides.iter().filter_map(|side| side.away.as_ref()).map(Away::bytes).sum();
+        let away: u64 = self.sides.iter().map(|side| side.touched.away_bytes()).sum();
         let (keep, held) = (keep.saturating_sub(away), self.held() - away);
-        for Side { rows, touched, away } in &mut self.sides {
+        for Side { rows, touched } in &mut self.sides {
             let mut record_key = Vec::new();
             rows.let_go(share(rows.held(), keep, held), |key, row, kept| {
-                if let Some(away) = away {
+                if touched.forgets() {
                     RowId { key: key.into(), row: row.into() }.encode(&mut record_key);
                     touched.remove(kept.touched, &record_key);
-                    away.put(kept.touched, key);
+                    touched.is_away(kept.touched, key);
                 }
             });
-            touched.forget_changes();
         }
     }
 
@@ -374,9 +382,7 @@ impl Spilling for RegularJoin {
         let side = usize::from(table);
         let kept = self.decode(side, kept).map_err(ColdError::damaged)?;
         let id = RowId::decode(entry).map_err(ColdError::damaged)?;
-        if let Some(away) = &mut self.sides[side].away {
-            away.put(kept.touched, &id.key);
-        }
+        self.sides[side].touched.is_away(kept.touched, &id.key);
         Ok(())
     }
 }

@@ -259,7 +259,7 @@ proptest! {
                 inputs[of].push((vec![value(key), Value::BigInt(number)], mark(order, back)));
             }
             let mut out = Output::new();
-            let time = EpochTime { now: epoch as i64, before: NO_TIME };
+            let time = EpochTime { now: epoch as i64, before: NO_TIME, epoch: 0 };
             let inputs = inputs.iter().map(|input| vec![rows(&TYPES, input)]).collect();
             operator.process(time, inputs, &mut out);
             let mut last = 0;
@@ -330,7 +330,7 @@ proptest! {
                 inputs[of].push((vec![value(row.0), Value::Timestamp(row.1)], mark));
             }
             let mut out = Output::new();
-            let time = EpochTime { now: 0, before: place.watermark };
+            let time = EpochTime { now: 0, before: place.watermark, epoch: 0 };
             let inputs = inputs.iter().map(|input| vec![rows(&TYPES, input)]).collect();
             operator.process(time, inputs, &mut out);
             if in_parts {
@@ -424,7 +424,7 @@ proptest! {
                 inputs[*of].push((values.clone(), Mark { order: inputs[*of].len() as u64, ..*mark }));
             }
             let mut out = Output::new();
-            let time = EpochTime { now: 0, before: place.watermark };
+            let time = EpochTime { now: 0, before: place.watermark, epoch: 0 };
             operator.process(time, vec![vec![rows(&ASKS, &inputs[0])], vec![rows(&TABLE, &inputs[1])]], &mut out);
             operator.advance(time, &place, &Place::behind(watermark), &mut out);
             place = Place::behind(watermark);

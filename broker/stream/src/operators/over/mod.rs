@@ -356,7 +356,7 @@ impl Over {
 
     /// Forgets partitions that were not touched for the time the plan gives them, unless they have rows to give.
     fn expire(&mut self, time: EpochTime) {
-        for key in self.touched.expired(time.now) {
+        for key in self.touched.all_expired(time.now) {
             let last = self.rows.get(&key).and_then(|partition| partition.values().next_back());
             // Of changes all rows are given.
             if last.and_then(|held| self.end_of(&held.row)).is_some_and(|end| end > time.before) {

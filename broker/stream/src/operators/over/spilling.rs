@@ -133,7 +133,7 @@ impl Spilling for Over {
             self.read_partition(key, false, cold)?;
         }
         // Only now: the store has what the epoch forgets, until it is over.
-        if let Some(due) = self.touched.due(time.now) {
+        if let Some(due) = self.touched.all_due(time.now) {
             let passing = cold.passing();
             let mut keys = due.iter().peekable();
             while keys.peek().is_some() {

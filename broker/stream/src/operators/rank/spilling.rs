@@ -104,12 +104,12 @@ impl Spilling for Rank {
         };
         missing.into_iter().try_for_each(|key| self.read_partition(key, false, cold))?;
         // Only now: the store has what the epoch forgets, until it is over.
-        let Some(due) = self.touched.due(time.now) else { return Ok(()) };
+        let Some(due) = self.touched.due(time) else { return Ok(()) };
         let passing = cold.passing();
         for (place, key) in (1..).zip(due.iter()) {
             self.read_partition(key, true, &passing)?;
             if place % FORGOTTEN_AT_ONCE == 0 {
-                self.forget(time.now);
+                self.forget(time);
             }
         }
         Ok(())

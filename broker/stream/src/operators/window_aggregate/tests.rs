@@ -66,7 +66,7 @@ fn given(out: Output) -> Vec<(bool, i64, i64)> {
 #[test]
 fn a_row_of_a_key_that_is_given_already_changes_what_was_given() {
     let mut operator = counting(Emit::OnCloseAndLate { ms: 5_000 });
-    let time = |before: i64| EpochTime { now: 0, before };
+    let time = |before: i64| EpochTime { now: 0, before, epoch: 0 };
     let start = Place::behind(0);
     operator.stands_at(&start);
     operator.process(time(0), rows(0, &[(2, 100), (4, 100), (6, 100)]), &mut Output::new());
@@ -122,7 +122,7 @@ proptest! {
         let mut builder = RowsBuilder::new(&INPUT);
         let mut alone = counting(Emit::OnClose);
         let (mut late, mut order) = (Vec::new(), 0);
-        let start = EpochTime { now: 0, before: 0 };
+        let start = EpochTime { now: 0, before: 0, epoch: 0 };
         for (other, passes, behind, again) in of {
             watermark += passes;
             if !again {

@@ -25,7 +25,7 @@ fn left_join(steps: impl FnOnce(Step<'_>)) {
         let mut inputs = vec![Vec::new(), Vec::new()];
         inputs[of].push(rows(&TYPES, &[(vec![Value::BigInt(1), Value::BigInt(number)], mark(0, back))]));
         let mut out = Output::new();
-        operator.process(EpochTime { now, before: NO_TIME }, inputs, &mut out);
+        operator.process(EpochTime { now, before: NO_TIME, epoch: 0 }, inputs, &mut out);
         let text = |rows: &Rows, row: usize| {
             let sign = if rows.marks[row].back { '-' } else { '+' };
             let values: Vec<String> = rows.values(row).iter().map(ToString::to_string).collect();
@@ -181,7 +181,7 @@ proptest! {
                 }
             }
             let mut out = Output::new();
-            let time = EpochTime { now, before: NO_TIME };
+            let time = EpochTime { now, before: NO_TIME, epoch: now as u64 };
             let inputs = inputs.iter().map(|input| vec![rows(&TYPES, input)]).collect();
             operator.process(time, inputs, &mut out);
             for rows in given(out) {

@@ -18,7 +18,7 @@ fn join(kind: JoinKind, bound: JoinBound) -> plan::Join {
 
 /// A thousand equal rows on each side would be a million pairs.
 fn check_pairs(mut operator: impl Operator, types: &[DataType], values: &[Value]) {
-    let time = EpochTime { now: 0, before: NO_TIME };
+    let time = EpochTime { now: 0, before: NO_TIME, epoch: 0 };
     for side in [RIGHT, LEFT] {
         let mut inputs = vec![Vec::new(), Vec::new()];
         inputs[side].push(equal(types, values, 1_000));
@@ -63,7 +63,7 @@ fn of_conditions_that_fail_the_first_is_told() {
         ..join(JoinKind::Inner, JoinBound::State(StateBound::Unbounded))
     };
     let mut operator = RegularJoin::new(&join, StateBound::Unbounded, [&TYPES, &TYPES]);
-    let time = EpochTime { now: 0, before: NO_TIME };
+    let time = EpochTime { now: 0, before: NO_TIME, epoch: 0 };
     let different: Vec<_> =
         (0..300).map(|row| (vec![Value::BigInt(1), Value::BigInt(row)], mark(row as usize, false))).collect();
     let zeros = equal(&TYPES, &[Value::BigInt(1), Value::BigInt(0)], 1);
@@ -90,7 +90,7 @@ fn a_long_row_of_a_table_is_looked_up_in_pieces() {
     let row = [Value::BigInt(1), Value::String("x".repeat(100_000))];
     for room in [ROOM, usize::MAX] {
         let mut operator = LookupJoin::new(&join, [&TYPES, &TABLE]);
-        let time = EpochTime { now: 0, before: NO_TIME };
+        let time = EpochTime { now: 0, before: NO_TIME, epoch: 0 };
         let asks = equal(&TYPES, &[Value::BigInt(1), Value::BigInt(2)], COUNT);
         let mut out = Output::within(room);
         operator.process(time, vec![vec![asks], vec![equal(&TABLE, &row, 1)]], &mut out);
@@ -111,7 +111,7 @@ fn equal_rows_without_a_partner_are_given_in_pieces() {
     let join = join(JoinKind::Left, JoinBound::Window { left: 1, right: 1 });
     for room in [ROOM, usize::MAX] {
         let mut operator = TimedJoin::in_windows(&join, [1, 1], [&STREAM, &STREAM]);
-        let time = EpochTime { now: 0, before: NO_TIME };
+        let time = EpochTime { now: 0, before: NO_TIME, epoch: 0 };
         let values = [Value::BigInt(1), Value::Timestamp(10)];
         let inputs = vec![vec![equal(&STREAM, &values, COUNT)], Vec::new()];
         operator.process(time, inputs, &mut Output::new());
@@ -145,7 +145,7 @@ fn a_long_version_that_equal_rows_ask_for_is_given_in_pieces() {
         versions: Versions::AsOf { left: 1, right: 1 },
     };
     let mut operator = TemporalJoin::new(&join, [1, 1], [&STREAM, &TABLE]);
-    let time = EpochTime { now: 0, before: NO_TIME };
+    let time = EpochTime { now: 0, before: NO_TIME, epoch: 0 };
     let asks = equal(&STREAM, &[Value::BigInt(1), Value::Timestamp(10)], COUNT);
     let version = [Value::BigInt(1), Value::Timestamp(5), Value::String("x".repeat(100_000))];
     operator.process(time, vec![vec![asks], vec![equal(&TABLE, &version, 1)]], &mut Output::new());
@@ -172,7 +172,7 @@ fn rows_that_wait_are_given_in_parts() {
         versions: Versions::AsOf { left: 1, right: 1 },
     };
     let mut operator = TemporalJoin::new(&join, [1, 1], [&STREAM, &TABLE]);
-    let time = EpochTime { now: 0, before: NO_TIME };
+    let time = EpochTime { now: 0, before: NO_TIME, epoch: 0 };
     // Key 0 waits once, key 1 twice, and so on.
     let asks: Vec<_> = (0..40_i64)
         .flat_map(|key| (0..=key).map(move |_| key))

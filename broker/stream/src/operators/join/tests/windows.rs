@@ -163,7 +163,7 @@ proptest! {
                 inputs.push(input.chunks(epoch.cut).map(|chunk| rows(&WINDOWED, chunk)).collect());
             }
             let mut out = Output::new();
-            let time = EpochTime { now: 0, before: place.watermark };
+            let time = EpochTime { now: 0, before: place.watermark, epoch: 0 };
             operator.stands_at(&place);
             operator.hears_of(&counts);
             operator.process(time, inputs, &mut out);
@@ -224,7 +224,11 @@ fn partitions_of_pairs(mut operator: TimedJoin, counts: [usize; 2]) -> Vec<i32> 
     };
     let mut out = Output::new();
     operator.hears_of(&counts);
-    operator.process(EpochTime { now: 0, before: NO_TIME }, vec![of_side(LEFT), of_side(RIGHT)], &mut out);
+    operator.process(
+        EpochTime { now: 0, before: NO_TIME, epoch: 0 },
+        vec![of_side(LEFT), of_side(RIGHT)],
+        &mut out,
+    );
     given(out).iter().flat_map(|rows| &rows.marks).map(|mark| mark.partition).collect()
 }
 
@@ -258,7 +262,7 @@ fn rows_whose_window_closes_with_the_epoch_are_not_stored() {
         };
         let inputs = [LEFT, RIGHT].map(|side| of_side(if side == few { 1 } else { 3 }));
         operator.hears_of(&[LEFT, RIGHT].map(|side| inputs[side][0].rows.len()));
-        operator.process(EpochTime { now: 0, before: NO_TIME }, inputs.into(), &mut Output::new());
+        operator.process(EpochTime { now: 0, before: NO_TIME, epoch: 0 }, inputs.into(), &mut Output::new());
         assert_eq!(operator.size().entries, 2, "the few of both windows");
         assert_eq!(operator.settle(10), BTreeSet::from([10]));
         assert_eq!(operator.size().entries, 2 + 3, "the many of the window that is open");
@@ -283,7 +287,7 @@ fn a_piece_of_the_candidates_is_judged_by_its_own_stored_rows() {
         let mut inputs = vec![Vec::new(), Vec::new()];
         inputs[of].push(rows(&WINDOWED, &input));
         let mut out = Output::new();
-        operator.process(EpochTime { now: 0, before: NO_TIME }, inputs, &mut out);
+        operator.process(EpochTime { now: 0, before: NO_TIME, epoch: 0 }, inputs, &mut out);
         let pairs = |rows: Rows| (0..rows.len()).map(|row| pair_of(&rows, row)).collect::<Vec<_>>();
         given(out).into_iter().flat_map(pairs).collect::<Vec<_>>()
     };
