@@ -76,6 +76,16 @@ fn windows_and_groups_that_do_not_go_together() {
             "GROUP BY window_start, window_end",
         ),
         (
+            "INSERT INTO out SELECT COUNT(*) FROM (SELECT window_start, window_end FROM {hour} UNION ALL SELECT window_start, window_end FROM TABLE(CUMULATE(TABLE t, DESCRIPTOR(ts), INTERVAL '1' MINUTE, INTERVAL '1' HOUR))) GROUP BY »window_end",
+            "`window_end` alone does not say which window",
+            "GROUP BY window_start, window_end",
+        ),
+        (
+            "CREATE VIEW hours AS SELECT window_start, window_end, window_time FROM {hour} GROUP BY window_start, window_end; INSERT INTO out SELECT COUNT(*) FROM TABLE(TUMBLE(TABLE hours, DESCRIPTOR(window_time), INTERVAL '1' DAY)) GROUP BY »window_start, window_end",
+            "`window_start` is a column of several tables",
+            "select it as `window_start AS ...` there",
+        ),
+        (
             "INSERT INTO out SELECT STRING_AGG(s, »s) FROM {hour} GROUP BY window_start",
             "not a constant text",
             "', '",
@@ -400,12 +410,18 @@ fn a_group_has_256_aggregates_at_most() {
 #[test]
 fn one_bound_is_enough_where_windows_are_all_of_one_length() {
     let minutes = "TABLE(TUMBLE(TABLE t, DESCRIPTOR(ts), INTERVAL '1' MINUTE))";
+    let hops = "TABLE(HOP(TABLE t, DESCRIPTOR(ts), INTERVAL '1' MINUTE, INTERVAL '1' HOUR))";
+    let half_past = "TABLE(TUMBLE(TABLE t, DESCRIPTOR(ts), INTERVAL '1' HOUR, INTERVAL '30' MINUTE))";
     let bounds = "SELECT window_start, window_end, window_time AS t";
     let keyed = "CREATE TABLE o (at TIMESTAMP(3), n BIGINT, PRIMARY KEY (at) NOT ENFORCED)
                  WITH ('topic' = 'o', 'format' = 'json', 'output' = 'upsert');";
     let whole = |query: &str| format!("{TABLES}{keyed}{query}");
     for union in [
         format!("SELECT * FROM ({bounds} FROM {HOUR} UNION ALL {bounds} FROM {HOUR})"),
+        // Wherever they begin.
+        format!(
+            "SELECT * FROM ({bounds} FROM {HOUR} UNION ALL {bounds} FROM {hops} UNION ALL {bounds} FROM {half_past})"
+        ),
         // The windows that these were made of are gone.
         "SELECT * FROM TABLE(TUMBLE(TABLE minutes, DESCRIPTOR(t), INTERVAL '1' HOUR))".to_owned(),
     ] {

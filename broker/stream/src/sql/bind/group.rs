@@ -405,16 +405,26 @@ impl Bounds {
 
 /// Whether the start of a window says which its end is, and its end which its start is, given what made the windows.
 fn telling(before: &WindowsBefore, assigned: Option<&Windows>) -> (bool, bool) {
-    let kind = match (assigned, before.kinds.as_slice()) {
-        (Some(Windows::Fixed { kind, .. }), _) => kind,
+    let kinds = match assigned {
+        Some(Windows::Fixed { kind, .. }) => std::slice::from_ref(kind),
         // One session of a key begins, and ends, at a time.
-        (Some(Windows::Session { .. }), _) => return (true, true),
-        (None, [kind]) if !before.sessions => kind,
-        // Sessions of different keys begin together, or end together, and so do windows of different lengths.
-        (None, _) => return (false, false),
+        Some(Windows::Session { .. }) => return (true, true),
+        // Sessions of different keys begin together, or end together.
+        None if before.sessions => return (false, false),
+        None => before.kinds.as_slice(),
     };
-    // Windows that grow end at different times.
-    (!matches!(kind, WindowKind::Cumulate { .. }), true)
+    match kinds {
+        [] => (false, false),
+        // Windows that grow end at different times.
+        [WindowKind::Cumulate { .. }] => (false, true),
+        // Wherever they begin, windows of one length end that much later.
+        [first, ..] => {
+            let tells = kinds.iter().all(|kind| {
+                !matches!(kind, WindowKind::Cumulate { .. }) && kind.size_ms() == first.size_ms()
+            });
+            (tells, tells)
+        }
+    }
 }
 
 /// The keys of `GROUP BY` beside the window, and the window's bounds, if they are among them.

@@ -294,8 +294,13 @@ impl<'a> Binder<'a> {
                         .as_ref()
                         .map_or(column.name.clone(), |table| format!("{table}.{}", column.name))
                 };
+                let of_windows = found.iter().any(|index| self.columns[*index].role.is_window());
                 let (first, second) = (qualified(*first), qualified(*second));
                 let help = match first == second {
+                    true if of_windows => format!(
+                        "what is put into windows has a `{0}` already: select it as `{0} AS ...` there",
+                        name.value
+                    ),
                     true => {
                         "give each table a name of its own: FROM t AS x JOIN t AS y ON x.a = y.a".to_owned()
                     }
