@@ -42,6 +42,38 @@ pub(super) fn ceil(column: &Column, data_type: DataType) -> Column {
     to_whole(column, data_type, f64::ceil, |decimal| decimal.to_whole(Ordering::Greater))
 }
 
+/// The powers of ten that a float has exactly.
+const EXACT_POWERS: [f64; 23] = [
+    1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18,
+    1e19, 1e20, 1e21, 1e22,
+];
+
+/// What [`float_at`] gives, where it is known without the text.
+fn float_without_text(value: f64, digits: i64, cut: bool) -> Option<f64> {
+    /// What is smaller has 15 digits, up to a half of it, and of these no two numbers are one float.
+    const LIMIT: f64 = 1e14;
+    let power = *EXACT_POWERS.get(usize::try_from(digits.unsigned_abs()).ok()?)?;
+    let value_of = |units: f64| if digits < 0 { units * power } else { units / power };
+    let exact = value.abs();
+    let units = if digits < 0 { exact / power } else { exact * power };
+    if units >= LIMIT {
+        return None;
+    }
+    // Where the result steps up. The text is half a last digit away from the value, and the product another half.
+    let step = if cut { units.round() } else { units.floor() + 0.5 };
+    let near = (units - step).abs() <= units * (4.0 * f64::EPSILON);
+    if near && value_of(step) != exact {
+        return None;
+    }
+    let whole = match (near || units > step, cut) {
+        (true, true) => step,
+        (false, true) => step - 1.0,
+        (true, false) => step + 0.5,
+        (false, false) => step - 0.5,
+    };
+    Some(value_of(whole).copysign(value))
+}
+
 /// Rounds, or cuts, a float at a digit after the point, or before it: its shortest text, which is the number that people see.
 /// 4.35 times a hundred is less than 435.
 fn float_at(value: f64, digits: i64, cut: bool) -> Result<f64, String> {
@@ -51,6 +83,14 @@ fn float_at(value: f64, digits: i64, cut: bool) -> Result<f64, String> {
     if digits == 0 {
         return Ok(if cut { value.trunc() } else { value.round() });
     }
+    match float_without_text(value, digits, cut) {
+        Some(rounded) => Ok(rounded),
+        None => text_at(value, digits, cut),
+    }
+}
+
+/// The same by the text.
+fn text_at(value: f64, digits: i64, cut: bool) -> Result<f64, String> {
     let text = format!("{:e}", value.abs());
     let (mantissa, exponent) = text.split_once('e').expect("a float's text has an exponent");
     let all: String = mantissa.chars().filter(char::is_ascii_digit).collect();
@@ -275,6 +315,12 @@ mod tests {
         assert_eq!(float_at(0.05, 1, false), Ok(0.1));
         assert_eq!(float_at(0.05, 1, true), Ok(0.0));
         assert_eq!(float_at(9.96, 1, false), Ok(10.0));
+        // Most need no text.
+        for (value, digits, cut) in
+            [(4.35, 2, true), (1.005, 2, false), (-1250.0, -2, false), (21.3047, 2, true), (5e-324, 3, false)]
+        {
+            assert_eq!(float_without_text(value, digits, cut).map(Ok), Some(text_at(value, digits, cut)));
+        }
         assert_eq!(integer_at(1250, -2, false), Ok(1300));
         assert_eq!(integer_at(-1250, -2, true), Ok(-1200));
         assert_eq!(integer_at(5, -40, false), Ok(0));
@@ -301,6 +347,30 @@ mod tests {
             let rounded = decimal_at_digit(decimal, digits, cut, 38, scale).unwrap();
             let rounded = Decimal { unscaled: rounded, scale }.to_f64();
             prop_assert_eq!(float_at(decimal.to_f64(), digits, cut), Ok(rounded));
+        }
+
+        #[test]
+        fn what_is_rounded_without_the_text_is_what_the_text_gives(
+            (value, digits) in prop_oneof![
+                (any::<f64>(), -330_i64..330),
+                // Of numbers as people write them, and of their neighbours, many are where the result steps.
+                (any::<i64>(), 0_u32..60, 0_usize..23, -1..=1_i64, -22_i64..=22).prop_map(
+                    |(whole, shorter, power, beside, digits)| {
+                        let value = (whole >> shorter) as f64 / EXACT_POWERS[power];
+                        (f64::from_bits(value.to_bits().saturating_add_signed(beside)), digits)
+                    }
+                ),
+                (-100_000_i64..100_000, 1_u8..9, -1..=1_i64).prop_map(|(whole, digits, beside)| {
+                    let half = (whole as f64 + 0.5) / EXACT_POWERS[usize::from(digits)];
+                    (f64::from_bits(half.to_bits().saturating_add_signed(beside)), i64::from(digits))
+                }),
+            ],
+            cut in any::<bool>(),
+        ) {
+            prop_assume!(value.is_finite());
+            if let Some(rounded) = float_without_text(value, digits, cut) {
+                prop_assert_eq!(text_at(value, digits, cut).map(f64::to_bits), Ok(rounded.to_bits()));
+            }
         }
     }
 }
