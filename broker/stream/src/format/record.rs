@@ -294,6 +294,15 @@ impl RowDecoder {
                 cells[width + index] = cells[index].clone();
             }
         }
+        if landed == Landed::Replaced {
+            // Of a key that is not in the row before, that row has the one behind it.
+            let keys = || self.primary_key.iter().filter(|index| self.in_value.contains(index));
+            if keys().all(|index| cells[width + index] == Cell::Null) {
+                for index in keys() {
+                    cells[width + index] = cells[*index].clone();
+                }
+            }
+        }
         let rows: &[usize] = match landed {
             Landed::Row | Landed::Tombstone => &[0],
             Landed::TakenBack => &[width],
@@ -506,6 +515,22 @@ mod tests {
             let error = decode(&mut keyed(), None, Some(&change), &[]).unwrap_err();
             assert!(error.contains(part), "{change}: {error}");
         }
+        // Of a row that stays where it is nothing need be said.
+        let mut decoder = keyed();
+        for (change, landed) in [
+            (r#"{"before":{"name":"x"},"after":{"id":8,"name":"y"},"op":"u"}"#, Landed::Replaced),
+            (r#"{"before":{},"after":{"id":8,"name":"y"},"op":"u"}"#, Landed::Replaced),
+        ] {
+            assert_eq!(decode(&mut decoder, None, Some(change), &[]), Ok(landed), "{change}");
+        }
+        let before = |name| vec![name, Value::BigInt(8)];
+        assert_eq!(
+            rows(&mut decoder),
+            [before(text("x")), before(text("y")), before(Value::Null), before(text("y"))]
+        );
+        let mut both = RowDecoder::new(&format, &columns, 1).unwrap().with_primary_key(&[0, 1]);
+        let half = r#"{"before":{"name":"x"},"after":{"id":8,"name":"y"},"op":"u"}"#;
+        assert!(decode(&mut both, None, Some(half), &[]).is_err());
         // Without a key every column says which row it is.
         let mut decoder = RowDecoder::new(&format, &columns, 1).unwrap();
         assert!(decode(&mut decoder, None, Some(deleted), &[]).is_err());
