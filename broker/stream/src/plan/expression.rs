@@ -199,11 +199,10 @@ impl Expression {
                 Expression::Binary { operator, .. } => {
                     operator.is_arithmetic() || *operator == BinaryOperator::Concat
                 }
-                Expression::Call { function, .. } => *function != Function::Coalesce,
-                Expression::Negate(_)
-                | Expression::Cast { .. }
-                | Expression::User { .. }
-                | Expression::Regex { .. } => true,
+                Expression::Call { function, .. } => call_may_fail(*function),
+                Expression::Negate(operand) => operand.data_type() == DataType::BigInt,
+                Expression::Cast { operand, data_type } => cast_may_fail(operand.data_type(), *data_type),
+                Expression::User { .. } | Expression::Regex { .. } => true,
                 Expression::Column { .. }
                 | Expression::Literal { .. }
                 | Expression::Not(_)
@@ -268,6 +267,54 @@ impl Expression {
                 result.replace_columns(replace);
             }
         }
+    }
+}
+
+/// Whether a function may fail for a row; of most it is believed.
+fn call_may_fail(function: Function) -> bool {
+    use Function::*;
+    !matches!(
+        function,
+        Coalesce
+            | NullIf
+            | Greatest
+            | Least
+            | Sign
+            | Floor
+            | Ceil
+            | Upper
+            | Lower
+            | InitCap
+            | Trim(_)
+            | Left
+            | Right
+            | Reverse
+            | CharLength
+            | OctetLength
+            | Position
+            | StartsWith
+            | EndsWith
+            | Extract(_)
+            | FloorTime(_)
+    )
+}
+
+/// Whether a conversion may find a value that it has no other for.
+fn cast_may_fail(from: DataType, to: DataType) -> bool {
+    use DataType::{BigInt, Boolean, Bytes, Date, Decimal, Double, String, Timestamp};
+    match (from, to) {
+        (String | Bytes, _) => true,
+        (BigInt | Decimal { .. }, Double)
+        | (BigInt, Boolean)
+        | (Boolean | Timestamp, BigInt)
+        | (Timestamp, Date)
+        | (Date, Timestamp)
+        | (_, String) => false,
+        (BigInt, Decimal { precision, scale }) => precision < scale + 19,
+        (Decimal { precision, scale }, Decimal { precision: new_precision, scale: new_scale }) => {
+            new_scale < scale || new_precision - new_scale < precision - scale
+        }
+        _ => true,
     }
 }
 
