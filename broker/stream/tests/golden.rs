@@ -382,6 +382,10 @@ fn a_bare_null_takes_the_type_of_the_other_side_of_a_union() {
         for (union, expected) in [
             (format!("SELECT NULL FROM src UNION ALL SELECT {value} FROM src"), ["null", written]),
             (format!("SELECT {value} FROM src UNION ALL SELECT NULL AS x FROM src"), [written, "null"]),
+            (
+                format!("SELECT CAST(NULL AS STRING) FROM src UNION ALL SELECT {value} FROM src"),
+                ["null", written],
+            ),
         ] {
             check(
                 &format!(

@@ -274,7 +274,8 @@ impl<'s> QueryBinder<'s> {
         Ok(union)
     }
 
-    /// A column of a side of a `UNION`; a bare `NULL` that was selected there takes any type still.
+    /// A column of a side of a `UNION`; a `NULL` that was selected there takes any type still,
+    /// also `CAST(NULL AS STRING)`, which is the same in the plan.
     fn of_side(&self, side: &Relation, index: usize) -> Expression {
         let column = of_node(self.graph.columns(side.node), index);
         let constants = self.graph.constants(side.node, index).unwrap_or_default();
