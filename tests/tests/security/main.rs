@@ -364,7 +364,7 @@ fn who_reads_and_writes_is_told_when_the_cluster_knows_him_no_more() {
         let security = security.sasl(Mechanism::ScramSha256, USER, PASSWORD);
         let client = Client::builder(&rig.front.address()).security(security).connect().await;
         let client = client.expect("a connection");
-        client.admin().create_topic(&NewTopic::new("t")).await.expect("a topic");
+        client.admin().create_topic(&NewTopic::new("t").partitions(3)).await.expect("a topic");
         let producer = client.producer().build().await.expect("a producer");
         let mut reader = client.reader().topic("t", StartAt::Earliest).build().await.expect("a reader");
         let batches = client.batches().partition("t", 0, 0).start();
@@ -380,6 +380,11 @@ fn who_reads_and_writes_is_told_when_the_cluster_knows_him_no_more() {
             assert_eq!(refused.code(), Some(ErrorCode::SASL_AUTHENTICATION_FAILED), "{refused}");
             assert!(refused.is_fatal(), "{refused}");
         }
+        let stopped = soon("the reader that has nothing to read", read_on(&mut reader)).await;
+        assert!(
+            matches!(&stopped, Error::AllStopped { partitions, .. } if partitions.len() == 3),
+            "{stopped}"
+        );
         // Nobody knocks on and on.
         let knocked = rig.front.refused();
         assert!(knocked < 60, "{knocked} attempts");
