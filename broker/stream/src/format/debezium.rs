@@ -45,10 +45,12 @@ impl DebeziumDecoder {
         Self { json, width }
     }
 
-    /// Reads a change. `slots` and `cells` are those of both rows and its own.
+    /// Reads a change. `slots` and `cells` are those of both rows and its own. Of a table with a primary key (`keyed`) an update
+    /// that says nothing of the row before is one of the same key: so PostgreSQL's usual replica identity has it.
     pub(crate) fn decode<'r>(
         &mut self,
         input: &'r [u8],
+        keyed: bool,
         slots: &[Slot],
         cells: &mut [Cell<'r>],
     ) -> Result<Landed, String> {
@@ -69,7 +71,9 @@ impl DebeziumDecoder {
                 Ok(Landed::Row)
             }
             "u" => {
-                needs("before", before)?;
+                if !keyed {
+                    needs("before", before)?;
+                }
                 needs("after", after)?;
                 Ok(Landed::Replaced)
             }

@@ -241,7 +241,9 @@ impl RowDecoder {
                 decoder.decode(value, &self.slots, cells)?;
                 Landed::Row
             }
-            (Some(value), ValueDecoder::Change(decoder)) => decoder.decode(value, &self.slots, cells)?,
+            (Some(value), ValueDecoder::Change(decoder)) => {
+                decoder.decode(value, !self.primary_key.is_empty(), &self.slots, cells)?
+            }
         };
         if let (Landed::Tombstone, Some(decoder)) = (landed, &mut self.deleted) {
             let key = record.key.ok_or("it has neither a value nor a key that says which row it deletes")?;
@@ -520,13 +522,14 @@ mod tests {
         for (change, landed) in [
             (r#"{"before":{"name":"x"},"after":{"id":8,"name":"y"},"op":"u"}"#, Landed::Replaced),
             (r#"{"before":{},"after":{"id":8,"name":"y"},"op":"u"}"#, Landed::Replaced),
+            (r#"{"before":null,"after":{"id":8,"name":"y"},"op":"u"}"#, Landed::Replaced),
         ] {
             assert_eq!(decode(&mut decoder, None, Some(change), &[]), Ok(landed), "{change}");
         }
         let before = |name| vec![name, Value::BigInt(8)];
         assert_eq!(
             rows(&mut decoder),
-            [before(text("x")), before(text("y")), before(Value::Null), before(text("y"))]
+            [text("x"), text("y"), Value::Null, text("y"), Value::Null, text("y")].map(before)
         );
         let mut both = RowDecoder::new(&format, &columns, 1).unwrap().with_primary_key(&[0, 1]);
         let half = r#"{"before":{"name":"x"},"after":{"id":8,"name":"y"},"op":"u"}"#;
