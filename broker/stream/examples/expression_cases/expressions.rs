@@ -364,14 +364,21 @@ impl Generator {
             }
             25 => {
                 let path = self.pick(&["$.a", "$.a.b", "$.b[0]", "$[1]", "$.c.a[1]", "$"]);
-                forms(
-                    &format!("JSON_VALUE(j1, '{path}')"),
-                    &format!(
-                        "CASE WHEN JSON_TYPE(j1, '{path}') IN ('OBJECT', 'ARRAY') THEN NULL \
-                         ELSE JSON_EXTRACT_STRING(j1, '{path}') END"
+                match self.pick(&["", "lax ", "strict "]) {
+                    "strict " => forms(
+                        &format!("JSON_VALUE(j1, 'strict {path}')"),
+                        &format!(
+                            "CASE WHEN JSON_TYPE(j1, '{path}') IN ('OBJECT', 'ARRAY') THEN NULL \
+                             ELSE JSON_EXTRACT_STRING(j1, '{path}') END"
+                        ),
+                        &[],
                     ),
-                    &[],
-                )
+                    mode => forms(
+                        &format!("JSON_VALUE(j1, '{mode}{path}')"),
+                        &format!("JSON_LAX(j1, '{path}')"),
+                        &[],
+                    ),
+                }
             }
             _ => {
                 let (ours, duck) = self.pick(&[
@@ -467,7 +474,18 @@ impl Generator {
                     1 => form("ENDS_WITH({0}, {1})", &[&a, &b]),
                     _ => {
                         let path = self.pick(&["$.a", "$.a.b", "$.b[0]", "$[1]"]);
-                        Pair::same(format!("JSON_EXISTS(j1, '{path}')"))
+                        match self.pick(&["", "lax ", "strict "]) {
+                            "strict " => forms(
+                                &format!("JSON_EXISTS(j1, 'strict {path}')"),
+                                &format!("JSON_EXISTS(j1, '{path}')"),
+                                &[],
+                            ),
+                            mode => forms(
+                                &format!("JSON_EXISTS(j1, '{mode}{path}')"),
+                                &format!("JSON_LAX_EXISTS(j1, '{path}')"),
+                                &[],
+                            ),
+                        }
                     }
                 }
             }
