@@ -150,6 +150,9 @@ enum Command {
         /// Beside that process only what has one of these texts in its name, such as "dead letters".
         #[arg(long, value_name = "TEXT", value_delimiter = ',')]
         beside: Vec<String>,
+        /// Messages of the producer, one in flight: on a slow device fewer, or each waits for those before it.
+        #[arg(long, value_name = "N", default_value_t = delay::PER_SECOND)]
+        per_second: u32,
     },
     /// W1 while the metrics are read every second, and while nobody reads them.
     Scraped,
@@ -291,7 +294,7 @@ fn main() -> anyhow::Result<()> {
         Command::Sealed { gib } => shows::sealed(&bench, gib << 30)?,
         Command::Recovery { gib, memory } => recovery::run(&bench, gib << 30, &memory)?,
         Command::Compacting => shows::compacting(&bench)?,
-        Command::Isolation { beside } => isolation::run(&bench, &beside, how.runs)?,
+        Command::Isolation { beside, per_second } => isolation::run(&bench, &beside, per_second, how.runs)?,
         Command::Scraped => scraped::run(&bench, sized(Workload::W1), how)?,
         Command::FullDisk { mounted } => shows::full_disk(&bench, &mounted)?,
         Command::Produce { .. }

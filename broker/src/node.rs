@@ -229,6 +229,8 @@ impl Node {
                     .shards
                     .unwrap_or_else(|| processors.saturating_sub(1).clamp(1, MOST_SHARDS_UNASKED)),
                 threads: processors,
+                backlog_share: config.pipelines.backlog_share,
+                disk_reserve: config.pipelines.disk_reserve.get(),
             },
             PipelineSurroundings {
                 spill: SpillSettings {

@@ -232,6 +232,13 @@ fn check(loaded: &Loaded) -> Result<(), ConfigError> {
     if topics.partitions > 10_000 {
         return contradiction("topics.partitions", &topics.partitions, "is more than 10000");
     }
+    if !(1..=100).contains(&config.pipelines.backlog_share) {
+        return contradiction(
+            "pipelines.backlog_share",
+            &config.pipelines.backlog_share,
+            "is outside 1 to 100",
+        );
+    }
     if let Some(shards) = config.pipelines.shards.filter(|shards| *shards > MAX_SHARDS) {
         let problem =
             format!("is more than {MAX_SHARDS}: a shard has one of {MAX_SHARDS} groups of keys at least");

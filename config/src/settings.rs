@@ -138,6 +138,10 @@ settings! {
         epoch_records: u32 = 65_536,
         /// Bytes of output and changes of state one epoch gives, about: whoever produces waits while they are written. Windows that close may give more.
         epoch_output: ByteSize = ByteSize::kib(512),
+        /// While others produce, pipelines that work off a backlog take at most so many hundredths of the device's time, all together and in small epochs: what is produced waits for the same device (100 = as much as they can get).
+        backlog_share: u32 = 25,
+        /// Pipelines wait, and say so, while the file system of the data directory has less room than that: it is left to those who produce ("0 B" = they go on until it is full).
+        disk_reserve: ByteSize = ByteSize::mib(128),
         /// Rows of closed windows one epoch writes at most; what is left comes in the next.
         emit_rows: u32 = 50_000,
         /// Memory for the state of each pipeline that has none of its own. With `spill`, what is not used goes to disk from half of it on, where the query allows it; where it does not, the pipeline waits beyond it, and says so.

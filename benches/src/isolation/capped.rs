@@ -236,6 +236,11 @@ impl Disk for Capped {
     fn file_system(&self, directory: &Path) -> io::Result<Option<Box<dyn FileSystem>>> {
         RealDisk.file_system(directory)
     }
+
+    fn free_bytes(&self, directory: &Path) -> io::Result<Option<u64>> {
+        let room = self.state().room;
+        room.map_or_else(|| RealDisk.free_bytes(directory), |room| Ok(Some(room)))
+    }
 }
 
 #[cfg(test)]
@@ -269,5 +274,6 @@ mod tests {
         disk.rename(&b, &a).unwrap();
         disk.remove_dir_all(directory.path()).unwrap();
         assert_eq!(disk.state().room, Some(110));
+        assert_eq!(disk.free_bytes(directory.path()).unwrap(), Some(110));
     }
 }

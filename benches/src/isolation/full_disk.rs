@@ -4,6 +4,8 @@
 //! load ──── 2 s ──► a pipeline runs ─► the disk is full, and it waits ── 2 s ──► room ─► it goes on to its end ──────► end
 //!                   acks               refusals                                  acks
 //! ```
+//!
+//! Where pipelines leave a reserve, it waits while that is left, and nobody is refused.
 
 use std::io::Write as _;
 use std::net::SocketAddr;
@@ -16,8 +18,8 @@ use bytes::Bytes;
 use logmill_client::{Client, NewTopic, PipelineState, ProducerRecord};
 
 use super::wrongs::{PIPELINE, until};
-use super::{Measured, share};
-use crate::delay::{MESSAGE_BYTES, MESSAGES, PAYLOAD, PER_SECOND};
+use super::{Measured, SECONDS, share};
+use crate::delay::{MESSAGE_BYTES, PAYLOAD};
 use crate::histogram::Histogram;
 use crate::link::{Link, Prepared};
 use crate::report::{micros, print};
@@ -32,8 +34,10 @@ const RECORD_BYTES: usize = 1_000;
 const SCRIPT: &str = "CREATE TABLE a (s STRING) WITH ('topic' = 'in', 'format' = 'raw');
      CREATE TABLE b (s STRING) WITH ('topic' = 'out', 'format' = 'raw');
      INSERT INTO b SELECT REPEAT(s, 16) FROM a;";
-/// Less than that, which is written to the journal and to the log.
+/// Less than that, which is written to the journal and to the log; beside the reserve.
 const ROOM: u64 = 64 << 20;
+/// What pipelines leave, if they leave something.
+const RESERVE: u64 = 128 << 20;
 const PLENTY: u64 = 64 << 30;
 
 const BEFORE: Duration = Duration::from_secs(2);
@@ -53,7 +57,10 @@ struct Episode {
     done: Instant,
 }
 
-pub(super) fn measure(bench: &Bench) -> anyhow::Result<Measured> {
+pub(super) fn measure(bench: &Bench, per_second: u32, leaves_reserve: bool) -> anyhow::Result<Measured> {
+    let reserve = if leaves_reserve { RESERVE } else { 0 };
+    let mut bench = bench.clone();
+    bench.settings.push(format!("pipelines.disk_reserve={reserve} B"));
     let mut server = bench.start(Subject::Capped, PAYLOAD)?;
     let address = server.address;
     // When it is closed, the broker ends.
@@ -62,8 +69,8 @@ pub(super) fn measure(bench: &Bench) -> anyhow::Result<Measured> {
     let client = runtime.block_on(prepare(address))?;
     let (before, started) = (server.cpu_time()?, Instant::now());
     let (answers, episode) = thread::scope(|scope| {
-        let episode = scope.spawn(|| runtime.block_on(fill(&client, &mut room)));
-        let answers = load(address, || episode.is_finished())?;
+        let episode = scope.spawn(|| runtime.block_on(fill(&client, &mut room, reserve)));
+        let answers = load(address, per_second, || episode.is_finished())?;
         let episode = episode.join().map_err(|_panic| anyhow::anyhow!("who fills the disk panicked"))??;
         anyhow::Ok((answers, episode))
     })?;
@@ -74,7 +81,12 @@ pub(super) fn measure(bench: &Bench) -> anyhow::Result<Measured> {
         let answers = if answer.acknowledged { &mut acks } else { &mut refusals };
         answers.add(answer.came - answer.due);
     }
-    ensure!(refusals.count() > 0, "nobody was refused while the disk was full");
+    match leaves_reserve {
+        true => {
+            ensure!(refusals.count() == 0, "{} were refused although there was a reserve", refusals.count())
+        }
+        false => ensure!(refusals.count() > 0, "nobody was refused while the disk was full"),
+    }
     let goes_on = answers.iter().find(|answer| answer.acknowledged && answer.came > episode.room);
     let goes_on = goes_on.context("no message was acknowledged once there was room")?;
     print(&format!(
@@ -108,12 +120,13 @@ async fn prepare(address: SocketAddr) -> anyhow::Result<Client> {
 }
 
 /// Lets the pipeline fill the disk while the load goes on, and makes room.
-async fn fill(client: &Client, to_disk: &mut ChildStdin) -> anyhow::Result<Episode> {
+async fn fill(client: &Client, to_disk: &mut ChildStdin, reserve: u64) -> anyhow::Result<Episode> {
     tokio::time::sleep(BEFORE).await;
-    writeln!(to_disk, "{ROOM}")?;
+    writeln!(to_disk, "{}", ROOM + reserve)?;
     client.pipelines().run(PIPELINE, SCRIPT, None).await?;
     let waiting = until(client, |pipeline| pipeline.state() == PipelineState::Blocked).await?;
-    ensure!(waiting.error.contains("disk is full"), "it waits for something else: {}", waiting.error);
+    let why = if reserve > 0 { "disk is nearly full" } else { "disk is full" };
+    ensure!(waiting.error.contains(why), "it waits for something else: {}", waiting.error);
     let full = Instant::now();
     tokio::time::sleep(FULL).await;
     writeln!(to_disk, "{PLENTY}")?;
@@ -126,21 +139,22 @@ async fn fill(client: &Client, to_disk: &mut ChildStdin) -> anyhow::Result<Episo
 }
 
 /// The load of the other rows, refusals and all, until what happens meanwhile is over; the beginning is left out.
-fn load(address: SocketAddr, is_over: impl Fn() -> bool) -> anyhow::Result<Vec<Answer>> {
+fn load(address: SocketAddr, per_second: u32, is_over: impl Fn() -> bool) -> anyhow::Result<Vec<Answer>> {
     let shape = Shape { record_bytes: MESSAGE_BYTES, records: 1 };
     let mut requests = shape.build().iter().map(Prepared::produce).collect::<anyhow::Result<Vec<_>>>()?;
     let mut producer = Link::open(address)?;
     producer.introduce()?;
-    let schedule = Schedule::new(Instant::now(), PER_SECOND);
-    let mut answers = Vec::with_capacity(MESSAGES as usize);
+    let schedule = Schedule::new(Instant::now(), per_second);
+    let messages = per_second * SECONDS;
+    let mut answers = Vec::with_capacity(messages as usize);
     for (index, request) in (0..u32::MAX).zip((0..requests.len()).cycle()) {
-        if index >= MESSAGES && is_over() {
+        if index >= messages && is_over() {
             break;
         }
         let due = schedule.wait(index);
         producer.send(&mut requests[request])?;
         let acknowledged = producer.receive_answer()?.is_ok();
-        if index >= MESSAGES / 10 {
+        if index >= messages / 10 {
             answers.push(Answer { due, came: Instant::now(), acknowledged });
         }
     }

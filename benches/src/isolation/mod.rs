@@ -4,7 +4,7 @@
 //! Whatever takes a processor away delays others; a pipeline must not delay them more than any process does. The ratio is
 //! taken within one run. Scheduling is the ordinary one: under SCHED_RR priorities would say nothing.
 //!
-//! On a full disk nobody can write, whatever pipelines do: those who try are refused, and ratios count what is acknowledged
+//! Pipelines leave room on the disk to others. On a full disk nobody can write, whatever pipelines do: those who try are refused, and ratios count what is acknowledged
 //! before, after and until then.
 
 pub(crate) mod capped;
@@ -19,7 +19,7 @@ use anyhow::Context as _;
 use tokio::runtime::Runtime;
 
 use self::wrongs::Wrong;
-use crate::delay::{MESSAGE_BYTES, MESSAGES, PAYLOAD, PER_SECOND, Quantiles};
+use crate::delay::{MESSAGE_BYTES, PAYLOAD, Quantiles};
 use crate::histogram::Histogram;
 use crate::report::{Runs, Table, print, say};
 use crate::server::{Bench, Server, Subject};
@@ -30,7 +30,10 @@ enum Beside {
     Process,
     Nothing,
     Pipeline(Wrong),
-    FullDisk,
+    FullDisk {
+        /// Of which pipelines leave some to others.
+        leaves_reserve: bool,
+    },
 }
 
 /// A pipeline's threads give way to the broker's by so much.
@@ -41,7 +44,7 @@ impl Beside {
     fn wanted(texts: &[String]) -> Vec<Beside> {
         let mut others = vec![Beside::Nothing];
         others.extend(wrongs::all().into_iter().map(Beside::Pipeline));
-        others.push(Beside::FullDisk);
+        others.extend([true, false].map(|leaves_reserve| Beside::FullDisk { leaves_reserve }));
         others.retain(|beside| texts.is_empty() || texts.iter().any(|text| beside.name().contains(text)));
         others.insert(0, Beside::Process);
         others
@@ -52,7 +55,8 @@ impl Beside {
             Beside::Process => "a process that computes",
             Beside::Nothing => "nothing",
             Beside::Pipeline(wrong) => wrong.name,
-            Beside::FullDisk => "a disk that gets full in an epoch",
+            Beside::FullDisk { leaves_reserve: true } => "a disk that gets nearly full in an epoch",
+            Beside::FullDisk { leaves_reserve: false } => "a disk that gets full in an epoch, no reserve",
         }
     }
 
@@ -60,17 +64,17 @@ impl Beside {
         match self {
             Beside::Process | Beside::Nothing => "",
             Beside::Pipeline(wrong) => wrong.unit,
-            Beside::FullDisk => "of the producer's messages refused",
+            Beside::FullDisk { .. } => "of the producer's messages refused",
         }
     }
 
-    fn measure(&self, bench: &Bench, runtime: &Runtime) -> anyhow::Result<Measured> {
+    fn measure(&self, bench: &Bench, runtime: &Runtime, per_second: u32) -> anyhow::Result<Measured> {
         match self {
-            Beside::Nothing => load(&bench.start(LOGMILL, PAYLOAD)?),
+            Beside::Nothing => load(&bench.start(LOGMILL, PAYLOAD)?, per_second),
             Beside::Process => {
                 let server = bench.start(LOGMILL, PAYLOAD)?;
                 let _spinning = Spinning::start()?;
-                load(&server)
+                load(&server, per_second)
             }
             Beside::Pipeline(wrong) => {
                 let mut bench = bench.clone();
@@ -78,12 +82,12 @@ impl Beside {
                 let server = bench.start(LOGMILL, PAYLOAD)?;
                 let going = wrong.start(runtime, &server)?;
                 if wrong.runs_again {
-                    return load_while_it_runs_again(&server, wrong);
+                    return load_while_it_runs_again(&server, per_second, wrong);
                 }
-                let got = load(&server)?;
+                let got = load(&server, per_second)?;
                 Ok(Measured { done: going.look(runtime)?, ..got })
             }
-            Beside::FullDisk => full_disk::measure(bench),
+            Beside::FullDisk { leaves_reserve } => full_disk::measure(bench, per_second, *leaves_reserve),
         }
     }
 }
@@ -99,20 +103,23 @@ struct Measured {
     done: f64,
 }
 
+/// How long the producer's load lasts.
+const SECONDS: u32 = 10;
+
 /// The producer's load.
-fn load(server: &Server) -> anyhow::Result<Measured> {
+fn load(server: &Server, per_second: u32) -> anyhow::Result<Measured> {
     let before = server.cpu_time()?;
-    let got = latency::run(server.address, MESSAGE_BYTES, PER_SECOND, MESSAGES)?;
+    let got = latency::run(server.address, MESSAGE_BYTES, per_second, per_second * SECONDS)?;
     let cpu = server.cpu_time()? - before;
     Ok(Measured { acks: got.acks, server_cpu: share(cpu, got.elapsed), done: f64::NAN })
 }
 
 /// The same, while somebody runs the pipeline again whenever it has failed.
-fn load_while_it_runs_again(server: &Server, wrong: &Wrong) -> anyhow::Result<Measured> {
+fn load_while_it_runs_again(server: &Server, per_second: u32, wrong: &Wrong) -> anyhow::Result<Measured> {
     let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {
         let again = scope.spawn(|| wrong.run_again(server.address, || stop.load(Ordering::Relaxed)));
-        let got = load(server);
+        let got = load(server, per_second);
         stop.store(true, Ordering::Relaxed);
         let times = again.join().map_err(|_panic| anyhow::anyhow!("who runs it again panicked"))??;
         Ok(Measured { done: times as f64, ..got? })
@@ -161,14 +168,14 @@ struct Row {
 }
 
 /// Measures what is wanted of them, in turn.
-pub(crate) fn run(bench: &Bench, beside: &[String], runs: u32) -> anyhow::Result<()> {
+pub(crate) fn run(bench: &Bench, beside: &[String], per_second: u32, runs: u32) -> anyhow::Result<()> {
     let all = Beside::wanted(beside);
     let mut rows: Vec<Row> = all.iter().map(|_| Row::default()).collect();
     let runtime = Runtime::new()?;
     for run in 1..=runs {
         for (beside, row) in all.iter().zip(&mut rows) {
             say(&format!("isolation run {run}/{runs}: beside {}", beside.name()))?;
-            match beside.measure(bench, &runtime) {
+            match beside.measure(bench, &runtime, per_second) {
                 Ok(got) => {
                     row.acks.add(&got.acks);
                     row.server_cpu.push(100.0 * got.server_cpu);
@@ -179,10 +186,10 @@ pub(crate) fn run(bench: &Bench, beside: &[String], runs: u32) -> anyhow::Result
             }
         }
     }
-    report(&all, &rows, runs)
+    report(&all, &rows, per_second, runs)
 }
 
-fn report(all: &[Beside], rows: &[Row], runs: u32) -> anyhow::Result<()> {
+fn report(all: &[Beside], rows: &[Row], per_second: u32, runs: u32) -> anyhow::Result<()> {
     let headings = [
         "date",
         "beside",
@@ -210,7 +217,7 @@ fn report(all: &[Beside], rows: &[Row], runs: u32) -> anyhow::Result<()> {
         table.row(cells);
     }
     table.print(&format!(
-        "Isolation: {PER_SECOND} messages/s × {MESSAGE_BYTES} B to a topic that no pipeline reads, acknowledged from the device; \
+        "Isolation: {per_second} messages/s × {MESSAGE_BYTES} B to a topic that no pipeline reads, acknowledged from the device; \
          {runs} runs, median [min–max]"
     ))?;
     for (beside, row) in all.iter().zip(rows) {

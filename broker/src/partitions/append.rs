@@ -37,6 +37,8 @@ pub struct Partitions {
     progress: Arc<Notify>,
     /// How often somebody had to wait for room.
     waits: Arc<Tally>,
+    /// Batches that somebody produced, accepted or not.
+    produced: Arc<Tally>,
 }
 
 /// An append that has its offsets and waits for its promise.
@@ -72,7 +74,7 @@ impl Pending {
 
 impl Partitions {
     pub(crate) fn new(store: Arc<Store>, progress: Arc<Notify>) -> Self {
-        Self { store, progress, waits: Arc::default() }
+        Self { store, progress, waits: Arc::default(), produced: Arc::default() }
     }
 
     /// The store behind the door, for those who build frames of several appends.
@@ -92,6 +94,7 @@ impl Partitions {
         check: Check,
         acknowledge: Acknowledge,
     ) -> Result<Pending, AppendError> {
+        self.produced.add(1);
         let frame = Frame::from(vec![Append { partition: partition.id(), batch, check }]);
         let (mut committed, durable) = self.commit(frame, acknowledge)?;
         let appended = committed.appends.swap_remove(0);
@@ -168,6 +171,11 @@ impl Partitions {
             }
             progress.await;
         }
+    }
+
+    /// How many batches came by [`Partitions::submit`]: what is not a pipeline's.
+    pub(crate) fn produced(&self) -> u64 {
+        self.produced.get()
     }
 
     /// How often [`Partitions::room`] had to wait.

@@ -13,6 +13,7 @@ use logmill_stream::{
 use tokio::sync::oneshot;
 
 use super::control::InputEnds;
+use super::courtesy::{STEADY_BYTES, WRITES, WRITES_SPILT};
 use super::events::EventKind;
 use super::failure::{RunError, failure};
 use super::logs::Written;
@@ -128,6 +129,7 @@ impl<'r> Attempt<'r> {
     fn turns(&mut self) -> Result<PipelineState, RunError> {
         loop {
             self.give_way()?;
+            self.rest();
             if self.runner.control.stops_before(self.epochs.pipeline().emission_pending()) {
                 return Ok(PipelineState::Stopped);
             }
@@ -144,8 +146,15 @@ impl<'r> Attempt<'r> {
         }
     }
 
-    /// Waits while the store is so far behind that producers would have to.
+    /// Waits while the store is so far behind that producers would have to, or there is little room left on the disk.
     fn give_way(&mut self) -> Result<(), RunError> {
+        if self.runner.is_short_of_disk() {
+            self.settle()?;
+            self.runner.wait_for_disk();
+            if !self.runner.control.is_stopping() {
+                self.runner.unblock();
+            }
+        }
         if !self.runner.partitions.is_busy() {
             return Ok(());
         }
@@ -159,6 +168,22 @@ impl<'r> Attempt<'r> {
             }
         });
         Ok(())
+    }
+
+    /// While others produce, leaves the device to them for a time behind each frame, if there is a backlog.
+    fn rest(&mut self) {
+        let Runner { partitions, control, courtesy, runtime, shown, clock, limits, .. } = &*self.runner;
+        let now = clock.steady();
+        let rest = courtesy.rest(partitions.produced(), now).filter(|_| self.epochs.is_behind());
+        let most = if rest.is_some() { STEADY_BYTES } else { usize::MAX };
+        self.epochs.set_steady_bytes(limits.steady_bytes.min(most));
+        if let Some(rest) = rest.filter(|rest| !rest.is_zero()) {
+            shown.enter(Phase::WaitingForDisk, now);
+            // The rest is over early when an order comes.
+            runtime.block_on(async {
+                let _ = tokio::time::timeout(rest, control.changed()).await;
+            });
+        }
     }
 
     /// What has changed around it since the last turn. What is published from here on ends a wait at once.
@@ -207,6 +232,11 @@ impl<'r> Attempt<'r> {
             sizes: counts.then(|| pipeline.operator_sizes()),
         };
         let written = self.runner.logs.written();
+        if self.epochs.is_behind() {
+            let writes = if self.epochs.pipeline().is_spilt() { WRITES_SPILT } else { WRITES };
+            let takes = self.runner.partitions.store().journal_time(writes * written.frame_bytes);
+            self.runner.courtesy.brought(takes, computed);
+        }
         let epoch = InFlight { ticket, durable, written, began, computed };
         let before = self.in_flight.replace(epoch);
         self.settle_one(before)?;
@@ -297,7 +327,7 @@ impl<'r> Attempt<'r> {
         let counters = epoch.durable.progress.counters;
         let (processing, last_rejected) =
             (epoch.durable.progress.now, epoch.durable.progress.last_rejected.clone());
-        let Written { progress_offset, changelog_end, log_bytes } = epoch.written;
+        let Written { progress_offset, changelog_end, log_bytes, .. } = epoch.written;
         let progress = epoch.durable.progress.clone();
         let cut = Cut { progress, progress_offset, changelog_end };
         let at = self.epochs.pipeline().is_spilt().then(|| position(runner.keeper.logs(), &cut));

@@ -57,6 +57,8 @@ pub(super) struct BrokerLogs {
     changelog_end: i64,
     /// How many bytes of changes the last epoch had.
     log_bytes: u64,
+    /// And how many all of it had.
+    frame_bytes: u64,
     /// Whether the last epoch was committed here: the offsets of what the next one does not read are mirrored already, and
     /// what was read before is on the device when it is.
     goes_on: bool,
@@ -73,6 +75,8 @@ pub(super) struct Written {
     pub(super) changelog_end: i64,
     /// Of its progress record and its changes.
     pub(super) log_bytes: u64,
+    /// Of its whole frame, about.
+    pub(super) frame_bytes: u64,
 }
 
 impl BrokerLogs {
@@ -98,6 +102,7 @@ impl BrokerLogs {
             progress_end,
             changelog_end,
             log_bytes: 0,
+            frame_bytes: 0,
             goes_on: false,
             patience,
             ends,
@@ -129,6 +134,7 @@ impl BrokerLogs {
             progress_offset: self.progress_end - 1,
             changelog_end: self.changelog_end,
             log_bytes: self.log_bytes,
+            frame_bytes: self.frame_bytes,
         }
     }
 
@@ -384,6 +390,7 @@ impl Logs for BrokerLogs {
                 if let Some(last) = changes.last() {
                     self.changelog_end = last.last_offset + 1;
                 }
+                self.frame_bytes = epoch.size_bytes() as u64;
                 let changes = epoch.changelog.iter();
                 self.log_bytes =
                     changes.chain([&epoch.progress_batch]).map(|batch| batch.bytes().len() as u64).sum();

@@ -12,6 +12,7 @@ use tokio::sync::{OwnedMutexGuard, Semaphore};
 
 use super::adjusting::check_shards;
 use super::control::Control;
+use super::courtesy::Courtesy;
 use super::ending::InputEnd;
 use super::error::PipelineError;
 use super::event_log::EventLog;
@@ -66,6 +67,10 @@ pub struct PipelineSettings {
     pub shards: u32,
     /// How many of them are computed at a time, at least 1: there are not more processors.
     pub threads: u32,
+    /// Hundredths of the device's time that all of them that work off a backlog take together while others produce, 1 to 100.
+    pub backlog_share: u32,
+    /// They wait while there is less room on the disk, in bytes.
+    pub disk_reserve: u64,
 }
 
 /// What pipelines use of the broker around them, and of the program around that.
@@ -95,6 +100,7 @@ pub(super) struct Manager {
     pub(super) partitions: Partitions,
     /// Held by whoever makes a snapshot in the background.
     pub(super) snapshot_turn: Arc<Mutex<()>>,
+    pub(super) courtesy: Courtesy,
     pub(super) clock: Clock,
     pub(super) runtime: Handle,
     pub(super) known: Mutex<BTreeMap<String, Known>>,
@@ -161,6 +167,7 @@ impl Pipelines {
             spill,
             partitions,
             snapshot_turn: Arc::default(),
+            courtesy: Courtesy::new(settings.backlog_share),
             clock,
             runtime,
             known: Mutex::new(BTreeMap::new()),

@@ -18,6 +18,7 @@
 mod adjusting;
 mod attempt;
 mod control;
+mod courtesy;
 mod deleting;
 mod ending;
 mod error;

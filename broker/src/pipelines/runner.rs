@@ -3,11 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use logmill_config::ByteSize;
 use logmill_stream::{CommitError, EpochLimits, Plan, TurnError};
 use tokio::runtime::Handle;
 
 use super::attempt::{Attempt, Course};
 use super::control::Control;
+use super::courtesy::Courtesy;
 use super::events::{EventKind, Events};
 use super::failure::{Failure, RunError, failure};
 use super::logs::{BrokerLogs, Patience};
@@ -63,6 +65,9 @@ pub(super) struct Runner {
     pub(super) limits: EpochLimits,
     /// How many shards are computed at a time.
     pub(super) threads: u32,
+    pub(super) courtesy: Courtesy,
+    /// Room on the disk that is left to others.
+    pub(super) disk_reserve: u64,
     pub(super) clock: Clock,
     pub(super) runtime: Handle,
 }
@@ -156,6 +161,31 @@ impl Runner {
         while !self.control.is_stopping() && self.control.memory() < bytes {
             self.runtime.block_on(self.control.changed());
         }
+    }
+
+    /// Waits while there is less room on the disk than is left to others, or until an order to stop comes.
+    pub(super) fn wait_for_disk(&self) {
+        while !self.control.is_stopping() && self.is_short_of_disk() {
+            let why = Failure {
+                at_ms: self.now(),
+                what: format!(
+                    "the disk is nearly full: it has less room than the {} that pipelines leave to those who produce",
+                    ByteSize::bytes(self.disk_reserve)
+                ),
+                position: None,
+                remedy: "Free space, let topics keep less, or lower pipelines.disk_reserve; it goes on by itself, and \
+                         nothing is lost or doubled"
+                    .to_owned(),
+            };
+            self.shown.block(why, &self.events);
+            self.pause();
+        }
+    }
+
+    /// Whether there is less room on the disk than is left to others.
+    pub(super) fn is_short_of_disk(&self) -> bool {
+        self.disk_reserve > 0
+            && self.partitions.store().free_bytes().is_some_and(|free| free < self.disk_reserve)
     }
 
     pub(super) fn is_blocked(&self) -> bool {

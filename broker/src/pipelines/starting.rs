@@ -254,6 +254,8 @@ impl Pipelines {
             events,
             limits: self.0.settings.limits,
             threads: self.0.settings.threads,
+            courtesy: self.0.courtesy.clone(),
+            disk_reserve: self.0.settings.disk_reserve,
             clock,
             runtime,
         };

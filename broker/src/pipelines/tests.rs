@@ -2,6 +2,7 @@
 
 mod changes;
 mod counting_disk;
+mod courtesy;
 mod ends;
 mod events;
 mod look_ups;
@@ -37,6 +38,9 @@ use crate::topics::{MetadataRecord, NewTopic, PipelineRecord};
 pub(super) const COPY: &str = "CREATE TABLE a (x BIGINT) WITH ('topic' = 'in', 'format' = 'json');
     CREATE TABLE b (x BIGINT) WITH ('topic' = 'out', 'format' = 'json');
     INSERT INTO b SELECT x FROM a;";
+
+/// What they leave on the disk.
+const RESERVE: u64 = 1 << 20;
 
 pub(super) struct Parts {
     pub(super) pipelines: Pipelines,
@@ -77,6 +81,18 @@ impl Parts {
         interval_bytes: u64,
         limits: EpochLimits,
     ) -> Self {
+        Self::open_sharing(disk, directory, further, interval_bytes, limits, 25).await
+    }
+
+    /// The same with this share of the device while others produce.
+    pub(super) async fn open_sharing(
+        disk: impl Disk + 'static,
+        directory: &TempDir,
+        further: Vec<MetadataRecord>,
+        interval_bytes: u64,
+        limits: EpochLimits,
+        backlog_share: u32,
+    ) -> Self {
         let disk: Arc<dyn Disk> = Arc::new(disk);
         let config = Config { data_dir: directory.path().to_owned(), ..Config::default() };
         let clock = Clock::system();
@@ -95,7 +111,14 @@ impl Parts {
         let loading = assembly.coordinators.begin_loading();
         node::blocking(move || loading.run(&CancellationToken::new(), 1)).await;
         let records = [assembly.records, further].concat();
-        let settings = PipelineSettings { limits, memory: 1 << 28, shards: 1, threads: 2 };
+        let settings = PipelineSettings {
+            limits,
+            memory: 1 << 28,
+            shards: 1,
+            threads: 2,
+            backlog_share,
+            disk_reserve: RESERVE,
+        };
         let snapshots =
             SnapshotSettings { disk: Arc::clone(&disk), data_dir: config.data_dir.clone(), interval_bytes };
         let pipelines = Pipelines::load(

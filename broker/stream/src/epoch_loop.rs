@@ -14,6 +14,7 @@ mod alignment;
 mod begun;
 mod followed;
 mod idleness;
+mod limits;
 mod pace;
 mod shedding;
 
@@ -26,6 +27,7 @@ use self::alignment::{Aligned, Alignment};
 use self::begun::Begun;
 pub use self::followed::Followed;
 use self::idleness::Idleness;
+pub use self::limits::EpochLimits;
 use self::pace::Load;
 pub use self::pace::Pace;
 pub use self::shedding::ShedControl;
@@ -38,41 +40,6 @@ use crate::pipeline::{
 };
 use crate::rows::GIVEN_BYTES;
 use crate::state::{ColdError, ColdPosition};
-
-/// How large epochs grow.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct EpochLimits {
-    /// About this many bytes of batches are read for one epoch, shared by the partitions that have some; at least one
-    /// batch of each.
-    pub input_bytes: usize,
-    /// About this many records are taken into one epoch, shared in the same way.
-    pub input_records: u64,
-    /// The keys, values and headers of an epoch's records are at most this many bytes when they are unpacked, or it is
-    /// one record. It bounds what a batch that is packed well can make the engine hold.
-    pub unpacked_bytes: usize,
-    /// An epoch's outputs and changes of state should be at most this many bytes. One that is larger is committed, and
-    /// the epochs behind it are made smaller; see [`Pace`].
-    pub output_bytes: usize,
-    /// The same, for epochs that rather records than closed windows gave: with a backlog they come one after another, and
-    /// whoever writes to the same journal waits behind each. No more than `output_bytes` holds.
-    pub steady_bytes: usize,
-    /// At most this many rows of closed windows are written in one epoch.
-    pub emit_rows: u32,
-}
-
-impl Default for EpochLimits {
-    /// 8 MiB or 65,536 records in, which unpack to 32 MiB; 16 MiB or 50,000 rows of closed windows out.
-    fn default() -> Self {
-        Self {
-            input_bytes: 8 * 1024 * 1024,
-            input_records: 65_536,
-            unpacked_bytes: 32 * 1024 * 1024,
-            output_bytes: 16 * 1024 * 1024,
-            steady_bytes: 16 * 1024 * 1024,
-            emit_rows: 50_000,
-        }
-    }
-}
 
 /// What one turn did.
 #[derive(Debug)]
@@ -186,6 +153,8 @@ pub struct EpochLoop {
     followed: Option<Followed>,
     /// Partitions the last epoch had no room for: their turn is next.
     left_out: BTreeSet<TopicPartition>,
+    /// There was more to read when the last epoch began than it took.
+    is_behind: bool,
     begun: Begun,
 }
 
@@ -212,6 +181,7 @@ impl EpochLoop {
             load: Load::default(),
             followed: None,
             left_out: BTreeSet::new(),
+            is_behind: false,
             begun: Begun::default(),
         }
     }
@@ -254,6 +224,16 @@ impl EpochLoop {
     /// How large epochs are at the moment.
     pub fn pace(&self) -> Pace {
         self.pace
+    }
+
+    /// Sets [`EpochLimits::steady_bytes`] for the epochs that come.
+    pub fn set_steady_bytes(&mut self, bytes: usize) {
+        self.limits.steady_bytes = bytes;
+    }
+
+    /// Whether records were readable already when the last epoch began that it did not take: it works off a backlog.
+    pub fn is_behind(&self) -> bool {
+        self.is_behind
     }
 
     /// Makes the epochs that come half as large as the last one, until they are small for long enough. False when that
@@ -349,6 +329,10 @@ impl EpochLoop {
         }
         let output = self.step_over_less(&mut cut, &input, &aligned.newest)?;
         self.load = self.load(&cut, &input, &output);
+        if !input.is_empty() {
+            let not_all = |(partition, range): (_, &OffsetRange)| ends.get(partition) > Some(&range.to);
+            self.is_behind = !self.left_out.is_empty() || cut.ranges.iter().any(not_all);
+        }
         self.begun.note(&cut.ranges, &input, self.limits.unpacked_bytes);
         let progress = Box::new(output.progress.clone());
         let ticket = logs.commit(output)?;

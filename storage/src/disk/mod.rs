@@ -96,6 +96,10 @@ pub trait Disk: fmt::Debug + Send + Sync {
     /// The file system that a directory is on, to make much durable with one call; `None` where there is no such call, or
     /// none that tells of failures.
     fn file_system(&self, directory: &Path) -> io::Result<Option<Box<dyn FileSystem>>>;
+    /// How many bytes there is room for on the file system that a directory is on; `None` where nobody knows.
+    fn free_bytes(&self, _directory: &Path) -> io::Result<Option<u64>> {
+        Ok(None)
+    }
 }
 
 /// A file system as a whole.

@@ -83,6 +83,11 @@ impl Disk for RealDisk {
         whole::open(directory)
     }
 
+    fn free_bytes(&self, directory: &Path) -> io::Result<Option<u64>> {
+        let found = rustix::fs::statvfs(directory)?;
+        Ok(Some(found.f_bavail.saturating_mul(found.f_frsize)))
+    }
+
     fn lock(&self, path: &Path) -> io::Result<Box<dyn DiskLock>> {
         let file = fs::OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
         rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive)?;

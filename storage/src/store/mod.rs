@@ -31,6 +31,7 @@ mod replay;
 mod rounds;
 mod sequencer;
 mod tail;
+mod write_time;
 
 use std::fmt;
 use std::path::PathBuf;
@@ -48,6 +49,7 @@ use self::directories::Directories;
 use self::rounds::JournalStage;
 use self::sequencer::Sequencer;
 use self::tail::TailBudget;
+use self::write_time::WriteTime;
 use crate::PartitionId;
 use crate::disk::{Disk, DiskLock};
 use crate::journal::JournalOptions;
@@ -96,7 +98,7 @@ pub struct StoreOptions {
     pub flush_ahead_bytes: u64,
     /// Log settings of partitions found at the start, until [`Store::set_options`].
     pub log: LogOptions,
-    /// The owner's steady clock, in ns: by it writes of the journal are measured. Nothing is decided by it.
+    /// The owner's steady clock, in ns: by it writes of the journal are measured. The store decides nothing by it.
     pub measure: fn() -> u64,
 }
 
@@ -174,6 +176,7 @@ pub struct Store {
     ring_used: AtomicU64,
     ring_total: AtomicU64,
     ring_durable: AtomicU64,
+    write_time: WriteTime,
     /// Bytes of batches that are sequenced and not yet in the segments; below zero for a moment when a round is quicker than
     /// the commit that counts.
     unapplied_bytes: AtomicI64,

@@ -32,6 +32,7 @@ use super::error::StoreError;
 use super::rounds::JournalStage;
 use super::sequencer::Sequencer;
 use super::tail::TailBudget;
+use super::write_time::WriteTime;
 use super::{Store, StoreOptions};
 use crate::PartitionId;
 use crate::disk::{Disk, DiskLock};
@@ -468,6 +469,7 @@ impl Opening<'_> {
             ring_used: AtomicU64::new(ring_used),
             ring_total: AtomicU64::new(ring_total),
             ring_durable: AtomicU64::new(last_sequence),
+            write_time: WriteTime::new(),
             unapplied_bytes: AtomicI64::new(0),
             unflushed_bytes: AtomicU64::new(0),
             group_flush: self.group_flush,

@@ -190,6 +190,7 @@ impl Store {
             .write(&pending.make_contiguous()[..ready], |frame| &frame.body)
             .map_err(|error| self.poison(error.into()))?;
         round.write_ns = (self.options.measure)().saturating_sub(began);
+        self.write_time.note(written.bytes, round.write_ns);
         let first = journal.durable() + 1 - written.frames as u64;
         let mut queued_bytes = 0;
         for (sequence, frame) in (first..).zip(pending.drain(..written.frames)) {
@@ -282,6 +283,17 @@ impl Store {
             ring_fill: used as f64 / self.options.journal.max_bytes as f64,
             storage_full: self.sequencer.is_full(),
         }
+    }
+
+    /// How long the journal's device takes for so many bytes, about, by the writes of lately and
+    /// [`StoreOptions::measure`](super::StoreOptions).
+    pub fn journal_time(&self, bytes: u64) -> Duration {
+        self.write_time.of(bytes)
+    }
+
+    /// How many bytes there is room for on the file system of the data directory; `None` where nobody knows.
+    pub fn free_bytes(&self) -> Option<u64> {
+        self.environment.disk.free_bytes(&self.options.data_dir).ok().flatten()
     }
 
     /// After a failure nothing is done any more: the failure is the answer to everything.

@@ -1,4 +1,4 @@
-//! A disk that counts what is read and written of files, by their paths.
+//! A disk that counts what is read and written of files, by their paths, and has as much room as it is told.
 
 use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
@@ -21,9 +21,15 @@ type Counts = Arc<Mutex<Vec<(PathBuf, Moved)>>>;
 #[derive(Debug, Default, Clone)]
 pub(in crate::pipelines) struct CountingDisk {
     counts: Counts,
+    free: Arc<Mutex<Option<u64>>>,
 }
 
 impl CountingDisk {
+    /// From now on it says that there is room for so many bytes.
+    pub(in crate::pipelines) fn set_free_bytes(&self, bytes: u64) {
+        *self.free.lock() = Some(bytes);
+    }
+
     /// Of all files in whose paths one of these words is.
     pub(in crate::pipelines) fn moved(&self, words: &[&str]) -> Moved {
         let counts = self.counts.lock();
@@ -139,5 +145,10 @@ impl Disk for CountingDisk {
 
     fn file_system(&self, directory: &Path) -> io::Result<Option<Box<dyn FileSystem>>> {
         RealDisk.file_system(directory)
+    }
+
+    fn free_bytes(&self, directory: &Path) -> io::Result<Option<u64>> {
+        let free = *self.free.lock();
+        free.map_or_else(|| RealDisk.free_bytes(directory), |free| Ok(Some(free)))
     }
 }

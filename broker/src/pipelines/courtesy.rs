@@ -1,0 +1,108 @@
+//! How pipelines that work off a backlog leave the device to those who produce.
+//!
+//! Whoever produces waits until the device has written what came before. A pipeline with a backlog brings a frame as soon as
+//! the last one is written, for as long as that takes; so while others produce, all such pipelines together rest behind each
+//! frame for a multiple of the time that it takes, and their epochs are small. Without others they use the whole device.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+
+/// Somebody produces who did so a time ago.
+const PRODUCES_FOR: Duration = Duration::from_secs(1);
+
+/// No rest is longer: what was to be written on a device that stood still is no measure.
+const LONGEST: Duration = Duration::from_millis(250);
+
+/// Bytes of output and changes of state that an epoch gives, about, while others produce.
+pub(super) const STEADY_BYTES: usize = 128 << 10;
+
+/// How often the bytes of a frame are written: to the journal and to the segments.
+pub(super) const WRITES: u64 = 2;
+
+/// The same where the state is on disk, whose tables are written, and about three times written anew as they are merged.
+pub(super) const WRITES_SPILT: u64 = 6;
+
+/// The device's time, as all pipelines of a broker share it; cheap to clone. Times are those of a clock that only goes forward.
+#[derive(Clone, Debug)]
+pub(super) struct Courtesy(Arc<Mutex<State>>);
+
+#[derive(Debug)]
+struct State {
+    /// Frames may take so many hundredths of the time.
+    share: u32,
+    produced: u64,
+    heard: Option<Duration>,
+    /// Until then the device is left to others.
+    until: Duration,
+}
+
+impl Courtesy {
+    /// Frames may take so many hundredths of the time, from 1 to 100.
+    pub(super) fn new(hundredths: u32) -> Courtesy {
+        let share = hundredths.clamp(1, 100);
+        Courtesy(Arc::new(Mutex::new(State { share, produced: 0, heard: None, until: Duration::ZERO })))
+    }
+
+    /// How long a pipeline with a backlog rests now, where `produced` counts what others produced so far. `None` when nobody
+    /// does, or pipelines need not rest.
+    pub(super) fn rest(&self, produced: u64, now: Duration) -> Option<Duration> {
+        let mut state = self.0.lock();
+        if state.share == 100 {
+            return None;
+        }
+        if produced != state.produced {
+            state.produced = produced;
+            state.heard = Some(now);
+        }
+        let heard = state.heard?;
+        (now.saturating_sub(heard) < PRODUCES_FOR).then(|| state.until.saturating_sub(now))
+    }
+
+    /// A frame was brought that takes the device so long.
+    pub(super) fn brought(&self, takes: Duration, now: Duration) {
+        let mut state = self.0.lock();
+        let rest = (takes.saturating_mul(100) / state.share).min(LONGEST);
+        state.until = state.until.max(now) + rest;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    #[test]
+    fn a_frame_is_followed_by_a_rest_while_others_produce() {
+        let courtesy = Courtesy::new(25);
+        assert_eq!(courtesy.rest(0, MS), None, "nobody has produced");
+        assert_eq!(courtesy.rest(1, 2 * MS), Some(Duration::ZERO));
+        courtesy.brought(5 * MS, 10 * MS);
+        assert_eq!(courtesy.rest(1, 12 * MS), Some(18 * MS), "its own time, and three times as long");
+        // Of another pipeline: they share the time.
+        courtesy.clone().brought(MS, 12 * MS);
+        assert_eq!(courtesy.rest(2, 30 * MS), Some(4 * MS));
+        assert_eq!(courtesy.rest(2, 40 * MS), Some(Duration::ZERO));
+        // What was not used is not owed.
+        courtesy.brought(MS, 500 * MS);
+        assert_eq!(courtesy.rest(2, 500 * MS), Some(4 * MS));
+        assert_eq!(courtesy.rest(2, 1_030 * MS), None, "nothing was produced for a second");
+        assert_eq!(courtesy.rest(3, 1_031 * MS), Some(Duration::ZERO));
+    }
+
+    #[test]
+    fn a_device_that_stood_still_does_not_stop_pipelines() {
+        let courtesy = Courtesy::new(1);
+        courtesy.brought(Duration::MAX, Duration::ZERO);
+        assert_eq!(courtesy.rest(1, Duration::ZERO), Some(LONGEST));
+    }
+
+    #[test]
+    fn who_may_have_the_whole_device_never_rests() {
+        let courtesy = Courtesy::new(100);
+        courtesy.brought(Duration::from_secs(1), Duration::ZERO);
+        assert_eq!(courtesy.rest(1, Duration::ZERO), None);
+    }
+}

@@ -1,0 +1,104 @@
+//! What pipelines leave to those who produce: time of the device, and room on it.
+
+use std::time::{Duration, Instant};
+
+use logmill_storage::RealDisk;
+use logmill_stream::EpochLimits;
+use tempfile::TempDir;
+
+use super::super::{EventKind, PipelineState};
+use super::counting_disk::CountingDisk;
+use super::{COPY, Parts, RESERVE};
+
+const RECORDS: i64 = 90;
+/// Frames of this device take a time that counts.
+const SMALL: EpochLimits = EpochLimits {
+    input_bytes: 1,
+    input_records: 3,
+    unpacked_bytes: 1 << 20,
+    output_bytes: 1 << 20,
+    steady_bytes: 1 << 20,
+    emit_rows: 1_000,
+};
+/// What comes out of three records is a frame of some 100 KiB: 20 ms by the first guess, of which it may take a hundredth.
+const LARGE: &str = "CREATE TABLE a (k STRING, x BIGINT) WITH ('topic' = 'in', 'format' = 'json');
+    CREATE TABLE b (s STRING) WITH ('topic' = 'out', 'format' = 'raw');
+    INSERT INTO b SELECT REPEAT(k, 30000) FROM a;";
+
+impl Parts {
+    async fn with_a_backlog() -> (TempDir, Parts) {
+        let directory = TempDir::new().unwrap();
+        let parts = Parts::open_sharing(RealDisk, &directory, Vec::new(), 1 << 30, SMALL, 1).await;
+        let rows: Vec<_> = (0..RECORDS).map(|x| ("k", x)).collect();
+        parts.produce("in", &rows).await;
+        (directory, parts)
+    }
+
+    fn epoch(&self) -> u64 {
+        self.pipelines.view("p").unwrap().progress.map_or(0, |progress| progress.epoch)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pipeline_with_a_backlog_rests_while_others_produce_and_only_then() {
+    let (_directory, parts) = Parts::with_a_backlog().await;
+    let epochs = u64::try_from(RECORDS / 3).unwrap();
+    parts.pipelines.run("p", LARGE, None).await.unwrap();
+    // 30 epochs with rests of 250 ms behind each take seven seconds; it is looked at for one.
+    let began = Instant::now();
+    while began.elapsed() < Duration::from_secs(1) {
+        parts.produce("other-in", &[("k", 1)]).await;
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let done = parts.epoch();
+    assert!((1..=epochs / 2).contains(&done), "{done}");
+    assert_eq!(parts.pipelines.view("p").unwrap().state, PipelineState::Running);
+    // Nobody produces any more.
+    parts.caught_up("p").await;
+    // It is no less obedient while it rests.
+    parts.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pipeline_leaves_room_on_the_disk_and_goes_on_when_there_is_more() {
+    let directory = TempDir::new().unwrap();
+    let disk = CountingDisk::default();
+    let parts = Parts::open_on(disk.clone(), &directory, Vec::new(), 1 << 30, EpochLimits::default()).await;
+    let pipelines = &parts.pipelines;
+    pipelines.run("p", COPY, None).await.unwrap();
+    parts.produce("in", &[("a", 1)]).await;
+    parts.caught_up("p").await;
+    disk.set_free_bytes(RESERVE - 1);
+    // Whoever produces is served.
+    parts.produce("in", &[("a", 2)]).await;
+    let blocked = parts.until_blocked().await;
+    assert!(blocked.what.contains("the disk is nearly full"), "{blocked}");
+    assert!(blocked.what.contains("1 MiB"), "{blocked}");
+    assert!(blocked.remedy.contains("pipelines.disk_reserve"), "{blocked}");
+    parts.produce("in", &[("a", 3)]).await;
+    // It can be stopped and started all the same.
+    assert_eq!(pipelines.stop("p").await.unwrap().state, PipelineState::Stopped);
+    pipelines.run("p", COPY, None).await.unwrap();
+    parts.until_blocked().await;
+    let position = |parts: &Parts| parts.pipelines.view("p").unwrap().sources[0].position;
+    assert!(position(&parts) < 3, "{}", position(&parts));
+    disk.set_free_bytes(RESERVE);
+    parts.caught_up("p").await;
+    assert_eq!(position(&parts), 3);
+    assert_eq!(pipelines.view("p").unwrap().state, PipelineState::Running);
+    let told = |kind| pipelines.events("p", 0).unwrap().iter().filter(|event| event.kind == kind).count();
+    assert_eq!((told(EventKind::Blocked), told(EventKind::Unblocked)), (2, 1));
+    parts.close().await;
+}
+
+impl Parts {
+    async fn until_blocked(&self) -> super::super::Failure {
+        for _ in 0..3_000 {
+            if let PipelineState::Blocked(failure) = self.pipelines.view("p").unwrap().state {
+                return failure;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("{:?}", self.pipelines.view("p"));
+    }
+}
