@@ -55,8 +55,8 @@ impl Beside {
             Beside::Process => "a process that computes",
             Beside::Nothing => "nothing",
             Beside::Pipeline(wrong) => wrong.name,
-            Beside::FullDisk { leaves_reserve: true } => "a disk that gets nearly full in an epoch",
-            Beside::FullDisk { leaves_reserve: false } => "a disk that gets full in an epoch, no reserve",
+            Beside::FullDisk { leaves_reserve: true } => "a disk filled up to the reserve",
+            Beside::FullDisk { leaves_reserve: false } => "a disk filled, without a reserve",
         }
     }
 

@@ -13,7 +13,7 @@ use crate::server::Server;
 
 pub(super) const PIPELINE: &str = "p";
 const INPUT: &str = "in";
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(300);
 const LOOK: Duration = Duration::from_millis(20);
 /// Requests sent before waiting for an answer.
 const IN_FLIGHT: usize = 5;

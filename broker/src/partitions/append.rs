@@ -37,7 +37,7 @@ pub struct Partitions {
     progress: Arc<Notify>,
     /// How often somebody had to wait for room.
     waits: Arc<Tally>,
-    /// Batches that somebody produced, accepted or not.
+    /// Batches that came from clients, accepted or not.
     produced: Arc<Tally>,
 }
 
@@ -173,7 +173,7 @@ impl Partitions {
         }
     }
 
-    /// How many batches came by [`Partitions::submit`]: what is not a pipeline's.
+    /// How many batches came by [`Partitions::submit`], from clients: the pipelines of this broker commit frames.
     pub(crate) fn produced(&self) -> u64 {
         self.produced.get()
     }

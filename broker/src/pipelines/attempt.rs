@@ -26,7 +26,7 @@ use super::snapshots::Cut;
 use super::spill::{position, share_of};
 use super::status::PipelineState;
 use super::telling::Telling;
-use crate::partitions::DataWait;
+use crate::partitions::{DataWait, Partition};
 
 /// Without news a runner looks around this often (a source topic may have been deleted, or got partitions).
 const IDLE_LOOK: Duration = Duration::from_secs(5);
@@ -129,7 +129,7 @@ impl<'r> Attempt<'r> {
     fn turns(&mut self) -> Result<PipelineState, RunError> {
         loop {
             self.give_way()?;
-            self.rest();
+            self.rest()?;
             if self.runner.control.stops_before(self.epochs.pipeline().emission_pending()) {
                 return Ok(PipelineState::Stopped);
             }
@@ -148,10 +148,9 @@ impl<'r> Attempt<'r> {
 
     /// Waits while the store is so far behind that producers would have to, or there is little room left on the disk.
     fn give_way(&mut self) -> Result<(), RunError> {
-        if self.runner.is_short_of_disk() {
+        if self.runner.is_short_of_disk() && self.has_work()? {
             self.settle()?;
-            self.runner.wait_for_disk();
-            if !self.runner.control.is_stopping() {
+            if self.runner.wait_for_disk() && !self.runner.control.is_stopping() {
                 self.runner.unblock();
             }
         }
@@ -170,20 +169,36 @@ impl<'r> Attempt<'r> {
         Ok(())
     }
 
-    /// While others produce, leaves the device to them for a time behind each frame, if there is a backlog.
-    fn rest(&mut self) {
-        let Runner { partitions, control, courtesy, runtime, shown, clock, limits, .. } = &*self.runner;
-        let now = clock.steady();
-        let rest = courtesy.rest(partitions.produced(), now).filter(|_| self.epochs.is_behind());
+    /// Whether there is something to read, or to give.
+    fn has_work(&self) -> Result<bool, RunError> {
+        let pipeline = self.epochs.pipeline();
+        let positions: BTreeMap<&TopicPartition, i64> = pipeline.positions().collect();
+        let is_unread = |source: &Partition| {
+            let of = TopicPartition::new(source.topic_name(), source.index());
+            positions.get(&of).is_none_or(|position| *position < source.published().last_stable_offset)
+        };
+        Ok(pipeline.emission_pending() || self.runner.sources()?.iter().any(is_unread))
+    }
+
+    /// While others produce, leaves the device to them for a time behind each frame, if there is a backlog. What is behind
+    /// sheds what it does not come to: that would be lost to whoever asked for it.
+    fn rest(&mut self) -> Result<(), RunError> {
+        let Runner { partitions, courtesy, clock, limits, .. } = &*self.runner;
+        let rest = courtesy.rest(partitions.produced(), clock.steady());
+        let rest = rest.filter(|_| self.epochs.is_behind() && !self.epochs.may_shed());
         let most = if rest.is_some() { STEADY_BYTES } else { usize::MAX };
         self.epochs.set_steady_bytes(limits.steady_bytes.min(most));
-        if let Some(rest) = rest.filter(|rest| !rest.is_zero()) {
-            shown.enter(Phase::WaitingForDisk, now);
-            // The rest is over early when an order comes.
-            runtime.block_on(async {
-                let _ = tokio::time::timeout(rest, control.changed()).await;
-            });
-        }
+        let Some(rest) = rest.filter(|rest| !rest.is_zero()) else { return Ok(()) };
+        let began = clock.steady();
+        self.settle()?;
+        let Runner { control, runtime, shown, clock, .. } = &*self.runner;
+        let now = clock.steady();
+        shown.enter(Phase::WaitingForDisk, now);
+        // The rest is over early when an order comes.
+        runtime.block_on(async {
+            let _ = tokio::time::timeout(rest.saturating_sub(now - began), control.changed()).await;
+        });
+        Ok(())
     }
 
     /// What has changed around it since the last turn. What is published from here on ends a wait at once.

@@ -12,8 +12,8 @@ use parking_lot::Mutex;
 /// Somebody produces who did so a time ago.
 const PRODUCES_FOR: Duration = Duration::from_secs(1);
 
-/// No rest is longer: what was to be written on a device that stood still is no measure.
-const LONGEST: Duration = Duration::from_millis(250);
+/// No frame counts for more: however slow the device is, pipelines get on.
+const LONGEST: Duration = Duration::from_millis(100);
 
 /// Bytes of output and changes of state that an epoch gives, about, while others produce.
 pub(super) const STEADY_BYTES: usize = 128 << 10;
@@ -33,6 +33,8 @@ struct State {
     /// Frames may take so many hundredths of the time.
     share: u32,
     produced: u64,
+    /// When `produced` was looked at last, and when it had grown since the look before.
+    looked: Option<Duration>,
     heard: Option<Duration>,
     /// Until then the device is left to others.
     until: Duration,
@@ -42,29 +44,38 @@ impl Courtesy {
     /// Frames may take so many hundredths of the time, from 1 to 100.
     pub(super) fn new(hundredths: u32) -> Courtesy {
         let share = hundredths.clamp(1, 100);
-        Courtesy(Arc::new(Mutex::new(State { share, produced: 0, heard: None, until: Duration::ZERO })))
+        let state = State { share, produced: 0, looked: None, heard: None, until: Duration::ZERO };
+        Courtesy(Arc::new(Mutex::new(state)))
     }
 
     /// How long a pipeline with a backlog rests now, where `produced` counts what others produced so far. `None` when nobody
     /// does, or pipelines need not rest.
     pub(super) fn rest(&self, produced: u64, now: Duration) -> Option<Duration> {
         let mut state = self.0.lock();
-        if state.share == 100 {
-            return None;
-        }
-        if produced != state.produced {
-            state.produced = produced;
+        // What was produced since a look long ago may have been so as long ago.
+        let is_news = state.looked.is_some_and(|looked| now.saturating_sub(looked) < PRODUCES_FOR);
+        if produced != state.produced && is_news {
             state.heard = Some(now);
         }
-        let heard = state.heard?;
-        (now.saturating_sub(heard) < PRODUCES_FOR).then(|| state.until.saturating_sub(now))
+        state.produced = produced;
+        state.looked = Some(now);
+        state.others_produce(now).then(|| state.until.saturating_sub(now))
     }
 
     /// A frame was brought that takes the device so long.
     pub(super) fn brought(&self, takes: Duration, now: Duration) {
         let mut state = self.0.lock();
-        let rest = (takes.saturating_mul(100) / state.share).min(LONGEST);
-        state.until = state.until.max(now) + rest;
+        // Frames that are brought while nobody produces are not made up for.
+        if state.others_produce(now) {
+            let rest = takes.min(LONGEST) * 100 / state.share;
+            state.until = state.until.max(now) + rest;
+        }
+    }
+}
+
+impl State {
+    fn others_produce(&self, now: Duration) -> bool {
+        self.share < 100 && self.heard.is_some_and(|heard| now.saturating_sub(heard) < PRODUCES_FOR)
     }
 }
 
@@ -73,6 +84,13 @@ mod tests {
     use super::*;
 
     const MS: Duration = Duration::from_millis(1);
+
+    fn while_others_produce(hundredths: u32) -> Courtesy {
+        let courtesy = Courtesy::new(hundredths);
+        courtesy.rest(0, MS);
+        courtesy.rest(1, 2 * MS);
+        courtesy
+    }
 
     #[test]
     fn a_frame_is_followed_by_a_rest_while_others_produce() {
@@ -93,16 +111,42 @@ mod tests {
     }
 
     #[test]
+    fn however_many_pipelines_have_a_share_of_it_together() {
+        let courtesy = while_others_produce(20);
+        for _ in 0..8 {
+            courtesy.brought(50 * MS, 2 * MS);
+        }
+        assert_eq!(courtesy.rest(2, 2 * MS), Some(2_000 * MS));
+    }
+
+    #[test]
     fn a_device_that_stood_still_does_not_stop_pipelines() {
-        let courtesy = Courtesy::new(1);
-        courtesy.brought(Duration::MAX, Duration::ZERO);
-        assert_eq!(courtesy.rest(1, Duration::ZERO), Some(LONGEST));
+        let courtesy = while_others_produce(10);
+        courtesy.brought(Duration::MAX, 2 * MS);
+        assert_eq!(courtesy.rest(2, 2 * MS), Some(1_000 * MS));
+    }
+
+    #[test]
+    fn what_was_produced_long_ago_is_nobody_who_produces() {
+        let courtesy = Courtesy::new(25);
+        assert_eq!(courtesy.rest(1_000, MS), None, "before the first look");
+        assert_eq!(courtesy.rest(1_000, 2 * MS), None);
+        assert_eq!(courtesy.rest(2_000, 5_000 * MS), None, "at some time since the last look");
+        assert_eq!(courtesy.rest(2_001, 5_001 * MS), Some(Duration::ZERO));
+    }
+
+    #[test]
+    fn what_was_brought_while_nobody_produced_is_not_made_up_for() {
+        let courtesy = Courtesy::new(25);
+        courtesy.rest(0, MS);
+        courtesy.brought(90 * MS, MS);
+        assert_eq!(courtesy.rest(1, 2 * MS), Some(Duration::ZERO));
     }
 
     #[test]
     fn who_may_have_the_whole_device_never_rests() {
-        let courtesy = Courtesy::new(100);
-        courtesy.brought(Duration::from_secs(1), Duration::ZERO);
-        assert_eq!(courtesy.rest(1, Duration::ZERO), None);
+        let courtesy = while_others_produce(100);
+        courtesy.brought(90 * MS, 2 * MS);
+        assert_eq!(courtesy.rest(2, 3 * MS), None);
     }
 }

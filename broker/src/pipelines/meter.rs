@@ -16,7 +16,7 @@ pub enum Phase {
     WaitingForInput,
     /// It reads and computes an epoch.
     Computing,
-    /// An epoch is computed; the one before is on its way to the disk.
+    /// An epoch is computed, and the one before on its way to the disk; or it is left to others, or has no room.
     WaitingForDisk,
 }
 

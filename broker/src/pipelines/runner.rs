@@ -163,9 +163,16 @@ impl Runner {
         }
     }
 
-    /// Waits while there is less room on the disk than is left to others, or until an order to stop comes.
-    pub(super) fn wait_for_disk(&self) {
-        while !self.control.is_stopping() && self.is_short_of_disk() {
+    /// Waits until there is some more room on the disk than is left to others, or until an order to stop comes. False
+    /// when there was.
+    pub(super) fn wait_for_disk(&self) -> bool {
+        // Else it would wait again behind each epoch.
+        let enough = self.disk_reserve.saturating_add(self.disk_reserve / 8);
+        let mut waited = false;
+        while !self.control.is_stopping()
+            && self.has_less_room(if waited { enough } else { self.disk_reserve })
+        {
+            waited = true;
             let why = Failure {
                 at_ms: self.now(),
                 what: format!(
@@ -180,12 +187,16 @@ impl Runner {
             self.shown.block(why, &self.events);
             self.pause();
         }
+        waited
+    }
+
+    fn has_less_room(&self, bytes: u64) -> bool {
+        bytes > 0 && self.partitions.store().free_bytes().is_some_and(|free| free < bytes)
     }
 
     /// Whether there is less room on the disk than is left to others.
     pub(super) fn is_short_of_disk(&self) -> bool {
-        self.disk_reserve > 0
-            && self.partitions.store().free_bytes().is_some_and(|free| free < self.disk_reserve)
+        self.has_less_room(self.disk_reserve)
     }
 
     pub(super) fn is_blocked(&self) -> bool {

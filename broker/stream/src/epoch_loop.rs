@@ -236,6 +236,11 @@ impl EpochLoop {
         self.is_behind
     }
 
+    /// Whether it sheds records where it is too far behind.
+    pub fn may_shed(&self) -> bool {
+        self.shedder.watches()
+    }
+
     /// Makes the epochs that come half as large as the last one, until they are small for long enough. False when that
     /// makes none smaller: it was one record, and as few rows as time can make due at once.
     ///
@@ -302,7 +307,7 @@ impl EpochLoop {
         }
         let now = now.max(self.pipeline.last_now());
         let limits = self.pace.of(&self.limits);
-        let Found { input, ends, shedding, aligned } = match self.pipeline.emission_pending() {
+        let Found { input, ends, others_wait, shedding, aligned } = match self.pipeline.emission_pending() {
             true => Found::default(),
             false => self
                 .read(logs, &limits, now)
@@ -331,7 +336,7 @@ impl EpochLoop {
         self.load = self.load(&cut, &input, &output);
         if !input.is_empty() {
             let not_all = |(partition, range): (_, &OffsetRange)| ends.get(partition) > Some(&range.to);
-            self.is_behind = !self.left_out.is_empty() || cut.ranges.iter().any(not_all);
+            self.is_behind = others_wait || !self.left_out.is_empty() || cut.ranges.iter().any(not_all);
         }
         self.begun.note(&cut.ranges, &input, self.limits.unpacked_bytes);
         let progress = Box::new(output.progress.clone());
@@ -479,7 +484,9 @@ impl EpochLoop {
         let mut shedding = self.shedder.decide(&readable, logs, now)?;
         let aligned = self.alignment.decide(&self.pipeline, &unread);
         readable.retain(|partition, _| !aligned.waiting.contains(partition));
+        let mut others_wait = false;
         if readable.keys().any(|partition| left_out.contains(partition)) {
+            others_wait = readable.keys().any(|partition| !left_out.contains(partition));
             readable.retain(|partition, _| left_out.contains(partition));
         }
         let share = limits.input_bytes / readable.len().max(1);
@@ -508,7 +515,7 @@ impl EpochLoop {
         }
         let is_read = |partition: &TopicPartition| inputs.iter().any(|input| input.partition == *partition);
         shedding.passed_over.retain(|partition, _| is_read(partition));
-        Ok(Found { input: inputs, ends, shedding, aligned })
+        Ok(Found { input: inputs, ends, others_wait, shedding, aligned })
     }
 
     /// The ranges that the batches read cover, as far as the limit of records allows, and no further than the end that was
@@ -570,6 +577,8 @@ struct Found {
     input: Vec<Input>,
     /// Where each partition of the input ends for now.
     ends: BTreeMap<TopicPartition, i64>,
+    /// There is something to read in others, which is not their turn.
+    others_wait: bool,
     shedding: Shedding,
     aligned: Aligned,
 }

@@ -85,7 +85,8 @@ impl Disk for RealDisk {
 
     fn free_bytes(&self, directory: &Path) -> io::Result<Option<u64>> {
         let found = rustix::fs::statvfs(directory)?;
-        Ok(Some(found.f_bavail.saturating_mul(found.f_frsize)))
+        // Where there is no bound, such as in a tmpfs that was given none, there is no size either.
+        Ok((found.f_blocks > 0).then(|| found.f_bavail.saturating_mul(found.f_frsize)))
     }
 
     fn lock(&self, path: &Path) -> io::Result<Box<dyn DiskLock>> {

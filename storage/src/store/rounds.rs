@@ -285,7 +285,7 @@ impl Store {
         }
     }
 
-    /// How long the journal's device takes for so many bytes, about, by the writes of lately and
+    /// How long the journal's device takes for a write of so many bytes, about, by the writes of lately and
     /// [`StoreOptions::measure`](super::StoreOptions).
     pub fn journal_time(&self, bytes: u64) -> Duration {
         self.write_time.of(bytes)

@@ -51,6 +51,11 @@ struct Watched {
 }
 
 impl Shedder {
+    /// Whether there is a table that sheds.
+    pub(super) fn watches(&self) -> bool {
+        !self.sources.is_empty()
+    }
+
     /// Goes on where a pipeline is: what was shed at last is shed until it is less behind.
     pub(super) fn new(pipeline: &Pipeline) -> Shedder {
         let watched = |(source, of): (usize, &crate::plan::Source)| {
