@@ -81,6 +81,23 @@ impl OpenBatch {
         RecordViews { header: self.header, rest: &self.body, next: 0 }
     }
 
+    /// The same from an offset on. The records before are passed over by their lengths, and not looked at further: whoever
+    /// takes a large batch part by part does not walk all of it for each.
+    pub fn records_from(&self, offset: i64) -> RecordViews<'_> {
+        let mut views = self.records();
+        while views.next < self.header.count {
+            let mut rest = views.rest;
+            match pass_record(&mut rest) {
+                Some(delta) if self.header.base_offset.wrapping_add(i64::from(delta)) < offset => {
+                    views = RecordViews { rest, next: views.next + 1, ..views };
+                }
+                // What is wrong with it says the walk.
+                _ => break,
+            }
+        }
+        views
+    }
+
     /// The same records as one batch in another codec, at the codec's default level or the one given.
     ///
     /// The bytes of the records stay as they are; whoever has them from a client walks them first.
@@ -213,6 +230,16 @@ impl<'a> Iterator for HeaderViews<'a> {
         self.done = parsed.is_err();
         Some(parsed.map_err(|reason| BatchError::InvalidRecord { index, reason }))
     }
+}
+
+/// The offset delta of a record that is not looked at further. `None`: it is damaged.
+fn pass_record(input: &mut &[u8]) -> Option<i32> {
+    let length = usize::try_from(varint::read_i32(input).ok()?).ok()?;
+    let (record, rest) = input.split_at_checked(length)?;
+    *input = rest;
+    let (_, mut record) = record.split_first()?;
+    varint::read_i64(&mut record).ok()?;
+    varint::read_i32(&mut record).ok()
 }
 
 fn parse_record<'a>(

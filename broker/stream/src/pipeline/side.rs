@@ -90,9 +90,8 @@ fn for_each(
     let mut opened = 0;
     for batch in input.batches.iter().filter(|batch| !batch.header().is_control()) {
         let header = batch.header();
-        if wanted.peek().is_none_or(|offset| !(header.base_offset..header.next_offset()).contains(offset)) {
-            continue;
-        }
+        let covered = header.base_offset..header.next_offset();
+        let Some(first) = wanted.peek().copied().filter(|offset| covered.contains(offset)) else { continue };
         let damaged = |error| EpochError::DamagedBatch {
             partition: input.partition.clone(),
             base_offset: header.base_offset,
@@ -100,8 +99,11 @@ fn for_each(
         };
         let open = batch.open(DECOMPRESSED_BATCH_BYTES).map_err(damaged)?;
         opened += 1;
-        for view in open.records() {
+        for view in open.records_from(first) {
             let view = view.map_err(damaged)?;
+            if wanted.peek().is_none_or(|offset| !covered.contains(offset)) {
+                break;
+            }
             if wanted.next_if_eq(&view.offset).is_some() {
                 take(&open.own(&view).map_err(damaged)?);
             }

@@ -271,8 +271,12 @@ impl Collecting<'_> {
                 error,
             };
             let open: OpenBatch = batch.open(self.room.batch_bytes()).map_err(damaged)?;
-            for view in open.records() {
+            for view in open.records_from(stretch.range.from) {
                 let view = view.map_err(damaged)?;
+                // The rest is another epoch's.
+                if view.offset >= stretch.range.to {
+                    break;
+                }
                 if stretch.range.contains(view.offset) {
                     let place = RecordPlace {
                         topic: &partition.topic,

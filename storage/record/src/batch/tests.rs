@@ -329,3 +329,47 @@ fn the_same_records_in_every_other_codec() {
         }
     }
 }
+
+#[test]
+fn a_walk_from_an_offset_is_the_end_of_the_whole_walk() {
+    let mut builder = BatchBuilder::new(BatchOptions::default());
+    // As compaction leaves it, and longer than one byte can say.
+    let deltas = [0, 1, 5, 6, 200, 20_000];
+    for delta in deltas {
+        let value = vec![b'v'; usize::try_from(delta).unwrap() % 300];
+        builder.push_at(delta, i64::from(delta) * -7, None, Some(&value), &[(b"h", Some(b"x"))]);
+    }
+    let batch = builder.try_build_spanning(30_000).unwrap().stamped(1_000, 0);
+    let open = batch.open(0).unwrap();
+    let whole: Vec<_> = open.records().map(Result::unwrap).collect();
+    for from in (990..1_210).chain(20_990..21_010).chain([i64::MIN, i64::MAX, 31_000]) {
+        let rest: Vec<_> = open.records_from(from).map(Result::unwrap).collect();
+        let expected: Vec<_> = whole.iter().filter(|view| view.offset >= from).copied().collect();
+        assert_eq!(rest, expected, "from {from}");
+    }
+}
+
+#[test]
+fn a_walk_from_an_offset_tells_of_damage_where_it_begins_and_behind() {
+    let mut builder = BatchBuilder::new(BatchOptions::default());
+    (0..10).for_each(|number| builder.push(number, None, Some(b"value"), &[]));
+    let batch = builder.build();
+    let body = batch.body();
+    let record = body.len() / 10;
+    for damaged in 0..10 {
+        let mut bytes = batch.bytes().to_vec();
+        // Its length is negative: nobody can pass it over.
+        bytes[BATCH_HEADER_LEN + damaged * record] = 1;
+        let open = Batch::trusted(bytes.into()).unwrap().open(0).unwrap();
+        for from in 0..10 {
+            let walked: Vec<_> = open.records_from(from).collect();
+            assert!(walked.last().unwrap().is_err(), "record {damaged}, from {from}");
+            let good = damaged.saturating_sub(usize::try_from(from).unwrap());
+            assert_eq!(
+                walked.iter().filter(|view| view.is_ok()).count(),
+                good,
+                "record {damaged}, from {from}"
+            );
+        }
+    }
+}
