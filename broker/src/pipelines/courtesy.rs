@@ -15,8 +15,9 @@ const PRODUCES_FOR: Duration = Duration::from_secs(1);
 /// No frame counts for more: however slow the device is, pipelines get on.
 const LONGEST: Duration = Duration::from_millis(100);
 
-/// Bytes of output and changes of state that an epoch gives, about, while others produce.
-pub(super) const STEADY_BYTES: usize = 128 << 10;
+/// Bytes of output and changes of state that an epoch gives, about, while others produce: so few that neither its frame nor
+/// what it computes without a pause, about a millisecond, is much to whoever waits behind it.
+pub(super) const STEADY_BYTES: usize = 32 << 10;
 
 /// How often the bytes of a frame are written: to the journal and to the segments.
 pub(super) const WRITES: u64 = 2;

@@ -219,12 +219,10 @@ impl Runner {
     }
 }
 
-/// Pipelines yield to the broker's own work: on Linux priority is each thread's own.
+/// Pipelines yield to the broker's own work.
 pub(super) fn lower_priority() {
-    if cfg!(target_os = "linux")
-        && let Err(error) = rustix::process::nice(5)
-    {
-        tracing::debug!(%error, "a pipeline keeps its priority");
+    if let Err(error) = logmill_scheduling::work_in_background() {
+        tracing::debug!(%error, "a pipeline's thread cannot tell the scheduler that it works in the background");
     }
 }
 
