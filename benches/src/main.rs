@@ -145,7 +145,7 @@ enum Command {
     },
     /// Producing and fetching for a minute while compaction runs, and for another without.
     Compacting,
-    /// A producer beside pipelines that go wrong, and beside a process that computes at their priority.
+    /// A producer beside pipelines that go wrong, and beside a process that computes and is as nice as they are.
     Isolation {
         /// Beside that process only what has one of these texts in its name, such as "dead letters".
         #[arg(long, value_name = "TEXT", value_delimiter = ',')]

@@ -1,5 +1,5 @@
 //! What a pipeline that goes wrong costs others: the latency of a topic that it does not read, alone, beside a process that
-//! computes without end at a pipeline's priority, and beside pipelines that go wrong in every way there is.
+//! computes without end and is as nice as a pipeline, and beside pipelines that go wrong in every way there is.
 //!
 //! Whatever takes a processor away delays others; a pipeline must not delay them more than any process does. The ratio is
 //! taken within one run. Scheduling is the ordinary one: under SCHED_RR priorities would say nothing.

@@ -13,7 +13,7 @@ use logmill_stream::{
 use tokio::sync::oneshot;
 
 use super::control::InputEnds;
-use super::courtesy::{STEADY_BYTES, WRITES, WRITES_SPILT};
+use super::courtesy::{WRITES, WRITES_SPILT, steady_bytes};
 use super::events::EventKind;
 use super::failure::{RunError, failure};
 use super::logs::Written;
@@ -186,7 +186,8 @@ impl<'r> Attempt<'r> {
         let Runner { partitions, courtesy, clock, limits, .. } = &*self.runner;
         let rest = courtesy.rest(partitions.produced(), clock.steady());
         let rest = rest.filter(|_| self.epochs.is_behind() && !self.epochs.may_shed());
-        let most = if rest.is_some() { STEADY_BYTES } else { usize::MAX };
+        let partitions = self.epochs.pipeline().spec().inputs.len();
+        let most = if rest.is_some() { steady_bytes(partitions) } else { usize::MAX };
         self.epochs.set_steady_bytes(limits.steady_bytes.min(most));
         let Some(rest) = rest.filter(|rest| !rest.is_zero()) else { return Ok(()) };
         let began = clock.steady();

@@ -15,9 +15,15 @@ const PRODUCES_FOR: Duration = Duration::from_secs(1);
 /// No frame counts for more: however slow the device is, pipelines get on.
 const LONGEST: Duration = Duration::from_millis(100);
 
-/// Bytes of output and changes of state that an epoch gives, about, while others produce: so few that neither its frame nor
-/// what it computes without a pause, about a millisecond, is much to whoever waits behind it.
-pub(super) const STEADY_BYTES: usize = 32 << 10;
+/// Bytes of output and changes of state that an epoch gives, about, while others produce: so few that its frame is not much to
+/// whoever waits behind it, nor, where it gives about as much as it reads, what it computes without a pause.
+pub(super) fn steady_bytes(input_partitions: usize) -> usize {
+    STEADY_BYTES.max(input_partitions.saturating_mul(STEADY_BYTES_OF_PARTITION))
+}
+
+const STEADY_BYTES: usize = 32 << 10;
+/// Each epoch says how far it is in each partition, which takes about a hundred bytes: that is not to be most of it.
+const STEADY_BYTES_OF_PARTITION: usize = 1 << 10;
 
 /// How often the bytes of a frame are written: to the journal and to the segments.
 pub(super) const WRITES: u64 = 2;

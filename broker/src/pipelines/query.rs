@@ -5,7 +5,7 @@
 //!                                                 (by key: those of the keys, where an index says they are)
 //! ```
 //!
-//! A query runs on a thread of its own with a pipeline's priority; few run at a time, and each is bounded in memory and
+//! A query runs on a thread of its own with a pipeline's niceness; few run at a time, and each is bounded in memory and
 //! time.
 
 use std::collections::BTreeMap;
@@ -23,7 +23,6 @@ use super::error::PipelineError;
 use super::look_ups::TableIndex;
 use super::manager::Pipelines;
 use super::output_ends::OutputEnds;
-use super::runner::lower_priority;
 use crate::partitions::Partition;
 use crate::topics::{PROGRESS_PREFIX, Topic, Topics};
 
@@ -105,7 +104,9 @@ impl Pipelines {
         let permit = permit.map_err(|error| AskError::Read(error.to_string()))?;
         let (answer, answered) = oneshot::channel();
         let ask = move || {
-            lower_priority();
+            if let Err(error) = logmill_scheduling::be_nicer() {
+                tracing::debug!(%error, "a query keeps its priority");
+            }
             // Whoever asked may have gone: then nothing more is computed. It counts as long as it runs.
             let result = pipelines.ask(&sql, only.as_deref(), &|| !answer.is_closed());
             let _ = answer.send(result);

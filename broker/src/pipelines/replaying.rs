@@ -13,7 +13,7 @@ use super::failure::RunError;
 use super::logs::BrokerLogs;
 use super::manager::Pipelines;
 use super::restoring::check_budget;
-use super::runner::lower_priority;
+use super::runner::work_in_background;
 
 /// A shadow on its way, and what it reads.
 pub(super) struct Running {
@@ -128,7 +128,7 @@ impl Pipelines {
         };
         let (done, ended) = oneshot::channel();
         let work = move || {
-            lower_priority();
+            work_in_background();
             let mut run = || loop {
                 rules.check(&running.shadow)?;
                 let now = clock.now_ms();

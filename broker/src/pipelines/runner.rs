@@ -93,7 +93,7 @@ impl Drop for FailedByPanic {
 impl Runner {
     /// Runs until the input is finished, an order to stop comes, or an error that must not be passed over.
     pub(super) fn run(mut self) {
-        lower_priority();
+        work_in_background();
         let _unless_it_ends = FailedByPanic(self.shown.clone(), self.events.clone(), self.clock.clone());
         self.shown.begin(self.clock.steady());
         let mut course = Course::new();
@@ -220,7 +220,7 @@ impl Runner {
 }
 
 /// Pipelines yield to the broker's own work.
-pub(super) fn lower_priority() {
+pub(super) fn work_in_background() {
     if let Err(error) = logmill_scheduling::work_in_background() {
         tracing::debug!(%error, "a pipeline's thread cannot tell the scheduler that it works in the background");
     }

@@ -78,24 +78,29 @@ impl OpenBatch {
 
     /// Walks the records. After an error, or after bytes left over behind the last record, the walk ends.
     pub fn records(&self) -> RecordViews<'_> {
-        RecordViews { header: self.header, rest: &self.body, next: 0 }
+        RecordViews { header: self.header, rest: &self.body, next: 0, growing: None }
     }
 
     /// The same from an offset on. The records before are passed over by their lengths, and not looked at further: whoever
-    /// takes a large batch part by part does not walk all of it for each.
+    /// takes a large batch part by part does not walk all of it for each. That offsets do not grow is an error here: the
+    /// parts would not be the whole.
     pub fn records_from(&self, offset: i64) -> RecordViews<'_> {
+        let mut last = -1;
         let mut views = self.records();
         while views.next < self.header.count {
             let mut rest = views.rest;
             match pass_record(&mut rest) {
-                Some(delta) if self.header.base_offset.wrapping_add(i64::from(delta)) < offset => {
+                Some(delta)
+                    if delta > last && self.header.base_offset.wrapping_add(i64::from(delta)) < offset =>
+                {
+                    last = delta;
                     views = RecordViews { rest, next: views.next + 1, ..views };
                 }
                 // What is wrong with it says the walk.
                 _ => break,
             }
         }
-        views
+        RecordViews { growing: Some(last), ..views }
     }
 
     /// The same records as one batch in another codec, at the codec's default level or the one given.
@@ -176,6 +181,8 @@ pub struct RecordViews<'a> {
     header: BatchHeader,
     rest: &'a [u8],
     next: i32,
+    /// The offset delta of the record before, where deltas must grow.
+    growing: Option<i32>,
 }
 
 impl<'a> Iterator for RecordViews<'a> {
@@ -190,8 +197,17 @@ impl<'a> Iterator for RecordViews<'a> {
             return None;
         }
         let index = self.next;
-        match parse_record(&self.header, &mut self.rest, index) {
+        let parsed = parse_record(&self.header, &mut self.rest, index);
+        let parsed = match self.growing {
+            Some(last) => parsed.and_then(|view| match view.offset_delta > last {
+                true => Ok(view),
+                false => Err("its offset is not behind the offset of the record before"),
+            }),
+            None => parsed,
+        };
+        match parsed {
             Ok(view) => {
+                self.growing = self.growing.map(|_| view.offset_delta);
                 self.next += 1;
                 Some(Ok(view))
             }

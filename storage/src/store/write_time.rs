@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 /// Writes of fewer bytes say what a write takes, those of more what bytes do.
-const LARGE_BYTES: u64 = 32 << 10;
+const LARGE_BYTES: u64 = 16 << 10;
 /// Until there was one: 100 MB/s.
 const NS_PER_MIB_AT_FIRST: u64 = 10_000_000;
 /// One write counts for so much, those before for the rest.

@@ -20,10 +20,10 @@ const SMALL: EpochLimits = EpochLimits {
     steady_bytes: 1 << 20,
     emit_rows: 1_000,
 };
-/// What comes out of three records is a frame of some 100 KiB: 20 ms by the first guess, of which it may take a hundredth.
+/// What comes out of a record is a frame of some 200 KiB: 4 ms by the first guess, of which it may take a hundredth.
 const LARGE: &str = "CREATE TABLE a (k STRING, x BIGINT) WITH ('topic' = 'in', 'format' = 'json');
     CREATE TABLE b (s STRING) WITH ('topic' = 'out', 'format' = 'raw');
-    INSERT INTO b SELECT REPEAT(k, 30000) FROM a;";
+    INSERT INTO b SELECT REPEAT(k, 200000) FROM a;";
 
 impl Parts {
     async fn with_a_backlog() -> (TempDir, Parts) {
@@ -44,8 +44,8 @@ async fn a_pipeline_with_a_backlog_rests_while_others_produce_and_only_then() {
     let (_directory, parts) = Parts::with_a_backlog().await;
     parts.pipelines.run("p", LARGE, None).await.unwrap();
     let mut second: Option<Instant> = None;
-    // By the first guess the rests behind 80 epochs take many seconds. Should each of its frames take the device no time at all, the
-    // guess falls by an eighth each time, and it is still more than a second.
+    // By the first guess the rests behind 80 epochs of a record or more take half a minute. Should each of its frames take the device
+    // no time at all, the guess falls by an eighth each time, and it is still three seconds.
     while second.is_none_or(|began| began.elapsed() < Duration::from_secs(1)) {
         parts.produce("other-in", &[("k", 1)]).await;
         tokio::time::sleep(Duration::from_millis(20)).await;

@@ -373,3 +373,23 @@ fn a_walk_from_an_offset_tells_of_damage_where_it_begins_and_behind() {
         }
     }
 }
+
+#[test]
+fn a_walk_from_an_offset_takes_no_offsets_that_do_not_grow() {
+    // Of three records of one length the second one has this delta.
+    for (delta, fine) in [(-1, false), (0, false), (1, true), (2, false)] {
+        let mut builder = BatchBuilder::new(BatchOptions::default());
+        (0..3).for_each(|_| builder.push(0, None, Some(b"v"), &[]));
+        let batch = builder.build().stamped(100, 0);
+        let record = batch.body().len() / 3;
+        let mut bytes = batch.bytes().to_vec();
+        let at = BATCH_HEADER_LEN + record + 3;
+        assert_eq!(bytes[at], 2, "where the delta 1 is");
+        bytes[at] = u8::try_from((delta << 1) ^ (delta >> 31)).unwrap();
+        let open = Batch::trusted(bytes.into()).unwrap().open(0).unwrap();
+        for from in [0, 100, 101, 102] {
+            let whole = open.records_from(from).all(|view| view.is_ok());
+            assert_eq!(whole, fine, "delta {delta}, from {from}");
+        }
+    }
+}
