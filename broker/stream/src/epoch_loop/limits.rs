@@ -12,7 +12,7 @@ pub struct EpochLimits {
     /// one record. It bounds what a batch that is packed well can make the engine hold.
     pub unpacked_bytes: usize,
     /// An epoch's outputs and changes of state should be at most this many bytes. One that is larger is committed, and
-    /// the epochs behind it are made smaller; see [`Pace`].
+    /// the epochs behind it are made smaller; see [`Pace`](crate::Pace).
     pub output_bytes: usize,
     /// The same, for epochs that rather records than closed windows gave: with a backlog they come one after another, and
     /// whoever writes to the same journal waits behind each. No more than `output_bytes` holds.
