@@ -9,9 +9,9 @@
 //! | invariant | where | its bug |
 //! |---|---|---|
 //! | I6, coordinators and delayed messages | `i06_fencing`; the broker's side `broker/src/pipelines/tests/` | logs that do not compare generations |
-//! | I10 snapshots and spilt state are the state | `tests/snapshots.rs`, `tests/spill/` | an entry that a snapshot or a store has lost, or a store kept |
-//! | I14 while state spills; what a restart reads | `src/pipeline/spill/tests.rs`, `tests/spill/`; `broker/src/pipelines/tests/recovery.rs` | an operator that does not let go, one that does not count; no snapshots, no trimming |
-//! | I11 upgrades give what a fresh run gives | `tests/upgrades/` | state lost or taken as it was, a cut that is off by one |
+//! | I10 snapshots and spilt state are the state | `tests/engine/snapshots.rs`, `tests/engine/spill/` | an entry that a snapshot or a store has lost, or a store kept |
+//! | I14 while state spills; what a restart reads | `src/pipeline/spill/tests.rs`, `tests/engine/spill/`; `broker/src/pipelines/tests/recovery.rs` | an operator that does not let go, one that does not count; no snapshots, no trimming |
+//! | I11 upgrades give what a fresh run gives | `tests/engine/upgrades/` | state lost or taken as it was, a cut that is off by one |
 //! | I13 isolation | `tests/tests/isolation.rs` of the workspace | a pipeline stepped where requests are served; state that counts for nothing |
 //! | I16 damage is never passed over on disk | `storage/tests/simulation/`, `tests/tests/bit_flips.rs` | a journal whose flushes lie |
 //!
