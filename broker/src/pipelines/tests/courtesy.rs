@@ -76,23 +76,29 @@ async fn a_pipeline_leaves_room_on_the_disk_and_goes_on_when_there_is_more() {
     // With nothing to do it waits for nothing but input.
     pipelines.set_memory("p", 1 << 20).await.unwrap();
     assert_eq!(pipelines.view("p").unwrap().state, PipelineState::Running);
-    // Whoever produces is served.
-    parts.produce("in", &[("a", 2)]).await;
-    let blocked = parts.until_blocked().await;
+    // Whoever produces is served. What comes between its look at the disk and its look at the input is still taken.
+    let mut end = 1;
+    let blocked = loop {
+        end += 1;
+        assert!(end < 100, "it reads on");
+        parts.produce("in", &[("a", end)]).await;
+        if let Some(blocked) = parts.blocked_before(end).await {
+            break blocked;
+        }
+    };
     assert!(blocked.what.contains("the disk is nearly full"), "{blocked}");
     assert!(blocked.what.contains("1 MiB"), "{blocked}");
     assert!(blocked.remedy.contains("pipelines.disk_reserve"), "{blocked}");
-    parts.produce("in", &[("a", 3)]).await;
+    end += 1;
+    parts.produce("in", &[("a", end)]).await;
     // It can be stopped and started all the same.
     assert_eq!(pipelines.stop("p").await.unwrap().state, PipelineState::Stopped);
     pipelines.run("p", COPY, None).await.unwrap();
-    parts.until_blocked().await;
-    let position = |parts: &Parts| parts.pipelines.view("p").unwrap().sources[0].position;
-    assert!(position(&parts) < 3, "{}", position(&parts));
+    assert!(parts.blocked_before(end).await.is_some(), "it read all");
     // Some more than that, so that it does not wait again at once.
     disk.set_free_bytes(RESERVE + RESERVE / 8);
     parts.caught_up("p").await;
-    assert_eq!(position(&parts), 3);
+    assert_eq!(parts.position(), end);
     assert_eq!(pipelines.view("p").unwrap().state, PipelineState::Running);
     let told = |kind| pipelines.events("p", 0).unwrap().iter().filter(|event| event.kind == kind).count();
     assert_eq!((told(EventKind::Blocked), told(EventKind::Unblocked)), (2, 1));
@@ -100,10 +106,19 @@ async fn a_pipeline_leaves_room_on_the_disk_and_goes_on_when_there_is_more() {
 }
 
 impl Parts {
-    async fn until_blocked(&self) -> super::super::Failure {
+    fn position(&self) -> i64 {
+        self.pipelines.view("p").unwrap().sources[0].position
+    }
+
+    /// Why it is blocked; `None` when it has read up to `end` instead.
+    async fn blocked_before(&self, end: i64) -> Option<super::super::Failure> {
         for _ in 0..3_000 {
             if let PipelineState::Blocked(failure) = self.pipelines.view("p").unwrap().state {
-                return failure;
+                assert!(self.position() < end);
+                return Some(failure);
+            }
+            if self.position() == end {
+                return None;
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
