@@ -1,6 +1,9 @@
 //! What comes into the build obeys `deny.toml`: licences, banned crates and versions, sources. Advisories need the database
 //! of `cargo deny`; the versions known to be bad stand in the list of bans.
 
+use std::collections::BTreeSet;
+use std::process::Command;
+
 use logmill_tests::crates::{self, Package};
 use logmill_tests::{licence, source};
 
@@ -117,4 +120,23 @@ fn planted_packages_are_caught() {
         plant(|package| (package.name, package.version) = ("bytes".to_owned(), "1.11.1".to_owned()))
             .is_empty()
     );
+}
+
+/// `name version|features` of all packages that are built along with those kinds of dependencies.
+fn features(kinds: &str) -> BTreeSet<String> {
+    let told = Command::new(std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned()))
+        .args(["tree", "--locked", "--workspace", "--edges", kinds])
+        .args(["--prefix", "none", "--no-dedupe", "--format", "{p}|{f}"])
+        .current_dir(source::root())
+        .output()
+        .expect("cargo starts");
+    assert!(told.status.success(), "cargo tree: {}", String::from_utf8_lossy(&told.stderr));
+    String::from_utf8_lossy(&told.stdout).lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn tests_give_no_package_features_that_the_binary_does_without() {
+    let (built, tested) = (features("normal,build"), features("normal,build,dev"));
+    let found: Vec<&String> = built.difference(&tested).collect();
+    assert!(found.is_empty(), "`cargo test` builds these and what is above them twice:\n{found:#?}");
 }
