@@ -34,6 +34,14 @@ pub fn binary() -> &'static Path {
         // Of the whole workspace, so that crates have the features that they have in its tests, and are not built twice.
         build.args(["build", "--quiet", "--workspace", "--bin", "logmill", "--target-dir"]);
         build.arg(folder.parent().expect("a target folder")).current_dir(source::root());
+        // What cargo says to a test of its package makes build scripts that ask for it run again (ring's does), and then all that
+        // stands on them is built again, here and for the next cargo that is not a test's child.
+        for (name, _) in std::env::vars_os() {
+            let name = name.to_string_lossy();
+            if ["CARGO_PKG_", "CARGO_MANIFEST_"].iter().any(|front| name.starts_with(front)) {
+                build.env_remove(&*name);
+            }
+        }
         match folder.file_name().and_then(|profile| profile.to_str()).expect("a profile") {
             "debug" => {}
             profile => drop(build.args(["--profile", profile])),
