@@ -150,3 +150,19 @@ fn time_stands_still() {
     case.put("pipeline.sql", &script.replace("WATERMARK", "seen AS PROCTIME(), WATERMARK"));
     case.passes("{\"n\":4}\n", ("4", "5"));
 }
+
+/// Ends for all numbers but 0: `(module (func (export "spin") (param i64) (result i64) (loop (br_if 0 (i64.eqz
+/// (local.get 0)))) (local.get 0)))`, in base64.
+const SPIN: &str = "AGFzbQEAAAABBgFgAX4BfgMCAQAHCAEEc3BpbgAACg4BDAADQCAAUA0ACyAACw==";
+
+/// Of the binary that users have: how an interpreter gets from one instruction to the next can differ between builds.
+#[test]
+fn a_function_that_never_ends_costs_its_record_and_not_the_process() {
+    let case = Case::new("x BIGINT", "", "SELECT spin(id - 2) FROM a");
+    let script = std::fs::read_to_string(case.directory.join("pipeline.sql")).expect("a script");
+    let function = format!("CREATE FUNCTION spin(a BIGINT) RETURNS BIGINT LANGUAGE wasm AS '{SPIN}';");
+    let skipping = script.replacen("'format' = 'json'", "'format' = 'json', 'on-error' = 'skip'", 1);
+    assert_ne!(script, skipping);
+    case.put("pipeline.sql", &format!("{function} {skipping}"));
+    case.passes("{\"x\":-1}\n{\"x\":-1}\n{\"x\":1}\n", ("-1", "0"));
+}
