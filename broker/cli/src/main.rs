@@ -14,6 +14,7 @@ mod logging;
 mod output;
 mod security;
 
+use std::pin::Pin;
 use std::process::ExitCode;
 
 use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _};
@@ -34,7 +35,9 @@ fn main() -> ExitCode {
             return failure::report_as(&error, &name, form);
         }
     };
-    match runtime.block_on(run(arguments)) {
+    // Behind a pointer it is compiled once; as itself, in each part of the program that has to do with its type.
+    let running: Pin<Box<dyn Future<Output = anyhow::Result<ExitCode>>>> = Box::pin(run(arguments));
+    match runtime.block_on(running) {
         Ok(code) => code,
         Err(error) => failure::report_as(&error, &name, form),
     }
