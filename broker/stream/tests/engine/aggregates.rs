@@ -1,11 +1,12 @@
 //! What folds many rows into one value: every aggregate, over rows that are only added and over rows that are taken back.
 
-use crate::support;
 use std::collections::BTreeMap;
 
-use crate::support::{MemoryLogs, json, plan, run_bounded, small_epochs};
 use logmill_stream::{EpochLimits, compile};
 use proptest::prelude::*;
+
+use crate::support;
+use crate::support::{MemoryLogs, json, plan, run_bounded, small_epochs};
 
 const SOURCE: &str = "CREATE TABLE src (k STRING, x BIGINT, d DOUBLE, n DECIMAL(10, 2), s STRING, ok BOOLEAN, day DATE,
     ts TIMESTAMP(3), WATERMARK FOR ts AS ts - INTERVAL '2' SECOND) WITH ('topic' = 'in', 'format' = 'json');\n";

@@ -1,8 +1,9 @@
 //! Groups of windows without aggregates: what they say is known with their first row, and nobody waits for it.
 
+use logmill_stream::{EpochLoop, Turn};
+
 use crate::support::cases::{SOURCE, append, check, lines, runs};
 use crate::support::{MemoryLogs, plan, restored};
-use logmill_stream::{EpochLoop, Turn};
 
 const COLUMNS: &str = "k STRING, s TIMESTAMP(3)";
 

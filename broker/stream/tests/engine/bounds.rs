@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::support::{MemoryLogs, plan, restored};
 use logmill_record::{BatchBuilder, BatchOptions, Codec};
 use logmill_stream::{EpochLimits, EpochLoop, Pace, Plan, Progress, ShedControl, TopicPartition, Turn};
+
+use crate::support::{MemoryLogs, plan, restored};
 
 const COPY: &str = "CREATE TABLE src (k STRING, n BIGINT) WITH ('topic' = 'in', 'format' = 'json');
     CREATE TABLE o (n BIGINT) WITH ('topic' = 'out', 'format' = 'json');

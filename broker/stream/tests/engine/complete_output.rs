@@ -1,8 +1,9 @@
 //! `'output' = 'complete'`: the whole table after every epoch that changed it, and how a reader tells one from the next.
 
-use crate::support::{MemoryLogs, plan, run_bounded, small_epochs};
 use logmill_record::Record;
 use logmill_stream::{EpochLimits, compile};
+
+use crate::support::{MemoryLogs, plan, run_bounded, small_epochs};
 
 const SOURCE: &str = "CREATE TABLE src (k STRING, x BIGINT) WITH ('topic' = 'in', 'format' = 'json');";
 

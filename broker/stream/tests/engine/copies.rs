@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use crate::support::{MemoryLogs, plan, run_bounded, spec};
 use logmill_record::{BatchBuilder, BatchOptions, Codec};
 use logmill_stream::{EpochLimits, Followed, Shadow};
+
+use crate::support::{MemoryLogs, plan, run_bounded, spec};
 
 /// A batch of rows with a long text each, which packs to almost nothing.
 fn append(logs: &mut MemoryLogs, topic: &str, rows: i64, text: usize) {

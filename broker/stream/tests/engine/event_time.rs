@@ -1,9 +1,10 @@
 //! Event time behind operators: what a column says about time decides what is late for the operators that use it.
 
+use logmill_stream::compile;
+
 use crate::support;
 use crate::support::cases::{SOURCE, append, check, check_table, lines, rows, run, runs, upsert};
 use crate::support::{MemoryLogs, plan, run_bounded};
-use logmill_stream::compile;
 
 #[test]
 fn sessions_are_in_time_for_what_uses_their_window() {

@@ -2,8 +2,9 @@
 
 use std::fmt::Write;
 
-use crate::support::{MemoryLogs, plan, run_bounded};
 use logmill_stream::{DataType, EpochLimits, Scalar, Value, compile};
+
+use crate::support::{MemoryLogs, plan, run_bounded};
 
 /// Each view reads the one before it twice.
 #[test]

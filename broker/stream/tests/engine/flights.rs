@@ -1,13 +1,14 @@
 //! Real data: the demo's query over real flights, against a result computed elsewhere.
 
-use crate::support;
 use std::io::{Read, Write};
 use std::path::Path;
 
-use crate::support::{MemoryLogs, plan, run_bounded};
 use flate2::read::GzDecoder;
 use logmill_stream::EpochLimits;
 use serde_json::{Map, Value};
+
+use crate::support;
+use crate::support::{MemoryLogs, plan, run_bounded};
 
 const SCRIPT: &str = include_str!("../../../../config/demo/carrier-hourly.sql");
 const PARTITIONS: i32 = 4;

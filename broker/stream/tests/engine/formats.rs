@@ -1,10 +1,11 @@
 //! Formats through whole pipelines: what one writes in a format another reads; and tables drafted from a sample are
 //! tables that read it.
 
-use crate::support::{MemoryLogs, plan, run_bounded, small_epochs};
 use logmill_record::{Batch, BatchBuilder, BatchOptions, Record};
 use logmill_stream::plan::{AvroFormat, CsvFormat, Format, ProtobufFormat, ProtobufSchema};
 use logmill_stream::{DataType, EpochLimits, InferError, RecordSample, csv_header, infer};
+
+use crate::support::{MemoryLogs, plan, run_bounded, small_epochs};
 
 const COLUMNS: &str =
     "id BIGINT, d DOUBLE, s STRING, ok BOOLEAN, at TIMESTAMP(3), n DECIMAL(12, 3), day DATE, raw BYTES";

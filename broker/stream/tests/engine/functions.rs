@@ -1,7 +1,8 @@
 //! The scalar functions, a family a test: an expression, and the value it has for one record.
 
-use crate::support::{MemoryLogs, plan, run_bounded};
 use logmill_stream::EpochLimits;
+
+use crate::support::{MemoryLogs, plan, run_bounded};
 
 const SOURCE: &str = "CREATE TABLE src (id BIGINT, n DECIMAL(10, 2), day DATE, raw BYTES, a BIGINT, d DOUBLE, s STRING, ok BOOLEAN, ts TIMESTAMP(3),
     WATERMARK FOR ts AS ts - INTERVAL '2' SECOND) WITH ('topic' = 'in', 'format' = 'json', 'on-error' = 'skip');\n";

@@ -1,8 +1,9 @@
 //! Golden pipelines: a script, its input, and every record it must write; run with small and large epochs, and with
 //! a restore after every one of them.
 
-use crate::support::{MemoryLogs, plan, run_bounded, small_epochs};
 use logmill_stream::{EpochLimits, TurnError};
+
+use crate::support::{MemoryLogs, plan, run_bounded, small_epochs};
 
 /// Runs a script over the lines of one partition and compares the sink's values with the lines expected.
 #[track_caller]

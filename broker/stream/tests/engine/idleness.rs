@@ -1,10 +1,11 @@
 //! Partitions without records: whether they hold event time back, and for how long.
 
-use crate::support::{MemoryLogs, plan, restored, spec};
 use logmill_stream::{
     CommitError, EpochLimits, EpochLoop, EpochOutput, Heard, Input, InputProgress, Logs, LogsError, Pipeline,
     Plan, ReadBatches, TopicPartition, Turn,
 };
+
+use crate::support::{MemoryLogs, plan, restored, spec};
 
 fn script(options: &str) -> String {
     format!(

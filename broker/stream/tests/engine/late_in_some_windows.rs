@@ -1,13 +1,14 @@
 //! A row of overlapping windows may be late for some of them and not for all: it counts for those that end behind the
 //! watermark it came with, wherever the cuts are.
 
-use crate::support;
 use std::collections::BTreeMap;
 
-use crate::support::cases::{SOURCE, run};
-use crate::support::{MemoryLogs, json};
 use logmill_stream::EpochLimits;
 use proptest::prelude::*;
+
+use crate::support;
+use crate::support::cases::{SOURCE, run};
+use crate::support::{MemoryLogs, json};
 
 const HOP: &str = "HOP(TABLE src, DESCRIPTOR(ts), INTERVAL '2' SECOND, INTERVAL '8' SECOND)";
 const CUMULATE: &str = "CUMULATE(TABLE src, DESCRIPTOR(ts), INTERVAL '2' SECOND, INTERVAL '8' SECOND)";

@@ -1,12 +1,13 @@
 //! What becomes of an epoch's rows in a topic: which row of a key is written, which step, and to which partition.
 
-use crate::support;
 use std::collections::BTreeMap;
 
-use crate::support::cases::{SOURCE, lines, rows, run, runs, table, upsert};
-use crate::support::{MemoryLogs, json, plan, run_bounded, small_epochs};
 use logmill_stream::{EpochLimits, compile};
 use proptest::prelude::*;
+
+use crate::support;
+use crate::support::cases::{SOURCE, lines, rows, run, runs, table, upsert};
+use crate::support::{MemoryLogs, json, plan, run_bounded, small_epochs};
 
 /// A script whose only table is written in one mode.
 fn written(columns: &str, options: &str, insert: &str) -> String {

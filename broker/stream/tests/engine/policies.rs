@@ -1,15 +1,16 @@
 //! Records that cannot be used, transactions, and what a pipeline refuses.
 
-use crate::support;
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::support::{MemoryLogs, batch_of, plan, restored, run_bounded, small_epochs, spec};
 use logmill_record::{Batch, BatchBuilder, BatchOptions, EndTxnMarker, ProducerStamp, control};
 use logmill_stream::{
     AbortedRange, Cut, EpochError, EpochLimits, EpochLoop, Input, OffsetRange, Pipeline, PipelineSpec, Plan,
     Progress, ProgressError, RecordError, RestoreError, Shedding, TopicPartition, Turn, TurnError,
 };
 use proptest::prelude::*;
+
+use crate::support;
+use crate::support::{MemoryLogs, batch_of, plan, restored, run_bounded, small_epochs, spec};
 
 fn filter(options: &str) -> Plan {
     plan(&format!(

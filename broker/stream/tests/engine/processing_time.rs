@@ -1,8 +1,9 @@
 //! Windows of processing time: the frozen time of epochs closes them.
 
+use logmill_stream::{EpochLimits, EpochLoop, Input, InputProgress, Logs, Pipeline, TopicPartition, Turn};
+
 use crate::support;
 use crate::support::{MemoryLogs, plan, restored, spec};
-use logmill_stream::{EpochLimits, EpochLoop, Input, InputProgress, Logs, Pipeline, TopicPartition, Turn};
 
 const TABLES: &str = "CREATE TABLE src (k STRING, ts TIMESTAMP(3), p AS PROCTIME(), WATERMARK FOR ts AS ts)
      WITH ('topic' = 'in', 'format' = 'json');

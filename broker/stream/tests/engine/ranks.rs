@@ -1,13 +1,14 @@
 //! Sessions, rankings and functions over rows: golden cases.
 
-use crate::support;
 use std::collections::BTreeMap;
 
+use logmill_stream::{EpochLimits, compile};
+
+use crate::support;
 use crate::support::cases::{
     SESSION_ROW, SESSIONS, SOURCE, append, check, check_table, lines, row, rows, run, runs, table, upsert,
 };
 use crate::support::{json, plan, small_epochs};
-use logmill_stream::{EpochLimits, compile};
 
 #[test]
 fn sessions_end_when_nothing_comes_for_the_gap() {

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use crate::support::cases::{SESSION_ROW, SESSIONS, SOURCE, append, row, run, upsert};
-use crate::support::{MemoryLogs, json, plan, run_bounded, small_epochs};
 use logmill_stream::EpochLimits;
 use proptest::prelude::*;
 use serde_json::Value;
+
+use crate::support::cases::{SESSION_ROW, SESSIONS, SOURCE, append, row, run, upsert};
+use crate::support::{MemoryLogs, json, plan, run_bounded, small_epochs};
 
 #[derive(Debug, Clone)]
 struct Row {

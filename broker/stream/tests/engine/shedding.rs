@@ -1,14 +1,15 @@
 //! What a pipeline that is behind leaves out: which records, and that each is accounted for.
 
-use crate::support;
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::support::{MemoryLogs, json, plan, restored, spec};
 use logmill_record::{BatchBuilder, BatchOptions, Record};
 use logmill_stream::{
     EpochError, EpochLimits, EpochLoop, Input, InputProgress, Logs, Pipeline, Plan, ShedControl, Shedding,
     TopicPartition, Turn, TurnError, compile,
 };
+
+use crate::support;
+use crate::support::{MemoryLogs, json, plan, restored, spec};
 
 /// A table that sheds, and one that holds what is left of it.
 fn script(shed: &str) -> String {

@@ -3,7 +3,6 @@
 
 use std::collections::BTreeMap;
 
-use crate::support::{MemoryLogs, restored, spec};
 use logmill_record::Batch;
 use logmill_stream::{
     EpochLimits, EpochLoop, LOOK_BYTES, Pipeline, Plan, Progress, Restoring, SNAPSHOT_VERSION, SnapshotError,
@@ -11,6 +10,8 @@ use logmill_stream::{
     merge_snapshot, merge_stretches, write_stretch,
 };
 use proptest::prelude::*;
+
+use crate::support::{MemoryLogs, restored, spec};
 
 const SOURCES: &str = "
     CREATE TABLE l (k STRING, x BIGINT, d DOUBLE, ts TIMESTAMP(3), WATERMARK FOR ts AS ts - INTERVAL '4' SECOND)

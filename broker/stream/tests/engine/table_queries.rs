@@ -1,8 +1,9 @@
 //! Queries over what a pipeline has written.
 
-use crate::support::plan;
 use logmill_record::{Batch, BatchBuilder, BatchOptions};
 use logmill_stream::{DataType, QueryError, QueryRows, QueryTable, SqlError, TableQuery, Value};
+
+use crate::support::plan;
 
 /// 2020-01-02 12:00:00, when the queries are asked.
 const NOW: i64 = 1_577_966_400_000;

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use logmill_stream::{EpochLimits, EpochLoop, Executor, Task, Turn, TurnError};
+
 use crate::support::threads::Threads;
 use crate::support::{MemoryLogs, plan, restored};
-use logmill_stream::{EpochLimits, EpochLoop, Executor, Task, Turn, TurnError};
 
 const PARTITIONS: i32 = 2;
 const RECORDS: usize = 10_000;

@@ -1,9 +1,10 @@
 //! Partitions that are far ahead in event time wait for the others, and for nobody who has nothing to read.
 
-use crate::support::{MemoryLogs, plan, restored, run_bounded, spec};
 use logmill_stream::{
     EpochLimits, EpochLoop, Input, InputProgress, Logs, Pipeline, Plan, TopicPartition, Turn, compile,
 };
+
+use crate::support::{MemoryLogs, plan, restored, run_bounded, spec};
 
 fn script(options: &str) -> String {
     format!(

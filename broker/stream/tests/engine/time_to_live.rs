@@ -1,9 +1,10 @@
 //! What is forgotten after its time to live, what is not yet, and what is taken back when nothing is known of it.
 
-use crate::support::cases::{SOURCE, row, table};
-use crate::support::{MemoryLogs, plan, restored};
 use logmill_stream::{EpochLimits, EpochLoop, Turn};
 use proptest::prelude::*;
+
+use crate::support::cases::{SOURCE, row, table};
+use crate::support::{MemoryLogs, plan, restored};
 
 /// Runs epochs of their own, each at a time of the clock and over one record; restores before each if asked to.
 fn run_at(script: &str, steps: &[(i64, String)], restarts: bool) -> MemoryLogs {

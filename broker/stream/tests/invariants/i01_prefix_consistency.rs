@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use logmill_stream::plan::Operator;
+use logmill_stream::{Logs, Plan};
 use proptest::prelude::*;
 
 use super::faults::{Buggy, edit_outputs};
@@ -11,7 +12,6 @@ use super::input::{DELAY, Event, events, filled, limits, prefix, singly, some_ev
 use super::queries::{GROUPED, TUMBLE};
 use super::support::MemoryLogs;
 use super::{Checked, ensure, ensure_equal, found};
-use logmill_stream::{Logs, Plan};
 
 /// How far the epochs so far have read each partition.
 fn ends(logs: &MemoryLogs) -> Option<Vec<i64>> {

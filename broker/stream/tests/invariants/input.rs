@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use logmill_stream::EpochLimits;
 use proptest::prelude::*;
 
 use super::support::MemoryLogs;
-use logmill_stream::EpochLimits;
 
 /// How far a record may be behind the newest of its partition.
 pub(crate) const DELAY: i64 = 30_000;

@@ -9,9 +9,10 @@ mod versions;
 
 use std::collections::BTreeMap;
 
-use crate::support::{MemoryLogs, plan, restored, run_bounded, small_epochs};
 use logmill_record::{BatchBuilder, BatchOptions};
 use logmill_stream::EpochLimits;
+
+use crate::support::{MemoryLogs, plan, restored, run_bounded, small_epochs};
 
 /// The topics a case reads, with a record a line: `value`, `key => value`, or `key =>` without a value.
 type Inputs<'i> = [(&'i str, &'i str)];

@@ -7,11 +7,12 @@ mod windows;
 
 use std::collections::BTreeMap;
 
-use crate::support::MemoryLogs;
 use logmill_record::{BatchBuilder, BatchOptions};
 use logmill_stream::{ColdError, ColdStore, EpochError, EpochLimits, EpochLoop, Plan, Turn, TurnError};
 use proptest::prelude::*;
 use rig::{Crash, Spilt, check_same, courses, digests};
+
+use crate::support::MemoryLogs;
 
 const SOURCES: &str = "
     CREATE TABLE l (k STRING, x BIGINT, d DOUBLE, ts TIMESTAMP(3), WATERMARK FOR ts AS ts - INTERVAL '4' SECOND)

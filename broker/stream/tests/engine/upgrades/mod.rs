@@ -5,7 +5,6 @@ mod pairs;
 
 use std::collections::BTreeMap;
 
-use crate::support::{MemoryLogs, plan, restored, spec};
 use logmill_stream::{
     Counters, EpochLimits, EpochLoop, Fate, Followed, Pipeline, Plan, Progress, SNAPSHOT_VERSION, Shadow,
     SnapshotHeader, SnapshotOperator, SnapshotReader, SnapshotWriter, StateChanges, TopicPartition, Turn,
@@ -13,6 +12,8 @@ use logmill_stream::{
 };
 use pairs::{groups, joined, pairs};
 use proptest::prelude::*;
+
+use crate::support::{MemoryLogs, plan, restored, spec};
 
 #[derive(Debug, Clone)]
 struct Event {
