@@ -6,7 +6,9 @@
 //!
 //! What is gone is in no epoch: the progress record names it, and all that follow do.
 
-use logmill_stream::{EpochOutput, InputProgress, TopicPartition};
+use std::collections::BTreeSet;
+
+use logmill_stream::{EpochOutput, InputProgress, Progress, TopicPartition};
 
 use super::error::PipelineError;
 use super::events::EventKind;
@@ -21,6 +23,17 @@ pub(super) struct Skipped {
     pub(super) from: i64,
     /// The offset behind them: where the log begins.
     pub(super) to: i64,
+}
+
+impl Skipped {
+    /// What is skipped of a partition behind a record; `None`: nothing.
+    fn between(before: &Progress, after: &InputProgress) -> Option<Skipped> {
+        let is_it =
+            |input: &&InputProgress| (&input.topic, input.partition) == (&after.topic, after.partition);
+        let from = before.inputs.iter().find(is_it).map_or(0, |input| input.to);
+        let partition = TopicPartition::new(&*after.topic, after.partition);
+        (from != after.to).then_some(Skipped { partition, from, to: after.to })
+    }
 }
 
 impl Pipelines {
@@ -43,18 +56,15 @@ impl Pipelines {
             }
             Some(topic.partition(input.partition)?.published().log_start_offset)
         };
-        let Some(over) = before.over_gaps(generation, log_start) else { return Ok(()) };
-        let skipped: Vec<Skipped> = before
-            .inputs
-            .iter()
-            .zip(&over.inputs)
-            .filter(|(before, after)| before.to != after.to)
-            .map(|(before, after)| Skipped {
-                partition: TopicPartition::new(&*after.topic, after.partition),
-                from: before.to,
-                to: after.to,
-            })
-            .collect();
+        let mut added = Vec::new();
+        for topic in before.inputs.iter().map(|input| &input.topic).collect::<BTreeSet<_>>() {
+            let partitions = self.0.topics.get(topic).map_or(0, |topic| topic.partitions.len());
+            let partitions = i32::try_from(partitions).unwrap_or(i32::MAX);
+            added.extend((0..partitions).map(|partition| TopicPartition::new(&**topic, partition)));
+        }
+        let Some(over) = before.over_gaps(generation, &added, log_start) else { return Ok(()) };
+        let skipped: Vec<Skipped> =
+            over.inputs.iter().filter_map(|after| Skipped::between(&before, after)).collect();
         self.0.coordinators.loaded().await;
         let mut logs = self.broker_logs(name)?;
         let epoch = EpochOutput::standing(over);

@@ -183,7 +183,24 @@ impl Pipelines {
         let script = script.unwrap_or(&header.script).to_owned();
         let plan = self.plan_of(&script).await?;
         let misfit = |reason: String| PipelineError::State { name: to.to_owned(), reason };
-        if plan.identities() != self.plan_of(&header.script).await?.identities() {
+        let saved = self.plan_of(&header.script).await?;
+        if saved.fingerprint() != header.progress.plan {
+            return Err(misfit(format!(
+                "cannot begin at the savepoint: its state is of plan {:08x}, and its script is planned as {:08x} by this \
+                 release and with these functions; restore it with those that it was made with",
+                header.progress.plan,
+                saved.fingerprint()
+            )));
+        }
+        // The windows that an end closes are given, and cannot be given again with more.
+        if header.progress.time_has_ended(&saved) {
+            return Err(misfit(
+                "cannot begin at the savepoint: its input was declared finished and event time has ended there, so that \
+                 whatever comes would be late; restore a savepoint from before the end, or run the script as a new pipeline"
+                    .to_owned(),
+            ));
+        }
+        if plan.identities() != saved.identities() {
             return Err(misfit(
                 "cannot begin at the savepoint: the script's operators are others; restore it with the script it is of, \
                  then upgrade"

@@ -118,17 +118,25 @@ impl Task {
             return Ok(Standing { progress, partitions, ends });
         };
         let mut starts = BTreeMap::new();
-        for input in before.inputs.iter().filter(|input| self.is_same_topic(before, input)) {
-            let partition = TopicPartition::new(&*input.topic, input.partition);
-            let start = self.offset(&partition, OffsetSpec::Earliest).await?;
-            starts.insert(partition, start);
+        for partition in partitions.iter().filter(|partition| self.is_same_topic(before, &partition.topic)) {
+            let start = self.offset(partition, OffsetSpec::Earliest).await?;
+            starts.insert(partition.clone(), start);
         }
+        // Those of a topic that the record does not have are read from where they begin.
+        let is_read =
+            |partition: &&TopicPartition| before.inputs.iter().any(|input| input.topic == partition.topic);
+        let added: Vec<TopicPartition> = partitions.iter().filter(is_read).cloned().collect();
         let start =
             |input: &InputProgress| starts.get(&TopicPartition::new(&*input.topic, input.partition)).copied();
-        let Some(over) = before.over_gaps(before.generation + 1, start) else {
+        let Some(over) = before.over_gaps(before.generation + 1, &added, start) else {
             return Ok(Standing { progress, partitions, ends });
         };
-        for (input, before) in over.inputs.iter().zip(&before.inputs).filter(|(now, was)| now.to != was.to) {
+        for input in &over.inputs {
+            let is_it = |was: &&InputProgress| (&was.topic, was.partition) == (&input.topic, input.partition);
+            let from = before.inputs.iter().find(is_it).map_or(0, |was| was.to);
+            if from == input.to {
+                continue;
+            }
             tracing::warn!(
                 pipeline = names.pipeline,
                 task = self.number,
@@ -136,9 +144,9 @@ impl Task {
                  read them, and the gap was accepted",
                 input.topic,
                 input.partition,
-                before.to,
+                from,
                 input.to,
-                input.to - before.to
+                input.to - from
             );
         }
         let ends = over.pending_ends();
@@ -150,8 +158,8 @@ impl Task {
     }
 
     /// What another topic of the name has lost is no gap of the one that was read.
-    fn is_same_topic(&self, progress: &Progress, input: &InputProgress) -> bool {
-        let (read, found) = (progress.topic_ids.get(&input.topic), self.layout.ids.get(&input.topic));
+    fn is_same_topic(&self, progress: &Progress, topic: &str) -> bool {
+        let (read, found) = (progress.topic_ids.get(topic), self.layout.ids.get(topic));
         read.zip(found).is_none_or(|(read, found)| *read == found.to_string())
     }
 

@@ -197,6 +197,33 @@ async fn a_gap_that_is_accepted_is_gone_on_without_and_named() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_is_gone_of_a_partition_that_was_added_is_never_passed_over() {
+    let rig = Rig::start().await;
+    let script = script("", "CAST(x * 2 AS STRING)");
+    rig.topic("in", 1).await;
+    rig.produce("in", 0, (0..5).map(|id| row(id, "1"))).await;
+    rig.run("p", &script).await;
+    rig.until("p", |pipeline| pipeline.counters.unwrap_or_default().records_out == 5).await;
+    rig.pipelines.stop("p").await.expect("it stops");
+    rig.client.admin().create_partitions("in", 2).await.expect("another one");
+    rig.produce("in", 1, (5..10).map(|id| row(id, "1"))).await;
+    rig.client.admin().delete_records("in", 1, Some(3)).await.expect("they go");
+    rig.run("p", &script).await;
+    let failed = rig.until_state("p", PipelineState::Failed).await;
+    let position = failed.last_error.expect("an error").position.expect("a position");
+    assert_eq!((position.topic.as_str(), position.partition, position.offset), ("in", 1, 0));
+    let accepting = RunOptions { accept_gap: true, ..RunOptions::default() };
+    rig.pipelines.run_with("p", &script, accepting).await.expect("it goes on");
+    let pipeline = rig.until("p", |pipeline| pipeline.counters.unwrap_or_default().records_out == 7).await;
+    let source = pipeline.sources.into_iter().find(|source| source.partition == 1).expect("it is read");
+    assert_eq!(source.gap.map(|gap| (gap.from, gap.to, gap.total)), Some((0, 3, 3)));
+    let events = rig.pipelines.events("p", 0).await.expect("events");
+    let told = events.into_iter().find(|event| event.kind == "gap").expect("it is told").text;
+    assert!(told.contains("in-1 from offset 0 up to 3 (3 offsets)"), "{told}");
+    assert_eq!(rig.finish("p").await.counters.unwrap_or_default().records_in, 7);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_source_that_is_gone_is_named() {
     let rig = Rig::start().await;
     let script = script("", "CAST(x * 2 AS STRING)");

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use logmill_stream::EpochLimits;
+use logmill_stream::{EpochLimits, SnapshotReader, StateChanges, merge_snapshot};
 use tempfile::TempDir;
 
 use super::super::taking_up::tests::{counts, files, script};
@@ -66,6 +66,36 @@ async fn a_savepoint_stays_what_it_is_while_it_is_restored() {
     assert!(early.is_err(), "it did not wait");
     drop(held);
     restore.await.unwrap();
+    parts.close().await;
+}
+
+/// As when another release, or another version of a function, plans the script otherwise: the state is of operators that the
+/// plan does not have.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_savepoint_of_another_plan_takes_nothing_away() {
+    let directory = TempDir::new().unwrap();
+    let parts = Parts::open(&directory, Vec::new()).await;
+    let pipelines = &parts.pipelines;
+    pipelines.run("p", &counts(), None).await.unwrap();
+    parts.produce("in", &ROWS).await;
+    parts.caught_up("p").await;
+    pipelines.make_savepoint("p", Some("s")).await.unwrap();
+    pipelines.stop("p").await.unwrap();
+    let file = directory.path().join("pipelines").join("p").join("savepoint-s.lms");
+    let mut reader = SnapshotReader::open(std::fs::File::open(&file).unwrap()).unwrap();
+    let mut header = reader.header().clone();
+    header.progress.plan ^= 1;
+    let none = StateChanges::default();
+    let (other, _) = merge_snapshot(&header, Some(&mut reader), &none, |_| true, Vec::new()).unwrap();
+    std::fs::write(&file, other).unwrap();
+    for to in [None, Some("q")] {
+        let refused = pipelines.restore_savepoint("p", "s", to, None).await.unwrap_err().to_string();
+        assert!(refused.contains("its state is of plan"), "{refused}");
+    }
+    pipelines.run("p", &counts(), None).await.unwrap();
+    parts.produce("in", &[("a", 5)]).await;
+    parts.caught_up("p").await;
+    assert_eq!(parts.read("out").last().unwrap(), r#"{"k":"a","n":3}"#);
     parts.close().await;
 }
 

@@ -114,6 +114,37 @@ async fn a_pipeline_that_has_finished_is_not_started_again() {
     parts.close().await;
 }
 
+/// Its windows are given, and whatever came would be late.
+#[tokio::test(flavor = "multi_thread")]
+async fn where_event_time_has_ended_no_pipeline_begins() {
+    let directory = TempDir::new().unwrap();
+    let parts = Parts::open(&directory, Vec::new()).await;
+    let pipelines = &parts.pipelines;
+    parts.produce("in", &[("a", 1), ("b", 2)]).await;
+    let script = "CREATE TABLE a (k STRING, x BIGINT, ts AS TO_TIMESTAMP_LTZ(x, 3), WATERMARK FOR ts AS ts)
+        WITH ('topic' = 'in', 'format' = 'json');
+        CREATE TABLE b (n BIGINT) WITH ('topic' = 'out', 'format' = 'json');
+        INSERT INTO b SELECT COUNT(*) FROM TABLE(TUMBLE(TABLE a, DESCRIPTOR(ts), INTERVAL '1' SECOND))
+        GROUP BY window_start, window_end;";
+    pipelines.run("p", script, None).await.unwrap();
+    parts.caught_up("p").await;
+    pipelines.make_savepoint("p", Some("before")).await.unwrap();
+    pipelines.finish_input("p", InputEnd::Now).await.unwrap();
+    assert_eq!(parts.ended("p").await, PipelineState::Finished);
+    pipelines.make_savepoint("p", Some("end")).await.unwrap();
+    for to in [None, Some("q")] {
+        let refused = pipelines.restore_savepoint("p", "end", to, None).await.unwrap_err().to_string();
+        assert!(refused.contains("event time has ended") && refused.contains("before the end"), "{refused}");
+    }
+    assert_eq!(pipelines.view("p").unwrap().state, PipelineState::Finished, "nothing has changed");
+    pipelines.restore_savepoint("p", "before", None, None).await.unwrap();
+    parts.produce("in", &[("c", 3)]).await;
+    pipelines.run("p", script, Some(InputEnd::Now)).await.unwrap();
+    assert_eq!(parts.ended("p").await, PipelineState::Finished);
+    assert_eq!(parts.read("out"), [r#"{"n":2}"#, r#"{"n":3}"#]);
+    parts.close().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn no_script_takes_over_a_pipeline_whose_input_gets_an_end_meanwhile() {
     let directory = TempDir::new().unwrap();

@@ -258,6 +258,28 @@ pub(crate) fn tells_time(operator: &plan::Operator, input: usize) -> bool {
     }
 }
 
+/// Whether what it gives depends on how far time is, so that rows may come too late for it.
+pub(crate) fn goes_by_time(operator: &plan::Operator) -> bool {
+    use plan::{JoinBound, OverMode, RankMode, Versions};
+    match operator {
+        plan::Operator::WindowAggregate(_)
+        | plan::Operator::SessionAggregate(_)
+        | plan::Operator::Contenders(_) => true,
+        plan::Operator::Rank(rank) => matches!(rank.mode, RankMode::Window { .. } | RankMode::First { .. }),
+        plan::Operator::Over(over) => matches!(over.mode, OverMode::OnTime { .. } | OverMode::Window { .. }),
+        plan::Operator::Join(join) => !matches!(join.bound, JoinBound::State(_)),
+        plan::Operator::TemporalJoin(join) => join.versions != Versions::Latest,
+        plan::Operator::Source { .. }
+        | plan::Operator::Map { .. }
+        | plan::Operator::AssignWindows { .. }
+        | plan::Operator::Union
+        | plan::Operator::ProcessingTime
+        | plan::Operator::GroupAggregate(_)
+        | plan::Operator::Upsert(_)
+        | plan::Operator::Collect(_) => false,
+    }
+}
+
 /// Whether the rows it gives are those it takes, with more columns: a record that becomes late behind it is late.
 pub(crate) fn keeps_rows(operator: &plan::Operator) -> bool {
     match operator {

@@ -12,9 +12,9 @@ use thiserror::Error;
 use super::cut::{Cut, OffsetRange, Shedding, TopicPartition};
 use super::errors::Rejected;
 use super::graph::{Reached, is_pending};
-use crate::operators::Place;
+use crate::operators::{self, Place};
 use crate::plan::{Plan, Source};
-use crate::rows::NO_TIME;
+use crate::rows::{END_OF_TIME, NO_TIME};
 use crate::state::KeyGroups;
 
 /// The version of the progress record this release writes, and the newest it reads.
@@ -152,6 +152,24 @@ pub struct InputProgress {
     /// What of it is not and will not be read, as the pipeline was told to go on without it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gap: Option<Gap>,
+}
+
+impl InputProgress {
+    /// A partition that nothing was read of.
+    fn unread(partition: &TopicPartition) -> InputProgress {
+        InputProgress {
+            topic: partition.topic.clone(),
+            partition: partition.partition,
+            from: 0,
+            to: 0,
+            passed_over: None,
+            end: None,
+            pending_end: None,
+            idle: false,
+            watermarks: Vec::new(),
+            gap: None,
+        }
+    }
 }
 
 /// Records that were deleted before the pipeline read them, and were gone on without.
@@ -337,6 +355,16 @@ impl Progress {
         Ok(is_pending(plan, &|index| &places[index], &sources))
     }
 
+    /// Whether time has ended, as it does where the input is declared to, for something that goes by it. `plan` is the
+    /// one whose record this is.
+    pub fn time_has_ended(&self, plan: &Plan) -> bool {
+        let has_ended = |index: usize| {
+            let place = self.operators.get(index).and_then(|place| place.watermark);
+            place == Some(END_OF_TIME) && operators::goes_by_time(&plan.nodes[index].operator)
+        };
+        (0..plan.nodes.len()).any(has_ended)
+    }
+
     /// What time it is for a source with this watermark.
     pub(crate) fn reached(&self, source: &Source, watermark: Option<i64>) -> Reached {
         let own = self.inputs.iter().filter(|input| input.topic == source.topic);
@@ -366,14 +394,27 @@ impl Progress {
     }
 
     /// The record of an epoch that reads and writes nothing, and goes on at the beginning of every partition whose records
-    /// are deleted up to there. `log_start` says where a partition begins, `None` for one that is not to be looked at.
-    /// `None`: there is no gap. The ends of the input, if any are declared, are to be declared again: see
+    /// are deleted up to there. `log_start` says where a partition begins, `None` for one that is not to be looked at;
+    /// `added` are partitions that topics of the record have got since. `None`: there is no gap. The ends of the input, if any are declared, are to be declared again: see
     /// [`Progress::pending_ends`].
     pub fn over_gaps(
         &self,
         generation: u32,
+        added: &[TopicPartition],
         log_start: impl Fn(&InputProgress) -> Option<i64>,
     ) -> Option<Progress> {
+        let is_bounded = |input: &InputProgress| input.end.or(input.pending_end).is_some();
+        let is_known = |partition: &TopicPartition| {
+            let mut known = self.inputs.iter();
+            known.any(|input| (&input.topic, input.partition) == (&partition.topic, partition.partition))
+        };
+        let added: Vec<InputProgress> = match self.inputs.iter().any(is_bounded) {
+            // They are beyond the end.
+            true => Vec::new(),
+            false => {
+                added.iter().filter(|partition| !is_known(partition)).map(InputProgress::unread).collect()
+            }
+        };
         let mut has_gap = false;
         let mut over = |input: &InputProgress| {
             let pending_end = input.end.or(input.pending_end);
@@ -386,7 +427,7 @@ impl Progress {
             let total = before + start.abs_diff(input.to);
             InputProgress { to: start, gap: Some(Gap { from: input.to, to: start, total }), ..standing }
         };
-        let inputs = self.inputs.iter().map(&mut over).collect();
+        let inputs = self.inputs.iter().chain(&added).map(&mut over).collect();
         has_gap.then(|| Progress {
             generation,
             epoch: self.epoch + 1,

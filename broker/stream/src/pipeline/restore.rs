@@ -10,7 +10,7 @@ use super::errors::RestoreError;
 use super::graph::Graph;
 use super::machine::Pipeline;
 use super::prepare::{DECOMPRESSED_BATCH_BYTES, Early};
-use super::progress::{OperatorProgress, Progress};
+use super::progress::{InputProgress, OperatorProgress, Progress};
 use super::readers::Readers;
 use super::size::OperatorSize;
 use super::spec::PipelineSpec;
@@ -149,6 +149,14 @@ impl Restoring {
             }
             if let Some(end) = input.end {
                 ends.push((index, end));
+            }
+        }
+        // A partition that its topic has got since begins with its first record, whatever of it is deleted by now.
+        let is_read = |topic: &String| progress.inputs.iter().any(|input| input.topic == *topic);
+        for (index, input) in spec.inputs.iter().enumerate() {
+            let known = |read: &InputProgress| spec.index_of(&read.topic, read.partition) == Some(index);
+            if is_read(&input.partition.topic) && !progress.inputs.iter().any(known) {
+                pipeline.positions[index] = 0;
             }
         }
         let sources = pipeline.clocks.iter_mut().zip(&progress.sources);

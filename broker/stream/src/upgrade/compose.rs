@@ -84,7 +84,7 @@ impl Upgrade {
         if self.replays() && made.is_none() {
             return Err(UpgradeError::NothingMade);
         }
-        if self.migrations.reads_less() && !none_passed_over(&standing.totals) {
+        if self.migrations.is_only_without_passing_over() && !none_passed_over(&standing.totals) {
             return Err(UpgradeError::PassedOver);
         }
         let sources = Sources { old, new, standing, made };

@@ -50,6 +50,8 @@ pub(super) struct Migrations {
     /// Of each source of the new plan that something is migrated behind, the one of the old plan of which it reads fewer
     /// columns.
     pub(super) sources: Vec<Option<usize>>,
+    /// Whether something is migrated behind a node that is not the same.
+    behind_another: bool,
 }
 
 impl Migrations {
@@ -61,14 +63,14 @@ impl Migrations {
             identities: (old.identities(), new.identities()),
             none_passed_over: none_passed_over(totals),
             pairs: vec![None; new.nodes.len()],
-            found: Migrations { list: Vec::new(), sources: vec![None; new.sources.len()] },
+            found: Migrations { sources: vec![None; new.sources.len()], ..Migrations::default() },
         }
         .run()
     }
 
     /// Whether some are sound only because no record was passed over.
-    pub(super) fn reads_less(&self) -> bool {
-        self.sources.iter().any(Option::is_some)
+    pub(super) fn is_only_without_passing_over(&self) -> bool {
+        self.behind_another || self.sources.iter().any(Option::is_some)
     }
 }
 
@@ -155,6 +157,10 @@ impl Matching<'_> {
                         candidates.filter_map(|old| Some((old, self.migrated(old, index)?))).next();
                     migrated.and_then(|(old, (recipe, columns))| {
                         taken[old] = true;
+                        // What is not the same may read or compute less.
+                        let mut inputs = self.old.nodes[old].inputs.iter().zip(&self.new.nodes[index].inputs);
+                        self.found.behind_another |=
+                            inputs.any(|(old, new)| self.identities.0[*old] != self.identities.1[*new]);
                         let old = (old, self.identities.0[old]);
                         self.found.list.push(Migration { old, new: (index, identity), recipe });
                         Some((old.0, columns?))
@@ -162,14 +168,14 @@ impl Matching<'_> {
                 }
             };
         }
-        let Migrations { mut list, mut sources } = self.found;
+        let Migrations { mut list, mut sources, behind_another } = self.found;
         // Sources that nothing is migrated behind are read anew.
         let read = read_by(self.new, list.iter().map(|migration| migration.new.0));
         for (source, narrowed) in sources.iter_mut().enumerate() {
             *narrowed = narrowed.filter(|_| read.contains(&source));
         }
         list.sort_by_key(|migration| migration.new.1);
-        Migrations { list, sources }
+        Migrations { list, sources, behind_another }
     }
 
     /// The old source that reads the same records, and of them at least as much.

@@ -242,10 +242,10 @@ fn what_is_gone_is_gone_on_without_only_where_that_is_said_and_is_named() {
     let plan = TUMBLE.plan();
     assert!(run(&plan, &mut logs, How::small(), |_, _| {}).is_err(), "it was overtaken");
     let standing = logs.logs.progress.last().expect("some epochs").clone();
-    assert_eq!(standing.over_gaps(1, |_| Some(0)), None, "nothing is gone");
+    assert_eq!(standing.over_gaps(1, &[], |_| Some(0)), None, "nothing is gone");
     let starts = logs.starts.clone();
     let start = |topic: &str, partition| starts.get(&TopicPartition::new(topic, partition)).copied();
-    let over = standing.over_gaps(standing.generation, |input| start(&input.topic, input.partition));
+    let over = standing.over_gaps(standing.generation, &[], |input| start(&input.topic, input.partition));
     let over = over.expect("there is a gap");
     let before = standing.inputs.iter().find(|input| input.partition == 1).expect("it is read").to;
     assert!(before < 9);

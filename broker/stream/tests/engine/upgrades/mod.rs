@@ -499,7 +499,24 @@ fn what_was_passed_over_is_not_taken_for_read() {
     let upgrade = Upgrade::between(&old, &new, &before.totals);
     let refused = upgrade.progress((&old, &new), &after, None, 2, 0).unwrap_err();
     assert!(matches!(refused, UpgradeError::PassedOver), "{refused}");
+    // Nor for computed, where all of it is read as before.
+    let (n, quotient) = ("n BIGINT, s BIGINT, m BIGINT", "COUNT(*), SUM(x), MAX(10 / x)");
+    let old = plan(&skipping(groups(n, quotient, "")));
+    let new = plan(&skipping(groups("n BIGINT, s BIGINT", "COUNT(*), SUM(x)", "")));
+    let mut logs = empty_logs();
+    logs.produce("left", 0, &row(1.into()));
+    let mut epochs = EpochLoop::new(restored(&old, &logs, 1), EpochLimits::default());
+    run(&mut epochs, &mut logs);
+    let upgrade = Upgrade::between(&old, &new, &logs.last_progress().unwrap().totals);
+    assert_eq!(upgrade.operators[0].fate, Fate::Migrated);
+    logs.produce("left", 0, &row(0.into()));
+    run(&mut epochs, &mut logs);
+    let after = logs.last_progress().unwrap();
+    assert_eq!(after.totals.skipped, 1);
+    let refused = upgrade.progress((&old, &new), &after, None, 2, 0).unwrap_err();
+    assert!(matches!(refused, UpgradeError::PassedOver), "{refused}");
     // Aggregates of the same rows are not asked.
     let reordered = plan(&skipping(groups("s BIGINT, n BIGINT", "SUM(x), COUNT(*)", "")));
+    let old = plan(&skipping(groups("n BIGINT, s BIGINT", "COUNT(*), SUM(x)", "")));
     assert_eq!(Upgrade::between(&old, &reordered, &after.totals).operators[0].fate, Fate::Migrated);
 }
