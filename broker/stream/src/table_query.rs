@@ -10,6 +10,7 @@
 mod answer;
 mod keys;
 mod rows;
+mod tables;
 
 use std::collections::BTreeMap;
 
@@ -19,9 +20,10 @@ use self::answer::Answer;
 pub use self::keys::KeyLookUp;
 use self::rows::RecordAt;
 pub use self::rows::TableRows;
+pub use self::tables::QueryTable;
 use crate::epoch_loop::{EpochLimits, TurnError};
 use crate::pipeline::{EpochError, OutputBatch, RecordError, TopicPartition};
-use crate::plan::{ColumnOrigin, ErrorPolicy, OutputMode, Sink, Source};
+use crate::plan::{ColumnOrigin, ErrorPolicy, Sink, Source};
 use crate::sql::{BoundSelect, EMPTY_ROW_TOPIC, GivenTable, RESULT_TOPIC, SqlError, compile_select};
 use crate::trial::{TrialError, TrialOptions, TrialRecord, run_while};
 use crate::value::{DataType, Value};
@@ -30,15 +32,6 @@ use crate::value::{DataType, Value};
 /// query may make a thousand bytes of each.
 const STEP_RECORDS: u64 = 1024;
 const STEP_BYTES: usize = 1 << 20;
-
-/// A table that a pipeline writes.
-#[derive(Debug, Clone, PartialEq)]
-pub struct QueryTable {
-    /// The pipeline.
-    pub pipeline: String,
-    /// What it writes.
-    pub sink: Sink,
-}
 
 /// A `SELECT` over the rows of one table, compiled.
 #[derive(Debug)]
@@ -127,13 +120,8 @@ impl TableQuery {
     /// # Errors
     /// Where the query is wrong, and what to write.
     pub fn compile(sql: &str, tables: &[QueryTable]) -> Result<TableQuery, SqlError> {
-        let given = |table: &QueryTable| GivenTable {
-            source: source(&table.sink),
-            refusal: no_rows(table.sink.mode).map(|reason| {
-                let Sink { table, mode, .. } = &table.sink;
-                format!("`{table}` is written with 'output' = '{}': {reason}", mode.name())
-            }),
-        };
+        let given =
+            |table: &QueryTable| GivenTable { source: source(&table.sink), refusal: table.refusal.clone() };
         let bound = compile_select(tables.iter().map(given).collect(), sql)?;
         let read = bound.plan.sources.iter().find(|source| source.topic != EMPTY_ROW_TOPIC);
         let is_it = |table: &&QueryTable| {
@@ -246,15 +234,5 @@ fn source(sink: &Sink) -> Source {
         idle_ms: None,
         max_ahead_ms: None,
         shed: None,
-    }
-}
-
-/// Why the records of a topic are not the rows of a table, where they are not.
-fn no_rows(mode: OutputMode) -> Option<&'static str> {
-    match mode {
-        OutputMode::Append | OutputMode::Upsert => None,
-        OutputMode::Update => Some("the topic does not say which rows are gone"),
-        OutputMode::Retract => Some("its records are changes"),
-        OutputMode::Complete => Some("its records are whole tables, one behind the other"),
     }
 }

@@ -9,6 +9,33 @@ use super::{COPY, Parts};
 use crate::topics::NewTopic;
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_table_that_two_inserts_fill_has_the_rows_of_both() {
+    let directory = TempDir::new().unwrap();
+    let parts = Parts::open(&directory, Vec::new()).await;
+    let script = "CREATE TABLE a (x BIGINT) WITH ('topic' = 'in', 'format' = 'json');
+         CREATE TABLE c (x BIGINT) WITH ('topic' = 'other-in', 'format' = 'json');
+         CREATE TABLE b (x BIGINT) WITH ('topic' = 'out', 'format' = 'json');
+         INSERT INTO b SELECT x FROM a; INSERT INTO b SELECT x FROM c;";
+    parts.pipelines.run("p", script, None).await.unwrap();
+    parts.produce("in", &[("", 1), ("", 2)]).await;
+    parts.produce("other-in", &[("", 30)]).await;
+    parts.caught_up("p").await;
+    let sum = "SELECT SUM(x) FROM b";
+    for pipeline in [None, Some("p")] {
+        let answer = parts.pipelines.query(sum, pipeline).await.unwrap();
+        assert_eq!(answer.rows.rows, [[Value::BigInt(33)]], "{pipeline:?}");
+    }
+    // Several pipelines are more than one.
+    parts.pipelines.run("q", &COPY.replace("'out'", "'further'"), None).await.unwrap();
+    parts.caught_up("q").await;
+    let error = parts.pipelines.query(sum, None).await.unwrap_err().to_string();
+    assert!(error.contains("several pipelines write a table `b`"), "{error}");
+    let of_one = parts.pipelines.query(sum, Some("q")).await.unwrap();
+    assert_eq!(of_one.rows.rows, [[Value::BigInt(3)]]);
+    parts.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_record_of_before_that_is_no_row_is_named() {
     let directory = TempDir::new().unwrap();
     let parts = Parts::open(&directory, Vec::new()).await;

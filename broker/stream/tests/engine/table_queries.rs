@@ -24,8 +24,7 @@ fn tables() -> Vec<QueryTable> {
          INSERT INTO created SELECT k, n FROM src;
          INSERT INTO now SELECT k, n, p, ts FROM src; INSERT INTO log SELECT k, n FROM src;
          INSERT INTO changes SELECT k, COUNT(*) FROM src GROUP BY k UNBOUNDED";
-    let sinks = plan(script).sinks;
-    sinks.into_iter().map(|sink| QueryTable { pipeline: "p".to_owned(), sink }).collect()
+    QueryTable::all("p", &plan(script))
 }
 
 /// A batch of keys and values at an offset.
@@ -307,9 +306,8 @@ fn looked_up(columns: &str, options: &str, condition: &str) -> Option<Vec<String
          WITH ('topic' = 't', 'format' = 'json'{options});
          INSERT INTO t SELECT v, a, b, c, d, f FROM src"
     );
-    let sink = plan(&script).sinks[0].clone();
-    let table = [QueryTable { pipeline: "p".to_owned(), sink }];
-    let query = TableQuery::compile(&format!("SELECT v FROM t WHERE {condition}"), &table).unwrap();
+    let tables = QueryTable::all("p", &plan(&script));
+    let query = TableQuery::compile(&format!("SELECT v FROM t WHERE {condition}"), &tables).unwrap();
     let text = |key: &[u8]| String::from_utf8(key.to_vec()).unwrap();
     Some(query.look_up()?.keys().map(text).collect())
 }
@@ -437,6 +435,64 @@ fn a_query_ends_with_the_rows_that_it_needs() {
     let (found, asked) = of_many("SELECT n FROM log", 20_000, 16 << 20);
     assert!(matches!(found, Err(QueryError::TooManyResults { rows: 101, max_rows: 100 })), "{found:?}");
     assert_eq!(asked, 1, "one more than may be asked for is too many");
+}
+
+const TWO_INPUTS: &str =
+    "CREATE TABLE a (k STRING, n BIGINT) WITH ('topic' = 'a', 'format' = 'json', 'on-error' = 'dlq', 'dlq-topic' = 'dead');
+     CREATE TABLE b (k STRING, n BIGINT) WITH ('topic' = 'b', 'format' = 'json');";
+
+fn tables_of(script: &str) -> Vec<QueryTable> {
+    QueryTable::all("p", &plan(&format!("{TWO_INPUTS} {script}")))
+}
+
+#[test]
+fn a_table_that_several_inserts_write_is_one() {
+    let both = tables_of(
+        "CREATE TABLE o (k STRING, n BIGINT) WITH ('topic' = 'out', 'format' = 'csv');
+         INSERT INTO o SELECT k, n FROM a; INSERT INTO o SELECT k, n + 1 FROM b",
+    );
+    let query = TableQuery::compile("SELECT SUM(n) FROM o", &both).unwrap();
+    let mut rows = query.rows(1 << 20);
+    rows.take(&query, 0, &batch(&[(None, Some("x,1")), (None, Some("y,3"))], 0), i64::MAX).unwrap();
+    assert_eq!(query.run(rows, 100, NOW, || true).unwrap().rows, [[Value::BigInt(4)]]);
+    // A record with a key is a row beside another of its key, or in its place: nobody knows.
+    let mixed = tables_of(
+        "CREATE TABLE o (k STRING, n BIGINT, PRIMARY KEY (k) NOT ENFORCED) WITH ('topic' = 'out', 'format' = 'json');
+         INSERT INTO o SELECT k, n FROM a; INSERT INTO o SELECT k, COUNT(*) FROM b GROUP BY k UNBOUNDED",
+    );
+    let error = TableQuery::compile("SELECT n FROM o", &mixed).unwrap_err();
+    assert!(error.message.contains("'append', another with 'upsert'"), "{error}");
+    assert!(error.help.contains("set 'output' = 'upsert'"), "{error}");
+    // One that refuses refuses for all.
+    let refusing = tables_of(
+        "CREATE TABLE o (k STRING, n BIGINT, PRIMARY KEY (k) NOT ENFORCED) WITH ('topic' = 'out', 'format' = 'json', 'output' = 'changes');
+         INSERT INTO o SELECT k, n FROM a; INSERT INTO o SELECT k, COUNT(*) FROM b GROUP BY k UNBOUNDED",
+    );
+    let error = TableQuery::compile("SELECT n FROM o", &refusing).unwrap_err();
+    assert!(error.message.contains("which rows are gone"), "{error}");
+}
+
+#[test]
+fn a_table_whose_topic_has_other_records_too_is_refused() {
+    let two = tables_of(
+        "CREATE TABLE u (k STRING, n BIGINT) WITH ('topic' = 'out', 'format' = 'json');
+         CREATE TABLE v (k STRING, n BIGINT) WITH ('topic' = 'out', 'format' = 'json');
+         CREATE TABLE w (k STRING, n BIGINT) WITH ('topic' = 'dead', 'format' = 'json');
+         CREATE TABLE own (k STRING, n BIGINT) WITH ('topic' = 'own', 'format' = 'json');
+         INSERT INTO u SELECT k, n FROM a; INSERT INTO v SELECT k, n FROM b; INSERT INTO w SELECT k, n FROM b;
+         INSERT INTO own SELECT k, n FROM a",
+    );
+    for (table, others) in [
+        ("u", "rows of `v` beside those of `u`"),
+        ("v", "rows of `u` beside"),
+        ("w", "records that `a` puts aside"),
+    ] {
+        let error = TableQuery::compile(&format!("SELECT *\nFROM {table}"), &two).unwrap_err();
+        assert_eq!((error.line, error.column), (2, 6), "{error}");
+        assert!(error.message.contains(others), "{error}");
+        assert!(error.help.contains("a topic of its own"), "{error}");
+    }
+    assert!(TableQuery::compile("SELECT * FROM own", &two).is_ok());
 }
 
 /// What somebody wrote before the topic was the pipeline's, or the pipeline with another script.
