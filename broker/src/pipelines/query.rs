@@ -127,15 +127,11 @@ impl Pipelines {
     ) -> Result<QueryAnswer, AskError> {
         let pipelines = self.asked();
         let pipelines = pipelines.iter().filter(|asked| only.is_none_or(|only| only == asked.name));
-        let table = |asked: &Asked, sink: &logmill_stream::plan::Sink| QueryTable {
-            pipeline: asked.name.clone(),
-            sink: sink.clone(),
-        };
         let tables: Vec<QueryTable> =
-            pipelines.flat_map(|asked| asked.plan.sinks.iter().map(move |sink| table(asked, sink))).collect();
+            pipelines.flat_map(|asked| QueryTable::all(&asked.name, &asked.plan)).collect();
         let query = TableQuery::compile(sql, &tables)
             .map_err(|error| AskError::Sql { excerpt: error.excerpt(sql), error })?;
-        let QueryTable { pipeline, sink } = query.table().clone();
+        let QueryTable { pipeline, sink, .. } = query.table().clone();
         let topic = self.topics().get(&sink.topic);
         let topic = topic.ok_or_else(|| PipelineError::State {
             name: pipeline.clone(),

@@ -7,6 +7,7 @@ mod ends;
 mod events;
 mod look_ups;
 mod mirror;
+mod queries;
 mod recovery;
 mod sources;
 mod waits;

@@ -60,7 +60,7 @@ fn refused(error: AskError) -> Status {
     match error {
         AskError::Sql { .. } => Status::invalid_argument(text),
         AskError::Pipeline(error) => status(error),
-        AskError::Query(QueryError::Failed(_) | QueryError::Damaged { .. }) => {
+        AskError::Query(QueryError::Failed(_) | QueryError::Damaged { .. } | QueryError::NoRow { .. }) => {
             Status::failed_precondition(text)
         }
         AskError::Query(_) | AskError::Large => Status::resource_exhausted(text),

@@ -7,40 +7,31 @@
 //!
 //! Where the query says the whole key of an upsert table, [`TableQuery::look_up`] says which records alone matter.
 
+mod answer;
 mod keys;
+mod rows;
+mod tables;
 
-use std::borrow::Cow;
-use std::cmp::Ordering;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
-use logmill_record::{Batch, BatchBuilder, BatchError, BatchOptions, Record};
 use thiserror::Error;
 
+use self::answer::Answer;
 pub use self::keys::KeyLookUp;
-use crate::column::Column;
+use self::rows::RecordAt;
+pub use self::rows::TableRows;
+pub use self::tables::QueryTable;
 use crate::epoch_loop::{EpochLimits, TurnError};
-use crate::format::{Landed, RecordPlace, RowDecoder, created};
-use crate::plan::{ColumnOrigin, ErrorPolicy, Format, OutputMode, Sink, Source};
-use crate::sql::{
-    BoundSelect, EMPTY_ROW_TOPIC, GivenTable, RESULT_TOPIC, SelectOrder, SqlError, compile_select,
-};
-use crate::state::encode_key_part;
+use crate::pipeline::{EpochError, OutputBatch, RecordError, TopicPartition};
+use crate::plan::{ColumnOrigin, ErrorPolicy, Sink, Source};
+use crate::sql::{BoundSelect, EMPTY_ROW_TOPIC, GivenTable, RESULT_TOPIC, SqlError, compile_select};
 use crate::trial::{TrialError, TrialOptions, TrialRecord, run_while};
 use crate::value::{DataType, Value};
 
-/// A batch decompresses to at most this much.
-const DECOMPRESSED_BATCH_BYTES: usize = 256 * 1024 * 1024;
-/// So many records are computed between two looks at the time.
-const STEP_RECORDS: u64 = 8192;
-
-/// A table that a pipeline writes.
-#[derive(Debug, Clone, PartialEq)]
-pub struct QueryTable {
-    /// The pipeline.
-    pub pipeline: String,
-    /// What it writes.
-    pub sink: Sink,
-}
+/// So many records, or bytes of them, are computed between two looks at the time, and at what the query has made of them: a
+/// query may make a thousand bytes of each.
+const STEP_RECORDS: u64 = 1024;
+const STEP_BYTES: usize = 1 << 20;
 
 /// A `SELECT` over the rows of one table, compiled.
 #[derive(Debug)]
@@ -48,17 +39,6 @@ pub struct TableQuery {
     bound: BoundSelect,
     table: QueryTable,
     look_up: Option<KeyLookUp>,
-}
-
-/// The rows of a table's topic that a query reads, within a bound of memory.
-#[derive(Debug)]
-pub struct TableRows {
-    /// Whether a record replaces the one before it of its key.
-    keyed: bool,
-    all: Vec<TrialRecord>,
-    by_key: BTreeMap<(i32, Vec<u8>), TrialRecord>,
-    bytes: usize,
-    max_bytes: usize,
 }
 
 /// What a query gave.
@@ -83,24 +63,51 @@ pub enum QueryError {
         /// How many bytes are allowed.
         max_bytes: usize,
     },
-    /// The result is too large.
-    #[error("the result has {rows} rows, and {max_rows} may be asked for; add LIMIT {max_rows}")]
+    /// The result has too many rows.
+    #[error("the result has {rows} rows or more, and {max_rows} may be asked for; add LIMIT {max_rows}")]
     TooManyResults {
-        /// How many there are.
+        /// How many there are at least.
         rows: usize,
         /// How many are allowed.
         max_rows: usize,
+    },
+    /// What comes of the rows takes too much memory.
+    #[error(
+        "the rows that the query makes take more than {max_bytes} bytes; select fewer columns and shorter texts, let it look \
+         at fewer rows, or ask a pipeline to aggregate them"
+    )]
+    TooLarge {
+        /// How many bytes are allowed.
+        max_bytes: usize,
     },
     /// The time was over.
     #[error("the query took longer than it may; let it look at fewer rows, or ask a pipeline")]
     TimeOver,
     /// A batch of the topic cannot be read.
-    #[error("a batch of `{table}` cannot be read: {reason}")]
+    #[error("a batch of `{table}` cannot be read, at {partition}, offset {offset}: {reason}")]
     Damaged {
         /// The table.
         table: String,
+        /// Where the batch is.
+        partition: TopicPartition,
+        /// Its first offset.
+        offset: i64,
         /// Why.
         reason: String,
+    },
+    /// A record of the topic is no row of the table.
+    #[error("the record at {partition}, offset {offset}, is no row of `{table}`: {reason}; {help}")]
+    NoRow {
+        /// The table.
+        table: String,
+        /// Where the record is.
+        partition: TopicPartition,
+        /// Its offset.
+        offset: i64,
+        /// What is wrong with it.
+        reason: String,
+        /// What to do.
+        help: String,
     },
     /// A row cannot be computed.
     #[error("{0}")]
@@ -113,13 +120,8 @@ impl TableQuery {
     /// # Errors
     /// Where the query is wrong, and what to write.
     pub fn compile(sql: &str, tables: &[QueryTable]) -> Result<TableQuery, SqlError> {
-        let given = |table: &QueryTable| GivenTable {
-            source: source(&table.sink),
-            refusal: no_rows(table.sink.mode).map(|reason| {
-                let Sink { table, mode, .. } = &table.sink;
-                format!("`{table}` is written with 'output' = '{}': {reason}", mode.name())
-            }),
-        };
+        let given =
+            |table: &QueryTable| GivenTable { source: source(&table.sink), refusal: table.refusal.clone() };
         let bound = compile_select(tables.iter().map(given).collect(), sql)?;
         let read = bound.plan.sources.iter().find(|source| source.topic != EMPTY_ROW_TOPIC);
         let is_it = |table: &&QueryTable| {
@@ -140,15 +142,9 @@ impl TableQuery {
         &self.table
     }
 
-    /// No rows yet; they may take this many bytes.
+    /// No rows yet; they may take this many bytes, and what the query makes of them as many again.
     pub fn rows(&self, max_bytes: usize) -> TableRows {
-        TableRows {
-            keyed: self.table.sink.mode == OutputMode::Upsert,
-            all: Vec::new(),
-            by_key: BTreeMap::new(),
-            bytes: 0,
-            max_bytes,
-        }
+        TableRows::new(self, max_bytes)
     }
 
     /// Computes the result over the table's rows, at the time `now` in milliseconds. `go_on` is asked now and then whether
@@ -163,146 +159,63 @@ impl TableQuery {
         now: i64,
         mut go_on: impl FnMut() -> bool,
     ) -> Result<QueryRows, QueryError> {
-        let records: Vec<TrialRecord> = rows.all.into_iter().chain(rows.by_key.into_values()).collect();
+        let mut answer = Answer::new(&self.bound, max_rows, rows.max_bytes())?;
+        let (places, records) = rows.into_records();
         let scanned = records.len() as u64;
         let limits =
-            EpochLimits { input_records: STEP_RECORDS, input_bytes: usize::MAX, ..EpochLimits::default() };
+            EpochLimits { input_records: STEP_RECORDS, input_bytes: STEP_BYTES, ..EpochLimits::default() };
         let options = TrialOptions { limits, now, epoch_ms: 0, ..TrialOptions::default() };
         let mut inputs = BTreeMap::from([(self.table.sink.topic.clone(), records)]);
         if self.bound.plan.source_topics().contains(&EMPTY_ROW_TOPIC) {
             let row = TrialRecord { value: Some(b"{}".to_vec()), ..TrialRecord::default() };
             inputs.insert(EMPTY_ROW_TOPIC.to_owned(), vec![row]);
         }
-        let trial = run_while(&self.bound.plan, inputs, options, &mut go_on);
-        let mut trial = trial.map_err(|error| failed(&error))?.ok_or(QueryError::TimeOver)?;
-        let records = trial.outputs.remove(RESULT_TOPIC).unwrap_or_default();
-        let sink = &self.bound.plan.sinks[0];
-        let given = GivenRows::decode(sink, &records)?;
-        let (mut places, columns) = (given.left(), given.columns);
-        places.sort_by(|left, right| compare(&columns, &self.bound.order, *left, *right));
-        let limit = self.bound.limit.unwrap_or(usize::MAX);
-        let places: Vec<usize> = places.into_iter().skip(self.bound.offset).take(limit).collect();
-        if places.len() > max_rows {
-            return Err(QueryError::TooManyResults { rows: places.len(), max_rows });
-        }
-        let shown = &columns[..self.bound.names.len()];
-        let row = |place: usize| shown.iter().map(|column| column.value(place)).collect();
-        let types = sink.columns.iter().map(|column| column.data_type);
+        let mut ended = None;
+        let mut take = |given: Vec<OutputBatch>| {
+            let mut results = given.iter().filter(|output| output.topic == RESULT_TOPIC);
+            ended = match results.try_for_each(|output| answer.take(&output.batch)) {
+                Err(error) => Some(Err(error)),
+                Ok(()) if answer.is_enough() => Some(Ok(())),
+                Ok(()) if !go_on() => Some(Err(QueryError::TimeOver)),
+                Ok(()) => None,
+            };
+            ended.is_none()
+        };
+        run_while(&self.bound.plan, inputs, options, &mut take)
+            .map_err(|error| self.failed(error, &places))?;
+        ended.unwrap_or(Ok(()))?;
+        let types = self.bound.plan.sinks[0].columns.iter().map(|column| column.data_type);
         Ok(QueryRows {
             columns: self.bound.names.iter().cloned().zip(types).collect(),
-            rows: places.into_iter().map(row).collect(),
+            rows: answer.finish()?,
             scanned,
         })
     }
-}
 
-impl TableRows {
-    /// Takes the records of a batch that lie before an offset; of a query that looks keys up those of these keys alone.
-    ///
-    /// # Errors
-    /// [`QueryError::TooManyRows`] and [`QueryError::Damaged`].
-    pub fn take(
-        &mut self,
-        query: &TableQuery,
-        partition: i32,
-        batch: &Batch,
-        end: i64,
-    ) -> Result<(), QueryError> {
-        self.take_of(query, partition, batch, (i64::MIN, end))
-    }
-
-    /// Takes one record of a batch. Whether it is there, and has one of the keys that are looked up.
-    ///
-    /// # Errors
-    /// As [`TableRows::take`].
-    pub fn take_one(
-        &mut self,
-        query: &TableQuery,
-        partition: i32,
-        batch: &Batch,
-        offset: i64,
-    ) -> Result<bool, QueryError> {
-        let before = self.all.len() + self.by_key.len();
-        self.take_of(query, partition, batch, (offset, offset + 1))?;
-        Ok(self.all.len() + self.by_key.len() > before)
-    }
-
-    /// Takes records at offsets from one up to another, if they matter.
-    fn take_of(
-        &mut self,
-        query: &TableQuery,
-        partition: i32,
-        batch: &Batch,
-        (from, end): (i64, i64),
-    ) -> Result<(), QueryError> {
-        let table = || query.table.sink.table.clone();
-        if batch.header().is_control() {
-            return Ok(());
-        }
-        let damaged = |reason: String| QueryError::Damaged { table: table(), reason };
-        let open = batch.open(DECOMPRESSED_BATCH_BYTES).map_err(|error| damaged(error.to_string()))?;
-        for view in open.records() {
-            let view = view.map_err(|error| damaged(error.to_string()))?;
-            if view.offset >= end {
-                break;
-            }
-            let matters = |look_up: &KeyLookUp| view.key.is_some_and(|key| look_up.has(key));
-            if view.offset < from || !query.look_up().is_none_or(matters) {
-                continue;
-            }
-            let key = view.key.map(<[u8]>::to_vec);
-            // A change is the row that it leaves: which one was there before it is in the record before.
-            let value = match (view.value, self.keyed && is_change(query)) {
-                (Some(change), true) => created(change).map_err(damaged)?.map(Cow::Owned),
-                (value, _) => value.map(Cow::Borrowed),
-            };
-            let Some(value) = value else {
-                if let (true, Some(key)) = (self.keyed, key)
-                    && let Some(gone) = self.by_key.remove(&(partition, key))
-                {
-                    self.bytes -= size(&gone);
+    /// Why nothing came of the records that are at these places of the table's topic.
+    fn failed(&self, error: TrialError, places: &[RecordAt]) -> QueryError {
+        let sink = &self.table.sink;
+        match error {
+            TrialError::Turn(TurnError::Poison { partition, offset, error, .. }) => {
+                let at = usize::try_from(offset).ok().and_then(|index| places.get(index));
+                match (at.filter(|_| partition.topic == sink.topic), error) {
+                    (Some(at), RecordError::Decode { reason }) => at.no_row(self, reason),
+                    (Some(at), error) => QueryError::Failed(format!(
+                        "a row cannot be computed: {error}; it is the record at {}, offset {}: leave such rows out with \
+                         WHERE, or let CASE pass over them",
+                        TopicPartition::new(&sink.topic, at.partition),
+                        at.offset
+                    )),
+                    (None, error) => QueryError::Failed(format!("a row cannot be computed: {error}")),
                 }
-                continue;
-            };
-            let header = |header: Result<(&[u8], Option<&[u8]>), BatchError>| {
-                let (name, value) = header.map_err(|error| damaged(error.to_string()))?;
-                Ok((String::from_utf8_lossy(name).into_owned(), value.map(<[u8]>::to_vec)))
-            };
-            let headers = view.headers().map(header).collect::<Result<Vec<_>, QueryError>>()?;
-            let record = TrialRecord {
-                partition: 0,
-                timestamp: view.timestamp,
-                key: key.clone(),
-                value: Some(value.into_owned()),
-                headers,
-            };
-            self.bytes += size(&record);
-            match (self.keyed, key) {
-                (true, Some(key)) => {
-                    if let Some(before) = self.by_key.insert((partition, key), record) {
-                        self.bytes -= size(&before);
-                    }
-                }
-                _ => self.all.push(record),
             }
-            if self.bytes > self.max_bytes {
-                return Err(QueryError::TooManyRows { table: table(), max_bytes: self.max_bytes });
+            TrialError::Turn(TurnError::Epoch { error: EpochError::TooMuch { limit, .. }, .. }) => {
+                QueryError::TooLarge { max_bytes: usize::try_from(limit).unwrap_or(usize::MAX) }
             }
+            TrialError::Turn(TurnError::Epoch { error, .. }) => QueryError::Failed(error.to_string()),
+            other => QueryError::Failed(other.to_string()),
         }
-        Ok(())
     }
-}
-
-/// Whether the records say what they replace.
-fn is_change(query: &TableQuery) -> bool {
-    matches!(query.table.sink.format.value, Format::Debezium(_))
-}
-
-/// About what a record takes in memory.
-fn size(record: &TrialRecord) -> usize {
-    let bytes = |bytes: &Option<Vec<u8>>| bytes.as_ref().map_or(0, Vec::len);
-    // Its key stands beside it, too.
-    size_of::<TrialRecord>() + 64 + 2 * bytes(&record.key) + bytes(&record.value)
 }
 
 /// A table that is written, as one that is read.
@@ -321,121 +234,5 @@ fn source(sink: &Sink) -> Source {
         idle_ms: None,
         max_ahead_ms: None,
         shed: None,
-    }
-}
-
-fn failed(error: &TrialError) -> QueryError {
-    let text = match error {
-        TrialError::Turn(TurnError::Poison { error, .. }) => {
-            format!("a row cannot be computed: {error}")
-        }
-        TrialError::Turn(TurnError::Epoch { error, .. }) => error.to_string(),
-        other => other.to_string(),
-    };
-    QueryError::Failed(text)
-}
-
-/// Why the records of a topic are not the rows of a table, where they are not.
-fn no_rows(mode: OutputMode) -> Option<&'static str> {
-    match mode {
-        OutputMode::Append | OutputMode::Upsert => None,
-        OutputMode::Update => Some("the topic does not say which rows are gone"),
-        OutputMode::Retract => Some("its records are changes"),
-        OutputMode::Complete => Some("its records are whole tables, one behind the other"),
-    }
-}
-
-/// The rows that the engine has written itself, those that it took back among them.
-struct GivenRows {
-    columns: Vec<Column>,
-    /// Of each row, whether it is taken back.
-    back: Vec<bool>,
-}
-
-impl GivenRows {
-    fn decode(sink: &Sink, records: &[Record]) -> Result<GivenRows, QueryError> {
-        let failed = |reason: String| QueryError::Failed(format!("the result cannot be read: {reason}"));
-        let mut decoder = RowDecoder::new(&sink.format, &sink.columns, records.len())
-            .map_err(|error| failed(error.to_string()))?;
-        let mut builder = BatchBuilder::new(BatchOptions::default());
-        for record in records {
-            builder.push(0, None, record.value.as_deref(), &[]);
-        }
-        let mut back = Vec::with_capacity(records.len());
-        if builder.is_empty() {
-            return Ok(GivenRows { columns: decoder.finish(), back });
-        }
-        let batch = builder.build();
-        let open = batch.open(usize::MAX).map_err(|error| failed(error.to_string()))?;
-        let place = RecordPlace {
-            topic: RESULT_TOPIC,
-            partition: 0,
-            timestamp_type: batch.header().attributes.timestamp_type(),
-        };
-        for view in open.records() {
-            let view = view.map_err(|error| failed(error.to_string()))?;
-            match decoder.decode(place, &view).map_err(failed)? {
-                Landed::Row | Landed::Tombstone => back.push(false),
-                Landed::TakenBack => back.push(true),
-                Landed::Replaced | Landed::Moved => back.extend([true, false]),
-                Landed::Nothing => {}
-            }
-        }
-        Ok(GivenRows { columns: decoder.finish(), back })
-    }
-
-    /// The places of the rows that were not taken back, in the order in which they were given.
-    fn left(&self) -> Vec<usize> {
-        if !self.back.contains(&true) {
-            return (0..self.back.len()).collect();
-        }
-        let mut given: HashMap<Vec<u8>, Vec<usize>> = HashMap::new();
-        for (place, back) in self.back.iter().enumerate() {
-            let mut row = Vec::new();
-            self.columns.iter().for_each(|column| encode_key_part(column, place, &mut row));
-            let places = given.entry(row).or_default();
-            match back {
-                true => drop(places.pop()),
-                false => places.push(place),
-            }
-        }
-        let mut left: Vec<usize> = given.into_values().flatten().collect();
-        left.sort_unstable();
-        left
-    }
-}
-
-fn compare(columns: &[Column], order: &[SelectOrder], left: usize, right: usize) -> Ordering {
-    for SelectOrder { column, descending, nulls_first } in order {
-        let (left, right) = (columns[*column].value(left), columns[*column].value(right));
-        let null = if *nulls_first { Ordering::Less } else { Ordering::Greater };
-        let ordering = match (&left, &right) {
-            (Value::Null, Value::Null) => Ordering::Equal,
-            (Value::Null, _) => null,
-            (_, Value::Null) => null.reverse(),
-            (left, right) if *descending => of_values(right, left),
-            (left, right) => of_values(left, right),
-        };
-        if ordering != Ordering::Equal {
-            return ordering;
-        }
-    }
-    Ordering::Equal
-}
-
-/// The order of two values of one column.
-fn of_values(left: &Value, right: &Value) -> Ordering {
-    match (left, right) {
-        (Value::Boolean(left), Value::Boolean(right)) => left.cmp(right),
-        (Value::BigInt(left), Value::BigInt(right)) | (Value::Timestamp(left), Value::Timestamp(right)) => {
-            left.cmp(right)
-        }
-        (Value::Double(left), Value::Double(right)) => left.total_cmp(right),
-        (Value::String(left), Value::String(right)) => left.cmp(right),
-        // Of one scale: they stand in one column.
-        (Value::Decimal(left), Value::Decimal(right)) => left.unscaled.cmp(&right.unscaled),
-        (Value::Date(left), Value::Date(right)) => left.cmp(right),
-        (Value::Bytes(left), Value::Bytes(right)) => left.cmp(right),
-        _ => Ordering::Equal,
     }
 }

@@ -12,7 +12,8 @@ use thiserror::Error;
 use crate::epoch_loop::{DeclareEndError, EpochLimits, EpochLoop, ShedControl, Turn, TurnError};
 use crate::logs::{CommitError, Logs, LogsError, ReadBatches};
 use crate::pipeline::{
-    Counters, EpochOutput, InputPartition, Pipeline, PipelineSpec, Progress, RestoreError, TopicPartition,
+    Counters, EpochOutput, InputPartition, OutputBatch, Pipeline, PipelineSpec, Progress, RestoreError,
+    TopicPartition,
 };
 use crate::plan::Plan;
 use crate::state::KeyGroups;
@@ -112,22 +113,36 @@ pub fn run_trial(
     inputs: &BTreeMap<String, Vec<TrialRecord>>,
     options: TrialOptions,
 ) -> Result<Trial, TrialError> {
-    let trial = run_while(plan, inputs.clone(), options, &mut || true)?;
-    Ok(trial.expect("nobody says that the time is over"))
+    let topics = plan.sink_topics().into_iter().chain(plan.side_topics());
+    let mut outputs: BTreeMap<String, Vec<Record>> =
+        topics.map(|topic| (topic.to_owned(), Vec::new())).collect();
+    let mut collect = |given: Vec<OutputBatch>| {
+        for OutputBatch { topic, batch, .. } in given {
+            let records =
+                batch.records(DECOMPRESSED_BATCH_BYTES).expect("the engine has just made the batch");
+            outputs.entry(topic).or_default().extend(records);
+        }
+        true
+    };
+    let ran = run_while(plan, inputs.clone(), options, &mut collect)?;
+    let (totals, epochs) = ran.expect("nobody says that it is enough");
+    Ok(Trial { outputs, totals, epochs })
 }
 
-/// The same, as long as `go_on` says so when it is asked before each epoch; `None` where it did not.
+/// The same, which keeps nothing of what the epochs give: before each epoch `go_on` takes what the one before gave, behind the
+/// last one, too, and says whether it goes on. What became of the records and how many epochs there were; `None` where it did
+/// not go on.
 pub(crate) fn run_while(
     plan: &Plan,
     inputs: BTreeMap<String, Vec<TrialRecord>>,
     options: TrialOptions,
-    go_on: &mut dyn FnMut() -> bool,
-) -> Result<Option<Trial>, TrialError> {
+    go_on: &mut dyn FnMut(Vec<OutputBatch>) -> bool,
+) -> Result<Option<(Counters, u64)>, TrialError> {
     let reads = plan.source_topics();
     if let Some(topic) = inputs.keys().find(|topic| !reads.contains(&topic.as_str())) {
         return Err(TrialError::NoSuchTopic { topic: topic.clone(), reads: reads.join(", ") });
     }
-    let mut logs = TrialLogs::new(plan, &inputs);
+    let mut logs = TrialLogs::new(plan, &inputs, options.restore_every > 0);
     drop(inputs);
     let mut generation = 1;
     let mut epoch: u64 = 0;
@@ -139,14 +154,16 @@ pub(crate) fn run_while(
         }
         let mut left = options.restore_every;
         loop {
-            if !go_on() {
+            if !go_on(std::mem::take(&mut logs.given)) {
                 return Ok(None);
             }
             let passed = options.epoch_ms.saturating_mul(i64::try_from(epoch).unwrap_or(i64::MAX));
             let now = options.now.saturating_add(passed);
             match epochs.turn(&mut logs, now, epoch)? {
                 Turn::Committed { .. } => epoch += 1,
-                Turn::Idle | Turn::Finished => return logs.finish(epochs.pipeline()).map(Some),
+                Turn::Idle | Turn::Finished => {
+                    return Ok(Some((*epochs.pipeline().totals(), epochs.pipeline().epoch())));
+                }
             }
             left = left.wrapping_sub(1);
             if left == 0 {
@@ -161,13 +178,16 @@ pub(crate) fn run_while(
 #[derive(Debug)]
 struct TrialLogs {
     sources: BTreeMap<TopicPartition, Vec<Batch>>,
-    outputs: BTreeMap<String, Vec<Batch>>,
+    /// What the last epoch gave, until it is taken.
+    given: Vec<OutputBatch>,
+    /// Empty where nothing is restored from it: it grows as long as the pipeline runs.
     changelog: Vec<Batch>,
+    restores: bool,
     progress: Option<Progress>,
 }
 
 impl TrialLogs {
-    fn new(plan: &Plan, inputs: &BTreeMap<String, Vec<TrialRecord>>) -> Self {
+    fn new(plan: &Plan, inputs: &BTreeMap<String, Vec<TrialRecord>>, restores: bool) -> Self {
         let mut sources: BTreeMap<TopicPartition, Vec<Batch>> = BTreeMap::new();
         for topic in plan.source_topics() {
             let records = inputs.get(topic).map_or(&[][..], Vec::as_slice);
@@ -178,7 +198,7 @@ impl TrialLogs {
                 sources.insert(TopicPartition::new(topic, partition), batches);
             }
         }
-        Self { sources, outputs: BTreeMap::new(), changelog: Vec::new(), progress: None }
+        Self { sources, given: Vec::new(), changelog: Vec::new(), restores, progress: None }
     }
 
     fn ends(&self) -> BTreeMap<TopicPartition, i64> {
@@ -202,19 +222,6 @@ impl TrialLogs {
             restoring.apply(batch)?;
         }
         Ok(restoring.finish())
-    }
-
-    fn finish(self, pipeline: &Pipeline) -> Result<Trial, TrialError> {
-        let topics = pipeline.plan().sink_topics().into_iter().chain(pipeline.plan().side_topics());
-        let mut outputs: BTreeMap<String, Vec<Record>> =
-            topics.map(|topic| (topic.to_owned(), Vec::new())).collect();
-        for (topic, batches) in self.outputs {
-            let records = batches.iter().flat_map(|batch| {
-                batch.records(DECOMPRESSED_BATCH_BYTES).expect("the engine has just made the batch")
-            });
-            outputs.entry(topic).or_default().extend(records);
-        }
-        Ok(Trial { outputs, totals: *pipeline.totals(), epochs: pipeline.epoch() })
     }
 }
 
@@ -258,10 +265,10 @@ impl Logs for TrialLogs {
     }
 
     fn commit(&mut self, epoch: EpochOutput) -> Result<(), CommitError> {
-        for output in epoch.outputs {
-            self.outputs.entry(output.topic).or_default().push(output.batch);
+        self.given.extend(epoch.outputs);
+        if self.restores {
+            self.changelog.extend(epoch.changelog);
         }
-        self.changelog.extend(epoch.changelog);
         self.progress = Some(epoch.progress);
         Ok(())
     }

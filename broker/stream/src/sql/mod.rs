@@ -21,7 +21,7 @@ pub(crate) use bind::{BoundSelect, EMPTY_ROW_TOPIC, RESULT_TOPIC, SelectOrder, i
 pub use error::SqlError;
 pub use module_file::{Embedded, embed_modules};
 pub use settings::Settings;
-pub(crate) use statement::GivenTable;
+pub(crate) use statement::{GivenTable, Refusal};
 
 use crate::functions::Functions;
 use crate::plan::{Column, Expression, Plan};

@@ -37,7 +37,14 @@ impl Script {
 pub(crate) struct GivenTable {
     pub(crate) source: Source,
     /// Why its records are not the rows of a table, where they are not.
-    pub(crate) refusal: Option<String>,
+    pub(crate) refusal: Option<Refusal>,
+}
+
+/// Why a table cannot be asked, and what to do.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Refusal {
+    pub(crate) message: String,
+    pub(crate) help: String,
 }
 
 /// `CREATE TABLE name (...) WITH (...) [SHED WHEN ...]`.

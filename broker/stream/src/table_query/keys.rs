@@ -29,7 +29,7 @@ type Values = BTreeMap<usize, Vec<Value>>;
 impl KeyLookUp {
     /// What a query over a table looks up; `None` where it is about other rows, too.
     pub(super) fn of(plan: &Plan, table: &QueryTable) -> Option<KeyLookUp> {
-        if table.sink.mode != OutputMode::Upsert {
+        if table.sink.mode != OutputMode::Upsert || !table.has_one_key {
             return None;
         }
         let is_table = |operator: &Operator| match operator {

@@ -24,8 +24,7 @@ fn tables() -> Vec<QueryTable> {
          INSERT INTO created SELECT k, n FROM src;
          INSERT INTO now SELECT k, n, p, ts FROM src; INSERT INTO log SELECT k, n FROM src;
          INSERT INTO changes SELECT k, COUNT(*) FROM src GROUP BY k UNBOUNDED";
-    let sinks = plan(script).sinks;
-    sinks.into_iter().map(|sink| QueryTable { pipeline: "p".to_owned(), sink }).collect()
+    QueryTable::all("p", &plan(script))
 }
 
 /// A batch of keys and values at an offset.
@@ -307,9 +306,8 @@ fn looked_up(columns: &str, options: &str, condition: &str) -> Option<Vec<String
          WITH ('topic' = 't', 'format' = 'json'{options});
          INSERT INTO t SELECT v, a, b, c, d, f FROM src"
     );
-    let sink = plan(&script).sinks[0].clone();
-    let table = [QueryTable { pipeline: "p".to_owned(), sink }];
-    let query = TableQuery::compile(&format!("SELECT v FROM t WHERE {condition}"), &table).unwrap();
+    let tables = QueryTable::all("p", &plan(&script));
+    let query = TableQuery::compile(&format!("SELECT v FROM t WHERE {condition}"), &tables).unwrap();
     let text = |key: &[u8]| String::from_utf8(key.to_vec()).unwrap();
     Some(query.look_up()?.keys().map(text).collect())
 }
@@ -363,4 +361,184 @@ fn only_records_of_the_keys_take_room() {
     let mut rows = query.rows(500);
     let taken = [0, 1, 9].map(|offset| rows.take_one(&query, 0, &now()[0], offset).unwrap());
     assert_eq!(taken, [false, true, false]);
+}
+
+/// Rows `k0,0`, `k1,1` and so on of the table `log`, of which all may take so many bytes; what a query makes of them, and how
+/// often it looked at the time.
+fn of_many(sql: &str, rows: usize, max_bytes: usize) -> (Result<Vec<Vec<Value>>, QueryError>, u32) {
+    let query = TableQuery::compile(sql, &tables()).unwrap();
+    let values: Vec<String> = (0..rows).map(|n| format!("k{n},{n}")).collect();
+    let records: Vec<(Option<&str>, Option<&str>)> =
+        values.iter().map(|value| (None, Some(value.as_str()))).collect();
+    let mut table = query.rows(max_bytes);
+    table.take(&query, 0, &batch(&records, 0), i64::MAX).unwrap();
+    let mut asked = 0;
+    let found = query.run(table, 100, NOW, || {
+        asked += 1;
+        true
+    });
+    (found.map(|found| found.rows), asked)
+}
+
+#[test]
+fn what_a_query_makes_of_its_rows_has_a_bound() {
+    let wide = "SELECT RPAD(k, 3000, 'x'), n FROM log";
+    let grouped = "SELECT RPAD(k, 3000, 'x') AS w, COUNT(*) FROM log GROUP BY RPAD(k, 3000, 'x')";
+    for sql in
+        [wide, grouped, &format!("{wide} ORDER BY n LIMIT 60"), &format!("{grouped} ORDER BY w LIMIT 1")]
+    {
+        let (found, _) = of_many(sql, 400, 200_000);
+        let error = found.expect_err(sql);
+        assert!(matches!(error, QueryError::TooLarge { .. }), "{sql}: {error}");
+        assert!(error.to_string().contains("select fewer columns"), "{error}");
+    }
+    // Rows that LIMIT leaves out take none of it, wherever they stand.
+    let widths = |sql: &str| -> Vec<(usize, Value)> {
+        let (found, _) = of_many(sql, 400, 200_000);
+        let row = |row: Vec<Value>| match &row[..] {
+            [Value::String(wide), n] => (wide.len(), n.clone()),
+            other => panic!("{other:?}"),
+        };
+        found.unwrap_or_else(|error| panic!("{sql}: {error}")).into_iter().map(row).collect()
+    };
+    let expected = |ns: &[i64]| -> Vec<_> { ns.iter().map(|n| (3000, Value::BigInt(*n))).collect() };
+    assert_eq!(widths(&format!("{wide} LIMIT 3 OFFSET 9")), expected(&[9, 10, 11]));
+    assert_eq!(widths(&format!("{wide} ORDER BY n DESC LIMIT 2 OFFSET 1")), expected(&[398, 397]));
+    assert_eq!(widths(&format!("{wide} ORDER BY n % 2 DESC LIMIT 3")), expected(&[1, 3, 5]));
+}
+
+#[test]
+fn rows_that_are_taken_back_make_room() {
+    // Each epoch gives all groups anew, and each time they take more than half of the room.
+    let sql = "SELECT n % 1000 AS g, RPAD(MAX(k), 500, 'x'), COUNT(*) AS c FROM log GROUP BY n % 1000 ORDER BY g LIMIT 2";
+    let (found, _) = of_many(sql, 20_000, 3_600_000);
+    let rows: Vec<_> = found.unwrap().into_iter().map(|row| (row[0].clone(), row[2].clone())).collect();
+    let expected = [0, 1].map(|g| (Value::BigInt(g), Value::BigInt(20)));
+    assert_eq!(rows, expected);
+}
+
+#[test]
+fn a_query_ends_with_the_rows_that_it_needs() {
+    let numbers = |numbers: &[i64]| numbers.iter().map(|n| vec![Value::BigInt(*n)]).collect::<Vec<_>>();
+    let of = |sql: &str| {
+        let (found, asked) = of_many(sql, 20_000, 16 << 20);
+        (found.unwrap_or_else(|error| panic!("{sql}: {error}")), asked)
+    };
+    assert_eq!(of("SELECT n FROM log LIMIT 3"), (numbers(&[0, 1, 2]), 1));
+    let (found, asked) = of("SELECT n FROM log LIMIT 2 OFFSET 10000");
+    assert_eq!(found, numbers(&[10_000, 10_001]));
+    assert!((5..15).contains(&asked), "{asked}");
+    assert_eq!(of("SELECT n FROM log LIMIT 0"), (Vec::new(), 0));
+    let (all, asked) = of("SELECT n FROM log ORDER BY n DESC LIMIT 3 OFFSET 1");
+    assert_eq!(all, numbers(&[19_998, 19_997, 19_996]));
+    assert!(asked > 15, "each may be the first: {asked}");
+    let (found, asked) = of_many("SELECT n FROM log", 20_000, 16 << 20);
+    assert!(matches!(found, Err(QueryError::TooManyResults { rows: 101, max_rows: 100 })), "{found:?}");
+    assert_eq!(asked, 1, "one more than may be asked for is too many");
+}
+
+const TWO_INPUTS: &str =
+    "CREATE TABLE a (k STRING, n BIGINT) WITH ('topic' = 'a', 'format' = 'json', 'on-error' = 'dlq', 'dlq-topic' = 'dead');
+     CREATE TABLE b (k STRING, n BIGINT) WITH ('topic' = 'b', 'format' = 'json');";
+
+fn tables_of(script: &str) -> Vec<QueryTable> {
+    QueryTable::all("p", &plan(&format!("{TWO_INPUTS} {script}")))
+}
+
+#[test]
+fn a_table_that_several_inserts_write_is_one() {
+    let both = tables_of(
+        "CREATE TABLE o (k STRING, n BIGINT) WITH ('topic' = 'out', 'format' = 'csv');
+         INSERT INTO o SELECT k, n FROM a; INSERT INTO o SELECT k, n + 1 FROM b",
+    );
+    let query = TableQuery::compile("SELECT SUM(n) FROM o", &both).unwrap();
+    let mut rows = query.rows(1 << 20);
+    rows.take(&query, 0, &batch(&[(None, Some("x,1")), (None, Some("y,3"))], 0), i64::MAX).unwrap();
+    assert_eq!(query.run(rows, 100, NOW, || true).unwrap().rows, [[Value::BigInt(4)]]);
+    // A record with a key is a row beside another of its key, or in its place: nobody knows.
+    let mixed = tables_of(
+        "CREATE TABLE o (k STRING, n BIGINT, PRIMARY KEY (k) NOT ENFORCED) WITH ('topic' = 'out', 'format' = 'json');
+         INSERT INTO o SELECT k, n FROM a; INSERT INTO o SELECT k, COUNT(*) FROM b GROUP BY k UNBOUNDED",
+    );
+    let error = TableQuery::compile("SELECT n FROM o", &mixed).unwrap_err();
+    assert!(error.message.contains("'append', another with 'upsert'"), "{error}");
+    assert!(error.help.contains("set 'output' = 'upsert'"), "{error}");
+    // One that refuses refuses for all.
+    let refusing = tables_of(
+        "CREATE TABLE o (k STRING, n BIGINT, PRIMARY KEY (k) NOT ENFORCED) WITH ('topic' = 'out', 'format' = 'json', 'output' = 'changes');
+         INSERT INTO o SELECT k, n FROM a; INSERT INTO o SELECT k, COUNT(*) FROM b GROUP BY k UNBOUNDED",
+    );
+    let error = TableQuery::compile("SELECT n FROM o", &refusing).unwrap_err();
+    assert!(error.message.contains("which rows are gone"), "{error}");
+}
+
+#[test]
+fn a_table_whose_topic_has_other_records_too_is_refused() {
+    let two = tables_of(
+        "CREATE TABLE u (k STRING, n BIGINT) WITH ('topic' = 'out', 'format' = 'json');
+         CREATE TABLE v (k STRING, n BIGINT) WITH ('topic' = 'out', 'format' = 'json');
+         CREATE TABLE w (k STRING, n BIGINT) WITH ('topic' = 'dead', 'format' = 'json');
+         CREATE TABLE own (k STRING, n BIGINT) WITH ('topic' = 'own', 'format' = 'json');
+         INSERT INTO u SELECT k, n FROM a; INSERT INTO v SELECT k, n FROM b; INSERT INTO w SELECT k, n FROM b;
+         INSERT INTO own SELECT k, n FROM a",
+    );
+    for (table, others) in [
+        ("u", "rows of `v` beside those of `u`"),
+        ("v", "rows of `u` beside"),
+        ("w", "records that `a` puts aside"),
+    ] {
+        let error = TableQuery::compile(&format!("SELECT *\nFROM {table}"), &two).unwrap_err();
+        assert_eq!((error.line, error.column), (2, 6), "{error}");
+        assert!(error.message.contains(others), "{error}");
+        assert!(error.help.contains("a topic of its own"), "{error}");
+    }
+    assert!(TableQuery::compile("SELECT * FROM own", &two).is_ok());
+}
+
+/// What somebody wrote before the topic was the pipeline's, or the pipeline with another script.
+#[test]
+fn a_record_that_is_no_row_is_named_with_what_to_do() {
+    let asked = |sql: &str, partition: i32, batches: &[Batch]| {
+        let query = TableQuery::compile(sql, &tables()).unwrap();
+        let mut rows = query.rows(1 << 20);
+        for batch in batches {
+            rows.take(&query, partition, batch, i64::MAX)?;
+        }
+        query.run(rows, 100, NOW, || true)
+    };
+    let named = |sql: &str, partition: i32, batches: &[Batch]| {
+        let error = asked(sql, partition, batches).expect_err(sql);
+        assert!(matches!(error, QueryError::NoRow { .. }), "{error}");
+        error.to_string()
+    };
+    let lines = [
+        batch(&[(None, Some("a,1")), (None, Some("b,2"))], 40),
+        batch(&[(None, Some("c,3")), (None, Some("d,x"))], 50),
+    ];
+    let error = named("SELECT SUM(n) FROM log", 3, &lines);
+    for part in [
+        "log-3, offset 51, is no row of `log`",
+        "n",
+        "logmill topic trim log --partition 3 --before 52",
+        "new topic",
+    ] {
+        assert!(error.contains(part), "{part} in {error}");
+    }
+    // By key they are not in the order in which they were written.
+    let by_key = [
+        batch(&[(Some("z"), Some("{}")), (Some("m"), Some("nothing"))], 7),
+        batch(&[(Some("a"), Some(r#"{"k": "a", "n": 1}"#))], 9),
+    ];
+    let error = named("SELECT k, n FROM now", 0, &by_key);
+    assert!(error.contains("now-0, offset 8, is no row of `now`") && !error.contains("trim"), "{error}");
+    let changes =
+        [batch(&[(Some("a"), Some(r#"{"after": {"k": "a", "n": 1}}"#)), (Some("b"), Some("{"))], 5)];
+    let error = named("SELECT k, n FROM said", 1, &changes);
+    assert!(error.contains("said-1, offset 6"), "{error}");
+    // A row that cannot be computed is a record, too.
+    let error = asked("SELECT 1 / (n - 3) FROM log", 2, &lines[..1]).map(|found| found.rows);
+    assert!(error.is_ok(), "{error:?}");
+    let lines = [batch(&[(None, Some("b,2")), (None, Some("c,3"))], 60)];
+    let error = asked("SELECT 1 / (n - 3) FROM log", 2, &lines).unwrap_err().to_string();
+    assert!(error.contains("division by zero") && error.contains("log-2, offset 61"), "{error}");
 }

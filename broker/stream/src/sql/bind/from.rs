@@ -7,7 +7,7 @@ use sqlparser::ast::{
 use sqlparser::tokenizer::Location;
 
 use super::super::error::{SqlError, suggest};
-use super::super::statement::{CreateTable, GivenTable};
+use super::super::statement::{CreateTable, GivenTable, Refusal};
 use super::query::{QueryBinder, start_or};
 use super::relation::{Relation, Windows};
 use super::scope::Role;
@@ -124,9 +124,8 @@ impl QueryBinder<'_> {
                     "say which: --pipeline <name>",
                 ));
             }
-            if let Some(reason) = refusal {
-                let help = "query tables with 'output' = 'upsert' or 'append'";
-                return Err(SqlError::at(at, reason.clone(), help));
+            if let Some(Refusal { message, help }) = refusal {
+                return Err(SqlError::at(at, message.clone(), help.clone()));
             }
             let node = self.graph.source(source.clone());
             return Ok(Relation::new(node, Some(&name.value), self.graph));
