@@ -5,6 +5,7 @@ pub(crate) mod cases;
 pub(crate) mod changes;
 pub(crate) mod config;
 pub(crate) mod consume;
+mod exact_json;
 mod expected;
 pub(crate) mod format;
 pub(crate) mod group;
