@@ -14,6 +14,7 @@ pub(crate) mod infer;
 pub(crate) mod metrics;
 pub(crate) mod pipeline;
 mod pipeline_changes;
+mod pipeline_logs;
 mod pipeline_view;
 pub(crate) mod produce;
 pub(crate) mod script;

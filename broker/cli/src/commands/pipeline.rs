@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 
 use super::infer::{self, Infer};
 use super::pipeline_changes::{self, MakeSavepoint, Restore, Upgrade, UpgradeOf};
+use super::pipeline_logs::{Logs, logs};
 use super::script::{Script, is_input};
 use super::serve::stop_signal;
 use super::{cases, pipeline_view};
@@ -24,9 +25,6 @@ use crate::output::{self, note};
 
 /// How often a pipeline is looked at while it is waited for.
 const LOOK: Duration = Duration::from_millis(100);
-
-/// How often its events are.
-const FOLLOW: Duration = Duration::from_millis(500);
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Pipeline {
@@ -189,18 +187,9 @@ pub(crate) struct Resume {
 }
 
 #[derive(Debug, clap::Args)]
-pub(crate) struct Logs {
-    #[command(flatten)]
-    named: Named,
-    /// Go on with what happens next, until Ctrl-C.
-    #[arg(short, long)]
-    follow: bool,
-}
-
-#[derive(Debug, clap::Args)]
 pub(crate) struct Named {
     /// Name of the pipeline.
-    name: String,
+    pub(super) name: String,
 }
 
 pub(crate) async fn run(command: Pipeline, connection: &Connection) -> anyhow::Result<()> {
@@ -535,37 +524,6 @@ fn ended(pipeline: &logmill_client::Pipeline) -> anyhow::Result<()> {
     match pipeline.state() {
         PipelineState::Failed => anyhow::bail!("pipeline {} failed: {}", pipeline.name, pipeline.error),
         _ => Ok(()),
-    }
-}
-
-async fn logs(pipelines: &Pipelines, command: &Logs, form: Output) -> anyhow::Result<()> {
-    let name = &command.named.name;
-    let interrupted = stop_signal()?;
-    tokio::pin!(interrupted);
-    let mut after = 0;
-    let mut events = pipelines.events(name, after).await?;
-    if form == Output::Json && !command.follow {
-        let events: Vec<Value> = events.iter().map(pipeline_view::event).collect();
-        output::json("pipeline logs", json!({ "pipeline": name, "events": events }))?;
-        return Ok(());
-    }
-    loop {
-        for event in &events {
-            output::lines([match form {
-                // A line for each, as it happens.
-                Output::Json => pipeline_view::event(event).to_string(),
-                Output::Table => pipeline_view::event_line(event),
-            }])?;
-        }
-        if !command.follow {
-            return Ok(());
-        }
-        after = events.last().map_or(after, |event| event.number);
-        tokio::select! {
-            () = tokio::time::sleep(FOLLOW) => {}
-            () = &mut interrupted => return Ok(()),
-        }
-        events = pipelines.events(name, after).await?;
     }
 }
 
