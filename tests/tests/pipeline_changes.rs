@@ -143,6 +143,22 @@ fn a_pipeline_goes_back_to_a_savepoint_and_another_begins_there() {
 }
 
 #[test]
+fn who_waits_for_the_end_is_told_that_it_was_stopped_before() {
+    let scratch = Scratch::new();
+    let broker = Process::serve(&scratch, "broker", "data");
+    let script = scratch.write("p.sql", &counts("", "", "out"));
+    broker.run(&["topic", "create", "in"]);
+    let wait = ["pipeline", "deploy", &script, "--wait", "--bootstrap", &broker.address];
+    let mut waiting = Process::start(&scratch, "waiting", &wait, &[]);
+    waiting.wait_for_line("is new");
+    broker.run(&["pipeline", "stop", "p"]);
+    refused(&waiting.wait(PATIENCE), &["p was stopped before it was finished", "logmill pipeline resume p"]);
+    let finished = broker.json(&["pipeline", "deploy", &script, "--wait", "--bounded"]);
+    assert_eq!(finished["state"], "finished", "{finished}");
+    assert!(broker.stop().status.success());
+}
+
+#[test]
 fn a_pipeline_that_is_deployed_again_is_followed_from_its_beginning() {
     let scratch = Scratch::new();
     let broker = Process::serve(&scratch, "broker", "data");

@@ -2,7 +2,7 @@
 
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use clap::Subcommand;
@@ -25,6 +25,9 @@ use crate::output::{self, note};
 
 /// How often a pipeline is looked at while it is waited for.
 const LOOK: Duration = Duration::from_millis(100);
+
+/// One that is waited for must be stopped for so long before somebody meant it: an upgrade stops it for a moment, too.
+const STOPPED: Duration = Duration::from_secs(2);
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Pipeline {
@@ -165,7 +168,7 @@ pub(crate) struct Run {
 pub(crate) struct Deploy {
     #[command(flatten)]
     start: Start,
-    /// Wait until the pipeline is finished.
+    /// Wait until the pipeline is finished; that it fails before, or that somebody stops it, is an error.
     #[arg(short, long)]
     wait: bool,
 }
@@ -464,11 +467,20 @@ fn finished(name: &str) -> String {
 
 async fn deploy(pipelines: &Pipelines, command: Deploy, form: Output) -> anyhow::Result<()> {
     let (name, mut pipeline) = start(pipelines, command.start).await?;
-    while command.wait && is_live(&pipeline) {
+    let mut lived = Instant::now();
+    while command.wait && (is_live(&pipeline) || is_stopped(&pipeline) && lived.elapsed() < STOPPED) {
         tokio::time::sleep(LOOK).await;
         pipeline = pipelines.describe(&name).await?;
+        if is_live(&pipeline) {
+            lived = Instant::now();
+        }
     }
     ended(&pipeline)?;
+    if command.wait && is_stopped(&pipeline) {
+        anyhow::bail!(
+            "pipeline {name} was stopped before it was finished; `logmill pipeline resume {name}` lets it go on"
+        );
+    }
     show_row(&pipeline, "pipeline deploy", form)
 }
 
@@ -517,6 +529,10 @@ async fn follow(pipelines: &Pipelines, command: Start, form: Output) -> anyhow::
 
 fn is_live(pipeline: &logmill_client::Pipeline) -> bool {
     matches!(pipeline.state(), PipelineState::Starting | PipelineState::Running | PipelineState::Blocked)
+}
+
+fn is_stopped(pipeline: &logmill_client::Pipeline) -> bool {
+    pipeline.state() == PipelineState::Stopped
 }
 
 /// An error for one that failed.
