@@ -391,7 +391,10 @@ impl Collecting<'_> {
             }
             ErrorPolicy::Skip => {
                 self.stretched.counters.skipped += 1;
-                self.stretched.skipped = Some(Refused { source, input, offset, error });
+                // Rows are evaluated behind records that came after them and could not be decoded.
+                if self.stretched.skipped.as_ref().is_none_or(|last| last.offset < offset) {
+                    self.stretched.skipped = Some(Refused { source, input, offset, error });
+                }
             }
             ErrorPolicy::Fail => {
                 return Err(EpochError::Poison { partition: self.stretch.partition.clone(), offset, error });
