@@ -151,6 +151,37 @@ fn time_stands_still() {
     case.passes("{\"n\":4}\n", ("4", "5"));
 }
 
+/// A `DECIMAL` has more digits than a float, in whole records, too.
+#[test]
+fn decimals_keep_every_digit() {
+    let case = Case::new("amount DECIMAL(38, 2)", "", "SELECT amount FROM a");
+    let script = std::fs::read_to_string(case.directory.join("pipeline.sql")).expect("a script");
+    case.put("pipeline.sql", &script.replace("p BIGINT", "amount DECIMAL(38, 2)"));
+    std::fs::remove_file(case.directory.join("input/a.jsonl")).expect("it was there");
+    let row = |amount: &str| format!("{{\"amount\":{amount}}}\n");
+    let record = |amount: &str| format!("{{\"key\":null,\"value\":{}}}\n", row(amount).trim_end());
+    let given = "12345678901234567.89";
+    let input = "{\"value\": {\"ts\": 0, \"amount\": AMOUNT}, \"headers\": {\"n\": 1.50}, \"timestamp\": 7, \"partition\": 0}\n";
+    case.put("input/a.records.jsonl", &input.replace("AMOUNT", given));
+    case.passes(&row(given), (".89", ".12"));
+    // Any way to write the same number will do.
+    case.put("expected/o.jsonl", &row("1234567890123456789.0e-2"));
+    let (passed, said) = case.test(&[]);
+    assert!(passed, "{said}");
+    std::fs::remove_file(case.directory.join("expected/o.jsonl")).expect("it was there");
+    let records = case.directory.join("expected/o.records.jsonl");
+    case.put("expected/o.records.jsonl", "");
+    let (updated, said) = case.test(&["--update"]);
+    assert!(updated, "{said}");
+    assert_eq!(std::fs::read_to_string(&records).expect("a file"), record(given));
+    case.put("expected/o.records.jsonl", &record("12345678901234567.12"));
+    let (passed, said) = case.test(&[]);
+    assert!(
+        !passed && said.contains("given: {\"key\":null,\"value\":{\"amount\":12345678901234567.89}}"),
+        "{said}"
+    );
+}
+
 /// Ends for all numbers but 0: `(module (func (export "spin") (param i64) (result i64) (loop (br_if 0 (i64.eqz
 /// (local.get 0)))) (local.get 0)))`, in base64.
 const SPIN: &str = "AGFzbQEAAAABBgFgAX4BfgMCAQAHCAEEc3BpbgAACg4BDAADQCAAUA0ACyAACw==";

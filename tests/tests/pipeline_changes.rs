@@ -142,6 +142,55 @@ fn a_pipeline_goes_back_to_a_savepoint_and_another_begins_there() {
     assert!(broker.stop().status.success());
 }
 
+#[test]
+fn who_waits_for_the_end_is_told_that_it_was_stopped_before() {
+    let scratch = Scratch::new();
+    let broker = Process::serve(&scratch, "broker", "data");
+    let script = scratch.write("p.sql", &counts("", "", "out"));
+    broker.run(&["topic", "create", "in"]);
+    let wait = ["pipeline", "deploy", &script, "--wait", "--bootstrap", &broker.address];
+    let mut waiting = Process::start(&scratch, "waiting", &wait, &[]);
+    waiting.wait_for_line("is new");
+    broker.run(&["pipeline", "stop", "p"]);
+    refused(&waiting.wait(PATIENCE), &["p was stopped before it was finished", "logmill pipeline resume p"]);
+    let finished = broker.json(&["pipeline", "deploy", &script, "--wait", "--bounded"]);
+    assert_eq!(finished["state"], "finished", "{finished}");
+    assert!(broker.stop().status.success());
+}
+
+#[test]
+fn a_pipeline_that_is_deployed_again_is_followed_from_its_beginning() {
+    let scratch = Scratch::new();
+    let broker = Process::serve(&scratch, "broker", "data");
+    let script = scratch.write("p.sql", &counts("", "", "out"));
+    broker.run(&["topic", "create", "in"]);
+    broker.run(&["pipeline", "deploy", &script]);
+    broker.run(&["pipeline", "stop", "p"]);
+    let logs = ["pipeline", "logs", "p", "-f", "--bootstrap", &broker.address];
+    let follower = Process::start(&scratch, "follower", &logs, &[]);
+    let shows = |kind: &str, times: usize| {
+        let deadline = Instant::now() + PATIENCE;
+        while follower.out().matches(&format!("  {kind} ")).count() < times {
+            assert!(Instant::now() < deadline, "{}{}", follower.out(), follower.log());
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    };
+    shows("stopped", 1);
+    // It does not see that the pipeline is gone, and the new one's events have the numbers of the old one's.
+    follower.pause();
+    broker.run(&["pipeline", "delete", "p"]);
+    broker.run(&["pipeline", "deploy", &script]);
+    follower.resume();
+    shows("started", 2);
+    broker.run(&["pipeline", "stop", "p"]);
+    shows("stopped", 2);
+    follower.interrupt();
+    let followed = follower.wait(PATIENCE);
+    assert!(followed.status.success() && followed.log.contains("deployed again"), "{}", followed.log);
+    assert_eq!(followed.out.matches("  started ").count(), 2, "each once: {}", followed.out);
+    assert!(broker.stop().status.success());
+}
+
 /// `(module (func (export "twice") (param i64) (result i64) (i64.add (local.get 0) (local.get 0))))`
 const TWICE: &[u8] =
     b"\0asm\x01\0\0\0\x01\x06\x01\x60\x01\x7e\x01\x7e\x03\x02\x01\0\x07\x09\x01\x05twice\0\0\

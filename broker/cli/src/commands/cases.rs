@@ -21,8 +21,8 @@ use std::path::{Path, PathBuf};
 use logmill_broker::pipelines::trial::{
     EpochLimits, Plan, ShedControl, ShedPolicy, TrialError, TrialOptions, TrialRecord, WHOLE_LEVEL, run_trial,
 };
-use serde_json::Value;
 
+use super::exact_json::Json;
 use super::expected;
 use super::script::{Script, ScriptError};
 
@@ -192,25 +192,25 @@ fn records_of(path: &Path, whole: bool) -> Result<Vec<TrialRecord>, CaseError> {
 }
 
 fn record_of(text: &str) -> Result<TrialRecord, String> {
-    let Value::Object(fields) = serde_json::from_str(text).map_err(|error| error.to_string())? else {
+    let Json::Object(fields) = Json::parse(text).map_err(|error| error.to_string())? else {
         return Err("a record is a JSON object".to_owned());
     };
     let mut record = TrialRecord::default();
     for (name, value) in fields {
         match name.as_str() {
             "partition" => {
-                let partition = value.as_i64().and_then(|partition| i32::try_from(partition).ok());
+                let partition = whole_number(&value).and_then(|partition| i32::try_from(partition).ok());
                 record.partition = partition
                     .filter(|partition| (0..1_000).contains(partition))
                     .ok_or("`partition` is a number from 0 to 999")?;
             }
             "timestamp" => {
-                record.timestamp = value.as_i64().ok_or("`timestamp` is a number of milliseconds")?;
+                record.timestamp = whole_number(&value).ok_or("`timestamp` is a number of milliseconds")?;
             }
             "key" => record.key = bytes_of(value),
             "value" => record.value = bytes_of(value),
             "headers" => {
-                let Value::Object(headers) = value else {
+                let Json::Object(headers) = value else {
                     return Err("`headers` is an object of names and texts".to_owned());
                 };
                 record.headers = headers.into_iter().map(|(name, value)| (name, bytes_of(value))).collect();
@@ -225,11 +225,14 @@ fn record_of(text: &str) -> Result<TrialRecord, String> {
     Ok(record)
 }
 
-/// A text as it is, anything else as JSON.
-fn bytes_of(value: Value) -> Option<Vec<u8>> {
+fn whole_number(value: &Json) -> Option<i64> {
     match value {
-        Value::Null => None,
-        Value::String(text) => Some(text.into_bytes()),
-        other => Some(other.to_string().into_bytes()),
+        Json::Number(text) => text.parse().ok(),
+        _ => None,
     }
+}
+
+/// A text as it is, anything else as JSON.
+fn bytes_of(value: Json) -> Option<Vec<u8>> {
+    value.into_text().map(String::into_bytes)
 }

@@ -22,9 +22,9 @@ use std::path::Path;
 
 use logmill_broker::pipelines::trial::{OutputMode, Plan, Record, Trial};
 use serde_json::value::RawValue;
-use serde_json::{Value, json};
 
 use super::cases::{CaseError, RECORDS, VALUES, WHOLE, files, io, lines, read};
+use super::exact_json::Json;
 
 /// A record as a case shows it.
 #[derive(Debug, Clone, PartialEq)]
@@ -42,15 +42,17 @@ impl Shown {
 
     /// What a line of a file says.
     fn of_line(line: &str, whole: bool) -> Self {
-        let text = |value: &Value| match value {
-            Value::Null => None,
-            Value::String(text) => Some(text.clone()),
-            other => Some(other.to_string()),
-        };
-        match serde_json::from_str::<Value>(line) {
-            Ok(Value::Object(fields)) if whole => {
-                let field = |name: &str| fields.get(name).and_then(text);
-                Self { key: field("key"), value: field("value") }
+        match Json::parse(line) {
+            Ok(Json::Object(fields)) if whole => {
+                let mut record = Self { key: None, value: None };
+                for (name, value) in fields {
+                    match name.as_str() {
+                        "key" => record.key = value.into_text(),
+                        "value" => record.value = value.into_text(),
+                        _ => {}
+                    }
+                }
+                record
             }
             _ => Self { key: None, value: (line != "null").then(|| line.to_owned()) },
         }
@@ -62,10 +64,11 @@ impl Shown {
             return self.value.clone().unwrap_or_else(|| "null".to_owned());
         }
         let value = match &self.value {
-            None => Value::Null,
-            Some(text) => serde_json::from_str(text).unwrap_or(Value::String(text.clone())),
+            None => Json::Null,
+            Some(text) => Json::parse(text).unwrap_or_else(|_| Json::Text(text.clone())),
         };
-        json!({ "key": self.key, "value": value }).to_string()
+        let key = self.key.clone().map_or(Json::Null, Json::Text);
+        Json::Object(vec![("key".to_owned(), key), ("value".to_owned(), value)]).to_string()
     }
 }
 
@@ -197,15 +200,9 @@ pub(super) fn compare(
     Ok(())
 }
 
-/// What a line says: of JSON neither spaces nor the order of fields matter.
+/// What a line says: of JSON neither spaces nor the order of fields matter, and of a number its value does, to the last digit.
 fn meant(line: &str) -> String {
-    match serde_json::from_str::<Value>(line) {
-        Ok(mut value) => {
-            value.sort_all_objects();
-            value.to_string()
-        }
-        Err(_) => line.to_owned(),
-    }
+    Json::parse(line).map_or_else(|_| line.to_owned(), |value| value.meaning().to_string())
 }
 
 /// The first place at which two lists differ, as text.
@@ -309,9 +306,11 @@ mod tests {
         let changes =
             [change("null", "{\"n\":1}"), change("null", "{\"n\":1}"), change("{\"n\":1}", "{\"n\":2}")];
         let changes: Vec<_> = changes.iter().map(|change| (None, Some(change.as_str()))).collect();
-        let left: Vec<Value> = values(OutputMode::Retract, &changes)
+        let left: Vec<serde_json::Value> = values(OutputMode::Retract, &changes)
             .iter()
-            .map(|line| serde_json::from_str::<Value>(line).expect("it is JSON")["after"]["n"].clone())
+            .map(|line| {
+                serde_json::from_str::<serde_json::Value>(line).expect("it is JSON")["after"]["n"].clone()
+            })
             .collect();
         assert_eq!(left, [1, 2]);
     }

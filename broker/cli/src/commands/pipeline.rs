@@ -2,7 +2,7 @@
 
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use clap::Subcommand;
@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 
 use super::infer::{self, Infer};
 use super::pipeline_changes::{self, MakeSavepoint, Restore, Upgrade, UpgradeOf};
+use super::pipeline_logs::{Logs, logs};
 use super::script::{Script, is_input};
 use super::serve::stop_signal;
 use super::{cases, pipeline_view};
@@ -25,8 +26,8 @@ use crate::output::{self, note};
 /// How often a pipeline is looked at while it is waited for.
 const LOOK: Duration = Duration::from_millis(100);
 
-/// How often its events are.
-const FOLLOW: Duration = Duration::from_millis(500);
+/// One that is waited for must be stopped for so long before somebody meant it: an upgrade stops it for a moment, too.
+const STOPPED: Duration = Duration::from_secs(2);
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Pipeline {
@@ -167,7 +168,7 @@ pub(crate) struct Run {
 pub(crate) struct Deploy {
     #[command(flatten)]
     start: Start,
-    /// Wait until the pipeline is finished.
+    /// Wait until the pipeline is finished; that it fails before, or that somebody stops it, is an error.
     #[arg(short, long)]
     wait: bool,
 }
@@ -189,18 +190,9 @@ pub(crate) struct Resume {
 }
 
 #[derive(Debug, clap::Args)]
-pub(crate) struct Logs {
-    #[command(flatten)]
-    named: Named,
-    /// Go on with what happens next, until Ctrl-C.
-    #[arg(short, long)]
-    follow: bool,
-}
-
-#[derive(Debug, clap::Args)]
 pub(crate) struct Named {
     /// Name of the pipeline.
-    name: String,
+    pub(super) name: String,
 }
 
 pub(crate) async fn run(command: Pipeline, connection: &Connection) -> anyhow::Result<()> {
@@ -475,11 +467,20 @@ fn finished(name: &str) -> String {
 
 async fn deploy(pipelines: &Pipelines, command: Deploy, form: Output) -> anyhow::Result<()> {
     let (name, mut pipeline) = start(pipelines, command.start).await?;
-    while command.wait && is_live(&pipeline) {
+    let mut lived = Instant::now();
+    while command.wait && (is_live(&pipeline) || is_stopped(&pipeline) && lived.elapsed() < STOPPED) {
         tokio::time::sleep(LOOK).await;
         pipeline = pipelines.describe(&name).await?;
+        if is_live(&pipeline) {
+            lived = Instant::now();
+        }
     }
     ended(&pipeline)?;
+    if command.wait && is_stopped(&pipeline) {
+        anyhow::bail!(
+            "pipeline {name} was stopped before it was finished; `logmill pipeline resume {name}` lets it go on"
+        );
+    }
     show_row(&pipeline, "pipeline deploy", form)
 }
 
@@ -530,42 +531,15 @@ fn is_live(pipeline: &logmill_client::Pipeline) -> bool {
     matches!(pipeline.state(), PipelineState::Starting | PipelineState::Running | PipelineState::Blocked)
 }
 
+fn is_stopped(pipeline: &logmill_client::Pipeline) -> bool {
+    pipeline.state() == PipelineState::Stopped
+}
+
 /// An error for one that failed.
 fn ended(pipeline: &logmill_client::Pipeline) -> anyhow::Result<()> {
     match pipeline.state() {
         PipelineState::Failed => anyhow::bail!("pipeline {} failed: {}", pipeline.name, pipeline.error),
         _ => Ok(()),
-    }
-}
-
-async fn logs(pipelines: &Pipelines, command: &Logs, form: Output) -> anyhow::Result<()> {
-    let name = &command.named.name;
-    let interrupted = stop_signal()?;
-    tokio::pin!(interrupted);
-    let mut after = 0;
-    let mut events = pipelines.events(name, after).await?;
-    if form == Output::Json && !command.follow {
-        let events: Vec<Value> = events.iter().map(pipeline_view::event).collect();
-        output::json("pipeline logs", json!({ "pipeline": name, "events": events }))?;
-        return Ok(());
-    }
-    loop {
-        for event in &events {
-            output::lines([match form {
-                // A line for each, as it happens.
-                Output::Json => pipeline_view::event(event).to_string(),
-                Output::Table => pipeline_view::event_line(event),
-            }])?;
-        }
-        if !command.follow {
-            return Ok(());
-        }
-        after = events.last().map_or(after, |event| event.number);
-        tokio::select! {
-            () = tokio::time::sleep(FOLLOW) => {}
-            () = &mut interrupted => return Ok(()),
-        }
-        events = pipelines.events(name, after).await?;
     }
 }
 

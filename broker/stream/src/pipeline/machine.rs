@@ -443,7 +443,7 @@ impl Pipeline {
             let writer = SinkWriter::new(sink, self.spec.partitions(&sink.topic));
             outputs.extend(writer.write(rows, self.epoch + 1, &mut counters, origin)?);
         }
-        self.rejected = prepared.skipped.as_ref().or(prepared.refused.last()).map(|refused| Rejected {
+        self.rejected = prepared.last_rejected().map(|refused| Rejected {
             partition: self.spec.inputs[refused.input].partition.clone(),
             offset: refused.offset,
             error: refused.error.clone(),

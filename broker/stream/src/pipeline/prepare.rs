@@ -110,6 +110,12 @@ impl Prepared {
         self.unpacked += unpacked;
     }
 
+    /// The last record that was skipped or became a dead letter, in serial order.
+    pub(super) fn last_rejected(&self) -> Option<&Refused> {
+        let rejected = self.skipped.iter().chain(self.refused.last());
+        rejected.max_by_key(|rejected| (rejected.source, rejected.input, rejected.offset))
+    }
+
     /// The records whose rows have these origins, each once, in serial order: the source, the input and the offset.
     pub(super) fn records(&self, mut origins: Vec<u64>) -> Vec<(usize, usize, i64)> {
         origins.sort_unstable();

@@ -391,7 +391,10 @@ impl Collecting<'_> {
             }
             ErrorPolicy::Skip => {
                 self.stretched.counters.skipped += 1;
-                self.stretched.skipped = Some(Refused { source, input, offset, error });
+                // Rows are evaluated behind records that came after them and could not be decoded.
+                if self.stretched.skipped.as_ref().is_none_or(|last| last.offset < offset) {
+                    self.stretched.skipped = Some(Refused { source, input, offset, error });
+                }
             }
             ErrorPolicy::Fail => {
                 return Err(EpochError::Poison { partition: self.stretch.partition.clone(), offset, error });
@@ -473,7 +476,14 @@ impl Collecting<'_> {
                 _ => self.stretched.counters.processed += 1,
             }
         }
-        self.stretched.counters.filtered += (sound.count_set_bits() - passed.count_set_bits()) as u64;
+        let left_out = &sound & &!&passed;
+        // One row stands for a record of which none passed: the first that is sound.
+        let stands_for_record = |row: &usize| {
+            let of_record = |other: &usize| offsets[*other] == offsets[*row];
+            !(0..*row).rev().take_while(of_record).any(|before| sound.value(before))
+                && !(*row..rows).take_while(of_record).any(|behind| passed.value(behind))
+        };
+        self.stretched.counters.filtered += left_out.set_indices().filter(stands_for_record).count() as u64;
         for (row, error) in refused {
             if is_first(row) {
                 self.refuse(offsets[row], error)?;

@@ -7,6 +7,7 @@ mod bounds;
 mod builder;
 mod complete_output;
 mod copies;
+mod counters;
 mod decimals;
 mod errors;
 mod event_time;
