@@ -328,11 +328,23 @@ fn quickly(operator: BinaryOperator, left: Decimal, right: Decimal, scale: u8) -
     }
 }
 
+/// The quotient cut to a whole number; `None` when it has more digits than an `i128` holds, or `right` is zero.
+pub(crate) fn whole_quotient(left: Decimal, right: Decimal) -> Option<i128> {
+    let scale = left.scale.max(right.scale);
+    if let (Some(left), Some(right)) = (left.rescale(scale), right.rescale(scale)) {
+        return left.unscaled.checked_div(right.unscaled);
+    }
+    let [left, right] = [left, right].map(|decimal| wide(decimal, u32::from(scale - decimal.scale)));
+    left?.checked_div(right?)?.to_i128()
+}
+
+/// A value in 256 bits, times a power of ten.
+fn wide(decimal: Decimal, power: u32) -> Option<i256> {
+    i256::from_i128(decimal.unscaled).checked_mul(i256::from_i128(10).checked_pow(power)?)
+}
+
 /// In 256 bits.
 fn widely(operator: BinaryOperator, left: Decimal, right: Decimal, scale: u8) -> Option<i128> {
-    let wide = |decimal: Decimal, shift: u32| {
-        i256::from_i128(decimal.unscaled).checked_mul(i256::from_i128(10).checked_pow(shift)?)
-    };
     let [left_scale, right_scale] = [left.scale, right.scale].map(u32::from);
     let common = left_scale.max(right_scale);
     let (value, value_scale) = match operator {
