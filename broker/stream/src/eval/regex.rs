@@ -21,7 +21,8 @@ pub(super) struct RegexCall<'c> {
     pub(super) active: &'c BooleanBuffer,
 }
 
-/// The text with matches replaced: `\1` to `\9` stand for groups, `\&` for the whole match, `\\` for a backslash.
+/// The text with matches replaced: `\1` to `\9` stand for groups, `\&` for the whole match, `\\` for a backslash, which
+/// stands for itself before every other sign.
 ///
 /// # Errors
 /// The text would be too long; no more of it is made.
@@ -66,7 +67,11 @@ fn expand(captures: &Captures<'_>, replacement: &str, out: &mut String) -> Resul
         match characters.next() {
             Some('&') => push(out, group(0))?,
             Some(digit @ '1'..='9') => push(out, group(digit as usize - '0' as usize))?,
-            Some(other) => push(out, other.encode_utf8(&mut [0; 4]))?,
+            Some('\\') => push(out, "\\")?,
+            Some(other) => {
+                push(out, "\\")?;
+                push(out, other.encode_utf8(&mut [0; 4]))?;
+            }
             None => push(out, "\\")?,
         }
         rest = characters.as_str();
@@ -183,3 +188,5 @@ mod tests {
         assert!(!similar("ab\n", "ab"));
     }
 }
+        // As PostgreSQL: a backslash before anything else is one.
+        assert_eq!(replace("ab", r"\.\0\é", true), r"\.\0\é");
