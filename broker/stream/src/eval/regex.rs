@@ -1,6 +1,7 @@
 //! Regular expressions, constant in a query and compiled once.
 
 use std::borrow::Cow;
+use std::str::Chars;
 
 use arrow_buffer::BooleanBuffer;
 use regex::{Captures, Regex};
@@ -127,7 +128,6 @@ impl Evaluator<'_> {
 pub(crate) fn of_similar(pattern: &str, escape: Option<char>) -> String {
     let mut out = String::from("^(?s:");
     let mut characters = pattern.chars();
-    let mut in_class = false;
     while let Some(character) = characters.next() {
         match character {
             _ if Some(character) == escape => {
@@ -135,18 +135,7 @@ pub(crate) fn of_similar(pattern: &str, escape: Option<char>) -> String {
                     out.push_str(&regex::escape(&plain.to_string()));
                 }
             }
-            '[' => {
-                in_class = true;
-                out.push('[');
-            }
-            ']' => {
-                in_class = false;
-                out.push(']');
-            }
-            _ if in_class => match character {
-                '\\' | '&' | '~' => out.extend(['\\', character]),
-                _ => out.push(character),
-            },
+            '[' => push_class(&mut characters, escape, &mut out),
             '%' => out.push_str(".*"),
             '_' => out.push('.'),
             '|' | '*' | '+' | '?' | '{' | '}' | '(' | ')' => out.push(character),
@@ -155,6 +144,53 @@ pub(crate) fn of_similar(pattern: &str, escape: Option<char>) -> String {
     }
     out.push_str(")$");
     out
+}
+
+/// A class of characters, of which the `[` was read.
+fn push_class(characters: &mut Chars<'_>, escape: Option<char>, out: &mut String) {
+    out.push('[');
+    if let Some(behind) = characters.as_str().strip_prefix('^') {
+        out.push('^');
+        *characters = behind.chars();
+    }
+    // The first sign is one of the class, whatever it is.
+    let mut first = true;
+    while let Some(character) = characters.next() {
+        match character {
+            _ if Some(character) == escape => {
+                if let Some(plain) = characters.next() {
+                    out.push_str(&regex::escape(&plain.to_string()));
+                }
+            }
+            ']' if !first => {
+                out.push(']');
+                return;
+            }
+            '[' => match in_brackets(characters.as_str()) {
+                Some((inner, behind)) => {
+                    // `[.x.]` and `[=x=]` are one sign, in other words.
+                    match inner.strip_prefix(['.', '=']).filter(|inner| inner.chars().count() == 2) {
+                        Some(sign) => {
+                            out.extend(sign.chars().next().map(|sign| regex::escape(&sign.to_string())))
+                        }
+                        None => out.extend(["[", inner, "]"]),
+                    }
+                    *characters = behind.chars();
+                }
+                None => out.push_str(r"\["),
+            },
+            ']' | '\\' | '&' | '~' => out.extend(['\\', character]),
+            _ => out.push(character),
+        }
+        first = false;
+    }
+}
+
+/// Of `[:alpha:]`, `[.x.]` or `[=x=]` behind the first bracket what is in the brackets, and what is behind them.
+fn in_brackets(text: &str) -> Option<(&str, &str)> {
+    let sign = text.chars().next().filter(|sign| matches!(sign, ':' | '.' | '='))?;
+    let end = text[1..].find(&format!("{sign}]"))? + 2;
+    Some((&text[..end], &text[end + 1..]))
 }
 
 #[cfg(test)]
@@ -170,6 +206,8 @@ mod tests {
         assert_eq!(replace("ab", r"$1\\", true), r"$1\");
         assert_eq!(replace("ab", "$1", true), "$1");
         assert_eq!(replace("ab", r"x\", true), r"x\");
+        // As PostgreSQL: a backslash before anything else is one.
+        assert_eq!(replace("ab", r"\.\0\é", true), r"\.\0\é");
     }
 
     #[test]
@@ -186,7 +224,18 @@ mod tests {
         assert!(similar("aaab", "a+[b-c]"));
         assert!(similar("a\nb", "a%"));
         assert!(!similar("ab\n", "ab"));
+        // Classes of characters have brackets of their own.
+        assert!(similar("a_b", "[[:alpha:]_]+"));
+        assert!(!similar("a.b", "[[:alpha:]_]+"));
+        assert!(similar("1.", "[^[:alpha:]_][[:punct:]]"));
+        assert!(similar("a-]", "[[.a.][.-.]][[=-=]][]x]"));
+        assert!(!similar("b", "[[.a.][.-.]]"));
+        assert!(similar("[%", "[[x]%"));
+        assert!(similar("]%_", "[]%_]+") && !similar("x]", "[^]]+") && similar("xy", "[^]]+"));
+        assert!(similar("]x", r"[a\]]x"));
+        // Whatever is in a class, it ends or is an error.
+        for pattern in ["[", "[[", "[[:", "[[:alpha", "[[.", "[^", "[]", "[[:alpha:]"] {
+            assert!(Regex::new(&of_similar(pattern, None)).is_err(), "{pattern}");
+        }
     }
 }
-        // As PostgreSQL: a backslash before anything else is one.
-        assert_eq!(replace("ab", r"\.\0\é", true), r"\.\0\é");

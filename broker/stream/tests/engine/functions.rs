@@ -148,6 +148,7 @@ fn functions_of_texts() {
             ("5 NOT BETWEEN SYMMETRIC 3 AND a", "false"),
             ("5 BETWEEN a AND 3", "false"),
         ],
+            ("'a_b' SIMILAR TO '[[:alpha:]_]+' AND NOT 'a.b' SIMILAR TO '[[:alpha:]_]+'", "true"),
     );
 }
 
