@@ -86,7 +86,10 @@ impl Evaluator<'_> {
         let arguments: Vec<Operand> =
             arguments.iter().map(|argument| self.operand(argument, active)).collect();
         let regex = pattern.regex();
-        let text = |row: usize| (!arguments[0].is_null(row)).then(|| arguments[0].text(row));
+        // A text that nobody asks for may take long.
+        let too_much = self.is_too_much();
+        let is_wanted = |row: usize| !too_much && active.value(row) && !arguments[0].is_null(row);
+        let text = |row: usize| is_wanted(row).then(|| arguments[0].text(row));
         match operation {
             RegexOperation::Matches => {
                 Column::Boolean(logic::each(self.rows, |row| text(row).map(|text| regex.is_match(text))))
@@ -101,6 +104,9 @@ impl Evaluator<'_> {
                     _ => regex.captures(text).and_then(|found| found.get(group)).map(|found| found.as_str()),
                 };
                 let rows = (0..self.rows).map(|row| {
+                    if self.is_too_much() {
+                        return None;
+                    }
                     let found = text(row).and_then(found)?;
                     self.take_room(found.len()).then_some(found)
                 });
@@ -109,8 +115,7 @@ impl Evaluator<'_> {
             RegexOperation::Replace { all } => {
                 let replacement = &arguments[1];
                 let rows = (0..self.rows).map(|row| {
-                    let is_wanted = active.value(row) && !self.is_too_much();
-                    if !is_wanted || replacement.is_null(row) {
+                    if self.is_too_much() || replacement.is_null(row) {
                         return None;
                     }
                     let replaced = replace(regex, text(row)?, replacement.text(row), all);
@@ -196,6 +201,7 @@ fn in_brackets(text: &str) -> Option<(&str, &str)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::value::{DataType, Value};
 
     #[test]
     fn replacements_name_groups() {
@@ -236,6 +242,23 @@ mod tests {
         // Whatever is in a class, it ends or is an error.
         for pattern in ["[", "[[", "[[:", "[[:alpha", "[[.", "[^", "[]", "[[:alpha:]"] {
             assert!(Regex::new(&of_similar(pattern, None)).is_err(), "{pattern}");
+        }
+    }
+
+    #[test]
+    fn rows_that_are_not_asked_for_are_not_looked_at() {
+        let texts = Column::String(["a1", "a2", "a3"].into_iter().map(Some).collect());
+        let columns = [texts];
+        let active = BooleanBuffer::from_iter([true, false, true]);
+        let operations =
+            [RegexOperation::Matches, RegexOperation::Count, RegexOperation::Extract { group: 1 }];
+        for operation in operations {
+            let text = Expression::Column { index: 0, name: "s".to_owned(), data_type: DataType::String };
+            let pattern = Pattern::new("([0-9])", false).unwrap();
+            let expression = Expression::Regex { operation, pattern, arguments: vec![text] };
+            let found = Evaluator::new(&columns, 3).evaluate(&expression, &active);
+            let nulls = (0..3).map(|row| found.value(row) == Value::Null).collect::<Vec<_>>();
+            assert_eq!(nulls, [false, true, false], "{expression}");
         }
     }
 }
