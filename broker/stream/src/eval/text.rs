@@ -201,6 +201,13 @@ fn unhex(text: &str) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
+/// A text in which capitals and small letters are the same, for `ILIKE`. Each character by itself: what comes of one does not
+/// depend on those around it, which a pattern does not know. `LOWER` makes another sigma at the end of a word.
+pub(crate) fn fold_case(text: &str) -> String {
+    let small = |character: char| character.to_lowercase();
+    text.chars().flat_map(small).map(|small| if small == 'ς' { 'σ' } else { small }).collect()
+}
+
 /// Of the values that are not `NULL` what comes of putting them together.
 fn join(
     call: &Call<'_>,
@@ -273,6 +280,7 @@ impl Evaluator<'_> {
             }
             Function::Upper => self.texts(call, |row| owned(text(row).to_uppercase())),
             Function::Lower => self.texts(call, |row| owned(text(row).to_lowercase())),
+            Function::FoldCase => self.texts(call, |row| owned(fold_case(text(row)))),
             Function::InitCap => self.texts(call, |row| owned(init_cap(text(row)))),
             Function::Trim(side) => match arguments.len() {
                 1 => self.texts(call, |row| part(trim(text(row), side, |character| character == ' '))),
