@@ -57,6 +57,16 @@ impl Decimal {
         Some(Decimal { unscaled: Digits::read(text)?.at_scale(scale)?, scale })
     }
 
+    /// Reads a whole number, whose text may have a point and an exponent: `12.0`, `1.2e1`.
+    ///
+    /// `None` when it is not a number, not a whole one, or has more than 38 digits.
+    pub fn parse_whole(text: &str) -> Option<i128> {
+        let digits = Digits::read(text)?;
+        let kept = usize::try_from(digits.kept(0)).unwrap_or(0);
+        let mut beyond = digits.whole.iter().chain(digits.fraction).skip(kept);
+        beyond.all(|digit| *digit == b'0').then(|| digits.at_scale(0))?
+    }
+
     /// The float's shortest text at a scale; `None` when it does not fit.
     pub fn from_f64(value: f64, scale: u8) -> Option<Decimal> {
         Decimal::parse_at(&format!("{value:e}"), scale)
@@ -143,14 +153,29 @@ struct Digits<'t> {
     negative: bool,
     whole: &'t [u8],
     fraction: &'t [u8],
-    exponent: i32,
+    exponent: i64,
+}
+
+/// A power of ten. `None` when it is not a number.
+fn exponent(text: &str) -> Option<i64> {
+    /// No text has so many digits, so that a larger power says the same; nor does it overflow.
+    const MOST: i64 = 1 << 50;
+    let (negative, digits) = match text.as_bytes() {
+        [b'-', digits @ ..] => (true, digits),
+        [b'+', digits @ ..] | digits => (false, digits),
+    };
+    if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    let next = |power: i64, digit: &u8| (power * 10 + i64::from(digit - b'0')).min(MOST);
+    let power = digits.iter().fold(0, next);
+    Some(if negative { -power } else { power })
 }
 
 impl<'t> Digits<'t> {
     fn read(text: &'t str) -> Option<Self> {
         let (mantissa, exponent) = match text.split_once(['e', 'E']) {
-            // An exponent this large says zero or too large all the same.
-            Some((mantissa, exponent)) => (mantissa, exponent.parse::<i32>().ok()?.clamp(-1_000, 1_000)),
+            Some((mantissa, power)) => (mantissa, exponent(power)?),
             None => (text, 0),
         };
         let (negative, mantissa) = match mantissa.as_bytes() {
@@ -170,12 +195,17 @@ impl<'t> Digits<'t> {
 
     /// Digits after the point once the exponent is applied; below zero the number ends in zeros.
     fn scale(&self) -> i64 {
-        self.fraction.len() as i64 - i64::from(self.exponent)
+        self.fraction.len() as i64 - self.exponent
+    }
+
+    /// How many of the digits a scale keeps, beyond those that are written zeros; none if it is below zero.
+    fn kept(&self, scale: u8) -> i64 {
+        self.whole.len() as i64 + self.exponent + i64::from(scale)
     }
 
     fn at_scale(&self, scale: u8) -> Option<i128> {
         let written = (self.whole.len() + self.fraction.len()) as i64;
-        let kept = written + i64::from(scale) - self.scale();
+        let kept = self.kept(scale);
         let mut value: i128 = 0;
         let mut digits = self.whole.iter().chain(self.fraction);
         for _ in 0..kept.min(written) {
@@ -298,11 +328,23 @@ fn quickly(operator: BinaryOperator, left: Decimal, right: Decimal, scale: u8) -
     }
 }
 
+/// The quotient cut to a whole number; `None` when it has more digits than an `i128` holds, or `right` is zero.
+pub(crate) fn whole_quotient(left: Decimal, right: Decimal) -> Option<i128> {
+    let scale = left.scale.max(right.scale);
+    if let (Some(left), Some(right)) = (left.rescale(scale), right.rescale(scale)) {
+        return left.unscaled.checked_div(right.unscaled);
+    }
+    let [left, right] = [left, right].map(|decimal| wide(decimal, u32::from(scale - decimal.scale)));
+    left?.checked_div(right?)?.to_i128()
+}
+
+/// A value in 256 bits, times a power of ten.
+fn wide(decimal: Decimal, power: u32) -> Option<i256> {
+    i256::from_i128(decimal.unscaled).checked_mul(i256::from_i128(10).checked_pow(power)?)
+}
+
 /// In 256 bits.
 fn widely(operator: BinaryOperator, left: Decimal, right: Decimal, scale: u8) -> Option<i128> {
-    let wide = |decimal: Decimal, shift: u32| {
-        i256::from_i128(decimal.unscaled).checked_mul(i256::from_i128(10).checked_pow(shift)?)
-    };
     let [left_scale, right_scale] = [left.scale, right.scale].map(u32::from);
     let common = left_scale.max(right_scale);
     let (value, value_scale) = match operator {
@@ -371,6 +413,24 @@ mod tests {
         assert_eq!(at("0.05", 0), "0");
         assert_eq!(at("9e-40", 2), "0.00");
         assert_eq!(at("1e-1000000", 2), "0.00");
+        // However far the point is from the digits.
+        let zeros = "0".repeat(2000);
+        assert_eq!(at(&format!("0.{zeros}1e2001"), 2), "1.00");
+        assert_eq!(at(&format!("-15{zeros}e-2001"), 0), "-2");
+        assert_eq!(at("0e999999999999", 2), "0.00");
+        assert_eq!(at("1e-999999999999", 2), "0.00");
+        assert_eq!(at("1e-99999999999999999999", 2), "0.00");
+        for text in [
+            "1e999999999999",
+            "1e99999999999999999999",
+            "1e+9223372036854775807",
+            "1e-",
+            "1e9x",
+            "1e-99999999999999999999x",
+        ] {
+            assert_eq!(Decimal::parse_at(text, 2), None, "{text}");
+            assert_eq!(Decimal::parse(text), None, "{text}");
+        }
         assert_eq!(decimal("2.5").rescale(0).unwrap().unscaled, 3);
         assert_eq!(decimal("-2.5").rescale(0).unwrap().unscaled, -3);
         assert_eq!(decimal("2.49").rescale(0).unwrap().unscaled, 2);

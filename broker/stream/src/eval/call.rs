@@ -57,10 +57,10 @@ impl Evaluator<'_> {
             Ceil => numeric::ceil(&first(), call.expression.data_type()),
             Round | Truncate | Sign | Math(_) | Power | Atan2 | LogBase | Div | BitAnd | BitOr | BitXor
             | BitNot | ShiftLeft | ShiftRight => self.call_numeric(call),
-            Concat | ConcatWs | Upper | Lower | InitCap | Trim(_) | PadLeft | PadRight | Left | Right
-            | CharLength | OctetLength | Substring | Position | Replace | Overlay | Translate | Reverse
-            | Repeat | SplitPart | SplitIndex | StartsWith | EndsWith | Ascii | Chr | ToHex | Encode
-            | Decode => self.call_text(call),
+            Concat | ConcatWs | Upper | Lower | FoldCase | InitCap | Trim(_) | PadLeft | PadRight | Left
+            | Right | CharLength | OctetLength | Substring | Position | Replace | Overlay | Translate
+            | Reverse | Repeat | SplitPart | SplitIndex | StartsWith | EndsWith | Ascii | Chr | ToHex
+            | Encode | Decode => self.call_text(call),
             Digest(_) | Crc32 | XxHash64 => self.call_hash(call),
             Extract(field) => Column::BigInt(date::extract(first().timestamp(), field)),
             FloorTime(unit) => Column::Timestamp(date::floor(first().timestamp(), unit)),

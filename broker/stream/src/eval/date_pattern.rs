@@ -90,6 +90,10 @@ impl Length {
 }
 
 impl Piece {
+    fn is_number(&self) -> bool {
+        !matches!(self, Piece::Plain(_) | Piece::MonthName(..) | Piece::DayName(..) | Piece::Half(..))
+    }
+
     fn is_padded(&self) -> bool {
         matches!(self, Piece::MonthName(_, Length::Padded) | Piece::DayName(_, Length::Padded))
     }
@@ -179,8 +183,8 @@ impl DatePattern {
         let (mut hour, mut minute, mut second, mut fraction) = (0, 0, 0, 0);
         let (mut half_hour, mut afternoon, mut second_of_day) = (None, None, None);
         for (index, piece) in self.0.iter().enumerate() {
-            // Digits that touch the next field are as many as the pattern says; else as many as there are.
-            let touches = self.0.get(index + 1).is_some_and(|next| !matches!(next, Piece::Plain(_)));
+            // Digits that touch a number are as many as the pattern says; else as many as there are.
+            let touches = self.0.get(index + 1).is_some_and(Piece::is_number);
             let mut number = |width: usize, most: usize| {
                 let most = if touches { width.max(1) } else { most };
                 let length = rest.bytes().take(most).take_while(u8::is_ascii_digit).count();
@@ -379,6 +383,14 @@ mod tests {
         assert_eq!(parse(PatternStyle::Java, "yyyy-MM-dd HH:mm:ss.SSS", "2013-03-05 15:04:09.07"), Some(ms));
         assert_eq!(parse(PatternStyle::Java, "yyyyMMddHHmmssSSS", "20130305150409070"), Some(ms));
         assert_eq!(parse(PatternStyle::Java, "d.M.yy", "5.3.13"), Some(day));
+        // Only a number takes digits from the field before it.
+        let ten = parse_timestamp("2013-03-15T22:00:00").unwrap();
+        assert_eq!(parse(PatternStyle::Java, "yyyy-MM-dd ha", "2013-03-15 10PM"), Some(ten));
+        assert_eq!(parse(PatternStyle::Java, "dMMMyyyy ha", "15Mar2013 10pm"), Some(ten));
+        assert_eq!(parse(PatternStyle::Java, "dMMMyyyy", "5Mar2013"), Some(day));
+        assert_eq!(parse(PatternStyle::Java, "yEEEEdMMMM", "2013Tuesday5March"), Some(day));
+        assert_eq!(parse(PatternStyle::Postgres, "FMDDMonYYYY FMHH24A.M.", "15Mar2013 22P.M."), Some(ten));
+        assert_eq!(parse(PatternStyle::Java, "yyyyMd", "201335"), Some(day));
         assert_eq!(parse(PatternStyle::Java, "yyyy-DDD", "2013-064"), Some(day));
         assert_eq!(parse(PatternStyle::Postgres, "DD Mon YYYY, HH12 AM", "05 mar 2013, 12 am"), Some(day));
         for (pattern, text) in [

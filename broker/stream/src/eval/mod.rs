@@ -34,6 +34,7 @@ use self::operand::Operand;
 use self::regex::RegexCall;
 pub(crate) use self::regex::of_similar;
 pub(crate) use self::room::{check_length, mask, too_much_text};
+pub(crate) use self::text::fold_case;
 use crate::column::Column;
 use crate::plan::{BinaryOperator, Expression, Function};
 

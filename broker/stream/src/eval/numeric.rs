@@ -8,7 +8,7 @@ use arrow_array::{Array, PrimitiveArray};
 use super::Evaluator;
 use super::call::{Call, RowResult};
 use crate::column::{Column, decimal_at, decimals};
-use crate::decimal::Decimal;
+use crate::decimal::{Decimal, whole_quotient};
 use crate::plan::{Function, Math};
 use crate::value::DataType;
 
@@ -196,10 +196,7 @@ fn divide_decimals(left: Decimal, right: Decimal, precision: u8) -> Result<i128,
     if right.unscaled == 0 {
         return Err("division by zero".to_owned());
     }
-    let scale = left.scale.max(right.scale);
-    let quotient =
-        left.rescale(scale).zip(right.rescale(scale)).map(|(left, right)| left.unscaled / right.unscaled);
-    quotient
+    whole_quotient(left, right)
         .filter(|quotient| Decimal { unscaled: *quotient, scale: 0 }.fits(precision))
         .ok_or_else(|| format!("DIV({left}, {right}) does not fit a DECIMAL({precision}, 0)"))
 }
@@ -332,6 +329,22 @@ mod tests {
         assert_eq!(decimal("-12.345", 2, true), Ok(-1234));
         assert_eq!(decimal("155.5", -1, false), Ok(16000));
         assert_eq!(decimal("155.5", -50, false), Ok(0));
+    }
+
+    #[test]
+    fn a_whole_quotient_fits_or_is_an_error() {
+        let divide = |left: &str, right: &str, precision| {
+            let [left, right] = [left, right].map(|text| Decimal::parse(text).unwrap());
+            divide_decimals(left, right, precision)
+        };
+        let large = "90000000000000000000000000000000000001";
+        assert_eq!(divide(large, "2.00", 38), Ok(45 * i128::pow(10, 36)));
+        assert_eq!(divide(&format!("-{large}"), "2.00", 38), Ok(-45 * i128::pow(10, 36)));
+        assert_eq!(divide("1.00", large, 38), Ok(0));
+        assert_eq!(divide("-7.5", "2.5", 38), Ok(-3));
+        assert!(divide(large, "0.01", 38).unwrap_err().ends_with("does not fit a DECIMAL(38, 0)"));
+        assert!(divide("1000", "1", 3).is_err());
+        assert_eq!(divide("1", "0.00", 3), Err("division by zero".to_owned()));
     }
 
     proptest! {

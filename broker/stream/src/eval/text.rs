@@ -174,17 +174,38 @@ fn decode(text: &str, encoding: &str) -> Result<Vec<u8>, String> {
         format!("'{shown}' is not {name}")
     };
     match encoding.to_ascii_lowercase().as_str() {
-        "hex" => {
-            let digit = |byte: u8| char::from(byte).to_digit(16);
-            let pairs = text.as_bytes().chunks(2).map(|pair| match pair {
-                [high, low] => Some((digit(*high)? * 16 + digit(*low)?) as u8),
-                _ => None,
-            });
-            pairs.collect::<Option<_>>().ok_or_else(|| not("hexadecimal"))
+        "hex" => unhex(text).ok_or_else(|| not("hexadecimal")),
+        "base64" => {
+            let dense = match text.contains(WHITE_SPACE) {
+                true => Cow::Owned(text.replace(WHITE_SPACE, "")),
+                false => Cow::Borrowed(text),
+            };
+            BASE64.decode(dense.as_bytes()).map_err(|_| not("base64"))
         }
-        "base64" => BASE64.decode(text).map_err(|_| not("base64")),
         _ => Err(unknown_encoding(encoding)),
     }
+}
+
+/// What PostgreSQL passes over in base64, and between the bytes of hexadecimal text.
+const WHITE_SPACE: [char; 4] = [' ', '\t', '\n', '\r'];
+
+fn unhex(text: &str) -> Option<Vec<u8>> {
+    let digit = |character: char| character.to_digit(16).map(|digit| digit as u8);
+    let mut bytes = Vec::with_capacity(text.len() / 2);
+    let mut characters = text.chars();
+    while let Some(high) = characters.next() {
+        if !WHITE_SPACE.contains(&high) {
+            bytes.push(digit(high)? * 16 + digit(characters.next()?)?);
+        }
+    }
+    Some(bytes)
+}
+
+/// A text in which capitals and small letters are the same, for `ILIKE`. Each character by itself: what comes of one does not
+/// depend on those around it, which a pattern does not know. `LOWER` makes another sigma at the end of a word.
+pub(crate) fn fold_case(text: &str) -> String {
+    let small = |character: char| character.to_lowercase();
+    text.chars().flat_map(small).map(|small| if small == 'ς' { 'σ' } else { small }).collect()
 }
 
 /// Of the values that are not `NULL` what comes of putting them together.
@@ -259,6 +280,7 @@ impl Evaluator<'_> {
             }
             Function::Upper => self.texts(call, |row| owned(text(row).to_uppercase())),
             Function::Lower => self.texts(call, |row| owned(text(row).to_lowercase())),
+            Function::FoldCase => self.texts(call, |row| owned(fold_case(text(row)))),
             Function::InitCap => self.texts(call, |row| owned(init_cap(text(row)))),
             Function::Trim(side) => match arguments.len() {
                 1 => self.texts(call, |row| part(trim(text(row), side, |character| character == ' '))),

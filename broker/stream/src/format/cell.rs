@@ -61,7 +61,7 @@ impl Cell<'_> {
     }
 }
 
-/// 2^53: beyond it a float no longer says which integer it is.
+/// 2^53: from it on a float no longer says which integer it is, for 2^53 + 1 is the same one.
 const EXACT_FLOAT: f64 = 9_007_199_254_740_992.0;
 
 impl Slot {
@@ -124,7 +124,7 @@ impl Slot {
     pub(crate) fn float<'r>(&self, value: f64) -> Result<Cell<'r>, String> {
         match self.data_type {
             DataType::Double if value.is_finite() => Ok(Cell::Double(value)),
-            DataType::BigInt if value.fract() == 0.0 && value.abs() <= EXACT_FLOAT => {
+            DataType::BigInt if value.fract() == 0.0 && value.abs() < EXACT_FLOAT => {
                 Ok(Cell::BigInt(value as i64))
             }
             DataType::Decimal { scale, .. } => match Decimal::from_f64(value, scale) {
@@ -140,6 +140,12 @@ impl Slot {
         match self.data_type {
             // The digits as they are written: a float on the way would change them.
             DataType::Decimal { .. } => return self.decimal_text(text),
+            DataType::BigInt => {
+                let whole = text.parse().ok();
+                let whole = whole.or_else(|| i64::try_from(Decimal::parse_whole(text)?).ok());
+                // 9223372036854775808 is no BIGINT, and named as it is written.
+                return whole.map(Cell::BigInt).ok_or_else(|| self.mismatch(Brief(text)));
+            }
             // -0 is a float, and another one than 0.
             DataType::Double => {}
             _ => {
@@ -149,7 +155,6 @@ impl Slot {
             }
         }
         match text.parse::<f64>() {
-            // 9223372036854775808 is no BIGINT, and named as it is written.
             Ok(value) if value.is_finite() => self.float(value).map_err(|_| self.mismatch(Brief(text))),
             _ => Err(self.mismatch(format_args!("{}: number out of range", Brief(text)))),
         }
@@ -288,6 +293,12 @@ mod tests {
             (DataType::Boolean, "TRUE", Cell::Boolean(true)),
             (DataType::BigInt, "-12", Cell::BigInt(-12)),
             (DataType::BigInt, "12.0", Cell::BigInt(12)),
+            (DataType::BigInt, "9007199254740993.0", Cell::BigInt((1 << 53) + 1)),
+            (DataType::BigInt, "-9223372036854775808.0", Cell::BigInt(i64::MIN)),
+            (DataType::BigInt, "1.20e2", Cell::BigInt(120)),
+            (DataType::BigInt, "120e-1", Cell::BigInt(12)),
+            (DataType::BigInt, "-0.0", Cell::BigInt(0)),
+            (DataType::BigInt, "0e-99", Cell::BigInt(0)),
             (DataType::Double, "1e3", Cell::Double(1000.0)),
             (DataType::Double, "18446744073709551616", Cell::Double(18_446_744_073_709_551_616.0)),
             (DataType::Timestamp, "1000", Cell::Timestamp(1000)),
@@ -302,6 +313,11 @@ mod tests {
         for (data_type, text) in [
             (DataType::Boolean, "1"),
             (DataType::BigInt, "1.5"),
+            (DataType::BigInt, "4503599627370496.25"),
+            (DataType::BigInt, "0.99999999999999999999"),
+            (DataType::BigInt, "1e-400"),
+            (DataType::BigInt, "9223372036854775808.0"),
+            (DataType::BigInt, "1e999999999999"),
             (DataType::BigInt, ""),
             (DataType::BigInt, "9223372036854775808"),
             (DataType::Double, "inf"),
@@ -315,6 +331,15 @@ mod tests {
         ] {
             let error = slot(data_type).plain(text).unwrap_err();
             assert!(error.starts_with("field `x` is ") && error.contains(&data_type.to_string()), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_float_is_an_integer_only_where_no_other_one_is_the_same_float() {
+        let whole = slot(DataType::BigInt);
+        assert_eq!(whole.float(EXACT_FLOAT - 1.0), Ok(Cell::BigInt((1 << 53) - 1)));
+        for value in [EXACT_FLOAT, -EXACT_FLOAT, 0.5, f64::NAN] {
+            assert!(whole.float(value).unwrap_err().ends_with("the column is a BIGINT"), "{value}");
         }
     }
 

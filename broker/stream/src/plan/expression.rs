@@ -284,6 +284,7 @@ fn call_may_fail(function: Function) -> bool {
             | Ceil
             | Upper
             | Lower
+            | FoldCase
             | InitCap
             | Trim(_)
             | Left

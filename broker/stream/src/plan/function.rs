@@ -65,6 +65,8 @@ pub enum Function {
     Upper,
     /// `LOWER(text)`.
     Lower,
+    /// Of `text ILIKE pattern` the text, as the pattern has its letters.
+    FoldCase,
     /// `INITCAP(text)`: every word with one capital.
     InitCap,
     /// `TRIM(text [, characters])`: without white space, or the characters, at the ends.
@@ -192,10 +194,10 @@ impl Function {
             CheckRange(_) | BitAnd | BitOr | BitXor | BitNot | ShiftLeft | ShiftRight | CharLength
             | OctetLength | Position | Ascii | Crc32 | XxHash64 | Extract(_) | DiffTime(_) | ToSeconds
             | JsonArrayLength => DataType::BigInt,
-            Concat | ConcatWs | Upper | Lower | InitCap | Trim(_) | PadLeft | PadRight | Left | Right
-            | Substring | Replace | Overlay | Translate | Reverse | Repeat | SplitPart | SplitIndex | Chr
-            | ToHex | Encode | Digest(_) | FormatTime(_) | JsonValue | JsonQuery | JsonGet(_)
-            | JsonGetPath(_) | JsonObject | JsonArray | JsonBuildArray => DataType::String,
+            Concat | ConcatWs | Upper | Lower | FoldCase | InitCap | Trim(_) | PadLeft | PadRight | Left
+            | Right | Substring | Replace | Overlay | Translate | Reverse | Repeat | SplitPart
+            | SplitIndex | Chr | ToHex | Encode | Digest(_) | FormatTime(_) | JsonValue | JsonQuery
+            | JsonGet(_) | JsonGetPath(_) | JsonObject | JsonArray | JsonBuildArray => DataType::String,
             StartsWith | EndsWith | JsonExists | IsJson(_) => DataType::Boolean,
             Decode => DataType::Bytes,
             FloorTime(_) | CeilTime(_) | AddTime(_) | DateBin | MakeTimestamp | ParseTime(_)
@@ -233,7 +235,8 @@ impl Function {
             Concat => "CONCAT",
             ConcatWs => "CONCAT_WS",
             Upper => "UPPER",
-            Lower => "LOWER",
+            // As it was called before it had a name: a plan with `ILIKE` stays the plan it was.
+            Lower | FoldCase => "LOWER",
             InitCap => "INITCAP",
             Trim(Side::Both) => "BTRIM",
             Trim(Side::Left) => "LTRIM",

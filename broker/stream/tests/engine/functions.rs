@@ -83,6 +83,7 @@ fn functions_of_numbers() {
             ("FLOOR(n)", "-13.000"),
             ("ABS(n)", "12.350"),
             ("DIV(n, 0.5)", "-24.000"),
+            ("DIV(n, 0.00)", "fault"),
             ("MOD(n, 5)", "-2.350"),
         ],
     );
@@ -115,6 +116,11 @@ fn functions_of_texts() {
             ("CAST(DECODE('c3a9', 'hex') AS STRING)", r#""é""#),
             ("CAST(DECODE('ff', 'hex') AS STRING)", "fault"),
             ("CAST(DECODE('x', 'hex') AS STRING)", "fault"),
+            ("CAST(DECODE(' c3' || CHR(9) || CHR(13) || CHR(10) || 'a9 ', 'hex') AS STRING)", r#""é""#),
+            ("CAST(DECODE('c 3', 'hex') AS STRING)", "fault"),
+            ("CAST(DECODE('w6' || CHR(10) || 'k =' || CHR(10), 'base64') AS STRING)", r#""é""#),
+            ("CAST(DECODE('w6k', 'base64') AS STRING)", "fault"),
+            (r"REGEXP_REPLACE('a.b', '[.]', '\.')", r#""a\\.b""#),
             ("MD5('abc')", r#""900150983cd24fb0d6963f7d28e17f72""#),
             ("LEFT(SHA256('abc'), 8) || LEFT(SHA1(X'616263'), 8)", r#""ba7816bfa9993e36""#),
             ("IF(a > 5, 'big', NULL) || IFNULL(NULL, '!')", r#""big!""#),
@@ -142,6 +148,7 @@ fn functions_of_texts() {
             (r"'50%' LIKE '50\%' AND NOT '500' LIKE '50\%'", "true"),
             (r"'a\b' LIKE 'a\b' ESCAPE ''", "true"),
             ("s SIMILAR TO '(Z|B)ü[a-z]+'", "true"),
+            ("'a_b' SIMILAR TO '[[:alpha:]_]+' AND NOT 'a.b' SIMILAR TO '[[:alpha:]_]+'", "true"),
             ("s NOT SIMILAR TO 'Z'", "true"),
             ("5 BETWEEN SYMMETRIC a AND 3", "true"),
             ("5 NOT BETWEEN SYMMETRIC 3 AND a", "false"),
@@ -348,6 +355,34 @@ fn what_escapes_is_no_letter() {
             ("'EaSe' ILIKE 'EE%' ESCAPE 'E'", "true"),
             (r"'A_B' ILIKE 'a\_b'", "true"),
             (r"'AXB' ILIKE 'a\_b'", "false"),
+        ],
+    );
+}
+
+/// Whether a sigma is the last of its word depends on what is around it, which a pattern does not know.
+#[test]
+fn capitals_are_folded_sign_by_sign() {
+    values(
+        "BOOLEAN",
+        &[
+            ("'ΟΔΟΣΑ' ILIKE 'ΟΔΟΣ%'", "true"),
+            ("'ΟΔΟΣ' ILIKE '%Σ' AND 'οδος' ILIKE 'ΟΔΟΣ' AND 'οδος' ILIKE 'ΟΔΟ_'", "true"),
+            ("'ΟΔΟΣΑ' ILIKE 'ΟΔΟΣ!%%' ESCAPE '!'", "false"),
+            ("LOWER('ΟΔΟΣ') = 'οδος'", "true"),
+        ],
+    );
+}
+
+/// The quotient fits, whatever the operands need at one scale.
+#[test]
+fn whole_quotients_of_large_decimals() {
+    values(
+        "DECIMAL(38, 0)",
+        &[
+            ("DIV(90000000000000000000000000000000000000, 2.00)", "45000000000000000000000000000000000000"),
+            ("DIV(-90000000000000000000000000000000000001, 2.00)", "-45000000000000000000000000000000000000"),
+            ("DIV(1.00, 90000000000000000000000000000000000000)", "0"),
+            ("DIV(90000000000000000000000000000000000000, 0.01)", "fault"),
         ],
     );
 }

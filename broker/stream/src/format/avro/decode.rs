@@ -33,6 +33,16 @@ enum Wanted {
     Fields(Vec<Wanted>),
 }
 
+impl Wanted {
+    fn clear(&self, cells: &mut [Cell<'_>]) {
+        match self {
+            Wanted::Nothing => {}
+            Wanted::Cell(slot) => cells[*slot] = Cell::Null,
+            Wanted::Fields(inner) => inner.iter().for_each(|wanted| wanted.clear(cells)),
+        }
+    }
+}
+
 impl AvroDecoder {
     /// For fields by path, each with the slot it fills.
     pub(crate) fn new<'a>(
@@ -171,8 +181,11 @@ impl<'r> Reader<'_, 'r> {
                 let branch = self.branch(branches.len())?;
                 self.read(branches[branch], wanted, slots, cells, depth)
             }
-            // The fields of a record that is not there are NULL.
-            (Kind::Null, _) => Ok(()),
+            // The fields of a record that is not there are NULL, whatever the key said of them.
+            (Kind::Null, wanted) => {
+                wanted.clear(cells);
+                Ok(())
+            }
             (Kind::Record(fields), Wanted::Fields(inner)) => {
                 for (field, wanted) in fields.iter().zip(inner) {
                     self.read(field.data, wanted, slots, cells, depth)?;

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use crate::format::cell::Cell;
-use crate::format::testing::{any_row, cell, decode, encode, every_type, hex, to_hex};
+use crate::format::testing::{any_row, cell, decode, decoder, encode, every_type, hex, to_hex};
 use crate::plan::{AvroFormat, Column, Format};
 use crate::value::{DataType, Value};
 
@@ -85,6 +85,18 @@ fn only_what_is_wanted_is_made() {
     let longer = [&first[..], &[0]].concat();
     let error = decode(&flights(), &columns, &longer).unwrap_err();
     assert!(error.contains("1 bytes are left over"), "{error}");
+}
+
+/// The key's fields are read before the value's, into the same columns.
+#[test]
+fn a_null_takes_the_place_of_what_the_key_said() {
+    let schema = r#"{"type": "record", "name": "r", "fields": [{"name": "a", "type": ["null", "long"]},
+        {"name": "n", "type": ["null", {"type": "record", "name": "n", "fields": [{"name": "b", "type": "long"}]}]}]}"#;
+    let columns = [Column::of_value("a", DataType::BigInt), Column::of_value("n.b", DataType::BigInt)];
+    let (mut decoder, slots) = decoder(&bare(schema), &columns).unwrap();
+    let mut cells = vec![Cell::BigInt(7), Cell::BigInt(8)];
+    decoder.decode(&[0, 0], &slots, &mut cells).unwrap();
+    assert_eq!(cells, [Cell::Null, Cell::Null]);
 }
 
 #[test]

@@ -95,6 +95,8 @@ impl ProtobufDecoder {
         slots: &[Slot],
         cells: &mut [Cell<'r>],
     ) -> Result<(), String> {
+        // A message has no other way to say NULL, or a default, than to leave a field out, whatever the key said of it.
+        self.clear(Target::Node(0), cells);
         self.message(input, 0, slots, cells)
     }
 
@@ -135,7 +137,7 @@ impl ProtobufDecoder {
             match *target {
                 Target::Nothing => reader.skip(number, wire_type)?,
                 Target::Slot(slot) => {
-                    let cell = self.value(&mut reader, field, wire_type, &slots[slot])?;
+                    let cell = self.value(&mut reader, field, wire_type, &slots[slot], &cells[slot])?;
                     cells[slot] = cell;
                 }
                 Target::Node(inner) => {
@@ -185,12 +187,14 @@ impl ProtobufDecoder {
         }
     }
 
+    /// Reads a field's value; `before` is what the message has said of the field so far.
     fn value<'r>(
         &self,
         reader: &mut Reader<'r>,
         field: &Field,
         found: WireType,
         slot: &Slot,
+        before: &Cell<'_>,
     ) -> Result<Cell<'r>, String> {
         self.expect(reader, field, found, wire_type(field.kind))?;
         match field.kind {
@@ -220,7 +224,7 @@ impl ProtobufDecoder {
                 let number = reader.varint()? as i32;
                 self.enum_cell(index, number, slot)
             }
-            Kind::Message(_) => timestamp(reader.bytes()?, slot),
+            Kind::Message(_) => timestamp(reader.bytes()?, slot, before),
         }
     }
 
@@ -271,9 +275,12 @@ pub(super) fn wire_type(kind: Kind) -> WireType {
     }
 }
 
-/// A `google.protobuf.Timestamp`, cut to milliseconds.
-fn timestamp<'r>(input: &[u8], slot: &Slot) -> Result<Cell<'r>, String> {
-    let (mut seconds, mut nanos) = (0_i64, 0_i64);
+/// A `google.protobuf.Timestamp`, cut to milliseconds. It is a message, too: written in two parts it has both.
+fn timestamp<'r>(input: &[u8], slot: &Slot, before: &Cell<'_>) -> Result<Cell<'r>, String> {
+    let (mut seconds, mut nanos) = match before {
+        Cell::Timestamp(ms) => (ms.div_euclid(1_000), ms.rem_euclid(1_000) * 1_000_000),
+        _ => (0, 0),
+    };
     let mut reader = Reader::new(input);
     while let Some((number, wire_type)) = reader.tag()? {
         match (number, wire_type) {

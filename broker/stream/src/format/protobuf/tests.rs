@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::schema::Schema;
 use crate::format::cell::Cell;
-use crate::format::testing::{decode, encode, hex, to_hex};
+use crate::format::testing::{decode, decoder, encode, hex, to_hex};
 use crate::plan::{Column, Format, ProtobufFormat, ProtobufSchema};
 use crate::value::{DataType, Value};
 
@@ -186,6 +186,46 @@ fn the_last_of_a_oneof_and_of_two_counts_and_messages_merge() {
         read("5a030a0166b001025a051a030a016eb00103"),
         r#"[Null, Null, String("f"), String("n"), BigInt(3)]"#
     );
+}
+
+#[test]
+fn an_instant_in_two_parts_has_both() {
+    let format = proto("syntax = \"proto3\"; message M { google.protobuf.Timestamp at = 1; }", "M");
+    let columns = [Column::of_value("at", DataType::Timestamp)];
+    for (input, at) in [
+        // 5 s, and 1,000,000 ns.
+        ("0a0208050a0410c0843d", 5_001),
+        ("0a0410c0843d0a020805", 5_001),
+        ("0a0208050a00", 5_000),
+        ("0a0208050a0410c0843d0a020806", 6_001),
+        // -1 s, and 1,000,000 ns.
+        ("0a0b08ffffffffffffffffff010a0410c0843d", -999),
+    ] {
+        assert_eq!(decode(&format, &columns, &hex(input)).unwrap(), [Cell::Timestamp(at)], "{input}");
+    }
+}
+
+/// The key's fields are read before the value's, into the same columns.
+#[test]
+fn of_a_value_nothing_is_left_of_the_key() {
+    let text = "syntax = \"proto3\"; message M { int64 a = 1; optional int64 b = 2; google.protobuf.Timestamp c = 3; \
+        N n = 4; message N { int64 d = 1; } }";
+    let columns = [
+        ("a", DataType::BigInt),
+        ("b", DataType::BigInt),
+        ("c", DataType::Timestamp),
+        ("n.d", DataType::BigInt),
+    ]
+    .map(|(name, data_type)| Column::of_value(name, data_type));
+    let (mut decoder, slots) = decoder(&proto(text, "M"), &columns).unwrap();
+    let mut cells = vec![Cell::BigInt(7), Cell::BigInt(7), Cell::Timestamp(7_000), Cell::BigInt(7)];
+    decoder.decode(&[], &slots, &mut cells).unwrap();
+    assert_eq!(cells, [Cell::BigInt(0), Cell::Null, Cell::Null, Cell::Null]);
+    cells[2] = Cell::Timestamp(7_000);
+    // c has nanoseconds only; n is there, and empty.
+    let value = hex("1a0410c0843d2200");
+    decoder.decode(&value, &slots, &mut cells).unwrap();
+    assert_eq!(cells, [Cell::BigInt(0), Cell::Null, Cell::Timestamp(1), Cell::BigInt(0)]);
 }
 
 #[test]

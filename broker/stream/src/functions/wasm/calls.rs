@@ -3,11 +3,8 @@
 use wasmi::{F64, Instance, Linker, Memory, Store, StoreLimits, StoreLimitsBuilder, Val};
 
 use super::super::{Argument, FunctionSignature};
-use super::{WasmModule, error};
+use super::{MAX_TABLES, WasmModule, error};
 use crate::value::{DataType, Value};
-
-/// Entries that the tables of a module may have.
-const MAX_TABLE_ENTRIES: usize = 100_000;
 
 /// Calls functions of a module, one after the other.
 pub(crate) struct Calls<'m> {
@@ -119,7 +116,8 @@ impl<'m> Calls<'m> {
         }
         let limits = StoreLimitsBuilder::new()
             .memory_size(self.module.limits.memory_bytes())
-            .table_elements(MAX_TABLE_ENTRIES)
+            .tables(MAX_TABLES)
+            .table_elements(self.module.limits.table_entries())
             .trap_on_grow_failure(true)
             .build();
         let mut store = Store::new(&self.module.engine, limits);

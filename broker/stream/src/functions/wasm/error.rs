@@ -2,8 +2,9 @@
 
 use thiserror::Error;
 use wasmi::TrapCode;
+use wasmi::errors::{ErrorKind, InstantiationError};
 
-use super::{MAX_RECURSION, WasmLimits};
+use super::{MAX_RECURSION, MAX_TABLES, WasmLimits};
 
 /// A module that cannot be a function.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -21,11 +22,25 @@ impl WasmError {
 
 /// Why a call gave nothing, and what to do about it, behind a `; `. `function` says which of the module's.
 pub(super) fn reason(function: &str, error: &wasmi::Error, limits: WasmLimits) -> String {
+    match error.kind() {
+        ErrorKind::Instantiation(InstantiationError::TooManyTables) => {
+            return format!("the module has more than {MAX_TABLES} tables; put its functions into one table");
+        }
+        ErrorKind::Instantiation(InstantiationError::FailedToInstantiateTable(_)) => {
+            return format!(
+                "the module has a table of more than {} entries; let it be smaller, or allow more, which go by the memory: \
+                 CREATE FUNCTION ... WITH ('memory-pages' = '...')",
+                limits.table_entries()
+            );
+        }
+        _ => {}
+    }
     let (what, remedy) = match error.as_trap_code() {
         Some(TrapCode::OutOfFuel) => (
             format!("has used up its fuel, {} units, and may run for ever", limits.fuel),
             "if it needs more, give it more: CREATE FUNCTION ... WITH ('fuel' = '...')".to_owned(),
         ),
+        // Tables that grow are bounded by the memory, too.
         Some(TrapCode::GrowthOperationLimited | TrapCode::OutOfSystemMemory) => (
             format!("asks for more memory than {} pages of 64 KiB", limits.pages),
             "if it needs more, allow more: CREATE FUNCTION ... WITH ('memory-pages' = '...')".to_owned(),

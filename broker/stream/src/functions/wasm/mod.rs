@@ -25,6 +25,10 @@ const MAX_RECURSION: usize = 500;
 const MAX_STACK_BYTES: usize = 256 * 1024;
 /// A page of a module's memory, in bytes.
 const PAGE_BYTES: usize = 64 * 1024;
+/// Tables of a module; compilers make one.
+const MAX_TABLES: usize = 4;
+/// What an entry of a table takes at most, in bytes.
+const TABLE_ENTRY_BYTES: usize = 8;
 
 /// What one call may use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,6 +45,11 @@ impl WasmLimits {
 
     fn memory_bytes(self) -> usize {
         self.pages as usize * PAGE_BYTES
+    }
+
+    /// Entries of one table. All tables take no more than the memory may: they are made for each row, without fuel.
+    fn table_entries(self) -> usize {
+        self.memory_bytes() / (MAX_TABLES * TABLE_ENTRY_BYTES)
     }
 }
 

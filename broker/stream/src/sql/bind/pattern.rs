@@ -6,7 +6,7 @@ use super::super::error::SqlError;
 use super::expression::{Binder, negate_if};
 use super::function::call;
 use super::literal;
-use crate::eval::of_similar;
+use crate::eval::{fold_case, of_similar};
 use crate::plan::{Expression, Function, Pattern, RegexOperation};
 use crate::value::DataType;
 
@@ -33,7 +33,7 @@ impl Binder<'_> {
             }
         }
         let (text, pattern) = match ignore_case {
-            true => (call(Function::Lower, vec![text]), in_small_letters(constant, escape)),
+            true => (call(Function::FoldCase, vec![text]), folded(constant, escape)),
             false => (text, constant.to_owned()),
         };
         Ok(Expression::Like { text: Box::new(text), pattern, escape })
@@ -188,18 +188,18 @@ fn regex_call(operation: RegexOperation, pattern: Pattern, arguments: Vec<Expres
     Expression::Regex { operation, pattern, arguments }
 }
 
-/// The pattern in small letters, but for the characters that escape others. A capital may become what escapes, and is then
-/// escaped itself.
-fn in_small_letters(pattern: &str, escape: Option<char>) -> String {
-    let Some(escape) = escape else { return pattern.to_lowercase() };
-    let small = |plain: &str| plain.to_lowercase().replace(escape, &format!("{escape}{escape}"));
+/// The pattern as its text is folded, but for the characters that escape others. A capital may become what escapes, and is
+/// then escaped itself.
+fn folded(pattern: &str, escape: Option<char>) -> String {
+    let Some(escape) = escape else { return fold_case(pattern) };
+    let small = |plain: &str| fold_case(plain).replace(escape, &format!("{escape}{escape}"));
     let mut out = String::new();
     let mut rest = pattern;
     while let Some((plain, after)) = rest.split_once(escape) {
         out.push_str(&small(plain));
         out.push(escape);
         let mut characters = after.chars();
-        out.extend(characters.next().into_iter().flat_map(char::to_lowercase));
+        out.extend(characters.next().map(|plain| fold_case(&plain.to_string())));
         rest = characters.as_str();
     }
     out + &small(rest)

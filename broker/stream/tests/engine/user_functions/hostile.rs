@@ -95,12 +95,39 @@ fn memory_is_bounded() {
     let grow = "(loop $again (drop (memory.grow (i32.const 1))) (br $again)) (unreachable)";
     assert!(failure(grow, "").contains("more memory than 64 pages of 64 KiB"), "{}", failure(grow, ""));
     assert!(failure(grow, "WITH ('memory-pages' = '3')").contains("than 3 pages"));
+    let text = r#"(module (table $t 1 funcref) (func (export "bad") (param i64) (result i64)
+        (drop (table.grow $t (ref.null func) (i32.const 131072))) (local.get 0)))"#;
+    let create = format!("CREATE FUNCTION bad(BIGINT) RETURNS BIGINT LANGUAGE wasm AS '{}'", module(text));
+    let plan = compile(&script(&create, "a BIGINT", "", "v BIGINT", "SELECT bad(a) FROM src")).unwrap();
+    let error = run(&plan, &[r#"{"a": 1}"#]).unwrap_err().to_string();
+    assert!(error.contains("more memory than 64 pages"), "{error}");
     // At once, too.
     let module =
         module(r#"(module (memory 1000) (func (export "bad") (param i64) (result i64) (local.get 0)))"#);
     let create = format!("CREATE FUNCTION bad(BIGINT) RETURNS BIGINT LANGUAGE wasm AS '{module}'");
     let error = compile(&script(&create, "a BIGINT", "", "v BIGINT", "SELECT bad(a) FROM src")).unwrap_err();
     assert!(error.message.contains("does not begin"), "{error}");
+}
+
+/// Making tables costs no fuel, and is done for each row.
+#[test]
+fn tables_are_bounded_by_the_memory() {
+    let refused = |tables: &str, limits: &str| {
+        let text = format!(r#"(module {tables} (func (export "f") (param i64) (result i64) (local.get 0)))"#);
+        let create =
+            format!("CREATE FUNCTION f(BIGINT) RETURNS BIGINT LANGUAGE wasm {limits} AS '{}'", module(&text));
+        compile(&script(&create, "a BIGINT", "", "v BIGINT", "SELECT f(a) FROM src")).err()
+    };
+    let many = refused(&"(table 100000 funcref)".repeat(100), "").expect("a hundred tables");
+    assert!(many.message.contains("the module has more than 4 tables"), "{many:?}");
+    assert!(many.help.contains("put its functions into one table"), "{many:?}");
+    let large = refused("(table 200000 funcref)", "").expect("a large table");
+    assert!(large.message.contains("a table of more than 131072 entries"), "{large:?}");
+    assert!(large.help.contains("'memory-pages'"), "{large:?}");
+    let small = refused("(table 4 funcref) (table 3000 funcref)", "WITH ('memory-pages' = '1')");
+    assert!(small.expect("a table of more than a page").message.contains("more than 2048 entries"));
+    assert!(refused("(table 200000 funcref)", "WITH ('memory-pages' = '100')").is_none());
+    assert!(refused(&"(table 131072 funcref)".repeat(4), "").is_none());
 }
 
 #[test]
