@@ -14,6 +14,10 @@ use crate::names::Names;
 /// of it.
 const CHANGELOG_SEGMENT: u64 = 64 << 20;
 
+/// The largest batch of the changelog, in bytes: as much as the client sends at once. State of one key may be more than a topic
+/// takes by default.
+const CHANGELOG_BATCH: u64 = 8 << 20;
+
 /// For how long deletions stay where a cluster does not say it: what Apache Kafka does.
 const DELETIONS_STAY: Duration = Duration::from_secs(24 * 3600);
 
@@ -86,7 +90,9 @@ impl Layout {
         let own = |topic: &str| {
             NewTopic::new(topic).partitions(tasks.unsigned_abs()).config("cleanup.policy", "compact")
         };
-        let changelog = own(&names.changelog).config("segment.bytes", CHANGELOG_SEGMENT.to_string());
+        let changelog = own(&names.changelog)
+            .config("segment.bytes", CHANGELOG_SEGMENT.to_string())
+            .config("max.message.bytes", CHANGELOG_BATCH.to_string());
         let (id, deletions_stay) = compacted(admin, &names.changelog, &changelog, tasks).await?;
         compacted(admin, &names.progress, &own(&names.progress), tasks).await?;
         let changelog_id = if id.is_nil() { names.changelog.clone() } else { id.to_string() };
