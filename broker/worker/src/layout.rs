@@ -7,7 +7,7 @@ use logmill_client::{Admin, Error, ErrorCode, NewTopic, TopicDescription};
 use logmill_stream::{Plan, TopicPartition};
 use uuid::Uuid;
 
-use crate::error::WorkerError;
+use crate::error::{TIME_AHEAD, WorkerError};
 use crate::names::Names;
 
 /// The changelog's segments, in bytes: the one that is written to is never compacted, and a task without a snapshot reads all
@@ -81,9 +81,8 @@ impl Layout {
             if sources.contains_key(sink) {
                 return Err(WorkerError::SinkIsSource { topic: sink.to_owned() });
             }
-            // Rows bear the time of their events. Whoever computes the past wants to find it.
-            let new = NewTopic::new(sink).config("retention.ms", "-1");
-            outputs.insert(sink.to_owned(), partitions_of(&ensure(admin, sink, &new).await?));
+            let made = ensure(admin, sink, &new_output(plan, sink)).await?;
+            outputs.insert(sink.to_owned(), partitions_of(&made));
         }
         let tasks = division.tasks();
         // The last state of each key, and never less: a task is restored from it.
@@ -167,21 +166,34 @@ fn divide(plan: &Plan, sources: &BTreeMap<String, i32>, partitioned: bool) -> Re
     }
 }
 
+/// A topic that it writes, as it is to be made, and as older clusters take it.
+fn new_output(plan: &Plan, topic: &str) -> [NewTopic; 2] {
+    // Rows bear the time of their events. Whoever computes the past wants to find it.
+    let mut new = NewTopic::new(topic).config("retention.ms", "-1");
+    if plan.holds_last_rows(topic) {
+        new = new.config("cleanup.policy", "compact");
+    }
+    // A row of a window bears its end, which may be hours ahead. Before Kafka 3.6 nothing refuses that, and nobody knows
+    // the config.
+    [new.clone().config(TIME_AHEAD, i64::MAX.to_string()), new]
+}
+
 fn partitions_of(topic: &TopicDescription) -> i32 {
     topic.partitions.len() as i32
 }
 
-/// A topic, which is made if there is none.
-async fn ensure(admin: &Admin, topic: &str, new: &NewTopic) -> Result<TopicDescription, WorkerError> {
-    let mut looks = 0;
+/// A topic, which is made if there is none: in the first of these ways whose configs the cluster knows.
+async fn ensure(admin: &Admin, topic: &str, ways: &[NewTopic]) -> Result<TopicDescription, WorkerError> {
+    let (mut looks, mut way) = (0, 0);
     loop {
         match admin.describe_topic(topic).await {
             Ok(found) => return Ok(found),
             Err(Error::UnknownTopic { .. }) if looks < LOOKS => looks += 1,
             Err(error) => return Err(cluster(format!("looking at topic {topic}"))(error)),
         }
-        match admin.create_topic(new).await {
+        match admin.create_topic(&ways[way]).await {
             Ok(_) => {}
+            Err(error) if error.code() == Some(ErrorCode::INVALID_CONFIG) && way + 1 < ways.len() => way += 1,
             // Another worker of the group was quicker; it may take a moment until every broker knows.
             Err(error) if error.code() == Some(ErrorCode::TOPIC_ALREADY_EXISTS) => {
                 tokio::time::sleep(Duration::from_millis(100)).await;
@@ -198,7 +210,7 @@ async fn compacted(
     new: &NewTopic,
     tasks: i32,
 ) -> Result<(Uuid, Duration), WorkerError> {
-    let made = ensure(admin, topic, new).await?;
+    let made = ensure(admin, topic, std::slice::from_ref(new)).await?;
     let found = partitions_of(&made);
     if found != tasks {
         return Err(WorkerError::OtherDivision { topic: topic.to_owned(), found, tasks });

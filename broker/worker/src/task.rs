@@ -262,6 +262,7 @@ impl Task {
 }
 
 fn failed(error: TaskError, met: Option<&Error>, accept_gap: bool) -> Outcome {
+    let error = error.with_met(met);
     let remedy = match error.remedy(met) {
         // It is restored behind what was deleted.
         Remedy::Stop if accept_gap && error.is_gap() => Remedy::Again,
