@@ -124,6 +124,23 @@ pub enum TaskError {
     /// Its state cannot be restored.
     #[error("the state cannot be restored: {0}")]
     Restore(#[from] RestoreError),
+    /// The topic of its state is gone, and another one has its name.
+    #[error(
+        "the state cannot be restored: topic {topic} is another one than the one the state was written to: that had the id \
+         {written}, this has {found}; with that one the state is gone, and without it what is written would be wrong. Start \
+         the pipeline under another name, with other sinks; or delete {topic} and {progress}, and it reads what there is of \
+         its sources again, and writes it again, too"
+    )]
+    OtherChangelog {
+        /// The topic.
+        topic: String,
+        /// The topic of the progress records.
+        progress: String,
+        /// The id of the topic that the state was written to.
+        written: String,
+        /// The id of the topic that there is now.
+        found: String,
+    },
     /// A topic takes no records of such times.
     #[error(
         "{what}. A row bears the time of its event or the end of its window, and the topic takes none that is further ahead of \
@@ -223,6 +240,7 @@ impl TaskError {
             | TaskError::End(_)
             | TaskError::Restore(_)
             | TaskError::Progress(_)
+            | TaskError::OtherChangelog { .. }
             | TaskError::Time { .. }
             | TaskError::OverBudget { .. }
             | TaskError::Panicked => Remedy::Stop,
