@@ -76,6 +76,8 @@ impl Layout {
     ) -> Result<Layout, WorkerError> {
         let (sources, ids) = sources(admin, plan).await?;
         let division = divide(plan, &sources, partitioned)?;
+        let started = started_with(admin, &names.changelog).await?;
+        let division = as_started(division, started, partitioned);
         let mut outputs = BTreeMap::new();
         for sink in plan.sink_topics().into_iter().chain(plan.side_topics()) {
             if sources.contains_key(sink) {
@@ -166,6 +168,25 @@ fn divide(plan: &Plan, sources: &BTreeMap<String, i32>, partitioned: bool) -> Re
     }
 }
 
+/// With how many tasks the pipeline was started, where it was.
+async fn started_with(admin: &Admin, changelog: &str) -> Result<Option<i32>, WorkerError> {
+    match admin.describe_topic(changelog).await {
+        Ok(found) => Ok(Some(partitions_of(&found))),
+        Err(Error::UnknownTopic { .. }) => Ok(None),
+        Err(error) => Err(cluster(format!("looking at topic {changelog}"))(error)),
+    }
+}
+
+/// A pipeline that runs as one task stays one, also where it could be divided by now: all of its state is there.
+fn as_started(division: Division, started: Option<i32>, partitioned: bool) -> Division {
+    match division {
+        Division::ByPartition { tasks } if tasks > 1 && started == Some(1) && !partitioned => {
+            Division::Whole { why: "it was started as one task".to_owned() }
+        }
+        division => division,
+    }
+}
+
 /// A topic that it writes, as it is to be made, and as older clusters take it.
 fn new_output(plan: &Plan, topic: &str) -> [NewTopic; 2] {
     // Rows bear the time of their events. Whoever computes the past wants to find it.
@@ -224,4 +245,41 @@ async fn compacted(
     }
     let stay = value("delete.retention.ms").and_then(|ms| ms.parse().ok());
     Ok((made.id, stay.map_or(DELETIONS_STAY, Duration::from_millis)))
+}
+
+#[cfg(test)]
+mod tests {
+    use logmill_stream::compile;
+
+    use super::*;
+
+    #[test]
+    fn a_pipeline_that_was_started_as_one_task_stays_one() {
+        let parted = |tasks: i32| Division::ByPartition { tasks };
+        let whole = |why: &str| Division::Whole { why: why.to_owned() };
+        assert_eq!(as_started(parted(2), Some(1), false), whole("it was started as one task"));
+        for (started, partitioned) in [(None, false), (Some(2), false), (Some(1), true)] {
+            assert_eq!(as_started(parted(2), started, partitioned), parted(2));
+        }
+        assert_eq!(as_started(parted(1), Some(1), false), parted(1));
+        assert_eq!(as_started(whole("of sizes"), Some(1), false), whole("of sizes"));
+    }
+
+    #[test]
+    fn outputs_take_rows_of_any_time_and_only_those_of_last_rows_are_compacted() {
+        let plan = compile(
+            "CREATE TABLE t (n BIGINT) WITH ('topic' = 't', 'format' = 'json', 'on-error' = 'dlq', 'dlq-topic' = 'dead');
+             CREATE TABLE o (n BIGINT) WITH ('topic' = 'all', 'format' = 'json');
+             CREATE TABLE u (n BIGINT, c BIGINT) WITH ('topic' = 'last', 'format' = 'json', 'output' = 'upsert');
+             INSERT INTO o SELECT n FROM t;
+             INSERT INTO u SELECT n, COUNT(*) FROM t GROUP BY n UNBOUNDED;",
+        )
+        .expect("a plan");
+        let kept = |topic: &str| NewTopic::new(topic).config("retention.ms", "-1");
+        let last = || kept("last").config("cleanup.policy", "compact");
+        for (topic, new) in [("all", kept("all")), ("dead", kept("dead")), ("last", last())] {
+            let any_time = new.clone().config("message.timestamp.after.max.ms", "9223372036854775807");
+            assert_eq!(new_output(&plan, topic), [any_time, new]);
+        }
+    }
 }
