@@ -17,7 +17,7 @@ use crate::names::Names;
 use crate::own_logs::OwnLogs;
 use crate::restore;
 use crate::snapshots::{Keeper, Restored};
-use crate::task::{Begun, Broken, Common, Task};
+use crate::task::{Begun, Broken, Common, Task, is_told_to_stop};
 
 /// Where the input of a task was declared to end.
 type Ends = BTreeMap<TopicPartition, i64>;
@@ -191,7 +191,7 @@ impl Task {
         memory: &Part,
     ) -> Result<Option<(Restoring, UsableSnapshot)>, Broken> {
         let stopped = self.stop.clone();
-        let stop: SnapshotStop = Arc::new(move || *stopped.borrow());
+        let stop: SnapshotStop = Arc::new(move || is_told_to_stop(&stopped));
         for snapshot in usable {
             let restoring = begin()?;
             let mut over = None;

@@ -187,7 +187,7 @@ impl Task {
         }
         let mut in_flight: Option<InFlight> = None;
         let ended = loop {
-            if *self.stop.borrow() {
+            if is_told_to_stop(&self.stop) {
                 break Outcome::Stopped;
             }
             let begun = Instant::now();
@@ -271,6 +271,11 @@ fn failed(error: TaskError, met: Option<&Error>, accept_gap: bool) -> Outcome {
     Outcome::Failed(error, remedy)
 }
 
+/// Whether it is said to stop, or whoever could say so is gone: their worker's future was dropped.
+pub(crate) fn is_told_to_stop(stop: &watch::Receiver<bool>) -> bool {
+    *stop.borrow() || stop.has_changed().is_err()
+}
+
 /// Waits, or comes back with `None` when it is said to stop.
 pub(crate) fn unless_stopped<T>(
     runtime: &Handle,
@@ -292,4 +297,20 @@ pub(crate) fn unless_stopped<T>(
 pub(crate) fn now_ms() -> i64 {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_task_whose_worker_is_gone_is_told_to_stop() {
+        let (tell, told) = watch::channel(false);
+        assert!(!is_told_to_stop(&told));
+        tell.send_replace(true);
+        assert!(is_told_to_stop(&told));
+        let (tell, told) = watch::channel(false);
+        drop(tell);
+        assert!(is_told_to_stop(&told));
+    }
 }
