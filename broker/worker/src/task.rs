@@ -21,6 +21,9 @@ use crate::names::Names;
 use crate::shard_threads;
 use crate::snapshots::{Keeper, Snapshots};
 
+/// What is fetched ahead of a partition at least, in bytes.
+const LEAST_AHEAD: usize = 1 << 20;
+
 /// Without news a task looks around this often.
 const IDLE_LOOK: Duration = Duration::from_secs(5);
 
@@ -113,7 +116,10 @@ impl Task {
         };
         let (reader, commits) = {
             let _entered = self.common.runtime.enter();
-            let reader = self.common.client.batches().buffer_bytes(2 * self.common.limits.input_bytes);
+            let input_bytes = self.common.limits.input_bytes;
+            let share = input_bytes / pipeline.positions().count().max(1);
+            let reader = self.common.client.batches().buffer_bytes(2 * input_bytes);
+            let reader = reader.partition_bytes(share.max(LEAST_AHEAD));
             let reader = pipeline.positions().fold(reader, |reader, (partition, position)| {
                 reader.partition(&partition.topic, partition.partition, position)
             });
@@ -203,8 +209,13 @@ impl Task {
                         self.settle(in_flight, logs, keeper)?;
                         return Err(over);
                     }
-                    let full = logs.reader().buffered() >= self.common.limits.input_bytes;
-                    if !full && !epochs.pipeline().emission_pending() {
+                    let behind = match &in_flight {
+                        Some(InFlight { progress, .. }) => logs.is_behind(progress)?,
+                        None => false,
+                    };
+                    // The next epoch is a full one, or will be.
+                    let behind = behind || logs.reader().buffered() >= self.common.limits.input_bytes;
+                    if !behind && !epochs.pipeline().emission_pending() {
                         let next = begun + self.common.interval;
                         self.unless_stopped(async { tokio::time::sleep_until(next).await });
                     }
