@@ -6,7 +6,6 @@ use std::sync::atomic::Ordering;
 
 use logmill_coordinator::groups::{Command, Own, Reply};
 use logmill_stream::Plan;
-use logmill_stream::plan::OutputMode;
 use logmill_wire::{ErrorCode, Str};
 
 use super::error::PipelineError;
@@ -56,14 +55,6 @@ pub(super) fn unclaimed(error: ClaimError) -> PipelineError {
             PipelineError::Sink { topic, reason: format!("it belongs to pipeline {owner:?}") }
         }
     }
-}
-
-/// Whether a topic of a plan holds nothing but the last row of each key.
-fn holds_last_rows(plan: &Plan, topic: &str) -> bool {
-    let mut sinks = plan.sinks.iter().filter(|sink| sink.topic == topic).peekable();
-    sinks.peek().is_some()
-        && sinks.all(|sink| sink.mode == OutputMode::Upsert)
-        && !plan.side_topics().contains(&topic)
 }
 
 impl Pipelines {
@@ -142,7 +133,7 @@ impl Pipelines {
                 None => {
                     // Rows bear the time of their events. Whoever computes the past wants to find it.
                     let mut configs = BTreeMap::from([("retention.ms".to_owned(), "-1".to_owned())]);
-                    if holds_last_rows(plan, sink) {
+                    if plan.holds_last_rows(sink) {
                         configs.insert("cleanup.policy".to_owned(), "compact".to_owned());
                     }
                     let new = NewTopic { name: sink.clone(), configs, ..NewTopic::default() };

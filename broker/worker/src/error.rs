@@ -7,6 +7,9 @@ use logmill_stream::{
 };
 use thiserror::Error;
 
+/// The config that says how far a record's timestamp may be ahead of the clock.
+pub(crate) const TIME_AHEAD: &str = "message.timestamp.after.max.ms";
+
 /// Why a worker ended.
 #[derive(Debug, Error)]
 #[non_exhaustive]
@@ -121,6 +124,33 @@ pub enum TaskError {
     /// Its state cannot be restored.
     #[error("the state cannot be restored: {0}")]
     Restore(#[from] RestoreError),
+    /// The topic of its state is gone, and another one has its name.
+    #[error(
+        "the state cannot be restored: topic {topic} is another one than the one the state was written to: that had the id \
+         {written}, this has {found}; with that one the state is gone, and without it what is written would be wrong. Start \
+         the pipeline under another name, with other sinks; or delete {topic} and {progress}, and it reads what there is of \
+         its sources again, and writes it again, too"
+    )]
+    OtherChangelog {
+        /// The topic.
+        topic: String,
+        /// The topic of the progress records.
+        progress: String,
+        /// The id of the topic that the state was written to.
+        written: String,
+        /// The id of the topic that there is now.
+        found: String,
+    },
+    /// A topic takes no records of such times.
+    #[error(
+        "{what}. A row bears the time of its event or the end of its window, and the topic takes none that is further ahead of \
+         the cluster's clock, or behind it, than its configs say: set {ahead}={most} on it (rows of windows are ahead), \
+         and message.timestamp.before.max.ms={most}", ahead = TIME_AHEAD, most = i64::MAX
+    )]
+    Time {
+        /// What the cluster said, with the topic.
+        what: String,
+    },
     /// Its progress record cannot be read.
     #[error("the state cannot be restored: {0}")]
     Progress(#[from] ProgressError),
@@ -210,6 +240,8 @@ impl TaskError {
             | TaskError::End(_)
             | TaskError::Restore(_)
             | TaskError::Progress(_)
+            | TaskError::OtherChangelog { .. }
+            | TaskError::Time { .. }
             | TaskError::OverBudget { .. }
             | TaskError::Panicked => Remedy::Stop,
         }
@@ -217,6 +249,18 @@ impl TaskError {
 }
 
 impl TaskError {
+    /// The same, with what to do about it where only what the client `met` underneath says what it is.
+    pub(crate) fn with_met(self, met: Option<&Error>) -> TaskError {
+        let met = match &self {
+            TaskError::Client(error) => Some(error),
+            _ => met,
+        };
+        match met.filter(|met| met.code() == Some(ErrorCode::INVALID_TIMESTAMP)) {
+            Some(met) => TaskError::Time { what: met.to_string() },
+            None => self,
+        }
+    }
+
     /// Whether it is one that a task goes on behind, if it is told to.
     pub(crate) fn is_gap(&self) -> bool {
         matches!(self, TaskError::Gap { .. })
@@ -274,6 +318,28 @@ mod tests {
         let source = Box::new(broker(ErrorCode::MESSAGE_TOO_LARGE));
         assert_eq!(remedy(Error::AbortRequired { source }), Remedy::Stop);
         assert_eq!(remedy(Error::RecordTooLarge { size: 2, limit: 1 }), Remedy::Stop);
+    }
+
+    #[test]
+    fn a_time_that_a_topic_refuses_is_told_with_the_config() {
+        let refused = Error::Broker {
+            operation: "sending to o-0".to_owned(),
+            code: ErrorCode::INVALID_TIMESTAMP,
+            message: None,
+        };
+        let failed = || TaskError::Logs(LogsError::Failed { what: refused.to_string() });
+        for met in [refused.clone(), Error::AbortRequired { source: Box::new(refused.clone()) }] {
+            let told = failed().with_met(Some(&met));
+            assert!(
+                matches!(told, TaskError::Time { .. }) && told.remedy(Some(&met)) == Remedy::Stop,
+                "{told}"
+            );
+            let text = told.to_string();
+            assert!(text.contains("sending to o-0"), "{text}");
+            assert!(text.contains("message.timestamp.after.max.ms=9223372036854775807"), "{text}");
+        }
+        let other = failed().with_met(Some(&Error::Closed));
+        assert!(matches!(other, TaskError::Logs(_)), "{other}");
     }
 
     #[test]

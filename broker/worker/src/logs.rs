@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use logmill_client::{BatchReader, Client, Error, Isolation, OffsetSpec, ToldEnd};
 use logmill_stream::{
-    AbortedRange, CommitError, EpochOutput, Heard, Logs, LogsError, ReadBatches, TopicPartition,
+    AbortedRange, CommitError, EpochOutput, Heard, Logs, LogsError, Progress, ReadBatches, TopicPartition,
 };
 use tokio::runtime::Handle;
 
@@ -38,6 +38,19 @@ impl ClusterLogs {
     /// That nothing keeps a partition from being read on, where it has given nothing.
     pub(crate) fn check(&mut self, partition: &TopicPartition, from: i64) -> Result<(), LogsError> {
         self.read(partition, from, 0).map(drop)
+    }
+
+    /// Whether a partition that an epoch has read on in has more than was fetched. Who has all of it is not behind, however
+    /// much that is, and one that waits for others (it was not read on in) gives nothing the sooner.
+    pub(crate) fn is_behind(&mut self, epoch: &Progress) -> Result<bool, LogsError> {
+        for input in epoch.inputs.iter().filter(|input| input.from < input.to) {
+            let partition = TopicPartition::new(&*input.topic, input.partition);
+            let end = self.committed_end(&partition)?.min(input.end.unwrap_or(i64::MAX));
+            if self.readable_end(&partition)? < end {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Says where a partition's part ends: nothing behind it is held.

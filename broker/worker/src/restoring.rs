@@ -7,16 +7,17 @@ use std::sync::Arc;
 use logmill_client::{Error, OffsetSpec, TransactionalProducer};
 use logmill_stream::{
     EpochOutput, FoundSnapshots, InputPartition, InputProgress, KeyGroups, Pipeline, PipelineSpec, Progress,
-    Restoring, SnapshotCut, SnapshotFiles, SnapshotStop, TopicPartition, UsableSnapshot,
+    RestoreError, Restoring, SnapshotCut, SnapshotFiles, SnapshotStop, TopicPartition, UsableSnapshot,
 };
 
 use crate::commits;
 use crate::error::TaskError;
 use crate::memory::Part;
+use crate::names::Names;
 use crate::own_logs::OwnLogs;
 use crate::restore;
 use crate::snapshots::{Keeper, Restored};
-use crate::task::{Begun, Broken, Common, Task};
+use crate::task::{Begun, Broken, Common, Task, is_told_to_stop};
 
 /// Where the input of a task was declared to end.
 type Ends = BTreeMap<TopicPartition, i64>;
@@ -46,7 +47,8 @@ impl Task {
         let generation = spec.generation;
         let begin = || {
             let progress = progress.as_ref().map(|(progress, _)| progress.clone());
-            Pipeline::restore((**plan).clone(), spec.clone(), progress)
+            let begun = Pipeline::restore((**plan).clone(), spec.clone(), progress);
+            begun.map_err(|error| other_changelog(error, names))
         };
         let logs = OwnLogs {
             client: client.clone(),
@@ -185,11 +187,11 @@ impl Task {
         &self,
         files: &SnapshotFiles,
         usable: Vec<UsableSnapshot>,
-        begin: &impl Fn() -> Result<Restoring, logmill_stream::RestoreError>,
+        begin: &impl Fn() -> Result<Restoring, TaskError>,
         memory: &Part,
     ) -> Result<Option<(Restoring, UsableSnapshot)>, Broken> {
         let stopped = self.stop.clone();
-        let stop: SnapshotStop = Arc::new(move || *stopped.borrow());
+        let stop: SnapshotStop = Arc::new(move || is_told_to_stop(&stopped));
         for snapshot in usable {
             let restoring = begin()?;
             let mut over = None;
@@ -225,15 +227,39 @@ impl Task {
             let start = if has_read { 0 } else { self.offset(&partition, OffsetSpec::Earliest).await? };
             inputs.push(InputPartition { partition, start });
         }
+        let Common { client, names, .. } = &*self.common;
+        let mut topic_ids: BTreeMap<String, String> =
+            self.layout.ids.iter().map(|(topic, id)| (topic.clone(), id.to_string())).collect();
+        // The state is in this topic, and in none that is made when it is gone: that would be restored as no state. It is looked
+        // at again, as it may be gone since the layout was made.
+        let changelog = match client.admin().describe_topic(&names.changelog).await {
+            Ok(found) => Some(found.id).filter(|id| !id.is_nil()).map(|id| id.to_string()),
+            // It may take a moment until every broker knows it.
+            Err(Error::UnknownTopic { .. }) => {
+                Some(self.layout.changelog_id.clone()).filter(|id| *id != names.changelog)
+            }
+            Err(error) => return Err(error),
+        };
+        topic_ids.extend(changelog.map(|id| (names.changelog.clone(), id)));
         Ok(PipelineSpec {
-            name: self.common.names.pipeline.clone(),
+            name: names.pipeline.clone(),
             generation: progress.map_or(0, |progress| progress.generation) + 1,
             inputs,
-            topic_ids: self.layout.ids.iter().map(|(topic, id)| (topic.clone(), id.to_string())).collect(),
+            topic_ids,
             outputs: self.layout.outputs.clone(),
             key_groups: KeyGroups::DEFAULT,
             shards: self.common.shards as usize,
         })
+    }
+}
+
+/// The topic of the state is none that was read: what is to be done is something else.
+fn other_changelog(error: RestoreError, names: &Names) -> TaskError {
+    match error {
+        RestoreError::OtherTopic { topic, read, found } if topic == names.changelog => {
+            TaskError::OtherChangelog { topic, progress: names.progress.clone(), written: read, found }
+        }
+        error => error.into(),
     }
 }
 

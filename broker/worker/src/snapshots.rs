@@ -18,6 +18,7 @@ use tokio::sync::watch;
 use crate::commits::Written;
 use crate::own_logs::{OwnLogs, longest_life};
 use crate::state_dir::TaskDirectory;
+use crate::task::is_told_to_stop;
 
 /// Where snapshots are kept, and how often they are made.
 #[derive(Debug, Clone)]
@@ -159,7 +160,7 @@ impl Keeper {
         let work = move || {
             let _turn = turn;
             let stopped = logs.stop.clone();
-            let stop: SnapshotStop = Arc::new(move || *stopped.borrow());
+            let stop: SnapshotStop = Arc::new(move || is_told_to_stop(&stopped));
             let told = |what: &str| tracing::warn!(task, "a snapshot cannot be gone on from: {what}");
             let source = SnapshotSource {
                 files: &files,

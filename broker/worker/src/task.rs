@@ -21,6 +21,9 @@ use crate::names::Names;
 use crate::shard_threads;
 use crate::snapshots::{Keeper, Snapshots};
 
+/// What is fetched ahead of a partition at least, in bytes.
+const LEAST_AHEAD: usize = 1 << 20;
+
 /// Without news a task looks around this often.
 const IDLE_LOOK: Duration = Duration::from_secs(5);
 
@@ -113,7 +116,10 @@ impl Task {
         };
         let (reader, commits) = {
             let _entered = self.common.runtime.enter();
-            let reader = self.common.client.batches().buffer_bytes(2 * self.common.limits.input_bytes);
+            let input_bytes = self.common.limits.input_bytes;
+            let share = input_bytes / pipeline.positions().count().max(1);
+            let reader = self.common.client.batches().buffer_bytes(2 * input_bytes);
+            let reader = reader.partition_bytes(share.max(LEAST_AHEAD));
             let reader = pipeline.positions().fold(reader, |reader, (partition, position)| {
                 reader.partition(&partition.topic, partition.partition, position)
             });
@@ -187,7 +193,7 @@ impl Task {
         }
         let mut in_flight: Option<InFlight> = None;
         let ended = loop {
-            if *self.stop.borrow() {
+            if is_told_to_stop(&self.stop) {
                 break Outcome::Stopped;
             }
             let begun = Instant::now();
@@ -203,8 +209,13 @@ impl Task {
                         self.settle(in_flight, logs, keeper)?;
                         return Err(over);
                     }
-                    let full = logs.reader().buffered() >= self.common.limits.input_bytes;
-                    if !full && !epochs.pipeline().emission_pending() {
+                    let behind = match &in_flight {
+                        Some(InFlight { progress, .. }) => logs.is_behind(progress)?,
+                        None => false,
+                    };
+                    // The next epoch is a full one, or will be.
+                    let behind = behind || logs.reader().buffered() >= self.common.limits.input_bytes;
+                    if !behind && !epochs.pipeline().emission_pending() {
                         let next = begun + self.common.interval;
                         self.unless_stopped(async { tokio::time::sleep_until(next).await });
                     }
@@ -262,12 +273,18 @@ impl Task {
 }
 
 fn failed(error: TaskError, met: Option<&Error>, accept_gap: bool) -> Outcome {
+    let error = error.with_met(met);
     let remedy = match error.remedy(met) {
         // It is restored behind what was deleted.
         Remedy::Stop if accept_gap && error.is_gap() => Remedy::Again,
         remedy => remedy,
     };
     Outcome::Failed(error, remedy)
+}
+
+/// Whether it is said to stop, or whoever could say so is gone: their worker's future was dropped.
+pub(crate) fn is_told_to_stop(stop: &watch::Receiver<bool>) -> bool {
+    *stop.borrow() || stop.has_changed().is_err()
 }
 
 /// Waits, or comes back with `None` when it is said to stop.
@@ -291,4 +308,20 @@ pub(crate) fn unless_stopped<T>(
 pub(crate) fn now_ms() -> i64 {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_task_whose_worker_is_gone_is_told_to_stop() {
+        let (tell, told) = watch::channel(false);
+        assert!(!is_told_to_stop(&told));
+        tell.send_replace(true);
+        assert!(is_told_to_stop(&told));
+        let (tell, told) = watch::channel(false);
+        drop(tell);
+        assert!(is_told_to_stop(&told));
+    }
 }

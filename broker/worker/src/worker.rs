@@ -196,9 +196,14 @@ impl Worker {
                     let now = member.membership().generation;
                     // Between generations its tasks go on: whoever gets one of them fences it.
                     if now >= 0 && now != generation {
-                        generation = now;
                         self.look_again(tasks).await?;
                         let assigned = member.assignment();
+                        // The generation has ended meanwhile: it has no partitions any more, and that takes no task away. The
+                        // next one is told as a change, too.
+                        if member.membership().generation != now {
+                            continue;
+                        }
+                        generation = now;
                         let has = |topic: &str, partition: i32| {
                             assigned.iter().any(|(other, index)| **other == *topic && *index == partition)
                         };

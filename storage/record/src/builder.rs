@@ -158,6 +158,23 @@ impl BatchBuilder {
         self.buffer.len()
     }
 
+    /// What [`BatchBuilder::size_estimate`] comes to at most with one more record.
+    pub fn size_with(
+        &self,
+        key: Option<&[u8]>,
+        value: Option<&[u8]>,
+        headers: &[(&[u8], Option<&[u8]>)],
+    ) -> usize {
+        /// The longest varint of 32 bits, and of 64.
+        const LENGTH: usize = 5;
+        const TIME: usize = 10;
+        let bytes = |bytes: Option<&[u8]>| LENGTH + bytes.map_or(0, <[u8]>::len);
+        // Its length, attributes, time and offset, and how many headers it has.
+        let fixed = LENGTH + 1 + TIME + LENGTH + LENGTH;
+        let headers = headers.iter().map(|(key, value)| bytes(Some(key)) + bytes(*value));
+        self.size_estimate() + fixed + bytes(key) + bytes(value) + headers.sum::<usize>()
+    }
+
     /// Makes the batch, with base offset 0, and empties the builder.
     ///
     /// Fails when the batch is over the format's 2 GiB, or when a codec fails; the records are gone then too.

@@ -100,7 +100,7 @@ fn a_worker_that_accepts_gaps_goes_on_behind_one_that_comes_while_it_runs() {
     // More than it holds, read slowly.
     let pad = "x".repeat(1_000);
     rig.send("t", (0..60_000).map(|n| (0, 1_000, format!(r#"{{"n":{n},"pad":"{pad}"}}"#))));
-    let options = ["--accept-gap", "--epoch-records", "200", "--epoch-interval", "50ms"];
+    let options = ["--accept-gap", "--epoch-records", "60", "--epoch-interval", "50ms"];
     let mut worker = rig.worker("worker", script, &options);
     let began = Instant::now();
     while rig.count("o") == 0 {
@@ -180,5 +180,29 @@ fn an_early_record_with_a_late_timestamp_does_not_keep_the_oldest_from_being_she
     assert_eq!((read, written + shed), (301, 301), "each is accounted for");
     assert!(shed >= 200, "{shed} of 301 are shed: {}", ended.log);
     assert_eq!(rig.count("o"), written as usize);
+    assert!(rig.broker.stop().status.success());
+}
+
+#[test]
+fn a_task_with_a_backlog_does_not_rest() {
+    const RECORDS: i64 = 560;
+    let script = "
+        CREATE TABLE t (n BIGINT) WITH ('topic' = 't', 'format' = 'json');
+        CREATE TABLE o (n BIGINT) WITH ('topic' = 'o', 'format' = 'json');
+        INSERT INTO o SELECT n FROM t;";
+    let rig = Rig::start();
+    rig.topic("t", 1);
+    rig.topic("o", 1);
+    // Several times as much as is fetched ahead.
+    let pad = "x".repeat(60_000);
+    // Of now, as what is old enough is deleted meanwhile.
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_millis() as i64;
+    rig.send("t", (0..RECORDS).map(|n| (0, now, format!(r#"{{"n":{n},"pad":"{pad}"}}"#))));
+    let began = Instant::now();
+    let ended = rig.worker("worker", script, &["--bounded", "--epoch-interval", "5s"]).wait(PATIENCE);
+    let took = began.elapsed();
+    assert_eq!(total(&ended, "records_in"), RECORDS);
+    // It may rest behind the last epoch, and where it has read all that was fetched, but not behind each.
+    assert!(took < Duration::from_secs(60), "{took:?}");
     assert!(rig.broker.stop().status.success());
 }

@@ -6,6 +6,7 @@ mod bounds;
 mod orders;
 mod rig;
 mod snapshots;
+mod topics;
 
 use std::time::Duration;
 

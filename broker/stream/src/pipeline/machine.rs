@@ -19,15 +19,13 @@ use super::readers::Readers;
 use super::restore::Restoring;
 use super::room::room;
 use super::side;
+use super::sinks::{BATCH_BYTES, MOST_BATCH_BYTES};
 use super::size::OperatorSize;
 use super::spec::PipelineSpec;
 use super::stretch::Workshop;
 use crate::executor::Executor;
 use crate::plan::{ErrorPolicy, Plan};
 use crate::rows::{END_OF_TIME, NO_TIME};
-
-/// A changelog batch is closed when it has grown to this many bytes.
-const CHANGELOG_BATCH_BYTES: usize = 512 * 1024;
 
 /// A running pipeline.
 ///
@@ -562,8 +560,11 @@ impl ChangelogWriter {
     }
 
     fn push(&mut self, key: &[u8], value: Option<&[u8]>) {
+        if !self.builder.is_empty() && self.builder.size_with(Some(key), value, &[]) > MOST_BATCH_BYTES {
+            self.batches.push(self.builder.build());
+        }
         self.builder.push(self.now, Some(key), value, &[]);
-        if self.builder.size_estimate() >= CHANGELOG_BATCH_BYTES {
+        if self.builder.size_estimate() >= BATCH_BYTES {
             self.batches.push(self.builder.build());
         }
     }

@@ -70,7 +70,8 @@ pub struct Progress {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_rejected: Option<LastRejected>,
     /// What tells each source topic from another one of its name, where that is known: the offsets are those of this
-    /// topic, and of none that is made when it is gone.
+    /// topic, and of none that is made when it is gone. Also of other topics without which it cannot go on, as that of its
+    /// state.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub topic_ids: BTreeMap<String, String>,
 }

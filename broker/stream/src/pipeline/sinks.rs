@@ -8,7 +8,12 @@ use super::output::OutputBatch;
 use crate::plan::Compression;
 
 /// A batch is closed when it has grown to this many bytes, uncompressed.
-const BATCH_BYTES: usize = 512 * 1024;
+pub(super) const BATCH_BYTES: usize = 512 * 1024;
+
+/// A batch of several records has at most this many bytes, uncompressed. Topics take 1,048,588 (`max.message.bytes`) where nobody
+/// has said another number, and rows that fit each would make a batch that does not. What is left is for codecs, which make
+/// some bytes more of what cannot be compressed.
+pub(super) const MOST_BATCH_BYTES: usize = 1000 * 1024;
 
 pub(super) fn codec(compression: Compression) -> Codec {
     match compression {
@@ -52,6 +57,9 @@ impl TopicWriter {
             .open
             .entry(partition)
             .or_insert_with(|| BatchBuilder::new(BatchOptions { codec, ..BatchOptions::default() }));
+        if !builder.is_empty() && builder.size_with(key, value, headers) > MOST_BATCH_BYTES {
+            self.closed.push(OutputBatch { topic: self.topic.clone(), partition, batch: builder.build() });
+        }
         // Clients refuse times before the epoch; event time there is clamped to it.
         builder.push(timestamp.max(0), key, value, headers);
         if builder.size_estimate() >= BATCH_BYTES {

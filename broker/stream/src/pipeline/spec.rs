@@ -17,7 +17,8 @@ pub struct PipelineSpec {
     /// Every partition of every source topic.
     pub inputs: Vec<InputPartition>,
     /// What tells each source topic from another one of its name; none for those of which it is not known. A pipeline
-    /// never goes on in a topic that took the place of the one it has read.
+    /// never goes on in a topic that took the place of the one it has read. It is compared in the same way for every other
+    /// topic that is given here.
     pub topic_ids: BTreeMap<String, String>,
     /// How many partitions each topic has that it writes: sinks, dead letters, late records.
     pub outputs: BTreeMap<String, i32>,

@@ -181,6 +181,14 @@ impl Plan {
     pub fn side_topics(&self) -> Vec<&str> {
         once(self.sources.iter().flat_map(Source::side_topics))
     }
+
+    /// Whether a topic it writes holds nothing but the last row of each key: it is compacted by who makes it.
+    pub fn holds_last_rows(&self, topic: &str) -> bool {
+        let mut sinks = self.sinks.iter().filter(|sink| sink.topic == topic).peekable();
+        sinks.peek().is_some()
+            && sinks.all(|sink| sink.mode == OutputMode::Upsert)
+            && !self.side_topics().contains(&topic)
+    }
 }
 
 fn once<'a>(names: impl Iterator<Item = &'a str>) -> Vec<&'a str> {

@@ -276,3 +276,33 @@ proptest! {
         prop_assert_eq!(found, expected);
     }
 }
+
+/// Rows that a topic takes each may be too much for it together.
+#[test]
+fn large_rows_do_not_make_a_batch_that_no_topic_takes() {
+    /// What topics take where nobody has said another number.
+    const MAX_MESSAGE_BYTES: usize = 1_048_588;
+    let plan = plan(
+        "CREATE TABLE t (k STRING, v STRING) WITH ('topic' = 'in', 'format' = 'json');
+         CREATE TABLE o (k STRING, v STRING) WITH ('topic' = 'out', 'format' = 'json', 'output' = 'upsert');
+         INSERT INTO o SELECT k, MAX(v) FROM t GROUP BY k UNBOUNDED",
+    );
+    let mut logs = MemoryLogs::default();
+    logs.create("in", 1);
+    logs.create("out", 1);
+    let row = |(k, kib): (&str, usize)| format!(r#"{{"k":"{k}","v":"{}"}}"#, "x".repeat(kib << 10));
+    for large in [("a", 450), ("b", 650), ("c", 450), ("d", 950), ("e", 3), ("f", 300)].map(row) {
+        logs.produce("in", 0, &[large]);
+    }
+    run_bounded(&plan, &mut logs, EpochLimits::default(), 0).unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(logs.values("out").len(), 6);
+    let written = logs.partitions.iter().filter(|(partition, _)| partition.topic == "out");
+    for (of, batches) in [
+        ("out", written.flat_map(|(_, batches)| batches).collect()),
+        ("changelog", logs.changelog.iter().collect::<Vec<_>>()),
+    ] {
+        let sizes: Vec<usize> = batches.iter().map(|batch| batch.size()).collect();
+        assert!(sizes.iter().all(|size| *size <= MAX_MESSAGE_BYTES), "{of}: {sizes:?}");
+        assert!(sizes.len() < 6, "small ones are still together: {of}: {sizes:?}");
+    }
+}

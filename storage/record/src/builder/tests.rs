@@ -105,7 +105,11 @@ proptest! {
         let producer = Some(ProducerStamp { id: 1, epoch: 2, sequence });
         let mut builder = BatchBuilder::new(BatchOptions { codec, producer, ..BatchOptions::default() });
         for record in &records {
+            let headers: Vec<(&[u8], Option<&[u8]>)> =
+                record.headers.iter().map(|h| (&h.key[..], h.value.as_deref())).collect();
+            let most = builder.size_with(record.key.as_deref(), record.value.as_deref(), &headers);
             push(&mut builder, record);
+            prop_assert!(builder.size_estimate() <= most, "{} over {}", builder.size_estimate(), most);
         }
         let estimate = builder.size_estimate();
         let batch = builder.build();
