@@ -396,8 +396,8 @@ impl Progress {
 
     /// The record of an epoch that reads and writes nothing, and goes on at the beginning of every partition whose records
     /// are deleted up to there. `log_start` says where a partition begins, `None` for one that is not to be looked at;
-    /// `added` are partitions that topics of the record have got since. `None`: there is no gap. The ends of the input, if any are declared, are to be declared again: see
-    /// [`Progress::pending_ends`].
+    /// `added` are partitions that topics of the record have got since. `None`: there is no gap. The ends of the input, if
+    /// any are declared, are to be declared again: see [`Progress::pending_ends`].
     pub fn over_gaps(
         &self,
         generation: u32,
