@@ -97,7 +97,10 @@ pub(super) fn failure(pipeline: &str, error: &RunError, at_ms: i64) -> Failure {
             (error.to_string(), None, "Its input has an end already, which holds; start the script under another name, with other sinks, to have another one".to_owned())
         }
         RunError::Restore(RestoreError::OtherPlan { .. }) => {
-            (error.to_string(), None, format!("Run the script it was started with. {OTHER_NAME} else"))
+            (error.to_string(), None, format!(
+                "Run the script it was started with; if that is this one, another release planned it otherwise: run that one. \
+                 {OTHER_NAME} else"
+            ))
         }
         RunError::Restore(RestoreError::OtherTopic { topic, read, found }) => other_topic(topic, read, found),
         RunError::Restore(_) | RunError::OwnLog(_) => (

@@ -41,10 +41,10 @@ impl Pipelines {
     /// records it has not read up to there. Durable when this returns. One that was not overtaken stays where it is.
     pub(super) async fn accept_gaps(&self, name: &str) -> Result<(), PipelineError> {
         let Some(cut) = self.stood(name).await? else { return Ok(()) };
-        let generation = {
+        let (generation, ends) = {
             let known = self.0.known.lock();
             let known = known.get(name).ok_or_else(|| PipelineError::Unknown(name.to_owned()))?;
-            known.record.generation.max(cut.progress.generation)
+            (known.record.generation.max(cut.progress.generation), known.record.input_ends.clone())
         };
         let before = cut.progress;
         let log_start = |input: &InputProgress| {
@@ -58,7 +58,11 @@ impl Pipelines {
         };
         let mut added = Vec::new();
         for topic in before.inputs.iter().map(|input| &input.topic).collect::<BTreeSet<_>>() {
-            let partitions = self.0.topics.get(topic).map_or(0, |topic| topic.partitions.len());
+            // Those that came behind a declared end are not read.
+            let partitions = match &ends {
+                Some(ends) => ends.get(topic).map_or(0, Vec::len),
+                None => self.0.topics.get(topic).map_or(0, |topic| topic.partitions.len()),
+            };
             let partitions = i32::try_from(partitions).unwrap_or(i32::MAX);
             added.extend((0..partitions).map(|partition| TopicPartition::new(&**topic, partition)));
         }

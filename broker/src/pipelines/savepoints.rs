@@ -1,5 +1,6 @@
 //! Savepoints: cuts of a pipeline that stay, with its state, and can be gone back to.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use logmill_stream::{
@@ -305,6 +306,22 @@ impl Pipelines {
                     read: input.to,
                     end,
                 });
+            }
+        }
+        // Partitions that the topics have got since are read from their first record on.
+        for name in progress.inputs.iter().map(|input| &input.topic).collect::<BTreeSet<_>>() {
+            let is_read = |index: i32| {
+                progress.inputs.iter().any(|input| (&input.topic, input.partition) == (name, index))
+            };
+            let topic = self.0.topics.get(name);
+            let added =
+                topic.iter().flat_map(|topic| &topic.partitions).filter(|added| !is_read(added.index()));
+            for partition in added {
+                let start = partition.published().log_start_offset;
+                if start > 0 {
+                    let (topic, partition) = (name.clone(), partition.index());
+                    return Err(PipelineError::Gone { topic, partition, needed: 0, start });
+                }
             }
         }
         Ok(())

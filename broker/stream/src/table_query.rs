@@ -142,7 +142,7 @@ impl TableQuery {
         &self.table
     }
 
-    /// No rows yet; they may take this many bytes, and what the query makes of them as many again.
+    /// No rows yet; they may take this many bytes, and as many each what the query makes of them and what it keeps for that.
     pub fn rows(&self, max_bytes: usize) -> TableRows {
         TableRows::new(self, max_bytes)
     }
@@ -159,7 +159,8 @@ impl TableQuery {
         now: i64,
         mut go_on: impl FnMut() -> bool,
     ) -> Result<QueryRows, QueryError> {
-        let mut answer = Answer::new(&self.bound, max_rows, rows.max_bytes())?;
+        let max_bytes = rows.max_bytes();
+        let mut answer = Answer::new(&self.bound, max_rows, max_bytes)?;
         let (places, records) = rows.into_records();
         let scanned = records.len() as u64;
         let limits =
@@ -171,11 +172,13 @@ impl TableQuery {
             inputs.insert(EMPTY_ROW_TOPIC.to_owned(), vec![row]);
         }
         let mut ended = None;
-        let mut take = |given: Vec<OutputBatch>| {
+        let mut take = |given: Vec<OutputBatch>, state_bytes: u64| {
             let mut results = given.iter().filter(|output| output.topic == RESULT_TOPIC);
             ended = match results.try_for_each(|output| answer.take(&output.batch)) {
                 Err(error) => Some(Err(error)),
                 Ok(()) if answer.is_enough() => Some(Ok(())),
+                // Groups, say, of which none is in the answer.
+                Ok(()) if state_bytes > max_bytes as u64 => Some(Err(QueryError::TooLarge { max_bytes })),
                 Ok(()) if !go_on() => Some(Err(QueryError::TimeOver)),
                 Ok(()) => None,
             };

@@ -116,7 +116,7 @@ pub fn run_trial(
     let topics = plan.sink_topics().into_iter().chain(plan.side_topics());
     let mut outputs: BTreeMap<String, Vec<Record>> =
         topics.map(|topic| (topic.to_owned(), Vec::new())).collect();
-    let mut collect = |given: Vec<OutputBatch>| {
+    let mut collect = |given: Vec<OutputBatch>, _: u64| {
         for OutputBatch { topic, batch, .. } in given {
             let records =
                 batch.records(DECOMPRESSED_BATCH_BYTES).expect("the engine has just made the batch");
@@ -130,13 +130,13 @@ pub fn run_trial(
 }
 
 /// The same, which keeps nothing of what the epochs give: before each epoch `go_on` takes what the one before gave, behind the
-/// last one, too, and says whether it goes on. What became of the records and how many epochs there were; `None` where it did
+/// last one, too, and how many bytes the state has, and says whether it goes on. What became of the records and how many epochs there were; `None` where it did
 /// not go on.
 pub(crate) fn run_while(
     plan: &Plan,
     inputs: BTreeMap<String, Vec<TrialRecord>>,
     options: TrialOptions,
-    go_on: &mut dyn FnMut(Vec<OutputBatch>) -> bool,
+    go_on: &mut dyn FnMut(Vec<OutputBatch>, u64) -> bool,
 ) -> Result<Option<(Counters, u64)>, TrialError> {
     let reads = plan.source_topics();
     if let Some(topic) = inputs.keys().find(|topic| !reads.contains(&topic.as_str())) {
@@ -154,7 +154,7 @@ pub(crate) fn run_while(
         }
         let mut left = options.restore_every;
         loop {
-            if !go_on(std::mem::take(&mut logs.given)) {
+            if !go_on(std::mem::take(&mut logs.given), epochs.pipeline().state_bytes()) {
                 return Ok(None);
             }
             let passed = options.epoch_ms.saturating_mul(i64::try_from(epoch).unwrap_or(i64::MAX));

@@ -1,6 +1,6 @@
 //! Input that a pipeline cannot take: the status says what, where, and what to do, and others are served meanwhile.
 
-use logmill_client::{Pipeline, PipelineState, RunOptions};
+use logmill_client::{InputEnd, Pipeline, PipelineState, RunOptions};
 
 use crate::rig::Rig;
 
@@ -205,6 +205,7 @@ async fn what_is_gone_of_a_partition_that_was_added_is_never_passed_over() {
     rig.run("p", &script).await;
     rig.until("p", |pipeline| pipeline.counters.unwrap_or_default().records_out == 5).await;
     rig.pipelines.stop("p").await.expect("it stops");
+    rig.pipelines.make_savepoint("p", Some("before")).await.expect("a savepoint");
     rig.client.admin().create_partitions("in", 2).await.expect("another one");
     rig.produce("in", 1, (5..10).map(|id| row(id, "1"))).await;
     rig.client.admin().delete_records("in", 1, Some(3)).await.expect("they go");
@@ -212,6 +213,9 @@ async fn what_is_gone_of_a_partition_that_was_added_is_never_passed_over() {
     let failed = rig.until_state("p", PipelineState::Failed).await;
     let position = failed.last_error.expect("an error").position.expect("a position");
     assert_eq!((position.topic.as_str(), position.partition, position.offset), ("in", 1, 0));
+    let restored = rig.pipelines.restore_savepoint("p", "before", None, None).await;
+    let refused = restored.expect_err("what it would read is gone").to_string();
+    assert!(refused.contains("in-1") || refused.contains("partition 1"), "{refused}");
     let accepting = RunOptions { accept_gap: true, ..RunOptions::default() };
     rig.pipelines.run_with("p", &script, accepting).await.expect("it goes on");
     let pipeline = rig.until("p", |pipeline| pipeline.counters.unwrap_or_default().records_out == 7).await;
@@ -221,6 +225,31 @@ async fn what_is_gone_of_a_partition_that_was_added_is_never_passed_over() {
     let told = events.into_iter().find(|event| event.kind == "gap").expect("it is told").text;
     assert!(told.contains("in-1 from offset 0 up to 3 (3 offsets)"), "{told}");
     assert_eq!(rig.finish("p").await.counters.unwrap_or_default().records_in, 7);
+}
+
+/// What came behind a declared end is not read, and is in no record.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gap_is_accepted_before_an_end_that_a_partition_came_behind() {
+    let rig = Rig::start().await;
+    let script = script("", "CAST(x * 2 AS STRING)");
+    rig.topic("in", 1).await;
+    rig.produce("in", 0, (0..5).map(|id| row(id, "1"))).await;
+    rig.run("p", &script).await;
+    rig.until("p", |pipeline| pipeline.counters.unwrap_or_default().records_out == 5).await;
+    rig.pipelines.stop("p").await.expect("it stops");
+    rig.produce("in", 0, (5..10).map(|id| row(id, "1"))).await;
+    rig.client.admin().delete_records("in", 0, Some(8)).await.expect("they go");
+    rig.pipelines.run("p", &script, Some(InputEnd::Now)).await.expect("it is run");
+    rig.until_state("p", PipelineState::Failed).await;
+    rig.client.admin().create_partitions("in", 2).await.expect("another one");
+    rig.produce("in", 1, (20..25).map(|id| row(id, "1"))).await;
+    let accepting = RunOptions { accept_gap: true, ..RunOptions::default() };
+    rig.pipelines.run_with("p", &script, accepting).await.expect("it goes on");
+    let done =
+        |pipeline: &Pipeline| matches!(pipeline.state(), PipelineState::Finished | PipelineState::Failed);
+    let finished = rig.until("p", done).await;
+    assert_eq!(finished.state(), PipelineState::Finished, "{}", finished.error);
+    assert_eq!(finished.counters.unwrap_or_default().records_in, 7);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use logmill_client::{PipelineEvent, Pipelines};
+use logmill_client::{Error, PipelineEvent, Pipelines, RpcCode};
 use serde_json::{Value, json};
 
 use super::pipeline::Named;
@@ -18,7 +18,7 @@ const FOLLOW: Duration = Duration::from_millis(500);
 pub(crate) struct Logs {
     #[command(flatten)]
     named: Named,
-    /// Go on with what happens next, until Ctrl-C. A pipeline that is deleted and deployed again is followed from its beginning.
+    /// Go on with what happens next, until Ctrl-C. A pipeline that is deleted is waited for, and followed from its beginning when it is deployed again.
     #[arg(short, long)]
     follow: bool,
 }
@@ -34,6 +34,7 @@ pub(super) async fn logs(pipelines: &Pipelines, command: &Logs, form: Output) ->
         return Ok(());
     }
     let mut last: Option<PipelineEvent> = None;
+    let mut is_gone = false;
     loop {
         for event in &events {
             output::lines([match form {
@@ -50,20 +51,25 @@ pub(super) async fn logs(pipelines: &Pipelines, command: &Logs, form: Output) ->
             () = tokio::time::sleep(FOLLOW) => {}
             () = &mut interrupted => return Ok(()),
         }
-        events = match &last {
-            None => pipelines.events(name, 0).await?,
-            Some(last) => {
-                // The last one is asked for again: another pipeline of that name counts from 1, too.
-                let found = pipelines.events(name, last.number.saturating_sub(1)).await?;
-                match behind(last, found) {
-                    Some(events) => events,
-                    None => {
-                        note(format!("pipeline {name} was deleted and deployed again; this is the new one"));
-                        pipelines.events(name, 0).await?
-                    }
+        // The last one is asked for again: another pipeline of that name counts from 1, too.
+        let from = last.as_ref().map_or(0, |last| last.number.saturating_sub(1));
+        events = match (pipelines.events(name, from).await, &last) {
+            (Err(Error::Rpc { code: RpcCode::NotFound, .. }), _) => {
+                if !std::mem::replace(&mut is_gone, true) {
+                    note(format!("pipeline {name} is deleted; waiting for one of that name"));
                 }
+                continue;
             }
+            (found, None) => found?,
+            (found, Some(last)) => match behind(last, found?) {
+                Some(events) => events,
+                None => {
+                    note(format!("the events of {name} begin anew: it was deleted and deployed again"));
+                    pipelines.events(name, 0).await?
+                }
+            },
         };
+        is_gone = false;
     }
 }
 

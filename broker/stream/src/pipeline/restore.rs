@@ -1,5 +1,6 @@
 //! From the changelog back to a running pipeline.
 
+use std::collections::BTreeSet;
 use std::io::Read;
 use std::sync::Arc;
 
@@ -10,7 +11,7 @@ use super::errors::RestoreError;
 use super::graph::Graph;
 use super::machine::Pipeline;
 use super::prepare::{DECOMPRESSED_BATCH_BYTES, Early};
-use super::progress::{InputProgress, OperatorProgress, Progress};
+use super::progress::{OperatorProgress, Progress};
 use super::readers::Readers;
 use super::size::OperatorSize;
 use super::spec::PipelineSpec;
@@ -133,6 +134,7 @@ impl Restoring {
             }
         }
         let mut ends = Vec::new();
+        let mut known = vec![false; spec.inputs.len()];
         for input in &progress.inputs {
             let Some(index) = spec.index_of(&input.topic, input.partition) else {
                 return Err(wrong(format!(
@@ -140,6 +142,7 @@ impl Restoring {
                     input.topic, input.partition
                 )));
             };
+            known[index] = true;
             pipeline.positions[index] = input.to;
             pipeline.idle[index] = input.idle;
             pipeline.gaps[index] = input.gap;
@@ -152,10 +155,9 @@ impl Restoring {
             }
         }
         // A partition that its topic has got since begins with its first record, whatever of it is deleted by now.
-        let is_read = |topic: &String| progress.inputs.iter().any(|input| input.topic == *topic);
+        let read: BTreeSet<&str> = progress.inputs.iter().map(|input| &*input.topic).collect();
         for (index, input) in spec.inputs.iter().enumerate() {
-            let known = |read: &InputProgress| spec.index_of(&read.topic, read.partition) == Some(index);
-            if is_read(&input.partition.topic) && !progress.inputs.iter().any(known) {
+            if !known[index] && read.contains(&*input.partition.topic) {
                 pipeline.positions[index] = 0;
             }
         }

@@ -65,7 +65,7 @@ pub enum Function {
     Upper,
     /// `LOWER(text)`.
     Lower,
-    /// Of `text ILIKE pattern` the text, as the pattern has its letters.
+    /// Of `text ILIKE pattern` the text, as the pattern has its letters, where these depend on what is around them in `LOWER`.
     FoldCase,
     /// `INITCAP(text)`: every word with one capital.
     InitCap,
@@ -235,8 +235,8 @@ impl Function {
             Concat => "CONCAT",
             ConcatWs => "CONCAT_WS",
             Upper => "UPPER",
-            // As it was called before it had a name: a plan with `ILIKE` stays the plan it was.
-            Lower | FoldCase => "LOWER",
+            Lower => "LOWER",
+            FoldCase => "FOLD_CASE",
             InitCap => "INITCAP",
             Trim(Side::Both) => "BTRIM",
             Trim(Side::Left) => "LTRIM",

@@ -116,17 +116,14 @@ impl<'q> Answer<'q> {
         self.next += 1;
         // Twice as many, so that rows are not ordered again for each that comes.
         let are_many = self.rows.len() > self.needed.saturating_mul(2).saturating_add(CHUNK_ROWS);
-        if self.equal.is_none() && (are_many || self.bytes > self.max_bytes) {
+        let is_over = self.bytes > self.max_bytes;
+        if self.equal.is_none() && (are_many || is_over) {
             self.leave_out();
-            // For the same reason, half of the room.
-            return self.check(self.max_bytes / 2);
         }
-        self.check(self.max_bytes)
-    }
-
-    fn check(&self, max_bytes: usize) -> Result<(), QueryError> {
-        match self.bytes > max_bytes {
-            true => Err(QueryError::TooLarge { max_bytes }),
+        // For the same reason, half of the room where there was not enough.
+        let room = if self.equal.is_none() && is_over { self.max_bytes / 2 } else { self.max_bytes };
+        match self.bytes > room {
+            true => Err(QueryError::TooLarge { max_bytes: room }),
             false => Ok(()),
         }
     }

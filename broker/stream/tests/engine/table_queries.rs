@@ -408,6 +408,22 @@ fn what_a_query_makes_of_its_rows_has_a_bound() {
 }
 
 #[test]
+fn what_a_query_keeps_has_a_bound() {
+    // The answer is one number, for which every group is kept.
+    for sql in [
+        "SELECT COUNT(*) FROM (SELECT RPAD(k, 3000, 'x') AS w, COUNT(*) AS c FROM log GROUP BY RPAD(k, 3000, 'x'))",
+        "SELECT COUNT(DISTINCT RPAD(k, 3000, 'x')) FROM log",
+    ] {
+        let (found, asked) = of_many(sql, 20_000, 16 << 20);
+        assert!(
+            matches!(found, Err(QueryError::TooLarge { max_bytes }) if max_bytes == 16 << 20),
+            "{sql}: {found:?}"
+        );
+        assert!(asked < 12, "it is not read to the end: {asked}");
+    }
+}
+
+#[test]
 fn rows_that_are_taken_back_make_room() {
     // Each epoch gives all groups anew, and each time they take more than half of the room.
     let sql = "SELECT n % 1000 AS g, RPAD(MAX(k), 500, 'x'), COUNT(*) AS c FROM log GROUP BY n % 1000 ORDER BY g LIMIT 2";

@@ -33,7 +33,12 @@ impl Binder<'_> {
             }
         }
         let (text, pattern) = match ignore_case {
-            true => (call(Function::FoldCase, vec![text]), folded(constant, escape)),
+            true => {
+                let pattern = folded(constant, escape);
+                // The only letter of which it matters where in its word it stands.
+                let small = if pattern.contains('σ') { Function::FoldCase } else { Function::Lower };
+                (call(small, vec![text]), pattern)
+            }
             false => (text, constant.to_owned()),
         };
         Ok(Expression::Like { text: Box::new(text), pattern, escape })
