@@ -1,6 +1,6 @@
 //! A pipeline as it is shown.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use logmill_stream::{InputProgress, Plan};
 
@@ -82,6 +82,7 @@ impl Pipelines {
         let inputs = shown.progress.iter().flat_map(|progress| &progress.inputs);
         let inputs: BTreeMap<(&str, i32), &InputProgress> =
             inputs.map(|input| ((&*input.topic, input.partition), input)).collect();
+        let read: BTreeSet<&str> = inputs.keys().map(|(topic, _)| *topic).collect();
         let topics = plan.source_topics().into_iter().filter_map(|topic| self.0.topics.get(topic));
         let view = |partition: &Partition| {
             let (topic, index) = (partition.topic_name(), partition.index());
@@ -90,7 +91,12 @@ impl Pipelines {
             SourceView {
                 topic: topic.to_owned(),
                 partition: index,
-                position: input.map_or(published.log_start_offset, |input| input.to),
+                position: match input {
+                    Some(input) => input.to,
+                    // It came when the pipeline read its topic already.
+                    None if read.contains(topic) => 0,
+                    None => published.log_start_offset,
+                },
                 end: published.last_stable_offset,
                 finish_at: declared_end(ends, topic, index),
                 watermark: input.and_then(|input| input.watermarks.iter().min().copied().flatten()),
