@@ -184,10 +184,22 @@ fn a_pipeline_that_is_deployed_again_is_followed_from_its_beginning() {
     shows("started", 2);
     broker.run(&["pipeline", "stop", "p"]);
     shows("stopped", 2);
+    // Now it sees it, and looks again before there is another one.
+    broker.run(&["pipeline", "delete", "p"]);
+    let deadline = Instant::now() + PATIENCE;
+    while !follower.log().contains("is deleted; waiting") {
+        assert!(Instant::now() < deadline, "{}", follower.log());
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    std::thread::sleep(Duration::from_millis(1_200));
+    broker.run(&["pipeline", "deploy", &script]);
+    shows("started", 3);
     follower.interrupt();
     let followed = follower.wait(PATIENCE);
     assert!(followed.status.success() && followed.log.contains("deployed again"), "{}", followed.log);
-    assert_eq!(followed.out.matches("  started ").count(), 2, "each once: {}", followed.out);
+    for (kind, times) in [("started", 3), ("stopped", 2)] {
+        assert_eq!(followed.out.matches(&format!("  {kind} ")).count(), times, "each once: {}", followed.out);
+    }
     assert!(broker.stop().status.success());
 }
 

@@ -18,7 +18,8 @@ const FOLLOW: Duration = Duration::from_millis(500);
 pub(crate) struct Logs {
     #[command(flatten)]
     named: Named,
-    /// Go on with what happens next, until Ctrl-C. A pipeline that is deleted is waited for, and followed from its beginning when it is deployed again.
+    /// Go on with what happens next, until Ctrl-C. A pipeline that is deleted is waited for, and followed from its beginning
+    /// when it is deployed again.
     #[arg(short, long)]
     follow: bool,
 }
@@ -53,15 +54,19 @@ pub(super) async fn logs(pipelines: &Pipelines, command: &Logs, form: Output) ->
         }
         // The last one is asked for again: another pipeline of that name counts from 1, too.
         let from = last.as_ref().map_or(0, |last| last.number.saturating_sub(1));
-        events = match (pipelines.events(name, from).await, &last) {
-            (Err(Error::Rpc { code: RpcCode::NotFound, .. }), _) => {
-                if !std::mem::replace(&mut is_gone, true) {
-                    note(format!("pipeline {name} is deleted; waiting for one of that name"));
-                }
-                continue;
+        let found = pipelines.events(name, from).await;
+        let was_gone = is_gone;
+        is_gone = matches!(found, Err(Error::Rpc { code: RpcCode::NotFound, .. }));
+        if is_gone {
+            if !was_gone {
+                note(format!("pipeline {name} is deleted; waiting for one of that name"));
             }
-            (found, None) => found?,
-            (found, Some(last)) => match behind(last, found?) {
+            events.clear();
+            continue;
+        }
+        events = match &last {
+            None => found?,
+            Some(last) => match behind(last, found?) {
                 Some(events) => events,
                 None => {
                     note(format!("the events of {name} begin anew: it was deleted and deployed again"));
@@ -69,7 +74,6 @@ pub(super) async fn logs(pipelines: &Pipelines, command: &Logs, form: Output) ->
                 }
             },
         };
-        is_gone = false;
     }
 }
 
