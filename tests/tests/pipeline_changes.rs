@@ -184,8 +184,15 @@ fn a_pipeline_that_is_deployed_again_is_followed_from_its_beginning() {
     shows("started", 2);
     broker.run(&["pipeline", "stop", "p"]);
     shows("stopped", 2);
-    // Now it sees it, and looks again before there is another one.
+    // Now it sees it, right behind several events at once, and looks again before there is another one.
+    follower.pause();
+    broker.run(&["pipeline", "resume", "p"]);
+    broker.run(&["pipeline", "stop", "p"]);
+    follower.resume();
+    shows("stopped", 3);
+    follower.pause();
     broker.run(&["pipeline", "delete", "p"]);
+    follower.resume();
     let deadline = Instant::now() + PATIENCE;
     while !follower.log().contains("is deleted; waiting") {
         assert!(Instant::now() < deadline, "{}", follower.log());
@@ -193,11 +200,11 @@ fn a_pipeline_that_is_deployed_again_is_followed_from_its_beginning() {
     }
     std::thread::sleep(Duration::from_millis(1_200));
     broker.run(&["pipeline", "deploy", &script]);
-    shows("started", 3);
+    shows("started", 4);
     follower.interrupt();
     let followed = follower.wait(PATIENCE);
     assert!(followed.status.success() && followed.log.contains("deployed again"), "{}", followed.log);
-    for (kind, times) in [("started", 3), ("stopped", 2)] {
+    for (kind, times) in [("started", 4), ("stopped", 3)] {
         assert_eq!(followed.out.matches(&format!("  {kind} ")).count(), times, "each once: {}", followed.out);
     }
     assert!(broker.stop().status.success());
